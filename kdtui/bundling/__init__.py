@@ -1,0 +1,1 @@
+"""The task itself, as pure functions: truth, metrics, floors, and what a student is shown."""

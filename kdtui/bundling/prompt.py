@@ -1,0 +1,41 @@
+"""What a student is shown of a session: instructions, products, and the knowledge that applies."""
+
+from collections.abc import Sequence
+
+from kdtui.bundling.text import one_line
+from models.messages import Message
+from store.records import CategoryPath, Item, Session
+
+TITLE_LENGTH = 80
+"""Characters; what comes later in a title seldom decides, and every token costs time."""
+
+_INSTRUCTIONS = """\
+You group the products of a shopping session into bundles. A bundle is two or more of the products that are bought \
+together, because they complement each other or are alternatives. Products that fit no bundle are left out.
+Write one line per bundle: the numbers of its products separated by commas, a colon, and the intent behind it in \
+three to five words. For example:
+1,4: weekend tent camping
+2,3,6: pour-over coffee at home"""
+
+
+def session_messages(session: Session, hints: Sequence[tuple[tuple[int, ...], str]] = ()) -> list[Message]:
+    """The messages that ask for the bundles of a session.
+
+    Args:
+        hints: bundles that knowledge suggests, as positions and a name for them, the best first.
+    """
+    lines = ["Products:", *(f"{number}. {_product(item)}" for number, item in enumerate(session.items, start=1))]
+    if hints:
+        lines += ["", "Likely bundles:"]
+        lines += [f"{','.join(map(str, positions))}: {one_line(name, TITLE_LENGTH)}" for positions, name in hints]
+    return [Message("system", _INSTRUCTIONS), Message("user", "\n".join(lines))]
+
+
+def _product(item: Item) -> str:
+    title = one_line(item.title or "", TITLE_LENGTH) or "(no title)"
+    return f"{title} [{_category(item.categories[0])}]" if item.categories else title
+
+
+def _category(path: CategoryPath) -> str:
+    """The second and third name of a path: the first is the same for a whole shop, and the last ones are narrow."""
+    return one_line(" > ".join(path[1:3] or path), TITLE_LENGTH)

@@ -1,0 +1,25 @@
+"""Text from outside, made fit to stand in a line: for a prompt, a table or a terminal."""
+
+import re
+from unicodedata import category
+
+# Control characters (ANSI escapes begin with one), format characters (which can turn a line around), separators.
+_UNFIT = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
+# What takes no room of its own but does belong to words of some scripts and to emoji.
+_JOINERS = "\u200c\u200d"
+_MAYBE_UNFIT = re.compile(r"[^ -~]")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """The text on one line, without escape sequences and control characters, cut to `limit` characters."""
+    # What lies far behind the limit cannot be seen, and a title may be very long.
+    if limit is not None and len(text) > 8 * limit + 100:
+        text = text[: 8 * limit + 100]
+    if _MAYBE_UNFIT.search(text):
+        text = _ESCAPE.sub(" ", text)
+        text = "".join(
+            " " if category(character) in _UNFIT and character not in _JOINERS else character for character in text
+        )
+    text = " ".join(text.split())
+    return text if limit is None or len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -1,0 +1,28 @@
+"""The ground truth of a session: its minimal bundles."""
+
+from collections.abc import Iterable, Sequence
+
+from store.records import Bundle, Session
+
+
+def minimal_bundles(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
+    """Drop exact duplicates and every bundle that strictly contains another one of the session.
+
+    The official AICL ground truth is made by this rule. The first of equal bundles stays, in the order given.
+    """
+    distinct: dict[frozenset[int], Bundle] = {}
+    for bundle in bundles:
+        distinct.setdefault(frozenset(bundle.positions), bundle)
+    return tuple(bundle for positions, bundle in distinct.items() if not any(other < positions for other in distinct))
+
+
+def true_bundles(session: Session) -> list[frozenset[int]]:
+    """The minimal bundles of a session as sets of positions (1-based), in their stored order."""
+    return [frozenset(bundle.positions) for bundle in minimal_bundles(session.bundles)]
+
+
+def training_bundles(sessions: Sequence[Session]) -> Iterable[tuple[Session, frozenset[int]]]:
+    """Each minimal bundle of the sessions, with the session it belongs to."""
+    for session in sessions:
+        for positions in true_bundles(session):
+            yield session, positions

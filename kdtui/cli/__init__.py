@@ -1,0 +1,94 @@
+"""The command line. Importing it is cheap: each command imports what it needs when it runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdtui.cli import data, demo, doctor, evaluate, generate, knowledge
+from kdtui.cli.options import DatabaseOption, remember_database
+
+# Plain help: drawing it with rich would more than double the time of `kdtui --help`.
+app = typer.Typer(
+    name="kdtui",
+    help="Distil an LLM's knowledge of product bundles into a small local student.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+app.add_typer(knowledge.app, name="knowledge")
+app.command("generate")(generate.generate)
+app.command("evaluate")(evaluate.evaluate)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        print(f"kdtui {version('kdtui')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def open_app(
+    context: typer.Context,
+    db: DatabaseOption = None,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Distil an LLM's knowledge of product bundles into a small local student.
+
+    Without a command, the app opens.
+    """
+    if context.invoked_subcommand is not None:
+        remember_database(db)
+        return
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        print("kdtui: the app needs a terminal; kdtui --help lists the commands", file=sys.stderr)
+        raise typer.Exit(1)
+    from kdtui.cli.options import database_path
+    from kdtui.tui.app import run_app
+
+    run_app(database_path(db))
+
+
+def main() -> None:
+    """Run the command line; what a user can put right is one sentence on stderr, and exit code 1."""
+    from kdtui.errors import KdtuiError
+    from models.errors import ModelError
+    from store.errors import StoreError
+
+    try:
+        app()
+    except (KdtuiError, ModelError, StoreError) as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        # sqlite3 is imported late: most commands that get here have done so already.
+        import sqlite3
+
+        from store.errors import explain
+
+        if isinstance(error, sqlite3.Error):
+            _fail(explain(error))
+        if isinstance(error, OSError) and error.strerror:
+            name = f"{error.filename}: " if isinstance(error.filename, str | Path) else ""
+            _fail(f"{name}{error.strerror}")
+        raise
+
+
+def _fail(message: str) -> None:
+    from kdtui.bundling.text import one_line
+
+    print(f"kdtui: {one_line(message)}", file=sys.stderr)
+    sys.exit(1)

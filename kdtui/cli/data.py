@@ -1,0 +1,156 @@
+"""`kdtui data`: datasets in and out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdtui.cli.options import DatabaseOption, DatasetOption, JsonOption, chosen_dataset, open_store
+from kdtui.cli.output import print_json, print_table, progress_bar, say
+
+app = typer.Typer(help="Import, show and export datasets.", no_args_is_help=True)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A BundleRec directory, or a JSON Lines file.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name for the dataset.", metavar="NAME")],
+    seed: Annotated[int, typer.Option(help="Seed of the 7:1:2 split, where the data has none.", metavar="N")] = 0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a dataset of that name, its knowledge and its runs.")
+    ] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Import a dataset: all of it, or nothing when there is a mistake in it."""
+    from kdtui.workflows.import_dataset import import_dataset
+    from store.datasets import Written
+
+    with open_store(db) as store, progress_bar() as progress:
+        task = progress.add_task("sessions", total=None)
+        written = Written()
+        for written in import_dataset(store, path, dataset, seed=seed, replace=replace):
+            progress.update(task, completed=written.sessions)
+    say(
+        f"imported {written.sessions:,} sessions, {written.items:,} items and {written.bundles:,} bundles "
+        f"as dataset {dataset}"
+    )
+    if written.differing:
+        say(
+            f"{written.differing:,} mentions of items differ in title or categories from an earlier one, which was kept"
+        )
+
+
+@app.command("ls")
+def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """List the datasets."""
+    from dataclasses import asdict
+
+    from store.datasets import list_datasets
+
+    with open_store(db) as store:
+        summaries = list_datasets(store)
+    if as_json:
+        for summary in summaries:
+            print_json(asdict(summary))
+        return
+    if not summaries:
+        say("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
+        return
+    print_table(
+        ["dataset", "items", "sessions", "with bundles", "bundles", "train", "valid", "test"],
+        [(s.name, s.items, s.sessions, s.bundled, s.bundles, s.train, s.valid, s.test) for s in summaries],
+    )
+
+
+@app.command("show")
+def show(
+    session: Annotated[str, typer.Argument(help="Id of a session.")],
+    dataset: DatasetOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Show a session: its products, and the true bundles with their intents."""
+    from kdtui.bundling.truth import minimal_bundles
+    from kdtui.exchange.jsonl import encode_session
+    from store.datasets import get_session
+
+    with open_store(db) as store:
+        found = get_session(store, chosen_dataset(store, dataset), session)
+    if as_json:
+        print(encode_session(found).decode(), end="", flush=True)
+        return
+    letters = {bundle: _letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
+    print_table(
+        ["#", "bundles", "product", "category"],
+        [
+            (
+                position,
+                " ".join(letter for bundle, letter in letters.items() if position in bundle.positions),
+                item.title,
+                " > ".join(item.categories[0]) if item.categories else None,
+            )
+            for position, item in enumerate(found.items, start=1)
+        ],
+        wide="product",
+    )
+    if letters:
+        print_table(
+            ["bundle", "products", "intent"],
+            [(letter, ", ".join(map(str, bundle.positions)), bundle.intent) for bundle, letter in letters.items()],
+            wide="intent",
+        )
+    dropped = len(found.bundles) - len(letters)
+    if dropped:
+        say(f"{dropped} more bundles contain or equal one of these; the truth keeps the minimal ones")
+
+
+@app.command("export")
+def export(
+    dataset: DatasetOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout by default.")] = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Export a dataset as JSON Lines, which `kdtui data import` reads."""
+    import os
+    import sys
+
+    from kdtui.exchange.jsonl import encode_session
+    from store.datasets import iter_sessions
+
+    with open_store(db) as store:
+        sessions = iter_sessions(store, chosen_dataset(store, dataset))
+        if output is None:
+            for session in sessions:
+                sys.stdout.buffer.write(encode_session(session))
+            sys.stdout.buffer.flush()
+            return
+        # Written whole, then renamed: a file of that name is never half an export.
+        part = output.with_name(output.name + ".part")
+        with part.open("wb") as file:
+            count = sum(1 for session in sessions if file.write(encode_session(session)))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(output)
+    say(f"exported {count:,} sessions to {output}")
+
+
+@app.command("rm")
+def rm(
+    dataset: Annotated[str, typer.Argument(help="Dataset to delete.", metavar="NAME")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete a dataset with its knowledge and its runs."""
+    from store.datasets import dataset_id, delete_dataset
+
+    with open_store(db) as store:
+        dataset_id(store, dataset)
+        if not yes:
+            typer.confirm(f"Delete dataset {dataset} with its knowledge and runs?", abort=True, err=True)
+        delete_dataset(store, dataset)
+    say(f"deleted dataset {dataset}")
+
+
+def _letter(number: int) -> str:
+    """A, B, …, Z, then A1, B1, …"""
+    return chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")

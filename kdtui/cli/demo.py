@@ -1,0 +1,53 @@
+"""`kdtui demo`: the whole loop on the dataset that comes with the program."""
+
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+
+from kdtui.cli.options import DatabaseOption, open_store
+from kdtui.cli.output import say
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+DOMAINS = ("outdoor", "kitchen")
+
+
+def demo(db: DatabaseOption = None) -> None:
+    """Import the demo datasets, mine patterns, generate bundles, evaluate, and say what to type next."""
+    from kdtui.cli.evaluate import evaluate
+    from kdtui.cli.generate import generate
+
+    with open_store(db) as store:
+        for domain in DOMAINS:
+            _import(store, domain)
+    first = f"demo-{DOMAINS[0]}"
+    say(f"\n> kdtui generate o34 --dataset {first} --knowledge pattern")
+    generate(sessions=["o34"], dataset=first, knowledge="pattern", db=db)
+    for domain in DOMAINS:
+        say(f"\n> kdtui evaluate --dataset demo-{domain} --knowledge pattern")
+        evaluate(dataset=f"demo-{domain}", knowledge="pattern", db=db)
+    say("")
+    say("What to type next:")
+    for command, purpose in (
+        ("kdtui", "open the app: browse sessions and knowledge, generate with g"),
+        (f"kdtui data show o01 --dataset {first}", "a session with its true bundles"),
+        ("kdtui knowledge search tents", "what is known about tents"),
+        (f"kdtui generate o35 --dataset {first} --student patterns", "the student without weights"),
+        ("kdtui data import PATH --dataset NAME", "your own sessions"),
+    ):
+        print(f"  {command:<55} {purpose}", flush=True)
+
+
+def _import(store: "Database", domain: str) -> None:
+    from kdtui.workflows.import_dataset import import_dataset
+    from kdtui.workflows.mine_patterns import mine_patterns
+    from store.datasets import dataset_names
+
+    name = f"demo-{domain}"
+    if name in dataset_names(store):
+        say(f"dataset {name} is there already")
+    else:
+        with as_file(files("kdtui") / "demo_data" / f"{domain}.jsonl") as path:
+            written = list(import_dataset(store, path, name))[-1]
+        say(f"imported {written.sessions} sessions of invented products as dataset {name}")
+    say(f"mined {mine_patterns(store, name)} patterns of dataset {name}")

@@ -1,0 +1,120 @@
+"""`kdtui generate`: bundles for sessions."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdtui.cli.options import (
+    ContextOption,
+    DatabaseOption,
+    DatasetOption,
+    JsonOption,
+    KnowledgeOption,
+    StudentOption,
+    chosen_dataset,
+    formats,
+    open_store,
+)
+from kdtui.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from store.records import Session
+    from store.runs import Prediction
+
+
+def generate(
+    sessions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids of stored sessions, or - for JSON Lines on stdin.", metavar="SESSION…"),
+    ] = None,
+    title: Annotated[
+        list[str] | None,
+        typer.Option("--title", "-t", help="Title of a product; give it once per product instead of a session."),
+    ] = None,
+    dataset: DatasetOption = None,
+    student: StudentOption = "smollm2",
+    knowledge: KnowledgeOption = "none",
+    context: ContextOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Generate bundles with intents, for stored sessions, for titles, or for JSON Lines on stdin."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.generate import SessionAnswered
+    from kdtui.workflows.generate import generate as answer
+    from kdtui.workflows.students import PATTERNS, check_settings, open_student
+    from store.runs import RunSettings
+
+    if bool(sessions) == bool(title):
+        raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
+    settings = RunSettings(student, formats(knowledge), context=context)
+    stored = sessions is not None and sessions != ["-"]
+    failed = 0
+    with open_store(db) as store:
+        name = dataset
+        if stored or settings.knowledge or student == PATTERNS:
+            name = chosen_dataset(store, dataset)
+        check_settings(settings, name)
+        asked = _sessions(store, name, sessions or [], title or [])
+        if stored:
+            # Every id is looked up before the student is loaded.
+            asked = iter(list(asked))
+        with open_student(store, name, settings) as ready:
+            for event in answer(ready, asked):
+                if not isinstance(event, SessionAnswered):
+                    continue
+                if event.prediction.error is not None:
+                    failed += 1
+                    say(f"kdtui: session {event.session.id}: {event.prediction.error}")
+                elif as_json:
+                    print_json(_to_json(event.prediction))
+                else:
+                    _print_answer(event.session, event.prediction)
+    if failed:
+        raise KdtuiError(f"{failed:,} of the sessions could not be answered")
+
+
+def _sessions(store: "Database", dataset: str | None, sessions: list[str], titles: list[str]) -> "Iterator[Session]":
+    import sys
+
+    from kdtui.exchange.jsonl import read_sessions
+    from store.datasets import get_session
+    from store.records import Item, Session
+
+    if titles:
+        yield Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles, start=1)))
+    elif sessions == ["-"]:
+        for _, session, _ in read_sessions(sys.stdin.buffer, "stdin"):
+            yield session
+    else:
+        assert dataset is not None
+        for wanted in sessions:
+            yield get_session(store, dataset, wanted)
+
+
+def _to_json(prediction: "Prediction") -> dict[str, object]:
+    import msgspec
+
+    return {"session": prediction.session, "bundles": msgspec.to_builtins(prediction.bundles)}
+
+
+def _print_answer(session: "Session", prediction: "Prediction") -> None:
+    from kdtui.bundling.text import one_line
+
+    print(one_line(f"session {session.id}"), flush=True)
+    print_table(
+        ["bundle", "confidence", "intent", "products"],
+        [
+            (
+                ", ".join(map(str, bundle.positions)),
+                f"{bundle.confidence:.0%}",
+                bundle.intent,
+                " | ".join(one_line(session.items[at - 1].title or bundle.items[0], 40) for at in bundle.positions),
+            )
+            for bundle in prediction.bundles or ()
+        ],
+        wide="products",
+    )

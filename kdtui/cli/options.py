@@ -1,0 +1,86 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+DatabaseOption = Annotated[
+    Path | None,
+    typer.Option("--db", help="Database file (or set KDTUI_DB); by default in your data folder.", metavar="PATH"),
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", "-d", help="Dataset; may be left out where there is only one.", metavar="NAME"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+StudentOption = Annotated[
+    str,
+    typer.Option(
+        "--student", "-s", help="smollm2 (embedded), patterns (no weights), or a GGUF file.", metavar="STUDENT"
+    ),
+]
+KnowledgeOption = Annotated[
+    str,
+    typer.Option("--knowledge", "-k", help="Formats to show the student, comma-separated: pattern.", metavar="FORMATS"),
+]
+ContextOption = Annotated[
+    int | None, typer.Option("--context", help="Tokens that prompt and answer have together.", min=256, metavar="N")
+]
+
+
+def remember_database(path: Path | None) -> None:
+    """Make `kdtui --db PATH COMMAND` mean the same as `kdtui COMMAND --db PATH`."""
+    if path is not None:
+        os.environ["KDTUI_DB"] = str(path)
+
+
+def database_path(option: Path | None) -> Path:
+    """The database that the options and the environment name."""
+    from store.database import default_path
+
+    return option if option is not None else default_path()
+
+
+@contextmanager
+def open_store(option: Path | None) -> Iterator[Database]:
+    """The store, open for one command."""
+    from store.database import open_database
+
+    db = open_database(database_path(option))
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+def chosen_dataset(db: Database, option: str | None) -> str:
+    """The dataset that is named, or the only one that there is.
+
+    Raises:
+        KdtuiError: none is named, and there is not exactly one.
+    """
+    from kdtui.errors import KdtuiError
+    from store.datasets import dataset_names
+
+    if option is not None:
+        return option
+    names = dataset_names(db)
+    if not names:
+        raise KdtuiError("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
+    if len(names) > 1:
+        raise KdtuiError(f"say which dataset, with --dataset: {', '.join(names)}")
+    return names[0]
+
+
+def formats(option: str) -> tuple[str, ...]:
+    """The formats that --knowledge names; "none" is none."""
+    return tuple(name for name in (part.strip() for part in option.split(",")) if name and name != "none")

@@ -1,0 +1,88 @@
+"""What commands print: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress
+
+_WIDTH_OF_FILES = 160
+"""Columns of a table that does not go to a terminal."""
+
+
+def say(message: str) -> None:
+    """A message for the user, on stderr."""
+    from kdtui.bundling.text import one_line
+
+    print(one_line(message), file=sys.stderr, flush=True)
+
+
+def print_json(value: object) -> None:
+    """One object on a line of its own, at once."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wide: str | None = None) -> None:
+    """A table on stdout; numbers stand right, text from outside is shown as it is.
+
+    Args:
+        wide: the column that gives way when the terminal is narrow.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    rows = list(rows)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(row[index], int | float) for row in rows)
+        table.add_column(
+            column,
+            justify="right" if numeric else "left",
+            no_wrap=column != wide,
+            overflow="ellipsis" if column != wide else "fold",
+        )
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    _print(table)
+
+
+def _print(renderable: RenderableType) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
+    console.print(renderable)
+
+
+def _cell(value: object) -> RenderableType:
+    from rich.text import Text
+
+    from kdtui.bundling.text import one_line
+
+    if value is None or value != value:
+        return Text("-")
+    if isinstance(value, float):
+        return Text(f"{value:.3f}")
+    if isinstance(value, int):
+        return Text(f"{value:,}")
+    return Text(one_line(str(value)))
+
+
+def progress_bar() -> Progress:
+    """A progress bar on stderr that is gone when it is done; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

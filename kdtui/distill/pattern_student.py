@@ -1,0 +1,209 @@
+"""A student without a language model: pairs of products, judged by what the mined patterns say of their categories.
+
+Logistic regression gives each pair of products of a session a probability that they share a bundle, and average-link
+clustering of these probabilities makes the bundles. It learns in seconds and answers at once: the floor that tells
+whether a language model earns its cost.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from math import log, sqrt
+from re import compile as compile_pattern
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.hierarchy import fcluster, linkage
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from kdtui.bundling.metrics import pair_f1, pairs
+from kdtui.bundling.truth import true_bundles
+from kdtui.errors import KdtuiError
+from models.bundle_list import WrittenBundle
+from store.records import CategoryPath, Item, Session
+
+_LEVELS = (2, 3, 4)
+_PRIOR_WEIGHT = 4
+"""How many pairs the overall rate counts for, where two categories have been seen together seldom."""
+_FOLDS = 5
+_THRESHOLDS = tuple(np.arange(0.10, 0.80, 0.02))
+_WORD = compile_pattern(r"[^\W_]+")
+
+_Matrix = npt.NDArray[np.float64]
+
+
+class PatternStudent:
+    """Fitted on the training sessions of one dataset; answers sessions of the same kind of products."""
+
+    def __init__(self, evidence: "_Evidence", model: Pipeline, threshold: float) -> None:
+        self._evidence = evidence
+        self._model = model
+        self.threshold = threshold
+        """Least mean probability between the members of a bundle; chosen on the validation sessions."""
+
+    @classmethod
+    def fit(cls, train: Sequence[Session], valid: Sequence[Session]) -> "PatternStudent":
+        """Learn the pair probabilities on `train`, and choose the threshold of the best pair F1 on `valid`.
+
+        The evidence that a training session is judged by comes from the other folds of the training sessions, as
+        it will for sessions never seen.
+
+        Raises:
+            KdtuiError: the training sessions have no pair that is bundled, or none that is not.
+        """
+        features: list[_Matrix] = []
+        labels: list[bool] = []
+        for fold in range(_FOLDS):
+            others = [session for number, session in enumerate(train) if number % _FOLDS != fold]
+            evidence = _Evidence(others)
+            for session in train[fold::_FOLDS]:
+                features.append(evidence.features(session))
+                bundled = pairs(true_bundles(session))
+                labels.extend(pair in bundled for pair in _pairs_of(session))
+        if len(set(labels)) < 2:
+            raise KdtuiError(
+                "there are too few training sessions to learn from: bundled pairs and other pairs are needed"
+            )
+        model = make_pipeline(StandardScaler(), LogisticRegression())
+        model.fit(np.concatenate(features), labels)
+        student = cls(_Evidence(train), model, 0.5)
+        chosen_on = valid or train
+        judged = [(true_bundles(session), student.pair_probabilities(session)) for session in chosen_on]
+        student.threshold = max(
+            _THRESHOLDS, key=lambda threshold: sum(pair_f1(truth, _cluster(p, threshold)) for truth, p in judged)
+        )
+        return student
+
+    def pair_probabilities(self, session: Session) -> _Matrix:
+        """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal."""
+        size = len(session.items)
+        matrix = np.zeros((size, size))
+        if size > 1:
+            rows, columns = np.triu_indices(size, 1)
+            matrix[rows, columns] = self._model.predict_proba(self._evidence.features(session))[:, 1]
+        return matrix + matrix.T
+
+    def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
+        """The bundles of a session, the most confident first: the mean probability of a bundle's pairs."""
+        probabilities = self.pair_probabilities(session)
+        found = []
+        for bundle in _cluster(probabilities, self.threshold):
+            positions = tuple(sorted(bundle))
+            confidence = np.mean([probabilities[a - 1, b - 1] for a, b in combinations(positions, 2)])
+            found.append((float(confidence), positions))
+        for number, (confidence, positions) in enumerate(sorted(found, key=lambda each: (-each[0], each[1]))):
+            intent = _name([session.items[position - 1] for position in positions])
+            yield WrittenBundle(number, positions, intent, confidence, complete=True)
+
+
+class _Evidence:
+    """What training sessions say of two products: how often their categories were bundled when seen together."""
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        self._seen: Counter[tuple[CategoryPath, CategoryPath]] = Counter()
+        self._bundled: Counter[tuple[CategoryPath, CategoryPath]] = Counter()
+        titles = {item.id: _words(item) for session in sessions for item in session.items}
+        self._titles = len(titles)
+        self._titles_with = Counter(word for words in titles.values() for word in words)
+        all_pairs = bundled_pairs = 0
+        for session in sessions:
+            bundled = pairs(true_bundles(session))
+            for a, b in _pairs_of(session):
+                keys = _category_pairs(session.items[a - 1], session.items[b - 1])
+                self._seen.update(keys)
+                all_pairs += 1
+                if (a, b) in bundled:
+                    self._bundled.update(keys)
+                    bundled_pairs += 1
+        self._rate = bundled_pairs / all_pairs if all_pairs else 0.5
+
+    def features(self, session: Session) -> _Matrix:
+        """One row per pair of the session's products, in the order of `_pairs_of`."""
+        words = [_words(item) for item in session.items]
+        norms = [sqrt(sum(self._weight(word) ** 2 for word in each)) or 1.0 for each in words]
+        size = log(len(session.items))
+        rows = []
+        for a, b in _pairs_of(session):
+            one, other = session.items[a - 1], session.items[b - 1]
+            shared = sum(self._weight(word) ** 2 for word in words[a - 1] & words[b - 1])
+            rows.append(
+                [
+                    _shared_depth(one, other),
+                    (not one.categories) + (not other.categories),
+                    shared / (norms[a - 1] * norms[b - 1]),
+                    size,
+                    *(self._bundled_rate(key) for key in _category_pairs(one, other)),
+                ]
+            )
+        return np.array(rows, dtype=np.float64).reshape(len(rows), 4 + len(_LEVELS))
+
+    def _bundled_rate(self, key: tuple[CategoryPath, CategoryPath]) -> float:
+        """Rate at which two categories were bundled when seen together, drawn to the overall rate where seldom seen."""
+        return (self._bundled[key] + _PRIOR_WEIGHT * self._rate) / (self._seen[key] + _PRIOR_WEIGHT)
+
+    def _weight(self, word: str) -> float:
+        """Inverse document frequency of a word among titles."""
+        return log((self._titles + 1) / (self._titles_with[word] + 1))
+
+
+def _pairs_of(session: Session) -> Iterator[tuple[int, int]]:
+    return combinations(range(1, len(session.items) + 1), 2)
+
+
+def _category_pairs(one: Item, other: Item) -> list[tuple[CategoryPath, CategoryPath]]:
+    """The main categories of two products at each level, the smaller first; an empty path where there is none.
+
+    The level is a part of the key, so that a short path is not taken for a cut one.
+    """
+    first = one.categories[0] if one.categories else ()
+    second = other.categories[0] if other.categories else ()
+    keys = []
+    for level in _LEVELS:
+        a, b = sorted((first[:level], second[:level]))
+        keys.append(((str(level), *a), (str(level), *b)))
+    return keys
+
+
+def _shared_depth(one: Item, other: Item) -> int:
+    """Names that two category paths share from the top, for the two paths that share most."""
+    deepest = 0
+    for first in one.categories:
+        for second in other.categories:
+            depth = 0
+            while depth < min(len(first), len(second)) and first[depth] == second[depth]:
+                depth += 1
+            deepest = max(deepest, depth)
+    return deepest
+
+
+def _words(item: Item) -> frozenset[str]:
+    return frozenset(_WORD.findall((item.title or "").lower()))
+
+
+def _cluster(probabilities: _Matrix, threshold: float) -> list[frozenset[int]]:
+    """Average-link clusters of two or more products whose mean probability is at least the threshold."""
+    size = len(probabilities)
+    if size < 2:
+        return []
+    distances = 1 - probabilities[np.triu_indices(size, 1)]
+    labels = fcluster(linkage(distances, "average"), 1 - threshold, "distance")
+    groups: dict[int, list[int]] = {}
+    for position, label in enumerate(labels, start=1):
+        groups.setdefault(int(label), []).append(position)
+    return [frozenset(group) for group in groups.values() if len(group) > 1]
+
+
+def _name(items: Sequence[Item]) -> str:
+    """An intent for products of these categories: what they have in common, or the two most frequent kinds."""
+    paths = [item.categories[0] for item in items if item.categories]
+    if not paths:
+        return "products that go together"
+    shared = 0
+    while shared < min(map(len, paths)) and len({path[shared] for path in paths}) == 1:
+        shared += 1
+    if shared > 1 or len(paths) == 1:
+        return paths[0][max(shared, 1) - 1]
+    kinds = Counter(path[-1] for path in paths).most_common(2)
+    return " with ".join(kind for kind, _ in kinds)

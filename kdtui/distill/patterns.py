@@ -1,0 +1,202 @@
+"""Frequent patterns, the first format of knowledge: product categories that people bundle again and again.
+
+A transaction is a true bundle of a training session, an item of it is the category of a product (the first `level`
+names of its main path). Two products of one category count as that category twice, so that bundles of alternatives
+("two cases") have patterns too. Itemsets are found by Eclat (Zaki, 2000): the bundles that hold a category are the
+bits of an integer, and the bundles that hold a set of categories are the `&` of its members.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from msgspec import Struct
+
+from kdtui.bundling.truth import true_bundles
+from store.records import CategoryPath, Item, Session
+
+DEFAULT_LEVELS = (2, 3, 4)
+DEFAULT_SUPPORT = 0.005
+DEFAULT_SIZE = 3
+
+_MOST_ALIKE = 2
+"""How often one category may stand in a pattern: two say "several of these", and more say nothing new."""
+
+
+class Pattern(Struct, frozen=True):
+    """Categories that are bundled together, and the evidence.
+
+    Attributes:
+        categories: two or more paths, all of the same level; one that stands twice means two products of it. The
+            last is the one that the others make likeliest: the consequent of `confidence` and `lift`.
+        bundles: number of training bundles that hold all of them.
+        support: that number as a share of all training bundles.
+        confidence: share of the bundles with the other categories that hold the last one too.
+        lift: confidence over the share of all bundles that hold the last category.
+        precision: of the training sessions that have products of all these categories, the share in which people
+            bundled such products together.
+    """
+
+    categories: tuple[CategoryPath, ...]
+    bundles: int
+    support: float
+    confidence: float
+    lift: float
+    precision: float
+
+    @property
+    def statement(self) -> str:
+        """The pattern for a person to read."""
+        return " + ".join(" > ".join(path) for path in self.categories)
+
+
+_Element = tuple[CategoryPath, int]
+"""A category and which product of it: (path, 1) is in every bundle that has it, (path, 2) where there are two."""
+
+
+def mine(
+    sessions: Sequence[Session],
+    *,
+    levels: Iterable[int] = DEFAULT_LEVELS,
+    min_support: float = DEFAULT_SUPPORT,
+    max_size: int = DEFAULT_SIZE,
+) -> list[Pattern]:
+    """Find the frequent category patterns in the true bundles of training sessions, the most frequent first.
+
+    Args:
+        levels: category depths to look at; each is mined by itself, over the products whose path is that deep.
+        min_support: least share of bundles that hold a pattern, 0..1; a pattern that occurs once is never one.
+        max_size: most categories in a pattern.
+    """
+    found = [
+        pattern for level in sorted(set(levels)) for pattern in _mine_level(sessions, level, min_support, max_size)
+    ]
+    return sorted(found, key=lambda pattern: (-pattern.bundles, pattern.categories))
+
+
+def _mine_level(sessions: Sequence[Session], level: int, min_support: float, max_size: int) -> Iterator[Pattern]:
+    in_bundles: defaultdict[_Element, int] = defaultdict(int)
+    in_sessions: defaultdict[_Element, int] = defaultdict(int)
+    session_of: list[int] = []
+    for number, session in enumerate(sessions):
+        for element in _elements(session.items, level):
+            in_sessions[element] |= 1 << number
+        for bundle in true_bundles(session):
+            for element in _elements([session.items[position - 1] for position in bundle], level):
+                in_bundles[element] |= 1 << len(session_of)
+            session_of.append(number)
+    total = len(session_of)
+    least = max(2, ceil(min_support * total))
+    frequent = sorted(
+        ((element, bits) for element, bits in in_bundles.items() if bits.bit_count() >= least),
+        key=lambda each: (each[1].bit_count(), each[0]),
+    )
+    for itemset, bits in _eclat(frequent, least, max_size):
+        if len(itemset) > 1 and _is_closed_downwards(itemset):
+            yield _pattern(itemset, bits, in_bundles, in_sessions, session_of)
+
+
+def _eclat(
+    candidates: Sequence[tuple[_Element, int]], least: int, max_size: int, prefix: tuple[_Element, ...] = ()
+) -> Iterator[tuple[tuple[_Element, ...], int]]:
+    """Depth first over the itemsets that at least `least` bundles hold, each with the bits of those bundles."""
+    for index, (element, bits) in enumerate(candidates):
+        itemset = (*prefix, element)
+        yield itemset, bits
+        if len(itemset) < max_size:
+            longer = [
+                (other, both)
+                for other, other_bits in candidates[index + 1 :]
+                if (both := bits & other_bits).bit_count() >= least
+            ]
+            yield from _eclat(longer, least, max_size, itemset)
+
+
+def _is_closed_downwards(itemset: tuple[_Element, ...]) -> bool:
+    """Whether the first product of each category is there where the second is; the other itemsets only repeat these."""
+    return all(nth == 1 or (path, nth - 1) in itemset for path, nth in itemset)
+
+
+def _pattern(
+    itemset: tuple[_Element, ...],
+    bits: int,
+    in_bundles: dict[_Element, int],
+    in_sessions: dict[_Element, int],
+    session_of: Sequence[int],
+) -> Pattern:
+    count = bits.bit_count()
+    total = len(session_of)
+
+    def confidence(consequent: _Element) -> float:
+        return count / _intersection(in_bundles, (other for other in itemset if other != consequent)).bit_count()
+
+    # Taking away the first of two would leave the second, which holds the first: only the last of a category goes.
+    last = [element for element in itemset if (element[0], element[1] + 1) not in itemset]
+    consequent = max(last, key=lambda element: (confidence(element), element))
+    others = sorted(element for element in itemset if element != consequent)
+    share = in_bundles[(consequent[0], 1)].bit_count() / total
+    bundled_in = {session_of[bundle] for bundle in _positions_of_bits(bits)}
+    return Pattern(
+        categories=(*(path for path, _ in others), consequent[0]),
+        bundles=count,
+        support=count / total,
+        confidence=confidence(consequent),
+        lift=confidence(consequent) / share,
+        precision=len(bundled_in) / _intersection(in_sessions, itemset).bit_count(),
+    )
+
+
+def _elements(items: Iterable[Item], level: int) -> set[_Element]:
+    counts = Counter(path for item in items if (path := category_at(item, level)) is not None)
+    return {(path, nth) for path, count in counts.items() for nth in range(1, min(count, _MOST_ALIKE) + 1)}
+
+
+def category_at(item: Item, level: int) -> CategoryPath | None:
+    """The first `level` names of the item's main category path; None where it has none that deep."""
+    path = item.categories[0] if item.categories else ()
+    return path[:level] if len(path) >= level else None
+
+
+def _intersection(bits: dict[_Element, int], elements: Iterable[_Element]) -> int:
+    result = -1
+    for element in elements:
+        result &= bits[element]
+    return result
+
+
+def _positions_of_bits(bits: int) -> Iterator[int]:
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A pattern that applies to a session, and the positions of the products that it joins (1-based, ascending)."""
+
+    pattern: Pattern
+    positions: tuple[int, ...]
+
+
+def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> list[Match]:
+    """The patterns that apply to a session, the most precise first; of those that join the same products, one."""
+    by_category: defaultdict[CategoryPath, list[int]] = defaultdict(list)
+    for position, item in enumerate(session.items, start=1):
+        path = item.categories[0] if item.categories else ()
+        for level in range(1, len(path) + 1):
+            by_category[path[:level]].append(position)
+    best: dict[tuple[int, ...], Pattern] = {}
+    for pattern in patterns:
+        needed = Counter(pattern.categories)
+        if all(len(by_category.get(path, ())) >= count for path, count in needed.items()):
+            positions = tuple(sorted(position for path in needed for position in by_category[path]))
+            if positions not in best or _strength(pattern) > _strength(best[positions]):
+                best[positions] = pattern
+    matches = [Match(pattern, positions) for positions, pattern in best.items()]
+    return sorted(matches, key=lambda match: (_strength(match.pattern), match.positions), reverse=True)[:limit]
+
+
+def _strength(pattern: Pattern) -> tuple[float, int]:
+    return pattern.precision, pattern.bundles

@@ -1,0 +1,1 @@
+"""Files that datasets come from and go to."""

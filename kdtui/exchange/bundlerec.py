@@ -1,0 +1,168 @@
+"""The BundleRec layout: a directory of comma-separated files, each with one header line.
+
+The layout's own documentation says tab-separated; the published files have commas. Item order in a session is the
+order of its lines. Items may lack a title or categories, sessions may lack bundles, intents are free text with quotes
+and line breaks in them. A list of category paths is written `[[A,B,C],[A,D]]`, which is not JSON: names are not
+quoted, and a comma inside a name is not told from one between two names, so a path is split at every comma.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdtui.errors import BadFile
+from store.records import SPLITS, Bundle, CategoryPath, Item, Session, Split
+
+SESSION_ITEM = "session_item.csv"
+SESSION_BUNDLE = "session_bundle.csv"
+BUNDLE_ITEM = "bundle_item.csv"
+BUNDLE_INTENT = "bundle_intent.csv"
+ITEM_TITLES = "item_titles.csv"
+ITEM_CATEGORIES = "item_categories.csv"
+SPLIT = "split.csv"
+
+_COLUMNS = {
+    SESSION_ITEM: ("session ID", "item ID"),
+    SESSION_BUNDLE: ("session ID", "bundle ID"),
+    BUNDLE_ITEM: ("bundle ID", "item ID"),
+    BUNDLE_INTENT: ("bundle ID", "intent"),
+    ITEM_TITLES: ("item ID", "titles"),
+    ITEM_CATEGORIES: ("item ID", "categories"),
+    SPLIT: ("session ID", "split"),
+}
+
+
+def read_directory(path: Path) -> tuple[list[Session], bool]:
+    """The sessions of a BundleRec directory, and whether it says which splits they are in.
+
+    Raises:
+        BadFile: a file or column is missing, an id comes twice or is unknown, a bundle is not of its session, or a
+            file is not UTF-8 or not well quoted.
+    """
+    if not (path / SESSION_ITEM).is_file():
+        raise BadFile(path, f"this is no dataset: a BundleRec directory has a file {SESSION_ITEM}")
+    titles = _by_id(path, ITEM_TITLES)
+    categories = {
+        item: _category_paths(text, path / ITEM_CATEGORIES, line)
+        for item, (line, text) in _by_id(path, ITEM_CATEGORIES).items()
+    }
+    sessions: dict[str, dict[str, int]] = {}
+    for line, session, item in _rows(path, SESSION_ITEM):
+        positions = sessions.setdefault(session, {})
+        if item in positions:
+            raise BadFile(path / SESSION_ITEM, f"session {session!r} has item {item!r} twice", line)
+        positions[item] = len(positions) + 1
+    if not sessions:
+        raise BadFile(path / SESSION_ITEM, "the file is empty: it has no session")
+    # The published data has items without title and without categories, but only in sessions without bundles are
+    # there items with neither; those cannot be told from a mistyped id anywhere else.
+    bundles = _bundles(path, sessions)
+    for session, positions in sessions.items():
+        unknown = next((item for item in positions if item not in titles and item not in categories), None)
+        if unknown is not None and session in bundles:
+            raise BadFile(path / SESSION_ITEM, f"session {session!r} has item {unknown!r}, which no other file knows")
+    has_split = (path / SPLIT).exists()
+    splits = _splits(path, sessions) if has_split else {}
+    return [
+        Session(
+            session,
+            tuple(
+                Item(item, titles[item][1] if item in titles else None, categories.get(item, ())) for item in positions
+            ),
+            tuple(bundles.get(session, ())),
+            splits.get(session) if session in bundles else None,
+        )
+        for session, positions in sessions.items()
+    ], has_split
+
+
+def _bundles(path: Path, sessions: dict[str, dict[str, int]]) -> dict[str, list[Bundle]]:
+    session_of: dict[str, str] = {}
+    for line, session, bundle in _rows(path, SESSION_BUNDLE):
+        if session not in sessions:
+            raise BadFile(path / SESSION_BUNDLE, f"session {session!r} is not in {SESSION_ITEM}", line)
+        if bundle in session_of:
+            raise BadFile(path / SESSION_BUNDLE, f"bundle {bundle!r} comes twice", line)
+        session_of[bundle] = session
+    members: dict[str, set[int]] = {bundle: set() for bundle in session_of}
+    for line, bundle, item in _rows(path, BUNDLE_ITEM):
+        if bundle not in session_of:
+            raise BadFile(path / BUNDLE_ITEM, f"bundle {bundle!r} is not in {SESSION_BUNDLE}", line)
+        session = session_of[bundle]
+        if item not in sessions[session]:
+            problem = f"bundle {bundle!r} has item {item!r}, which is not in its session {session!r}"
+            raise BadFile(path / BUNDLE_ITEM, problem, line)
+        members[bundle].add(sessions[session][item])
+    intents = _by_id(path, BUNDLE_INTENT)
+    result: dict[str, list[Bundle]] = {}
+    for bundle, session in session_of.items():
+        if len(members[bundle]) < 2:
+            raise BadFile(path / BUNDLE_ITEM, f"bundle {bundle!r} of session {session!r} has fewer than two items")
+        intent = intents[bundle][1].strip() if bundle in intents else ""
+        result.setdefault(session, []).append(Bundle(tuple(sorted(members[bundle])), intent))
+    return result
+
+
+def _splits(path: Path, sessions: dict[str, dict[str, int]]) -> dict[str, Split]:
+    names: dict[str, Split] = {split: split for split in SPLITS}
+    splits: dict[str, Split] = {}
+    for session, (line, text) in _by_id(path, SPLIT).items():
+        if text not in names:
+            raise BadFile(path / SPLIT, f"split {text!r} is none of {', '.join(SPLITS)}", line)
+        if session not in sessions:
+            raise BadFile(path / SPLIT, f"session {session!r} is not in {SESSION_ITEM}", line)
+        splits[session] = names[text]
+    return splits
+
+
+def _by_id(path: Path, name: str) -> dict[str, tuple[int, str]]:
+    """Line number and second column of a file by its first column, which names each row once."""
+    found: dict[str, tuple[int, str]] = {}
+    for line, key, value in _rows(path, name):
+        if key in found:
+            raise BadFile(
+                path / name, f"{_COLUMNS[name][0]} {key!r} comes twice (first in line {found[key][0]:,})", line
+            )
+        found[key] = line, value
+    return found
+
+
+def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
+    """Line number and both columns of each row of a file."""
+    file = path / name
+    columns = _COLUMNS[name]
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise BadFile(file, f"{error.strerror}; a BundleRec directory has this file") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadFile(file, "this is not UTF-8 text; save the file as UTF-8", line) from error
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    started = 1
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise BadFile(file, f"the file is empty; its first line must be: {','.join(columns)}")
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise BadFile(file, f"column {missing[0]!r} is missing; the first line must be: {','.join(columns)}", 1)
+        first, second = (header.index(column) for column in columns)
+        started = reader.line_num + 1
+        for row in reader:
+            if len(row) != len(header):
+                problem = f"{len(header)} columns expected, {len(row)} found; text with commas must stand in quotes"
+                raise BadFile(file, problem, started)
+            yield started, row[first], row[second]
+            started = reader.line_num + 1
+    except csv.Error as error:
+        raise BadFile(file, f"broken quoting ({error})", started) from error
+
+
+def _category_paths(text: str, file: Path, line: int) -> tuple[CategoryPath, ...]:
+    if not (text.startswith("[[") and text.endswith("]]")):
+        raise BadFile(file, "categories must be written as [[A,B,C],[A,D]]", line)
+    paths = (tuple(name.strip() for name in path.split(",")) for path in text[2:-2].split("],["))
+    return tuple(path for path in paths if any(path))

@@ -1,0 +1,110 @@
+"""Sessions as JSON Lines: one session a line, items in full, bundles and split optional.
+
+    {"session": "s1", "items": [{"id": "i1", "title": "Tent", "categories": [["Outdoor", "Shelter"]]}, ...],
+     "bundles": [{"items": ["i1", "i2"], "intent": "a night outside"}], "split": "train"}
+
+A line without `"split"` leaves the choice to the import; `"split": null` says that the session is in none.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from kdtui.errors import BadFile
+from store.records import Bundle, Item, Session, Split
+
+
+class _BundleLine(Struct):
+    items: list[str]
+    intent: str = ""
+
+
+class _SessionLine(Struct):
+    session: str
+    items: tuple[Item, ...]
+    bundles: list[_BundleLine] = []
+    split: Literal["train", "valid", "test"] | UnsetType | None = UNSET
+
+
+_decode = msgspec.json.Decoder(_SessionLine).decode
+
+
+def read_sessions(source: Iterable[bytes], name: object) -> Iterator[tuple[int, Session, bool]]:
+    """Each session of a file with its line number, and whether the line says which split it is in.
+
+    Args:
+        source: the lines of the file; empty ones are skipped.
+        name: what errors call the file.
+
+    Raises:
+        BadFile: a line is no session, an id comes twice in it, or a bundle is none of its own.
+    """
+    for number, line in enumerate(source, start=1):
+        if line.isspace():
+            continue
+        try:
+            parsed = _decode(line)
+        except UnicodeDecodeError as error:
+            raise BadFile(name, "this is not UTF-8 text; save the file as UTF-8", number) from error
+        except msgspec.ValidationError as error:
+            raise BadFile(name, f"a session is not as expected: {error}", number) from error
+        except msgspec.DecodeError as error:
+            raise BadFile(name, f"this is not JSON ({error}); each line must hold one session", number) from error
+        yield number, _session(parsed, name, number), parsed.split is not UNSET
+
+
+def _session(line: _SessionLine, name: object, number: int) -> Session:
+    positions = {item.id: position for position, item in enumerate(line.items, start=1)}
+    if len(positions) < len(line.items):
+        twice = next(item.id for position, item in enumerate(line.items, start=1) if positions[item.id] != position)
+        raise BadFile(name, f"session {line.session!r} has item {twice!r} twice", number)
+    if not line.items:
+        raise BadFile(name, f"session {line.session!r} has no items", number)
+    split: Split | None = None if line.split is UNSET or not line.bundles else line.split
+    if not line.bundles:
+        return Session(line.session, line.items, (), split)
+    return Session(
+        line.session, line.items, tuple(_bundle(each, positions, line, name, number) for each in line.bundles), split
+    )
+
+
+def _bundle(bundle: _BundleLine, positions: dict[str, int], line: _SessionLine, name: object, number: int) -> Bundle:
+    outside = [item for item in bundle.items if item not in positions]
+    if outside:
+        raise BadFile(name, f"a bundle has item {outside[0]!r}, which is not in session {line.session!r}", number)
+    members = sorted({positions[item] for item in bundle.items})
+    if len(members) < len(bundle.items):
+        raise BadFile(name, f"a bundle of session {line.session!r} has an item twice", number)
+    if len(members) < 2:
+        raise BadFile(name, f"a bundle of session {line.session!r} has fewer than two items", number)
+    return Bundle(tuple(members), bundle.intent)
+
+
+def lines_of_session(path: Path, session: str) -> list[int]:
+    """The numbers of the lines that hold a session of this id."""
+    with path.open("rb") as file:
+        return [number for number, found, _ in read_sessions(file, path) if found.id == session]
+
+
+def encode_session(session: Session) -> bytes:
+    """A session as one line, with the line feed."""
+    return (
+        msgspec.json.encode(
+            {
+                "session": session.id,
+                "split": session.split,
+                "items": session.items,
+                "bundles": [
+                    {
+                        "items": [session.items[position - 1].id for position in bundle.positions],
+                        "intent": bundle.intent,
+                    }
+                    for bundle in session.bundles
+                ],
+            }
+        )
+        + b"\n"
+    )

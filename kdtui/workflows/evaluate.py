@@ -1,0 +1,101 @@
+"""A student answers a split; its answers are kept, and scored beside the floors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan
+
+from sqlite_utils import Database
+
+from kdtui.bundling import floors
+from kdtui.bundling.metrics import Scores, score
+from kdtui.bundling.truth import true_bundles
+from kdtui.errors import KdtuiError
+from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
+from kdtui.workflows.students import PATTERNS, SessionStudent, open_student
+from store.datasets import iter_sessions
+from store.records import Session, Split
+from store.runs import Run, RunSettings, add_prediction, finish_run, predictions
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One row of the table: who, and how well."""
+
+    name: str
+    scores: Scores
+
+    def to_json(self) -> dict[str, object]:
+        """A flat object; null where a metric has no session or no hit to average over."""
+        values = {
+            key: None if isinstance(value, float) and isnan(value) else value
+            for key, value in asdict(self.scores).items()
+        }
+        return {"name": self.name, **values}
+
+
+def split_to_score(db: Database, dataset: str, split: Split, limit: int | None) -> list[Session]:
+    """The first `limit` sessions of a split, or all.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: the split is empty.
+    """
+    sessions = list(iter_sessions(db, dataset, split=split, limit=limit))
+    if not sessions:
+        raise KdtuiError(f"dataset {dataset!r} has no sessions in its {split} split; there is nothing to score")
+    return sessions
+
+
+def answer_split(
+    db: Database, run: Run, sessions: Sequence[Session], student: SessionStudent
+) -> Iterator[GenerateEvent]:
+    """Answer the sessions that the run has no answer for yet, each stored before it is yielded."""
+    answered = predictions(db, run)
+    for event in generate(student, [session for session in sessions if session.id not in answered]):
+        if isinstance(event, SessionAnswered):
+            add_prediction(db, run, event.prediction)
+        yield event
+    finish_run(db, run)
+
+
+def score_run(db: Database, run: Run, sessions: Sequence[Session]) -> ResultRow:
+    """The row of a run over those of the sessions that it has answered.
+
+    Raises:
+        KdtuiError: it has answered none of them.
+    """
+    answers = predictions(db, run)
+    done = [session for session in sessions if session.id in answers]
+    if not done:
+        raise KdtuiError(f"run {run.id} has no answers yet; go on with: kdtui evaluate --resume {run.id}")
+    return ResultRow(
+        run.name,
+        score(
+            [true_bundles(session) for session in done],
+            [
+                None if bundles is None else [frozenset(bundle.positions) for bundle in bundles]
+                for bundles in (answers[session.id].bundles for session in done)
+            ],
+        ),
+    )
+
+
+def score_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> Iterator[ResultRow]:
+    """The rows that need no model: whole session, categories, the pattern student where it can learn, and the truth."""
+    truths = [true_bundles(session) for session in sessions]
+
+    def row(name: str, bundles_of: Callable[[Session], list[frozenset[int]]]) -> ResultRow:
+        return ResultRow(name, score(truths, [bundles_of(session) for session in sessions]))
+
+    yield row("whole session", floors.whole_session)
+    for level in floors.CATEGORY_LEVELS:
+        yield row(f"category {level}", lambda session, level=level: floors.by_category(session, level))  # type: ignore[misc]
+    try:
+        with open_student(db, dataset, RunSettings(PATTERNS)) as student:
+            yield row(
+                PATTERNS, lambda session: [frozenset(bundle.positions) for bundle in student.write_bundles(session)]
+            )
+    except KdtuiError:
+        # A dataset without training sessions has no learned floor; the other rows stand.
+        pass
+    yield row("truth", true_bundles)

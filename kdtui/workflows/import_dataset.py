@@ -1,0 +1,62 @@
+"""A file or directory becomes a dataset."""
+
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from kdtui.errors import BadFile
+from kdtui.exchange import bundlerec, jsonl
+from store.datasets import Written, write_dataset
+from store.errors import DuplicateSession
+from store.records import Session, Split
+
+_BLOCK: tuple[Split, ...] = ("train",) * 7 + ("valid",) + ("test",) * 2
+
+
+def import_dataset(db: Database, path: Path, name: str, *, seed: int = 0, replace: bool = False) -> Iterator[Written]:
+    """Import a BundleRec directory or a JSON Lines file, in one transaction, yielding what is written so far.
+
+    Sessions with bundles that come without a split are split 7:1:2 by `seed`; sessions without bundles are in none.
+
+    Raises:
+        BadFile: the file or directory is not as it should be; nothing was imported.
+        StoreError: the name is taken and `replace` is not set; nothing was imported.
+    """
+    source = str(path.resolve())
+    if path.is_dir():
+        sessions, has_split = bundlerec.read_directory(path)
+        with_split = ((session, has_split) for session in sessions)
+        yield from write_dataset(db, name, source, split_sessions(with_split, seed), replace=replace)
+        return
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size == 0:
+                raise BadFile(path, "the file is empty")
+            lines = jsonl.read_sessions(file, path)
+            with_split = ((session, has_split) for _, session, has_split in lines)
+            yield from write_dataset(db, name, source, split_sessions(with_split, seed), replace=replace)
+    except DuplicateSession as error:
+        first, second, *_ = jsonl.lines_of_session(path, error.session)
+        raise BadFile(path, f"session {error.session!r} comes twice (first in line {first:,})", second) from None
+    except OSError as error:
+        raise BadFile(path, f"{error.strerror}; give a BundleRec directory or a JSON Lines file") from error
+
+
+def split_sessions(sessions: Iterable[tuple[Session, bool]], seed: int) -> Iterator[Session]:
+    """Give a split to each session that has bundles and comes without one, told by the flag beside it.
+
+    Every ten such sessions in a row have seven training, one validation and two test sessions in an order drawn by
+    `seed`, so a file of any size is split 7:1:2 while it streams by.
+    """
+    draw = random.Random(seed)
+    block: list[Split] = []
+    for session, has_split in sessions:
+        if has_split or not session.bundles:
+            yield session
+            continue
+        if not block:
+            block = list(_BLOCK)
+            draw.shuffle(block)
+        yield Session(session.id, session.items, session.bundles, block.pop())

@@ -1,0 +1,62 @@
+"""Training bundles become knowledge of the first format, frequent patterns."""
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlite_utils import Database
+
+from kdtui.distill.patterns import DEFAULT_LEVELS, DEFAULT_SIZE, DEFAULT_SUPPORT, Pattern, mine
+from kdtui.errors import KdtuiError
+from store.datasets import iter_sessions
+from store.knowledge import NewKnowledge, find_knowledge, replace_knowledge
+
+TEACHER = "annotations"
+"""The teacher of mined patterns: the people who bundled the training sessions."""
+
+
+def mine_patterns(
+    db: Database,
+    dataset: str,
+    *,
+    levels: Sequence[int] = DEFAULT_LEVELS,
+    min_support: float = DEFAULT_SUPPORT,
+    max_size: int = DEFAULT_SIZE,
+) -> int:
+    """Mine the training sessions of a dataset, store the patterns in place of earlier ones, and return their number.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has no training session with bundles.
+    """
+    sessions = list(iter_sessions(db, dataset, split="train"))
+    if not sessions:
+        raise KdtuiError(f"dataset {dataset!r} has no training sessions with bundles; there is nothing to mine")
+    found = mine(sessions, levels=levels, min_support=min_support, max_size=max_size)
+    pieces = (
+        NewKnowledge(
+            pattern.statement,
+            msgspec.json.encode(pattern).decode(),
+            pattern.support,
+            pattern.confidence,
+            pattern.lift,
+            pattern.precision,
+        )
+        for pattern in found
+    )
+    return replace_knowledge(db, dataset, "pattern", TEACHER, pieces)
+
+
+def stored_patterns(db: Database, dataset: str) -> list[Pattern]:
+    """The patterns of a dataset.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: none have been mined.
+    """
+    found = find_knowledge(db, dataset=dataset, format="pattern")
+    if not found:
+        raise KdtuiError(
+            f"dataset {dataset!r} has no patterns yet; mine them with: kdtui knowledge mine --dataset {dataset}"
+        )
+    decode = msgspec.json.Decoder(Pattern).decode
+    return [decode(piece.content) for piece in found]

@@ -1,0 +1,98 @@
+"""Who answers: the embedded student, any GGUF file, or the pattern student; each with the knowledge it is given."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from kdtui.bundling.prompt import session_messages
+from kdtui.distill.patterns import Pattern, patterns_for
+from kdtui.errors import KdtuiError
+from kdtui.workflows.mine_patterns import stored_patterns
+from models import embedded
+from models.bundle_list import WrittenBundle
+from models.messages import Message
+from store.datasets import iter_sessions
+from store.records import Session
+from store.runs import RunSettings
+
+PATTERNS = "patterns"
+"""The name of the student that needs no weights."""
+
+_HINTS = 6
+"""Patterns that a prompt shows at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStudent:
+    """A student that is ready to answer. `name` tells it, and its knowledge, from others in a table."""
+
+    name: str
+    write_bundles: Callable[[Session], Iterator[WrittenBundle]]
+
+
+def student_name(settings: RunSettings) -> str:
+    """What to call a student with these settings."""
+    base = settings.student if settings.student in (PATTERNS, embedded.NAME) else Path(settings.student).stem
+    return f"{base} + {', '.join(settings.knowledge)}" if settings.knowledge else base
+
+
+def check_settings(settings: RunSettings, dataset: str | None) -> None:
+    """Refuse what no student can do, before anything is loaded.
+
+    Raises:
+        KdtuiError: the settings contradict each other, or need a dataset and there is none.
+    """
+    unknown = [format for format in settings.knowledge if format != "pattern"]
+    if unknown:
+        raise KdtuiError(f"knowledge of the format {unknown[0]!r} cannot be used yet; there is: pattern")
+    if settings.student == PATTERNS and settings.knowledge:
+        raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
+    if dataset is None and (settings.student == PATTERNS or settings.knowledge):
+        raise KdtuiError("say which dataset to learn from, with --dataset")
+
+
+@contextmanager
+def open_student(db: Database | None, dataset: str | None, settings: RunSettings) -> Iterator[SessionStudent]:
+    """Load a student with its knowledge, and free it afterwards. To be used from one thread.
+
+    Args:
+        db: the store; None where no dataset is needed.
+        dataset: whose training sessions and patterns the student learns from.
+
+    Raises:
+        KdtuiError: the settings are refused, or what they need is not there.
+        ModelError: the model cannot be loaded.
+    """
+    check_settings(settings, dataset)
+    name = student_name(settings)
+    if settings.student == PATTERNS:
+        # Imported here: scikit-learn takes a second.
+        from kdtui.distill.pattern_student import PatternStudent
+
+        assert db is not None
+        assert dataset is not None
+        train = list(iter_sessions(db, dataset, split="train"))
+        yield SessionStudent(
+            name, PatternStudent.fit(train, list(iter_sessions(db, dataset, split="valid"))).write_bundles
+        )
+        return
+    patterns: list[Pattern] = []
+    if settings.knowledge:
+        assert db is not None
+        assert dataset is not None
+        patterns = stored_patterns(db, dataset)
+    # Imported here: llama.cpp takes a third of a second.
+    from models.student import DEFAULT_CONTEXT, Student
+
+    path = embedded.embedded_student() if settings.student == embedded.NAME else Path(settings.student)
+    with Student(path, context=settings.context or DEFAULT_CONTEXT) as student:
+        yield SessionStudent(name, lambda session: student.write_bundles(prompt(session, patterns), len(session.items)))
+
+
+def prompt(session: Session, patterns: list[Pattern]) -> list[Message]:
+    """What the student is shown of a session, with the patterns that apply to it."""
+    matches = patterns_for(session, patterns, _HINTS)
+    return session_messages(session, [(match.positions, match.pattern.categories[-1][-1]) for match in matches])

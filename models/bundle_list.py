@@ -1,0 +1,81 @@
+"""The text in which a student writes the bundles of a session, and what it may write next at every point.
+
+One line per bundle: the numbers of its products in ascending order, a colon, and the intent:
+
+    1,3,10: weekend camping
+    2,4: phone protection
+
+A student that follows `BundleList.choices` cannot write anything else: each number exists, no bundle has fewer than
+two products or one of them twice, no two bundles are equal, and the end can be reached from everywhere.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBundle:
+    """A bundle as a student writes it.
+
+    Attributes:
+        number: which bundle of the session it is, from 0; a later value of the same number replaces this one.
+        positions: product numbers in the session, 1-based, ascending.
+        intent: as far as it is written.
+        confidence: the student's probability of these positions, 0..1.
+        complete: False while the intent is still growing.
+    """
+
+    number: int
+    positions: tuple[int, ...]
+    intent: str
+    confidence: float
+    complete: bool
+
+
+class BundleList:
+    """A list of bundles while it is being written, for a session of two or more products (numbered from 1)."""
+
+    def __init__(self, products: int) -> None:
+        if products < 2:
+            raise ValueError("a bundle needs two products")
+        self.products = products
+        self.finished: list[tuple[int, ...]] = []
+        self.current: tuple[int, ...] = ()
+
+    def choices(self) -> list[str]:
+        """What may come next: a number with what follows it, `,` or `:`; no choice is a prefix of another.
+
+        After a choice that ends in a colon comes the intent, which is free text up to the end of the line.
+        """
+        choices = []
+        for number in range(self.current[-1] + 1 if self.current else 1, self.products + 1):
+            bundle = (*self.current, number)
+            if len(bundle) > 1 and bundle not in self.finished:
+                choices.append(f"{number}:")
+            if self._can_be_continued(bundle):
+                choices.append(f"{number},")
+        return choices
+
+    def choose(self, choice: str) -> bool:
+        """Write a choice; True when it completes the numbers of a bundle."""
+        self.current = (*self.current, int(choice[:-1]))
+        if choice.endswith(","):
+            return False
+        self.finished.append(self.current)
+        self.current = ()
+        return True
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another bundle may follow: at most as many as disjoint pairs would be, so that the list ends."""
+        return len(self.finished) < self.products // 2
+
+    def _can_be_continued(self, bundle: tuple[int, ...]) -> bool:
+        """Whether a bundle that starts with these numbers, and has more, is not written yet."""
+        possible: int = 2 ** (self.products - bundle[-1]) - 1
+        written = sum(len(other) > len(bundle) and other[: len(bundle)] == bundle for other in self.finished)
+        return written < possible
+
+
+def longest_bundle(products: int) -> str:
+    """The numbers of the longest bundle that a session allows, as written: what one more bundle may cost at most."""
+    return ",".join(map(str, range(1, products + 1))) + ":"

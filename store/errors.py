@@ -1,0 +1,40 @@
+"""What can go wrong with the store, said in one sentence."""
+
+import sqlite3
+
+
+class StoreError(Exception):
+    """The store refuses, or cannot do, what was asked; the message is one sentence for the user."""
+
+
+class NotFound(StoreError):
+    """No row of that name or number."""
+
+
+class DuplicateSession(StoreError):
+    """A dataset being written holds the same session twice. `session` is its id."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"session {session!r} comes twice; session ids must be unique in a dataset")
+        self.session = session
+
+
+# What SQLite says, and what a user can do about it.
+_ADVICE = {
+    "readonly database": "the database cannot be written to; check its permissions, or choose another one with --db",
+    "disk is full": "the disk is full; nothing of this command was kept, so free some space and run it again",
+    "unable to open": "the database cannot be opened; check that its folder exists and may be written to",
+    "not a database": "this file is not an SQLite database; choose another one with --db",
+    "malformed": "the database is damaged; restore a copy, or choose another one with --db",
+    "locked": "another program has been writing to the database for too long; try again when it is done",
+    "disk I/O": "the disk reports an error; nothing of this command was kept",
+}
+
+
+def explain(error: sqlite3.Error) -> str:
+    """One sentence on what SQLite reported and what to do; its own words where there is no better one."""
+    said = str(error)
+    for part, advice in _ADVICE.items():
+        if part in said:
+            return advice
+    return f"the database refused: {said}"

@@ -1,0 +1,121 @@
+"""The schema, as numbered migrations. A released migration is never edited: a change is a new one."""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("kdtui")
+
+# Text search that finds "café" for "cafe" and "batteries" for "battery".
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+
+
+@migrations()
+def m0001_datasets(db: Database) -> None:
+    """Datasets: items and sessions, the bundles people saw in them, and the official split."""
+    _execute(
+        db,
+        """CREATE TABLE datasets (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            source TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+        # categories: a JSON list of paths, each a list of names from the widest to the narrowest
+        """CREATE TABLE items (
+            id INTEGER PRIMARY KEY,
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            item TEXT NOT NULL,
+            title TEXT,
+            categories TEXT NOT NULL,
+            UNIQUE (dataset_id, item)
+        )""",
+        # split: NULL for a session that is there to be served, not to learn from or to be scored on
+        """CREATE TABLE sessions (
+            id INTEGER PRIMARY KEY,
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            session TEXT NOT NULL,
+            split TEXT CHECK (split IN ('train', 'valid', 'test')),
+            UNIQUE (dataset_id, session)
+        )""",
+        "CREATE INDEX sessions_by_split ON sessions (dataset_id, split) WHERE split IS NOT NULL",
+        """CREATE TABLE session_items (
+            session_id INTEGER NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            item_id INTEGER NOT NULL REFERENCES items(id) ON DELETE CASCADE,
+            PRIMARY KEY (session_id, position)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX session_items_by_item ON session_items (item_id)",
+        """CREATE TABLE bundles (
+            id INTEGER PRIMARY KEY,
+            session_id INTEGER NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+            intent TEXT NOT NULL
+        )""",
+        "CREATE INDEX bundles_by_session ON bundles (session_id)",
+        """CREATE TABLE bundle_items (
+            bundle_id INTEGER NOT NULL REFERENCES bundles(id) ON DELETE CASCADE,
+            item_id INTEGER NOT NULL REFERENCES items(id) ON DELETE CASCADE,
+            PRIMARY KEY (bundle_id, item_id)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX bundle_items_by_item ON bundle_items (item_id)",
+    )
+    db.table("items").enable_fts(["title", "categories"], create_triggers=True, tokenize=TOKENIZER)
+
+
+@migrations()
+def m0002_knowledge(db: Database) -> None:
+    """What a teacher knows, piece by piece, in three formats."""
+    _execute(
+        db,
+        # content: the piece as JSON, in the shape of its format; statement: the same for a person to read
+        """CREATE TABLE knowledge (
+            id INTEGER PRIMARY KEY,
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            format TEXT NOT NULL CHECK (format IN ('pattern', 'rule', 'thought')),
+            statement TEXT NOT NULL,
+            content TEXT NOT NULL,
+            teacher TEXT NOT NULL,
+            support REAL,
+            confidence REAL,
+            lift REAL,
+            precision REAL,
+            created_at TEXT NOT NULL,
+            UNIQUE (dataset_id, format, statement)
+        )""",
+    )
+    db.table("knowledge").enable_fts(["statement"], create_triggers=True, tokenize=TOKENIZER)
+
+
+@migrations()
+def m0003_runs(db: Database) -> None:
+    """Runs over a split, and what the student answered for each session."""
+    _execute(
+        db,
+        # settings: JSON, all that is needed to go on with the run; sessions: how many it is to cover
+        """CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            split TEXT NOT NULL,
+            student TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            finished_at TEXT
+        )""",
+        # bundles: JSON, NULL where the student failed and error says why
+        """CREATE TABLE predictions (
+            run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            session_id INTEGER NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+            bundles TEXT,
+            error TEXT,
+            seconds REAL NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (run_id, session_id),
+            CHECK ((bundles IS NULL) <> (error IS NULL))
+        )""",
+        "CREATE INDEX predictions_by_session ON predictions (session_id)",
+    )
+
+
+def _execute(db: Database, *statements: str) -> None:
+    # executescript would commit the transaction that makes a migration all or nothing.
+    for statement in statements:
+        db.execute(statement)

@@ -1,0 +1,38 @@
+"""The plain values that the store takes and hands out: items, bundles, sessions.
+
+They are msgspec structs: as light as tuples, and decoded from JSON without a step in between.
+"""
+
+from typing import Literal, TypeAlias, get_args
+
+from msgspec import Struct
+
+Split: TypeAlias = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+CategoryPath: TypeAlias = tuple[str, ...]
+"""Category names from the widest to the narrowest."""
+
+
+class Item(Struct, frozen=True):
+    """A product. `title` is None where the source has none; the first category path counts as the main one."""
+
+    id: str
+    title: str | None = None
+    categories: tuple[CategoryPath, ...] = ()
+
+
+class Bundle(Struct, frozen=True):
+    """Products of one session that belong together: their positions in it (1-based, ascending), and why."""
+
+    positions: tuple[int, ...]
+    intent: str = ""
+
+
+class Session(Struct, frozen=True):
+    """The products that a shopper interacted with, in order, and the bundles that people saw in them."""
+
+    id: str
+    items: tuple[Item, ...]
+    bundles: tuple[Bundle, ...] = ()
+    split: Split | None = None
