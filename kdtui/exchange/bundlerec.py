@@ -47,20 +47,23 @@ def read_directory(path: Path) -> tuple[list[Session], bool]:
         for item, (line, text) in _by_id(path, ITEM_CATEGORIES).items()
     }
     sessions: dict[str, dict[str, int]] = {}
+    unknown: dict[str, tuple[int, str]] = {}
     for line, session, item in _rows(path, SESSION_ITEM):
         positions = sessions.setdefault(session, {})
         if item in positions:
             raise BadFile(path / SESSION_ITEM, f"session {session!r} has item {item!r} twice", line)
         positions[item] = len(positions) + 1
+        if item not in titles and item not in categories:
+            unknown.setdefault(session, (line, item))
     if not sessions:
         raise BadFile(path / SESSION_ITEM, "the file is empty: it has no session")
-    # The published data has items without title and without categories, but only in sessions without bundles are
-    # there items with neither; those cannot be told from a mistyped id anywhere else.
     bundles = _bundles(path, sessions)
-    for session, positions in sessions.items():
-        unknown = next((item for item in positions if item not in titles and item not in categories), None)
-        if unknown is not None and session in bundles:
-            raise BadFile(path / SESSION_ITEM, f"session {session!r} has item {unknown!r}, which no other file knows")
+    # The published data knows nothing of some items, but only in sessions without bundles.
+    for session, (line, item) in unknown.items():
+        if session in bundles:
+            raise BadFile(
+                path / SESSION_ITEM, f"session {session!r} has item {item!r}, which no other file knows", line
+            )
     has_split = (path / SPLIT).exists()
     splits = _splits(path, sessions) if has_split else {}
     return [

@@ -1,0 +1,80 @@
+"""What tests of all packages need: a store of their own, the demo data, and the real data where it is."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from store.database import open_database
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def database_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test can touch the user's database: KDTUI_DB names a file of the test."""
+    path = tmp_path / "store" / "kdtui.db"
+    monkeypatch.setenv("KDTUI_DB", str(path))
+    return path
+
+
+@pytest.fixture
+def db(database_of_the_test: Path) -> Iterator[Database]:
+    """An empty store, the same that commands of the test use."""
+    store = open_database(database_of_the_test)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def outdoor() -> Path:
+    """The demo sessions of outdoor products, as JSON Lines."""
+    return Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
+
+
+@pytest.fixture(params=["electronic", "clothing"])
+def real_dataset(request: pytest.FixtureRequest) -> Path:
+    """A real dataset; the test is skipped, and says so, where the folder beside the checkout is missing."""
+    path = REAL_DATA / str(request.param)
+    if not path.is_dir():
+        pytest.skip(f"the real dataset is not here: {path}")
+    return path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The JSON objects on stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def kdtui(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command line in this process: `kdtui("data", "ls")`."""
+    from kdtui.cli import main
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["kdtui", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            main()
+            code: object = 0
+        except SystemExit as error:
+            code = error.code
+        captured = capfd.readouterr()
+        return Result(code if isinstance(code, int) else int(code is not None), captured.out, captured.err)
+
+    return run

@@ -1,0 +1,117 @@
+"""The command line as a whole: light to start, documented, and safe with hostile text."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+
+Kdtui = Callable[..., Any]
+
+COMMANDS = ["data", "knowledge", "generate", "evaluate", "demo", "doctor"]
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.mark.parametrize("module", ["kdtui.cli", "kdtui.tui.app"])
+def test_importing_pulls_in_nothing_heavy(module: str) -> None:
+    heavy = ["torch", "llama_cpp", "openai", "sklearn", "scipy"] + (
+        ["textual", "sqlite_utils"] if "cli" in module else []
+    )
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_help_names_every_command(kdtui: Kdtui) -> None:
+    result = kdtui("--help")
+    assert result.code == 0
+    for command in COMMANDS:
+        assert f"  {command} " in result.out
+        assert kdtui(command, "--help").code == 0
+
+
+def test_the_readme_shows_the_help_as_it_is(kdtui: Kdtui) -> None:
+    assert kdtui("--help").out.strip() in README.read_text(encoding="utf-8")
+
+
+def test_wrong_usage_has_exit_code_two(kdtui: Kdtui) -> None:
+    assert kdtui("data", "import").code == 2
+    assert kdtui("dance").code == 2
+
+
+def test_without_a_terminal_the_app_does_not_start(kdtui: Kdtui) -> None:
+    result = kdtui()
+    assert (result.code, result.err) == (1, "kdtui: the app needs a terminal; kdtui --help lists the commands\n")
+
+
+def test_the_version_is_told(kdtui: Kdtui) -> None:
+    assert kdtui("--version").out.startswith("kdtui 0.")
+
+
+def test_an_empty_store_says_what_to_do_first(kdtui: Kdtui) -> None:
+    for command in (["data", "ls"], ["evaluate"], ["knowledge", "mine"]):
+        assert "kdtui demo" in kdtui(*command).err
+
+
+def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    titles = ["[red]x[/red]", "[/oops]", "\x1b[31mred\x1b[2J", "two\nlines", "青い" * 2000, "\u202egnol"]
+    items = [
+        {"id": f"[b]{number}", "title": title, "categories": [["[i]A", title]]} for number, title in enumerate(titles)
+    ]
+    bundle = {"items": ["[b]0", "[b]1"], "intent": "[blink]\x1b[5mbuy[/blink]"}
+    path = tmp_path / "hostile.jsonl"
+    path.write_text(json.dumps({"session": "[s]", "items": items, "bundles": [bundle]}))
+    list(import_dataset(db, path, "[d]"))
+    for command in (
+        ["data", "ls"],
+        ["data", "show", "[s]"],
+        ["generate", "[s]"],
+        ["evaluate", "--floors-only", "--split", "train"],
+    ):
+        result = kdtui(*command)
+        assert result.code == 0, result.err
+        assert "\x1b" not in result.out + result.err
+        assert "\u202e" not in result.out
+    assert "[red]x[/red]" in kdtui("data", "show", "[s]").out
+
+
+def test_the_demo_runs_the_whole_loop_twice(kdtui: Kdtui) -> None:
+    first = kdtui("demo")
+    assert first.code == 0
+    assert first.out.count("truth") == 2
+    assert "smollm2 + pattern" in first.out
+    assert "kdtui data show o01" in first.out
+    datasets = kdtui("data", "ls", "--json").rows
+    assert [row["name"] for row in datasets] == ["demo-kitchen", "demo-outdoor"]
+    assert "is there already" in kdtui("demo").err
+
+
+def test_the_doctor_finds_what_is_here(kdtui: Kdtui) -> None:
+    result = kdtui("doctor", "--json")
+    assert result.code == 0
+    findings = {row["name"]: row for row in result.rows}
+    assert findings["embedded student"]["state"] == "ok"
+    assert ".gguf" in findings["embedded student"]["found"]
+    assert findings["processor"]["found"]
+    assert "database" in kdtui("doctor").out
+
+
+def test_the_doctor_fails_when_the_database_cannot_be_used(tmp_path: Path, kdtui: Kdtui) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 100)
+    result = kdtui("doctor", "--db", path)
+    assert result.code == 1
+    assert "not an SQLite database" in result.out
+
+
+def test_a_reader_that_stops_early_is_no_error(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "d"))
+    command = f"{sys.executable} -c 'from kdtui.cli import main; main()' data export --db {database_of_the_test}"
+    result = subprocess.run(["bash", "-c", f"{command} | head -1 | wc -l"], capture_output=True, text=True, check=False)
+    assert (result.stdout.strip(), result.stderr) == ("1", "")

@@ -1,0 +1,117 @@
+"""`kdtui evaluate`: runs that are kept, scored beside the floors, and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+
+Kdtui = Callable[..., Any]
+
+COLUMNS = [
+    "name", "n", "sessions", "precision", "recall", "coverage", "strict_precision", "strict_recall", "pair_f1", "exact",
+    "bundles_per_session", "valid",
+]  # fmt: skip
+FLOORS = ["whole session", *(f"category {level}" for level in range(1, 6)), "patterns"]
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+def test_floors_need_no_student(kdtui: Kdtui) -> None:
+    result = kdtui("evaluate", "--floors-only", "--json")
+    assert [row["name"] for row in result.rows] == [*FLOORS, "truth"]
+    assert all(list(row) == COLUMNS for row in result.rows)
+    assert result.rows[-1]["pair_f1"] == 1
+    # The whole session is never a bundle here, so there is no hit to average the coverage over.
+    assert result.rows[0]["coverage"] is None
+
+
+def test_a_student_gets_a_row_among_the_floors(db: Database, kdtui: Kdtui) -> None:
+    result = kdtui("evaluate", "--limit", 3, "--json")
+    assert [row["name"] for row in result.rows] == [*FLOORS, "smollm2", "truth"]
+    assert {row["sessions"] for row in result.rows} == {3}
+    assert db.execute("SELECT count(*), count(error) FROM predictions").fetchone() == (3, 0)
+    assert db.execute("SELECT count(finished_at) FROM runs").fetchone() == (1,)
+
+
+def test_the_table_shows_n_and_fits_eighty_columns(kdtui: Kdtui) -> None:
+    result = kdtui("evaluate", "--floors-only", "--split", "valid")
+    assert " n " in result.out
+    assert max(map(len, result.out.splitlines())) <= 160
+    assert "over all 4" in result.err
+
+
+def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:
+    kdtui("evaluate", "--student", "patterns")
+    db.execute("DELETE FROM predictions WHERE rowid > 4")
+    db.execute("UPDATE runs SET finished_at = NULL")
+    db.conn.commit()  # type: ignore[union-attr]
+    kept = db.execute("SELECT session_id, created_at, seconds FROM predictions").fetchall()
+    result = kdtui("evaluate", "--resume", 1, "--json")
+    assert "4 of 7 sessions answered" in result.err
+    assert len([row for row in result.rows if row["name"] == "patterns" and row["sessions"] == 7]) == 2
+    assert db.execute("SELECT session_id, created_at, seconds FROM predictions").fetchall()[:4] == kept
+    assert db.execute("SELECT count(finished_at) FROM runs").fetchone() == (1,)
+    assert kdtui("evaluate", "--resume", 1).code == 0
+
+
+def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(db: Database, database_of_the_test: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from kdtui.cli import main; main()", "evaluate", "--split", "train"],
+        env=os.environ | {"KDTUI_DB": str(database_of_the_test)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while db.execute("SELECT count(*) FROM predictions").fetchone()[0] < 2:
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "go on with: kdtui evaluate --resume 1" in err
+    assert "Traceback" not in err
+    assert 2 <= db.execute("SELECT count(*) FROM predictions").fetchone()[0] < 22
+
+
+def test_sessions_that_failed_count_as_not_valid(kdtui: Kdtui, db: Database) -> None:
+    result = kdtui("evaluate", "--limit", 2, "--context", 256, "--json")
+    row = next(row for row in result.rows if row["name"] == "smollm2")
+    assert (row["valid"], row["n"], row["precision"]) == (0, 0, None)
+    assert db.execute("SELECT count(error) FROM predictions").fetchone() == (2,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume", "9"], "there is no run 9"),
+        (["-d", "nowhere"], "there is no dataset 'nowhere'"),
+        (["--knowledge", "rule"], "cannot be used yet"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+    result = kdtui("evaluate", *arguments)
+    assert result.code == 1
+    assert message in result.err
+
+
+def test_a_dataset_without_training_sessions_has_no_learned_floor(kdtui: Kdtui, tmp_path: Path) -> None:
+    path = tmp_path / "test_only.jsonl"
+    path.write_text(
+        '{"session": "s", "items": [{"id": "x"}, {"id": "y"}], "bundles": [{"items": ["x", "y"]}], "split": "test"}\n'
+    )
+    kdtui("data", "import", path, "-d", "tiny")
+    names = [row["name"] for row in kdtui("evaluate", "-d", "tiny", "--floors-only", "--json").rows]
+    assert "patterns" not in names
+    assert "truth" in names

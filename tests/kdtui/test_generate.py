@@ -1,0 +1,115 @@
+"""`kdtui generate`: stored sessions, titles, and JSON Lines on stdin."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+def check(row: dict[str, Any], items: list[str]) -> None:
+    assert list(row) == ["session", "bundles"]
+    assert row["bundles"]
+    for bundle in row["bundles"]:
+        assert list(bundle) == ["items", "positions", "intent", "confidence"]
+        assert bundle["items"] == [items[position - 1] for position in bundle["positions"]]
+        assert len(set(bundle["items"])) == len(bundle["items"]) >= 2
+        assert bundle["intent"]
+        assert 0 < bundle["confidence"] <= 1
+
+
+def test_a_stored_session_gets_bundles_of_its_items(kdtui: Kdtui) -> None:
+    items = [item["id"] for item in kdtui("data", "show", "o34", "--json").rows[0]["items"]]
+    result = kdtui("generate", "o34", "--json")
+    check(result.rows[0], items)
+    assert "o34" in kdtui("generate", "o34", "--student", "patterns").out
+
+
+def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdtui: Kdtui) -> None:
+    missing = kdtui("generate", "o34", "--knowledge", "pattern")
+    assert missing.code == 1
+    assert "mine them with: kdtui knowledge mine --dataset outdoor" in missing.err
+    mine_patterns(db, "outdoor")
+    without, with_patterns = kdtui("generate", "o34", "--json"), kdtui("generate", "o34", "--json", "-k", "pattern")
+    assert with_patterns.code == 0
+    assert without.rows != with_patterns.rows
+
+
+def test_titles_on_the_command_line_are_a_session(kdtui: Kdtui) -> None:
+    result = kdtui("generate", "-t", "Two-person tent", "-t", "[red]\x1b[31mTent pegs", "-t", "Phone case", "--json")
+    check(result.rows[0], ["1", "2", "3"])
+
+
+def test_stdin_is_answered_line_by_line(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"session": name, "items": [{"id": item, "title": item} for item in ("a", "b", "c")]} for name in ("one", "two")
+    ]
+    feed(monkeypatch, "".join(json.dumps(line) + "\n" for line in lines))
+    rows = kdtui("generate", "-", "--json", "--student", "patterns").rows
+    assert [row["session"] for row in rows] == ["one", "two"]
+
+
+def test_a_bad_line_on_stdin_keeps_the_answers_before_it(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, '{"session": "s", "items": [{"id": "a"}, {"id": "b"}]}\n{"session": "t"}\n')
+    result = kdtui("generate", "-", "--json", "--student", "patterns")
+    assert result.code == 1
+    assert [row["session"] for row in result.rows] == ["s"]
+    assert "stdin, line 2" in result.err
+
+
+def test_a_session_too_long_for_the_context_does_not_stop_the_others(
+    kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [{"id": str(number), "title": "a rather long title " * 4} for number in range(60)]
+    sessions = [{"session": "long", "items": many}, {"session": "short", "items": many[:2]}]
+    feed(monkeypatch, "".join(json.dumps(line) + "\n" for line in sessions))
+    result = kdtui("generate", "-", "--json", "--context", 512)
+    assert result.code == 1
+    assert [row["session"] for row in result.rows] == ["short"]
+    assert "session long: the session needs" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "there is no session 'nothing' in dataset 'outdoor'"),
+        (["o34", "-d", "indoor"], "there is no dataset 'indoor'"),
+        (["o34", "--student", "none.gguf"], "none.gguf: No such file"),
+        (["o34", "--knowledge", "gossip"], "knowledge of the format 'gossip' cannot be used yet"),
+        (["o34", "--student", "patterns", "-k", "pattern"], "leave out --knowledge"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+    result = kdtui("generate", *arguments)
+    assert result.code == 1
+    assert message in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_gguf_that_is_none_is_refused(kdtui: Kdtui, tmp_path: Path) -> None:
+    path = tmp_path / "fake.gguf"
+    path.write_text("nothing")
+    result = kdtui("generate", "o34", "--student", path)
+    assert (result.code, result.err) == (1, f"kdtui: {path}: this is not a GGUF file\n")
+
+
+def test_neither_sessions_nor_titles_is_wrong_usage(kdtui: Kdtui) -> None:
+    assert kdtui("generate").code == 2
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))

@@ -1,0 +1,89 @@
+"""The paper's metrics and the strict ones, on cases worked out by hand."""
+
+from math import isnan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdtui.bundling.metrics import pair_f1, score
+
+
+def bundles(*groups: tuple[int, ...]) -> list[frozenset[int]]:
+    return [frozenset(group) for group in groups]
+
+
+def test_a_perfect_answer_has_one_everywhere() -> None:
+    truth = bundles((1, 2), (3, 4, 5))
+    scores = score([truth], [truth])
+    assert (scores.precision, scores.recall, scores.coverage, scores.pair_f1, scores.exact) == (1, 1, 1, 1, 1)
+    assert (scores.n, scores.sessions, scores.bundles_per_session, scores.valid) == (1, 1, 2, 1)
+
+
+def test_a_subset_of_a_true_bundle_hits_and_covers_its_part() -> None:
+    scores = score([bundles((1, 2, 3, 4))], [bundles((1, 2))])
+    assert (scores.precision, scores.recall, scores.coverage) == (1, 1, 0.5)
+    assert scores.exact == 0
+    assert scores.pair_f1 == pytest.approx(2 * 1 / (6 + 1))
+
+
+def test_a_superset_of_a_true_bundle_misses() -> None:
+    scores = score([bundles((1, 2))], [bundles((1, 2, 3))])
+    assert (scores.precision, scores.recall) == (0, 0)
+    assert isnan(scores.coverage)
+
+
+def test_recall_counts_predictions_and_can_exceed_one_but_strict_recall_cannot() -> None:
+    scores = score([bundles((1, 2, 3))], [bundles((1, 2), (2, 3))])
+    assert scores.recall == 2
+    assert scores.strict_recall == 1
+
+
+def test_a_session_without_predictions_is_left_out_of_the_paper_metrics_but_not_of_the_strict_ones() -> None:
+    truth = bundles((1, 2))
+    scores = score([truth, truth], [truth, []])
+    assert (scores.n, scores.sessions) == (1, 2)
+    assert (scores.precision, scores.strict_precision, scores.strict_recall, scores.pair_f1) == (1, 0.5, 0.5, 0.5)
+
+
+def test_bundles_of_one_item_are_dropped() -> None:
+    scores = score([bundles((1, 2))], [bundles((1,), (1, 2))])
+    assert (scores.precision, scores.exact, scores.bundles_per_session) == (1, 1, 1)
+
+
+def test_a_prediction_hits_the_first_true_bundle_that_holds_it() -> None:
+    scores = score([bundles((1, 2, 3), (2, 3, 4, 5))], [bundles((2, 3))])
+    assert scores.coverage == pytest.approx(2 / 3)
+    assert scores.strict_recall == 0.5
+
+
+def test_a_failed_session_is_not_valid_and_counts_as_no_bundle() -> None:
+    scores = score([bundles((1, 2))], [None])
+    assert (scores.valid, scores.n, scores.pair_f1) == (0, 0, 0)
+    assert isnan(scores.precision)
+
+
+def test_lists_of_different_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 true sessions but 2 predictions"):
+        score([bundles((1, 2))], [[], []])
+
+
+def test_a_session_without_truth_is_refused() -> None:
+    with pytest.raises(ValueError, match="without true bundles"):
+        score([[]], [[]])
+
+
+groups = st.lists(st.frozensets(st.integers(1, 8), min_size=1), max_size=5)
+
+
+@given(st.lists(st.tuples(groups.filter(bool), groups), min_size=1, max_size=5))
+def test_shares_stay_between_zero_and_one(sessions: list[tuple[list[frozenset[int]], list[frozenset[int]]]]) -> None:
+    scores = score([truth for truth, _ in sessions], [predicted for _, predicted in sessions])
+    for share in (scores.strict_precision, scores.strict_recall, scores.pair_f1, scores.exact, scores.valid):
+        assert 0 <= share <= 1
+    assert scores.n <= scores.sessions
+
+
+@given(groups, groups)
+def test_pair_f1_is_symmetric(one: list[frozenset[int]], other: list[frozenset[int]]) -> None:
+    assert pair_f1(one, other) == pair_f1(other, one)

@@ -1,0 +1,36 @@
+"""Text from outside fits on a line and carries nothing but text."""
+
+from unicodedata import category
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdtui.bundling.text import one_line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  two\n lines\t", "two lines"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07x", "x"),
+        ("[bold]kept[/bold]", "[bold]kept[/bold]"),
+        ("turned \u202e around", "turned around"),
+        ("青い 包丁 & ¼", "青い 包丁 & ¼"),
+    ],
+)
+def test_control_characters_go_and_text_stays(text: str, expected: str) -> None:
+    assert one_line(text) == expected
+
+
+def test_a_long_text_ends_in_an_ellipsis() -> None:
+    assert one_line("x" * 10_000, 5) == "xxxx…"
+
+
+@given(st.text(), st.integers(1, 40))
+def test_any_text_becomes_a_short_printable_line(text: str, limit: int) -> None:
+    line = one_line(text, limit)
+    assert len(line) <= limit
+    assert not any(category(character) in ("Cc", "Zl", "Zp") for character in line)
+    assert line == one_line(line, limit)

@@ -1,0 +1,150 @@
+"""The database file: made, migrated, refused, and readable by other tools."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+from store.database import default_path, open_database
+from store.errors import StoreError
+
+Kdtui = Callable[..., Any]
+
+
+def test_a_new_file_has_foreign_keys_and_a_write_ahead_log(db: Database) -> None:
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert {"datasets", "items", "sessions", "bundles", "knowledge", "runs", "predictions"} <= set(db.table_names())
+
+
+def test_the_place_is_the_platforms_unless_the_environment_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDTUI_DB", "/somewhere/else.db")
+    assert default_path() == Path("/somewhere/else.db")
+    monkeypatch.delenv("KDTUI_DB")
+    assert default_path().parts[-2:] == ("kdtui", "kdtui.db")
+
+
+def test_the_option_wins_before_and_after_the_command(tmp_path: Path, outdoor: Path, kdtui: Kdtui) -> None:
+    one, other = tmp_path / "one.db", tmp_path / "other.db"
+    assert kdtui("--db", one, "data", "import", outdoor, "-d", "d").code == 0
+    assert kdtui("data", "import", outdoor, "-d", "d", "--db", other).code == 0
+    assert one.exists()
+    assert other.exists()
+
+
+def test_an_older_file_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    db = open_database(path)
+    for table in ("predictions", "runs"):
+        db.table(table).drop()
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0003_runs'")
+    db.conn.commit()  # type: ignore[union-attr]
+    db.close()
+    assert "predictions" in open_database(path).table_names()
+
+
+def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path, kdtui: Kdtui) -> None:
+    path = tmp_path / "new.db"
+    db = open_database(path)
+    with db.atomic():
+        db.table("_sqlite_migrations").insert(
+            {"migration_set": "kdtui", "name": "m9999_future", "applied_at": "2099-01-01"}
+        )
+    db.close()
+    before = path.read_bytes()
+    result = kdtui("data", "ls", "--db", path)
+    assert result.code == 1
+    assert "made by a newer version of kdtui (it has m9999_future); upgrade kdtui" in result.err
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 100)
+    result = kdtui("data", "ls", "--db", path)
+    assert result.code == 1
+    assert f"kdtui: {path}: this file is not an SQLite database" in result.err
+    assert path.read_text().startswith("dear diary")
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE photos (id)")
+    connection.close()
+    with pytest.raises(StoreError, match="another program's database"):
+        open_database(path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, kdtui: Kdtui) -> None:
+    (tmp_path / "file").touch()
+    result = kdtui("data", "ls", "--db", tmp_path / "file" / "kdtui.db")
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root may write anywhere here")
+def test_a_read_only_database_is_one_sentence(tmp_path: Path, outdoor: Path) -> None:
+    # Root may write to anything; the command runs as nobody then, in folders that nobody may read.
+    path = tmp_path / "store" / "kdtui.db"
+    open_database(path).close()
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    command = [sys.executable, "-c", "from kdtui.cli import main; main()", "--db", str(path)]
+    command += ["data", "import", str(outdoor), "-d", "d"]
+    if os.geteuid() == 0:
+        command = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert "cannot be written to" in result.stderr or "cannot be opened" in result.stderr
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_is_kept(
+    db: Database, outdoor: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SQLite reports SQLITE_FULL when a database may not grow, as it does when the disk is full.
+    import store.database
+
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    really_open = store.database.open_database
+
+    def open_full(path: Path) -> Database:
+        opened = really_open(path)
+        opened.execute(f"PRAGMA max_page_count = {pages}")
+        return opened
+
+    monkeypatch.setattr(store.database, "open_database", open_full)
+    result = kdtui("data", "import", outdoor, "-d", "d")
+    assert result.code == 1
+    assert (
+        result.err == "kdtui: the disk is full; nothing of this command was kept, so free some space and run it again\n"
+    )
+    assert db.execute("SELECT count(*) FROM datasets").fetchone() == (0,)
+
+
+def test_readers_go_on_while_an_import_runs(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
+    events = import_dataset(db, outdoor, "d")
+    next(events)
+    other = open_database(database_of_the_test)
+    assert other.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
+    list(events)
+    assert other.execute("SELECT count(*) FROM sessions").fetchone() == (36,)
+    other.close()
+
+
+def test_deleting_a_dataset_leaves_nothing_of_it(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "d"))
+    assert kdtui("data", "rm", "d", "--yes").code == 0
+    for table in ("items", "sessions", "session_items", "bundles", "bundle_items", "items_fts"):
+        assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+    assert kdtui("data", "rm", "d", "--yes").code == 1
