@@ -165,6 +165,6 @@ class Student(AbstractContextManager["Student"]):
             if all(each.isalnum() or each in _INTENT_SIGNS or category(each)[0] in "MS" for each in text):
                 middle[token] = 0
                 new_word[token] = text.startswith(" ")
-                if any(each.isalnum() for each in text):
+                if any(each.isalpha() for each in text):
                     start[token] = 0
         return start, middle, new_word

@@ -64,7 +64,7 @@ class Result:
 @pytest.fixture
 def kdtui(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run a command line in this process: `kdtui("data", "ls")`."""
-    from kdtui.cli import main
+    from kdtui.__main__ import main
 
     def run(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["kdtui", *map(str, arguments)])

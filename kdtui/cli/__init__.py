@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kdtui.cli import data, demo, doctor, evaluate, generate, knowledge
-from kdtui.cli.options import DatabaseOption, remember_database
+from kdtui.cli.options import DatabaseOption, database_path, remember_database
 
 # Plain help: drawing it with rich would more than double the time of `kdtui --help`.
 app = typer.Typer(
@@ -21,10 +22,10 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(knowledge.app, name="knowledge")
-app.command("generate")(generate.generate)
-app.command("evaluate")(evaluate.evaluate)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
+app.command("generate", short_help="Generate bundles with intents.")(generate.generate)
+app.command("evaluate", short_help="Score a student beside the floors.")(evaluate.evaluate)
+app.command("demo", short_help="Run the whole loop on the demo data.")(demo.demo)
+app.command("doctor", short_help="Say what is here and what is missing.")(doctor.doctor)
 
 
 def _show_version(value: bool) -> None:
@@ -36,7 +37,7 @@ def _show_version(value: bool) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def open_app(
+def without_command(
     context: typer.Context,
     db: DatabaseOption = None,
     version: Annotated[  # noqa: ARG001
@@ -53,20 +54,21 @@ def open_app(
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         print("kdtui: the app needs a terminal; kdtui --help lists the commands", file=sys.stderr)
         raise typer.Exit(1)
-    from kdtui.cli.options import database_path
-    from kdtui.tui.app import run_app
-
-    run_app(database_path(db))
+    context.obj(database_path(db))
 
 
-def main() -> None:
-    """Run the command line; what a user can put right is one sentence on stderr, and exit code 1."""
+def run(open_app: Callable[[Path], None]) -> None:
+    """Run the command line; what a user can put right is one sentence on stderr, and exit code 1.
+
+    Args:
+        open_app: opens the app on a database, for when there is no command.
+    """
     from kdtui.errors import KdtuiError
     from models.errors import ModelError
     from store.errors import StoreError
 
     try:
-        app()
+        app(obj=open_app)
     except (KdtuiError, ModelError, StoreError) as error:
         _fail(str(error))
     except BrokenPipeError:

@@ -1,12 +1,14 @@
 """The BundleRec layout: a directory of comma-separated files, each with one header line.
 
 The layout's own documentation says tab-separated; the published files have commas. Item order in a session is the
-order of its lines. Items may lack a title or categories, sessions may lack bundles, intents are free text with quotes
-and line breaks in them. A list of category paths is written `[[A,B,C],[A,D]]`, which is not JSON: names are not
-quoted, and a comma inside a name is not told from one between two names, so a path is split at every comma.
+order of its lines. Titles have HTML entities in them (`&amp;`). Items may lack a title or categories, sessions may
+lack bundles, intents are free text with quotes and line breaks. A list of category paths is written `[[A,B,C],[A,D]]`,
+which is not JSON: names are not quoted, and a comma inside a name is not told from one between two names, so a path is
+split at every comma.
 """
 
 import csv
+import html
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def read_directory(path: Path) -> tuple[list[Session], bool]:
     """
     if not (path / SESSION_ITEM).is_file():
         raise BadFile(path, f"this is no dataset: a BundleRec directory has a file {SESSION_ITEM}")
-    titles = _by_id(path, ITEM_TITLES)
+    titles = {item: html.unescape(title) for item, (_, title) in _by_id(path, ITEM_TITLES).items()}
     categories = {
         item: _category_paths(text, path / ITEM_CATEGORIES, line)
         for item, (line, text) in _by_id(path, ITEM_CATEGORIES).items()
@@ -69,9 +71,7 @@ def read_directory(path: Path) -> tuple[list[Session], bool]:
     return [
         Session(
             session,
-            tuple(
-                Item(item, titles[item][1] if item in titles else None, categories.get(item, ())) for item in positions
-            ),
+            tuple(Item(item, titles.get(item), categories.get(item, ())) for item in positions),
             tuple(bundles.get(session, ())),
             splits.get(session) if session in bundles else None,
         )

@@ -18,10 +18,10 @@ COMMANDS = ["data", "knowledge", "generate", "evaluate", "demo", "doctor"]
 README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.mark.parametrize("module", ["kdtui.cli", "kdtui.tui.app"])
+@pytest.mark.parametrize("module", ["kdtui.__main__", "kdtui.tui.app"])
 def test_importing_pulls_in_nothing_heavy(module: str) -> None:
     heavy = ["torch", "llama_cpp", "openai", "sklearn", "scipy"] + (
-        ["textual", "sqlite_utils"] if "cli" in module else []
+        ["textual", "sqlite_utils"] if "main" in module else []
     )
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -112,6 +112,6 @@ def test_the_doctor_fails_when_the_database_cannot_be_used(tmp_path: Path, kdtui
 
 def test_a_reader_that_stops_early_is_no_error(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "d"))
-    command = f"{sys.executable} -c 'from kdtui.cli import main; main()' data export --db {database_of_the_test}"
+    command = f"{sys.executable} -m kdtui data export --db {database_of_the_test}"
     result = subprocess.run(["bash", "-c", f"{command} | head -1 | wc -l"], capture_output=True, text=True, check=False)
     assert (result.stdout.strip(), result.stderr) == ("1", "")

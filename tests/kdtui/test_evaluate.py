@@ -55,7 +55,7 @@ def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:
     kdtui("evaluate", "--student", "patterns")
     db.execute("DELETE FROM predictions WHERE rowid > 4")
     db.execute("UPDATE runs SET finished_at = NULL")
-    db.conn.commit()  # type: ignore[union-attr]
+    db.conn.commit()
     kept = db.execute("SELECT session_id, created_at, seconds FROM predictions").fetchall()
     result = kdtui("evaluate", "--resume", 1, "--json")
     assert "4 of 7 sessions answered" in result.err
@@ -67,7 +67,7 @@ def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:
 
 def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(db: Database, database_of_the_test: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", "from kdtui.cli import main; main()", "evaluate", "--split", "train"],
+        [sys.executable, "-m", "kdtui", "evaluate", "--split", "train"],
         env=os.environ | {"KDTUI_DB": str(database_of_the_test)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

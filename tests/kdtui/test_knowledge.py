@@ -37,20 +37,23 @@ def test_mining_again_keeps_the_numbers_of_what_stays(mined: Database) -> None:
     assert after.items() <= before.items()
 
 
-def test_search_finds_other_forms_of_a_word_and_beginnings(mined: Database, kdtui: Kdtui) -> None:
+@pytest.mark.usefixtures("mined")
+def test_search_finds_other_forms_of_a_word_and_beginnings(kdtui: Kdtui) -> None:
     whole = kdtui("knowledge", "search", "tents", "--json").rows
     assert whole
     assert all("Tent" in row["statement"] for row in whole)
     assert kdtui("knowledge", "search", "ten", "--json").rows
 
 
+@pytest.mark.usefixtures("mined")
 @pytest.mark.parametrize("text", ['"', "a AND", "(", "*", "tent OR NEAR(", "x' --", "-", "statement:tent"])
-def test_any_text_can_be_searched_for(mined: Database, kdtui: Kdtui, text: str) -> None:
+def test_any_text_can_be_searched_for(kdtui: Kdtui, text: str) -> None:
     result = kdtui("knowledge", "search", "--json", "--", text)
     assert (result.code, result.err) == (0, "")
 
 
-def test_ls_shows_a_table_or_objects(mined: Database, kdtui: Kdtui) -> None:
+@pytest.mark.usefixtures("mined")
+def test_ls_shows_a_table_or_objects(kdtui: Kdtui) -> None:
     assert "statement" in kdtui("knowledge", "ls").out
     rows = kdtui("knowledge", "ls", "--json", "--limit", 3, "--format", "pattern").rows
     assert len(rows) == 3
@@ -79,5 +82,6 @@ def test_mining_needs_training_bundles(db: Database, tmp_path: Path, kdtui: Kdtu
     assert "no training sessions with bundles" in result.err
 
 
-def test_an_unknown_dataset_is_named_with_the_nearest(mined: Database, kdtui: Kdtui) -> None:
+@pytest.mark.usefixtures("mined")
+def test_an_unknown_dataset_is_named_with_the_nearest(kdtui: Kdtui) -> None:
     assert "did you mean 'outdoor'?" in kdtui("knowledge", "mine", "-d", "outdor").err

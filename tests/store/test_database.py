@@ -45,7 +45,7 @@ def test_an_older_file_is_migrated(tmp_path: Path) -> None:
     for table in ("predictions", "runs"):
         db.table(table).drop()
     db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0003_runs'")
-    db.conn.commit()  # type: ignore[union-attr]
+    db.conn.commit()
     db.close()
     assert "predictions" in open_database(path).table_names()
 
@@ -99,7 +99,7 @@ def test_a_read_only_database_is_one_sentence(tmp_path: Path, outdoor: Path) -> 
     path.parent.chmod(0o555)
     for folder in (tmp_path, *list(tmp_path.parents)[:2]):
         folder.chmod(0o755)
-    command = [sys.executable, "-c", "from kdtui.cli import main; main()", "--db", str(path)]
+    command = [sys.executable, "-m", "kdtui", "--db", str(path)]
     command += ["data", "import", str(outdoor), "-d", "d"]
     if os.geteuid() == 0:
         command = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]

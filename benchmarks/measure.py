@@ -1,0 +1,35 @@
+"""What the benchmarks share: each prints one line, name, ours, the other, ratio."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from statistics import median
+from time import perf_counter
+
+
+def report(name: str, ours: float, other: float, unit: str, bound: str) -> None:
+    """Print one line; the ratio is ours over the other's."""
+    print(
+        f"{name:<44} ours {ours:8.3f} {unit}   other {other:8.3f} {unit}   ratio {ours / other:5.2f}   ({bound})",
+        flush=True,
+    )
+
+
+def alternate(commands: Sequence[Sequence[str]], runs: int) -> list[float]:
+    """Median wall seconds of each command, run in turn so that a busy machine slows all of them."""
+    times: list[list[float]] = [[] for _ in commands]
+    for run in range(runs + 1):
+        for command, seconds in zip(commands, times, strict=True):
+            started = perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            # The first round fills the caches.
+            if run:
+                seconds.append(perf_counter() - started)
+    return [median(each) for each in times]
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has held so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)

@@ -1,0 +1,21 @@
+"""The program: the command line, and the app where no command is given. Neither face knows the other."""
+
+from pathlib import Path
+
+from kdtui.cli import run
+
+
+def main() -> None:
+    """Entry point of `kdtui` and of `python -m kdtui`."""
+    run(_open_app)
+
+
+def _open_app(database: Path) -> None:
+    # Imported here: a command has no use for Textual.
+    from kdtui.tui.app import run_app
+
+    run_app(database)
+
+
+if __name__ == "__main__":
+    main()
