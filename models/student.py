@@ -137,12 +137,11 @@ class Student(AbstractContextManager["Student"]):
             if length == INTENT_TOKENS or new_word or (data and logits[end] > logits[text]):
                 if end == self._newline:
                     self._sequence.extend([end])
-                # An intent that was cut inside a character loses that character.
-                yield data.decode("utf-8", "ignore").strip(), end
+                yield _readable(data), end
                 return
             self._sequence.extend([text])
             data += self.model.piece(text)
-            yield data.decode("utf-8", "ignore").strip(), None
+            yield _readable(data), None
 
     def _tokens_of(self, choice: str) -> tuple[Token, ...]:
         if choice not in self._choice_tokens:
@@ -162,9 +161,20 @@ class Student(AbstractContextManager["Student"]):
         for token in filter(self.model.is_text, range(self.model.vocab_size)):
             text = self.model.piece(token).decode("utf-8", "replace")
             # A part of a character, which "replace" shows as U+FFFD, may stand in the middle of a word.
-            if all(each.isalnum() or each in _INTENT_SIGNS or category(each)[0] in "MS" for each in text):
+            if all(map(_belongs_in_intent, text)):
                 middle[token] = 0
                 new_word[token] = text.startswith(" ")
                 if any(each.isalpha() for each in text):
                     start[token] = 0
         return start, middle, new_word
+
+
+def _belongs_in_intent(character: str) -> bool:
+    """Letters and digits of any script with their marks, symbols such as emoji, and a few signs."""
+    return character.isalnum() or character in _INTENT_SIGNS or category(character)[0] in "MS"
+
+
+def _readable(data: bytes) -> str:
+    """The intent that these bytes spell. Tokens that are parts of characters can add up to what no token may be."""
+    text = data.decode("utf-8", "ignore")
+    return " ".join("".join(filter(_belongs_in_intent, text)).split())

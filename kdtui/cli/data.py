@@ -28,8 +28,12 @@ def import_(
     with open_store(db) as store, progress_bar() as progress:
         task = progress.add_task("sessions", total=None)
         written = Written()
-        for written in import_dataset(store, path, dataset, seed=seed, replace=replace):
-            progress.update(task, completed=written.sessions)
+        try:
+            for written in import_dataset(store, path, dataset, seed=seed, replace=replace):
+                progress.update(task, completed=written.sessions)
+        except KeyboardInterrupt:
+            say("interrupted; nothing was imported")
+            raise
     say(
         f"imported {written.sessions:,} sessions, {written.items:,} items and {written.bundles:,} bundles "
         f"as dataset {dataset}"
