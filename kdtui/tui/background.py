@@ -1,0 +1,56 @@
+"""What worker threads do: ask the store, and put what goes wrong into a sentence.
+
+The imports are in the functions: opening the store takes longer than the first paint may.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from textual.worker import get_current_worker
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Answer = TypeVar("Answer")
+
+_STEPS = 10_000
+"""SQLite instructions between two looks at whether the answer is still wanted: about a millisecond."""
+
+
+def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
+    """Open the store, ask, close it again. To be called in a thread worker; a cancelled one stops within its query."""
+    from store.database import open_database
+
+    worker = get_current_worker()
+    db = open_database(path)
+    try:
+        assert db.conn is not None
+        db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
+        return question(db)
+    finally:
+        db.close()
+
+
+def named_database(path: Path) -> Path | None:
+    """The path where a command has to be told it; None where the command finds it by itself."""
+    from store.database import default_path
+
+    return None if path == default_path() else path
+
+
+def explained(error: Exception) -> str | None:
+    """What to tell the user; None for what is a fault of the program."""
+    import sqlite3
+
+    from kdtui.errors import KdtuiError
+    from models.errors import ModelError
+    from store.errors import StoreError, explain
+
+    if isinstance(error, KdtuiError | ModelError | StoreError):
+        return str(error)
+    if isinstance(error, sqlite3.Error):
+        return explain(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return None

@@ -1,0 +1,61 @@
+"""Which student is asked, with what knowledge."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models import embedded
+
+if TYPE_CHECKING:
+    from store.runs import RunSettings
+
+EMBEDDED = embedded.NAME
+
+# Also in kdtui.workflows.students, whose imports take longer than the first paint may.
+PATTERNS = "patterns"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A student, whether it is shown the mined patterns, and its context (None: the usual one)."""
+
+    student: str = EMBEDDED
+    with_patterns: bool = False
+    context: int | None = None
+
+    @classmethod
+    def of(cls, settings: "RunSettings | None") -> "Choice":
+        """The choice that these settings make; the embedded student for None."""
+        if settings is None:
+            return cls()
+        return cls(settings.student, "pattern" in settings.knowledge, settings.context)
+
+    @property
+    def knowledge(self) -> tuple[str, ...]:
+        """Formats of knowledge that the student is shown. The pattern student is made of patterns already."""
+        return ("pattern",) if self.with_patterns and self.student != PATTERNS else ()
+
+    @property
+    def name(self) -> str:
+        """What to call the student on the screen."""
+        base = self.student if self.student in (EMBEDDED, PATTERNS) else Path(self.student).stem
+        return " + ".join((base, *self.knowledge))
+
+    @property
+    def options(self) -> dict[str, str | None]:
+        """The options of `kdtui generate` that make this choice; None where the default says the same."""
+        return {
+            "--student": None if self.student == EMBEDDED else self.student,
+            "--knowledge": ",".join(self.knowledge) or None,
+            "--context": None if self.context is None else str(self.context),
+        }
+
+    def with_next_student(self, students: tuple[str, ...]) -> "Choice":
+        """The same with the student that follows in the cycle."""
+        return replace(self, student=students[(students.index(self.student) + 1) % len(students)])
+
+    def to_settings(self) -> "RunSettings":
+        """The settings that a workflow takes. Slow the first time: for a worker."""
+        from store.runs import RunSettings
+
+        return RunSettings(self.student, self.knowledge, context=self.context)

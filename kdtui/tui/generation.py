@@ -1,0 +1,167 @@
+"""The thread that generates. The student is made, used and freed in it, and stays loaded between sessions."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, cast
+
+from textual.message import Message
+
+from kdtui.tui.background import explained
+from kdtui.tui.choice import Choice
+from models.bundle_list import WrittenBundle
+from store.records import Session
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from kdtui.workflows.generate import GenerateEvent
+    from kdtui.workflows.students import SessionStudent
+    from store.runs import Prediction
+
+_PATIENCE = 10.0
+"""Seconds that closing waits for the step that the student is in."""
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One session for one student. `post` takes the messages about it, and must be safe to call from a thread."""
+
+    dataset: str
+    session: Session
+    choice: Choice
+    post: Callable[[Message], object]
+    _cancelled: Event = field(default_factory=Event)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Stop at the student's next step; a `Stopped` follows."""
+        self._cancelled.set()
+
+
+class About(Message):
+    """A message about a request."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+
+class StudentReady(About):
+    """The student is loaded and begins to read the session."""
+
+
+class BundleWritten(About):
+    """A bundle is new, or has more of its intent."""
+
+    def __init__(self, request: Request, bundle: WrittenBundle) -> None:
+        super().__init__(request)
+        self.bundle = bundle
+
+
+class Answered(About):
+    """The answer is whole, or the student has none and the prediction says why."""
+
+    def __init__(self, request: Request, prediction: "Prediction") -> None:
+        super().__init__(request)
+        self.prediction = prediction
+
+
+class Stopped(About):
+    """There will be no answer; `problem` is None where the request was cancelled."""
+
+    def __init__(self, request: Request, problem: str | None) -> None:
+        super().__init__(request)
+        self.problem = problem
+
+
+class GenerationThread:
+    """Answers requests one after the other. Its own methods never wait, but `close` does."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._closing = Event()
+        self._thread: Thread | None = None
+
+    def ask(self, request: Request) -> None:
+        """Have a request answered, after those that were asked before."""
+        if self._thread is None:
+            # A daemon: should llama.cpp hang, the program can end all the same.
+            self._thread = Thread(target=self._run, name="generation", daemon=True)
+            self._thread.start()
+        self._requests.put(request)
+
+    def close(self) -> None:
+        """Stop the student at its next step, free it, and end the thread."""
+        self._closing.set()
+        self._requests.put(None)
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+
+    def _run(self) -> None:
+        request = self._requests.get()
+        while request is not None:
+            request = self._serve(request)
+
+    def _serve(self, request: Request) -> Request | None:
+        """Load the student that is asked for and answer with it, until another is needed; return what needs that."""
+        if self._unwanted(request):
+            request.post(Stopped(request, None))
+            return self._requests.get()
+        try:
+            from kdtui.workflows.students import open_student
+            from store.database import open_database
+
+            with ExitStack() as stack:
+                db = open_database(self._database)
+                stack.callback(db.close)
+                version = _data_version(db)
+                loaded = (request.dataset, request.choice.student, request.choice.knowledge, request.choice.context)
+                student = stack.enter_context(open_student(db, request.dataset, request.choice.to_settings()))
+                while True:
+                    self._answer(student, request)
+                    following = self._requests.get()
+                    # Another program may have mined new patterns, or replaced the dataset.
+                    if following is None or version != _data_version(db):
+                        return following
+                    choice = following.choice
+                    if loaded != (following.dataset, choice.student, choice.knowledge, choice.context):
+                        return following
+                    request = following
+        except Exception as error:
+            # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
+            request.post(Stopped(request, explained(error) or f"{type(error).__name__}: {error}"))
+            return self._requests.get()
+
+    def _answer(self, student: "SessionStudent", request: Request) -> None:
+        from kdtui.workflows.generate import BundleGrew, generate
+
+        events = cast("Generator[GenerateEvent]", generate(student, [request.session]))
+        with closing(events):
+            if not self._unwanted(request):
+                request.post(StudentReady(request))
+                for event in events:
+                    if self._unwanted(request):
+                        break
+                    if isinstance(event, BundleGrew):
+                        request.post(BundleWritten(request, event.bundle))
+                    else:
+                        request.post(Answered(request, event.prediction))
+                        return
+        request.post(Stopped(request, None))
+
+    def _unwanted(self, request: Request) -> bool:
+        return request.cancelled or self._closing.is_set()
+
+
+def _data_version(db: "Database") -> int:
+    """A number that changes when another connection has changed the database."""
+    return int(db.execute("PRAGMA data_version").fetchone()[0])

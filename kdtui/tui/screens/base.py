@@ -1,0 +1,134 @@
+"""What all screens have in common."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.text import Text
+from textual.binding import Binding
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+from textual.worker import get_current_worker
+
+from kdtui.bundling.text import one_line
+from kdtui.tui.background import ask_store, explained
+from kdtui.tui.commands import command_line
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+
+PAGE = 200
+"""Rows that are loaded at once."""
+
+TYPING = 0.1
+"""Seconds without a key after which a search begins."""
+
+COPY = Binding("c", "copy_command", "Copy", tooltip="Copy the command that does the same")
+"""A binding of every screen. Each places it in its own list, which is the order of the footer."""
+
+
+def first_steps(named_database: Path | None) -> str:
+    """What to do where there is no dataset; the path is that of a store that commands do not find by themselves."""
+    demo = command_line(("demo",), database=named_database)
+    own = command_line(("data", "import"), "PATH", {"--dataset": "NAME"}, database=named_database)
+    return (
+        f"There is no dataset yet. In a shell, try the demo:\n\n    {one_line(demo)}\n\n"
+        f"or import your own sessions:\n\n    {one_line(own)}\n\nThen press r to look again."
+    )
+
+
+class Failed(Message):
+    """A worker could not do what it was to do; the sentence is for the user."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self.sentence = sentence
+
+
+class KdtuiScreen(Screen[Result]):
+    """A screen that asks the store in threads, and shows the command that does the same."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+
+    def __init__(self, database: Path) -> None:
+        super().__init__()
+        self.database = database
+        self.command = ""
+
+    def ask(
+        self,
+        question: "Callable[[Database], Answer]",
+        message: Callable[[Answer], Message],
+        *,
+        group: str,
+        after: float = 0.0,
+    ) -> None:
+        """Ask the store in a thread, and post the answer as a message. A later question of the group takes over.
+
+        Args:
+            after: seconds to wait first, for a later question that makes this one needless.
+        """
+        self.run_worker(
+            partial(self._ask, question, message, after), thread=True, exclusive=True, group=group, name=group
+        )
+
+    def _ask(
+        self, question: "Callable[[Database], Answer]", message: Callable[[Answer], Message], after: float
+    ) -> None:
+        worker = get_current_worker()
+        if after:
+            sleep(after)
+        if worker.is_cancelled:
+            return
+        try:
+            answer = ask_store(self.database, question)
+        except Exception as error:
+            if worker.is_cancelled:
+                return
+            sentence = explained(error)
+            if sentence is None:
+                raise
+            self.post_message(Failed(sentence))
+            return
+        if not worker.is_cancelled:
+            self.post_message(message(answer))
+
+    def on_failed(self, message: Failed) -> None:
+        """Say what went wrong."""
+        self.say(message.sentence)
+
+    def say(self, sentence: str, *, error: bool = True) -> None:
+        """Show a sentence for some seconds."""
+        self.notify(
+            one_line(sentence, 600),
+            severity="error" if error else "information",
+            timeout=10 if error else 5,
+            markup=False,
+        )
+
+    def show_command(self, command: str) -> None:
+        """Show the command that does the same as this screen."""
+        there_was, self.command = bool(self.command), command
+        shown = Text("$ " if command else "", style="dim", no_wrap=True, overflow="ellipsis")
+        shown.append(one_line(command, 1000), style="not dim")
+        self.query_one("#command", Static).update(shown)
+        # The footer is made anew by this, so not at every step of a cursor.
+        if there_was != bool(command):
+            self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what can be done now."""
+        if action == "copy_command":
+            return bool(self.command)
+        return super().check_action(action, parameters)
+
+    def action_copy_command(self) -> None:
+        """Copy the command."""
+        self.app.copy_to_clipboard(self.command)
+        self.say(f"copied: {self.command}", error=False)

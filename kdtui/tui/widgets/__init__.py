@@ -1,0 +1,1 @@
+"""Parts of screens. They know nothing of the store or of models."""

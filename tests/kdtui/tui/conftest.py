@@ -1,0 +1,96 @@
+"""Stores to look at, and ways to wait for an app that works in threads."""
+
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
+
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from store.database import open_database
+from store.datasets import write_dataset
+from store.records import Session
+
+OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
+
+MakeStore = Callable[[Sequence[Session]], Path]
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+@pytest.fixture(scope="session")
+def mined_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the outdoor demo and its patterns, to be copied."""
+    path = tmp_path_factory.mktemp("mined") / "kdtui.db"
+    db = open_database(path)
+    list(import_dataset(db, OUTDOOR, "demo-outdoor"))
+    mine_patterns(db, "demo-outdoor")
+    db.close()
+    return path
+
+
+@pytest.fixture
+def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the app looks for its store by itself, so that commands need no --db. There is none yet."""
+    path = tmp_path / "kdtui.db"
+    monkeypatch.setenv("KDTUI_DB", str(path))
+    return path
+
+
+@pytest.fixture
+def demo_store(empty_store: Path, mined_store: Path) -> Path:
+    """A store of its own with the outdoor demo and its patterns."""
+    for suffix in ("", "-wal"):
+        if (source := Path(f"{mined_store}{suffix}")).exists():
+            shutil.copy(source, f"{empty_store}{suffix}")
+    return empty_store
+
+
+@pytest.fixture
+def make_store(empty_store: Path) -> MakeStore:
+    """A store with these sessions as dataset "made"."""
+
+    def make(sessions: Sequence[Session]) -> Path:
+        db = open_database(empty_store)
+        list(write_dataset(db, "made", "a test", sessions))
+        db.close()
+        return empty_store
+
+    return make
+
+
+@pytest.fixture
+def settle() -> Settle:
+    """Wait until the app has nothing more to ask the store."""
+
+    async def wait(pilot: Pilot[None]) -> None:
+        deadline = monotonic() + 20
+        quiet = 0
+        while quiet < 2:
+            await pilot.pause()
+            running = [worker for worker in pilot.app.workers if not worker.is_finished]
+            quiet = 0 if running else quiet + 1
+            with suppress(WorkerCancelled):
+                await pilot.app.workers.wait_for_complete(running or None)
+            assert monotonic() < deadline, "the app does not come to rest"
+
+    return wait
+
+
+@pytest.fixture
+def until() -> Until:
+    """Wait for what the generation thread brings about."""
+
+    async def wait(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+        deadline = monotonic() + 30
+        while not condition():
+            assert monotonic() < deadline, "it never came true"
+            await pilot.pause(0.01)
+
+    return wait
