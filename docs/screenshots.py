@@ -10,7 +10,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from store.database import open_database
-from store.runs import RunSettings
+from store.records import RunSettings
 
 SIZE = (112, 34)
 SESSION = "o27"

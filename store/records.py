@@ -1,4 +1,4 @@
-"""The plain values that the store takes and hands out: items, bundles, sessions.
+"""The plain values that the store takes and hands out: items, bundles, sessions, settings.
 
 They are msgspec structs: as light as tuples, and decoded from JSON without a step in between.
 """
@@ -36,3 +36,12 @@ class Session(Struct, frozen=True):
     items: tuple[Item, ...]
     bundles: tuple[Bundle, ...] = ()
     split: Split | None = None
+
+
+class RunSettings(Struct, frozen=True):
+    """All that is needed to go on with a run: whom to ask, with what knowledge, over how many sessions (None: all)."""
+
+    student: str
+    knowledge: tuple[str, ...] = ()
+    limit: int | None = None
+    context: int | None = None

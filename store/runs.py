@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from store.database import now
 from store.datasets import dataset_id
 from store.errors import NotFound, StoreError
-from store.records import Split
+from store.records import RunSettings, Split
 
 
 class Predicted(Struct, frozen=True):
@@ -20,15 +20,6 @@ class Predicted(Struct, frozen=True):
     positions: tuple[int, ...]
     intent: str
     confidence: float
-
-
-class RunSettings(Struct, frozen=True):
-    """All that is needed to go on with a run: whom to ask, with what knowledge, over how many sessions (None: all)."""
-
-    student: str
-    knowledge: tuple[str, ...] = ()
-    limit: int | None = None
-    context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ def evaluate(
     """
     from kdtui.workflows.evaluate import score_floors, score_run, split_to_score
     from kdtui.workflows.students import check_settings, student_name
-    from store.runs import RunSettings, get_run, start_run
+    from store.records import RunSettings
+    from store.runs import get_run, start_run
 
     with open_store(db) as store:
         run = get_run(store, resume) if resume is not None else None

@@ -46,7 +46,7 @@ def generate(
     from kdtui.workflows.generate import SessionAnswered
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.students import PATTERNS, check_settings, open_student
-    from store.runs import RunSettings
+    from store.records import RunSettings
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")

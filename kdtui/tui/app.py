@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -15,9 +15,7 @@ from kdtui.tui.generation import GenerationThread
 from kdtui.tui.screens.help import HelpScreen
 from kdtui.tui.screens.knowledge import KnowledgeScreen
 from kdtui.tui.screens.sessions import SessionsScreen
-
-if TYPE_CHECKING:
-    from store.runs import RunSettings
+from store.records import RunSettings
 
 
 class KdtuiApp(App[None]):
@@ -38,7 +36,7 @@ class KdtuiApp(App[None]):
         Binding("q", "quit", "Quit", tooltip="Leave the program"),
     ]
 
-    def __init__(self, database: Path, student: "RunSettings | None" = None) -> None:
+    def __init__(self, database: Path, student: RunSettings | None = None) -> None:
         super().__init__()
         self._generation = GenerationThread(database)
         choice = Choice.of(student)

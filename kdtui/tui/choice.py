@@ -1,18 +1,12 @@
 """Which student is asked, with what knowledge."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kdtui.workflows.students import PATTERNS, student_name
 from models import embedded
-
-if TYPE_CHECKING:
-    from store.runs import RunSettings
+from store.records import RunSettings
 
 EMBEDDED = embedded.NAME
-
-# Also in kdtui.workflows.students, whose imports take longer than the first paint may.
-PATTERNS = "patterns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +18,7 @@ class Choice:
     context: int | None = None
 
     @classmethod
-    def of(cls, settings: "RunSettings | None") -> "Choice":
+    def of(cls, settings: RunSettings | None) -> "Choice":
         """The choice that these settings make; the embedded student for None."""
         if settings is None:
             return cls()
@@ -38,8 +32,7 @@ class Choice:
     @property
     def name(self) -> str:
         """What to call the student on the screen."""
-        base = self.student if self.student in (EMBEDDED, PATTERNS) else Path(self.student).stem
-        return " + ".join((base, *self.knowledge))
+        return student_name(self.to_settings())
 
     @property
     def options(self) -> dict[str, str | None]:
@@ -54,8 +47,6 @@ class Choice:
         """The same with the student that follows in the cycle."""
         return replace(self, student=students[(students.index(self.student) + 1) % len(students)])
 
-    def to_settings(self) -> "RunSettings":
-        """The settings that a workflow takes. Slow the first time: for a worker."""
-        from store.runs import RunSettings
-
+    def to_settings(self) -> RunSettings:
+        """The settings that a workflow takes."""
         return RunSettings(self.student, self.knowledge, context=self.context)

@@ -13,8 +13,8 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.students import PATTERNS, SessionStudent, open_student
 from store.datasets import iter_sessions
-from store.records import Session, Split
-from store.runs import Run, RunSettings, add_prediction, finish_run, predictions
+from store.records import RunSettings, Session, Split
+from store.runs import Run, add_prediction, finish_run, predictions
 
 
 @dataclass(frozen=True, slots=True)

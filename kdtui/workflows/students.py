@@ -1,22 +1,24 @@
-"""Who answers: the embedded student, any GGUF file, or the pattern student; each with the knowledge it is given."""
+"""Who answers: the embedded student, any GGUF file, or the pattern student; each with the knowledge it is given.
+
+Importing this is cheap, so that a screen or a command can check settings before it loads anything.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING
 
 from kdtui.bundling.prompt import session_messages
 from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.errors import KdtuiError
-from kdtui.workflows.mine_patterns import stored_patterns
 from models import embedded
 from models.bundle_list import WrittenBundle
 from models.messages import Message
-from store.datasets import iter_sessions
-from store.records import Session
-from store.runs import RunSettings
+from store.records import RunSettings, Session
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 PATTERNS = "patterns"
 """The name of the student that needs no weights."""
@@ -55,7 +57,7 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
 
 
 @contextmanager
-def open_student(db: Database | None, dataset: str | None, settings: RunSettings) -> Iterator[SessionStudent]:
+def open_student(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[SessionStudent]:
     """Load a student with its knowledge, and free it afterwards. To be used from one thread.
 
     Args:
@@ -71,6 +73,7 @@ def open_student(db: Database | None, dataset: str | None, settings: RunSettings
     if settings.student == PATTERNS:
         # Imported here: scikit-learn takes a second.
         from kdtui.distill.pattern_student import PatternStudent
+        from store.datasets import iter_sessions
 
         assert db is not None
         assert dataset is not None
@@ -81,6 +84,8 @@ def open_student(db: Database | None, dataset: str | None, settings: RunSettings
         return
     patterns: list[Pattern] = []
     if settings.knowledge:
+        from kdtui.workflows.mine_patterns import stored_patterns
+
         assert db is not None
         assert dataset is not None
         patterns = stored_patterns(db, dataset)

@@ -15,7 +15,7 @@ from textual.widgets import Footer, Static
 
 from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles
-from kdtui.tui.choice import EMBEDDED, PATTERNS, Choice
+from kdtui.tui.choice import EMBEDDED, Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.generation import Answered, BundleWritten, GenerationThread, Request, Stopped, StudentReady
 from kdtui.tui.screens.base import COPY, KdtuiScreen
@@ -23,6 +23,7 @@ from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
 from kdtui.tui.widgets.flex_table import FlexColumn, FlexTable
 from kdtui.tui.widgets.letters import badges, letter
 from kdtui.tui.widgets.top_bar import TopBar
+from kdtui.workflows.students import PATTERNS
 from models.bundle_list import WrittenBundle
 from store.records import Bundle, Item, Session
 

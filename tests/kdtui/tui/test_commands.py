@@ -7,7 +7,7 @@ import pytest
 
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
-from store.runs import RunSettings
+from store.records import RunSettings
 
 
 def test_a_plain_command_has_no_quotes() -> None:

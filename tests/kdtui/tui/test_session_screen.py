@@ -20,8 +20,7 @@ from kdtui.tui.widgets.flex_table import FlexTable
 from kdtui.workflows import students
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError, PromptTooLong
-from store.records import Bundle, Item, Session
-from store.runs import RunSettings
+from store.records import Bundle, Item, RunSettings, Session
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
