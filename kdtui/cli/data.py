@@ -95,13 +95,13 @@ def show(
             )
             for position, item in enumerate(found.items, start=1)
         ],
-        wide="product",
+        wide=["product", "category"],
     )
     if letters:
         print_table(
             ["bundle", "products", "intent"],
             [(letter, ", ".join(map(str, bundle.positions)), bundle.intent) for bundle, letter in letters.items()],
-            wide="intent",
+            wide=["intent"],
         )
     dropped = len(found.bundles) - len(letters)
     if dropped:

@@ -20,7 +20,7 @@ def doctor(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
         print_table(
             ["", "what", "found"],
             [({"ok": "ok", "optional": "-", "missing": "MISSING"}[f.state], f.name, f.found) for f in findings],
-            wide="found",
+            wide=["found"],
         )
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)

@@ -99,7 +99,7 @@ def print_rows(rows: "list[ResultRow]", as_json: bool) -> None:
             print_json(row.to_json())
         return
     print_table(
-        ["", "n", "P", "R", "cov.", "strict P", "strict R", "pair F1", "exact", "bundles", "valid"],
+        ["", "n", "P", "R", "cov.", "strict\nP", "strict\nR", "pair\nF1", "exact", "per\nsess.", "valid"],
         [
             (
                 row.name,
@@ -117,7 +117,5 @@ def print_rows(rows: "list[ResultRow]", as_json: bool) -> None:
             for row in rows
         ],
     )
-    sessions = rows[0].scores.sessions
-    say(
-        f"P, R and cov. are the paper's, over the n sessions with a predicted bundle; the rest is over all {sessions:,}"
-    )
+    total = rows[0].scores.sessions
+    say(f"P, R and cov. are the paper's, over the n sessions with a predicted bundle; the rest is over all {total:,}")

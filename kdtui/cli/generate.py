@@ -116,5 +116,5 @@ def _print_answer(session: "Session", prediction: "Prediction") -> None:
             )
             for bundle in prediction.bundles or ()
         ],
-        wide="products",
+        wide=["products"],
     )

@@ -87,7 +87,7 @@ def show(
         print_json(_to_json(piece))
         return
     shown = _to_json(piece) | {"content": piece.content}
-    print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide="value")
+    print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
 
 
 def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int) -> None:
@@ -101,7 +101,7 @@ def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int) -> None:
     print_table(
         ["id", "format", "dataset", "statement", "support", "conf.", "lift", "prec."],
         [(p.id, p.format, p.dataset, p.statement, p.support, p.confidence, p.lift, p.precision) for p in pieces],
-        wide="statement",
+        wide=["statement"],
     )
     if len(pieces) == limit:
         say(f"there may be more than these {limit}; --limit shows them")

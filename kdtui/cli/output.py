@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,35 +27,31 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wide: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wide: Container[str] = ()) -> None:
     """A table on stdout; numbers stand right, text from outside is shown as it is.
 
     Args:
-        wide: the column that gives way when the terminal is narrow.
+        wide: the columns that give way when the terminal is narrow.
     """
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
     rows = list(rows)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    # With many columns a narrow terminal has no room between them but the one cell of the box.
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if console.width >= 100 else (0, 0))
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(
             column,
             justify="right" if numeric else "left",
-            no_wrap=column != wide,
-            overflow="ellipsis" if column != wide else "fold",
+            no_wrap=column not in wide,
+            overflow="fold" if column in wide else "ellipsis",
         )
     for row in rows:
         table.add_row(*map(_cell, row))
-    _print(table)
-
-
-def _print(renderable: RenderableType) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
-    console.print(renderable)
+    console.print(table)
 
 
 def _cell(value: object) -> RenderableType:

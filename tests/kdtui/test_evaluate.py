@@ -44,10 +44,12 @@ def test_a_student_gets_a_row_among_the_floors(db: Database, kdtui: Kdtui) -> No
     assert db.execute("SELECT count(finished_at) FROM runs").fetchone() == (1,)
 
 
-def test_the_table_shows_n_and_fits_eighty_columns(kdtui: Kdtui) -> None:
-    result = kdtui("evaluate", "--floors-only", "--split", "valid")
+def test_the_table_shows_n_and_fits_eighty_columns(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtui.cli.output._WIDTH_OF_FILES", 80)
+    result = kdtui("evaluate", "--student", "patterns", "--split", "valid")
     assert " n " in result.out
-    assert max(map(len, result.out.splitlines())) <= 160
+    assert "…" not in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
     assert "over all 4" in result.err
 
 
