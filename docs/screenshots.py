@@ -29,7 +29,7 @@ async def photograph(database: Path, folder: Path) -> None:
         await pilot.press("g")
         for _ in range(100):
             await pilot.pause(0.1)
-            if "%" in "".join(str(strip.text) for strip in app.screen._compositor.render_strips()):
+            if "done" in app.export_screenshot():
                 break
         await pilot.pause(0.2)
         app.save_screenshot("session.svg", str(folder))
