@@ -32,7 +32,8 @@ def import_(
             for written in import_dataset(store, path, dataset, seed=seed, replace=replace):
                 progress.update(task, completed=written.sessions)
         except KeyboardInterrupt:
-            say("interrupted; nothing was imported")
+            # The interrupt can arrive when the transaction has just ended.
+            say("interrupted; an import is kept whole or not at all, and kdtui data ls shows which")
             raise
     say(
         f"imported {written.sessions:,} sessions, {written.items:,} items and {written.bundles:,} bundles "

@@ -16,7 +16,7 @@ _BLOCK: tuple[Split, ...] = ("train",) * 7 + ("valid",) + ("test",) * 2
 
 
 def import_dataset(db: Database, path: Path, name: str, *, seed: int = 0, replace: bool = False) -> Iterator[Written]:
-    """Import a BundleRec directory or a JSON Lines file, in one transaction, yielding what is written so far.
+    """Import a BundleRec directory or a JSON Lines file or pipe, in one transaction, yielding what is written so far.
 
     Sessions with bundles that come without a split are split 7:1:2 by `seed`; sessions without bundles are in none.
 
@@ -32,12 +32,15 @@ def import_dataset(db: Database, path: Path, name: str, *, seed: int = 0, replac
         return
     try:
         with path.open("rb") as file:
-            if path.stat().st_size == 0:
+            if path.is_file() and path.stat().st_size == 0:
                 raise BadFile(path, "the file is empty")
             lines = jsonl.read_sessions(file, path)
             with_split = ((session, has_split) for _, session, has_split in lines)
             yield from write_dataset(db, name, source, split_sessions(with_split, seed), replace=replace)
     except DuplicateSession as error:
+        if not path.is_file():
+            # What came through a pipe cannot be read again.
+            raise
         first, second, *_ = jsonl.lines_of_session(path, error.session)
         raise BadFile(path, f"session {error.session!r} comes twice (first in line {first:,})", second) from None
     except OSError as error:

@@ -1,8 +1,12 @@
 """`kdtui data import`: both formats, their quirks, and one clear sentence for every mistake."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +250,36 @@ def test_a_directory_with_a_byte_order_mark_and_other_line_ends_comes_in(
         (folder / name).write_bytes(("\ufeff" + text).replace("\n", "\r\n").encode())
     list(import_dataset(db, folder, "windows"))
     assert [item.title for item in get_session(db, "windows", "8").items] == ["Mat", "Stove"]
+
+
+def test_an_interrupted_command_leaves_nothing(db: Database, database_of_the_test: Path, tmp_path: Path) -> None:
+    # A pipe that stays open holds the import in the middle.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdtui", "data", "import", str(pipe), "-d", "d", "--db", str(database_of_the_test)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with pipe.open("w") as sessions:
+        for number in range(12_000):
+            sessions.write(line(str(number)))
+        sessions.flush()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "interrupted; an import is kept whole or not at all, and kdtui data ls shows which\n"
+    assert list_datasets(db) == []
+
+
+def test_a_pipe_is_imported_like_a_file(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for text, code in ((line("1") + line("2"), 0), (line("3") + line("3"), 1), ("", 1)):
+        with subprocess.Popen(["sh", "-c", 'printf %s "$1" > "$2"', "sh", text, str(pipe)]):
+            assert kdtui("data", "import", pipe, "-d", "d", "--replace").code == code
+    assert list_datasets(db)[0].sessions == 2
 
 
 def refused(result: Any, message: str) -> None:
