@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models.bundle_list import BundleList, WrittenBundle, longest_bundle
 from models.chat import ChatTokenizer
-from models.errors import PromptTooLong
+from models.errors import ModelError, PromptTooLong
 from models.llama import LlamaModel, LlamaSequence, Token, default_threads
 from models.messages import Message
 
@@ -44,9 +44,13 @@ class Student(AbstractContextManager["Student"]):
 
     def __init__(self, path: Path, *, context: int = DEFAULT_CONTEXT, threads: int | None = None) -> None:
         self.model = LlamaModel(path)
-        self._sequence = LlamaSequence(
-            self.model, context=min(context, self.model.context_length), threads=threads or default_threads()
-        )
+        try:
+            self._sequence = LlamaSequence(
+                self.model, context=min(context, self.model.context_length), threads=threads or default_threads()
+            )
+        except ModelError:
+            self.model.close()
+            raise
         self._chat = ChatTokenizer(self.model)
         self._choice_tokens: dict[str, tuple[Token, ...]] = {}
         self._end = self.model.end_of_turn()
@@ -96,7 +100,6 @@ class Student(AbstractContextManager["Student"]):
             number, positions = len(written.finished) - 1, written.finished[-1]
             yield WrittenBundle(number, positions, "", confidence, complete=False)
             may_go_on = written.may_go_on and self._sequence.room - len(self._sequence) >= 2 * most
-            intent = ""
             for intent, end in self._write_intent(may_go_on=may_go_on):
                 goes_on = end == self._newline
                 yield WrittenBundle(number, positions, intent, confidence, complete=end is not None)

@@ -13,8 +13,7 @@ _INSTRUCTIONS = """\
 You group the products of a shopping session into bundles. A bundle is two or more of the products that are bought \
 together, because they complement each other or are alternatives. Products that fit no bundle are left out.
 Write one line per bundle: its products, a colon, and what shoppers want them for, in three to five words."""
-# An example with numbers is copied by a small model, numbers and intent: on the validation sessions of Electronic,
-# pair F1 without one was .60 against .44.
+# No example: a small model copies its numbers and its intent into every answer.
 
 
 def session_messages(session: Session, hints: Sequence[tuple[tuple[int, ...], str]] = ()) -> list[Message]:
