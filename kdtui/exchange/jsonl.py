@@ -17,12 +17,12 @@ from kdtui.errors import BadFile
 from store.records import Bundle, Item, Session, Split
 
 
-class _BundleLine(Struct):
+class _BundleLine(Struct, gc=False):
     items: list[str]
     intent: str = ""
 
 
-class _SessionLine(Struct):
+class _SessionLine(Struct, gc=False):
     session: str
     items: tuple[Item, ...]
     bundles: list[_BundleLine] = []
