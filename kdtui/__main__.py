@@ -10,11 +10,11 @@ def main() -> None:
     run(_open_app)
 
 
-def _open_app(database: Path) -> None:
+def _open_app(database: Path) -> int:
     # Imported here: a command has no use for Textual.
     from kdtui.tui.app import run_app
 
-    run_app(database)
+    return run_app(database)
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ class Student(AbstractContextManager["Student"]):
     def write_bundles(self, messages: Sequence[Message], products: int) -> Iterator[WrittenBundle]:
         """Answer the messages with the bundles of a session of `products` products, as they are written.
 
-        Each bundle comes several times, while its intent grows, and last with `complete`. Closing the iterator
-        stops the model at once.
+        Each bundle comes several times, while its intent grows, and last with `complete`. The prompt is read
+        before the first; closing the iterator after that stops the model at its next token.
 
         Raises:
             PromptTooLong: the prompt and one longest bundle do not fit the context.

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 
 from sqlite_utils import Database
 
@@ -11,6 +12,9 @@ from store.errors import StoreError, explain
 from store.migrations import migrations
 
 ENVIRONMENT_VARIABLE = "KDTUI_DB"
+
+_PATIENCE = 30.0
+"""Seconds to wait for another process that is writing."""
 
 
 def default_path() -> Path:
@@ -30,7 +34,7 @@ def open_database(path: Path) -> Database:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=30)
+        connection = sqlite3.connect(path, timeout=_PATIENCE)
     except (OSError, sqlite3.Error) as error:
         reason = explain(error) if isinstance(error, sqlite3.Error) else f"{error.strerror}; choose another with --db"
         raise StoreError(f"{path}: {reason}") from error
@@ -46,17 +50,45 @@ def open_database(path: Path) -> Database:
 
 def _prepare(connection: sqlite3.Connection) -> Database:
     db = Database(connection)
+    if _is_behind(db):
+        # Another process may be making or migrating the same file: whoever comes second finds it done.
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            if _is_behind(db):
+                migrations.apply(db)
+    _use_write_ahead_log(db)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return db
+
+
+def _is_behind(db: Database) -> bool:
+    """Whether migrations are to be applied.
+
+    Raises:
+        StoreError: the file is of a newer version, or no store at all.
+    """
     known = [migration.name for migration in migrations.pending(Database(memory=True))]
     applied = [migration.name for migration in migrations.applied(db)]
     if unknown := sorted(set(applied) - set(known)):
         raise StoreError(f"made by a newer version of kdtui (it has {unknown[-1]}); upgrade kdtui to use it")
     if not applied and db.table_names():
+        # Read again: another process may have made the tables between the two looks.
+        if migrations.applied(db):
+            return _is_behind(db)
         raise StoreError("this is another program's database; choose another file with --db")
-    if len(applied) < len(known):
-        db.enable_wal()
-        migrations.apply(db)
-    connection.execute("PRAGMA foreign_keys = ON")
-    return db
+    return len(applied) < len(known)
+
+
+def _use_write_ahead_log(db: Database) -> None:
+    """Let readers go on while something is written. The switch does not wait for other processes by itself."""
+    deadline = monotonic() + _PATIENCE
+    while db.journal_mode != "wal":
+        try:
+            db.enable_wal()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > deadline:
+                raise
+            sleep(0.02)
 
 
 def now() -> str:

@@ -389,9 +389,9 @@ def find_sessions(db: Database, dataset: str, text: str = "", *, limit: int, off
 
 
 def match_words(text: str) -> str:
-    """An FTS5 query for the words of any text: all must occur, the last may be the beginning of a word."""
-    words = ['"' + word.replace('"', '""') + '"' for word in text.replace("\0", " ").split()]
-    return " ".join(words) + "*" if words else '""'
+    """An FTS5 query for the words of any text: all must occur, each may be the beginning of a word."""
+    words = ['"' + word.replace('"', '""') + '"*' for word in text.replace("\0", " ").split()]
+    return " ".join(words) or '""'
 
 
 def _connection(db: Database) -> sqlite3.Connection:

@@ -5,8 +5,8 @@ from sqlite_utils.migrations import Migrations
 
 migrations = Migrations("kdtui")
 
-# Text search that finds "café" for "cafe" and "batteries" for "battery".
-TOKENIZER = "porter unicode61 remove_diacritics 2"
+# Text search that finds "café" for "cafe". It does not stem words: a beginning such as "campin" has no stem.
+TOKENIZER = "unicode61 remove_diacritics 2"
 
 
 @migrations()

@@ -4,21 +4,24 @@ They are msgspec structs: as light as tuples, and decoded from JSON without a st
 cycle, so the garbage collector is told to pass over them (`gc=False`): importing millions of them is twice as fast.
 """
 
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Split: TypeAlias = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-CategoryPath: TypeAlias = tuple[str, ...]
+Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+"""An id; decoding refuses an empty one."""
+
+CategoryPath: TypeAlias = Annotated[tuple[str, ...], Meta(min_length=1)]
 """Category names from the widest to the narrowest."""
 
 
 class Item(Struct, frozen=True, gc=False):
     """A product. `title` is None where the source has none; the first category path counts as the main one."""
 
-    id: str
+    id: Name
     title: str | None = None
     categories: tuple[CategoryPath, ...] = ()
 

@@ -84,17 +84,28 @@ def get_run(db: Database, number: int) -> Run:
 
 
 def add_prediction(db: Database, run: Run, prediction: Prediction) -> None:
-    """Store one answer, committed when this returns."""
+    """Store one answer, committed when this returns. An answer that is there already stays.
+
+    Raises:
+        StoreError: the run, or the session, has been deleted meanwhile.
+    """
     bundles = None if prediction.bundles is None else msgspec.json.encode(prediction.bundles).decode()
     with db.atomic():
         db.execute(
             """
             INSERT INTO predictions (run_id, session_id, bundles, error, seconds, created_at)
-            SELECT ?, sessions.id, ?, ?, ?, ? FROM sessions JOIN datasets ON datasets.id = dataset_id
-            WHERE name = ? AND session = ?
+            SELECT runs.id, sessions.id, ?, ?, ?, ? FROM runs JOIN sessions ON sessions.dataset_id = runs.dataset_id
+            WHERE runs.id = ? AND session = ?
+            ON CONFLICT DO NOTHING
             """,
-            [run.id, bundles, prediction.error, prediction.seconds, now(), run.dataset, prediction.session],
+            [bundles, prediction.error, prediction.seconds, now(), run.id, prediction.session],
         )
+        found = db.execute(
+            "SELECT 1 FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = ? AND session = ?",
+            [run.id, prediction.session],
+        ).fetchone()
+    if found is None:
+        raise StoreError(f"run {run.id} or its session {prediction.session!r} has been deleted meanwhile")
 
 
 def predictions(db: Database, run: Run) -> dict[str, Prediction]:

@@ -23,3 +23,9 @@ def one_line(text: str, limit: int | None = None) -> str:
         )
     text = " ".join(text.split())
     return text if limit is None or len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def letter(number: int, *, lower: bool = False) -> str:
+    """A, B, …, Z, then A1, B1, …; small letters tell a student's bundles from the true ones."""
+    found = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
+    return found.lower() if lower else found

@@ -1,5 +1,6 @@
 """The command line. Importing it is cheap: each command imports what it needs when it runs."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -54,20 +55,27 @@ def without_command(
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         print("kdtui: the app needs a terminal; kdtui --help lists the commands", file=sys.stderr)
         raise typer.Exit(1)
-    context.obj(database_path(db))
+    raise typer.Exit(context.obj(database_path(db)))
 
 
-def run(open_app: Callable[[Path], None]) -> None:
+def run(open_app: Callable[[Path], int]) -> None:
     """Run the command line; what a user can put right is one sentence on stderr, and exit code 1.
 
     Args:
-        open_app: opens the app on a database, for when there is no command.
+        open_app: opens the app on a database, for when there is no command, and returns its exit code.
     """
     from kdtui.errors import KdtuiError
     from models.errors import ModelError
     from store.errors import StoreError
 
+    # A terminal that cannot show a character gets a question mark instead of a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
+        for argument in sys.argv:
+            if not argument.isprintable() and _is_undecodable(argument):
+                raise KdtuiError(f"the argument {argument!r} is not UTF-8 text")
         app(obj=open_app)
     except (KdtuiError, ModelError, StoreError) as error:
         _fail(str(error))
@@ -87,6 +95,11 @@ def run(open_app: Callable[[Path], None]) -> None:
             name = f"{error.filename}: " if isinstance(error.filename, str | Path) else ""
             _fail(f"{name}{error.strerror}")
         raise
+
+
+def _is_undecodable(argument: str) -> bool:
+    """Whether an argument holds bytes that are no text; Python passes them on as lone surrogates."""
+    return any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _fail(message: str) -> None:

@@ -25,6 +25,9 @@ def import_(
     from kdtui.workflows.import_dataset import import_dataset
     from store.datasets import Written
 
+    if not dataset.strip():
+        raise typer.BadParameter("a dataset needs a name")
+
     with open_store(db) as store, progress_bar() as progress:
         task = progress.add_task("sessions", total=None)
         written = Written()
@@ -75,6 +78,7 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show a session: its products, and the true bundles with their intents."""
+    from kdtui.bundling.text import letter
     from kdtui.bundling.truth import minimal_bundles
     from kdtui.exchange.jsonl import encode_session
     from store.datasets import get_session
@@ -84,7 +88,7 @@ def show(
     if as_json:
         print(encode_session(found).decode(), end="", flush=True)
         return
-    letters = {bundle: _letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
+    letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
     print_table(
         ["#", "bundles", "product", "category"],
         [
@@ -116,10 +120,10 @@ def export(
     db: DatabaseOption = None,
 ) -> None:
     """Export a dataset as JSON Lines, which `kdtui data import` reads."""
-    import os
     import sys
 
     from kdtui.exchange.jsonl import encode_session
+    from kdtui.exchange.output import write_whole
     from store.datasets import iter_sessions
 
     with open_store(db) as store:
@@ -129,13 +133,7 @@ def export(
                 sys.stdout.buffer.write(encode_session(session))
             sys.stdout.buffer.flush()
             return
-        # Written whole, then renamed: a file of that name is never half an export.
-        part = output.with_name(output.name + ".part")
-        with part.open("wb") as file:
-            count = sum(1 for session in sessions if file.write(encode_session(session)))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(output)
+        count = write_whole(output, map(encode_session, sessions))
     say(f"exported {count:,} sessions to {output}")
 
 
@@ -154,8 +152,3 @@ def rm(
             typer.confirm(f"Delete dataset {dataset} with its knowledge and runs?", abort=True, err=True)
         delete_dataset(store, dataset)
     say(f"deleted dataset {dataset}")
-
-
-def _letter(number: int) -> str:
-    """A, B, …, Z, then A1, B1, …"""
-    return chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")

@@ -28,14 +28,16 @@ def demo(db: DatabaseOption = None) -> None:
         evaluate(dataset=f"demo-{domain}", knowledge="pattern", db=db)
     say("")
     say("What to type next:")
-    for command, purpose in (
+    hints = (
         ("kdtui", "open the app: browse sessions and knowledge, generate with g"),
         (f"kdtui data show o01 --dataset {first}", "a session with its true bundles"),
         ("kdtui knowledge search tents", "what is known about tents"),
         (f"kdtui generate o35 --dataset {first} --student patterns", "the student without weights"),
         ("kdtui data import PATH --dataset NAME", "your own sessions"),
-    ):
-        print(f"  {command:<55} {purpose}", flush=True)
+    )
+    width = max(len(command) for command, _ in hints)
+    for command, purpose in hints:
+        print(f"  {command:<{width}}  {purpose}", flush=True)
 
 
 def _import(store: "Database", domain: str) -> None:

@@ -45,12 +45,11 @@ def generate(
     from kdtui.errors import KdtuiError
     from kdtui.workflows.generate import SessionAnswered
     from kdtui.workflows.generate import generate as answer
-    from kdtui.workflows.students import PATTERNS, check_settings, open_student
-    from store.records import RunSettings
+    from kdtui.workflows.students import PATTERNS, check_settings, open_student, settings_for
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
-    settings = RunSettings(student, formats(knowledge), context=context)
+    settings = settings_for(student, formats(knowledge), context=context)
     stored = sessions is not None and sessions != ["-"]
     failed = 0
     with open_store(db) as store:
@@ -105,6 +104,9 @@ def _print_answer(session: "Session", prediction: "Prediction") -> None:
     from kdtui.bundling.text import one_line
 
     print(one_line(f"session {session.id}"), flush=True)
+    if not prediction.bundles:
+        print("  no bundles" + ("; a bundle needs two products" if len(session.items) < 2 else ""), flush=True)
+        return
     print_table(
         ["bundle", "confidence", "intent", "products"],
         [
@@ -114,7 +116,7 @@ def _print_answer(session: "Session", prediction: "Prediction") -> None:
                 bundle.intent,
                 " | ".join(one_line(session.items[at - 1].title or bundle.items[0], 40) for at in bundle.positions),
             )
-            for bundle in prediction.bundles or ()
+            for bundle in prediction.bundles
         ],
         wide=["products"],
     )

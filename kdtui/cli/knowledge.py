@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.cli.options import DatabaseOption, DatasetOption, JsonOption, chosen_dataset, open_store
+from kdtui.cli.options import LARGEST, DatabaseOption, DatasetOption, JsonOption, chosen_dataset, open_store
 from kdtui.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ app = typer.Typer(help="Mine, list, search and show knowledge.", no_args_is_help
 FormatOption = Annotated[
     Literal["pattern", "rule", "thought"] | None, typer.Option("--format", "-f", help="Only this format.")
 ]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, metavar="N")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST, metavar="N")]
 
 
 @app.command("mine")
@@ -53,12 +53,13 @@ def ls(
     from store.knowledge import find_knowledge
 
     with open_store(db) as store:
-        _print_pieces(find_knowledge(store, dataset=dataset, format=format_, limit=limit), as_json, limit)
+        pieces = find_knowledge(store, dataset=dataset, format=format_, limit=limit)
+    _print_pieces(pieces, as_json, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
 
 
 @app.command("search")
 def search(
-    text: Annotated[str, typer.Argument(help="Words to look for; the last may be a beginning.")],
+    text: Annotated[str, typer.Argument(help="Words to look for, or their beginnings.")],
     dataset: DatasetOption = None,
     format_: FormatOption = None,
     limit: LimitOption = 50,
@@ -69,12 +70,13 @@ def search(
     from store.knowledge import find_knowledge
 
     with open_store(db) as store:
-        _print_pieces(find_knowledge(store, text, dataset=dataset, format=format_, limit=limit), as_json, limit)
+        pieces = find_knowledge(store, text, dataset=dataset, format=format_, limit=limit)
+    _print_pieces(pieces, as_json, limit, f"nothing that is known matches {text}")
 
 
 @app.command("show")
 def show(
-    number: Annotated[int, typer.Argument(help="Number of a piece of knowledge, as `ls` shows it.")],
+    number: Annotated[int, typer.Argument(help="Number of a piece of knowledge, as `ls` shows it.", max=LARGEST)],
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -90,13 +92,13 @@ def show(
     print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
 
 
-def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int) -> None:
+def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int, otherwise: str) -> None:
     if as_json:
         for piece in pieces:
             print_json(_to_json(piece))
         return
     if not pieces:
-        say("nothing found; kdtui knowledge mine --dataset NAME makes patterns of the training bundles")
+        say(otherwise)
         return
     print_table(
         ["id", "format", "dataset", "statement", "support", "conf.", "lift", "prec."],

@@ -13,6 +13,9 @@ import typer
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+LARGEST = 2**63 - 1
+"""The largest number that SQLite can hold."""
+
 DatabaseOption = Annotated[
     Path | None,
     typer.Option("--db", help="Database file (or set KDTUI_DB); by default in your data folder.", metavar="PATH"),

@@ -9,6 +9,7 @@ split at every comma.
 
 import csv
 import html
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def _bundles(path: Path, sessions: dict[str, dict[str, int]]) -> dict[str, list[
         if item not in sessions[session]:
             problem = f"bundle {bundle!r} has item {item!r}, which is not in its session {session!r}"
             raise BadFile(path / BUNDLE_ITEM, problem, line)
+        if sessions[session][item] in members[bundle]:
+            raise BadFile(path / BUNDLE_ITEM, f"bundle {bundle!r} has item {item!r} twice", line)
         members[bundle].add(sessions[session][item])
     intents = _by_id(path, BUNDLE_INTENT)
     result: dict[str, list[Bundle]] = {}
@@ -143,7 +146,9 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadFile(file, "this is not UTF-8 text; save the file as UTF-8", line) from error
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    # Titles may be longer than the module expects, and a field cannot be longer than its file.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     started = 1
     try:
         header = next(reader, None)
@@ -155,9 +160,14 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
         first, second = (header.index(column) for column in columns)
         started = reader.line_num + 1
         for row in reader:
+            if not row:
+                started = reader.line_num + 1
+                continue
             if len(row) != len(header):
                 problem = f"{len(header)} columns expected, {len(row)} found; text with commas must stand in quotes"
                 raise BadFile(file, problem, started)
+            if not row[first]:
+                raise BadFile(file, f"{columns[0]} is empty", started)
             yield started, row[first], row[second]
             started = reader.line_num + 1
     except csv.Error as error:

@@ -6,6 +6,7 @@
 A line without `"split"` leaves the choice to the import; `"split": null` says that the session is in none.
 """
 
+import codecs
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from kdtui.errors import BadFile
-from store.records import Bundle, Item, Session, Split
+from store.records import Bundle, Item, Name, Session, Split
 
 
 class _BundleLine(Struct, gc=False):
@@ -23,7 +24,7 @@ class _BundleLine(Struct, gc=False):
 
 
 class _SessionLine(Struct, gc=False):
-    session: str
+    session: Name
     items: tuple[Item, ...]
     bundles: list[_BundleLine] = []
     split: Literal["train", "valid", "test"] | UnsetType | None = UNSET
@@ -43,7 +44,9 @@ def read_sessions(source: Iterable[bytes], name: object) -> Iterator[tuple[int, 
         BadFile: a line is no session, an id comes twice in it, or a bundle is none of its own.
     """
     for number, line in enumerate(source, start=1):
-        if line.isspace():
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if not line or line.isspace():
             continue
         try:
             parsed = _decode(line)

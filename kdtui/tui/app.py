@@ -73,6 +73,8 @@ class KdtuiApp(App[None]):
         yield from super().get_system_commands(screen)
 
 
-def run_app(database: Path) -> None:
-    """Run the app in this terminal until the user leaves it."""
-    KdtuiApp(database).run()
+def run_app(database: Path) -> int:
+    """Run the app in this terminal until the user leaves it, and return the exit code."""
+    app = KdtuiApp(database)
+    app.run()
+    return app.return_code or 0

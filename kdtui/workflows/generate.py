@@ -34,7 +34,7 @@ GenerateEvent: TypeAlias = BundleGrew | SessionAnswered
 def generate(student: SessionStudent, sessions: Iterable[Session]) -> Iterator[GenerateEvent]:
     """Answer the sessions one after the other; one that the student cannot answer does not stop the others.
 
-    Closing the iterator stops the student within one step.
+    Closing the iterator stops the student where it yields: at its next token, once it has read the prompt.
 
     Raises:
         ModelError: the model fails in a way that the next session would meet too.

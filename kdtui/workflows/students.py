@@ -35,6 +35,15 @@ class SessionStudent:
     write_bundles: Callable[[Session], Iterator[WrittenBundle]]
 
 
+def settings_for(
+    student: str, knowledge: tuple[str, ...], *, limit: int | None = None, context: int | None = None
+) -> RunSettings:
+    """Settings for a student as a user names it; a file is named in full, to be found from any folder."""
+    if student not in (PATTERNS, embedded.NAME):
+        student = str(Path(student).resolve())
+    return RunSettings(student, knowledge, limit, context)
+
+
 def student_name(settings: RunSettings) -> str:
     """What to call a student with these settings."""
     base = settings.student if settings.student in (PATTERNS, embedded.NAME) else Path(settings.student).stem

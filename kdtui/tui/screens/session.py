@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Footer, Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import letter, one_line
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.choice import EMBEDDED, Choice
 from kdtui.tui.commands import command_line
@@ -21,7 +21,7 @@ from kdtui.tui.generation import Answered, BundleWritten, GenerationThread, Requ
 from kdtui.tui.screens.base import COPY, KdtuiScreen
 from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
 from kdtui.tui.widgets.flex_table import FlexColumn, FlexTable
-from kdtui.tui.widgets.letters import badges, letter
+from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.students import PATTERNS
 from models.bundle_list import WrittenBundle
@@ -225,7 +225,7 @@ class SessionScreen(KdtuiScreen[tuple[int, Choice]]):
                 )
                 for _, each in sorted(self._written.items())
             ],
-            "" if self._state != "done" else "the student found none",
+            "the student found none" if self._state.startswith("done") else "",
         )
 
     def _set_state(self, state: str) -> None:

@@ -61,8 +61,13 @@ class FlexTable(DataTable[Text]):
         self._share_out()
 
     def add_page(self, rows: Iterable[tuple[str, Sequence[str | Text]]], *, more: bool) -> None:
-        """Append rows, each with a key; `more` says whether to ask for another page after them."""
+        """Append rows, each with a key; `more` says whether to ask for another page after them.
+
+        A row that is there already stays where it is: what another program writes can move rows between pages.
+        """
         for key, cells in rows:
+            if key in self.rows:
+                continue
             self.add_row(
                 *(self._cell(column, cell) for column, cell in zip(self._flex, cells, strict=True)),
                 key=key,

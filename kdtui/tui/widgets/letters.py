@@ -3,14 +3,10 @@
 from rich.style import Style
 from rich.text import Text
 
+from kdtui.bundling.text import letter
+
 _COLOURS = ("#7fb2e5", "#f0a35e", "#8fca7f", "#e58ab6", "#d9c55a", "#a99be8", "#6fcbc4", "#e88a7d")
 """Light enough for black letters on them, on dark and light themes."""
-
-
-def letter(number: int, *, lower: bool = False) -> str:
-    """A, B, …, Z, then A1, B1, …; small letters tell a student's bundles from the true ones."""
-    found = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
-    return found.lower() if lower else found
 
 
 def badge(number: int, *, lower: bool = False) -> Text:
