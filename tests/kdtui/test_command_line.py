@@ -1,6 +1,7 @@
 """The command line as a whole: light to start, documented, and safe with hostile text."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,3 +116,32 @@ def test_a_reader_that_stops_early_is_no_error(db: Database, database_of_the_tes
     command = f"{sys.executable} -m kdtui data export --db {database_of_the_test}"
     result = subprocess.run(["bash", "-c", f"{command} | head -1 | wc -l"], capture_output=True, text=True, check=False)
     assert (result.stdout.strip(), result.stderr) == ("1", "")
+
+
+def test_numbers_beyond_the_database_are_wrong_usage(kdtui: Kdtui) -> None:
+    huge = 10**30
+    for command in (["knowledge", "show", huge], ["evaluate", "--resume", huge], ["knowledge", "ls", "-n", huge]):
+        assert kdtui(*command).code == 2
+
+
+def test_an_argument_that_is_no_text_is_one_sentence(kdtui: Kdtui) -> None:
+    result = kdtui("data", "show", "caf\udce9")
+    assert result.code == 1
+    assert "is not UTF-8 text" in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_terminal_without_the_letters_gets_question_marks(
+    db: Database, database_of_the_test: Path, outdoor: Path
+) -> None:
+    list(import_dataset(db, outdoor, "d"))
+    command = [sys.executable, "-m", "kdtui", "data", "show", "o01", "--db", str(database_of_the_test)]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_session_of_one_product_says_that_it_has_no_bundles(kdtui: Kdtui) -> None:
+    result = kdtui("generate", "--title", "Tent")
+    assert (result.code, result.out) == (0, "session titles\n  no bundles; a bundle needs two products\n")

@@ -12,6 +12,7 @@ import pytest
 from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.students import settings_for
 
 Kdtui = Callable[..., Any]
 
@@ -106,6 +107,21 @@ def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str],
     result = kdtui("evaluate", *arguments)
     assert result.code == 1
     assert message in result.err
+
+
+def test_a_student_that_cannot_be_loaded_begins_no_run(db: Database, kdtui: Kdtui) -> None:
+    assert kdtui("evaluate", "--student", "none.gguf").code == 1
+    assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
+def test_a_students_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings_for("m.gguf", ()).student == str(tmp_path / "m.gguf")
+    assert settings_for("patterns", ()).student == "patterns"
+
+
+def test_resuming_without_a_student_is_wrong_usage(kdtui: Kdtui) -> None:
+    assert kdtui("evaluate", "--resume", 1, "--floors-only").code == 2
 
 
 def test_a_dataset_without_training_sessions_has_no_learned_floor(kdtui: Kdtui, tmp_path: Path) -> None:

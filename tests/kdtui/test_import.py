@@ -123,6 +123,11 @@ BAD_LINES = {
     "not JSON": ("{oops\n", "line 2: this is not JSON"),
     "a missing column": ('{"items": []}\n', "line 2: a session is not as expected: .*`session`"),
     "a number for an id": ('{"session": 5, "items": []}\n', "line 2: .*Expected `str`, got `int`"),
+    "an empty id": ('{"session": "", "items": []}\n', "line 2: .*length >= 1 - at `[$].session`"),
+    "an empty category path": (
+        '{"session": "t", "items": [{"id": "x", "categories": [[]]}]}\n',
+        "line 2: .*length >= 1",
+    ),
     "no items": ('{"session": "t", "items": []}\n', "line 2: session 't' has no items"),
     "an item twice": (line("t", ["x", "x"]), "line 2: session 't' has item 'x' twice"),
     "an unknown item in a bundle": (line("t", bundles=[{"items": ["x", "q"]}]), "line 2: a bundle has item 'q'"),
@@ -167,6 +172,12 @@ BAD_FILES = {
         "session ID,item ID\n7,a\n7,a\n",
         "session_item.csv, line 3: session '7' has item 'a' twice",
     ),
+    "an item twice in a bundle": (
+        "bundle_item.csv",
+        "bundle ID,item ID\n0,a\n0,a\n",
+        "bundle_item.csv, line 3: bundle '0' has item 'a' twice",
+    ),
+    "an empty id": ("item_titles.csv", "item ID,titles\n,b\n", "item_titles.csv, line 2: item ID is empty"),
     "categories without brackets": (
         "item_categories.csv",
         "item ID,categories\na,Out\n",
@@ -250,6 +261,25 @@ def test_a_directory_with_a_byte_order_mark_and_other_line_ends_comes_in(
         (folder / name).write_bytes(("\ufeff" + text).replace("\n", "\r\n").encode())
     list(import_dataset(db, folder, "windows"))
     assert [item.title for item in get_session(db, "windows", "8").items] == ["Mat", "Stove"]
+
+
+def test_odd_but_valid_csv_comes_in(db: Database, bundlerec: Path) -> None:
+    long = "x" * 200_000
+    text = f'item ID,titles\n\na,Tent\u2028two\x0bthree\nb,{long}\nd,"two\nlines"\n\n'
+    (bundlerec / "item_titles.csv").write_text(text)
+    list(import_dataset(db, bundlerec, "odd"))
+    assert [item.title for item in get_session(db, "odd", "7").items] == ["Tent\u2028two\x0bthree", long, None]
+    assert get_session(db, "odd", "8").items[1].title == "two\nlines"
+
+
+def test_json_lines_may_begin_with_a_byte_order_mark(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "marked.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + line("s").encode())
+    assert list(import_dataset(db, path, "d"))[-1].sessions == 1
+
+
+def test_a_dataset_needs_a_name(outdoor: Path, kdtui: Kdtui) -> None:
+    assert kdtui("data", "import", outdoor, "--dataset", " ").code == 2
 
 
 def test_an_interrupted_command_leaves_nothing(db: Database, database_of_the_test: Path, tmp_path: Path) -> None:

@@ -148,3 +148,11 @@ def test_deleting_a_dataset_leaves_nothing_of_it(db: Database, outdoor: Path, kd
     for table in ("items", "sessions", "session_items", "bundles", "bundle_items", "items_fts"):
         assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
     assert kdtui("data", "rm", "d", "--yes").code == 1
+
+
+def test_many_processes_can_make_the_same_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "kdtui.db"
+    code = f"from pathlib import Path; from store.database import open_database; open_database(Path({str(path)!r}))"
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(5)]
+    assert [process.communicate()[1] for process in processes] == [""] * 5
+    assert open_database(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)

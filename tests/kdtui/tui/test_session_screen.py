@@ -331,3 +331,15 @@ async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path,
         await pilot.press("escape")
         await pilot.pause()
         assert app.screen.query_one(FlexTable).cursor_row == 2
+
+
+async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(make_store([Session("lonely", (Item("a", "Tent"),))]))
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("g")
+        await until(pilot, lambda: "done in" in heading(app))
+        content = screen(app).query_one("#generated", BundlePanel).query_one(".bundles", Static).content
+        assert "the student found none" in str(content)

@@ -253,3 +253,14 @@ async def test_q_quits(demo_store: Path, settle: Settle) -> None:
         await pilot.press("q")
         await pilot.pause()
     assert app.return_code == 0
+
+
+async def test_a_session_that_comes_on_two_pages_is_listed_once(demo_store: Path, settle: Settle) -> None:
+    # Another program can replace a dataset between two pages, and so move its sessions.
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        before = table(app).row_count
+        table(app).add_page([("o01", ["o01"] * 5), ("new", ["new"] * 5)], more=False)
+        await pilot.pause()
+        assert table(app).row_count == before + 1

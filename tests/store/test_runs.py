@@ -1,0 +1,40 @@
+"""Runs in the store: answers that come twice, or too late."""
+
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+from store.datasets import delete_dataset
+from store.errors import StoreError
+from store.records import RunSettings
+from store.runs import Predicted, Prediction, Run, add_prediction, predictions, start_run
+
+ANSWER = Prediction("o01", (Predicted(("a", "b"), (1, 2), "x", 0.5),), None, 0.1)
+
+
+@pytest.fixture
+def run(db: Database, outdoor: Path) -> Run:
+    list(import_dataset(db, outdoor, "d"))
+    return start_run(db, "d", "train", "someone", RunSettings("smollm2", ("pattern",), 3))
+
+
+def test_an_answer_comes_back_as_it_was_given(db: Database, run: Run) -> None:
+    add_prediction(db, run, ANSWER)
+    failed = Prediction("o02", None, "too long", 0.0)
+    add_prediction(db, run, failed)
+    assert predictions(db, run) == {"o01": ANSWER, "o02": failed}
+    assert run.settings == RunSettings("smollm2", ("pattern",), 3)
+
+
+def test_the_first_of_two_answers_stays(db: Database, run: Run) -> None:
+    add_prediction(db, run, ANSWER)
+    add_prediction(db, run, Prediction("o01", (), None, 9.0))
+    assert predictions(db, run) == {"o01": ANSWER}
+
+
+def test_an_answer_to_a_deleted_run_is_not_lost_in_silence(db: Database, run: Run) -> None:
+    delete_dataset(db, "d")
+    with pytest.raises(StoreError, match="deleted meanwhile"):
+        add_prediction(db, run, ANSWER)
