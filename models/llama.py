@@ -44,13 +44,14 @@ def _prepare_backend() -> None:
             _backend_ready = True
 
 
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_threads() -> int:
-    """Half the processors that this process may use: hyperthreads and busy cores make more threads slower."""
-    return (
-        max(1, len(os.sched_getaffinity(0)) // 2)
-        if hasattr(os, "sched_getaffinity")
-        else max(1, (os.cpu_count() or 2) // 2)
-    )
+    """Half the processors, for decoding token by token: it waits for memory, and for the slowest thread."""
+    return max(1, processors() // 2)
 
 
 def system_features() -> tuple[list[str], bool]:
@@ -147,7 +148,9 @@ class LlamaSequence:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = context
         params.n_batch = params.n_ubatch = min(context, 512)
-        params.n_threads = params.n_threads_batch = threads
+        params.n_threads = threads
+        # Reading a prompt is all arithmetic, in pieces large enough for every processor.
+        params.n_threads_batch = max(threads, processors())
         handle = llama_cpp.llama_init_from_model(model.handle, params)
         if not handle:
             raise ModelError(f"{model.path}: no memory for a context of {context:,} tokens; use a smaller one")

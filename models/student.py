@@ -36,7 +36,7 @@ class Student(AbstractContextManager["Student"]):
     Args:
         path: a GGUF file.
         context: tokens that the prompt and the answer have together; at most what the model was trained for.
-        threads: processors to use; by default half of those that this process may use.
+        threads: to decode with; by default half the processors that this process may use. Prompts are read by all.
 
     Raises:
         ModelError: the file is no model that llama.cpp can load, or there is no memory for the context.
