@@ -74,7 +74,7 @@ def run(open_app: Callable[[Path], int]) -> None:
             stream.reconfigure(errors="replace")
     try:
         for argument in sys.argv:
-            if not argument.isprintable() and _is_undecodable(argument):
+            if _is_undecodable(argument):
                 raise KdtuiError(f"the argument {argument!r} is not UTF-8 text")
         app(obj=open_app)
     except (KdtuiError, ModelError, StoreError) as error:

@@ -34,7 +34,7 @@ def evaluate(
     knowledge: KnowledgeOption = "none",
     context: ContextOption = None,
     limit: Annotated[
-        int | None, typer.Option(help="Only the first N sessions.", min=1, max=LARGEST, metavar="N")
+        int | None, typer.Option(help="Only the first N sessions, as imported.", min=1, max=LARGEST, metavar="N")
     ] = None,
     resume: Annotated[
         int | None,

@@ -100,6 +100,9 @@ def _bundles(path: Path, sessions: dict[str, dict[str, int]]) -> dict[str, list[
             raise BadFile(path / BUNDLE_ITEM, f"bundle {bundle!r} has item {item!r} twice", line)
         members[bundle].add(sessions[session][item])
     intents = _by_id(path, BUNDLE_INTENT)
+    for bundle, (line, _) in intents.items():
+        if bundle not in session_of:
+            raise BadFile(path / BUNDLE_INTENT, f"bundle {bundle!r} is not in {SESSION_BUNDLE}", line)
     result: dict[str, list[Bundle]] = {}
     for bundle, session in session_of.items():
         if len(members[bundle]) < 2:

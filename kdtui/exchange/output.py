@@ -14,14 +14,17 @@ def write_whole(path: Path, lines: Iterable[bytes]) -> int:
     A link is followed; into what is no file, such as a pipe, the lines go as they come.
 
     Raises:
-        BadFile: it cannot be written; a file that was there is as it was.
+        BadFile: the file cannot be written; one that was there is as it was.
+        OSError: a pipe or device refuses the lines.
     """
     target = path.resolve()
+    if target.is_dir():
+        raise BadFile(path, "this is a folder; name a file in it")
+    if target.exists() and not target.is_file():
+        with target.open("wb") as stream:
+            return _write(stream.fileno(), lines)
     part: Path | None = None
     try:
-        if target.exists() and not target.is_file():
-            with target.open("wb") as file:
-                return _write(file.fileno(), lines)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         part = Path(name)
         try:

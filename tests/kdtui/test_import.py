@@ -155,6 +155,11 @@ BAD_FILES = {
     "an open quote": ("bundle_intent.csv", 'bundle ID,intent\n0,"a\nb\n', "bundle_intent.csv, line 2: broken quoting"),
     "too many columns": ("item_titles.csv", "item ID,titles\na,b,c\n", "item_titles.csv, line 2: 2 columns expected"),
     "a duplicate id": ("item_titles.csv", "item ID,titles\na,b\na,c\n", "item_titles.csv, line 3: item ID 'a' comes"),
+    "an intent of an unknown bundle": (
+        "bundle_intent.csv",
+        "bundle ID,intent\n9,x\n",
+        "bundle_intent.csv, line 2: bundle '9' is not in session_bundle.csv",
+    ),
     "an unknown session": ("split.csv", "session ID,split\n55,train\n", "split.csv, line 2: session '55' is not in"),
     "an unknown split": ("split.csv", "session ID,split\n7,dev\n", "split.csv, line 2: split 'dev' is none of"),
     "a bundle outside its session": (

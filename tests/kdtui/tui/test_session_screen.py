@@ -2,8 +2,8 @@
 
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,16 @@ Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 MakeStore = Callable[[Sequence[Session]], Path]
 
 PATTERNS = RunSettings("patterns")
+
+
+@asynccontextmanager
+async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
+    """The app on the first session of its store."""
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        yield pilot
 
 
 def screen(app: KdtuiApp) -> SessionScreen:
@@ -99,10 +109,7 @@ async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundle
     demo_store: Path, settle: Settle
 ) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle):
         assert column(app, 0) == ["1", "2", "3", "4", "5", "6"]
         assert column(app, 1) == ["", "A B", "", "A", "B", "B"]
         assert column(app, 4)[1] == "Tents"
@@ -111,30 +118,21 @@ async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundle
 
 async def test_a_wide_screen_shows_whole_categories(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test(size=(160, 40)) as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle, size=(160, 40)):
         assert column(app, 4)[1] == "Outdoor > Camping > Shelter > Tents"
 
 
 async def test_only_minimal_bundles_are_true(make_store: MakeStore, settle: Settle) -> None:
     items = tuple(Item(name, f"Thing {name}") for name in "abc")
     app = KdtuiApp(make_store([Session("s", items, (Bundle((1, 2, 3), "all"), Bundle((1, 2), "[b]two")))]))
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle):
         assert bundles(app, "#truth") == ["A | 1 2 | [b]two"]
         assert "1 not minimal left out" in heading(app, "#truth")
 
 
 async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store, PATTERNS)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         assert "g asks patterns" in heading(app)
         await pilot.press("g")
         await until(pilot, lambda: "done in" in heading(app))
@@ -146,10 +144,7 @@ async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, u
 
 async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("p")
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
@@ -163,10 +158,7 @@ async def test_the_choice_of_student_is_in_the_command_and_outlives_the_screen(
     demo_store: Path, settle: Settle
 ) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor"
         await pilot.press("p", "c")
         assert app.clipboard == "kdtui generate o01 --dataset demo-outdoor --knowledge pattern"
@@ -184,10 +176,7 @@ async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path
         connection.execute("DELETE FROM knowledge")
     connection.close()
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("p", "g")
         await until(pilot, lambda: "failed" in heading(app))
         assert any("kdtui knowledge mine --dataset demo-outdoor" in toast for toast in toasts(app))
@@ -206,10 +195,7 @@ async def test_what_goes_wrong_is_a_sentence(
 ) -> None:
     endless.problem = problem
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: state in heading(app))
         assert any(str(problem) in toast for toast in toasts(app))
@@ -219,10 +205,7 @@ async def test_escape_cancels_first_and_then_goes_back(
     demo_store: Path, endless: Endless, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         assert "step" in bundles(app)[0]
@@ -262,10 +245,7 @@ async def test_the_student_is_loaded_again_when_the_store_has_changed(
     demo_store: Path, endless: Endless, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("escape")
@@ -281,10 +261,7 @@ async def test_an_answer_to_an_earlier_request_is_ignored(
     demo_store: Path, endless: Endless, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("right_square_bracket")
@@ -307,10 +284,7 @@ async def test_generating_goes_on_while_another_place_is_looked_at(
     demo_store: Path, endless: Endless, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("2")
@@ -335,10 +309,7 @@ async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path,
 
 async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: Settle, until: Until) -> None:
     app = KdtuiApp(make_store([Session("lonely", (Item("a", "Tent"),))]))
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: "done in" in heading(app))
         content = screen(app).query_one("#generated", BundlePanel).query_one(".bundles", Static).content
