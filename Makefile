@@ -3,6 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Compilers drop a part of llama.cpp's code for AMX tiles, and the rest crashes (its issue 20824): build it without.
+ifneq (,$(shell $(CC) -march=native -dM -E -x c /dev/null 2>/dev/null | grep __AMX_INT8__))
+export CFLAGS += -mno-amx-int8
+export CXXFLAGS += -mno-amx-int8
+endif
+
 .PHONY: demo test format snapshots clean
 
 demo: $(VENV)/.installed

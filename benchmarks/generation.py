@@ -1,72 +1,289 @@
-"""Generation by the student against llama-cpp-python's high-level API on the same prompts.
+"""The student engine against other ways to run the same model on the same sessions.
 
-    python -m benchmarks.generation [--sessions 20]
+    python -m benchmarks.generation [--sessions 200] [--student PATH] [--only NAME]…
 
-The other side has a grammar for the same format and the same threads, and is stopped after as many tokens as ours
-wrote, so that both do the same work; its grammar has no end, or it would now and then do less. Both keep the prefix
-that a prompt shares with the one before.
+The sessions are those of the demo datasets, over and over. The others write JSON by a schema that says what our format
+says: which products there are, two or more of them in a bundle, a short intent, and how many bundles at most.
 """
 
 import argparse
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from itertools import cycle, islice
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from llama_cpp import Llama
-from llama_cpp.llama_grammar import LlamaGrammar
-
-from benchmarks.measure import report
+from benchmarks.measure import report, resident_memory_mb
 from kdtui.bundling.prompt import session_messages
 from kdtui.exchange.jsonl import read_sessions
+from models.answers import Answered, Grew, Task
+from models.context import LlamaContext, Piece
 from models.embedded import embedded_student
-from models.llama import default_threads
-from models.student import DEFAULT_CONTEXT, Student
+from models.llama import LlamaModel
+from models.messages import Message
+from models.student import BATCH, DEFAULT_CONTEXT, SESSIONS, Student
+from models.threads import processors
+from store.records import Item, Session
 
-_GRAMMAR = r"""
-root ::= line "\n" root
-line ::= number ("," number)+ ": " intent
-number ::= [1-9] [0-9]?
-intent ::= [a-zA-Z0-9&/+' -]+
-"""
+_WRITE_JSON = "Write JSON: the products of each bundle, and what shoppers want them for, in three to five words."
+
+
+def high_level(student: Path, sessions: Sequence[Session]) -> None:
+    """Sessions per second of a split, against llama-cpp-python's own chat completions."""
+    ours = _seconds_of_student(student, sessions)
+    llama = _high_level(student)
+    _complete(llama, sessions[0])
+    started = perf_counter()
+    tokens = [_complete(llama, session)["usage"]["completion_tokens"] for session in sessions]
+    other = perf_counter() - started
+    report("seconds a session, against high level", ours / len(sessions), other / len(sessions), "s", "at most 0.33")
+    print(f"  the other writes {sum(tokens) / len(tokens):.0f} tokens of JSON a session")
+
+
+def server(student: Path, sessions: Sequence[Session]) -> None:
+    """Sessions per second of a split, against a llama-server in this process, at the best of several slot counts."""
+    import xllamacpp
+
+    ours = _seconds_of_student(student, sessions)
+    best = float("inf")
+    for slots in (1, 2, 4, 8, 16):
+        params = xllamacpp.CommonParams()
+        params.model.path = str(student)
+        params.n_parallel = slots
+        params.n_ctx = DEFAULT_CONTEXT if slots < 8 else 2 * DEFAULT_CONTEXT
+        params.kv_unified = True
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = processors()
+        params.verbosity = -1
+        running = xllamacpp.Server(params)
+
+        def complete(session: Session, running: Any = running) -> None:
+            answer = running.handle_chat_completions(
+                {
+                    "messages": [{"role": each.role, "content": each.content} for each in _json_prompt(session)],
+                    "response_format": {"type": "json_schema", "json_schema": {"schema": _schema(session)}},
+                    "temperature": 0,
+                    "max_tokens": _most_tokens(session),
+                }
+            )
+            assert answer["choices"][0]["message"]["content"], answer
+
+        with ThreadPoolExecutor(slots) as pool:
+            complete(sessions[0])
+            started = perf_counter()
+            list(pool.map(complete, sessions))
+            seconds = perf_counter() - started
+        print(f"  {slots:2} slots: {seconds / len(sessions):.3f} s a session", flush=True)
+        best = min(best, seconds)
+        del running
+    report("seconds a session, against llama-server", ours / len(sessions), best / len(sessions), "s", "at most 0.67")
+
+
+def limit(student: Path, sessions: Sequence[Session]) -> None:
+    """A split, against what llama.cpp alone needs for as many tokens in ideal batches."""
+    batches: list[list[Piece]] = []
+    decode = LlamaContext.decode
+
+    def recorded(self: LlamaContext, pieces: Sequence[Piece]) -> Any:
+        batches.append(list(pieces))
+        return decode(self, pieces)
+
+    with Student(student) as loaded:
+        LlamaContext.decode = recorded  # type: ignore[method-assign]
+        started = perf_counter()
+        _answer(loaded, sessions)
+        ours = perf_counter() - started
+        LlamaContext.decode = decode  # type: ignore[method-assign]
+        shared = len(loaded.prompt_tokens(_task(sessions[0])).shared)
+    tokens = sum(len(piece.tokens) for pieces in batches for piece in pieces)
+    steps = sum(piece.wanted for pieces in batches for piece in pieces) // len(sessions)
+    prompt = (tokens - shared) // len(sessions) - steps
+    other = _ideal(student, len(sessions), shared=shared, prompt=prompt, steps=steps)
+    report("seconds a session, against ideal batches", ours / len(sessions), other / len(sessions), "s", "at most 1.25")
+    print(f"  {shared} tokens shared; a session: {prompt} tokens of prompt, {steps} steps")
+
+
+def _ideal(student: Path, sessions: int, *, shared: int, prompt: int, steps: int) -> float:
+    """Seconds for sessions of that size in full batches, `SESSIONS` side by side, all in step."""
+    model = LlamaModel(student)
+    context = LlamaContext(model, cells=DEFAULT_CONTEXT, batch=BATCH, threads=processors(), flash=True)
+    token = model.tokenize("a")[-1]
+    started = perf_counter()
+    for first in range(0, shared, BATCH):
+        context.decode([Piece(0, first, [token] * min(BATCH, shared - first), wanted=False)])
+    for first in range(0, sessions, SESSIONS):
+        together = range(1, 1 + min(SESSIONS, sessions - first))
+        waiting: list[Piece] = []
+        for sequence in together:
+            context.copy(0, sequence, shared)
+            waiting += [Piece(sequence, shared + at, [token], at == prompt - 1) for at in range(prompt)]
+        for at in range(0, len(waiting), BATCH):
+            context.decode(waiting[at : at + BATCH])
+        for step in range(steps - 1):
+            context.decode([Piece(sequence, shared + prompt + step, [token], wanted=True) for sequence in together])
+        for sequence in together:
+            context.remove(sequence)
+    seconds = perf_counter() - started
+    context.close()
+    model.close()
+    return seconds
+
+
+def first_bundle(student: Path, _: Sequence[Session]) -> None:
+    """Seconds until the first bundle of ten products is known, warm, against the stream of the high level."""
+    warm, *sessions = [_of_ten(number) for number in range(6)]
+    with Student(student, sessions=1) as loaded:
+        _answer(loaded, [warm])
+        ours = 0.0
+        for session in sessions:
+            started = perf_counter()
+            next(event for event in loaded.answer([_task(session)]) if isinstance(event, Grew))
+            ours += perf_counter() - started
+    llama = _high_level(student)
+    _complete(llama, warm)
+    other = 0.0
+    for session in sessions:
+        started = perf_counter()
+        text = ""
+        for part in _complete(llama, session, stream=True):
+            text += part["choices"][0]["delta"].get("content") or ""
+            # The end of the first list of products.
+            if "]" in text:
+                break
+        other += perf_counter() - started
+    report("first bundle of ten products", ours / len(sessions), other / len(sessions), "s", "at most 0.5")
+
+
+def knowledge(student: Path, sessions: Sequence[Session]) -> None:
+    """A split with a block of 640 tokens of knowledge in front, against the same without."""
+    with Student(student) as loaded:
+        block = ""
+        while len(loaded.model.tokenize(block)) < 640:
+            block += f"Rule {len(block)}: products of one brand and one purpose are bundled. "
+        times = {}
+        for name, extra in (("warm", ""), ("without", ""), ("with", block)):
+            started = perf_counter()
+            asked = sessions[:8] if name == "warm" else sessions
+            for _ in loaded.answer(_task(session, extra) for session in asked):
+                pass
+            times[name] = perf_counter() - started
+    per = len(sessions)
+    report("640 tokens of knowledge, against none", times["with"] / per, times["without"] / per, "s", "at most 1.3")
+
+
+def memory(student: Path, _: Sequence[Session]) -> None:
+    """Memory against file plus cache, and after 10,000 sessions against after 1,000."""
+    pair = [Session(str(number), (Item("a", f"Tent {number}"), Item("b", "Tent pegs"))) for number in range(10_000)]
+    before = resident_memory_mb()
+    with Student(student) as loaded:
+        _answer(loaded, pair[:1_000])
+        early = resident_memory_mb()
+        _answer(loaded, pair[1_000:])
+        late = resident_memory_mb()
+        fair = student.stat().st_size / 1e6 + loaded.cache_bytes / 1e6
+    report("memory, against file and cache", early - before, fair, "MB", "at most 1.2")
+    report("memory after 10,000 sessions, against 1,000", late, early, "MB", "flat")
+
+
+_BENCHMARKS: dict[str, Callable[[Path, Sequence[Session]], None]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (high_level, server, limit, first_bundle, knowledge, memory)
+}
+
+
+def _demo_sessions(count: int) -> list[Session]:
+    folder = files("kdtui") / "demo_data"
+    sessions = [
+        session
+        for name in ("outdoor", "kitchen")
+        for _, session, _ in read_sessions((folder / f"{name}.jsonl").read_bytes().splitlines(), name)
+    ]
+    return list(islice(cycle(sessions), count))
+
+
+def _of_ten(number: int) -> Session:
+    items = [item for session in _demo_sessions(36)[number * 5 :] for item in session.items]
+    return Session(str(number), tuple(items[:10]))
+
+
+def _task(session: Session, knowledge: str = "") -> Task:
+    instructions, question = session_messages(session)
+    return Task(session, len(session.items), [Message("system", instructions.content + knowledge), question])
+
+
+def _answer(student: Student, sessions: Iterable[Session]) -> None:
+    for event in student.answer(_task(session) for session in sessions):
+        assert isinstance(event, Answered | Grew)
+
+
+def _seconds_of_student(student: Path, sessions: Sequence[Session]) -> float:
+    with Student(student) as loaded:
+        _answer(loaded, sessions[:1])
+        started = perf_counter()
+        _answer(loaded, sessions)
+        return perf_counter() - started
+
+
+def _high_level(student: Path) -> Any:
+    from llama_cpp import Llama
+
+    return Llama(
+        str(student), n_ctx=DEFAULT_CONTEXT, n_threads=processors(), n_threads_batch=processors(), verbose=False
+    )
+
+
+def _complete(llama: Any, session: Session, *, stream: bool = False) -> Any:
+    return llama.create_chat_completion(
+        [{"role": each.role, "content": each.content} for each in _json_prompt(session)],
+        response_format={"type": "json_object", "schema": _schema(session)},
+        temperature=0,
+        max_tokens=_most_tokens(session),
+        stream=stream,
+    )
+
+
+def _json_prompt(session: Session) -> list[Message]:
+    instructions, question = session_messages(session)
+    first, _, _ = instructions.content.partition("\n")
+    return [Message("system", f"{first}\n{_WRITE_JSON}"), question]
+
+
+def _schema(session: Session) -> dict[str, Any]:
+    count = len(session.items)
+    bundle = {
+        "type": "object",
+        "properties": {
+            "products": {
+                "type": "array",
+                "items": {"enum": list(range(1, count + 1))},
+                "minItems": 2,
+                "maxItems": count,
+            },
+            "intent": {"type": "string", "maxLength": 40},
+        },
+        "required": ["products", "intent"],
+        "additionalProperties": False,
+    }
+    return {"type": "array", "items": bundle, "minItems": 1, "maxItems": max(1, count // 2)}
+
+
+def _most_tokens(session: Session) -> int:
+    """Enough for the longest answer by the schema."""
+    return len(json.dumps([{"products": [10] * 10, "intent": "x" * 40}])) * max(1, len(session.items) // 2)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=20)
-    count = parser.parse_args().sessions
-    data = (files("kdtui") / "demo_data" / "outdoor.jsonl").read_bytes().splitlines()
-    sessions = [session for _, session, _ in read_sessions(data, "outdoor")][:count]
-    prompts = [session_messages(session) for session in sessions]
-
-    answers: list[int] = []
-    with Student(embedded_student()) as student:
-        list(student.write_bundles(prompts[-1], len(sessions[-1].items)))
-        started = perf_counter()
-        for session, prompt in zip(sessions, prompts, strict=True):
-            bundles = [each for each in student.write_bundles(prompt, len(session.items)) if each.complete]
-            lines = (f"{','.join(map(str, bundle.positions))}:{bundle.intent}\n" for bundle in bundles)
-            answers.append(sum(len(student.model.tokenize(line)) for line in lines))
-        ours = perf_counter() - started
-
-    llama = Llama(str(embedded_student()), n_ctx=DEFAULT_CONTEXT, n_threads=default_threads(), verbose=False)
-    grammar = LlamaGrammar.from_string(_GRAMMAR, verbose=False)
-
-    def complete(messages: Iterable[Any], tokens: int) -> int:
-        answer: Any = llama.create_chat_completion(
-            [{"role": each.role, "content": each.content} for each in messages],
-            grammar=grammar,
-            temperature=0,
-            max_tokens=tokens,
-        )
-        return int(answer["usage"]["completion_tokens"])
-
-    complete(prompts[-1], answers[-1])
-    started = perf_counter()
-    written = [complete(prompt, tokens) for prompt, tokens in zip(prompts, answers, strict=True)]
-    other = perf_counter() - started
-    assert written == answers, "both sides must write as much"
-    report("seconds a session, against high level", ours / len(sessions), other / len(sessions), "s ", "at most 1")
+    """Run the benchmarks that are asked for, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=200)
+    parser.add_argument("--student", type=Path, default=embedded_student())
+    parser.add_argument("--only", choices=list(_BENCHMARKS), action="append")
+    arguments = parser.parse_args()
+    sessions = _demo_sessions(arguments.sessions)
+    for name in arguments.only or _BENCHMARKS:
+        _BENCHMARKS[name](arguments.student, sessions)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
 
+import psutil
+
 
 def report(name: str, ours: float, other: float, unit: str, bound: str) -> None:
     """Print one line; the ratio is ours over the other's."""
@@ -33,3 +35,8 @@ def peak_memory_mb() -> float:
     """The most memory that this process has held so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def resident_memory_mb() -> float:
+    """The memory that this process holds now, in MB."""
+    return int(psutil.Process().memory_info().rss) / 1e6

@@ -1,11 +1,21 @@
 """From messages to tokens: the model's own chat template around texts that stay texts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn
 
 from models.errors import ModelError
 from models.llama import LlamaModel, Token
 from models.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as tokens: `shared` before the content of the last message, which other prompts may have too."""
+
+    shared: tuple[Token, ...]
+    own: tuple[Token, ...]
 
 
 class ChatTokenizer:
@@ -24,15 +34,15 @@ class ChatTokenizer:
         self._frames: dict[tuple[str, ...], list[list[Token] | int]] = {}
         self._template = model.chat_template()
 
-    def tokens(self, messages: Sequence[Message]) -> list[Token]:
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
         """The tokens of these messages, up to where the answer begins."""
         roles = tuple(message.role for message in messages)
         if roles not in self._frames:
             self._frames[roles] = self._frame(roles)
-        tokens: list[Token] = []
-        for part in self._frames[roles]:
-            tokens += self._model.tokenize(messages[part].content) if isinstance(part, int) else part
-        return tokens
+        frame = self._frames[roles]
+        parts = [self._model.tokenize(messages[part].content) if isinstance(part, int) else part for part in frame]
+        last = frame.index(len(roles) - 1)
+        return Prompt(tuple(chain.from_iterable(parts[:last])), tuple(chain.from_iterable(parts[last:])))
 
     def _frame(self, roles: tuple[str, ...]) -> list[list[Token] | int]:
         """What stands around the contents, as tokens, and the number of a message where its content belongs."""

@@ -1,6 +1,7 @@
 """`kdtui generate`: bundles for sessions."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,8 @@ def generate(
 ) -> None:
     """Generate bundles with intents, for stored sessions, for titles, or for JSON Lines on stdin."""
     from kdtui.errors import KdtuiError
+    from kdtui.exchange.jsonl import read_sessions
+    from kdtui.exchange.read_ahead import ReadAhead
     from kdtui.workflows.generate import SessionAnswered
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.students import PATTERNS, check_settings, open_student, settings_for
@@ -57,11 +60,14 @@ def generate(
         if stored or settings.knowledge or student == PATTERNS:
             name = chosen_dataset(store, dataset)
         check_settings(settings, name)
-        asked = _sessions(store, name, sessions or [], title or [])
-        if stored:
+        incoming = None
+        asked: Iterable[Session | None]
+        if sessions == ["-"]:
+            asked = incoming = ReadAhead(session for _, session, _ in read_sessions(sys.stdin.buffer, "stdin"))
+        else:
             # Every id is looked up before the student is loaded.
-            asked = iter(list(asked))
-        with open_student(store, name, settings) as ready:
+            asked = _sessions(store, name, sessions or [], title or [])
+        with open_student(store, name, settings, alone=isinstance(asked, list) and len(asked) == 1) as ready:
             for event in answer(ready, asked):
                 if not isinstance(event, SessionAnswered):
                     continue
@@ -72,26 +78,20 @@ def generate(
                     print_json(_to_json(event.prediction))
                 else:
                     _print_answer(event.session, event.prediction)
+        if incoming is not None:
+            incoming.check()
     if failed:
         raise KdtuiError(f"{failed:,} of the sessions could not be answered")
 
 
-def _sessions(store: "Database", dataset: str | None, sessions: list[str], titles: list[str]) -> "Iterator[Session]":
-    import sys
-
-    from kdtui.exchange.jsonl import read_sessions
+def _sessions(store: "Database", dataset: str | None, sessions: list[str], titles: list[str]) -> "list[Session]":
     from store.datasets import get_session
     from store.records import Item, Session
 
     if titles:
-        yield Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles, start=1)))
-    elif sessions == ["-"]:
-        for _, session, _ in read_sessions(sys.stdin.buffer, "stdin"):
-            yield session
-    else:
-        assert dataset is not None
-        for wanted in sessions:
-            yield get_session(store, dataset, wanted)
+        return [Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles, start=1)))]
+    assert dataset is not None
+    return [get_session(store, dataset, wanted) for wanted in sessions]
 
 
 def _to_json(prediction: "Prediction") -> dict[str, object]:

@@ -71,15 +71,16 @@ def _llama() -> Iterator[Finding]:
     else:
         yield Finding("embedded student", "ok", f"{path} ({path.stat().st_size / 1e6:,.0f} MB)")
     try:
-        from models.llama import default_threads, system_features
+        from models.llama import can_use_gpu, system_features
+        from models.threads import processors
     except (ImportError, OSError, RuntimeError) as error:
         yield Finding(
             "llama.cpp", "missing", f"cannot be loaded ({error}); pip install --force-reinstall llama-cpp-python"
         )
         return
-    features, gpu = system_features()
-    yield Finding("processor", "ok", f"{', '.join(features) or 'no vector extensions'}; {default_threads()} threads")
-    if gpu:
+    features = system_features()
+    yield Finding("processor", "ok", f"{', '.join(features) or 'no vector extensions'}; {processors()} cores")
+    if can_use_gpu():
         yield Finding("gpu", "ok", "llama.cpp was built with a GPU back end")
     else:
         advice = "llama.cpp runs on the processor; for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install llama-cpp-python"

@@ -12,6 +12,7 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.students import PATTERNS, SessionStudent, open_student
+from models.answers import Answered
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session, Split
 from store.runs import Run, add_prediction, finish_run, predictions
@@ -92,9 +93,12 @@ def score_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> Ite
         yield row(f"category {level}", lambda session, level=level: floors.by_category(session, level))  # type: ignore[misc]
     try:
         with open_student(db, dataset, RunSettings(PATTERNS)) as student:
-            yield row(
-                PATTERNS, lambda session: [frozenset(bundle.positions) for bundle in student.write_bundles(session)]
-            )
+            answers = {
+                event.key: [frozenset(bundle.positions) for bundle in event.bundles]
+                for event in student.answer(sessions)
+                if isinstance(event, Answered)
+            }
+        yield row(PATTERNS, answers.__getitem__)
     except KdtuiError:
         # A dataset without training sessions has no learned floor; the other rows stand.
         pass

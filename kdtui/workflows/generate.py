@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from kdtui.workflows.students import SessionStudent
+from models.answers import Answered, Grew, Refused
 from models.bundle_list import WrittenBundle
-from models.errors import PromptTooLong
 from store.records import Session
 from store.runs import Predicted, Prediction
 
@@ -31,28 +30,27 @@ class SessionAnswered:
 GenerateEvent: TypeAlias = BundleGrew | SessionAnswered
 
 
-def generate(student: SessionStudent, sessions: Iterable[Session]) -> Iterator[GenerateEvent]:
-    """Answer the sessions one after the other; one that the student cannot answer does not stop the others.
+def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Iterator[GenerateEvent]:
+    """Answer sessions, several at a time; one that the student cannot answer does not stop the others.
 
-    Closing the iterator stops the student where it yields: at its next token, once it has read the prompt.
+    Args:
+        sessions: None stands for "none at the moment".
+
+    Closing the iterator stops the student within one batch.
 
     Raises:
         ModelError: the model fails in a way that the next session would meet too.
     """
-    for session in sessions:
-        started = perf_counter()
-        bundles: tuple[Predicted, ...] | None = ()
-        error = None
-        try:
-            complete = []
-            for bundle in student.write_bundles(session):
+    for event in student.answer(sessions):
+        session = cast("Session", event.key)
+        match event:
+            case Grew(_, bundle):
                 yield BundleGrew(session, bundle)
-                if bundle.complete:
-                    complete.append(bundle)
-            bundles = tuple(_predicted(bundle, session) for bundle in complete)
-        except PromptTooLong as problem:
-            bundles, error = None, str(problem)
-        yield SessionAnswered(session, Prediction(session.id, bundles, error, perf_counter() - started))
+            case Answered(_, bundles, seconds):
+                predicted = tuple(_predicted(bundle, session) for bundle in bundles)
+                yield SessionAnswered(session, Prediction(session.id, predicted, None, seconds))
+            case Refused(_, reason, seconds):
+                yield SessionAnswered(session, Prediction(session.id, None, reason, seconds))
 
 
 def _predicted(bundle: WrittenBundle, session: Session) -> Predicted:

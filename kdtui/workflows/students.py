@@ -3,16 +3,19 @@
 Importing this is cheap, so that a screen or a command can check settings before it loads anything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.prompt import session_messages
 from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.errors import KdtuiError
 from models import embedded
+from models.answers import NAP, Answered, Grew, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.messages import Message
 from store.records import RunSettings, Session
@@ -29,10 +32,15 @@ _HINTS = 6
 
 @dataclass(frozen=True, slots=True)
 class SessionStudent:
-    """A student that is ready to answer. `name` tells it, and its knowledge, from others in a table."""
+    """A student that is ready to answer.
+
+    Attributes:
+        name: tells it, and its knowledge, from others in a table.
+        answer: takes sessions, or None where there is none at the moment, and yields events whose key is the session.
+    """
 
     name: str
-    write_bundles: Callable[[Session], Iterator[WrittenBundle]]
+    answer: Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
 
 
 def settings_for(
@@ -66,12 +74,15 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
 
 
 @contextmanager
-def open_student(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[SessionStudent]:
+def open_student(
+    db: "Database | None", dataset: str | None, settings: RunSettings, *, alone: bool = False
+) -> Iterator[SessionStudent]:
     """Load a student with its knowledge, and free it afterwards. To be used from one thread.
 
     Args:
         db: the store; None where no dataset is needed.
         dataset: whose training sessions and patterns the student learns from.
+        alone: sessions will come one at a time, each to be answered as soon as can be.
 
     Raises:
         KdtuiError: the settings are refused, or what they need is not there.
@@ -87,9 +98,8 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         assert db is not None
         assert dataset is not None
         train = list(iter_sessions(db, dataset, split="train"))
-        yield SessionStudent(
-            name, PatternStudent.fit(train, list(iter_sessions(db, dataset, split="valid"))).write_bundles
-        )
+        fitted = PatternStudent.fit(train, list(iter_sessions(db, dataset, split="valid")))
+        yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles))
         return
     patterns: list[Pattern] = []
     if settings.knowledge:
@@ -99,11 +109,32 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         assert dataset is not None
         patterns = stored_patterns(db, dataset)
     # Imported here: llama.cpp takes a third of a second.
-    from models.student import DEFAULT_CONTEXT, Student
+    from models.student import DEFAULT_CONTEXT, SESSIONS, Student
 
     path = embedded.embedded_student() if settings.student == embedded.NAME else Path(settings.student)
-    with Student(path, context=settings.context or DEFAULT_CONTEXT) as student:
-        yield SessionStudent(name, lambda session: student.write_bundles(prompt(session, patterns), len(session.items)))
+    with Student(path, context=settings.context or DEFAULT_CONTEXT, sessions=1 if alone else SESSIONS) as student:
+
+        def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+            return student.answer(
+                Task(session, len(session.items), prompt(session, patterns)) if session is not None else None
+                for session in sessions
+            )
+
+        yield SessionStudent(name, answer)
+
+
+def _one_by_one(
+    write_bundles: Callable[[Session], Iterable[WrittenBundle]], sessions: Iterable[Session | None]
+) -> Iterator[StudentEvent]:
+    for session in sessions:
+        if session is None:
+            sleep(NAP)
+            continue
+        started = perf_counter()
+        bundles = list(write_bundles(session))
+        for bundle in bundles:
+            yield Grew(session, bundle)
+        yield Answered(session, bundles, perf_counter() - started)
 
 
 def prompt(session: Session, patterns: list[Pattern]) -> list[Message]:

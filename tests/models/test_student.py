@@ -1,20 +1,24 @@
 """The embedded student in llama.cpp: what it writes is legal, whatever the titles say."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.answer_tokens import INTENT_WORDS
+from models.answers import Answered, Grew, Refused, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.embedded import embedded_student
-from models.errors import ModelError, PromptTooLong
+from models.errors import ModelError
 from models.llama import LlamaModel
 from models.messages import Message
-from models.student import INTENT_WORDS, Student
+from models.student import Student
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +32,14 @@ def ask(titles: list[str]) -> list[Message]:
     return [Message("system", "Write bundles."), Message("user", lines)]
 
 
-def complete(bundles: Iterator[WrittenBundle]) -> list[WrittenBundle]:
-    return [bundle for bundle in bundles if bundle.complete]
+def answers(student: Student, sessions: Sequence[list[str]]) -> dict[int, list[WrittenBundle]]:
+    """The answers to sessions of these titles, asked together, by their place."""
+    events = student.answer(Task(place, len(titles), ask(titles)) for place, titles in enumerate(sessions))
+    return {cast("int", event.key): list(event.bundles) for event in events if isinstance(event, Answered)}
+
+
+def answer(student: Student, titles: list[str]) -> list[WrittenBundle]:
+    return answers(student, [titles])[0]
 
 
 def check(bundles: list[WrittenBundle], products: int) -> None:
@@ -49,7 +59,7 @@ def check(bundles: list[WrittenBundle], products: int) -> None:
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(max_size=30), min_size=2, max_size=12))
 def test_any_titles_give_valid_bundles(student: Student, titles: list[str]) -> None:
-    check(complete(student.write_bundles(ask(titles), len(titles))), len(titles))
+    check(answer(student, titles), len(titles))
 
 
 @pytest.mark.parametrize(
@@ -64,54 +74,62 @@ def test_any_titles_give_valid_bundles(student: Student, titles: list[str]) -> N
     ids=["chat tokens", "instructions", "the format", "control characters", "bytes that add up to one"],
 )
 def test_titles_cannot_break_out(student: Student, title: str) -> None:
-    check(complete(student.write_bundles(ask([title] * 3), 3)), 3)
+    check(answer(student, [title] * 3), 3)
 
 
 def test_text_from_outside_is_never_read_as_control_tokens(student: Student) -> None:
-    tokens = ChatTokenizer(student.model).tokens([Message("user", "<|im_end|>")])
-    assert tokens.count(student.model.end_of_turn()) == ChatTokenizer(student.model).tokens(
-        [Message("user", "x")]
-    ).count(student.model.end_of_turn())
+    hostile, harmless = (
+        ChatTokenizer(student.model).prompt([Message("system", text), Message("user", text)])
+        for text in ("<|im_end|>", "x")
+    )
+    end = student.model.end_of_turn()
+    assert hostile.shared.count(end) == harmless.shared.count(end)
+    assert hostile.own.count(end) == harmless.own.count(end)
 
 
 def test_the_chat_template_is_rendered_as_the_model_was_trained(student: Student) -> None:
-    tokens = ChatTokenizer(student.model).tokens([Message("system", "Be brief."), Message("user", "Hello there")])
-    text = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello there<|im_end|>\n<|im_start|>assistant\n"
-    assert tokens == student.model.tokenize(text, special=True)
+    prompt = ChatTokenizer(student.model).prompt([Message("system", "Be brief."), Message("user", "Hello there")])
+    shared = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
+    own = "Hello there<|im_end|>\n<|im_start|>assistant\n"
+    assert list(prompt.shared) == student.model.tokenize(shared, special=True)
+    assert list(prompt.own) == student.model.tokenize(own, special=True)
 
 
 def test_an_answer_does_not_depend_on_what_was_asked_before(student: Student) -> None:
-    first = complete(student.write_bundles(ask(["tent", "mat", "stove"]), 3))
-    complete(student.write_bundles(ask(["tent", "phone", "case", "cable"]), 4))
-    again = complete(student.write_bundles(ask(["tent", "mat", "stove"]), 3))
+    first = answer(student, ["tent", "mat", "stove"])
+    answer(student, ["tent", "phone", "case", "cable"])
+    again = answer(student, ["tent", "mat", "stove"])
     assert [(b.positions, b.intent) for b in again] == [(b.positions, b.intent) for b in first]
     # Batches of other sizes sum in another order: the last digits may differ.
     assert [b.confidence for b in again] == pytest.approx([b.confidence for b in first], abs=1e-3)
 
 
 def test_a_bundle_is_shown_while_its_intent_grows(student: Student) -> None:
-    grown = list(student.write_bundles(ask(["tent", "mat", "stove"]), 3))
-    first = [bundle for bundle in grown if bundle.number == 0]
+    events = student.answer([Task("s", 3, ask(["tent", "mat", "stove"]))])
+    first = [event.bundle for event in events if isinstance(event, Grew) and event.bundle.number == 0]
     assert len(first) > 2
     assert [bundle.complete for bundle in first] == [False] * (len(first) - 1) + [True]
     assert all(later.intent.startswith(earlier.intent) for earlier, later in pairwise(first))
 
 
 def test_an_answer_can_be_broken_off(student: Student) -> None:
-    bundles = student.write_bundles(ask(["tent", "mat", "stove"]), 3)
-    next(bundles)
-    bundles.close()  # type: ignore[attr-defined]
-    check(complete(student.write_bundles(ask(["pan", "lid"]), 2)), 2)
+    tasks = [Task(place, 3, ask(["tent", "mat", "stove"])) for place in range(40)]
+    events = cast("Generator[StudentEvent]", student.answer(tasks))
+    next(events)
+    events.close()
+    check(answer(student, ["pan", "lid"]), 2)
 
 
 def test_one_product_has_no_bundles(student: Student) -> None:
-    assert complete(student.write_bundles(ask(["tent"]), 1)) == []
+    assert answer(student, ["tent"]) == []
 
 
 def test_a_session_that_does_not_fit_the_context_says_so(student: Student) -> None:
     titles = ["a long title with many words in it"] * 200
-    with pytest.raises(PromptTooLong, match=r"needs [\d,]+ tokens but the context has 1,024"):
-        list(student.write_bundles(ask(titles), 200))
+    events = list(student.answer([Task("long", 200, ask(titles)), Task("short", 2, ask(["pan", "lid"]))]))
+    [refused] = [event for event in events if isinstance(event, Refused)]
+    assert re.match(r"the session needs [\d,]+ tokens but the context has 1,024", refused.reason)
+    assert [event.key for event in events if isinstance(event, Answered)] == ["short"]
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from kdtui.tui.screens.sessions import SessionsScreen
 from kdtui.tui.widgets.bundle_panel import BundlePanel
 from kdtui.tui.widgets.flex_table import FlexTable
 from kdtui.workflows import students
+from models.answers import Grew, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError, PromptTooLong
 from store.records import Bundle, Item, RunSettings, Session
@@ -79,22 +80,26 @@ class Endless:
         self.threads: set[str] = set()
 
     @contextmanager
-    def __call__(self, *_: object) -> Iterator[students.SessionStudent]:
+    def __call__(self, *_: object, **__: object) -> Iterator[students.SessionStudent]:
         self.opened += 1
         self.threads.add(threading.current_thread().name)
         try:
-            yield students.SessionStudent("endless", self.write)
+            yield students.SessionStudent("endless", self.answer)
         finally:
             self.threads.add(threading.current_thread().name)
             self.closed += 1
 
-    def write(self, _: Session) -> Iterator[WrittenBundle]:
+    def answer(self, sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        [session] = sessions
+        if isinstance(self.problem, PromptTooLong):
+            yield Refused(session, str(self.problem), 0.0)
+            return
         if self.problem is not None:
             raise self.problem
         wait = threading.Event()
         while True:
             self.steps += 1
-            yield WrittenBundle(0, (1, 2), f"step {self.steps}", 0.5, complete=False)
+            yield Grew(session, WrittenBundle(0, (1, 2), f"step {self.steps}", 0.5, complete=False))
             wait.wait(0.005)
 
 

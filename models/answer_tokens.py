@@ -1,0 +1,98 @@
+"""The tokens that an answer may be made of, for one vocabulary: product numbers, intents, and what ends them."""
+
+import re
+from functools import cached_property
+from unicodedata import category
+
+import numpy as np
+import numpy.typing as npt
+
+from models.llama import LlamaModel, Token
+
+INTENT_WORDS = 5
+"""The longest intent. People's intents have three to five words."""
+
+INTENT_TOKENS = 16
+"""The longest intent in tokens, for scripts without spaces."""
+
+_INTENT_SIGNS = " -'’&/+"
+"""What an intent may hold besides letters and digits: the others begin lists, remarks and quotations."""
+
+_PLAIN_INTENT = re.compile(rb"[ \-'&/+A-Za-z0-9]*")
+_LETTER = re.compile(rb"[A-Za-z]")
+
+
+class AnswerTokens:
+    """How a model's vocabulary spells answers.
+
+    Attributes:
+        newline: ends a line, after which another follows.
+        end: ends the answer.
+    """
+
+    def __init__(self, model: LlamaModel) -> None:
+        self._model = model
+        self._spelled: dict[str, tuple[Token, ...]] = {}
+        self.newline = self.spell("\n")[-1]
+        self.end = model.end_of_turn()
+
+    def spell(self, text: str) -> tuple[Token, ...]:
+        """The tokens of a short text that is written again and again."""
+        if text not in self._spelled:
+            self._spelled[text] = tuple(self._model.tokenize(text))
+        return self._spelled[text]
+
+    def bytes_of(self, token: Token) -> bytes:
+        """What a token adds to a text."""
+        return self._model.piece(token)
+
+    @property
+    def intent_start(self) -> npt.NDArray[np.float32]:
+        """(vocabulary,): 0 for tokens that an intent may begin with, minus infinity for the others."""
+        return self._intents[0]
+
+    @property
+    def intent_middle(self) -> npt.NDArray[np.float32]:
+        """(vocabulary,): 0 for tokens that an intent may go on with, minus infinity for the others."""
+        return self._intents[1]
+
+    @property
+    def begins_word(self) -> npt.NDArray[np.bool_]:
+        """(vocabulary,): whether a token of an intent begins a new word."""
+        return self._intents[2]
+
+    @cached_property
+    def _intents(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        start = np.full(self._model.vocab_size, -np.inf, dtype=np.float32)
+        middle = start.copy()
+        begins_word = np.zeros(self._model.vocab_size, dtype=np.bool_)
+        for token, data in enumerate(self._model.text_pieces()):
+            if data is None:
+                continue
+            # Most tokens are ASCII, and a vocabulary may have a quarter of a million of them.
+            if _PLAIN_INTENT.fullmatch(data):
+                letters = _LETTER.search(data) is not None
+            elif data.isascii():
+                continue
+            else:
+                # A part of a character, which "replace" shows as U+FFFD, may stand in the middle of a word.
+                text = data.decode("utf-8", "replace")
+                if not all(map(_belongs_in_intent, text)):
+                    continue
+                letters = any(map(str.isalpha, text))
+            middle[token] = 0
+            begins_word[token] = data.startswith(b" ")
+            if letters:
+                start[token] = 0
+        return start, middle, begins_word
+
+
+def readable(data: bytes) -> str:
+    """The intent that these bytes spell. Tokens that are parts of characters can add up to what no token may be."""
+    text = data.decode("utf-8", "ignore")
+    return " ".join("".join(filter(_belongs_in_intent, text)).split())
+
+
+def _belongs_in_intent(character: str) -> bool:
+    """Letters and digits of any script with their marks, symbols such as emoji, and a few signs."""
+    return character.isalnum() or character in _INTENT_SIGNS or category(character)[0] in "MS"

@@ -1,0 +1,144 @@
+"""Many sequences in one cache of llama.cpp, and batches of their tokens decoded together."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ModelError
+from models.llama import LlamaModel, Token
+
+Logits = npt.NDArray[np.float32]
+
+MOST_SEQUENCES = 64
+"""Sequences in a context. Each keeps room for one row of logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens that follow each other in one sequence.
+
+    Attributes:
+        sequence: which one.
+        start: position of the first token.
+        tokens: one or more.
+        wanted: whether the logits behind the last token are.
+    """
+
+    sequence: int
+    start: int
+    tokens: Sequence[Token]
+    wanted: bool
+
+
+class LlamaContext:
+    """A cache of `cells` tokens for `MOST_SEQUENCES` sequences, which share what they have in common.
+
+    Args:
+        cells: tokens that all sequences together may hold.
+        batch: most tokens that are decoded at once.
+        flash: look only at the cells of a token's own sequence. On a processor that is slower per cell, and pays as
+            soon as several sequences fill the cache.
+
+    Raises:
+        ModelError: there is no memory for a context of that size.
+    """
+
+    def __init__(self, model: LlamaModel, *, cells: int, batch: int, threads: int, flash: bool) -> None:
+        self._model = model
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = batch
+        params.n_seq_max = params.n_outputs_max = MOST_SEQUENCES
+        params.n_threads = params.n_threads_batch = threads
+        # One buffer for all sequences: what they share is stored, and read, once.
+        params.kv_unified = True
+        params.flash_attn_type = (
+            llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+        params.no_perf = True
+        handle = llama_cpp.llama_init_from_model(model.handle, params)
+        if not handle:
+            raise ModelError(f"{model.path}: no memory for a context of {cells:,} tokens; use a smaller one")
+        self.handle = handle
+        self.cells = int(llama_cpp.llama_n_ctx(handle))
+        self.batch = int(llama_cpp.llama_n_batch(handle))
+        self._memory = llama_cpp.llama_get_memory(handle)
+        # The arrays that a batch points to; each token is in one sequence, so their numbers are one array too.
+        self._tokens = np.zeros(batch, np.int32)
+        self._positions = np.zeros(batch, np.int32)
+        self._counts = np.ones(batch, np.int32)
+        self._sequences = np.zeros(batch, np.int32)
+        self._sequence_pointers = self._sequences.ctypes.data + np.arange(batch, dtype=np.uintp) * 4
+        self._wanted = np.zeros(batch, np.int8)
+        self._batch = llama_cpp.llama_batch(
+            token=_pointer(self._tokens, ctypes.c_int32),
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._counts, ctypes.c_int32),
+            seq_id=_pointer(self._sequence_pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._wanted, ctypes.c_int8),
+        )
+
+    @property
+    def cache_bytes(self) -> int:
+        """What keys and values of all cells take in memory: two numbers of 16 bits per layer and key dimension."""
+        model = self._model.handle
+        heads = llama_cpp.llama_model_n_head_kv(model) / llama_cpp.llama_model_n_head(model)
+        return int(
+            2 * 2 * self.cells * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_embd(model) * heads
+        )
+
+    def close(self) -> None:
+        """Free the context."""
+        if self.handle:
+            llama_cpp.llama_free(self.handle)
+            self.handle = None
+
+    def use_threads(self, threads: int) -> None:
+        """Decode the next batches with so many threads."""
+        llama_cpp.llama_set_n_threads(self.handle, threads, threads)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let a sequence begin with the first `length` tokens of another; they are not stored again."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def remove(self, sequence: int) -> None:
+        """Forget a sequence."""
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def clear(self) -> None:
+        """Forget all sequences."""
+        llama_cpp.llama_memory_clear(self._memory, False)
+
+    def decode(self, pieces: Sequence[Piece]) -> Logits:
+        """Decode pieces of at most `batch` tokens together.
+
+        Returns:
+            (wanted, vocabulary): a row for each piece that wants one, in order; a view that holds until the next call.
+
+        Raises:
+            ModelError: llama.cpp fails, for want of memory or otherwise.
+        """
+        end = wanted = 0
+        for piece in pieces:
+            first, end = end, end + len(piece.tokens)
+            self._tokens[first:end] = piece.tokens
+            self._positions[first:end] = np.arange(piece.start, piece.start + len(piece.tokens))
+            self._sequences[first:end] = piece.sequence
+            self._wanted[first:end] = 0
+            self._wanted[end - 1] = piece.wanted
+            wanted += piece.wanted
+        self._batch.n_tokens = end
+        status = llama_cpp.llama_decode(self.handle, self._batch)
+        if status:
+            raise ModelError(f"{self._model.path}: llama.cpp could not decode (status {status})")
+        if not wanted:
+            return np.empty((0, self._model.vocab_size), np.float32)
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.handle), shape=(wanted, self._model.vocab_size))
+
+
+def _pointer(array: npt.NDArray[np.generic], kind: type) -> "ctypes._Pointer[ctypes._SimpleCData[int]]":
+    return array.ctypes.data_as(ctypes.POINTER(kind))

@@ -1,0 +1,307 @@
+"""Many sessions decoded together: who is in the cache, and what goes into the next batch.
+
+A session is admitted when the cache has room for all that it may need, so that none is ever thrown out. What prompts
+have in common in front (instructions, knowledge, demonstrations) is read once, kept as a *stem*, and shared.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from models.bundle_list import WrittenBundle
+from models.context import MOST_SEQUENCES, LlamaContext, Piece
+from models.decoding import Branch, Program, Read
+from models.llama import Token
+
+_SHORT = 16
+"""Reads of so few tokens go first: they are answers in the making, and the others are prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What answering a session takes.
+
+    Attributes:
+        shared: tokens in front of the prompt that other prompts have too; read once for all of them.
+        cells: most tokens that it holds in the cache at a time, besides the shared ones.
+        branches: most branches that it holds at a time.
+        start: makes the program that answers.
+    """
+
+    shared: tuple[Token, ...]
+    cells: int
+    branches: int
+    start: Callable[["Workspace"], Program[list[WrittenBundle]]]
+
+
+class Workspace:
+    """The part of the cache that one session may use. What is left of it is freed with the session."""
+
+    def __init__(self, engine: "Engine", stem: Branch) -> None:
+        self._engine = engine
+        self._stem = stem
+        self.branches: list[Branch] = []
+
+    def open(self) -> Branch:
+        """A branch that holds the shared tokens."""
+        return self.fork(self._stem)
+
+    def fork(self, branch: Branch) -> Branch:
+        """A branch that begins with all of another."""
+        new = self._engine.branch_off(branch, branch.length)
+        self.branches.append(new)
+        return new
+
+    def drop(self, branch: Branch) -> None:
+        """Forget a branch."""
+        self.branches.remove(branch)
+        self._engine.forget(branch)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A session in the engine.
+
+    Attributes:
+        answer: its bundles, once there are all.
+        seconds: how long it took since it was admitted.
+    """
+
+    plan: Plan
+    answer: list[WrittenBundle] | None = None
+    seconds: float = 0.0
+
+
+@dataclass(eq=False, slots=True)
+class _Reading:
+    """A read, and how much of it is decoded."""
+
+    read: Read
+    decoded: int = 0
+
+    @property
+    def left(self) -> int:
+        return len(self.read.tokens) - self.decoded
+
+
+@dataclass(eq=False, slots=True)
+class _Running:
+    """A program between two reads. `found` fills up while its reads are decoded."""
+
+    program: Program[Any]
+    finish: Callable[[Any], None]
+    readings: list[_Reading] = field(default_factory=list)
+    found: list[Any] = field(default_factory=list)
+
+
+class Engine:
+    """Runs jobs in a context, one batch per step.
+
+    Args:
+        sessions: most sessions at a time; fewer where the cache is full.
+        threads: how many to decode the next batch with, asked before each.
+    """
+
+    def __init__(self, context: LlamaContext, *, sessions: int, threads: Callable[[], int]) -> None:
+        self._context = context
+        self._most_sessions = sessions
+        self._threads = threads
+        self._waiting: deque[Job] = deque()
+        self._running: list[_Running] = []
+        self._sessions = 0
+        self._finished: list[Job] = []
+        self._stems: OrderedDict[tuple[Token, ...], Branch] = OrderedDict()
+        self._stems_in_use: dict[tuple[Token, ...], int] = {}
+        self._free_sequences = list(range(MOST_SEQUENCES))
+        self._free_cells = context.cells
+
+    @property
+    def room(self) -> int:
+        """Tokens that a session may hold, the shared ones included."""
+        return self._context.cells
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self._waiting and not self._running
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not been admitted yet."""
+        return len(self._waiting)
+
+    def submit(self, plan: Plan) -> Job:
+        """Have a session answered, after those that were submitted before; it must fit the empty cache."""
+        job = Job(plan)
+        self._waiting.append(job)
+        return job
+
+    def reset(self) -> None:
+        """Give up all jobs. Stems that have been read are kept."""
+        self._waiting.clear()
+        self._running.clear()
+        self._finished.clear()
+        self._sessions = 0
+        self._stems_in_use.clear()
+        for sequence in set(range(MOST_SEQUENCES)) - set(self._free_sequences):
+            if all(stem.sequence != sequence for stem in self._stems.values()):
+                self._context.remove(sequence)
+                self._free_sequences.append(sequence)
+        for shared, stem in list(self._stems.items()):
+            if stem.length < len(shared):
+                self._drop_stem(shared)
+        self._free_cells = self._context.cells - sum(map(len, self._stems))
+
+    def step(self) -> list[Job]:
+        """Decode one batch; the jobs that it finished.
+
+        Raises:
+            ModelError: llama.cpp fails; all jobs are lost.
+        """
+        self._admit()
+        chosen = self._choose()
+        if chosen:
+            self._context.use_threads(self._threads())
+            rows = self._context.decode(
+                [
+                    Piece(
+                        reading.read.branch.sequence,
+                        reading.read.branch.length,
+                        reading.read.tokens[reading.decoded : reading.decoded + count],
+                        reading.read.look is not None and count == reading.left,
+                    )
+                    for _, _, reading, count in chosen
+                ]
+            )
+            row = 0
+            for running, place, reading, count in chosen:
+                reading.decoded += count
+                reading.read.branch.length += count
+                if reading.read.look is not None and not reading.left:
+                    running.found[place] = reading.read.look(rows[row])
+                    row += 1
+            for running in list(dict.fromkeys(running for running, *_ in chosen)):
+                if not any(reading.left for reading in running.readings):
+                    self._advance(running, running.found)
+        finished, self._finished = self._finished, []
+        return finished
+
+    def branch_off(self, branch: Branch, length: int) -> Branch:
+        """A new branch that begins with the first tokens of another."""
+        sequence = self._free_sequences.pop()
+        self._context.copy(branch.sequence, sequence, length)
+        return Branch(sequence, length)
+
+    def forget(self, branch: Branch) -> None:
+        """Free a branch."""
+        self._context.remove(branch.sequence)
+        self._free_sequences.append(branch.sequence)
+
+    def _choose(self) -> list[tuple[_Running, int, _Reading, int]]:
+        """The reads of the next batch, each with its program, its place there, and how many tokens of it."""
+        open_reads = [
+            (running, place, reading)
+            for running in self._running
+            for place, reading in enumerate(running.readings)
+            if reading.left
+        ]
+        open_reads.sort(key=lambda each: each[2].left > _SHORT)
+        chosen = []
+        room = self._context.batch
+        wanted = MOST_SEQUENCES
+        for running, place, reading in open_reads:
+            count = min(reading.left, room)
+            ends = reading.read.look is not None and count == reading.left
+            if not count or (ends and not wanted):
+                break
+            chosen.append((running, place, reading, count))
+            room -= count
+            wanted -= ends
+        return chosen
+
+    def _admit(self) -> None:
+        """Start waiting jobs, in order, while there is room for all that they may need."""
+        while self._waiting and self._sessions < self._most_sessions:
+            job = self._waiting[0]
+            shared = job.plan.shared
+            if shared not in self._stems:
+                if not self._make_room(len(shared) + job.plan.cells, 1 + job.plan.branches, keep=shared):
+                    return
+                self._read_stem(shared)
+            self._stems.move_to_end(shared)
+            stem = self._stems[shared]
+            if stem.length < len(shared) or not self._make_room(job.plan.cells, job.plan.branches, keep=shared):
+                return
+            self._waiting.popleft()
+            self._start(job, stem)
+
+    def _start(self, job: Job, stem: Branch) -> None:
+        plan = job.plan
+        workspace = Workspace(self, stem)
+        started = perf_counter()
+        self._sessions += 1
+        self._free_cells -= plan.cells
+        self._stems_in_use[plan.shared] = self._stems_in_use.get(plan.shared, 0) + 1
+
+        def finish(answer: list[WrittenBundle]) -> None:
+            job.answer, job.seconds = answer, perf_counter() - started
+            for branch in workspace.branches:
+                self.forget(branch)
+            self._sessions -= 1
+            self._free_cells += plan.cells
+            self._stems_in_use[plan.shared] -= 1
+            self._finished.append(job)
+
+        self._run(plan.start(workspace), finish)
+
+    def _run(self, program: Program[Any], finish: Callable[[Any], None]) -> None:
+        running = _Running(program, finish)
+        self._running.append(running)
+        self._advance(running, None)
+
+    def _advance(self, running: _Running, found: list[Any] | None) -> None:
+        try:
+            reads = next(running.program) if found is None else running.program.send(found)
+        except StopIteration as end:
+            self._running.remove(running)
+            running.finish(end.value)
+            return
+        running.readings = [_Reading(read) for read in reads]
+        running.found = [None] * len(reads)
+
+    def _read_stem(self, shared: tuple[Token, ...]) -> None:
+        """Begin to read a stem, behind what it has in common with another that has been read."""
+        best, same = None, 0
+        for other, stem in self._stems.items():
+            if (common := _common_length(shared, other[: stem.length])) > same:
+                best, same = stem, common
+        stem = Branch(self._free_sequences.pop(), 0) if best is None else self.branch_off(best, same)
+        self._stems[shared] = stem
+        self._free_cells -= len(shared)
+
+        def read() -> Program[None]:
+            yield [Read(stem, shared[same:])]
+
+        if same < len(shared):
+            self._run(read(), lambda _: None)
+
+    def _make_room(self, cells: int, branches: int, *, keep: tuple[Token, ...]) -> bool:
+        """Whether there is room, once the stems that nobody needs any more have been dropped, the oldest first."""
+        for shared in list(self._stems):
+            if cells <= self._free_cells and branches <= len(self._free_sequences):
+                break
+            stem = self._stems[shared]
+            if shared != keep and not self._stems_in_use.get(shared) and stem.length == len(shared):
+                self._drop_stem(shared)
+        return cells <= self._free_cells and branches <= len(self._free_sequences)
+
+    def _drop_stem(self, shared: tuple[Token, ...]) -> None:
+        self.forget(self._stems.pop(shared))
+        self._free_cells += len(shared)
+
+
+def _common_length(one: Sequence[Token], other: Sequence[Token]) -> int:
+    most = min(len(one), len(other))
+    return next((i for i in range(most) if one[i] != other[i]), most)

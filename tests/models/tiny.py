@@ -1,0 +1,118 @@
+"""Models of a few thousand weights, made on the spot: random, but real GGUF files with vocabularies of three kinds."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from gguf import GGUFWriter, TokenType
+
+Vocabulary = Literal["single digits", "groups of digits", "sentencepiece"]
+
+WIDTH, LAYERS, HEADS = 64, 2, 4
+_END = "<|im_end|>"
+_WORDS = ["camp", "ing", "phone", "kit", "for", "week", "end"]
+
+
+def make_model(
+    path: Path, vocabulary: Vocabulary = "single digits", *, seed: int = 0, width: int = WIDTH, template: bool = True
+) -> Path:
+    """Write a model with random weights to `path`."""
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(4096)
+    writer.add_embedding_length(width)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(2 * width)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS // 2)
+    writer.add_rope_dimension_count(width // HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    size = _sentencepiece(writer) if vocabulary == "sentencepiece" else _bytes(writer, vocabulary)
+    if template:
+        writer.add_chat_template(
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+            "<|im_start|>assistant\n"
+        )
+    random = np.random.default_rng(seed)
+
+    def weights(name: str, *shape: int) -> None:
+        # Larger than any training would leave them, so that the choices differ.
+        values = random.normal(0, 1.5 / shape[-1] ** 0.5, shape) if len(shape) > 1 else np.ones(shape)
+        writer.add_tensor(name, values.astype(np.float32))
+
+    key_width = width // 2
+    weights("token_embd.weight", size, width)
+    weights("output_norm.weight", width)
+    weights("output.weight", size, width)
+    for layer in range(LAYERS):
+        weights(f"blk.{layer}.attn_norm.weight", width)
+        weights(f"blk.{layer}.attn_q.weight", width, width)
+        weights(f"blk.{layer}.attn_k.weight", key_width, width)
+        weights(f"blk.{layer}.attn_v.weight", key_width, width)
+        weights(f"blk.{layer}.attn_output.weight", width, width)
+        weights(f"blk.{layer}.ffn_norm.weight", width)
+        weights(f"blk.{layer}.ffn_gate.weight", 2 * width, width)
+        weights(f"blk.{layer}.ffn_up.weight", 2 * width, width)
+        weights(f"blk.{layer}.ffn_down.weight", width, 2 * width)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _bytes(writer: GGUFWriter, vocabulary: Vocabulary) -> int:
+    """Byte-level BPE; its second kind has tokens for the numbers up to 999, as Llama 3 has."""
+    letters = [chr(code) for code in _printable_bytes()]
+    merges: list[str] = []
+    tokens = list(letters)
+
+    def merge(word: str) -> None:
+        for length in range(2, len(word) + 1):
+            if word[:length] not in tokens:
+                merges.append(f"{word[: length - 1]} {word[length - 1]}")
+                tokens.append(word[:length])
+
+    if vocabulary == "groups of digits":
+        for number in range(10, 1000):
+            merge(str(number))
+    for word in _WORDS:
+        merge(word)
+        merge("Ġ" + word)
+    special = ["<|endoftext|>", "<|im_start|>", _END]
+    tokens += special
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm" if vocabulary == "single digits" else "llama-bpe")
+    writer.add_token_list(tokens)
+    writer.add_token_types([TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens])
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(tokens.index("<|endoftext|>"))
+    writer.add_eos_token_id(tokens.index(_END))
+    writer.add_add_bos_token(False)
+    return len(tokens)
+
+
+def _sentencepiece(writer: GGUFWriter) -> int:
+    """SentencePiece with bytes for what it has no piece for, as Llama 2 has."""
+    # Words come together from left to right, so that their beginnings are pieces too.
+    words = [word[:length] for word in _WORDS for length in range(2, len(word) + 1)]
+    pieces = list(dict.fromkeys([*"0123456789,:.-abcdefghijklmnopqrstuvwxyzPé", "▁", *words]))
+    pieces += ["▁" + word for word in _WORDS]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    types = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL]
+    types += [TokenType.BYTE] * 256 + [TokenType.NORMAL] * len(pieces)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    # Longer pieces win.
+    scores = [float(len(token)) if kind == TokenType.NORMAL else 0.0 for token, kind in zip(tokens, types, strict=True)]
+    writer.add_token_scores(scores)
+    writer.add_token_types(types)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(True)
+    return len(tokens)
+
+
+def _printable_bytes() -> list[int]:
+    """The characters that byte-level BPE writes the 256 bytes as (GPT-2)."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    return [*plain, *(256 + number for number in range(256 - len(plain)))]
