@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.measure import report, resident_memory_mb
 from kdtui.bundling.prompt import session_messages
 from kdtui.exchange.jsonl import read_sessions
-from models.answers import Answered, Grew, Task
+from models.answers import Answered, Form, Grew, Task
 from models.context import LlamaContext, Piece
 from models.embedded import embedded_student
 from models.llama import LlamaModel
@@ -27,8 +27,6 @@ from models.messages import Message
 from models.student import BATCH, DEFAULT_CONTEXT, SESSIONS, Student
 from models.threads import processors
 from store.records import Item, Session
-
-_WRITE_JSON = "Write JSON: the products of each bundle, and what shoppers want them for, in three to five words."
 
 
 def high_level(student: Path, sessions: Sequence[Session]) -> None:
@@ -209,8 +207,12 @@ def _of_ten(number: int) -> Session:
 
 
 def _task(session: Session, knowledge: str = "") -> Task:
-    instructions, question = session_messages(session)
-    return Task(session, len(session.items), [Message("system", instructions.content + knowledge), question])
+    def ask(form: Form, order: Sequence[int]) -> list[Message]:
+        ordered = Session(session.id, tuple(session.items[position - 1] for position in order))
+        instructions, question = session_messages(ordered, form=form)
+        return [Message("system", instructions.content + knowledge), question]
+
+    return Task(session, len(session.items), ask)
 
 
 def _answer(student: Student, sessions: Iterable[Session]) -> None:
@@ -245,9 +247,7 @@ def _complete(llama: Any, session: Session, *, stream: bool = False) -> Any:
 
 
 def _json_prompt(session: Session) -> list[Message]:
-    instructions, question = session_messages(session)
-    first, _, _ = instructions.content.partition("\n")
-    return [Message("system", f"{first}\n{_WRITE_JSON}"), question]
+    return session_messages(session, form="json")
 
 
 def _schema(session: Session) -> dict[str, Any]:
@@ -266,7 +266,13 @@ def _schema(session: Session) -> dict[str, Any]:
         "required": ["products", "intent"],
         "additionalProperties": False,
     }
-    return {"type": "array", "items": bundle, "minItems": 1, "maxItems": max(1, count // 2)}
+    bundles = {"type": "array", "items": bundle, "minItems": 1, "maxItems": max(1, count // 2)}
+    return {
+        "type": "object",
+        "properties": {"bundles": bundles},
+        "required": ["bundles"],
+        "additionalProperties": False,
+    }
 
 
 def _most_tokens(session: Session) -> int:

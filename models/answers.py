@@ -1,14 +1,25 @@
 """What a student is asked, and what it says while it answers: the same for every kind of student."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from models.bundle_list import WrittenBundle
 from models.messages import Message
 
 NAP = 0.005
 """Seconds between two looks for a session, where there is none at the moment."""
+
+
+Form: TypeAlias = Literal["list", "pairs", "json"]
+"""What a prompt asks for: lines of text, yes or no about one pair at a time, or a JSON object."""
+
+
+Ask: TypeAlias = Callable[[Form, Sequence[int]], Sequence[Message]]
+"""Makes the messages that ask for bundles in a form, with the products (1-based) in an order, numbered anew.
+
+The last message is about this session; what comes before may be the same for others, and is read once for all of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +29,17 @@ class Task:
     Attributes:
         key: tells its events from those of others.
         products: how many it has.
-        messages: what to ask. The last message is about this session; what comes before may be the same for others,
-            and is read once for all that have it.
+        ask: makes its prompt.
     """
 
     key: object
     products: int
-    messages: Sequence[Message]
+    ask: Ask
+
+    @property
+    def in_order(self) -> range:
+        """The products as the session has them."""
+        return range(1, self.products + 1)
 
 
 @dataclass(frozen=True, slots=True)

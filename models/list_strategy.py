@@ -15,6 +15,9 @@ from models.llama import Token
 Pick = Callable[[npt.NDArray[np.float64]], int]
 """Chooses one of several tokens by their probabilities."""
 
+_MOST_PAIRS = 16
+"""Pairs that a list has room for besides its longest bundle, however many products there are."""
+
 
 def likeliest(probabilities: npt.NDArray[np.float64]) -> int:
     """The token of the highest probability."""
@@ -22,9 +25,9 @@ def likeliest(probabilities: npt.NDArray[np.float64]) -> int:
 
 
 def most_tokens(answer: AnswerTokens, products: int) -> int:
-    """Tokens that a list for so many products may take: the longest bundle, and as many pairs as there can be."""
+    """Tokens that a list for so many products may take: the longest bundle, and as many pairs as there may be."""
     pair = len(answer.spell(f"{products},{products}:")) + INTENT_TOKENS + 2
-    return bundle_tokens(answer, products) + products // 2 * pair
+    return bundle_tokens(answer, products) + min(products // 2, _MOST_PAIRS) * pair
 
 
 def bundle_tokens(answer: AnswerTokens, products: int) -> int:

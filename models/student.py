@@ -94,7 +94,7 @@ class Student(AbstractContextManager["Student"]):
 
     def prompt_tokens(self, task: Task) -> Prompt:
         """What the model reads of a task."""
-        return self._chat.prompt(task.messages)
+        return self._chat.prompt(task.ask("list", task.in_order))
 
     def answer(self, tasks: Iterable[Task | None]) -> Iterator[StudentEvent]:
         """Answer sessions as they come; events of several sessions alternate, and the first to be done comes first.

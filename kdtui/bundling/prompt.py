@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from kdtui.bundling.text import one_line
+from models.answers import Form
 from models.messages import Message
 from store.records import CategoryPath, Item, Session
 
@@ -12,21 +13,32 @@ TITLE_LENGTH = 80
 _INSTRUCTIONS = """\
 You group the products of a shopping session into bundles. A bundle is two or more of the products that are bought \
 together, because they complement each other or are alternatives. Products that fit no bundle are left out.
-Write one line per bundle: its products, a colon, and what shoppers want them for, in three to five words."""
+"""
 # No example: a small model copies its numbers and its intent into every answer.
+_ANSWERS: dict[Form, str] = {
+    "list": "Write one line per bundle: its products, a colon, and what shoppers want them for, in three to five "
+    "words.",
+    "pairs": "For the numbers of two products, say yes if they belong in one bundle, or no. For the numbers of a "
+    "bundle and a colon, write what shoppers want it for, in three to five words.",
+    "json": 'Write JSON: {"bundles": [{"products": [numbers of its products], "intent": "what shoppers want them for, '
+    'in three to five words"}]}',
+}
 
 
-def session_messages(session: Session, hints: Sequence[tuple[tuple[int, ...], str]] = ()) -> list[Message]:
+def session_messages(
+    session: Session, hints: Sequence[tuple[tuple[int, ...], str]] = (), form: Form = "list"
+) -> list[Message]:
     """The messages that ask for the bundles of a session.
 
     Args:
         hints: bundles that knowledge suggests, as positions and a name for them, the best first.
+        form: in which the answer is to be.
     """
     lines = ["Products:", *(f"{number}. {_product(item)}" for number, item in enumerate(session.items, start=1))]
     if hints:
         lines += ["", "Likely bundles:"]
         lines += [f"{','.join(map(str, positions))}: {one_line(name, TITLE_LENGTH)}" for positions, name in hints]
-    return [Message("system", _INSTRUCTIONS), Message("user", "\n".join(lines))]
+    return [Message("system", _INSTRUCTIONS + _ANSWERS[form]), Message("user", "\n".join(lines))]
 
 
 def _product(item: Item) -> str:

@@ -3,7 +3,7 @@
 Importing this is cheap, so that a screen or a command can check settings before it loads anything.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from kdtui.bundling.prompt import session_messages
 from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.errors import KdtuiError
 from models import embedded
-from models.answers import NAP, Answered, Grew, StudentEvent, Task
+from models.answers import NAP, Answered, Form, Grew, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.messages import Message
 from store.records import RunSettings, Session
@@ -116,7 +116,7 @@ def open_student(
 
         def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
             return student.answer(
-                Task(session, len(session.items), prompt(session, patterns)) if session is not None else None
+                Task(session, len(session.items), partial(prompt, session, patterns)) if session is not None else None
                 for session in sessions
             )
 
@@ -137,7 +137,8 @@ def _one_by_one(
         yield Answered(session, bundles, perf_counter() - started)
 
 
-def prompt(session: Session, patterns: list[Pattern]) -> list[Message]:
-    """What the student is shown of a session, with the patterns that apply to it."""
-    matches = patterns_for(session, patterns, _HINTS)
-    return session_messages(session, [(match.positions, match.pattern.categories[-1][-1]) for match in matches])
+def prompt(session: Session, patterns: list[Pattern], form: Form, order: Sequence[int]) -> list[Message]:
+    """What the student is shown of a session, its products in this order, with the patterns that apply to it."""
+    ordered = Session(session.id, tuple(session.items[position - 1] for position in order))
+    matches = patterns_for(ordered, patterns, _HINTS)
+    return session_messages(ordered, [(match.positions, match.pattern.categories[-1][-1]) for match in matches], form)

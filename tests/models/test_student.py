@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.answer_tokens import INTENT_WORDS
-from models.answers import Answered, Grew, Refused, StudentEvent, Task
+from models.answers import Answered, Form, Grew, Refused, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.embedded import embedded_student
@@ -27,14 +27,17 @@ def student() -> Iterator[Student]:
         yield loaded
 
 
-def ask(titles: list[str]) -> list[Message]:
-    lines = "\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))
-    return [Message("system", "Write bundles."), Message("user", lines)]
+def task(key: object, titles: list[str]) -> Task:
+    def ask(_: Form, order: Sequence[int]) -> list[Message]:
+        lines = "\n".join(f"{number}. {titles[position - 1]}" for number, position in enumerate(order, start=1))
+        return [Message("system", "Write bundles."), Message("user", lines)]
+
+    return Task(key, len(titles), ask)
 
 
 def answers(student: Student, sessions: Sequence[list[str]]) -> dict[int, list[WrittenBundle]]:
     """The answers to sessions of these titles, asked together, by their place."""
-    events = student.answer(Task(place, len(titles), ask(titles)) for place, titles in enumerate(sessions))
+    events = student.answer(task(place, titles) for place, titles in enumerate(sessions))
     return {cast("int", event.key): list(event.bundles) for event in events if isinstance(event, Answered)}
 
 
@@ -105,7 +108,7 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(student: Student) ->
 
 
 def test_a_bundle_is_shown_while_its_intent_grows(student: Student) -> None:
-    events = student.answer([Task("s", 3, ask(["tent", "mat", "stove"]))])
+    events = student.answer([task("s", ["tent", "mat", "stove"])])
     first = [event.bundle for event in events if isinstance(event, Grew) and event.bundle.number == 0]
     assert len(first) > 2
     assert [bundle.complete for bundle in first] == [False] * (len(first) - 1) + [True]
@@ -113,7 +116,7 @@ def test_a_bundle_is_shown_while_its_intent_grows(student: Student) -> None:
 
 
 def test_an_answer_can_be_broken_off(student: Student) -> None:
-    tasks = [Task(place, 3, ask(["tent", "mat", "stove"])) for place in range(40)]
+    tasks = [task(place, ["tent", "mat", "stove"]) for place in range(40)]
     events = cast("Generator[StudentEvent]", student.answer(tasks))
     next(events)
     events.close()
@@ -126,7 +129,7 @@ def test_one_product_has_no_bundles(student: Student) -> None:
 
 def test_a_session_that_does_not_fit_the_context_says_so(student: Student) -> None:
     titles = ["a long title with many words in it"] * 200
-    events = list(student.answer([Task("long", 200, ask(titles)), Task("short", 2, ask(["pan", "lid"]))]))
+    events = list(student.answer([task("long", titles), task("short", ["pan", "lid"])]))
     [refused] = [event for event in events if isinstance(event, Refused)]
     assert re.match(r"the session needs [\d,]+ tokens but the context has 1,024", refused.reason)
     assert [event.key for event in events if isinstance(event, Answered)] == ["short"]
