@@ -20,6 +20,7 @@ from benchmarks.measure import report, resident_memory_mb
 from kdtui.bundling.prompt import session_messages
 from kdtui.exchange.jsonl import read_sessions
 from models.answers import Answered, Form, Grew, Task
+from models.chat import ChatTokenizer
 from models.context import LlamaContext, Piece
 from models.embedded import embedded_student
 from models.llama import LlamaModel
@@ -94,7 +95,8 @@ def limit(student: Path, sessions: Sequence[Session]) -> None:
         _answer(loaded, sessions)
         ours = perf_counter() - started
         LlamaContext.decode = decode  # type: ignore[method-assign]
-        shared = len(loaded.prompt_tokens(_task(sessions[0])).shared)
+        task = _task(sessions[0])
+        shared = len(ChatTokenizer(loaded.model).prompt(task.ask("list", task.in_order)).shared)
     tokens = sum(len(piece.tokens) for pieces in batches for piece in pieces)
     steps = sum(piece.wanted for pieces in batches for piece in pieces) // len(sessions)
     prompt = (tokens - shared) // len(sessions) - steps

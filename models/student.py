@@ -9,14 +9,13 @@ from types import TracebackType
 
 from models.answer_tokens import AnswerTokens
 from models.answers import NAP, Answered, Grew, Refused, StudentEvent, Task
-from models.bundle_list import WrittenBundle
-from models.chat import ChatTokenizer, Prompt
+from models.chat import ChatTokenizer
+from models.clustering import Matrix
 from models.context import LlamaContext
-from models.decoding import Program
-from models.engine import Engine, Job, Plan, Workspace
+from models.engine import Engine, Job, Plan
 from models.errors import ModelError, PromptTooLong
-from models.list_strategy import most_tokens, write_list
 from models.llama import LlamaModel, Token, can_use_gpu
+from models.strategies import PairStrategy, Strategy, make_strategy
 from models.threads import FreeProcessors
 
 DEFAULT_CONTEXT = 4096
@@ -92,22 +91,50 @@ class Student(AbstractContextManager["Student"]):
         """What the cache takes in memory."""
         return self._context.cache_bytes
 
-    def prompt_tokens(self, task: Task) -> Prompt:
-        """What the model reads of a task."""
-        return self._chat.prompt(task.ask("list", task.in_order))
-
-    def answer(self, tasks: Iterable[Task | None]) -> Iterator[StudentEvent]:
+    def answer(self, tasks: Iterable[Task | None], strategy: Strategy | None = None) -> Iterator[StudentEvent]:
         """Answer sessions as they come; events of several sessions alternate, and the first to be done comes first.
 
         Args:
             tasks: looked at ahead, but not while there is enough to do; None where there is no session at the moment,
                 but may be later.
+            strategy: how; by default the list.
 
         Closing the iterator stops within one batch.
 
         Raises:
             ModelError: llama.cpp fails.
         """
+        way = strategy or make_strategy("list")
+
+        def plan(task: Task, emit: Callable[[StudentEvent], None]) -> Plan:
+            return way.plan(
+                task, self._chat, self._tokens, self._engine.room, lambda bundle: emit(Grew(task.key, bundle))
+            )
+
+        return self._run(tasks, plan)
+
+    def judge_pairs(self, tasks: Iterable[Task], strategy: PairStrategy) -> Iterator[tuple[object, Matrix]]:
+        """What a strategy says of the pairs of sessions before calibration, each with the key of its session.
+
+        Sessions that cannot be answered are left out.
+
+        Raises:
+            ModelError: llama.cpp fails.
+        """
+        judged: deque[tuple[object, Matrix]] = deque()
+
+        def plan(task: Task, _: Callable[[StudentEvent], None]) -> Plan:
+            return strategy.plan_scores(
+                task, self._chat, self._tokens, self._engine.room, lambda scores: judged.append((task.key, scores))
+            )
+
+        for _ in self._run(tasks, plan):
+            while judged:
+                yield judged.popleft()
+
+    def _run(
+        self, tasks: Iterable[Task | None], plan: Callable[[Task, Callable[[StudentEvent], None]], Plan]
+    ) -> Iterator[StudentEvent]:
         source = iter(tasks)
         events: deque[StudentEvent] = deque()
         jobs: dict[Job, Task] = {}
@@ -116,7 +143,7 @@ class Student(AbstractContextManager["Student"]):
             while True:
                 if more and self._engine.waiting < SESSIONS:
                     taken, more = _take(source, _AHEAD)
-                    self._submit(taken, jobs, events.append)
+                    self._submit(taken, plan, jobs, events.append)
                 elif self._engine.idle:
                     return
                 if more and self._engine.idle:
@@ -129,7 +156,13 @@ class Student(AbstractContextManager["Student"]):
         finally:
             self._engine.reset()
 
-    def _submit(self, tasks: Sequence[Task], jobs: dict[Job, Task], emit: Callable[[StudentEvent], None]) -> None:
+    def _submit(
+        self,
+        tasks: Sequence[Task],
+        make_plan: Callable[[Task, Callable[[StudentEvent], None]], Plan],
+        jobs: dict[Job, Task],
+        emit: Callable[[StudentEvent], None],
+    ) -> None:
         """Hand sessions to the engine, those together that share the beginning of their prompts."""
         groups: dict[tuple[Token, ...], list[tuple[Task, Plan]]] = {}
         for task in tasks:
@@ -137,7 +170,8 @@ class Student(AbstractContextManager["Student"]):
                 emit(Answered(task.key, [], 0.0))
                 continue
             try:
-                plan = self._plan(task, emit)
+                plan = make_plan(task, emit)
+                self._check(plan)
             except ModelError as problem:
                 emit(Refused(task.key, str(problem), 0.0))
             else:
@@ -146,25 +180,13 @@ class Student(AbstractContextManager["Student"]):
             for task, plan in group:
                 jobs[self._engine.submit(plan)] = task
 
-    def _plan(self, task: Task, emit: Callable[[StudentEvent], None]) -> Plan:
-        prompt = self.prompt_tokens(task)
-        cells = len(prompt.own) + most_tokens(self._tokens, task.products)
-        if len(prompt.shared) + cells > self._engine.room:
+    def _check(self, plan: Plan) -> None:
+        needed = len(plan.shared) + plan.cells
+        if needed > self._engine.room:
             raise PromptTooLong(
-                f"the session needs {len(prompt.shared) + cells:,} tokens but the context has {self._engine.room:,}; "
+                f"the session needs {needed:,} tokens but the context has {self._engine.room:,}; "
                 "give it fewer products, or a larger context"
             )
-
-        def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
-            return write_list(
-                self._tokens,
-                workspace.open(),
-                prompt.own,
-                task.products,
-                lambda bundle: emit(Grew(task.key, bundle)),
-            )
-
-        return Plan(prompt.shared, cells, 1, start)
 
 
 def _take(source: Iterator[Task | None], most: int) -> tuple[list[Task], bool]:

@@ -12,26 +12,23 @@ from math import log, sqrt
 from re import compile as compile_pattern
 
 import numpy as np
-import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kdtui.bundling.metrics import pair_f1, pairs
+from kdtui.bundling.metrics import pairs
+from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from models.bundle_list import WrittenBundle
+from models.clustering import Matrix, likely_bundles
 from store.records import CategoryPath, Item, Session
 
 _LEVELS = (2, 3, 4)
 _PRIOR_WEIGHT = 4
 """How many pairs the overall rate counts for, where two categories have been seen together seldom."""
 _FOLDS = 5
-_THRESHOLDS = tuple(np.arange(0.10, 0.80, 0.02))
 _WORD = compile_pattern(r"[^\W_]+")
-
-_Matrix = npt.NDArray[np.float64]
 
 
 class PatternStudent:
@@ -53,7 +50,7 @@ class PatternStudent:
         Raises:
             KdtuiError: the training sessions have no pair that is bundled, or none that is not.
         """
-        features: list[_Matrix] = []
+        features: list[Matrix] = []
         labels: list[bool] = []
         for fold in range(_FOLDS):
             others = [session for number, session in enumerate(train) if number % _FOLDS != fold]
@@ -71,12 +68,10 @@ class PatternStudent:
         student = cls(_Evidence(train), model, 0.5)
         chosen_on = valid or train
         judged = [(true_bundles(session), student.pair_probabilities(session)) for session in chosen_on]
-        student.threshold = max(
-            _THRESHOLDS, key=lambda threshold: sum(pair_f1(truth, _cluster(p, threshold)) for truth, p in judged)
-        )
+        student.threshold = best_threshold(judged)
         return student
 
-    def pair_probabilities(self, session: Session) -> _Matrix:
+    def pair_probabilities(self, session: Session) -> Matrix:
         """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal."""
         size = len(session.items)
         matrix = np.zeros((size, size))
@@ -88,12 +83,7 @@ class PatternStudent:
     def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
         """The bundles of a session, the most confident first: the mean probability of a bundle's pairs."""
         probabilities = self.pair_probabilities(session)
-        found = []
-        for bundle in _cluster(probabilities, self.threshold):
-            positions = tuple(sorted(bundle))
-            confidence = np.mean([probabilities[a - 1, b - 1] for a, b in combinations(positions, 2)])
-            found.append((float(confidence), positions))
-        for number, (confidence, positions) in enumerate(sorted(found, key=lambda each: (-each[0], each[1]))):
+        for number, (confidence, positions) in enumerate(likely_bundles(probabilities, self.threshold)):
             intent = _name([session.items[position - 1] for position in positions])
             yield WrittenBundle(number, positions, intent, confidence, complete=True)
 
@@ -119,7 +109,7 @@ class _Evidence:
                     bundled_pairs += 1
         self._rate = bundled_pairs / all_pairs if all_pairs else 0.5
 
-    def features(self, session: Session) -> _Matrix:
+    def features(self, session: Session) -> Matrix:
         """One row per pair of the session's products, in the order of `_pairs_of`."""
         words = [_words(item) for item in session.items]
         norms = [sqrt(sum(self._weight(word) ** 2 for word in each)) or 1.0 for each in words]
@@ -180,19 +170,6 @@ def _shared_depth(one: Item, other: Item) -> int:
 
 def _words(item: Item) -> frozenset[str]:
     return frozenset(_WORD.findall((item.title or "").lower()))
-
-
-def _cluster(probabilities: _Matrix, threshold: float) -> list[frozenset[int]]:
-    """Average-link clusters of two or more products whose mean probability is at least the threshold."""
-    size = len(probabilities)
-    if size < 2:
-        return []
-    distances = 1 - probabilities[np.triu_indices(size, 1)]
-    labels = fcluster(linkage(distances, "average"), 1 - threshold, "distance")
-    groups: dict[int, list[int]] = {}
-    for position, label in enumerate(labels, start=1):
-        groups.setdefault(int(label), []).append(position)
-    return [frozenset(group) for group in groups.values() if len(group) > 1]
 
 
 def _name(items: Sequence[Item]) -> str:

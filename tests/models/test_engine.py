@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from models.answer_tokens import INTENT_TOKENS, INTENT_WORDS
 from models.answers import Answered, Form, Grew, Refused, StudentEvent, Task
 from models.bundle_list import WrittenBundle
+from models.chat import ChatTokenizer, Prompt
 from models.context import LlamaContext, Piece
 from models.embedded import embedded_student
 from models.errors import ModelError
@@ -48,6 +49,10 @@ def task(key: object, titles: Sequence[str], instructions: str = "Write bundles.
         return [Message("system", instructions), Message("user", lines)]
 
     return Task(key, len(titles), ask)
+
+
+def prompt_of(student: Student, task: Task) -> Prompt:
+    return ChatTokenizer(student.model).prompt(task.ask("list", task.in_order))
 
 
 def answers(student: Student, tasks: Sequence[Task | None]) -> dict[object, list[WrittenBundle]]:
@@ -122,7 +127,7 @@ def test_prompts_that_share_their_beginning_read_it_once(student: Student, monke
     monkeypatch.setattr(LlamaContext, "decode", counted)
     instructions = "Some rules that hold for all of the sessions. " * 10
     tasks = [task(place, ["camp", "kit"], instructions) for place in range(8)]
-    shared = len(student.prompt_tokens(tasks[0]).shared)
+    shared = len(prompt_of(student, tasks[0]).shared)
     answers(student, tasks)
     first, read[:] = sum(read), []
     answers(student, tasks)
@@ -166,7 +171,7 @@ def test_five_hundred_products_are_answered_where_they_fit(folder: Path) -> None
 
 def test_a_model_without_a_chat_template_is_asked_in_paragraphs(folder: Path) -> None:
     with Student(make_model(folder / "plain.gguf", template=False)) as student:
-        prompt = student.prompt_tokens(task("a", ["camp", "kit"]))
+        prompt = prompt_of(student, task("a", ["camp", "kit"]))
         text = b"".join(map(student.model.piece, prompt.shared + prompt.own)).decode()
         assert text == "Write bundles.\n\n1. camp\n2. kit\n\n"
         assert answers(student, [task("a", ["camp", "kit"])])["a"]

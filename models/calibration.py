@@ -1,0 +1,118 @@
+"""From what a model says to how often it is right: logistic regressions with a few weights each.
+
+A model's own probabilities order its choices, but are far from frequencies: a small one is sure of much that is wrong.
+The weights below are fitted on sessions whose bundles are known (Platt scaling, 1999, with the size of the session and
+of the bundle beside the score).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.clustering import Matrix
+
+_LEAST = 1e-6
+"""Probabilities are kept so far from 0 and 1, where their log odds end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairCalibration:
+    """How a score says that two products share a bundle, and from which probability on they are put together.
+
+    The log odds are `bias + score * (score of the pair) + mean * (mean score of the session) + size * ln(products)`.
+    """
+
+    bias: float
+    score: float
+    mean: float
+    size: float
+    threshold: float
+
+    def probabilities(self, scores: Matrix) -> Matrix:
+        """(products, products): probabilities from symmetric scores; the diagonal is of no meaning."""
+        count = len(scores)
+        mean = scores[np.triu_indices(count, 1)].mean()
+        return _sigmoid(self.bias + self.score * scores + self.mean * mean + self.size * np.log(count))
+
+
+@dataclass(frozen=True, slots=True)
+class BundleCalibration:
+    """How the probability that a model gives a bundle says that the bundle is right: part of a true one, or all of it.
+
+    The log odds are `bias + score * (log odds of the model) + size * ln(products in the bundle) + session * ln(products
+    in the session)`.
+    """
+
+    bias: float
+    score: float
+    size: float
+    session: float
+
+    def confidence(self, probability: float, size: int, products: int) -> float:
+        """The chance that a bundle of this size is right, 0..1."""
+        odds = self.bias + self.score * log_odds(probability) + self.size * np.log(size)
+        return float(_sigmoid(odds + self.session * np.log(products)))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a strategy needs to know of a model: `pairs` where it judges pairs of products."""
+
+    bundle: BundleCalibration
+    pairs: PairCalibration | None = None
+
+
+def fit_bundles(bundles: Sequence[tuple[float, int, int, bool]]) -> BundleCalibration:
+    """Fit on (the model's probability, products in the bundle, products in the session, whether it was right).
+
+    Where all bundles were right, or all wrong, the confidence is their smoothed share.
+    """
+    features = [[log_odds(probability), np.log(size), np.log(products)] for probability, size, products, _ in bundles]
+    return BundleCalibration(*_fit(np.array(features, np.float64).reshape(-1, 3), [right for *_, right in bundles]))
+
+
+def fit_pairs(scores: Sequence[Matrix], together: Sequence[npt.NDArray[np.bool_]]) -> tuple[float, float, float, float]:
+    """Fit bias, score, mean and size of a `PairCalibration` on sessions: scores, and which pairs share a bundle."""
+    features, labels = [], []
+    for matrix, truth in zip(scores, together, strict=True):
+        upper = np.triu_indices(len(matrix), 1)
+        values = matrix[upper]
+        features += [[value, values.mean(), np.log(len(matrix))] for value in values]
+        labels += truth[upper].tolist()
+    bias, score, mean, size = _fit(np.array(features, np.float64).reshape(-1, 3), labels)
+    return bias, score, mean, size
+
+
+def log_odds(probability: float) -> float:
+    """ln(p / (1 - p)), finite for 0 and 1 too."""
+    kept = min(max(probability, _LEAST), 1 - _LEAST)
+    return float(np.log(kept / (1 - kept)))
+
+
+def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
+    """Mean distance of confidence and share that was right, over bins of equally many (Naeini et al., 2015)."""
+    if not confidences:
+        return float("nan")
+    order = np.argsort(confidences)
+    values, hits = np.array(confidences)[order], np.array(right, np.float64)[order]
+    parts = np.array_split(np.arange(len(values)), min(bins, len(values)))
+    return float(sum(abs(values[part].mean() - hits[part].mean()) * len(part) for part in parts) / len(values))
+
+
+def _fit(features: Matrix, labels: Sequence[bool]) -> tuple[float, float, float, float]:
+    """Bias and weights of a logistic regression, drawn a little to zero so that few examples cannot run away."""
+    if len(set(labels)) < 2:
+        return log_odds((sum(labels) + 1) / (len(labels) + 2)), 0.0, 0.0, 0.0
+    # Imported here: scikit-learn takes a second, and is needed for fitting only.
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1.0).fit(features, labels)
+    first, second, third = (float(weight) for weight in model.coef_[0])
+    return float(model.intercept_[0]), first, second, third
+
+
+def _sigmoid(value: npt.ArrayLike) -> Matrix:
+    result: Matrix = 1 / (1 + np.exp(-np.asarray(value, np.float64)))
+    return result

@@ -1,0 +1,37 @@
+"""The strategy of the paper: the student writes the list of bundles, token after token, the likeliest each time."""
+
+from dataclasses import replace
+
+from models.answer_tokens import AnswerTokens
+from models.answers import Task
+from models.bundle_list import WrittenBundle
+from models.calibration import BundleCalibration
+from models.chat import ChatTokenizer
+from models.decoding import Program
+from models.engine import Plan, Workspace
+from models.strategies.base import Emit
+from models.strategies.writing import most_tokens, write_list
+
+
+class Listing:
+    """One greedy list per session."""
+
+    def __init__(self, calibration: BundleCalibration) -> None:
+        self._calibration = calibration
+
+    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
+        """One branch: the prompt, and the list behind it."""
+        prompt = chat.prompt(task.ask("list", task.in_order))
+
+        def calibrated(bundle: WrittenBundle) -> WrittenBundle:
+            size = len(bundle.positions)
+            confidence = self._calibration.confidence(bundle.confidence, size, task.products)
+            return replace(bundle, confidence=confidence)
+
+        def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
+            bundles = yield from write_list(
+                answer, workspace.open(), prompt.own, task.products, lambda bundle: emit(calibrated(bundle))
+            )
+            return [calibrated(bundle) for bundle in bundles]
+
+        return Plan(prompt.shared, len(prompt.own) + most_tokens(answer, task.products), 1, start)

@@ -1,0 +1,158 @@
+"""All pairs of a session judged on the prompt that they share, in one pass, and the likely ones put together.
+
+Nothing is decoded token after token but the intents, and those of all bundles side by side. A pair costs the few tokens
+of its question.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from models.answer_tokens import INTENT_TOKENS, AnswerTokens
+from models.answers import Task
+from models.bundle_list import WrittenBundle, longest_bundle
+from models.calibration import Calibration
+from models.chat import ChatTokenizer
+from models.clustering import Matrix, likely_bundles
+from models.decoding import Branch, Logits, Program, Read, together
+from models.engine import Plan, Workspace
+from models.errors import ModelError
+from models.llama import Token
+from models.strategies.base import Emit
+from models.strategies.writing import write_intent
+
+_WIDTH = 15
+"""Pairs of a session that are read side by side: their questions fill a batch with those of a few other sessions."""
+
+_ANSWER_ROOM = 2
+"""Tokens that yes and no may have in common."""
+
+_MOST_PRODUCTS = 64
+"""Larger sessions have too many pairs: 2,016 questions are as long as a book."""
+
+
+class Pairs:
+    """Asks of each pair whether it belongs in one bundle."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        assert calibration.pairs is not None
+        self._pairs = calibration.pairs
+        self._bundle = calibration.bundle
+
+    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
+        """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
+
+        def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
+            bundles = [
+                WrittenBundle(
+                    number,
+                    positions,
+                    "",
+                    self._bundle.confidence(probability, len(positions), task.products),
+                    complete=False,
+                )
+                for number, (probability, positions) in enumerate(
+                    likely_bundles(self._pairs.probabilities(scores), self._pairs.threshold)
+                )
+            ]
+            for bundle in bundles:
+                emit(bundle)
+            written: list[WrittenBundle] = []
+            for first in range(0, len(bundles), _WIDTH):
+                part = bundles[first : first + _WIDTH]
+                written += yield from together(
+                    [_with_intent(answer, workspace, branch, bundle, emit) for bundle in part]
+                )
+            return written
+
+        return _plan(task, chat, answer, conclude)
+
+    def plan_scores(
+        self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, take: Callable[[Matrix], None]
+    ) -> Plan:
+        """The same without the bundles."""
+
+        def conclude(_: Workspace, __: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
+            take(scores)
+            yield []
+            return []
+
+        return _plan(task, chat, answer, conclude)
+
+
+def _plan(
+    task: Task,
+    chat: ChatTokenizer,
+    answer: AnswerTokens,
+    conclude: Callable[[Workspace, Branch, Matrix], Program[list[WrittenBundle]]],
+) -> Plan:
+    if task.products > _MOST_PRODUCTS:
+        raise ModelError(
+            f"the session has {task.products:,} products, and the strategy pairs takes {_MOST_PRODUCTS} at most; "
+            "use the strategy list"
+        )
+    prompt = chat.prompt(task.ask("pairs", task.in_order))
+    question = len(answer.spell(_question(task.products - 1, task.products))) + _ANSWER_ROOM
+    intent = len(answer.spell(longest_bundle(task.products))) + INTENT_TOKENS
+    width = min(_WIDTH, task.products * (task.products - 1) // 2)
+    cells = len(prompt.own) + max(width * question, min(_WIDTH, task.products // 2) * intent)
+
+    def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
+        branch = workspace.open()
+        yield [Read(branch, prompt.own)]
+        scores = yield from _scores(answer, workspace, branch, task.products)
+        return (yield from conclude(workspace, branch, scores))
+
+    return Plan(prompt.shared, cells, width + 1, start)
+
+
+def _scores(answer: AnswerTokens, workspace: Workspace, branch: Branch, products: int) -> Program[Matrix]:
+    """(products, products): log odds of yes against no for each pair; 0 on the diagonal."""
+    before, yes, no = _answers(answer)
+    look = partial(_yes_against_no, yes, no)
+    scores = np.zeros((products, products))
+    pairs = list(combinations(range(1, products + 1), 2))
+    for first in range(0, len(pairs), _WIDTH):
+        part = pairs[first : first + _WIDTH]
+        forks = [workspace.fork(branch) for _ in part]
+        found = yield [
+            Read(fork, (*answer.spell(_question(a, b)), *before), look)
+            for fork, (a, b) in zip(forks, part, strict=True)
+        ]
+        for fork, (a, b), score in zip(forks, part, found, strict=True):
+            scores[a - 1, b - 1] = scores[b - 1, a - 1] = score
+            workspace.drop(fork)
+    return scores
+
+
+def _question(one: int, other: int) -> str:
+    return f"{one},{other}?"
+
+
+def _answers(answer: AnswerTokens) -> tuple[tuple[Token, ...], Token, Token]:
+    """The tokens where yes and no first differ, and those that they have in common before."""
+    yes, no = answer.spell(" yes"), answer.spell(" no")
+    same = next(i for i in range(len(no)) if yes[i] != no[i])
+    return yes[:same], yes[same], no[same]
+
+
+def _yes_against_no(yes: Token, no: Token, logits: Logits) -> float:
+    return float(logits[yes]) - float(logits[no])
+
+
+def _with_intent(
+    answer: AnswerTokens, workspace: Workspace, branch: Branch, bundle: WrittenBundle, emit: Emit
+) -> Program[WrittenBundle]:
+    """The bundle with its intent, written behind its numbers on a branch of its own."""
+    fork = workspace.fork(branch)
+    numbers = answer.spell(",".join(map(str, bundle.positions)) + ":")
+    intent, _ = yield from write_intent(
+        answer, fork, numbers, [answer.newline, answer.end], lambda intent: emit(replace(bundle, intent=intent))
+    )
+    workspace.drop(fork)
+    complete = replace(bundle, intent=intent, complete=True)
+    emit(complete)
+    return complete
