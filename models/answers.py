@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from models.bundle_list import WrittenBundle
@@ -23,6 +24,14 @@ The last message is about this session; what comes before may be the same for ot
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter (a GGUF file made for the student's base), and how strongly it acts: 1 as it was trained."""
+
+    path: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A session to answer.
 
@@ -30,11 +39,13 @@ class Task:
         key: tells its events from those of others.
         products: how many it has.
         ask: makes its prompt.
+        adapters: to answer with, all at once. Tasks with the same ones are answered together.
     """
 
     key: object
     products: int
     ask: Ask
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def in_order(self) -> range:

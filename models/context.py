@@ -8,6 +8,7 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from models.answers import Adapter
 from models.errors import ModelError
 from models.llama import LlamaModel, Token
 
@@ -100,6 +101,21 @@ class LlamaContext:
     def use_threads(self, threads: int) -> None:
         """Decode the next batches with so many threads."""
         llama_cpp.llama_set_n_threads(self.handle, threads, threads)
+
+    def use_adapters(self, adapters: Sequence[Adapter]) -> None:
+        """Decode the next batches with these adapters. What is in the cache was made without, and must not be used.
+
+        Raises:
+            ModelError: one of them cannot be loaded.
+        """
+        handles = [self._model.adapter(adapter.path) for adapter in adapters]
+        scales = [adapter.scale for adapter in adapters]
+        llama_cpp.llama_set_adapters_lora(
+            self.handle,
+            (llama_cpp.llama_adapter_lora_p_ctypes * len(handles))(*handles),
+            len(handles),
+            (ctypes.c_float * len(scales))(*scales),
+        )
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Let a sequence begin with the first `length` tokens of another; they are not stored again."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from models.answers import Adapter
 from models.bundle_list import WrittenBundle
 from models.context import MOST_SEQUENCES, LlamaContext, Piece
 from models.decoding import Branch, Program, Read
@@ -28,12 +29,14 @@ class Plan:
         cells: most tokens that it holds in the cache at a time, besides the shared ones.
         branches: most branches that it holds at a time.
         start: makes the program that answers.
+        adapters: to read and answer with.
     """
 
     shared: tuple[Token, ...]
     cells: int
     branches: int
     start: Callable[["Workspace"], Program[list[WrittenBundle]]]
+    adapters: tuple[Adapter, ...] = ()
 
 
 class Workspace:
@@ -116,6 +119,7 @@ class Engine:
         self._stems_in_use: dict[tuple[Token, ...], int] = {}
         self._free_sequences = list(range(MOST_SEQUENCES))
         self._free_cells = context.cells
+        self._adapters: tuple[Adapter, ...] = ()
 
     @property
     def room(self) -> int:
@@ -225,6 +229,11 @@ class Engine:
         """Start waiting jobs, in order, while there is room for all that they may need."""
         while self._waiting and self._sessions < self._most_sessions:
             job = self._waiting[0]
+            if job.plan.adapters != self._adapters:
+                # Adapters act on all of a batch, and on what is in the cache.
+                if self._running:
+                    return
+                self._switch(job.plan.adapters)
             shared = job.plan.shared
             if shared not in self._stems:
                 if not self._make_room(len(shared) + job.plan.cells, 1 + job.plan.branches, keep=shared):
@@ -236,6 +245,12 @@ class Engine:
                 return
             self._waiting.popleft()
             self._start(job, stem)
+
+    def _switch(self, adapters: tuple[Adapter, ...]) -> None:
+        for shared in list(self._stems):
+            self._drop_stem(shared)
+        self._context.use_adapters(adapters)
+        self._adapters = adapters
 
     def _start(self, job: Job, stem: Branch) -> None:
         plan = job.plan

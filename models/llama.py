@@ -64,13 +64,8 @@ class LlamaModel:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                magic = file.read(4)
-        except OSError as error:
-            raise ModelError(f"{path}: {error.strerror}; a model is a GGUF file") from error
-        if magic != b"GGUF":
-            raise ModelError(f"{path}: this is not a GGUF file")
+        self._adapters: dict[Path, Any] = {}
+        _check_magic(path, "a model")
         _prepare_backend()
         _log_lines.clear()
         params = llama_cpp.llama_model_default_params()
@@ -89,8 +84,25 @@ class LlamaModel:
         spaced = llama_cpp.llama_vocab_type(self.vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
         self._before = self._raw_tokens("\n", special=False, start=False) if spaced else []
 
+    def adapter(self, path: Path) -> Any:
+        """The handle of a LoRA adapter, which is loaded once and freed with the model.
+
+        Raises:
+            ModelError: the file is missing, is no adapter, or was made for another model.
+        """
+        if path not in self._adapters:
+            _check_magic(path, "an adapter")
+            _log_lines.clear()
+            handle = llama_cpp.llama_adapter_lora_init(self.handle, str(path).encode())
+            if not handle:
+                reason = _log_lines[0] if _log_lines else "llama.cpp gives no reason"
+                raise ModelError(f"{path}: this is no adapter for {self.path.name} ({reason})")
+            self._adapters[path] = handle
+        return self._adapters[path]
+
     def close(self) -> None:
-        """Free the weights; nothing may use the model afterwards."""
+        """Free the weights, and the adapters with them; nothing may use the model afterwards."""
+        self._adapters.clear()
         if self.handle:
             llama_cpp.llama_model_free(self.handle)
             self.handle = None
@@ -139,3 +151,13 @@ class LlamaModel:
         """How a control token is written, such as `<|im_end|>`; empty for no token."""
         text = llama_cpp.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
         return text.decode("utf-8", "replace") if text else ""
+
+
+def _check_magic(path: Path, what: str) -> None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; {what} is a GGUF file") from error
+    if magic != b"GGUF":
+        raise ModelError(f"{path}: this is not a GGUF file")

@@ -3,12 +3,14 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from time import sleep
 from types import TracebackType
 
 from models.answer_tokens import AnswerTokens
-from models.answers import NAP, Answered, Grew, Refused, StudentEvent, Task
+from models.answers import NAP, Adapter, Answered, Grew, Refused, StudentEvent, Task
 from models.chat import ChatTokenizer
 from models.clustering import Matrix
 from models.context import LlamaContext
@@ -163,24 +165,27 @@ class Student(AbstractContextManager["Student"]):
         jobs: dict[Job, Task],
         emit: Callable[[StudentEvent], None],
     ) -> None:
-        """Hand sessions to the engine, those together that share the beginning of their prompts."""
-        groups: dict[tuple[Token, ...], list[tuple[Task, Plan]]] = {}
+        """Hand sessions to the engine, those together that share adapters and the beginning of their prompts."""
+        # By adapters first: changing them empties the cache.
+        groups: dict[tuple[Adapter, ...], dict[tuple[Token, ...], list[tuple[Task, Plan]]]] = {}
         for task in tasks:
             if task.products < 2:
                 emit(Answered(task.key, [], 0.0))
                 continue
             try:
-                plan = make_plan(task, emit)
+                plan = replace(make_plan(task, emit), adapters=task.adapters)
                 self._check(plan)
             except ModelError as problem:
                 emit(Refused(task.key, str(problem), 0.0))
             else:
-                groups.setdefault(plan.shared, []).append((task, plan))
-        for group in groups.values():
-            for task, plan in group:
+                groups.setdefault(plan.adapters, {}).setdefault(plan.shared, []).append((task, plan))
+        for alike in groups.values():
+            for task, plan in chain.from_iterable(alike.values()):
                 jobs[self._engine.submit(plan)] = task
 
     def _check(self, plan: Plan) -> None:
+        for adapter in plan.adapters:
+            self.model.adapter(adapter.path)
         needed = len(plan.shared) + plan.cells
         if needed > self._engine.room:
             raise PromptTooLong(

@@ -60,6 +60,24 @@ def make_model(
     return path
 
 
+def make_adapter(path: Path, *, seed: int = 1, width: int = WIDTH, rank: int = 2) -> Path:
+    """Write a LoRA adapter with random weights, for the models above of that width."""
+    writer = GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(rank))
+    random = np.random.default_rng(seed)
+    for layer in range(LAYERS):
+        name = f"blk.{layer}.ffn_up.weight"
+        writer.add_tensor(f"{name}.lora_a", random.normal(0, 0.5, (rank, width)).astype(np.float32))
+        writer.add_tensor(f"{name}.lora_b", random.normal(0, 0.5, (2 * width, rank)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def _bytes(writer: GGUFWriter, vocabulary: Vocabulary) -> int:
     """Byte-level BPE; its second kind has tokens for the numbers up to 999, as Llama 3 has."""
     letters = [chr(code) for code in _printable_bytes()]
