@@ -121,6 +121,18 @@ class LlamaContext:
         """Let a sequence begin with the first `length` tokens of another; they are not stored again."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
+    def state(self, sequence: int) -> bytes:
+        """What the cache holds of a sequence."""
+        size = llama_cpp.llama_state_seq_get_size(self.handle, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self.handle, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Fill an empty sequence with a state of this model; whether it fits."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(llama_cpp.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+
     def remove(self, sequence: int) -> None:
         """Forget a sequence."""
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)

@@ -15,6 +15,7 @@ from models.bundle_list import WrittenBundle
 from models.context import MOST_SEQUENCES, LlamaContext, Piece
 from models.decoding import Branch, Program, Read
 from models.llama import Token
+from models.saved_prefixes import LEAST_TOKENS, SavedPrefixes
 
 _SHORT = 16
 """Reads of so few tokens go first: they are answers in the making, and the others are prompts."""
@@ -105,10 +106,14 @@ class Engine:
     Args:
         sessions: most sessions at a time; fewer where the cache is full.
         threads: how many to decode the next batch with, asked before each.
+        saved: stems of earlier processes, and for later ones.
     """
 
-    def __init__(self, context: LlamaContext, *, sessions: int, threads: Callable[[], int]) -> None:
+    def __init__(
+        self, context: LlamaContext, *, sessions: int, threads: Callable[[], int], saved: SavedPrefixes | None
+    ) -> None:
         self._context = context
+        self._saved = saved
         self._most_sessions = sessions
         self._threads = threads
         self._waiting: deque[Job] = deque()
@@ -279,6 +284,8 @@ class Engine:
     def _advance(self, running: _Running, found: list[Any] | None) -> None:
         try:
             reads = next(running.program) if found is None else running.program.send(found)
+            while not reads:
+                reads = running.program.send([])
         except StopIteration as end:
             self._running.remove(running)
             running.finish(end.value)
@@ -287,20 +294,32 @@ class Engine:
         running.found = [None] * len(reads)
 
     def _read_stem(self, shared: tuple[Token, ...]) -> None:
-        """Begin to read a stem, behind what it has in common with another that has been read."""
+        """Load a stem, or begin to read it behind what it has in common with another that has been read."""
+        self._free_cells -= len(shared)
+        saved = self._saved if len(shared) >= LEAST_TOKENS else None
+        state = saved and saved.load(shared, self._adapters)
+        if state:
+            stem = self._stems[shared] = Branch(self._free_sequences.pop(), 0)
+            if self._context.restore(stem.sequence, state):
+                stem.length = len(shared)
+                return
+            self.forget(stem)
         best, same = None, 0
         for other, stem in self._stems.items():
             if (common := _common_length(shared, other[: stem.length])) > same:
                 best, same = stem, common
         stem = Branch(self._free_sequences.pop(), 0) if best is None else self.branch_off(best, same)
         self._stems[shared] = stem
-        self._free_cells -= len(shared)
+
+        def finish(_: None) -> None:
+            if saved is not None:
+                saved.save(shared, self._adapters, self._context.state(stem.sequence))
 
         def read() -> Program[None]:
             yield [Read(stem, shared[same:])]
 
         if same < len(shared):
-            self._run(read(), lambda _: None)
+            self._run(read(), finish)
 
     def _make_room(self, cells: int, branches: int, *, keep: tuple[Token, ...]) -> bool:
         """Whether there is room, once the stems that nobody needs any more have been dropped, the oldest first."""

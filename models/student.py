@@ -17,6 +17,7 @@ from models.context import LlamaContext
 from models.engine import Engine, Job, Plan
 from models.errors import ModelError, PromptTooLong
 from models.llama import LlamaModel, Token, can_use_gpu
+from models.saved_prefixes import SavedPrefixes
 from models.strategies import PairStrategy, Strategy, make_strategy
 from models.threads import FreeProcessors
 
@@ -42,6 +43,7 @@ class Student(AbstractContextManager["Student"]):
         path: a GGUF file.
         context: tokens that the sessions in the works have together; at most what the model was trained for.
         sessions: most in the works at a time. One alone is answered soonest by a student that takes no other.
+        cache: a folder for what prompts have in common, so that the next process need not read it again.
         threads: to decode with; by default as many as there are processors that nobody else is using.
 
     Raises:
@@ -54,22 +56,20 @@ class Student(AbstractContextManager["Student"]):
         *,
         context: int = DEFAULT_CONTEXT,
         sessions: int = SESSIONS,
+        cache: Path | None = None,
         threads: int | None = None,
     ) -> None:
         self.model = LlamaModel(path)
         count: Callable[[], int] = FreeProcessors() if threads is None else lambda: threads
         try:
-            self._context = LlamaContext(
-                self.model,
-                cells=min(context, self.model.context_length),
-                batch=BATCH,
-                threads=count(),
-                flash=sessions > 1 or can_use_gpu(),
-            )
+            flash = sessions > 1 or can_use_gpu()
+            cells = min(context, self.model.context_length)
+            self._context = LlamaContext(self.model, cells=cells, batch=BATCH, threads=count(), flash=flash)
         except ModelError:
             self.model.close()
             raise
-        self._engine = Engine(self._context, sessions=sessions, threads=count)
+        saved = None if cache is None else SavedPrefixes(cache, path, f"flash {flash}")
+        self._engine = Engine(self._context, sessions=sessions, threads=count, saved=saved)
         self._chat = ChatTokenizer(self.model)
         self._tokens = AnswerTokens(self.model)
 

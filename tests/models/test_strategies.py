@@ -1,0 +1,130 @@
+"""Strategies: whatever they ask of the model, bundles are legal, and confident as they are calibrated to be."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.answers import Answered, Form, Grew, Refused, Task
+from models.bundle_list import WrittenBundle
+from models.calibration import BundleCalibration, Calibration, PairCalibration
+from models.clustering import Matrix, average_link
+from models.messages import Message
+from models.strategies import STRATEGIES, Drafts, Pairs, StrategyName, make_strategy
+from models.student import Student
+from tests.models.tiny import Vocabulary, make_model
+
+WORDS = ["camp", "kit", "phone", "week", "end", "for", "ing"]
+
+CERTAIN = BundleCalibration(0.0, 1.0, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module", params=get_args(Vocabulary))
+def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Student]:
+    path = make_model(tmp_path_factory.mktemp("models") / "model.gguf", request.param)
+    with Student(path) as loaded:
+        yield loaded
+
+
+def task(key: object, titles: Sequence[str], seen: list[tuple[Form, tuple[int, ...]]] | None = None) -> Task:
+    def ask(form: Form, order: Sequence[int]) -> list[Message]:
+        if seen is not None:
+            seen.append((form, tuple(order)))
+        lines = "\n".join(f"{number}. {titles[position - 1]}" for number, position in enumerate(order, start=1))
+        return [Message("system", f"Answer as {form}."), Message("user", lines)]
+
+    return Task(key, len(titles), ask)
+
+
+def answers(student: Student, tasks: Sequence[Task], strategy: StrategyName) -> dict[object, list[WrittenBundle]]:
+    events = student.answer(tasks, make_strategy(strategy))
+    return {event.key: list(event.bundles) for event in events if isinstance(event, Answered)}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@settings(max_examples=8, deadline=None)
+@given(sessions=st.lists(st.lists(st.text(max_size=12), min_size=1, max_size=12), min_size=1, max_size=6))
+def test_any_session_gets_legal_bundles(student: Student, strategy: StrategyName, sessions: list[list[str]]) -> None:
+    found = answers(student, [task(place, titles) for place, titles in enumerate(sessions)], strategy)
+    assert len(found) == len(sessions)
+    for place, titles in enumerate(sessions):
+        bundles = found[place]
+        assert [bundle.number for bundle in bundles] == list(range(len(bundles)))
+        assert len({bundle.positions for bundle in bundles}) == len(bundles)
+        for bundle in bundles:
+            assert bundle.complete
+            assert len(bundle.positions) >= 2
+            assert list(bundle.positions) == sorted(set(bundle.positions))
+            assert 1 <= bundle.positions[0] < bundle.positions[-1] <= len(titles)
+            assert 0 < bundle.confidence < 1
+            assert bundle.intent.isprintable()
+
+
+@pytest.mark.parametrize("strategy", ["drafts", "pairs"])
+def test_sessions_together_are_judged_as_each_alone(student: Student, strategy: StrategyName) -> None:
+    way = make_strategy(strategy)
+    assert isinstance(way, Drafts | Pairs)
+    tasks = [task(place, WORDS[: 2 + place % 5]) for place in range(6)]
+    together = dict(student.judge_pairs(tasks, way))
+    assert len(together) == len(tasks)
+    for each in tasks:
+        [(_, alone)] = student.judge_pairs([each], way)
+        assert (alone == alone.T).all()
+        # A sampled token may be another one where the probabilities differ in the last digits.
+        if strategy == "pairs":
+            assert alone == pytest.approx(together[each.key], abs=0.05)
+
+
+def test_pairs_ask_once_and_drafts_in_several_orders(student: Student) -> None:
+    seen: list[tuple[Form, tuple[int, ...]]] = []
+    answers(student, [task("p", WORDS[:5], seen)], "pairs")
+    assert seen == [("pairs", (1, 2, 3, 4, 5))]
+    seen.clear()
+    answers(student, [task("d", WORDS[:5], seen)], "drafts")
+    assert len(set(seen)) > 4
+    assert {form for form, _ in seen} == {"list"}
+    assert all(sorted(order) == [1, 2, 3, 4, 5] for _, order in seen)
+
+
+def test_a_threshold_decides_how_much_is_put_together(student: Student) -> None:
+    session = task("s", WORDS)
+    for threshold, expected in ((0.0, [tuple(range(1, 8))]), (1.0, [])):
+        way = Pairs(Calibration(CERTAIN, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
+        [answer] = [event for event in student.answer([session], way) if isinstance(event, Answered)]
+        assert [bundle.positions for bundle in answer.bundles] == expected
+
+
+def test_intents_of_pairs_grow_side_by_side(student: Student) -> None:
+    # Far apart scores make several bundles, whose intents are then decoded together.
+    way = Pairs(Calibration(CERTAIN, PairCalibration(0.0, 50.0, -50.0, 0.0, 0.5)))
+    events = list(student.answer([task("s", [*WORDS, *WORDS])], way))
+    grown = [event.bundle.number for event in events if isinstance(event, Grew) and event.bundle.intent]
+    complete = [event.bundle.number for event in events if isinstance(event, Grew) and event.bundle.complete]
+    assert len(complete) > 1
+    assert grown.index(complete[1]) < len(grown) - 1 - grown[::-1].index(complete[0])
+
+
+def test_too_many_products_for_pairs_say_what_to_do_instead(student: Student) -> None:
+    events = list(student.answer([task("many", ["kit"] * 500), task("few", WORDS)], make_strategy("pairs")))
+    [refused] = [event for event in events if isinstance(event, Refused)]
+    assert refused.key == "many"
+    assert "500 products" in refused.reason
+    assert "use the strategy list" in refused.reason
+    assert [event.key for event in events if isinstance(event, Answered)] == ["few"]
+
+
+@given(st.integers(2, 9), st.floats(0.05, 0.95), st.integers(0, 2**32 - 1))
+def test_clusters_are_disjoint_and_their_pairs_are_likely_enough(products: int, threshold: float, seed: int) -> None:
+    values = np.random.default_rng(seed).random((products, products))
+    probabilities: Matrix = (values + values.T) / 2
+    clusters = average_link(probabilities, threshold)
+    members = [number for cluster in clusters for number in cluster]
+    assert len(members) == len(set(members))
+    for cluster in clusters:
+        assert len(cluster) > 1
+        # Average links make it likely as a whole, up to the rounding of a linkage's heights.
+        assert np.mean([probabilities[a - 1, b - 1] for a, b in combinations(cluster, 2)]) > threshold - 0.25
