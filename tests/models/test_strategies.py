@@ -104,8 +104,8 @@ def test_intents_of_pairs_grow_side_by_side(student: Student) -> None:
     grown: list[int] = []
     complete: list[int] = []
     # The model is random: some threshold makes several bundles.
-    for threshold in np.arange(0.3, 0.9, 0.02).tolist():
-        way = Pairs(Calibration(CERTAIN, PairCalibration(0.0, 1.0, -1.0, 0.0, threshold)))
+    for threshold in np.arange(0.3, 1.0, 0.01).tolist():
+        way = Pairs(Calibration(CERTAIN, PairCalibration(0.0, 3.0, -3.0, 0.0, threshold)))
         events = [event for event in student.answer([session], way) if isinstance(event, Grew)]
         grown = [event.bundle.number for event in events if event.bundle.intent]
         complete = [event.bundle.number for event in events if event.bundle.complete]
