@@ -115,6 +115,29 @@ def m0003_runs(db: Database) -> None:
     )
 
 
+@migrations()
+def m0004_calibrations(db: Database) -> None:
+    """How far a student's judgement can be trusted on a dataset, for each way to ask it."""
+    _execute(
+        db,
+        # student: JSON, whom to ask with what knowledge; weights: JSON; chosen: 1 for the strategy to use
+        """CREATE TABLE calibrations (
+            id INTEGER PRIMARY KEY,
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            student TEXT NOT NULL,
+            strategy TEXT NOT NULL,
+            weights TEXT NOT NULL,
+            sessions INTEGER NOT NULL,
+            pair_f1 REAL NOT NULL,
+            calibration_error REAL,
+            seconds_per_session REAL NOT NULL,
+            chosen INTEGER NOT NULL CHECK (chosen IN (0, 1)),
+            created_at TEXT NOT NULL,
+            UNIQUE (dataset_id, student, strategy)
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

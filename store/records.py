@@ -43,9 +43,20 @@ class Session(Struct, frozen=True, gc=False):
 
 
 class RunSettings(Struct, frozen=True):
-    """All that is needed to go on with a run: whom to ask, with what knowledge, over how many sessions (None: all)."""
+    """All that is needed to go on with a run.
+
+    Attributes:
+        student: whom to ask.
+        knowledge: formats that it is shown.
+        limit: how many sessions of the split; None for all.
+        context: tokens; None for the usual number.
+        strategy: how bundles are got out of the student; None for the one that was best when it was calibrated.
+        adapters: LoRA adapters, each a file and how strongly it acts.
+    """
 
     student: str
     knowledge: tuple[str, ...] = ()
     limit: int | None = None
     context: int | None = None
+    strategy: str | None = None
+    adapters: tuple[tuple[str, float], ...] = ()

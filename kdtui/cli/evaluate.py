@@ -7,12 +7,15 @@ import typer
 
 from kdtui.cli.options import (
     LARGEST,
+    AdapterOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    StrategyOption,
     StudentOption,
+    adapters,
     chosen_dataset,
     formats,
     open_store,
@@ -32,6 +35,8 @@ def evaluate(
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Split to answer and score.")] = "test",
     student: StudentOption = "smollm2",
     knowledge: KnowledgeOption = "none",
+    strategy: StrategyOption = None,
+    adapter: AdapterOption = None,
     context: ContextOption = None,
     limit: Annotated[
         int | None, typer.Option(help="Only the first N sessions, as imported.", min=1, max=LARGEST, metavar="N")
@@ -49,7 +54,7 @@ def evaluate(
     Every answer is kept as it comes; an interrupted run goes on with --resume.
     """
     from kdtui.workflows.evaluate import score_floors, score_run, split_to_score
-    from kdtui.workflows.students import check_settings, settings_for
+    from kdtui.workflows.students import check_settings, resolved, settings_for
     from store.runs import get_run
 
     if floors_only and resume is not None:
@@ -62,8 +67,16 @@ def evaluate(
         sessions = split_to_score(store, name, split, limit)
         if not floors_only:
             if run is None:
-                settings = settings_for(student, formats(knowledge), limit=limit, context=context)
+                settings = settings_for(
+                    student,
+                    formats(knowledge),
+                    limit=limit,
+                    context=context,
+                    strategy=strategy,
+                    adapters=adapters(adapter),
+                )
                 check_settings(settings, name)
+                settings = resolved(store, name, settings)
             else:
                 settings = run.settings
             run = _answer(store, run, name, split, settings, sessions)

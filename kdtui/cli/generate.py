@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.cli.options import (
+    AdapterOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    StrategyOption,
     StudentOption,
+    adapters,
     chosen_dataset,
     formats,
     open_store,
@@ -38,6 +41,8 @@ def generate(
     dataset: DatasetOption = None,
     student: StudentOption = "smollm2",
     knowledge: KnowledgeOption = "none",
+    strategy: StrategyOption = None,
+    adapter: AdapterOption = None,
     context: ContextOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -52,7 +57,7 @@ def generate(
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
-    settings = settings_for(student, formats(knowledge), context=context)
+    settings = settings_for(student, formats(knowledge), context=context, strategy=strategy, adapters=adapters(adapter))
     stored = sessions is not None and sessions != ["-"]
     failed = 0
     with open_store(db) as store:

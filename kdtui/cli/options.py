@@ -35,6 +35,21 @@ KnowledgeOption = Annotated[
     str,
     typer.Option("--knowledge", "-k", help="Formats to show the student, comma-separated: pattern.", metavar="FORMATS"),
 ]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy", help="list, drafts or pairs; by default what kdtui calibrate has chosen, or list.", metavar="NAME"
+    ),
+]
+AdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        "-a",
+        help="LoRA adapter in GGUF, and how strongly it acts; may be repeated.",
+        metavar="PATH[=SCALE]",
+    ),
+]
 ContextOption = Annotated[
     int | None, typer.Option("--context", help="Tokens that prompt and answer have together.", min=256, metavar="N")
 ]
@@ -82,6 +97,19 @@ def chosen_dataset(db: Database, option: str | None) -> str:
     if len(names) > 1:
         raise KdtuiError(f"say which dataset, with --dataset: {', '.join(names)}")
     return names[0]
+
+
+def adapters(option: list[str] | None) -> tuple[tuple[str, float], ...]:
+    """The adapters that --adapter names, each with its scale."""
+    found = []
+    for each in option or ():
+        path, equals, scale = each.rpartition("=")
+        try:
+            found.append((path, float(scale)) if equals else (each, 1.0))
+        except ValueError:
+            # An equals sign may be a part of the name.
+            found.append((each, 1.0))
+    return tuple(found)
 
 
 def formats(option: str) -> tuple[str, ...]:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from msgspec.structs import replace
+from platformdirs import user_cache_path
 
 from kdtui.bundling.prompt import session_messages
 from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.errors import KdtuiError
 from models import embedded
-from models.answers import NAP, Answered, Form, Grew, StudentEvent, Task
+from models.answers import NAP, Adapter, Answered, Form, Grew, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.messages import Message
 from store.records import RunSettings, Session
@@ -23,8 +26,17 @@ from store.records import RunSettings, Session
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from models.calibration import Calibration
+    from models.strategies.base import StrategyName
+    from models.student import Student
+
 PATTERNS = "patterns"
 """The name of the student that needs no weights."""
+
+DEFAULT_STRATEGY = "list"
+"""For students that have not been calibrated on the dataset."""
+
+STRATEGIES = ("list", "drafts", "pairs")
 
 _HINTS = 6
 """Patterns that a prompt shows at most."""
@@ -44,18 +56,27 @@ class SessionStudent:
 
 
 def settings_for(
-    student: str, knowledge: tuple[str, ...], *, limit: int | None = None, context: int | None = None
+    student: str,
+    knowledge: tuple[str, ...] = (),
+    *,
+    limit: int | None = None,
+    context: int | None = None,
+    strategy: str | None = None,
+    adapters: tuple[tuple[str, float], ...] = (),
 ) -> RunSettings:
-    """Settings for a student as a user names it; a file is named in full, to be found from any folder."""
+    """Settings for a student as a user names it; files are named in full, to be found from any folder."""
     if student not in (PATTERNS, embedded.NAME):
         student = str(Path(student).resolve())
-    return RunSettings(student, knowledge, limit, context)
+    located = tuple((str(Path(path).resolve()), scale) for path, scale in adapters)
+    return RunSettings(student, knowledge, limit, context, strategy, located)
 
 
 def student_name(settings: RunSettings) -> str:
     """What to call a student with these settings."""
     base = settings.student if settings.student in (PATTERNS, embedded.NAME) else Path(settings.student).stem
-    return f"{base} + {', '.join(settings.knowledge)}" if settings.knowledge else base
+    adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
+    strategy = [settings.strategy] if settings.strategy not in (None, DEFAULT_STRATEGY) else []
+    return " + ".join([base, *adapters, *settings.knowledge, *strategy])
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
@@ -69,6 +90,10 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError(f"knowledge of the format {unknown[0]!r} cannot be used yet; there is: pattern")
     if settings.student == PATTERNS and settings.knowledge:
         raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
+    if settings.student == PATTERNS and (settings.strategy or settings.adapters):
+        raise KdtuiError("the pattern student is no language model; leave out --strategy and --adapter")
+    if settings.strategy is not None and settings.strategy not in STRATEGIES:
+        raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join(STRATEGIES)}")
     if dataset is None and (settings.student == PATTERNS or settings.knowledge):
         raise KdtuiError("say which dataset to learn from, with --dataset")
 
@@ -81,7 +106,7 @@ def open_student(
 
     Args:
         db: the store; None where no dataset is needed.
-        dataset: whose training sessions and patterns the student learns from.
+        dataset: whose training sessions, patterns and calibrations the student uses.
         alone: sessions will come one at a time, each to be answered as soon as can be.
 
     Raises:
@@ -101,6 +126,23 @@ def open_student(
         fitted = PatternStudent.fit(train, list(iter_sessions(db, dataset, split="valid")))
         yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles))
         return
+    with open_model(db, dataset, settings, alone=alone) as (student, task):
+        from models.strategies import make_strategy
+
+        used, calibration = _strategy(db, dataset, settings)
+        strategy = make_strategy(used, calibration)
+
+        def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+            return student.answer((None if session is None else task(session) for session in sessions), strategy)
+
+        yield SessionStudent(name, answer)
+
+
+@contextmanager
+def open_model(
+    db: "Database | None", dataset: str | None, settings: RunSettings, *, alone: bool = False
+) -> "Iterator[tuple[Student, Callable[[Session], Task]]]":
+    """The language model of these settings, and what makes a task of a session; otherwise as `open_student`."""
     patterns: list[Pattern] = []
     if settings.knowledge:
         from kdtui.workflows.mine_patterns import stored_patterns
@@ -112,15 +154,44 @@ def open_student(
     from models.student import DEFAULT_CONTEXT, SESSIONS, Student
 
     path = embedded.embedded_student() if settings.student == embedded.NAME else Path(settings.student)
-    with Student(path, context=settings.context or DEFAULT_CONTEXT, sessions=1 if alone else SESSIONS) as student:
+    adapters = tuple(Adapter(Path(file), scale) for file, scale in settings.adapters)
 
-        def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
-            return student.answer(
-                Task(session, len(session.items), partial(prompt, session, patterns)) if session is not None else None
-                for session in sessions
-            )
+    def task(session: Session) -> Task:
+        return Task(session, len(session.items), partial(prompt, session, patterns), adapters)
 
-        yield SessionStudent(name, answer)
+    cache = user_cache_path("kdtui") / "prefixes"
+    sessions = 1 if alone else SESSIONS
+    with Student(path, context=settings.context or DEFAULT_CONTEXT, sessions=sessions, cache=cache) as student:
+        # An adapter that does not fit would be refused by every session.
+        for adapter in adapters:
+            student.model.adapter(adapter.path)
+        yield student, task
+
+
+def resolved(db: "Database | None", dataset: str | None, settings: RunSettings) -> RunSettings:
+    """The settings with the strategy that they will use: to be stored, so that a run goes on as it began."""
+    if settings.student == PATTERNS:
+        return settings
+    return replace(settings, strategy=_strategy(db, dataset, settings)[0])
+
+
+def _strategy(
+    db: "Database | None", dataset: str | None, settings: RunSettings
+) -> "tuple[StrategyName, Calibration | None]":
+    """The strategy of these settings, or the one that was chosen for this student, and how it is calibrated."""
+    if db is None or dataset is None:
+        return cast("StrategyName", settings.strategy or DEFAULT_STRATEGY), None
+    import msgspec
+
+    from models.calibration import Calibration
+    from store.calibrations import calibrations
+
+    stored = calibrations(db, dataset, settings)
+    chosen = next((each.strategy for each in stored.values() if each.chosen), DEFAULT_STRATEGY)
+    strategy = settings.strategy or chosen
+    found = stored.get(strategy)
+    calibration = None if found is None else msgspec.json.decode(found.weights, type=Calibration)
+    return cast("StrategyName", strategy), calibration
 
 
 def _one_by_one(

@@ -1,0 +1,98 @@
+"""`kdtui calibrate`: which strategy suits a student, and how far its judgement can be trusted."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdtui.cli.options import (
+    LARGEST,
+    AdapterOption,
+    ContextOption,
+    DatabaseOption,
+    DatasetOption,
+    JsonOption,
+    KnowledgeOption,
+    StudentOption,
+    adapters,
+    chosen_dataset,
+    formats,
+    open_store,
+)
+from kdtui.cli.output import print_json, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from store.calibrations import StoredCalibration
+
+
+def calibrate(
+    dataset: DatasetOption = None,
+    student: StudentOption = "smollm2",
+    knowledge: KnowledgeOption = "none",
+    adapter: AdapterOption = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", help="Only this one; may be repeated.", metavar="NAME")
+    ] = None,
+    context: ContextOption = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N sessions, as imported.", min=1, max=LARGEST, metavar="N")
+    ] = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Have a student judge the validation split by every strategy, and choose one.
+
+    The fastest strategy whose pair F1 is within one standard error of the best is used from then on, for this student
+    with this knowledge on this dataset, and confidences are what its judgements proved to be worth.
+    """
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.calibrate import SessionJudged, sessions_to_learn_from
+    from kdtui.workflows.calibrate import calibrate as run
+    from kdtui.workflows.students import settings_for
+    from models.strategies import STRATEGIES
+
+    unknown = [name for name in strategy or () if name not in STRATEGIES]
+    if unknown:
+        raise KdtuiError(f"there is no strategy {unknown[0]!r}; there are: {', '.join(STRATEGIES)}")
+    settings = settings_for(student, formats(knowledge), context=context, adapters=adapters(adapter))
+    chosen = [name for name in STRATEGIES if not strategy or name in strategy]
+    with open_store(db) as store, progress_bar() as progress:
+        name = chosen_dataset(store, dataset)
+        sessions = sessions_to_learn_from(store, name, limit)
+        tasks = {each: progress.add_task(each, total=len(sessions), start=False) for each in chosen}
+        for event in run(store, name, settings, chosen, sessions):
+            if isinstance(event, SessionJudged):
+                progress.start_task(tasks[event.strategy])
+                progress.advance(tasks[event.strategy])
+            else:
+                results = event.results
+    print_results(results, as_json)
+
+
+def print_results(results: "list[StoredCalibration]", as_json: bool) -> None:
+    """The table of strategies, or one object per row."""
+    if as_json:
+        for each in results:
+            print_json(
+                {
+                    "strategy": each.strategy,
+                    "pair_f1": each.pair_f1,
+                    "calibration_error": each.calibration_error,
+                    "seconds_per_session": each.seconds_per_session,
+                    "chosen": each.chosen,
+                }
+            )
+        return
+    print_table(
+        ["strategy", "pair F1", "calibration error", "s/session", ""],
+        [
+            (
+                each.strategy,
+                each.pair_f1,
+                each.calibration_error,
+                each.seconds_per_session,
+                "chosen" if each.chosen else "",
+            )
+            for each in results
+        ],
+    )
+    say(f"over {results[0].sessions:,} validation sessions, each judged by a fit on the others")
