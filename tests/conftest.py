@@ -18,9 +18,10 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def database_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test can touch the user's database: KDTUI_DB names a file of the test."""
+    """No test can touch the user's database or cache: the environment names those of the test."""
     path = tmp_path / "store" / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return path
 
 

@@ -1,0 +1,126 @@
+"""`kdtui calibrate`: strategies are fitted and judged on validation sessions, and one is chosen and used."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.calibrate import choose
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.students import resolved, settings_for
+from store.calibrations import StoredCalibration, calibrations, replace_calibrations
+from tests.models.tiny import make_model
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path, tmp_path: Path) -> None:
+    """The demo sessions, most of them for validation."""
+    lines = [json.loads(line) for line in outdoor.read_text().splitlines()]
+    path = tmp_path / "sessions.jsonl"
+    path.write_text("\n".join(json.dumps({**line, "split": "valid"}) for line in lines[:24]))
+    list(import_dataset(db, path, "outdoor"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "student.gguf")
+
+
+def test_every_strategy_is_judged_and_one_is_chosen(kdtui: Kdtui, model: Path, db: Database) -> None:
+    result = kdtui("calibrate", "--student", model, "--json")
+    assert result.code == 0, result.err
+    assert [row["strategy"] for row in result.rows] == ["list", "drafts", "pairs"]
+    assert [row["chosen"] for row in result.rows].count(True) == 1
+    for row in result.rows:
+        assert 0 <= row["pair_f1"] <= 1
+        assert row["seconds_per_session"] > 0
+    [chosen] = [row["strategy"] for row in result.rows if row["chosen"]]
+    assert resolved(db, "outdoor", settings_for(str(model))).strategy == chosen
+    table = kdtui("calibrate", "--student", model, "--strategy", "list")
+    assert "chosen" in table.out
+    assert "24 validation sessions" in table.err
+
+
+def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, model: Path, db: Database) -> None:
+    settings = settings_for(str(model))
+    kdtui("calibrate", "--student", model)
+    known = calibrations(db, "outdoor", settings)
+    replace_calibrations(
+        db, "outdoor", settings, [_with(each, chosen=each.strategy == "pairs") for each in known.values()]
+    )
+    result = kdtui("evaluate", "--student", model, "--split", "valid", "--limit", 2)
+    assert "student + pairs on outdoor valid" in result.err
+    # What a run began with counts, whatever is chosen later.
+    kdtui("calibrate", "--student", model, "--strategy", "list")
+    assert "student + pairs" in kdtui("evaluate", "--resume", 1, "--json").out
+    assert resolved(db, "outdoor", settings_for(str(model), strategy="drafts")).strategy == "drafts"
+
+
+def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> None:
+    """A random model is right by chance only, whatever it says of itself."""
+    before = kdtui("generate", "o01", "o02", "o03", "--student", model, "--strategy", "list", "--json").rows
+    kdtui("calibrate", "--student", model, "--strategy", "list")
+    after = kdtui("generate", "o01", "o02", "o03", "--student", model, "--strategy", "list", "--json").rows
+
+    def bundles(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        return {row["session"]: row["bundles"] for row in rows}
+
+    for session, found in bundles(before).items():
+        assert [each["positions"] for each in found] == [each["positions"] for each in bundles(after)[session]]
+        assert [each["confidence"] for each in found] != [each["confidence"] for each in bundles(after)[session]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--limit", 5], "has 5 validation sessions to calibrate on; 20 are needed"),
+        (["--strategy", "guess"], "there is no strategy 'guess'; there are: list, drafts, pairs"),
+        (["--student", "patterns"], "the pattern student is calibrated whenever it learns"),
+        (["--dataset", "indoor"], "there is no dataset 'indoor'"),
+        (["--student", "none.gguf"], "none.gguf: No such file"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_one_sentence(kdtui: Kdtui, arguments: list[object], message: str) -> None:
+    result = kdtui("calibrate", *arguments)
+    assert result.code == 1
+    assert message in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy", "guess"], "there is no strategy 'guess'"),
+        (["--adapter", "none.gguf"], "none.gguf: No such file or directory; an adapter is a GGUF file"),
+        (["--student", "patterns", "--strategy", "list"], "leave out --strategy"),
+    ],
+)
+def test_a_strategy_or_an_adapter_that_is_none_is_refused(kdtui: Kdtui, arguments: list[object], message: str) -> None:
+    result = kdtui("generate", "o01", *arguments)
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert message in result.err
+
+
+def test_the_fastest_of_those_that_are_as_good_as_the_best_is_chosen() -> None:
+    good, noisy, bad = [0.7, 0.8, 0.6, 0.9], [0.8, 0.7, 0.5, 0.9], [0.1, 0.2, 0.1, 0.2]
+    assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 2, "pairs": 1, "drafts": 0.5}) == "pairs"
+    assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 1, "pairs": 2, "drafts": 0.5}) == "list"
+    # One that refused a session cannot be compared.
+    assert choose({"list": bad, "pairs": good[:3], "drafts": bad}, {"list": 2, "pairs": 1, "drafts": 3}) == "pairs"
+
+
+def _with(calibration: StoredCalibration, *, chosen: bool) -> StoredCalibration:
+    return StoredCalibration(
+        calibration.strategy,
+        calibration.weights,
+        calibration.sessions,
+        calibration.pair_f1,
+        calibration.calibration_error,
+        calibration.seconds_per_session,
+        chosen,
+    )

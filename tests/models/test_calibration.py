@@ -1,0 +1,68 @@
+"""Calibration: confidence becomes the share that is right."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.calibration import (
+    BundleCalibration,
+    PairCalibration,
+    expected_calibration_error,
+    fit_bundles,
+    fit_pairs,
+    log_odds,
+)
+
+
+def test_an_overconfident_model_is_taken_at_its_worth() -> None:
+    random = np.random.default_rng(0)
+    said = random.uniform(0.05, 0.999, 4000)
+    # It is right about half as often as it says, and less so for large bundles.
+    sizes = random.integers(2, 8, 4000)
+    right = random.random(4000) < said / 2 / np.log(sizes + 1)
+    examples = [(float(p), int(size), 10, bool(hit)) for p, size, hit in zip(said, sizes, right, strict=True)]
+    fitted = fit_bundles(examples[:2000])
+    confidences = [fitted.confidence(p, size, products) for p, size, products, _ in examples[2000:]]
+    hits = right[2000:].tolist()
+    assert expected_calibration_error(said[2000:].tolist(), hits) > 0.2
+    assert expected_calibration_error(confidences, hits) < 0.06
+
+
+def test_pairs_are_fitted_with_the_tendency_of_their_session() -> None:
+    """A model that says yes to everything in one session and no in another is judged by the difference."""
+    random = np.random.default_rng(1)
+    scores, together = [], []
+    for _ in range(60):
+        truth = np.zeros((6, 6), np.bool_)
+        truth[np.ix_([0, 1, 2], [0, 1, 2])] = True
+        noise = random.normal(0, 0.3, (6, 6))
+        scores.append(truth * 2.0 + random.normal(0, 5) + (noise + noise.T) / 2)
+        together.append(truth)
+    calibration = PairCalibration(*fit_pairs(scores, together), threshold=0.5)
+    for matrix, truth in zip(scores, together, strict=True):
+        found = calibration.probabilities(matrix) > 0.5
+        upper = np.triu_indices(6, 1)
+        assert (found[upper] == truth[upper]).mean() > 0.9
+
+
+@pytest.mark.parametrize(("right", "share"), [(True, 0.9), (False, 0.1)])
+def test_examples_of_one_kind_only_give_their_share(right: bool, share: float) -> None:
+    fitted = fit_bundles([(0.5, 2, 4, right)] * 8)
+    assert fitted.confidence(0.99, 3, 5) == pytest.approx(share)
+
+
+@given(st.floats(0, 1), st.integers(2, 500), st.integers(2, 500))
+def test_confidence_is_a_probability(probability: float, size: int, products: int) -> None:
+    confidence = BundleCalibration(0.3, 1.2, -0.5, 0.1).confidence(probability, size, products)
+    assert 0 < confidence < 1
+
+
+@given(st.floats(0, 1))
+def test_log_odds_are_finite(probability: float) -> None:
+    assert np.isfinite(log_odds(probability))
+
+
+def test_the_error_of_nothing_is_unknown() -> None:
+    assert np.isnan(expected_calibration_error([], []))
+    assert expected_calibration_error([0.0, 1.0], [False, True]) == 0

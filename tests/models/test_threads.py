@@ -1,0 +1,46 @@
+"""Threads: as many as there are processors that nobody else is using."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from time import monotonic, sleep
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.threads import FreeProcessors, processors, threads_beside
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """As many other programs at work as there are processors."""
+    with ExitStack() as stack:
+        for _ in range(processors()):
+            program = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.callback(program.wait)
+            stack.callback(program.kill)
+        yield
+
+
+@given(st.floats(0, 64), st.integers(1, 64))
+def test_there_is_always_a_thread_and_never_more_than_cores(others: float, cores: int) -> None:
+    assert 1 <= threads_beside(others, cores) <= cores
+
+
+def test_whole_processors_of_others_are_left_to_them() -> None:
+    assert threads_beside(0.0, 8) == 8
+    assert threads_beside(0.2, 8) == 8
+    assert threads_beside(2.0, 8) == 6
+    # Two threads and another program on two processors: the other gets two thirds of one.
+    assert threads_beside(0.67, 2) == 1
+
+
+@pytest.mark.usefixtures("busy")
+def test_threads_make_way_when_the_machine_becomes_busy() -> None:
+    free = FreeProcessors()
+    end = monotonic() + 20
+    while free() > 1 and monotonic() < end:
+        sleep(0.05)
+    assert free() == 1
