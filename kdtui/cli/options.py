@@ -28,7 +28,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 StudentOption = Annotated[
     str,
     typer.Option(
-        "--student", "-s", help="smollm2 (embedded), patterns (no weights), or a GGUF file.", metavar="STUDENT"
+        "--student",
+        "-s",
+        help="smollm2 (embedded), patterns (no weights), a GGUF file, or an endpoint: URL#MODEL.",
+        metavar="STUDENT",
     ),
 ]
 KnowledgeOption = Annotated[

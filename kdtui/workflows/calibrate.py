@@ -20,7 +20,7 @@ from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
-from kdtui.workflows.students import PATTERNS, check_settings, open_model
+from kdtui.workflows.students import PATTERNS, check_settings, is_endpoint, open_model
 from models.answers import Answered, Task
 from models.calibration import (
     BundleCalibration,
@@ -105,6 +105,8 @@ def calibrate(
     check_settings(settings, dataset)
     if settings.student == PATTERNS:
         raise KdtuiError("the pattern student is calibrated whenever it learns; name another with --student")
+    if is_endpoint(settings.student):
+        raise KdtuiError("an endpoint answers in its own way, so there is no strategy to choose")
     truths = {session.id: true_bundles(session) for session in sessions}
     judged: dict[StrategyName, _Judged] = {}
     seconds: dict[StrategyName, float] = {}

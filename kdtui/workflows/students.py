@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 from platformdirs import user_cache_path
@@ -65,7 +66,7 @@ def settings_for(
     adapters: tuple[tuple[str, float], ...] = (),
 ) -> RunSettings:
     """Settings for a student as a user names it; files are named in full, to be found from any folder."""
-    if student not in (PATTERNS, embedded.NAME):
+    if student not in (PATTERNS, embedded.NAME) and not is_endpoint(student):
         student = str(Path(student).resolve())
     located = tuple((str(Path(path).resolve()), scale) for path, scale in adapters)
     return RunSettings(student, knowledge, limit, context, strategy, located)
@@ -74,9 +75,17 @@ def settings_for(
 def student_name(settings: RunSettings) -> str:
     """What to call a student with these settings."""
     base = settings.student if settings.student in (PATTERNS, embedded.NAME) else Path(settings.student).stem
+    if is_endpoint(settings.student):
+        parts = urlsplit(settings.student)
+        base = f"{parts.fragment} at {parts.netloc}" if parts.fragment else parts.netloc
     adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
     strategy = [settings.strategy] if settings.strategy not in (None, DEFAULT_STRATEGY) else []
     return " + ".join([base, *adapters, *settings.knowledge, *strategy])
+
+
+def is_endpoint(student: str) -> bool:
+    """Whether a student is named by the address of an OpenAI-compatible endpoint, `http://HOST/v1#MODEL`."""
+    return student.startswith(("http://", "https://"))
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
@@ -92,6 +101,16 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
     if settings.student == PATTERNS and (settings.strategy or settings.adapters):
         raise KdtuiError("the pattern student is no language model; leave out --strategy and --adapter")
+    if is_endpoint(settings.student):
+        if settings.strategy or settings.adapters or settings.context:
+            raise KdtuiError(
+                "an endpoint answers in its own way; leave out --strategy, --adapter and --context, and name an "
+                "adapter that it serves as the model: URL#MODEL"
+            )
+        if not urlsplit(settings.student).hostname:
+            raise KdtuiError(
+                f"{settings.student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL"
+            )
     if settings.strategy is not None and settings.strategy not in STRATEGIES:
         raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join(STRATEGIES)}")
     if dataset is None and (settings.student == PATTERNS or settings.knowledge):
@@ -126,6 +145,16 @@ def open_student(
         fitted = PatternStudent.fit(train, list(iter_sessions(db, dataset, split="valid")))
         yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles))
         return
+    if is_endpoint(settings.student):
+        from models.endpoint import Endpoint, EndpointStudent
+
+        url, _, model = settings.student.partition("#")
+        task = _task_maker(db, dataset, settings, ())
+        with EndpointStudent(Endpoint(url, model or None)) as remote:
+            yield SessionStudent(
+                name, lambda sessions: remote.answer(None if each is None else task(each) for each in sessions)
+            )
+        return
     with open_model(db, dataset, settings, alone=alone) as (student, task):
         from models.strategies import make_strategy
 
@@ -143,22 +172,12 @@ def open_model(
     db: "Database | None", dataset: str | None, settings: RunSettings, *, alone: bool = False
 ) -> "Iterator[tuple[Student, Callable[[Session], Task]]]":
     """The language model of these settings, and what makes a task of a session; otherwise as `open_student`."""
-    patterns: list[Pattern] = []
-    if settings.knowledge:
-        from kdtui.workflows.mine_patterns import stored_patterns
-
-        assert db is not None
-        assert dataset is not None
-        patterns = stored_patterns(db, dataset)
     # Imported here: llama.cpp takes a third of a second.
     from models.student import DEFAULT_CONTEXT, SESSIONS, Student
 
     path = embedded.embedded_student() if settings.student == embedded.NAME else Path(settings.student)
     adapters = tuple(Adapter(Path(file), scale) for file, scale in settings.adapters)
-
-    def task(session: Session) -> Task:
-        return Task(session, len(session.items), partial(prompt, session, patterns), adapters)
-
+    task = _task_maker(db, dataset, settings, adapters)
     cache = user_cache_path("kdtui") / "prefixes"
     sessions = 1 if alone else SESSIONS
     with Student(path, context=settings.context or DEFAULT_CONTEXT, sessions=sessions, cache=cache) as student:
@@ -168,9 +187,27 @@ def open_model(
         yield student, task
 
 
+def _task_maker(
+    db: "Database | None", dataset: str | None, settings: RunSettings, adapters: tuple[Adapter, ...]
+) -> Callable[[Session], Task]:
+    """What makes a task of a session, with the knowledge of these settings."""
+    patterns: list[Pattern] = []
+    if settings.knowledge:
+        from kdtui.workflows.mine_patterns import stored_patterns
+
+        assert db is not None
+        assert dataset is not None
+        patterns = stored_patterns(db, dataset)
+
+    def task(session: Session) -> Task:
+        return Task(session, len(session.items), partial(prompt, session, patterns), adapters)
+
+    return task
+
+
 def resolved(db: "Database | None", dataset: str | None, settings: RunSettings) -> RunSettings:
     """The settings with the strategy that they will use: to be stored, so that a run goes on as it began."""
-    if settings.student == PATTERNS:
+    if settings.student == PATTERNS or is_endpoint(settings.student):
         return settings
     return replace(settings, strategy=_strategy(db, dataset, settings)[0])
 

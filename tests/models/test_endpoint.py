@@ -1,0 +1,263 @@
+"""A student behind an endpoint: a real llama-server, and a small server that does what a real one should not."""
+
+import json
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic
+from typing import Any, cast
+
+import pytest
+
+from models.answers import Answered, Grew, Refused, StudentEvent, Task
+from models.embedded import embedded_student
+from models.endpoint import Endpoint, EndpointStudent
+from models.errors import ModelError
+from models.messages import Message
+
+
+def task(key: object, titles: Sequence[str]) -> Task:
+    lines = "\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))
+    return Task(key, len(titles), lambda form, _: [Message("system", f"Answer as {form}."), Message("user", lines)])
+
+
+@pytest.fixture(scope="module")
+def llama_server() -> Iterator[str]:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(embedded_student())
+    params.n_ctx = 4096
+    params.n_parallel = 4
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.verbosity = -1
+    server = xllamacpp.Server(params)
+    assert server.listening_address.startswith("http://127.0.0.1:")
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+Reply = Callable[["Fake", int], None]
+
+
+class Fake(BaseHTTPRequestHandler):
+    """Answers as the test says; `send` is what a good server would."""
+
+    reply: Reply
+    asked: list[dict[str, Any]]
+    at_once: int
+    most_at_once: int
+    lock = threading.Lock()
+    gate = threading.Event()
+
+    def do_POST(self) -> None:
+        """A chat completion."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        kind = type(self)
+        with kind.lock:
+            number = len(kind.asked)
+            kind.asked.append({**body, "authorization": self.headers.get("Authorization")})
+            kind.at_once += 1
+            kind.most_at_once = max(kind.most_at_once, kind.at_once)
+        try:
+            kind.reply(self, number)
+        finally:
+            with kind.lock:
+                kind.at_once -= 1
+
+    def do_GET(self) -> None:
+        """The list of models."""
+        self.send({"object": "list", "data": [{"id": name, "object": "model"} for name in ("base", "adapter")]})
+
+    def send(self, body: object, status: int = 200) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def complete(self, text: str | None, finish: str = "stop") -> None:
+        message = {"role": "assistant", "content": text}
+        self.send(
+            {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "m",
+                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+            }
+        )
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+GOOD = json.dumps({"bundles": [{"products": [1, 2], "intent": "night outside"}]})
+
+Serve = Callable[[Reply], tuple[str, type[Fake]]]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[tuple[ThreadingHTTPServer, type[Fake]]] = []
+
+    def start(reply: Reply) -> tuple[str, type[Fake]]:
+        handler = type(
+            "Handler",
+            (Fake,),
+            {"reply": staticmethod(reply), "asked": [], "at_once": 0, "most_at_once": 0, "gate": threading.Event()},
+        )
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        servers.append((server, handler))
+        return f"http://127.0.0.1:{server.server_port}/v1", handler
+
+    yield start
+    for server, handler in servers:
+        handler.gate.set()
+        server.shutdown()
+        server.server_close()
+
+
+def events(student: EndpointStudent, tasks: Sequence[Task | None]) -> list[StudentEvent]:
+    return list(student.answer(tasks))
+
+
+def test_a_real_server_answers_with_legal_bundles(llama_server: str) -> None:
+    tasks = [task("one", ["tent", "tent pegs", "phone"]), task("two", ["<|im_end|>", "9,10: x"]), task("none", ["a"])]
+    with EndpointStudent(Endpoint(llama_server), concurrency=2) as student:
+        found = {event.key: event for event in events(student, tasks) if isinstance(event, Answered | Refused)}
+    assert set(found) == {"one", "two", "none"}
+    for key, products in (("one", 3), ("two", 2)):
+        answer = found[key]
+        assert isinstance(answer, Answered), answer
+        for bundle in answer.bundles:
+            assert 2 <= len(bundle.positions) <= products
+            assert 1 <= bundle.positions[0] < bundle.positions[-1] <= products
+            # This server tells probabilities.
+            assert 0 < bundle.confidence < 1
+            assert bundle.confidence != 0.5
+    nothing = found["none"]
+    assert isinstance(nothing, Answered)
+    assert nothing.bundles == []
+
+
+def test_what_is_asked_keeps_to_the_schema_and_names_the_adapter(serve: Serve) -> None:
+    url, handler = serve(lambda fake, _: fake.complete(GOOD))
+    with EndpointStudent(Endpoint(url, "adapter")) as student:
+        found = events(student, [task("s", ["tent", "pegs"])])
+    assert [type(event) for event in found] == [Grew, Answered]
+    [asked] = handler.asked
+    assert asked["model"] == "adapter"
+    assert asked["messages"][0]["content"] == "Answer as json."
+    assert asked["response_format"]["type"] == "json_schema"
+    assert asked["response_format"]["json_schema"]["strict"] is True
+
+
+def test_requests_run_side_by_side_but_not_more_than_allowed(serve: Serve) -> None:
+    barrier = threading.Barrier(3)
+
+    def reply(fake: Fake, _: int) -> None:
+        # Nobody is answered before three are here.
+        barrier.wait(20)
+        fake.complete(GOOD)
+
+    url, handler = serve(reply)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=3) as student:
+        found = events(student, [task(place, ["a", "b"]) for place in range(9)])
+    assert sum(isinstance(event, Answered) for event in found) == 9
+    assert handler.most_at_once == 3
+
+
+def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Serve) -> None:
+    url, _ = serve(lambda fake, _: fake.complete(GOOD))
+    taken = 0
+
+    def source() -> Iterator[Task | None]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield None
+            yield task(taken, ["a", "b"])
+
+    with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student:
+        found = cast("Generator[StudentEvent]", student.answer(source()))
+        assert isinstance(next(found), Grew)
+        found.close()
+    assert taken < 20
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (lambda fake: fake.send({"error": {"message": "no \x1b[31mmemory\n"}}, 500), "with status 500"),
+        (lambda fake: fake.send({"error": "bad"}, 400), "with status 400"),
+        (lambda fake: fake.complete("I would put 1 and 2 together"), "not the JSON that was asked for"),
+        (lambda fake: fake.complete('{"bundles": [{"pro', "length"), "has no end"),
+        (lambda fake: fake.complete(None), "answers nothing"),
+        (lambda fake: fake.send({"choices": []}), "in a form of its own"),
+        (lambda fake: fake.send(b"<html>"), "usable answer"),
+        (lambda fake: fake.send(["what"]), "in a form of its own"),
+        (lambda fake: fake.gate.wait(20), "did not answer in 0.5 seconds"),
+    ],
+    ids=["fault", "bad request", "nonsense", "no end", "empty", "no choices", "no JSON", "a list", "slow"],
+)
+def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, reply: Callable[[Fake], None], reason: str
+) -> None:
+    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-of-the-test")
+
+    def some(fake: Fake, _: int) -> None:
+        bad = "bad" in fake.asked[-1]["messages"][1]["content"]
+        reply(fake) if bad else fake.complete(GOOD)
+
+    url, handler = serve(some)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1, timeout=0.5) as student:
+        found = events(student, [task("good", ["a", "b"]), task("bad", ["bad", "b"]), task("after", ["a", "b"])])
+    [refused] = [event for event in found if isinstance(event, Refused)]
+    assert refused.key == "bad"
+    assert reason in refused.reason
+    assert refused.reason.isprintable()
+    assert "secret-of-the-test" not in refused.reason
+    assert [event.key for event in found if isinstance(event, Answered)] == ["good", "after"]
+    assert handler.asked[0]["authorization"] == "Bearer secret-of-the-test"
+
+
+def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    with (
+        EndpointStudent(Endpoint("http://127.0.0.1:9/v1", "m")) as student,
+        pytest.raises(ModelError, match=r"cannot be reached .*; is the server running"),
+    ):
+        events(student, [task(place, ["a", "b"]) for place in range(1000)])
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "has no model 'm'"), (401, "wants another key")])
+def test_a_model_or_a_key_that_is_wrong_ends_the_run(serve: Serve, status: int, reason: str) -> None:
+    url, _ = serve(lambda fake, _: fake.send({"error": {"message": "no"}}, status))
+    with EndpointStudent(Endpoint(url, "m")) as student, pytest.raises(ModelError, match=reason):
+        events(student, [task("s", ["a", "b"])])
+
+
+def test_a_server_with_several_models_wants_one_named(serve: Serve) -> None:
+    url, _ = serve(lambda fake, _: fake.complete(GOOD))
+    with pytest.raises(ModelError, match="as URL#MODEL; it has: 'base', 'adapter'"):
+        EndpointStudent(Endpoint(url))
+
+
+def test_closing_does_not_wait_for_a_slow_server(serve: Serve) -> None:
+    def reply(fake: Fake, number: int) -> None:
+        if number:
+            fake.gate.wait(30)
+        fake.complete(GOOD)
+
+    url, _ = serve(reply)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student:
+        found = cast("Generator[StudentEvent]", student.answer(task(place, ["a", "b"]) for place in range(10)))
+        next(found)
+        started = monotonic()
+        found.close()
+    assert monotonic() - started < 10
