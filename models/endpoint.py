@@ -25,7 +25,8 @@ _RETRIES = 2
 _NO_PROBABILITIES = 0.5
 """The confidence where the server tells no probabilities: nothing is known."""
 
-_TOKENS_PER_BUNDLE = 80
+# Room for an intent of characters that are several tokens each, and for numbers in JSON.
+_TOKENS_PER_BUNDLE = 160
 _TOKENS_PER_PRODUCT = 6
 
 

@@ -7,7 +7,7 @@ from models.answer_tokens import INTENT_WORDS, readable
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError
 
-_MOST_INTENT = 60
+_MOST_INTENT = 40
 """Characters of an intent that the schema allows."""
 
 _EXCERPT = 40
