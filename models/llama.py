@@ -32,7 +32,8 @@ def _keep_log(level: int, text: bytes, _user_data: Any) -> None:
         del _log_lines[:-20]
 
 
-def _prepare_backend() -> None:
+def prepare_backend() -> None:
+    """Make llama.cpp ready for use, once per process, and have it report errors to us instead of to the terminal."""
     global _backend_ready
     with _backend_lock:
         if not _backend_ready:
@@ -41,15 +42,22 @@ def _prepare_backend() -> None:
             _backend_ready = True
 
 
+def last_error() -> str:
+    """What llama.cpp said of the failure that has just happened."""
+    reason = _log_lines[0] if _log_lines else "llama.cpp gives no reason"
+    _log_lines.clear()
+    return reason
+
+
 def can_use_gpu() -> bool:
     """Whether llama.cpp was built with a back end for a GPU and finds one."""
-    _prepare_backend()
+    prepare_backend()
     return bool(llama_cpp.llama_supports_gpu_offload())
 
 
 def system_features() -> list[str]:
     """Processor features that llama.cpp was built to use."""
-    _prepare_backend()
+    prepare_backend()
     info = llama_cpp.llama_print_system_info().decode("utf-8", "replace")
     pairs = (part.rpartition(":")[2].partition("=") for part in info.split("|"))
     return [name.strip() for name, _, value in pairs if value.strip() == "1"]
@@ -65,16 +73,14 @@ class LlamaModel:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._adapters: dict[Path, Any] = {}
-        _check_magic(path, "a model")
-        _prepare_backend()
-        _log_lines.clear()
+        check_magic(path, "a model")
+        prepare_backend()
         params = llama_cpp.llama_model_default_params()
         # All layers on the GPU, where llama.cpp has one.
         params.n_gpu_layers = -1
         model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not model:
-            reason = _log_lines[0] if _log_lines else "llama.cpp gives no reason"
-            raise ModelError(f"{path}: llama.cpp cannot load this model ({reason})")
+            raise ModelError(f"{path}: llama.cpp cannot load this model ({last_error()})")
         self.handle = model
         self.vocab = llama_cpp.llama_model_get_vocab(model)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
@@ -91,12 +97,10 @@ class LlamaModel:
             ModelError: the file is missing, is no adapter, or was made for another model.
         """
         if path not in self._adapters:
-            _check_magic(path, "an adapter")
-            _log_lines.clear()
+            check_magic(path, "an adapter")
             handle = llama_cpp.llama_adapter_lora_init(self.handle, str(path).encode())
             if not handle:
-                reason = _log_lines[0] if _log_lines else "llama.cpp gives no reason"
-                raise ModelError(f"{path}: this is no adapter for {self.path.name} ({reason})")
+                raise ModelError(f"{path}: this is no adapter for {self.path.name} ({last_error()})")
             self._adapters[path] = handle
         return self._adapters[path]
 
@@ -153,7 +157,14 @@ class LlamaModel:
         return text.decode("utf-8", "replace") if text else ""
 
 
-def _check_magic(path: Path, what: str) -> None:
+def check_magic(path: Path, what: str) -> None:
+    """Refuse what is no GGUF file before llama.cpp sees it.
+
+    Raises:
+        ModelError: the file is missing, or something else.
+    """
+    # What is reported from here on is about this file.
+    _log_lines.clear()
     try:
         with path.open("rb") as file:
             magic = file.read(4)

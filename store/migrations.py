@@ -138,6 +138,21 @@ def m0004_calibrations(db: Database) -> None:
     )
 
 
+@migrations()
+def m0005_models(db: Database) -> None:
+    """Models by name: files that are the user's, or that the program has made or fetched (made: 1)."""
+    _execute(
+        db,
+        """CREATE TABLE models (
+            name TEXT PRIMARY KEY,
+            path TEXT NOT NULL,
+            source TEXT NOT NULL,
+            made INTEGER NOT NULL CHECK (made IN (0, 1)),
+            created_at TEXT NOT NULL
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

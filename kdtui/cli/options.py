@@ -30,7 +30,7 @@ StudentOption = Annotated[
     typer.Option(
         "--student",
         "-s",
-        help="smollm2 (embedded), patterns (no weights), a GGUF file, or an endpoint: URL#MODEL.",
+        help="smollm2 (embedded), patterns (no weights), a name that kdtui model ls shows, a GGUF file, or URL#MODEL.",
         metavar="STUDENT",
     ),
 ]

@@ -1,6 +1,8 @@
 """What the program finds on this machine."""
 
 import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +13,10 @@ from models.errors import ModelError
 from store.errors import StoreError
 
 _PACKAGES = ("kdtui", "textual", "typer", "rich", "sqlite-utils", "llama-cpp-python", "scikit-learn")
+_TRIAL = ["-m", "models.selftest"]
+_PATIENCE = 120.0
+"""Seconds that a trial of llama.cpp may take."""
+
 _SFT_PACKAGES = ("torch", "transformers", "peft")
 
 
@@ -72,6 +78,7 @@ def _llama() -> Iterator[Finding]:
         yield Finding("embedded student", "ok", f"{path} ({path.stat().st_size / 1e6:,.0f} MB)")
     try:
         from models.llama import can_use_gpu, system_features
+        from models.quantization import suitable_quantization
         from models.threads import processors
     except (ImportError, OSError, RuntimeError) as error:
         yield Finding(
@@ -80,8 +87,22 @@ def _llama() -> Iterator[Finding]:
         return
     features = system_features()
     yield Finding("processor", "ok", f"{', '.join(features) or 'no vector extensions'}; {processors()} cores")
+    yield _decoding()
+    kind, reason = suitable_quantization(features, gpu=can_use_gpu())
+    yield Finding("quantization", "ok", f"{kind}: {reason}; kdtui model quantize smollm2 --to {kind}")
     if can_use_gpu():
         yield Finding("gpu", "ok", "llama.cpp was built with a GPU back end")
     else:
         advice = "llama.cpp runs on the processor; for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install llama-cpp-python"
         yield Finding("gpu", "optional", advice)
+
+
+def _decoding() -> Finding:
+    """Whether llama.cpp computes at all: a build that does not fit the processor ends its process without a word."""
+    test = subprocess.run([sys.executable, *_TRIAL], capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    if test.returncode == 0:
+        return Finding("decoding", "ok", "llama.cpp decodes")
+    lines = test.stderr.strip().splitlines()
+    reason = f"ends by signal {-test.returncode}" if test.returncode < 0 else (lines or ["no reason given"])[-1]
+    advice = "CFLAGS=-mno-amx-int8 CXXFLAGS=-mno-amx-int8 pip install --force-reinstall --no-cache-dir llama-cpp-python"
+    return Finding("decoding", "missing", f"llama.cpp fails ({reason}); build it without AMX: {advice}")

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 PATTERNS = "patterns"
 """The name of the student that needs no weights."""
 
+RESERVED = (embedded.NAME, PATTERNS)
+"""Students that come with the program."""
+
 DEFAULT_STRATEGY = "list"
 """For students that have not been calibrated on the dataset."""
 
@@ -66,7 +69,7 @@ def settings_for(
     adapters: tuple[tuple[str, float], ...] = (),
 ) -> RunSettings:
     """Settings for a student as a user names it; files are named in full, to be found from any folder."""
-    if student not in (PATTERNS, embedded.NAME) and not is_endpoint(student):
+    if _is_file(student):
         student = str(Path(student).resolve())
     located = tuple((str(Path(path).resolve()), scale) for path, scale in adapters)
     return RunSettings(student, knowledge, limit, context, strategy, located)
@@ -74,7 +77,7 @@ def settings_for(
 
 def student_name(settings: RunSettings) -> str:
     """What to call a student with these settings."""
-    base = settings.student if settings.student in (PATTERNS, embedded.NAME) else Path(settings.student).stem
+    base = Path(settings.student).stem if _is_file(settings.student) else settings.student
     if is_endpoint(settings.student):
         parts = urlsplit(settings.student)
         base = f"{parts.fragment} at {parts.netloc}" if parts.fragment else parts.netloc
@@ -86,6 +89,32 @@ def student_name(settings: RunSettings) -> str:
 def is_endpoint(student: str) -> bool:
     """Whether a student is named by the address of an OpenAI-compatible endpoint, `http://HOST/v1#MODEL`."""
     return student.startswith(("http://", "https://"))
+
+
+def _is_file(student: str) -> bool:
+    """Whether a student is named by its file; the others have names, or addresses."""
+    if student in RESERVED or is_endpoint(student):
+        return False
+    return student.endswith(".gguf") or Path(student).name != student or Path(student).exists()
+
+
+def located_model(db: "Database | None", student: str) -> Path:
+    """The GGUF file of a student that is a language model here.
+
+    Raises:
+        KdtuiError: there is no model of that name.
+    """
+    if student == embedded.NAME:
+        return embedded.embedded_student()
+    if _is_file(student):
+        return Path(student)
+    from store.models import named_models
+
+    known = {model.name: model.path for model in named_models(db)} if db is not None else {}
+    if student not in known:
+        names = ", ".join([*RESERVED, *known])
+        raise KdtuiError(f"there is no student {student!r}; there are: {names}, files ending in .gguf, and endpoints")
+    return known[student]
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
@@ -175,7 +204,7 @@ def open_model(
     # Imported here: llama.cpp takes a third of a second.
     from models.student import DEFAULT_CONTEXT, SESSIONS, Student
 
-    path = embedded.embedded_student() if settings.student == embedded.NAME else Path(settings.student)
+    path = located_model(db, settings.student)
     adapters = tuple(Adapter(Path(file), scale) for file, scale in settings.adapters)
     task = _task_maker(db, dataset, settings, adapters)
     cache = user_cache_path("kdtui") / "prefixes"

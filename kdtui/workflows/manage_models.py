@@ -1,0 +1,182 @@
+"""Models get names: files that are there, files from a hub, and the same weights in fewer bits."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.students import RESERVED, located_model
+from models import embedded
+from models.errors import ModelError
+from store.errors import NotFound
+from store.models import NamedModel, add_model, forget_model, named_model, named_models
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from models.quantization import ModelInfo
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+_HUB_PATIENCE = 20.0
+"""Seconds that the hub may take to say what a repository has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model, and what its file says; or None and what is wrong with it."""
+
+    name: str
+    path: Path
+    source: str
+    info: "ModelInfo | None"
+    problem: str | None
+
+
+def list_models(db: "Database") -> Iterator[ModelRow]:
+    """The embedded student, and all models that have a name."""
+    from models.quantization import model_info
+
+    try:
+        known = [NamedModel(embedded.NAME, embedded.embedded_student(), "embedded", made=False)]
+    except ModelError as error:
+        known = []
+        yield ModelRow(embedded.NAME, Path(), "embedded", None, str(error))
+    for model in [*known, *named_models(db)]:
+        try:
+            yield ModelRow(model.name, model.path, model.source, model_info(model.path), None)
+        except ModelError as error:
+            yield ModelRow(model.name, model.path, model.source, None, str(error))
+
+
+def add_file(db: "Database", path: Path, name: str | None) -> NamedModel:
+    """Give a GGUF file a name; it stays where it is.
+
+    Raises:
+        KdtuiError: the name cannot be used.
+        ModelError: the file is no model.
+        StoreError: the name is taken.
+    """
+    from models.quantization import model_info
+
+    model_info(path)
+    model = NamedModel(_checked(name or _slug(path.stem)), path.resolve(), str(path.resolve()), made=False)
+    add_model(db, model)
+    return model
+
+
+def is_repository(source: str) -> bool:
+    """Whether a source that is no file names a repository of a hub, `OWNER/NAME`."""
+    return _REPOSITORY.fullmatch(source) is not None
+
+
+def add_from_hub(db: "Database", repository: str, file: str | None, name: str | None, folder: Path) -> NamedModel:
+    """Fetch a GGUF file of a repository into a folder, and give it a name.
+
+    Args:
+        file: which one; may be left out where there is only one.
+
+    Raises:
+        KdtuiError: the hub cannot be reached or has no such file, or the name cannot be used.
+        StoreError: the name is taken.
+    """
+    if name is not None:
+        _free(db, name)
+    try:
+        # Imported here, and optional: most people have their files.
+        from huggingface_hub import HfApi, hf_hub_download
+    except ImportError as error:
+        raise KdtuiError("to fetch models, install the hub's library: pip install 'kdtui[hub]'") from error
+    with _hub_errors(repository):
+        siblings = HfApi().model_info(repository, timeout=_HUB_PATIENCE).siblings or []
+    files = [each.rfilename for each in siblings if each.rfilename.endswith(".gguf")]
+    chosen = [each for each in files if file in (None, each)]
+    if len(chosen) != 1:
+        known = ", ".join(files[:12]) or "none"
+        raise KdtuiError(f"say which file of {repository}, with --file; its GGUF files are: {known}")
+    name = _free(db, name or _slug(Path(chosen[0]).stem))
+    with _hub_errors(repository):
+        path = Path(hf_hub_download(repository, chosen[0], local_dir=folder / name))
+    model = NamedModel(name, path, f"{repository}/{chosen[0]}", made=True)
+    add_model(db, model)
+    return model
+
+
+def quantize_model(
+    db: "Database", student: str, quantization: str, name: str | None, folder: Path
+) -> tuple[NamedModel, int, int]:
+    """Write a model in another number of bits, and give it a name.
+
+    Returns:
+        The model, and the sizes of the file that it was made of and of its own, in bytes.
+
+    Raises:
+        KdtuiError: there is no such quantization, or the name cannot be used.
+        ModelError: the source is no model, or the target cannot be written.
+        StoreError: the name is taken.
+    """
+    from models.quantization import QUANTIZATIONS, quantize
+    from models.threads import processors
+
+    if quantization not in QUANTIZATIONS:
+        raise KdtuiError(f"there is no quantization {quantization!r}; there are: {', '.join(QUANTIZATIONS)}")
+    source = located_model(db, student)
+    stem = student if source.stem != Path(student).stem else source.stem
+    name = _free(db, name or _slug(f"{stem}-{quantization}".lower()))
+    target = folder / f"{name}.gguf"
+    quantize(source, target, quantization, processors())
+    model = NamedModel(name, target, f"{student} as {quantization}", made=True)
+    add_model(db, model)
+    return model, source.stat().st_size, target.stat().st_size
+
+
+def remove_model(db: "Database", name: str) -> Path | None:
+    """Forget a name, and delete the file if it is the program's own; the file that is gone, if any.
+
+    Raises:
+        NotFound: there is no model of that name.
+    """
+    model = named_model(db, name)
+    forget_model(db, name)
+    if not model.made:
+        return None
+    model.path.unlink(missing_ok=True)
+    return model.path
+
+
+@contextmanager
+def _hub_errors(repository: str) -> Iterator[None]:
+    """One sentence for whatever the hub's library raises: its HTTP library, and so its errors, change with versions."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ == "RepositoryNotFoundError":
+            raise KdtuiError(f"there is no file {repository}, and the hub has no such repository") from error
+        line = " ".join(str(error).split())[:160]
+        raise KdtuiError(f"{repository} cannot be fetched ({type(error).__name__}: {line})") from error
+
+
+def _free(db: "Database", name: str) -> str:
+    """The name, if it can be given."""
+    _checked(name)
+    try:
+        named_model(db, name)
+    except NotFound:
+        return name
+    raise KdtuiError(f"there is a model {name!r} already; choose another --name, or kdtui model rm {name}")
+
+
+def _checked(name: str) -> str:
+    if name in RESERVED:
+        raise KdtuiError(f"{name!r} is the name of a student that comes with kdtui; choose another --name")
+    if not _NAME.fullmatch(name):
+        raise KdtuiError(f"{name!r} cannot be a name; use letters, digits, dots, dashes and underscores")
+    return name
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._").lower() or "model"

@@ -1,0 +1,110 @@
+"""Model files: what is in them, and the same weights in fewer bits."""
+
+import ctypes
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import llama_cpp
+
+from models.errors import ModelError
+from models.llama import check_magic, last_error, prepare_backend
+
+QUANTIZATIONS: dict[str, int] = {
+    "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
+    "Q4_K_M": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M,
+    "Q5_K_M": llama_cpp.LLAMA_FTYPE_MOSTLY_Q5_K_M,
+    "Q6_K": llama_cpp.LLAMA_FTYPE_MOSTLY_Q6_K,
+    "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
+    "BF16": llama_cpp.LLAMA_FTYPE_MOSTLY_BF16,
+    "F16": llama_cpp.LLAMA_FTYPE_MOSTLY_F16,
+    "F32": llama_cpp.LLAMA_FTYPE_ALL_F32,
+}
+"""What `quantize` makes, from the fewest bits to the most."""
+
+_NAMES = {
+    value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
+    for name, value in vars(llama_cpp).items()
+    if name.startswith("LLAMA_FTYPE_") and isinstance(value, int)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a GGUF file says of itself. `context` is what the model was trained for, in tokens."""
+
+    architecture: str
+    parameters: int
+    quantization: str
+    bytes: int
+    context: int
+
+
+def model_info(path: Path) -> ModelInfo:
+    """Read the header and the vocabulary of a model, not its weights.
+
+    Raises:
+        ModelError: the file is missing, or is no model.
+    """
+    check_magic(path, "a model")
+    prepare_backend()
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise ModelError(f"{path}: llama.cpp cannot read this model ({last_error()})")
+    try:
+        architecture = _value(model, "general.architecture")
+        kind = _value(model, "general.file_type")
+        context = _value(model, f"{architecture}.context_length")
+        return ModelInfo(
+            architecture,
+            int(llama_cpp.llama_model_n_params(model)),
+            _NAMES.get(int(kind), "unknown") if kind.isdigit() else "unknown",
+            path.stat().st_size,
+            int(context) if context.isdigit() else 0,
+        )
+    finally:
+        llama_cpp.llama_model_free(model)
+
+
+def quantize(source: Path, target: Path, quantization: str, threads: int) -> None:
+    """Write the weights of a model in another number of bits; whole, or not at all.
+
+    A model that is quantized already loses a little more than one that is not.
+
+    Raises:
+        ModelError: the source is no model or is damaged, or the target cannot be written.
+    """
+    model_info(source)
+    part = target.with_name(f"{target.name}.part")
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = QUANTIZATIONS[quantization]
+    params.allow_requantize = True
+    params.nthread = threads
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if llama_cpp.llama_model_quantize(str(source).encode(), str(part).encode(), params):
+            raise ModelError(f"{source}: llama.cpp cannot quantize this model ({last_error()})")
+        # A disk that is full shows only in what has been written.
+        model_info(part)
+        part.replace(target)
+    except OSError as error:
+        raise ModelError(f"{target}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def suitable_quantization(features: Iterable[str], *, gpu: bool) -> tuple[str, str]:
+    """The quantization that llama.cpp computes fastest here, and why."""
+    if gpu:
+        return "Q4_K_M", "GPUs have a kernel for every kind, and it keeps most of few bits"
+    if "REPACK" in features and {"AVX2", "AVX512", "NEON", "DOTPROD", "MATMUL_INT8"} & set(features):
+        return "Q4_0", "it is repacked for the vector units of this processor; Q8_0 is too, and loses next to nothing"
+    return "Q4_0", "there is least to read from memory"
+
+
+def _value(model: object, key: str) -> str:
+    buffer = ctypes.create_string_buffer(256)
+    length = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace") if length >= 0 else ""

@@ -1,0 +1,23 @@
+"""Decode a few tokens: `python -m models.selftest`, in a process of its own, since a bad build of llama.cpp ends it.
+
+Compilers drop a part of llama.cpp's code for AMX tiles, and what is left crashes (ggml-org/llama.cpp, issue 20824).
+"""
+
+from models.context import LlamaContext, Piece
+from models.embedded import embedded_student
+from models.llama import LlamaModel
+
+
+def main() -> None:
+    """Read as many tokens as take the path of prompts, and one that takes the path of answers."""
+    model = LlamaModel(embedded_student())
+    context = LlamaContext(model, cells=256, batch=128, threads=1, flash=True)
+    tokens = model.tokenize("bundles of products " * 30)[:100]
+    context.decode([Piece(0, 0, tokens, wanted=True)])
+    context.decode([Piece(0, len(tokens), tokens[:1], wanted=True)])
+    context.close()
+    model.close()
+
+
+if __name__ == "__main__":
+    main()

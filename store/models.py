@@ -1,0 +1,72 @@
+"""Models by name, and where their files are."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from store.database import now
+from store.errors import NotFound, StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A model that has a name.
+
+    Attributes:
+        path: of its GGUF file.
+        source: where it comes from: a file, a repository, or another model and its quantization.
+        made: whether the file is the program's own, to be deleted with the name.
+    """
+
+    name: str
+    path: Path
+    source: str
+    made: bool
+
+
+def add_model(db: Database, model: NamedModel) -> None:
+    """Give a model a name.
+
+    Raises:
+        StoreError: there is a model of that name.
+    """
+    with db.atomic():
+        if db.execute("SELECT 1 FROM models WHERE name = ?", [model.name]).fetchone():
+            raise StoreError(
+                f"there is a model {model.name!r} already; choose another --name, or kdtui model rm {model.name}"
+            )
+        db.execute(
+            "INSERT INTO models (name, path, source, made, created_at) VALUES (?, ?, ?, ?, ?)",
+            [model.name, str(model.path), model.source, int(model.made), now()],
+        )
+
+
+def named_models(db: Database) -> list[NamedModel]:
+    """All models that have a name, in alphabetical order."""
+    rows = db.execute("SELECT name, path, source, made FROM models ORDER BY name").fetchall()
+    found = [NamedModel(*row) for row in rows]
+    return [replace(each, path=Path(each.path), made=bool(each.made)) for each in found]
+
+
+def named_model(db: Database, name: str) -> NamedModel:
+    """The model of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for model in named_models(db):
+        if model.name == name:
+            return model
+    raise NotFound(f"there is no model {name!r}")
+
+
+def forget_model(db: Database, name: str) -> None:
+    """Take away a name.
+
+    Raises:
+        NotFound: there is no model of that name.
+    """
+    named_model(db, name)
+    with db.atomic():
+        db.execute("DELETE FROM models WHERE name = ?", [name])

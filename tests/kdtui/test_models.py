@@ -1,0 +1,192 @@
+"""`kdtui model`: models get names, and are written in fewer bits."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from models.embedded import embedded_student
+from models.errors import ModelError
+from models.quantization import QUANTIZATIONS, model_info, quantize, suitable_quantization
+from tests.models.tiny import make_model
+
+Kdtui = Callable[..., Any]
+TITLES = ("-t", "Two-person tent", "-t", "Tent pegs", "-t", "Phone case")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "tiny.gguf", width=128)
+
+
+def test_the_embedded_student_is_listed_with_what_its_file_says(kdtui: Kdtui) -> None:
+    [row] = kdtui("model", "ls", "--json").rows
+    assert (row["name"], row["architecture"], row["quantization"]) == ("smollm2", "llama", "Q4_1")
+    assert row["context"] == 8192
+    assert row["bytes"] == embedded_student().stat().st_size
+    assert "smollm2" in kdtui("model", "ls").out
+
+
+def test_a_file_gets_a_name_and_answers_by_it(kdtui: Kdtui, tiny: Path) -> None:
+    assert "--student mine" in kdtui("model", "add", tiny, "--name", "mine").err
+    assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == ["smollm2", "mine"]
+    assert kdtui("generate", *TITLES, "--student", "mine", "--json").rows[0]["bundles"]
+    kdtui("model", "rm", "mine")
+    assert tiny.exists(), "it is the user's"
+    assert "there is no student 'mine'; there are: smollm2, patterns" in kdtui("generate", *TITLES, "-s", "mine").err
+
+
+def test_a_model_in_fewer_bits_is_a_student_of_its_own(kdtui: Kdtui, database_of_the_test: Path) -> None:
+    result = kdtui("model", "quantize", "smollm2", "--to", "q4_0")
+    assert result.code == 0
+    assert result.out == ""
+    path = database_of_the_test.parent / "models" / "smollm2-q4_0.gguf"
+    assert model_info(path).quantization == "Q4_0"
+    assert kdtui("generate", *TITLES, "--student", "smollm2-q4_0", "--json").rows[0]["bundles"]
+    again = kdtui("model", "quantize", "smollm2")
+    assert (again.code, "there is a model 'smollm2-q4_0' already" in again.err) == (1, True)
+    kdtui("model", "rm", "smollm2-q4_0")
+    assert not path.exists(), "it is kdtui's"
+
+
+@pytest.mark.parametrize("kind", QUANTIZATIONS)
+def test_every_quantization_can_be_read_again(tiny: Path, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "made" / "target.gguf"
+    quantize(tiny, target, kind, 1)
+    assert model_info(target).parameters == model_info(tiny).parameters
+    assert [path.name for path in target.parent.iterdir()] == ["target.gguf"]
+
+
+def test_a_model_that_is_damaged_is_not_quantized_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
+    tiny.write_bytes(tiny.read_bytes()[:-5000])
+    with pytest.raises(ModelError, match="cannot"):
+        quantize(tiny, tmp_path / "made" / "target.gguf", "Q4_0", 1)
+    assert not list((tmp_path / "made").glob("*"))
+
+
+def test_a_file_that_has_gone_is_listed_as_such(kdtui: Kdtui, tiny: Path) -> None:
+    kdtui("model", "add", tiny)
+    tiny.unlink()
+    [_, row] = kdtui("model", "ls", "--json").rows
+    assert row["quantization"] is None
+    assert "No such file" in row["problem"]
+    assert "No such file" in kdtui("model", "ls").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "none.gguf"], "none.gguf: No such file"),
+        (["add", "TINY", "--name", "smollm2"], "comes with kdtui"),
+        (["add", "TINY", "--name", "a b"], "cannot be a name"),
+        (["add", "TINY", "--name", "../x"], "cannot be a name"),
+        (["quantize", "nobody"], "there is no student 'nobody'"),
+        (["quantize", "smollm2", "--to", "Q3"], "there is no quantization 'Q3'; there are: Q4_0"),
+        (["rm", "nobody"], "there is no model 'nobody'"),
+        (["rm", "smollm2"], "there is no model 'smollm2'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, tiny: Path, arguments: list[str], message: str) -> None:
+    result = kdtui("model", *[str(tiny) if each == "TINY" else each for each in arguments])
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert message in result.err
+
+
+def test_what_suits_a_processor_is_what_llama_cpp_has_kernels_for() -> None:
+    assert suitable_quantization(["AVX2", "REPACK"], gpu=False)[0] == "Q4_0"
+    assert suitable_quantization(["NEON"], gpu=True)[0] == "Q4_K_M"
+    assert "memory" in suitable_quantization([], gpu=False)[1]
+
+
+def test_doctor_says_whether_llama_cpp_decodes_and_what_suits(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {row["name"]: row for row in kdtui("doctor", "--json").rows}
+    assert found["decoding"]["state"] == "ok"
+    assert "kdtui model quantize smollm2 --to Q4" in found["quantization"]["found"]
+    # A build that crashes ends the trial, and not the doctor.
+    monkeypatch.setattr("kdtui.workflows.diagnose._TRIAL", ["-c", "import os; os.abort()"])
+    result = kdtui("doctor", "--json")
+    assert result.code == 1
+    [decoding] = [row for row in result.rows if row["name"] == "decoding"]
+    assert decoding["state"] == "missing"
+    assert "ends by signal 6" in decoding["found"]
+
+
+@pytest.fixture
+def hub(tiny: Path) -> Iterator[str]:
+    """As much of a hub as fetching a file needs: repositories `owner/one` and `owner/two`."""
+    files = {"owner/one": ["one.gguf", "README.md"], "owner/two": ["small.gguf", "large.gguf"]}
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            repository = "/".join(self.path.split("?")[0].removeprefix("/api/models/").strip("/").split("/")[:2])
+            if repository not in files:
+                self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+            elif self.path.startswith("/api/"):
+                siblings = [{"rfilename": name} for name in files[repository]]
+                body = {"id": repository, "sha": "0" * 40, "siblings": siblings}
+                self.reply(200, json.dumps(body).encode(), {})
+            else:
+                self.reply(200, tiny.read_bytes(), {"ETag": '"1"', "X-Repo-Commit": "0" * 40})
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def fetch(endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`kdtui model add` in a process of its own: the hub's library reads its settings when it is imported."""
+    return subprocess.run(
+        [sys.executable, "-m", "kdtui", "model", "add", *arguments],
+        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
+    kdtui: Kdtui, hub: str, database_of_the_test: Path
+) -> None:
+    result = fetch(hub, "owner/one")
+    assert result.returncode == 0, result.stderr
+    [_, row] = kdtui("model", "ls", "--json").rows
+    assert (row["name"], row["source"]) == ("one", "owner/one/one.gguf")
+    assert Path(row["path"]).is_relative_to(database_of_the_test.parent)
+    kdtui("model", "rm", "one")
+    assert not Path(row["path"]).exists()
+
+
+def test_what_a_hub_does_not_have_is_one_sentence(hub: str) -> None:
+    several = fetch(hub, "owner/two")
+    assert "say which file of owner/two, with --file; its GGUF files are: small.gguf, large.gguf" in several.stderr
+    assert fetch(hub, "owner/two", "--file", "large.gguf").returncode == 0
+    for endpoint, repository, message in (
+        (hub, "owner/none", "has no such repository"),
+        ("http://127.0.0.1:9", "owner/one", "owner/one cannot be fetched"),
+    ):
+        result = fetch(endpoint, repository)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
