@@ -8,12 +8,17 @@ from models.strategies.pairs import Pairs
 
 __all__ = ["DEFAULT_CALIBRATIONS", "STRATEGIES", "PairStrategy", "Strategy", "StrategyName", "make_strategy"]
 
+_AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
+_PAIRS_AT_ITS_WORD = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)
+
 DEFAULT_CALIBRATIONS: dict[StrategyName, Calibration] = {
-    "list": Calibration(BundleCalibration(0.0, 1.0, 0.0, 0.0)),
-    "drafts": Calibration(BundleCalibration(0.0, 1.0, 0.0, 0.0), PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)),
-    "pairs": Calibration(BundleCalibration(0.0, 1.0, 0.0, 0.0), PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)),
+    # Fitted on 1,191 bundles that the embedded student listed for the validation sessions of two public datasets,
+    # with and without patterns; .22 of its bundles were right.
+    "list": Calibration(BundleCalibration(bias=1.18, score=0.22, size=-1.16, session=-0.44)),
+    "drafts": Calibration(_AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
+    "pairs": Calibration(_AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
 }
-"""For a model that has not been calibrated on the data at hand."""
+"""For a model that has not been calibrated on the data at hand: a list as the embedded student's, pairs at its word."""
 
 
 def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> Strategy:
