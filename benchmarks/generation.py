@@ -8,6 +8,8 @@ says: which products there are, two or more of them in a bundle, a short intent,
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -173,6 +175,24 @@ def knowledge(student: Path, sessions: Sequence[Session]) -> None:
     report("640 tokens of knowledge, against none", times["with"] / per, times["without"] / per, "s", "at most 1.3")
 
 
+def busy(student: Path, sessions: Sequence[Session]) -> None:
+    """A split beside as many busy programs as there are processors, against one thread there."""
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processors())]
+    try:
+        times = {}
+        for name, threads in (("adapting", None), ("one", 1), ("all", processors())):
+            with Student(student, threads=threads) as loaded:
+                started = perf_counter()
+                _answer(loaded, sessions[:24])
+                times[name] = (perf_counter() - started) / len(sessions[:24])
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+    report("a busy machine, against one thread", times["adapting"], times["one"], "s", "about 1")
+    print(f"  with all {processors()} threads: {times['all']:.3f} s")
+
+
 def memory(student: Path, _: Sequence[Session]) -> None:
     """Memory against file plus cache, and after 10,000 sessions against after 1,000."""
     pair = [Session(str(number), (Item("a", f"Tent {number}"), Item("b", "Tent pegs"))) for number in range(10_000)]
@@ -189,7 +209,7 @@ def memory(student: Path, _: Sequence[Session]) -> None:
 
 _BENCHMARKS: dict[str, Callable[[Path, Sequence[Session]], None]] = {
     function.__name__.replace("_", "-"): function
-    for function in (high_level, server, limit, first_bundle, knowledge, memory)
+    for function in (high_level, server, limit, first_bundle, knowledge, busy, memory)
 }
 
 

@@ -1,7 +1,7 @@
 """The tokens that an answer may be made of, for one vocabulary: product numbers, intents, and what ends them."""
 
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from unicodedata import category
 
 import numpy as np
@@ -14,6 +14,9 @@ INTENT_WORDS = 5
 
 INTENT_TOKENS = 16
 """The longest intent in tokens, for scripts without spaces."""
+
+_KEPT = 4096
+"""Texts whose tokens are remembered."""
 
 _INTENT_SIGNS = " -'’&/+"
 """What an intent may hold besides letters and digits: the others begin lists, remarks and quotations."""
@@ -32,15 +35,13 @@ class AnswerTokens:
 
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
-        self._spelled: dict[str, tuple[Token, ...]] = {}
+        self.spell = lru_cache(_KEPT)(self._spell)
+        """The tokens of a short text that is written again and again."""
         self.newline = self.spell("\n")[-1]
         self.end = model.end_of_turn()
 
-    def spell(self, text: str) -> tuple[Token, ...]:
-        """The tokens of a short text that is written again and again."""
-        if text not in self._spelled:
-            self._spelled[text] = tuple(self._model.tokenize(text))
-        return self._spelled[text]
+    def _spell(self, text: str) -> tuple[Token, ...]:
+        return tuple(self._model.tokenize(text))
 
     def bytes_of(self, token: Token) -> bytes:
         """What a token adds to a text."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from models.bundle_list import WrittenBundle
 from models.messages import Message
@@ -15,6 +15,11 @@ NAP = 0.005
 Form: TypeAlias = Literal["list", "pairs", "json"]
 """What a prompt asks for: lines of text, yes or no about one pair at a time, or a JSON object."""
 
+
+StrategyName: TypeAlias = Literal["list", "drafts", "pairs"]
+"""A way to get bundles out of a language model."""
+
+STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 
 Ask: TypeAlias = Callable[[Form, Sequence[int]], Sequence[Message]]
 """Makes the messages that ask for bundles in a form, with the products (1-based) in an order, numbered anew.

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
 
 from models.errors import ModelError
 from models.llama import LlamaModel, Token
 from models.messages import Message
+
+_KEPT = 64
+"""Contents whose tokens are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class ChatTokenizer:
         self._model = model
         self._frames: dict[tuple[str, ...], list[list[Token] | int]] = {}
         self._template = model.chat_template()
+        # Instructions and knowledge are the same for session after session.
+        self._common = lru_cache(_KEPT)(model.tokenize)
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """The tokens of these messages, up to where the answer begins."""
@@ -40,15 +46,22 @@ class ChatTokenizer:
         if roles not in self._frames:
             self._frames[roles] = self._frame(roles)
         frame = self._frames[roles]
-        parts = [self._model.tokenize(messages[part].content) if isinstance(part, int) else part for part in frame]
         last = frame.index(len(roles) - 1)
+        parts = [self._common(messages[part].content) if isinstance(part, int) else part for part in frame]
+        parts[last] = self._model.tokenize(messages[-1].content)
         return Prompt(tuple(chain.from_iterable(parts[:last])), tuple(chain.from_iterable(parts[last:])))
 
     def _frame(self, roles: tuple[str, ...]) -> list[list[Token] | int]:
         """What stands around the contents, as tokens, and the number of a message where its content belongs."""
         # No template has a reason to change a placeholder of letters, and none contains it.
         placeholders = [f"kdtuimessage{i}placeholder" for i in range(len(roles))]
-        rendered = self._render(roles, placeholders)
+        try:
+            rendered = self._render(roles, placeholders)
+        except ModelError:
+            if roles[:2] != ("system", "user"):
+                raise
+            # Some models know no instructions but those that a user gives.
+            rendered = self._render(roles[1:], ["\n\n".join(placeholders[:2]), *placeholders[2:]])
         frame: list[list[Token] | int] = []
         rest = rendered
         for number, placeholder in enumerate(placeholders):

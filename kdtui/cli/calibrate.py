@@ -48,7 +48,7 @@ def calibrate(
     from kdtui.workflows.calibrate import SessionJudged, sessions_to_learn_from
     from kdtui.workflows.calibrate import calibrate as run
     from kdtui.workflows.students import settings_for
-    from models.strategies import STRATEGIES
+    from models.answers import STRATEGIES
 
     unknown = [name for name in strategy or () if name not in STRATEGIES]
     if unknown:

@@ -21,7 +21,7 @@ from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.students import PATTERNS, check_settings, is_endpoint, open_model
-from models.answers import Answered, Task
+from models.answers import Answered, StrategyName, Task
 from models.calibration import (
     BundleCalibration,
     Calibration,
@@ -31,7 +31,7 @@ from models.calibration import (
     fit_pairs,
 )
 from models.clustering import Matrix, likely_bundles
-from models.strategies import PairStrategy, StrategyName, make_strategy
+from models.strategies import PairStrategy, make_strategy
 from store.calibrations import StoredCalibration, replace_calibrations
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session

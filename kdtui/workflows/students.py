@@ -19,7 +19,7 @@ from kdtui.bundling.prompt import session_messages
 from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.errors import KdtuiError
 from models import embedded
-from models.answers import NAP, Adapter, Answered, Form, Grew, StudentEvent, Task
+from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.messages import Message
 from store.records import RunSettings, Session
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from models.calibration import Calibration
-    from models.strategies.base import StrategyName
     from models.student import Student
 
 PATTERNS = "patterns"
@@ -39,8 +38,6 @@ RESERVED = (embedded.NAME, PATTERNS)
 
 DEFAULT_STRATEGY = "list"
 """For students that have not been calibrated on the dataset."""
-
-STRATEGIES = ("list", "drafts", "pairs")
 
 _HINTS = 6
 """Patterns that a prompt shows at most."""

@@ -1,12 +1,13 @@
 """Ways to get bundles out of a language model: the list, drafts of it, and pairs."""
 
+from models.answers import StrategyName
 from models.calibration import BundleCalibration, Calibration, PairCalibration
-from models.strategies.base import STRATEGIES, PairStrategy, Strategy, StrategyName
+from models.strategies.base import PairStrategy, Strategy
 from models.strategies.drafts import Drafts
 from models.strategies.listing import Listing
 from models.strategies.pairs import Pairs
 
-__all__ = ["DEFAULT_CALIBRATIONS", "STRATEGIES", "PairStrategy", "Strategy", "StrategyName", "make_strategy"]
+__all__ = ["DEFAULT_CALIBRATIONS", "PairStrategy", "Strategy", "make_strategy"]
 
 _AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
 _PAIRS_AT_ITS_WORD = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)

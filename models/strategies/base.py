@@ -1,7 +1,7 @@
 """What a strategy is."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Protocol, TypeAlias
 
 from models.answer_tokens import AnswerTokens
 from models.answers import Task
@@ -9,9 +9,6 @@ from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.clustering import Matrix
 from models.engine import Plan
-
-StrategyName: TypeAlias = Literal["list", "drafts", "pairs"]
-STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 
 Emit: TypeAlias = Callable[[WrittenBundle], None]
 """Is told of bundles as they grow."""

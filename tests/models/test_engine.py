@@ -20,7 +20,7 @@ from models.errors import ModelError
 from models.llama import LlamaModel
 from models.messages import Message
 from models.student import Student
-from tests.models.tiny import Vocabulary, make_model
+from tests.models.tiny import TEMPLATE, Vocabulary, make_model
 
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
 
@@ -170,11 +170,30 @@ def test_five_hundred_products_are_answered_where_they_fit(folder: Path) -> None
 
 
 def test_a_model_without_a_chat_template_is_asked_in_paragraphs(folder: Path) -> None:
-    with Student(make_model(folder / "plain.gguf", template=False)) as student:
+    with Student(make_model(folder / "plain.gguf", template=None)) as student:
         prompt = prompt_of(student, task("a", ["camp", "kit"]))
         text = b"".join(map(student.model.piece, prompt.shared + prompt.own)).decode()
         assert text == "Write bundles.\n\n1. camp\n2. kit\n\n"
         assert answers(student, [task("a", ["camp", "kit"])])["a"]
+
+
+def test_a_template_without_a_system_role_gets_the_instructions_from_the_user(folder: Path) -> None:
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + TEMPLATE
+    with Student(make_model(folder / "refusing.gguf", template=refusing)) as student:
+        prompt = prompt_of(student, task("a", ["camp", "kit"]))
+        text = b"".join(map(student.model.piece, prompt.shared + prompt.own)).decode()
+        assert text == "user\nWrite bundles.\n\n1. camp\n2. kit\nassistant\n"
+        # The instructions are shared all the same.
+        assert b"Write bundles." in b"".join(map(student.model.piece, prompt.shared))
+
+
+@pytest.mark.parametrize("template", ["{{ nothing.at.all }}", "{% if", "{{ raise_exception('never') }}", "no messages"])
+def test_a_template_that_cannot_be_used_is_one_sentence(folder: Path, template: str) -> None:
+    with Student(make_model(folder / "broken.gguf", template=template)) as student:
+        [event] = student.answer([task("a", ["camp", "kit"])])
+    assert isinstance(event, Refused)
+    assert "its chat template" in event.reason
+    assert "\n" not in event.reason
 
 
 def test_events_come_as_sessions_finish_and_a_session_is_taken_when_it_is_there(student: Student) -> None:

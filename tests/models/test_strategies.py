@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.answers import Answered, Form, Grew, Refused, Task
+from models.answers import STRATEGIES, Answered, Form, Grew, Refused, StrategyName, Task
 from models.bundle_list import WrittenBundle
 from models.calibration import BundleCalibration, Calibration, PairCalibration
 from models.clustering import Matrix, average_link
 from models.messages import Message
-from models.strategies import STRATEGIES, StrategyName, make_strategy
+from models.strategies import make_strategy
 from models.strategies.drafts import Drafts
 from models.strategies.pairs import Pairs
 from models.student import Student

@@ -9,12 +9,20 @@ from gguf import GGUFWriter, TokenType
 Vocabulary = Literal["single digits", "groups of digits", "sentencepiece"]
 
 WIDTH, LAYERS, HEADS = 64, 2, 4
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+)
 _END = "<|im_end|>"
 _WORDS = ["camp", "ing", "phone", "kit", "for", "week", "end"]
 
 
 def make_model(
-    path: Path, vocabulary: Vocabulary = "single digits", *, seed: int = 0, width: int = WIDTH, template: bool = True
+    path: Path,
+    vocabulary: Vocabulary = "single digits",
+    *,
+    seed: int = 0,
+    width: int = WIDTH,
+    template: str | None = TEMPLATE,
 ) -> Path:
     """Write a model with random weights to `path`."""
     writer = GGUFWriter(path, "llama")
@@ -27,11 +35,8 @@ def make_model(
     writer.add_rope_dimension_count(width // HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     size = _sentencepiece(writer) if vocabulary == "sentencepiece" else _bytes(writer, vocabulary)
-    if template:
-        writer.add_chat_template(
-            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-            "<|im_start|>assistant\n"
-        )
+    if template is not None:
+        writer.add_chat_template(template)
     random = np.random.default_rng(seed)
 
     def weights(name: str, *shape: int) -> None:
