@@ -182,7 +182,7 @@ def test_a_template_without_a_system_role_gets_the_instructions_from_the_user(fo
     with Student(make_model(folder / "refusing.gguf", template=refusing)) as student:
         prompt = prompt_of(student, task("a", ["camp", "kit"]))
         text = b"".join(map(student.model.piece, prompt.shared + prompt.own)).decode()
-        assert text == "user\nWrite bundles.\n\n1. camp\n2. kit\nassistant\n"
+        assert text == "user\nWrite bundles.\n\n1. camp\n2. kit\nassistant"
         # The instructions are shared all the same.
         assert b"Write bundles." in b"".join(map(student.model.piece, prompt.shared))
 
