@@ -344,9 +344,9 @@ def test_a_key_may_end_in_a_newline_but_not_hold_what_no_header_may(
 
 
 @pytest.mark.parametrize("body", [{"data": [1]}, ["what"], {"data": 3}])
-def test_an_odd_list_of_models_is_one_sentence(serve: Serve, body: object) -> None:
+def test_an_odd_list_of_models_is_one_sentence(serve: Serve, monkeypatch: pytest.MonkeyPatch, body: object) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
-    handler.do_GET = lambda fake: fake.send(body)  # type: ignore[method-assign]
+    monkeypatch.setattr(handler, "do_GET", lambda fake: fake.send(body))
     with pytest.raises(ModelError, match="lists its models in a form of its own"):
         EndpointStudent(Endpoint(url))
 
