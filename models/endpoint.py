@@ -93,6 +93,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
             max_retries=_RETRIES,
         )
         # Requests in a loop can be cancelled, which those in threads of a pool cannot: the program would wait for them.
+        self._started: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
@@ -111,7 +112,9 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         """Close all connections; requests that are under way are cancelled."""
         if self._loop.is_closed():
             return
-        self._start(self._cancel_all()).result()
+        for future in tuple(self._started):
+            future.cancel()
+        self._start(self._settle()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -163,13 +166,14 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
                 future.cancel()
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._started.add(future)
+        future.add_done_callback(self._started.discard)
+        return future
 
-    async def _cancel_all(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for other in others:
-            other.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+    async def _settle(self) -> None:
+        # Tasks of the library are waited for, not cancelled: those whose request is cancelled end them in order.
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
         await self._client.close()
 
     def _events(self, task: Task, future: Future[list[WrittenBundle]], seconds: float) -> Iterator[StudentEvent]:
