@@ -76,8 +76,10 @@ def student_name(settings: RunSettings) -> str:
     """What to call a student with these settings."""
     base = Path(settings.student).stem if _is_file(settings.student) else settings.student
     if is_endpoint(settings.student):
-        parts = urlsplit(settings.student)
-        base = f"{parts.fragment} at {parts.netloc}" if parts.fragment else parts.netloc
+        address, _, model = settings.student.partition("#")
+        # A password, which check_settings refuses, is no part of a name.
+        host = address.split("/")[2].rpartition("@")[2]
+        base = f"{model} at {host}" if model else host
     adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
     strategy = [settings.strategy] if settings.strategy not in (None, DEFAULT_STRATEGY) else []
     return " + ".join([base, *adapters, *settings.knowledge, *strategy])
@@ -133,14 +135,24 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
                 "an endpoint answers in its own way; leave out --strategy, --adapter and --context, and name an "
                 "adapter that it serves as the model: URL#MODEL"
             )
-        if not urlsplit(settings.student).hostname:
-            raise KdtuiError(
-                f"{settings.student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL"
-            )
+        _check_address(settings.student)
     if settings.strategy is not None and settings.strategy not in STRATEGIES:
         raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join(STRATEGIES)}")
     if dataset is None and (settings.student == PATTERNS or settings.knowledge):
         raise KdtuiError("say which dataset to learn from, with --dataset")
+
+
+def _check_address(student: str) -> None:
+    """Refuse an address that cannot be one of an endpoint, or that holds a secret: it is stored and shown."""
+    try:
+        parts = urlsplit(student)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if "@" in student.partition("#")[0] or "?" in student.partition("#")[0]:
+        raise KdtuiError("a key has no place in the address of an endpoint; put it into OPENAI_API_KEY")
+    if not usable or not student.isprintable():
+        raise KdtuiError(f"{student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL")
 
 
 @contextmanager

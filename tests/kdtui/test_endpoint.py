@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
+from kdtui.tui.choice import Choice
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import settings_for, student_name
 from tests.models.test_endpoint import GOOD, Fake
@@ -53,7 +54,10 @@ def test_an_endpoint_is_named_by_model_and_host() -> None:
     ("arguments", "message"),
     [
         (["--student", "http://127.0.0.1:9/v1#m"], "http://127.0.0.1:9/v1 cannot be reached"),
+        (["--student", "http://127.0.0.1:9/v1"], "http://127.0.0.1:9/v1 cannot be reached"),
         (["--student", "http://#m"], "is no address of an endpoint"),
+        (["--student", "http://[#m"], "is no address of an endpoint"),
+        (["--student", "http://host:port/v1#m"], "is no address of an endpoint"),
         (["--student", "http://127.0.0.1:9/v1#m", "--strategy", "list"], "leave out --strategy"),
     ],
 )
@@ -61,3 +65,23 @@ def test_what_an_endpoint_cannot_do_is_one_sentence(kdtui: Kdtui, arguments: lis
     result = kdtui("generate", "o34", *arguments)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
     assert message in result.err
+
+
+@pytest.mark.parametrize("address", ["http://me:secret@127.0.0.1:9/v1#m", "http://127.0.0.1:9/v1?key=secret#m"])
+def test_a_secret_in_an_address_is_neither_shown_nor_stored(kdtui: Kdtui, db: Database, address: str) -> None:
+    result = kdtui("evaluate", "--student", address)
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert "put it into OPENAI_API_KEY" in result.err
+    assert "secret" not in result.out + result.err
+    assert not list(db.query("SELECT * FROM runs"))
+
+
+def test_the_app_cycles_through_an_endpoint_and_back() -> None:
+    address = "http://localhost:8000/v1#rules"
+    choice = Choice.of(settings_for(address))
+    assert choice.name == "rules at localhost:8000"
+    assert choice.options["--student"] == address
+    students = (address, "smollm2", "patterns")
+    for student in ("smollm2", "patterns", address):
+        choice = choice.with_next_student(students)
+        assert choice.student == student

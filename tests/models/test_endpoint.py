@@ -1,9 +1,13 @@
 """A student behind an endpoint: a real llama-server, and a small server that does what a real one should not."""
 
 import json
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 
@@ -77,15 +81,27 @@ class Fake(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def complete(self, text: str | None, finish: str = "stop") -> None:
+    def drop(self) -> None:
+        """Hang up in the middle of an answer."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b'{"id": "1", "choi')
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def complete(self, text: object, finish: str = "stop", logprobs: Sequence[object] = ()) -> None:
         message = {"role": "assistant", "content": text}
+        told = {"content": [{"token": "x", "logprob": each} for each in logprobs]}
         self.send(
             {
                 "id": "1",
                 "object": "chat.completion",
                 "created": 0,
                 "model": "m",
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+                "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": told}],
             }
         )
 
@@ -197,12 +213,32 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
         (lambda fake: fake.complete("I would put 1 and 2 together"), "not the JSON that was asked for"),
         (lambda fake: fake.complete('{"bundles": [{"pro', "length"), "has no end"),
         (lambda fake: fake.complete(None), "answers nothing"),
+        (lambda fake: fake.complete("", "length"), "has no end"),
+        (lambda fake: fake.complete(5), "in a form of its own"),
+        (lambda fake: fake.complete(GOOD, logprobs=["x"]), "in a form of its own"),
+        (lambda fake: fake.drop(), "cannot be reached"),
+        (lambda fake: fake.send({"error": {"message": fake.headers["Authorization"]}}, 400), "Bearer …"),
         (lambda fake: fake.send({"choices": []}), "in a form of its own"),
         (lambda fake: fake.send(b"<html>"), "usable answer"),
         (lambda fake: fake.send(["what"]), "in a form of its own"),
         (lambda fake: fake.gate.wait(20), "did not answer in 0.5 seconds"),
     ],
-    ids=["fault", "bad request", "nonsense", "no end", "empty", "no choices", "no JSON", "a list", "slow"],
+    ids=[
+        "fault",
+        "bad request",
+        "nonsense",
+        "no end",
+        "empty",
+        "only thought",
+        "a number",
+        "odd probabilities",
+        "hangs up",
+        "repeats the key",
+        "no choices",
+        "no JSON",
+        "a list",
+        "slow",
+    ],
 )
 def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, reply: Callable[[Fake], None], reason: str
@@ -235,6 +271,86 @@ def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.Mon
         events(student, [task(place, ["a", "b"]) for place in range(1000)])
 
 
+def test_a_server_that_goes_away_costs_what_it_was_asked_and_then_ends_the_run(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    url, handler = serve(lambda fake, number: fake.drop() if number else fake.complete(GOOD))
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
+        found = student.answer(task(place, ["a", "b"]) for place in range(1000))
+        assert [type(next(found)) for _ in range(3)] == [Grew, Answered, Refused]
+        with pytest.raises(ModelError, match="cannot be reached"):
+            next(found)
+    assert len(handler.asked) == 3
+
+
+def test_a_server_that_starts_anew_loses_no_more_than_was_under_way(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    url, _ = serve(lambda fake, number: fake.drop() if number == 1 else fake.complete(GOOD))
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
+        found = events(student, [task(place, ["a", "b"]) for place in range(4)])
+    assert [event.key for event in found if isinstance(event, Refused)] == [1]
+    assert [event.key for event in found if isinstance(event, Answered)] == [0, 2, 3]
+
+
+def test_answers_come_in_the_order_in_which_they_are_done(serve: Serve) -> None:
+    def reply(fake: Fake, number: int) -> None:
+        # The first waits for the last.
+        if number == 2:
+            fake.complete(GOOD)
+            return
+        fake.gate.wait(20)
+        fake.complete(GOOD)
+
+    url, handler = serve(reply)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=3) as student:
+        found = student.answer([task(place, ["a", "b"]) for place in range(3)])
+        first = [next(found), next(found)]
+        handler.gate.set()
+        rest = list(found)
+    assert [type(event) for event in first] == [Grew, Answered]
+    assert first[0].key == first[1].key
+    assert [type(event) for event in rest] == [Grew, Answered] * 2
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "confidence"), [([], 0.5), ([-1e9], 0.0), ([1e6], 1.0), ([float("nan")], 0.5), ([0, 0], 1.0)]
+)
+def test_a_confidence_is_a_probability_whatever_the_server_says(
+    serve: Serve, logprobs: list[float], confidence: float
+) -> None:
+    url, _ = serve(lambda fake, _: fake.complete(GOOD, logprobs=logprobs))
+    with EndpointStudent(Endpoint(url, "m")) as student:
+        grew = events(student, [task("s", ["a", "b"])])[0]
+    assert isinstance(grew, Grew)
+    assert grew.bundle.confidence == confidence
+
+
+def test_a_key_may_end_in_a_newline_but_not_hold_what_no_header_may(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, handler = serve(lambda fake, _: fake.complete(GOOD))
+    monkeypatch.setenv("OPENAI_API_KEY", "secret\n")
+    with EndpointStudent(Endpoint(url, "m")) as student:
+        events(student, [task("s", ["a", "b"])])
+    assert handler.asked[0]["authorization"] == "Bearer secret"
+    for key in ("sécret", "secret\nmore"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with pytest.raises(ModelError, match="the variable OPENAI_API_KEY holds") as caught:
+            EndpointStudent(Endpoint(url, "m"))
+        assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [{"data": [1]}, ["what"], {"data": 3}])
+def test_an_odd_list_of_models_is_one_sentence(serve: Serve, monkeypatch: pytest.MonkeyPatch, body: object) -> None:
+    url, handler = serve(lambda fake, _: fake.complete(GOOD))
+    monkeypatch.setattr(handler, "do_GET", lambda fake: fake.send(body))
+    with pytest.raises(ModelError, match="lists its models in a form of its own"):
+        EndpointStudent(Endpoint(url))
+
+
 @pytest.mark.parametrize(("status", "reason"), [(404, "has no model 'm'"), (401, "wants another key")])
 def test_a_model_or_a_key_that_is_wrong_ends_the_run(serve: Serve, status: int, reason: str) -> None:
     url, _ = serve(lambda fake, _: fake.send({"error": {"message": "no"}}, status))
@@ -248,10 +364,15 @@ def test_a_server_with_several_models_wants_one_named(serve: Serve) -> None:
         EndpointStudent(Endpoint(url))
 
 
-def test_closing_does_not_wait_for_a_slow_server(serve: Serve) -> None:
+def test_closing_hangs_up_at_once(serve: Serve) -> None:
+    hung_up = threading.Event()
+
     def reply(fake: Fake, number: int) -> None:
         if number:
-            fake.gate.wait(30)
+            # Nothing more is sent on this connection but its end.
+            if fake.connection.recv(1) == b"":
+                hung_up.set()
+            return
         fake.complete(GOOD)
 
     url, _ = serve(reply)
@@ -260,4 +381,30 @@ def test_closing_does_not_wait_for_a_slow_server(serve: Serve) -> None:
         next(found)
         started = monotonic()
         found.close()
-    assert monotonic() - started < 10
+        # Before the student is closed: the app keeps it for the next session.
+        assert hung_up.wait(5)
+    assert monotonic() - started < 5
+
+
+_PROGRAM = """
+import sys
+from models.answers import Task
+from models.endpoint import Endpoint, EndpointStudent
+from models.messages import Message
+with EndpointStudent(Endpoint(sys.argv[1], "m"), concurrency=2) as student:
+    events = student.answer(Task(place, 2, lambda *_: [Message("user", "x")]) for place in range(9))
+    print(next(events).key)
+    events.close()
+"""
+
+
+def test_a_program_that_is_cancelled_ends_though_the_server_is_slow(serve: Serve) -> None:
+    def reply(fake: Fake, number: int) -> None:
+        if number:
+            fake.gate.wait(60)
+        else:
+            fake.complete(GOOD)
+
+    url, _ = serve(reply)
+    # Less than half the time that the requests may take.
+    subprocess.run([sys.executable, "-c", _PROGRAM, url], check=True, timeout=30, cwd=Path(__file__).parents[2])
