@@ -94,7 +94,7 @@ def _is_file(student: str) -> bool:
     """Whether a student is named by its file; the others have names, or addresses."""
     if student in RESERVED or is_endpoint(student):
         return False
-    return student.endswith(".gguf") or Path(student).name != student or Path(student).exists()
+    return student.endswith(".gguf") or Path(student).name != student or Path(student).is_file()
 
 
 def located_model(db: "Database | None", student: str) -> Path:
