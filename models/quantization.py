@@ -7,6 +7,7 @@ from pathlib import Path
 
 import llama_cpp
 
+from models.apart import run_apart
 from models.errors import ModelError
 from models.llama import check_magic, last_error, prepare_backend
 
@@ -74,18 +75,23 @@ def quantize(source: Path, target: Path, quantization: str, threads: int) -> Non
     A model that is quantized already loses a little more than one that is not.
 
     Raises:
-        ModelError: the source is no model or is damaged, or the target cannot be written.
+        ModelError: the source is no model or is damaged, there is a target already, or it cannot be written.
     """
     model_info(source)
+    if target.exists():
+        # It may be the source, or another database's model.
+        raise ModelError(f"{target}: there is a file of this name already; choose another name, or delete it")
     part = target.with_name(f"{target.name}.part")
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = QUANTIZATIONS[quantization]
-    params.allow_requantize = True
-    params.nthread = threads
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if llama_cpp.llama_model_quantize(str(source).encode(), str(part).encode(), params):
-            raise ModelError(f"{source}: llama.cpp cannot quantize this model ({last_error()})")
+        # Minutes for a large model, in which llama.cpp would swallow an interrupt; a damaged one may crash it.
+        try:
+            run_apart(_write, source, part, quantization, threads)
+        except ModelError as error:
+            if "iostream" in str(error):
+                # C++ does not say why it cannot write.
+                raise ModelError(f"{target}: cannot be written whole; the disk may be full") from error
+            raise ModelError(f"{source}: llama.cpp cannot quantize this model ({error})") from error
         # A disk that is full shows only in what has been written.
         model_info(part)
         part.replace(target)
@@ -93,6 +99,16 @@ def quantize(source: Path, target: Path, quantization: str, threads: int) -> Non
         raise ModelError(f"{target}: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _write(source: Path, target: Path, quantization: str, threads: int) -> None:
+    prepare_backend()
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = QUANTIZATIONS[quantization]
+    params.allow_requantize = True
+    params.nthread = threads
+    if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), params):
+        raise ModelError(last_error())
 
 
 def suitable_quantization(features: Iterable[str], *, gpu: bool) -> tuple[str, str]:

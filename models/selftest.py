@@ -1,4 +1,4 @@
-"""Decode a few tokens: `python -m models.selftest`, in a process of its own, since a bad build of llama.cpp ends it.
+"""Decode a few tokens; to be run in a process of its own (`models.apart`), since a bad build of llama.cpp ends it.
 
 Compilers drop a part of llama.cpp's code for AMX tiles, and what is left crashes (ggml-org/llama.cpp, issue 20824).
 """
@@ -17,7 +17,3 @@ def main() -> None:
     context.decode([Piece(0, len(tokens), tokens[:1], wanted=True)])
     context.close()
     model.close()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,6 @@
 """What the program finds on this machine."""
 
 import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,8 +11,7 @@ from models.errors import ModelError
 from store.errors import StoreError
 
 _PACKAGES = ("kdtui", "textual", "typer", "rich", "sqlite-utils", "llama-cpp-python", "scikit-learn")
-_TRIAL = ["-m", "models.selftest"]
-_PATIENCE = 120.0
+_PATIENCE = 60.0
 """Seconds that a trial of llama.cpp may take."""
 
 _SFT_PACKAGES = ("torch", "transformers", "peft")
@@ -99,10 +96,15 @@ def _llama() -> Iterator[Finding]:
 
 def _decoding() -> Finding:
     """Whether llama.cpp computes at all: a build that does not fit the processor ends its process without a word."""
-    test = subprocess.run([sys.executable, *_TRIAL], capture_output=True, text=True, timeout=_PATIENCE, check=False)
-    if test.returncode == 0:
-        return Finding("decoding", "ok", "llama.cpp decodes")
-    lines = test.stderr.strip().splitlines()
-    reason = f"ends by signal {-test.returncode}" if test.returncode < 0 else (lines or ["no reason given"])[-1]
-    advice = "CFLAGS=-mno-amx-int8 CXXFLAGS=-mno-amx-int8 pip install --force-reinstall --no-cache-dir llama-cpp-python"
-    return Finding("decoding", "missing", f"llama.cpp fails ({reason}); build it without AMX: {advice}")
+    from models import selftest
+    from models.apart import run_apart
+
+    try:
+        run_apart(selftest.main, patience=_PATIENCE)
+    except ModelError as error:
+        # --no-deps: only llama.cpp is to be built again, and other packages stay as they are.
+        build = "CFLAGS=-mno-amx-int8 CXXFLAGS=-mno-amx-int8 pip install --force-reinstall --no-cache-dir --no-deps"
+        return Finding(
+            "decoding", "missing", f"llama.cpp fails ({error}); build it without AMX: {build} llama-cpp-python"
+        )
+    return Finding("decoding", "ok", "llama.cpp decodes")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+"""How llama.cpp names the parts of a model that is split into several files."""
+
 _HUB_PATIENCE = 20.0
 """Seconds that the hub may take to say what a repository has."""
 
@@ -98,7 +101,13 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
     if len(chosen) != 1:
         known = ", ".join(files[:12]) or "none"
         raise KdtuiError(f"say which file of {repository}, with --file; its GGUF files are: {known}")
+    if _PART.search(chosen[0]):
+        raise KdtuiError(f"{chosen[0]} is one part of several, which kdtui cannot fetch; choose a file that is whole")
     name = _free(db, name or _slug(Path(chosen[0]).stem))
+    if (folder / name / chosen[0]).exists():
+        raise KdtuiError(
+            f"{folder / name / chosen[0]}: there is a file of this name already; choose another --name, or delete it"
+        )
     with _hub_errors(repository):
         path = Path(hf_hub_download(repository, chosen[0], local_dir=folder / name))
     model = NamedModel(name, path, f"{repository}/{chosen[0]}", made=True)
@@ -130,7 +139,12 @@ def quantize_model(
     target = folder / f"{name}.gguf"
     quantize(source, target, quantization, processors())
     model = NamedModel(name, target, f"{student} as {quantization}", made=True)
-    add_model(db, model)
+    try:
+        add_model(db, model)
+    except BaseException:
+        # Nothing else knows of the file, and it would be in the way of the next attempt.
+        target.unlink(missing_ok=True)
+        raise
     return model, source.stat().st_size, target.stat().st_size
 
 
@@ -141,11 +155,11 @@ def remove_model(db: "Database", name: str) -> Path | None:
         NotFound: there is no model of that name.
     """
     model = named_model(db, name)
+    if model.made:
+        # First: a file that cannot be deleted keeps its name, so that it can be tried again.
+        model.path.unlink(missing_ok=True)
     forget_model(db, name)
-    if not model.made:
-        return None
-    model.path.unlink(missing_ok=True)
-    return model.path
+    return model.path if model.made else None
 
 
 @contextmanager
@@ -175,6 +189,8 @@ def _checked(name: str) -> str:
         raise KdtuiError(f"{name!r} is the name of a student that comes with kdtui; choose another --name")
     if not _NAME.fullmatch(name):
         raise KdtuiError(f"{name!r} cannot be a name; use letters, digits, dots, dashes and underscores")
+    if name.endswith(".gguf"):
+        raise KdtuiError(f"{name!r} cannot be a name, since --student takes it for a file; leave out .gguf")
     return name
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +20,13 @@ from models.quantization import QUANTIZATIONS, model_info, quantize, suitable_qu
 from tests.models.tiny import make_model
 
 Kdtui = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
 TITLES = ("-t", "Two-person tent", "-t", "Tent pegs", "-t", "Phone case")
+
+
+def hang() -> None:
+    """Stands in for a trial that does not come to an end; another process finds it by its name."""
+    time.sleep(60)
 
 
 @pytest.fixture
@@ -87,6 +95,7 @@ def test_a_file_that_has_gone_is_listed_as_such(kdtui: Kdtui, tiny: Path) -> Non
         (["add", "TINY", "--name", "smollm2"], "comes with kdtui"),
         (["add", "TINY", "--name", "a b"], "cannot be a name"),
         (["add", "TINY", "--name", "../x"], "cannot be a name"),
+        (["add", "TINY", "--name", "x.gguf"], "--student takes it for a file"),
         (["quantize", "nobody"], "there is no student 'nobody'"),
         (["quantize", "smollm2", "--to", "Q3"], "there is no quantization 'Q3'; there are: Q4_0"),
         (["rm", "nobody"], "there is no model 'nobody'"),
@@ -110,18 +119,75 @@ def test_doctor_says_whether_llama_cpp_decodes_and_what_suits(kdtui: Kdtui, monk
     assert found["decoding"]["state"] == "ok"
     assert "kdtui model quantize smollm2 --to Q4" in found["quantization"]["found"]
     # A build that crashes ends the trial, and not the doctor.
-    monkeypatch.setattr("kdtui.workflows.diagnose._TRIAL", ["-c", "import os; os.abort()"])
+    monkeypatch.setattr("models.selftest.main", os.abort)
     result = kdtui("doctor", "--json")
     assert result.code == 1
     [decoding] = [row for row in result.rows if row["name"] == "decoding"]
     assert decoding["state"] == "missing"
     assert "ends by signal 6" in decoding["found"]
+    monkeypatch.setattr("models.selftest.main", hang)
+    monkeypatch.setattr("kdtui.workflows.diagnose._PATIENCE", 0.5)
+    [decoding] = [row for row in kdtui("doctor", "--json").rows if row["name"] == "decoding"]
+    assert "takes longer than 0.5 seconds" in decoding["found"]
+
+
+def test_the_doctor_is_not_misled_by_what_is_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = [sys.executable, "-P", "-m", "kdtui", "doctor", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert '"name": "decoding", "state": "ok"' in result.stdout
+
+
+def test_an_interrupt_ends_a_quantization_and_leaves_nothing(database_of_the_test: Path, kdtui: Kdtui) -> None:
+    part = database_of_the_test.parent / "models" / "big.gguf.part"
+    command = [sys.executable, "-m", "kdtui", "model", "quantize", "smollm2", "--to", "F32", "--name", "big"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not part.exists() and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not list(part.parent.iterdir())
+    assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == ["smollm2"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
+def test_a_full_disk_is_said_of_the_target(database_of_the_test: Path) -> None:
+    code = 'ulimit -f 20000; exec "$0" -m kdtui model quantize smollm2'
+    result = subprocess.run(["bash", "-c", code, sys.executable], capture_output=True, text=True, check=False)
+    folder = database_of_the_test.parent / "models"
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert f"{folder / 'smollm2-q4_0.gguf'}: cannot be written whole" in result.stderr
+    assert not list(folder.iterdir())
+
+
+def test_a_file_that_is_there_is_never_overwritten(kdtui: Kdtui, database_of_the_test: Path) -> None:
+    folder = database_of_the_test.parent / "models"
+    folder.mkdir(parents=True)
+    mine = make_model(folder / "mine.gguf", width=128)
+    before = mine.read_bytes()
+    result = kdtui("model", "quantize", mine, "--name", "mine")
+    assert (result.code, "there is a file of this name already" in result.err) == (1, True)
+    assert mine.read_bytes() == before
+    # Two databases in one folder share it, and neither deletes the other's model.
+    other = ("--db", database_of_the_test.with_name("other.db"))
+    assert kdtui("model", "quantize", mine, "--name", "made").code == 0
+    assert kdtui("model", "quantize", mine, "--name", "made", *other).code == 1
+    assert kdtui("model", "rm", "made", *other).code == 1
+    assert (folder / "made.gguf").exists()
 
 
 @pytest.fixture
 def hub(tiny: Path) -> Iterator[str]:
     """As much of a hub as fetching a file needs: repositories `owner/one` and `owner/two`."""
-    files = {"owner/one": ["one.gguf", "README.md"], "owner/two": ["small.gguf", "large.gguf"]}
+    files = {
+        "owner/one": ["one.gguf", "README.md"],
+        "owner/two": ["small.gguf", "large.gguf"],
+        "owner/split": ["x-00001-of-00002.gguf"],
+    }
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -184,6 +250,7 @@ def test_what_a_hub_does_not_have_is_one_sentence(hub: str) -> None:
     assert fetch(hub, "owner/two", "--file", "large.gguf").returncode == 0
     for endpoint, repository, message in (
         (hub, "owner/none", "has no such repository"),
+        (hub, "owner/split", "is one part of several"),
         ("http://127.0.0.1:9", "owner/one", "owner/one cannot be fetched"),
     ):
         result = fetch(endpoint, repository)
