@@ -56,6 +56,10 @@ class BundleCalibration:
         return float(_sigmoid(odds + self.session * np.log(products)))
 
 
+AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
+"""The model's own probability."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What a strategy needs to know of a model: `pairs` where it judges pairs of products."""

@@ -12,8 +12,6 @@ from models.answers import Adapter
 from models.errors import ModelError
 from models.llama import LlamaModel, Token
 
-Logits = npt.NDArray[np.float32]
-
 MOST_SEQUENCES = 64
 """Sequences in a context. Each keeps room for one row of logits."""
 
@@ -137,11 +135,7 @@ class LlamaContext:
         """Forget a sequence."""
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    def clear(self) -> None:
-        """Forget all sequences."""
-        llama_cpp.llama_memory_clear(self._memory, False)
-
-    def decode(self, pieces: Sequence[Piece]) -> Logits:
+    def decode(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
         """Decode pieces of at most `batch` tokens together.
 
         Returns:

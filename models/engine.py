@@ -79,6 +79,19 @@ class Job:
 
 
 @dataclass(eq=False, slots=True)
+class _Stem:
+    """A branch of shared tokens, how many there are to be, and how many sessions need it."""
+
+    branch: Branch
+    tokens: int
+    users: int = 0
+
+    @property
+    def ready(self) -> bool:
+        return self.branch.length == self.tokens
+
+
+@dataclass(eq=False, slots=True)
 class _Reading:
     """A read, and how much of it is decoded."""
 
@@ -120,8 +133,7 @@ class Engine:
         self._running: list[_Running] = []
         self._sessions = 0
         self._finished: list[Job] = []
-        self._stems: OrderedDict[tuple[Token, ...], Branch] = OrderedDict()
-        self._stems_in_use: dict[tuple[Token, ...], int] = {}
+        self._stems: OrderedDict[tuple[Token, ...], _Stem] = OrderedDict()
         self._free_sequences = list(range(MOST_SEQUENCES))
         self._free_cells = context.cells
         self._adapters: tuple[Adapter, ...] = ()
@@ -153,13 +165,13 @@ class Engine:
         self._running.clear()
         self._finished.clear()
         self._sessions = 0
-        self._stems_in_use.clear()
         for sequence in set(range(MOST_SEQUENCES)) - set(self._free_sequences):
-            if all(stem.sequence != sequence for stem in self._stems.values()):
+            if all(stem.branch.sequence != sequence for stem in self._stems.values()):
                 self._context.remove(sequence)
                 self._free_sequences.append(sequence)
         for shared, stem in list(self._stems.items()):
-            if stem.length < len(shared):
+            stem.users = 0
+            if not stem.ready:
                 self._drop_stem(shared)
         self._free_cells = self._context.cells - sum(map(len, self._stems))
 
@@ -246,7 +258,7 @@ class Engine:
                 self._read_stem(shared)
             self._stems.move_to_end(shared)
             stem = self._stems[shared]
-            if stem.length < len(shared) or not self._make_room(job.plan.cells, job.plan.branches, keep=shared):
+            if not stem.ready or not self._make_room(job.plan.cells, job.plan.branches, keep=shared):
                 return
             self._waiting.popleft()
             self._start(job, stem)
@@ -257,13 +269,13 @@ class Engine:
         self._context.use_adapters(adapters)
         self._adapters = adapters
 
-    def _start(self, job: Job, stem: Branch) -> None:
+    def _start(self, job: Job, stem: _Stem) -> None:
         plan = job.plan
-        workspace = Workspace(self, stem)
+        workspace = Workspace(self, stem.branch)
         started = perf_counter()
         self._sessions += 1
         self._free_cells -= plan.cells
-        self._stems_in_use[plan.shared] = self._stems_in_use.get(plan.shared, 0) + 1
+        stem.users += 1
 
         def finish(answer: list[WrittenBundle]) -> None:
             job.answer, job.seconds = answer, perf_counter() - started
@@ -271,7 +283,7 @@ class Engine:
                 self.forget(branch)
             self._sessions -= 1
             self._free_cells += plan.cells
-            self._stems_in_use[plan.shared] -= 1
+            stem.users -= 1
             self._finished.append(job)
 
         self._run(plan.start(workspace), finish)
@@ -299,24 +311,25 @@ class Engine:
         saved = self._saved if len(shared) >= LEAST_TOKENS else None
         state = saved and saved.load(shared, self._adapters)
         if state:
-            stem = self._stems[shared] = Branch(self._free_sequences.pop(), 0)
-            if self._context.restore(stem.sequence, state):
-                stem.length = len(shared)
+            loaded = Branch(self._free_sequences.pop(), 0)
+            if self._context.restore(loaded.sequence, state):
+                loaded.length = len(shared)
+                self._stems[shared] = _Stem(loaded, len(shared))
                 return
-            self.forget(stem)
+            self.forget(loaded)
         best, same = None, 0
         for other, stem in self._stems.items():
-            if (common := _common_length(shared, other[: stem.length])) > same:
-                best, same = stem, common
-        stem = Branch(self._free_sequences.pop(), 0) if best is None else self.branch_off(best, same)
-        self._stems[shared] = stem
+            if (common := _common_length(shared, other[: stem.branch.length])) > same:
+                best, same = stem.branch, common
+        branch = Branch(self._free_sequences.pop(), 0) if best is None else self.branch_off(best, same)
+        self._stems[shared] = _Stem(branch, len(shared))
 
         def finish(_: None) -> None:
             if saved is not None:
-                saved.save(shared, self._adapters, self._context.state(stem.sequence))
+                saved.save(shared, self._adapters, self._context.state(branch.sequence))
 
         def read() -> Program[None]:
-            yield [Read(stem, shared[same:])]
+            yield [Read(branch, shared[same:])]
 
         if same < len(shared):
             self._run(read(), finish)
@@ -327,12 +340,12 @@ class Engine:
             if cells <= self._free_cells and branches <= len(self._free_sequences):
                 break
             stem = self._stems[shared]
-            if shared != keep and not self._stems_in_use.get(shared) and stem.length == len(shared):
+            if shared != keep and not stem.users and stem.ready:
                 self._drop_stem(shared)
         return cells <= self._free_cells and branches <= len(self._free_sequences)
 
     def _drop_stem(self, shared: tuple[Token, ...]) -> None:
-        self.forget(self._stems.pop(shared))
+        self.forget(self._stems.pop(shared).branch)
         self._free_cells += len(shared)
 
 

@@ -115,10 +115,8 @@ class Student(AbstractContextManager["Student"]):
 
         return self._run(tasks, plan)
 
-    def judge_pairs(self, tasks: Iterable[Task], strategy: PairStrategy) -> Iterator[tuple[object, Matrix]]:
+    def judge_pairs(self, tasks: Iterable[Task], strategy: PairStrategy) -> Iterator[tuple[object, Matrix] | Refused]:
         """What a strategy says of the pairs of sessions before calibration, each with the key of its session.
-
-        Sessions that cannot be answered are left out.
 
         Raises:
             ModelError: llama.cpp fails.
@@ -130,7 +128,9 @@ class Student(AbstractContextManager["Student"]):
                 task, self._chat, self._tokens, self._engine.room, lambda scores: judged.append((task.key, scores))
             )
 
-        for _ in self._run(tasks, plan):
+        for event in self._run(tasks, plan):
+            if isinstance(event, Refused):
+                yield event
             while judged:
                 yield judged.popleft()
 

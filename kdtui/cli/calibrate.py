@@ -44,27 +44,25 @@ def calibrate(
     The fastest strategy whose pair F1 is within one standard error of the best is used from then on, for this student
     with this knowledge on this dataset, and confidences are what its judgements proved to be worth.
     """
-    from kdtui.errors import KdtuiError
-    from kdtui.workflows.calibrate import SessionJudged, sessions_to_learn_from
+    from kdtui.workflows.calibrate import Calibrated, SessionJudged, sessions_to_learn_from
     from kdtui.workflows.calibrate import calibrate as run
     from kdtui.workflows.students import settings_for
     from models.answers import STRATEGIES
 
-    unknown = [name for name in strategy or () if name not in STRATEGIES]
-    if unknown:
-        raise KdtuiError(f"there is no strategy {unknown[0]!r}; there are: {', '.join(STRATEGIES)}")
     settings = settings_for(student, formats(knowledge), context=context, adapters=adapters(adapter))
-    chosen = [name for name in STRATEGIES if not strategy or name in strategy]
+    wanted = list(dict.fromkeys(strategy or STRATEGIES))
     with open_store(db) as store, progress_bar() as progress:
         name = chosen_dataset(store, dataset)
         sessions = sessions_to_learn_from(store, name, limit)
-        tasks = {each: progress.add_task(each, total=len(sessions), start=False) for each in chosen}
-        for event in run(store, name, settings, chosen, sessions):
+        tasks = {each: progress.add_task(each, total=len(sessions), start=False) for each in wanted}
+        for event in run(store, name, settings, wanted, sessions):
             if isinstance(event, SessionJudged):
                 progress.start_task(tasks[event.strategy])
                 progress.advance(tasks[event.strategy])
-            else:
+            elif isinstance(event, Calibrated):
                 results = event.results
+            else:
+                say(f"kdtui: {event.strategy} is left out; {event.reason}")
     print_results(results, as_json)
 
 

@@ -4,7 +4,7 @@ Every strategy is fitted and judged on the same sessions, each session by a fit 
 number of weights. The fastest of those that are as good as the best is chosen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, sqrt
 from statistics import mean, stdev
@@ -21,9 +21,9 @@ from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.students import PATTERNS, check_settings, is_endpoint, open_model
-from models.answers import Answered, StrategyName, Task
+from models.answers import Answered, Refused, StrategyName, Task
 from models.calibration import (
-    BundleCalibration,
+    AT_ITS_WORD,
     Calibration,
     PairCalibration,
     expected_calibration_error,
@@ -31,7 +31,8 @@ from models.calibration import (
     fit_pairs,
 )
 from models.clustering import Matrix, likely_bundles
-from models.strategies import PairStrategy, make_strategy
+from models.strategies import make_strategy
+from models.strategies.listing import Listing
 from store.calibrations import StoredCalibration, replace_calibrations
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session
@@ -59,6 +60,14 @@ class SessionJudged:
 
 
 @dataclass(frozen=True, slots=True)
+class StrategyLeftOut:
+    """A strategy cannot answer one of the sessions, so it cannot be compared with the others."""
+
+    strategy: StrategyName
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Calibrated:
     """All strategies have been calibrated, and the results are stored."""
 
@@ -67,7 +76,7 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What a strategy made of the sessions, each by a fit on the others."""
+    """What a strategy made of the sessions, each by a fit on the others; `f1` in the order of the sessions."""
 
     calibration: Calibration
     f1: list[float]
@@ -93,44 +102,35 @@ def calibrate(
     db: Database,
     dataset: str,
     settings: RunSettings,
-    strategies: Sequence[StrategyName],
+    strategies: Sequence[str],
     sessions: Sequence[Session],
-) -> Iterator[SessionJudged | Calibrated]:
+) -> Iterator[SessionJudged | StrategyLeftOut | Calibrated]:
     """Calibrate strategies of a student on sessions whose bundles are known, and choose one.
 
     Raises:
-        KdtuiError: the student is no language model, or cannot be used as the settings say.
+        KdtuiError: the student is no language model, it cannot be used as the settings say, there is no such strategy,
+            or none can answer all of the sessions.
         ModelError: the model cannot be loaded, or fails.
     """
-    check_settings(settings, dataset)
     if settings.student == PATTERNS:
         raise KdtuiError("the pattern student is calibrated whenever it learns; name another with --student")
     if is_endpoint(settings.student):
         raise KdtuiError("an endpoint answers in its own way, so there is no strategy to choose")
-    truths = {session.id: true_bundles(session) for session in sessions}
+    for name in strategies:
+        check_settings(msgspec.structs.replace(settings, strategy=name), dataset)
     judged: dict[StrategyName, _Judged] = {}
     seconds: dict[StrategyName, float] = {}
     with open_model(db, dataset, settings) as (student, task):
         tasks = [task(session) for session in sessions]
-        for name in strategies:
-            strategy = make_strategy(name)
-            if hasattr(strategy, "plan_scores"):
-                scores: dict[str, Matrix] = {}
-                for key, matrix in student.judge_pairs(tasks, cast("PairStrategy", strategy)):
-                    scores[cast("Session", key).id] = matrix
-                    yield SessionJudged(name)
-                judged[name] = _judge_pairs([(truths[each], scores[each]) for each in scores])
+        for name in cast("Sequence[StrategyName]", strategies):
+            try:
+                judged[name] = yield from _judge(student, tasks, name)
+            except _Unanswered as problem:
+                yield StrategyLeftOut(name, str(problem))
             else:
-                lists: dict[str, Found] = {}
-                uncalibrated = make_strategy(name, Calibration(BundleCalibration(0.0, 1.0, 0.0, 0.0)))
-                for event in student.answer(tasks, uncalibrated):
-                    if isinstance(event, Answered):
-                        session = cast("Session", event.key)
-                        lists[session.id] = [(bundle.confidence, bundle.positions) for bundle in event.bundles]
-                        yield SessionJudged(name)
-                products = {session.id: len(session.items) for session in sessions}
-                judged[name] = _judge_lists([(truths[each], lists[each], products[each]) for each in lists])
-            seconds[name] = _seconds_per_session(student, tasks[:_TIMED], name, judged[name].calibration)
+                seconds[name] = _seconds_per_session(student, tasks[:_TIMED], name, judged[name].calibration)
+    if not judged:
+        raise KdtuiError("no strategy can answer all of the validation sessions, so nothing is changed")
     chosen = choose({name: each.f1 for name, each in judged.items()}, seconds)
     results = [
         StoredCalibration(
@@ -148,10 +148,43 @@ def calibrate(
     yield Calibrated(results)
 
 
-def _judge_pairs(sessions: Sequence[tuple[Truth, Matrix]]) -> _Judged:
-    def bundles(calibration: PairCalibration, matrix: Matrix) -> Found:
-        return likely_bundles(calibration.probabilities(matrix), calibration.threshold)
+class _Unanswered(Exception):
+    """The student refuses a session; the message says which, and why."""
 
+
+def _judge(student: "Student", tasks: Sequence[Task], name: StrategyName) -> Generator[SessionJudged, None, _Judged]:
+    """Have a strategy judge the sessions, which are the keys of their tasks.
+
+    Raises:
+        _Unanswered: it cannot answer one of them.
+    """
+    # Sessions come as they are done, but are compared with those of other strategies one by one.
+    sessions = [cast("Session", task.key) for task in tasks]
+    lists: dict[object, Found] = {}
+    matrices: dict[object, Matrix] = {}
+    strategy = make_strategy(name, Calibration(AT_ITS_WORD) if name == "list" else None)
+    if isinstance(strategy, Listing):
+        for event in student.answer(tasks, strategy):
+            if isinstance(event, Answered):
+                lists[event.key] = [(bundle.confidence, bundle.positions) for bundle in event.bundles]
+                yield SessionJudged(name)
+            elif isinstance(event, Refused):
+                raise _refusal(event)
+        return _judge_lists([(true_bundles(each), lists[each], len(each.items)) for each in sessions])
+    for judged in student.judge_pairs(tasks, strategy):
+        if isinstance(judged, Refused):
+            raise _refusal(judged)
+        key, matrix = judged
+        matrices[key] = matrix
+        yield SessionJudged(name)
+    return _judge_pairs([(true_bundles(each), matrices[each]) for each in sessions])
+
+
+def _refusal(event: Refused) -> _Unanswered:
+    return _Unanswered(f"session {cast('Session', event.key).id}: {event.reason}")
+
+
+def _judge_pairs(sessions: Sequence[tuple[Truth, Matrix]]) -> _Judged:
     def fit(chosen: Sequence[tuple[Truth, Matrix]]) -> PairCalibration:
         weights = fit_pairs(
             [matrix for _, matrix in chosen], [_together(truth, len(matrix)) for truth, matrix in chosen]
@@ -164,7 +197,8 @@ def _judge_pairs(sessions: Sequence[tuple[Truth, Matrix]]) -> _Judged:
     for kept, others in _folds(len(sessions)):
         fitted = fit([sessions[number] for number in others])
         for number in kept:
-            found[number] = bundles(fitted, sessions[number][1])
+            matrix = sessions[number][1]
+            found[number] = likely_bundles(fitted.probabilities(matrix), fitted.threshold)
     judged = _judge_lists(
         [(truth, answer, len(matrix)) for (truth, matrix), answer in zip(sessions, found, strict=True)]
     )
@@ -226,6 +260,4 @@ def choose(f1: dict[StrategyName, list[float]], seconds: dict[StrategyName, floa
         behind = [one - other for one, other in zip(f1[best], f1[name], strict=True)]
         return name == best or mean(behind) <= stdev(behind) / sqrt(len(behind))
 
-    # Sessions that one of them refused cannot be compared.
-    comparable = [name for name in f1 if len(f1[name]) == len(f1[best])]
-    return min(filter(as_good, comparable), key=lambda name: seconds[name])
+    return min(filter(as_good, f1), key=lambda name: seconds[name])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, cast
@@ -129,6 +130,9 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
     if settings.student == PATTERNS and (settings.strategy or settings.adapters):
         raise KdtuiError("the pattern student is no language model; leave out --strategy and --adapter")
+    for path, scale in settings.adapters:
+        if not isfinite(scale):
+            raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale}")
     if is_endpoint(settings.student):
         if settings.strategy or settings.adapters or settings.context:
             raise KdtuiError(

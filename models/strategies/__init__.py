@@ -1,7 +1,7 @@
 """Ways to get bundles out of a language model: the list, drafts of it, and pairs."""
 
 from models.answers import StrategyName
-from models.calibration import BundleCalibration, Calibration, PairCalibration
+from models.calibration import AT_ITS_WORD, BundleCalibration, Calibration, PairCalibration
 from models.strategies.base import PairStrategy, Strategy
 from models.strategies.drafts import Drafts
 from models.strategies.listing import Listing
@@ -9,20 +9,19 @@ from models.strategies.pairs import Pairs
 
 __all__ = ["DEFAULT_CALIBRATIONS", "PairStrategy", "Strategy", "make_strategy"]
 
-_AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
 _PAIRS_AT_ITS_WORD = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)
 
 DEFAULT_CALIBRATIONS: dict[StrategyName, Calibration] = {
     # Fitted on 1,191 bundles that the embedded student listed for the validation sessions of two public datasets,
     # with and without patterns; .22 of its bundles were right.
     "list": Calibration(BundleCalibration(bias=1.18, score=0.22, size=-1.16, session=-0.44)),
-    "drafts": Calibration(_AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
-    "pairs": Calibration(_AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
+    "drafts": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
+    "pairs": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
 }
 """For a model that has not been calibrated on the data at hand: a list as the embedded student's, pairs at its word."""
 
 
-def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> Strategy:
+def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> Listing | Drafts | Pairs:
     """A strategy, for a model that is calibrated like this."""
     calibration = calibration or DEFAULT_CALIBRATIONS[name]
     match name:

@@ -11,6 +11,7 @@ from sqlite_utils import Database
 from kdtui.workflows.calibrate import choose
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import resolved, settings_for
+from models.student import Student
 from store.calibrations import StoredCalibration, calibrations, replace_calibrations
 from tests.models.tiny import make_model
 
@@ -97,6 +98,7 @@ def test_what_cannot_be_calibrated_is_one_sentence(kdtui: Kdtui, arguments: list
     [
         (["--strategy", "guess"], "there is no strategy 'guess'"),
         (["--adapter", "none.gguf"], "none.gguf: No such file or directory; an adapter is a GGUF file"),
+        (["--adapter", "none.gguf=nan"], "an adapter acts with a number such as 0.5, not nan"),
         (["--student", "patterns", "--strategy", "list"], "leave out --strategy"),
     ],
 )
@@ -110,8 +112,35 @@ def test_the_fastest_of_those_that_are_as_good_as_the_best_is_chosen() -> None:
     good, noisy, bad = [0.7, 0.8, 0.6, 0.9], [0.8, 0.7, 0.5, 0.9], [0.1, 0.2, 0.1, 0.2]
     assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 2, "pairs": 1, "drafts": 0.5}) == "pairs"
     assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 1, "pairs": 2, "drafts": 0.5}) == "list"
-    # One that refused a session cannot be compared.
-    assert choose({"list": bad, "pairs": good[:3], "drafts": bad}, {"list": 2, "pairs": 1, "drafts": 3}) == "pairs"
+
+
+def test_a_strategy_that_refuses_a_session_is_left_out_and_says_why(kdtui: Kdtui, model: Path, db: Database) -> None:
+    """What it does on the sessions that happen to fit says nothing of the others."""
+    before = kdtui("calibrate", "--student", model, "--strategy", "list", "--context", 2048)
+    assert before.code == 0
+    result = kdtui("calibrate", "--student", model, "--context", 512)
+    assert result.code == 1
+    assert "list is left out; session o" in result.err
+    assert "tokens but the context has 512" in result.err
+    assert "no strategy can answer all" in result.err
+    assert list(calibrations(db, "outdoor", settings_for(str(model)))) == ["list"], "what was known is kept"
+
+
+def test_strategies_are_compared_session_by_session(kdtui: Kdtui, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are done in any order, and the order must not matter."""
+    seen: list[list[float]] = []
+
+    def recorded(f1: dict[Any, list[float]], seconds: dict[Any, float]) -> Any:
+        seen.append(f1["list"])
+        return choose(f1, seconds)
+
+    answer = Student.answer
+    monkeypatch.setattr("kdtui.workflows.calibrate.choose", recorded)
+    kdtui("calibrate", "--student", model, "--strategy", "list")
+    monkeypatch.setattr(Student, "answer", lambda *arguments: reversed(list(answer(*arguments))))
+    kdtui("calibrate", "--student", model, "--strategy", "list")
+    assert seen[0] == seen[1]
+    assert seen[0] != seen[0][::-1]
 
 
 def _with(calibration: StoredCalibration, *, chosen: bool) -> StoredCalibration:

@@ -1,13 +1,12 @@
 """What prompts have in common is read by one process, and loaded by the next."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from models.answers import Adapter, Answered, Task
-from models.context import LlamaContext, Piece
 from models.messages import Message
 from models.student import Student
 from tests.models.tiny import make_adapter, make_model
@@ -18,27 +17,19 @@ Ask = Callable[..., tuple[int, list[tuple[int, ...]]]]
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+def ask(tmp_path: Path, tokens_read: list[int]) -> Ask:
     """Ask in a new process, as far as the cache can tell: tokens that were read, and the bundles."""
-    read: list[int] = []
-    decode = LlamaContext.decode
-
-    def counted(self: LlamaContext, pieces: Sequence[Piece]) -> object:
-        read.append(sum(len(piece.tokens) for piece in pieces))
-        return decode(self, pieces)
-
-    monkeypatch.setattr(LlamaContext, "decode", counted)
 
     def run(model: Path, *adapters: Adapter, instructions: str = INSTRUCTIONS) -> tuple[int, list[tuple[int, ...]]]:
         messages = [Message("system", instructions), Message("user", "1. camp\n2. kit\n3. phone")]
-        read.clear()
+        tokens_read.clear()
         with Student(model, cache=tmp_path / "cache") as student:
             [answer] = [
                 event
                 for event in student.answer([Task("s", 3, lambda *_: messages, adapters)])
                 if isinstance(event, Answered)
             ]
-        return sum(read), [bundle.positions for bundle in answer.bundles]
+        return sum(tokens_read), [bundle.positions for bundle in answer.bundles]
 
     return run
 

@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 
 from models.answers import STRATEGIES, Answered, Form, Grew, Refused, StrategyName, Task
 from models.bundle_list import WrittenBundle
-from models.calibration import BundleCalibration, Calibration, PairCalibration
+from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
 from models.clustering import Matrix, average_link
 from models.messages import Message
-from models.strategies import make_strategy
+from models.strategies import PairStrategy, make_strategy
 from models.strategies.drafts import Drafts
 from models.strategies.pairs import Pairs
 from models.student import Student
 from tests.models.tiny import Vocabulary, make_model
 
 WORDS = ["camp", "kit", "phone", "week", "end", "for", "ing"]
-
-CERTAIN = BundleCalibration(0.0, 1.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module", params=get_args(Vocabulary))
@@ -44,6 +42,10 @@ def task(key: object, titles: Sequence[str], seen: list[tuple[Form, tuple[int, .
 def answers(student: Student, tasks: Sequence[Task], strategy: StrategyName) -> dict[object, list[WrittenBundle]]:
     events = student.answer(tasks, make_strategy(strategy))
     return {event.key: list(event.bundles) for event in events if isinstance(event, Answered)}
+
+
+def judged(student: Student, tasks: Sequence[Task], strategy: PairStrategy) -> dict[object, Matrix]:
+    return dict(each for each in student.judge_pairs(tasks, strategy) if not isinstance(each, Refused))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -70,10 +72,10 @@ def test_sessions_together_are_judged_as_each_alone(student: Student, strategy: 
     way = make_strategy(strategy)
     assert isinstance(way, Drafts | Pairs)
     tasks = [task(place, WORDS[: 2 + place % 5]) for place in range(6)]
-    together = dict(student.judge_pairs(tasks, way))
+    together = judged(student, tasks, way)
     assert len(together) == len(tasks)
     for each in tasks:
-        [(_, alone)] = student.judge_pairs([each], way)
+        alone = judged(student, [each], way)[each.key]
         assert (alone == alone.T).all()
         # A sampled token may be another one where the probabilities differ in the last digits.
         if strategy == "pairs":
@@ -94,7 +96,7 @@ def test_pairs_ask_once_and_drafts_in_several_orders(student: Student) -> None:
 def test_a_threshold_decides_how_much_is_put_together(student: Student) -> None:
     session = task("s", WORDS)
     for threshold, expected in ((0.0, [tuple(range(1, 8))]), (1.0, [])):
-        way = Pairs(Calibration(CERTAIN, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
+        way = Pairs(Calibration(AT_ITS_WORD, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
         [answer] = [event for event in student.answer([session], way) if isinstance(event, Answered)]
         assert [bundle.positions for bundle in answer.bundles] == expected
 
