@@ -7,6 +7,7 @@ from unicodedata import category
 import numpy as np
 import numpy.typing as npt
 
+from models.intent_memory import IntentMemory
 from models.llama import LlamaModel, Token
 
 INTENT_WORDS = 5
@@ -14,6 +15,9 @@ INTENT_WORDS = 5
 
 INTENT_TOKENS = 16
 """The longest intent in tokens, for scripts without spaces."""
+
+_MOST_GUESSES = 24
+"""A wrong guess costs a part of a step, and a right one saves a whole one."""
 
 _KEPT = 4096
 """Texts whose tokens are remembered."""
@@ -31,6 +35,8 @@ class AnswerTokens:
     Attributes:
         newline: ends a line, after which another follows.
         end: ends the answer.
+        most_guesses: tokens that may be guessed ahead; none for a model that cannot forget the wrong ones.
+        intents: those written lately.
     """
 
     def __init__(self, model: LlamaModel) -> None:
@@ -39,6 +45,8 @@ class AnswerTokens:
         """The tokens of a short text that is written again and again."""
         self.newline = self.spell("\n")[-1]
         self.end = model.end_of_turn()
+        self.intents = IntentMemory()
+        self.most_guesses = _MOST_GUESSES if model.can_forget else 0
 
     def _spell(self, text: str) -> tuple[Token, ...]:
         return tuple(self._model.tokenize(text))

@@ -5,7 +5,7 @@ One line per bundle: the numbers of its products in ascending order, a colon, an
     1,3,10: weekend camping
     2,4: phone protection
 
-A student that follows `BundleList.choices` cannot write anything else: each number exists, no bundle has fewer than
+A student that keeps to `BundleList.choices` cannot write anything else: each number exists, no bundle has fewer than
 two products or one of them twice, no two bundles are equal, and the end can be reached from everywhere.
 """
 
@@ -39,30 +39,20 @@ class BundleList:
             raise ValueError("a bundle needs two products")
         self.products = products
         self.finished: list[tuple[int, ...]] = []
-        self.current: tuple[int, ...] = ()
 
-    def choices(self) -> list[str]:
-        """What may come next: a number with what follows it, `,` or `:`; no choice is a prefix of another.
+    def choices(self, begun: tuple[int, ...]) -> list[str]:
+        """What may follow these numbers of a bundle: another with `,` or `:`; no choice is a prefix of another.
 
         After a choice that ends in a colon comes the intent, which is free text up to the end of the line.
         """
         choices = []
-        for number in range(self.current[-1] + 1 if self.current else 1, self.products + 1):
-            bundle = (*self.current, number)
+        for number in range(begun[-1] + 1 if begun else 1, self.products + 1):
+            bundle = (*begun, number)
             if len(bundle) > 1 and bundle not in self.finished:
                 choices.append(f"{number}:")
             if self._can_be_continued(bundle):
                 choices.append(f"{number},")
         return choices
-
-    def choose(self, choice: str) -> bool:
-        """Write a choice; True when it completes the numbers of a bundle."""
-        self.current = (*self.current, int(choice[:-1]))
-        if choice.endswith(","):
-            return False
-        self.finished.append(self.current)
-        self.current = ()
-        return True
 
     @property
     def may_go_on(self) -> bool:

@@ -13,7 +13,10 @@ from models.errors import ModelError
 from models.llama import LlamaModel, Token
 
 MOST_SEQUENCES = 64
-"""Sequences in a context. Each keeps room for one row of logits."""
+"""Sequences in a context."""
+
+MOST_ROWS = 64
+"""Rows of logits that a batch may want; each takes four bytes per word of the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,13 @@ class Piece:
         sequence: which one.
         start: position of the first token.
         tokens: one or more.
-        wanted: whether the logits behind the last token are.
+        wanted: behind how many of its last tokens logits are.
     """
 
     sequence: int
     start: int
     tokens: Sequence[Token]
-    wanted: bool
+    wanted: int
 
 
 class LlamaContext:
@@ -39,8 +42,8 @@ class LlamaContext:
     Args:
         cells: tokens that all sequences together may hold.
         batch: most tokens that are decoded at once.
-        flash: look only at the cells of a token's own sequence. On a processor that is slower per cell, and pays as
-            soon as several sequences fill the cache.
+        flash: look only at the cells of a token's own sequence. On a processor that is slower per cell, for want of
+            matrix products.
 
     Raises:
         ModelError: there is no memory for a context of that size.
@@ -51,7 +54,8 @@ class LlamaContext:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = batch
-        params.n_seq_max = params.n_outputs_max = MOST_SEQUENCES
+        params.n_seq_max = MOST_SEQUENCES
+        params.n_outputs_max = MOST_ROWS
         params.n_threads = params.n_threads_batch = threads
         # One buffer for all sequences: what they share is stored, and read, once.
         params.kv_unified = True
@@ -65,6 +69,7 @@ class LlamaContext:
         self.handle = handle
         self.cells = int(llama_cpp.llama_n_ctx(handle))
         self.batch = int(llama_cpp.llama_n_batch(handle))
+        self.can_forget = model.can_forget
         self._memory = llama_cpp.llama_get_memory(handle)
         # The arrays that a batch points to; each token is in one sequence, so their numbers are one array too.
         self._tokens = np.zeros(batch, np.int32)
@@ -131,15 +136,15 @@ class LlamaContext:
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(llama_cpp.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
 
-    def remove(self, sequence: int) -> None:
-        """Forget a sequence."""
-        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+    def remove(self, sequence: int, start: int = 0) -> None:
+        """Forget a sequence, or what it has from a position on."""
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1)
 
     def decode(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
         """Decode pieces of at most `batch` tokens together.
 
         Returns:
-            (wanted, vocabulary): a row for each piece that wants one, in order; a view that holds until the next call.
+            (wanted, vocabulary): the rows of each piece, in order; a view that holds until the next call.
 
         Raises:
             ModelError: llama.cpp fails, for want of memory or otherwise.
@@ -151,7 +156,7 @@ class LlamaContext:
             self._positions[first:end] = np.arange(piece.start, piece.start + len(piece.tokens))
             self._sequences[first:end] = piece.sequence
             self._wanted[first:end] = 0
-            self._wanted[end - 1] = piece.wanted
+            self._wanted[end - piece.wanted : end] = 1
             wanted += piece.wanted
         self._batch.n_tokens = end
         status = llama_cpp.llama_decode(self.handle, self._batch)

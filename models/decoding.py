@@ -1,4 +1,4 @@
-"""How a way of answering talks to the engine: it asks for tokens to be read, and what to find out behind the last.
+"""How a way of answering talks to the engine: it asks for tokens to be read, and what to find out behind them.
 
 A program is a generator. It yields the reads that it needs next, and is sent what their looks found, once all of
 them have been decoded, in whatever batches suit the engine. So one program never waits for another.
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.llama import Token
 
 Logits: TypeAlias = npt.NDArray[np.float32]
-"""(vocabulary,) behind a token."""
+"""(tokens, vocabulary) behind some of the tokens that were read."""
 
 Answer = TypeVar("Answer")
 
@@ -23,7 +23,12 @@ Program: TypeAlias = Generator[list["Read"], list[Any], Answer]
 
 @dataclass(eq=False, slots=True)
 class Branch:
-    """A sequence of tokens in the cache: which one, and how long it is. Another may begin with the same tokens."""
+    """A sequence of tokens in the cache. Another may begin with the same tokens.
+
+    Attributes:
+        sequence: which one.
+        length: how long it is. A program makes it shorter where the last tokens were not the right ones.
+    """
 
     sequence: int
     length: int
@@ -31,14 +36,23 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Tokens to decode behind a branch, and what to find out there: `look` is given a view of the logits.
+    """Tokens to decode behind a branch, and what to find out there.
 
-    The view holds during the call only, and without a look no logits are computed at all.
+    Attributes:
+        look: is given a view of the logits, which holds during the call only; without it none are computed at all.
+        guesses: how many of the last tokens are only guessed. `look` gets the logits behind the last token before
+            them, and behind each of them, so that it can say which ones are right.
     """
 
     branch: Branch
     tokens: Sequence[Token]
     look: Callable[[Logits], Any] | None = None
+    guesses: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """Behind how many of the last tokens logits are wanted."""
+        return 0 if self.look is None else 1 + self.guesses
 
 
 def together(programs: Sequence[Program[Answer]]) -> Program[list[Answer]]:

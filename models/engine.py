@@ -12,12 +12,12 @@ from typing import Any
 
 from models.answers import Adapter
 from models.bundle_list import WrittenBundle
-from models.context import MOST_SEQUENCES, LlamaContext, Piece
+from models.context import MOST_ROWS, MOST_SEQUENCES, LlamaContext, Piece
 from models.decoding import Branch, Program, Read
 from models.llama import Token
 from models.saved_prefixes import LEAST_TOKENS, SavedPrefixes
 
-_SHORT = 16
+_SHORT = 40
 """Reads of so few tokens go first: they are answers in the making, and the others are prompts."""
 
 
@@ -191,7 +191,7 @@ class Engine:
                         reading.read.branch.sequence,
                         reading.read.branch.length,
                         reading.read.tokens[reading.decoded : reading.decoded + count],
-                        reading.read.look is not None and count == reading.left,
+                        reading.read.wanted if count == reading.left else 0,
                     )
                     for _, _, reading, count in chosen
                 ]
@@ -201,8 +201,8 @@ class Engine:
                 reading.decoded += count
                 reading.read.branch.length += count
                 if reading.read.look is not None and not reading.left:
-                    running.found[place] = reading.read.look(rows[row])
-                    row += 1
+                    running.found[place] = reading.read.look(rows[row : row + reading.read.wanted])
+                    row += reading.read.wanted
             for running in list(dict.fromkeys(running for running, *_ in chosen)):
                 if not any(reading.left for reading in running.readings):
                     self._advance(running, running.found)
@@ -231,15 +231,16 @@ class Engine:
         open_reads.sort(key=lambda each: each[2].left > _SHORT)
         chosen = []
         room = self._context.batch
-        wanted = MOST_SEQUENCES
+        rows = MOST_ROWS
         for running, place, reading in open_reads:
-            count = min(reading.left, room)
-            ends = reading.read.look is not None and count == reading.left
-            if not count or (ends and not wanted):
+            wanted = reading.read.wanted
+            # The rows that a look gets are all of one batch.
+            count = reading.left if reading.left <= room and wanted <= rows else min(reading.left - wanted, room)
+            if count <= 0:
                 break
             chosen.append((running, place, reading, count))
             room -= count
-            wanted -= ends
+            rows -= wanted if count == reading.left else 0
         return chosen
 
     def _admit(self) -> None:
@@ -302,6 +303,9 @@ class Engine:
             self._running.remove(running)
             running.finish(end.value)
             return
+        for read in reads:
+            # What a program found to be wrong at the end of a branch makes way for what comes now.
+            self._context.remove(read.branch.sequence, read.branch.length)
         running.readings = [_Reading(read) for read in reads]
         running.found = [None] * len(reads)
 
@@ -318,7 +322,8 @@ class Engine:
                 return
             self.forget(loaded)
         best, same = None, 0
-        for other, stem in self._stems.items():
+        beginnings = self._stems if self._context.can_forget else {}
+        for other, stem in beginnings.items():
             if (common := _common_length(shared, other[: stem.branch.length])) > same:
                 best, same = stem.branch, common
         branch = Branch(self._free_sequences.pop(), 0) if best is None else self.branch_off(best, same)

@@ -85,6 +85,10 @@ class LlamaModel:
         self.vocab = llama_cpp.llama_model_get_vocab(model)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.context_length: int = llama_cpp.llama_model_n_ctx_train(model)
+        # A recurrent state holds all of a sequence at once: it can be copied and dropped, but not shortened.
+        self.can_forget: bool = not (
+            llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model)
+        )
         self._piece = ctypes.create_string_buffer(512)
         # SentencePiece puts a space before a text; behind this one it cannot.
         spaced = llama_cpp.llama_vocab_type(self.vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM

@@ -11,9 +11,9 @@ from models.llama import LlamaModel
 def main() -> None:
     """Read as many tokens as take the path of prompts, and one that takes the path of answers."""
     model = LlamaModel(embedded_student())
-    context = LlamaContext(model, cells=256, batch=128, threads=1, flash=True)
+    context = LlamaContext(model, cells=256, batch=128, threads=1, flash=False)
     tokens = model.tokenize("bundles of products " * 30)[:100]
-    context.decode([Piece(0, 0, tokens, wanted=True)])
-    context.decode([Piece(0, len(tokens), tokens[:1], wanted=True)])
+    context.decode([Piece(0, 0, tokens, wanted=1)])
+    context.decode([Piece(0, len(tokens), tokens[:1], wanted=1)])
     context.close()
     model.close()

@@ -27,8 +27,12 @@ DEFAULT_CONTEXT = 4096
 BATCH = 256
 """Tokens decoded at once: larger ones are hardly faster, and a cancel waits for the end of one."""
 
-SESSIONS = 8
-"""Sessions in the works. On a processor more of them only make each other's attention slower."""
+SESSIONS_ON_PROCESSOR = 2
+"""Sessions in the works. On a processor every token is compared with all cells that are in use, whoever uses them, and
+a step costs by the token: more sessions only make each other slower."""
+
+SESSIONS_ON_GPU = 16
+"""There a step costs the same for many tokens, and only the cells of the own session are looked at."""
 
 _AHEAD = 64
 """Sessions that are looked at ahead, to put those together that share knowledge."""
@@ -42,7 +46,6 @@ class Student(AbstractContextManager["Student"]):
     Args:
         path: a GGUF file.
         context: tokens that the sessions in the works have together; at most what the model was trained for.
-        sessions: most in the works at a time. One alone is answered soonest by a student that takes no other.
         cache: a folder for what prompts have in common, so that the next process need not read it again.
         threads: to decode with; by default as many as there are processors that nobody else is using.
 
@@ -55,21 +58,22 @@ class Student(AbstractContextManager["Student"]):
         path: Path,
         *,
         context: int = DEFAULT_CONTEXT,
-        sessions: int = SESSIONS,
         cache: Path | None = None,
         threads: int | None = None,
     ) -> None:
         self.model = LlamaModel(path)
         count: Callable[[], int] = FreeProcessors() if threads is None else lambda: threads
         try:
-            flash = sessions > 1 or can_use_gpu()
+            gpu = can_use_gpu()
             cells = min(context, self.model.context_length)
-            self._context = LlamaContext(self.model, cells=cells, batch=BATCH, threads=count(), flash=flash)
+            self._context = LlamaContext(self.model, cells=cells, batch=BATCH, threads=count(), flash=gpu)
         except ModelError:
             self.model.close()
             raise
-        saved = None if cache is None else SavedPrefixes(cache, path, f"flash {flash}")
-        self._engine = Engine(self._context, sessions=sessions, threads=count, saved=saved)
+        # The cache is laid out in another way with flash attention.
+        saved = None if cache is None else SavedPrefixes(cache, path, f"flash {gpu}")
+        self._sessions = SESSIONS_ON_GPU if gpu else SESSIONS_ON_PROCESSOR
+        self._engine = Engine(self._context, sessions=self._sessions, threads=count, saved=saved)
         self._chat = ChatTokenizer(self.model)
         self._tokens = AnswerTokens(self.model)
 
@@ -143,7 +147,7 @@ class Student(AbstractContextManager["Student"]):
         more = True
         try:
             while True:
-                if more and self._engine.waiting < SESSIONS:
+                if more and self._engine.waiting < self._sessions:
                     taken, more = _take(source, _AHEAD)
                     self._submit(taken, plan, jobs, events.append)
                 elif self._engine.idle:

@@ -72,7 +72,7 @@ def generate(
         else:
             # Every id is looked up before the student is loaded.
             asked = _sessions(store, name, sessions or [], title or [])
-        with open_student(store, name, settings, alone=isinstance(asked, list) and len(asked) == 1) as ready:
+        with open_student(store, name, settings) as ready:
             for event in answer(ready, asked):
                 if not isinstance(event, SessionAnswered):
                     continue

@@ -125,9 +125,7 @@ class GenerationThread:
                 stack.callback(db.close)
                 version = _data_version(db)
                 loaded = (request.dataset, request.choice.student, request.choice.knowledge, request.choice.context)
-                student = stack.enter_context(
-                    open_student(db, request.dataset, request.choice.to_settings(), alone=True)
-                )
+                student = stack.enter_context(open_student(db, request.dataset, request.choice.to_settings()))
                 while True:
                     self._answer(student, request)
                     following = self._requests.get()

@@ -160,15 +160,12 @@ def _check_address(student: str) -> None:
 
 
 @contextmanager
-def open_student(
-    db: "Database | None", dataset: str | None, settings: RunSettings, *, alone: bool = False
-) -> Iterator[SessionStudent]:
+def open_student(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[SessionStudent]:
     """Load a student with its knowledge, and free it afterwards. To be used from one thread.
 
     Args:
         db: the store; None where no dataset is needed.
         dataset: whose training sessions, patterns and calibrations the student uses.
-        alone: sessions will come one at a time, each to be answered as soon as can be.
 
     Raises:
         KdtuiError: the settings are refused, or what they need is not there.
@@ -197,7 +194,7 @@ def open_student(
                 name, lambda sessions: remote.answer(None if each is None else task(each) for each in sessions)
             )
         return
-    with open_model(db, dataset, settings, alone=alone) as (student, task):
+    with open_model(db, dataset, settings) as (student, task):
         from models.strategies import make_strategy
 
         used, calibration = _strategy(db, dataset, settings)
@@ -211,18 +208,17 @@ def open_student(
 
 @contextmanager
 def open_model(
-    db: "Database | None", dataset: str | None, settings: RunSettings, *, alone: bool = False
+    db: "Database | None", dataset: str | None, settings: RunSettings
 ) -> "Iterator[tuple[Student, Callable[[Session], Task]]]":
     """The language model of these settings, and what makes a task of a session; otherwise as `open_student`."""
     # Imported here: llama.cpp takes a third of a second.
-    from models.student import DEFAULT_CONTEXT, SESSIONS, Student
+    from models.student import DEFAULT_CONTEXT, Student
 
     path = located_model(db, settings.student)
     adapters = tuple(Adapter(Path(file), scale) for file, scale in settings.adapters)
     task = _task_maker(db, dataset, settings, adapters)
     cache = user_cache_path("kdtui") / "prefixes"
-    sessions = 1 if alone else SESSIONS
-    with Student(path, context=settings.context or DEFAULT_CONTEXT, sessions=sessions, cache=cache) as student:
+    with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache) as student:
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
             student.model.adapter(adapter.path)

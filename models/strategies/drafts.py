@@ -15,7 +15,7 @@ from models.answer_tokens import AnswerTokens
 from models.answers import Task
 from models.bundle_list import WrittenBundle
 from models.calibration import Calibration
-from models.chat import ChatTokenizer
+from models.chat import ChatTokenizer, Prompt
 from models.clustering import Matrix, likely_bundles
 from models.decoding import Program, together
 from models.engine import Plan, Workspace
@@ -23,6 +23,10 @@ from models.strategies.base import Emit
 from models.strategies.writing import Pick, most_tokens, write_list
 
 DRAFTS = 8
+
+_TOGETHER = 2
+"""Drafts of a session that are decoded together. More only make each other's attention slower on a processor, and on a
+GPU there are those of other sessions."""
 
 
 class Drafts:
@@ -70,24 +74,28 @@ def _plan(
     prompts = [chat.prompt(task.ask("list", order)) for order in orders]
     shared = prompts[0].shared
     each = most_tokens(answer, task.products) + max(len(prompt.own) for prompt in prompts)
-    # A long session has fewer drafts, where not all of them fit.
-    count = max(1, min(DRAFTS, (room - len(shared)) // each))
+    # Of a session that fills the cache one goes after the other.
+    width = max(1, min(_TOGETHER, (room - len(shared)) // each))
+
+    def write(workspace: Workspace, number: int, prompt: Prompt) -> Program[list[WrittenBundle]]:
+        branch = workspace.open()
+        draft = yield from write_list(answer, branch, prompt.own, task.products, _ignore, _sampler(number))
+        workspace.drop(branch)
+        return draft
 
     def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
-        drafts = yield from together(
-            [
-                write_list(answer, workspace.open(), prompt.own, task.products, _ignore, _sampler(number))
-                for number, prompt in enumerate(prompts[:count])
-            ]
-        )
+        drafts: list[list[WrittenBundle]] = []
+        for first in range(0, DRAFTS, width):
+            part = list(enumerate(prompts))[first : first + width]
+            drafts += yield from together([write(workspace, number, prompt) for number, prompt in part])
         return conclude(
             [
                 [replace(bundle, positions=tuple(sorted(order[at - 1] for at in bundle.positions))) for bundle in draft]
-                for order, draft in zip(orders, drafts, strict=False)
+                for order, draft in zip(orders, drafts, strict=True)
             ]
         )
 
-    return Plan(shared, count * each, count, start)
+    return Plan(shared, width * each, width, start)
 
 
 def _orders(products: int) -> list[Sequence[int]]:

@@ -140,7 +140,7 @@ def _answers(answer: AnswerTokens) -> tuple[tuple[Token, ...], Token, Token]:
 
 
 def _yes_against_no(yes: Token, no: Token, logits: Logits) -> float:
-    return float(logits[yes]) - float(logits[no])
+    return float(logits[0, yes]) - float(logits[0, no])
 
 
 def _with_intent(

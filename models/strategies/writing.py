@@ -11,9 +11,13 @@ from models.answer_tokens import INTENT_TOKENS, INTENT_WORDS, AnswerTokens, read
 from models.bundle_list import BundleList, WrittenBundle, longest_bundle
 from models.decoding import Branch, Logits, Program, Read
 from models.llama import Token
+from models.strategies.numbers import Numbers
 
 Pick = Callable[[npt.NDArray[np.float64]], int]
 """Chooses one of several tokens by their probabilities."""
+
+_FIRST_GUESSES = 8
+"""Tokens that are guessed at first; then as many more or fewer as turn out right."""
 
 _MOST_PAIRS = 16
 """Pairs that a list has room for besides its longest bundle, however many products there are."""
@@ -45,6 +49,10 @@ def write_list(
 ) -> Program[list[WrittenBundle]]:
     """Write bundles behind a prompt until the model ends the list, or there is no room for another.
 
+    The next numbers are guessed, and read together with what is known. What the model thinks of a guess is the same
+    as without it, so that guessing changes how long it takes, and not what is written (speculative decoding, Leviathan
+    et al. 2023, with the format in the place of a smaller model).
+
     Args:
         branch: where the prompt goes; the tokens that it shares with others are there already.
         products: at least two.
@@ -55,29 +63,29 @@ def write_list(
     limit = branch.length + len(prompt) + most_tokens(answer, products)
     written = BundleList(products)
     bundles: list[WrittenBundle] = []
+    boldness = min(answer.most_guesses, _FIRST_GUESSES)
     goes_on = True
     while goes_on:
+        numbers = Numbers(answer, written)
         confidence = 1.0
-        complete = False
-        while not complete:
-            candidates = [(answer.spell(choice), choice) for choice in written.choices()]
-            depth = 0
-            while len(candidates) > 1:
-                legal = sorted({tokens[depth] for tokens, _ in candidates})
-                chosen = 0
-                if len(legal) > 1:
-                    # Tokens that were forced since the last decision go in the same batch.
-                    [probabilities] = yield [Read(branch, pending, partial(_among, legal))]
-                    pending = []
-                    chosen = pick(probabilities)
-                    confidence *= float(probabilities[chosen])
-                    candidates = [each for each in candidates if each[0][depth] == legal[chosen]]
-                pending.append(legal[chosen])
-                depth += 1
-            tokens, choice = candidates[0]
-            pending += tokens[depth:]
-            complete = written.choose(choice)
-        bundle = WrittenBundle(len(bundles), written.finished[-1], "", confidence, complete=False)
+        while not numbers.complete:
+            # Tokens that are forced are fed with the next decision.
+            if len(numbers.legal) == 1:
+                pending += numbers.legal
+                numbers.take(numbers.legal[0])
+                continue
+            guesses, legal = numbers.guess(boldness)
+            read = Read(branch, [*pending, *guesses], partial(_decide, guesses, legal, pick), len(guesses))
+            [(taken, probability)] = yield [read]
+            right = len(taken) - 1
+            branch.length -= len(guesses) - right
+            boldness = min(answer.most_guesses, max(2, 2 * right))
+            pending = taken[-1:]
+            confidence *= probability
+            for token in taken:
+                numbers.take(token)
+        written.finished.append(numbers.numbers)
+        bundle = WrittenBundle(len(bundles), numbers.numbers, "", confidence, complete=False)
         emit(bundle)
         left = limit - branch.length - len(pending)
         goes_on = written.may_go_on and left >= 2 * bundle_tokens(answer, products)
@@ -104,24 +112,47 @@ def write_intent(
     """
     data = b""
     pending = list(before)
-    length = 0
+    written: list[Token] = []
     while True:
-        allowed = answer.intent_middle if data else answer.intent_start
-        [(text, end, ends_here)] = yield [Read(branch, pending, partial(_text_or_end, allowed, ends))]
-        new_word = answer.begins_word[text] and len(data.split()) == INTENT_WORDS
-        if length == INTENT_TOKENS or new_word or (data and ends_here):
-            return readable(data), end
-        pending = [text]
-        data += answer.bytes_of(text)
-        length += 1
-        grow(readable(data))
+        guesses = answer.intents.guess(written, min(answer.most_guesses, INTENT_TOKENS - len(written)))
+        look = partial(_text_or_end, answer, not written, guesses, ends)
+        [found] = yield [Read(branch, [*pending, *guesses], look, len(guesses))]
+        start = branch.length - len(guesses)
+        for place, (text, end, ends_here) in enumerate(found):
+            branch.length = start + place
+            new_word = answer.begins_word[text] and len(data.split()) == INTENT_WORDS
+            if ends_here or new_word or len(written) == INTENT_TOKENS:
+                answer.intents.learn(written)
+                return readable(data), end
+            data += answer.bytes_of(text)
+            written.append(text)
+            grow(readable(data))
+        pending = written[-1:]
+
+
+def _decide(
+    guesses: Sequence[Token], legal: Sequence[Sequence[Token]], pick: Pick, logits: Logits
+) -> tuple[list[Token], float]:
+    """The guesses that are right, with the token that the model chooses behind them, and their probability."""
+    taken: list[Token] = []
+    probability = 1.0
+    for place, tokens in enumerate(legal):
+        chosen = 0
+        if len(tokens) > 1:
+            probabilities = _among(tokens, logits[place])
+            chosen = pick(probabilities)
+            probability *= float(probabilities[chosen])
+        taken.append(tokens[chosen])
+        if place == len(guesses) or taken[-1] != guesses[place]:
+            break
+    return taken, probability
 
 
 def _grow(emit: Callable[[WrittenBundle], None], bundle: WrittenBundle, intent: str) -> None:
     emit(replace(bundle, intent=intent))
 
 
-def _among(legal: Sequence[Token], logits: Logits) -> npt.NDArray[np.float64]:
+def _among(legal: Sequence[Token], logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Probabilities of the legal tokens, if only they can be."""
     weights = logits[legal].astype(np.float64)
     weights = np.exp(weights - weights.max())
@@ -129,8 +160,23 @@ def _among(legal: Sequence[Token], logits: Logits) -> npt.NDArray[np.float64]:
     return probabilities
 
 
-def _text_or_end(allowed: npt.NDArray[np.float32], ends: Sequence[Token], logits: Logits) -> tuple[Token, Token, bool]:
-    """The likeliest token of the intent, the likeliest end, and whether the end is likelier."""
-    end = max(ends, key=lambda token: float(logits[token]))
-    text = int(np.argmax(logits + allowed))
-    return text, end, bool(logits[end] > logits[text])
+def _text_or_end(
+    answer: AnswerTokens, first: bool, guesses: Sequence[Token], ends: Sequence[Token], logits: Logits
+) -> list[tuple[Token, Token, bool]]:
+    """The likeliest token of the intent, the likeliest end, and whether the end is likelier.
+
+    First behind what is written, then behind each guess, as long as they are right.
+
+    Args:
+        first: whether the intent is still to begin, so that it cannot end.
+    """
+    found = []
+    for place, row in enumerate(logits):
+        begins = first and not place
+        end = max(ends, key=lambda token: float(row[token]))
+        text = int(np.argmax(row + (answer.intent_start if begins else answer.intent_middle)))
+        ends_here = not begins and bool(row[end] > row[text])
+        found.append((text, end, ends_here))
+        if ends_here or place == len(guesses) or text != guesses[place]:
+            break
+    return found

@@ -116,7 +116,28 @@ def test_together_or_alone_the_embedded_student_decides_the_same(embedded: Stude
     assert differing <= 1
 
 
-def test_prompts_that_share_their_beginning_read_it_once(student: Student, tokens_read: list[int]) -> None:
+def test_guesses_change_how_long_it_takes_and_not_what_is_written(
+    student: Student, tokens_read: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [task(place, [f"camping thing {place * at}" for at in range(2, 9 + place % 5)]) for place in range(12)]
+    # Twice, so that intents are guessed too.
+    guessed = [answers(student, tasks), answers(student, tasks)][1]
+    tokens_read.clear()
+    answers(student, tasks)
+    batches = len(tokens_read)
+    monkeypatch.setattr(student._tokens, "most_guesses", 0)
+    tokens_read.clear()
+    plain = answers(student, tasks)
+    assert batches < len(tokens_read)
+    for key, bundles in plain.items():
+        assert written(guessed[key]) == written(bundles)
+        assert [b.confidence for b in guessed[key]] == pytest.approx([b.confidence for b in bundles], rel=0.01)
+
+
+def test_prompts_that_share_their_beginning_read_it_once(
+    student: Student, tokens_read: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(student._tokens, "most_guesses", 0)
     instructions = "Some rules that hold for all of the sessions. " * 10
     tasks = [task(place, ["camp", "kit"], instructions) for place in range(8)]
     shared = len(prompt_of(student, tasks[0]).shared)

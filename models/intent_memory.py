@@ -1,0 +1,38 @@
+"""What the intents of the last sessions began with, to guess how the next ones go on."""
+
+from collections.abc import Sequence
+
+from models.llama import Token
+
+_MOST_BEGINNINGS = 20_000
+"""Beginnings that are remembered: a few megabytes."""
+
+
+class IntentMemory:
+    """Remembers which token followed each beginning of an intent, and guesses it once it has done so twice in a row.
+
+    People's intents begin alike in a quarter of the places, and of those two thirds go on alike; a student's do so
+    more often.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[Token, ...], tuple[Token, bool]] = {}
+
+    def learn(self, intent: Sequence[Token]) -> None:
+        """Remember an intent."""
+        if len(self._next) > _MOST_BEGINNINGS:
+            self._next.clear()
+        for length, token in enumerate(intent):
+            begun = tuple(intent[:length])
+            before, _ = self._next.get(begun, (None, False))
+            self._next[begun] = token, token == before
+
+    def guess(self, begun: Sequence[Token], most: int) -> list[Token]:
+        """The tokens that are likely to follow, none where that is open."""
+        guesses: list[Token] = []
+        while len(guesses) < most:
+            token, again = self._next.get((*begun, *guesses), (0, False))
+            if not again:
+                break
+            guesses.append(token)
+        return guesses
