@@ -85,4 +85,5 @@ def calibrations(db: Database, dataset: str, settings: RunSettings) -> dict[str,
 
 def _student(settings: RunSettings) -> str:
     """What a calibration is good for: the same weights, shown the same kinds of knowledge."""
-    return msgspec.json.encode([settings.student, settings.knowledge, settings.adapters]).decode()
+    knowledge = [each for each in (settings.sample, settings.neighbours, settings.budget) if each is not None]
+    return msgspec.json.encode([settings.student, settings.knowledge, settings.adapters, *knowledge]).decode()

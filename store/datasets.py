@@ -1,5 +1,6 @@
 """Datasets: items and sessions in, items and sessions out."""
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ _BATCH = 5_000
 
 _KNOWN_ITEMS = 200_000
 """Items remembered while writing, about 100 MB at most; others are looked up in the database."""
+
+_NEAR_ITEMS = 1_000
+"""Products most like those of a session that are looked at, to find the sessions that they are in."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 _encode = msgspec.json.Encoder().encode
 _decode_categories = msgspec.json.Decoder(tuple[CategoryPath, ...]).decode
@@ -386,6 +392,38 @@ def find_sessions(db: Database, dataset: str, text: str = "", *, limit: int, off
         [*values, limit, offset],
     )
     return [SessionRow(*row) for row in rows]
+
+
+def nearest_sessions(db: Database, dataset: str, session: Session, limit: int) -> list[str]:
+    """The ids of the training sessions whose products are most like those of a session, the nearest first.
+
+    By BM25 over titles and categories; the session itself is never one of them.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    rows = _connection(db).execute(
+        """
+        SELECT session FROM (SELECT rowid AS item, rank AS score FROM items_fts WHERE items_fts MATCH ?
+            ORDER BY rank LIMIT ?)
+        JOIN session_items ON item_id = item JOIN sessions ON sessions.id = session_id
+        WHERE dataset_id = ? AND split = 'train' AND session <> ?
+        GROUP BY session_id ORDER BY sum(score), session_id LIMIT ?
+        """,
+        [match_any(words_of(session)), _NEAR_ITEMS, dataset_id(db, dataset), session.id, limit],
+    )
+    return [row[0] for row in rows]
+
+
+def words_of(session: Session) -> list[str]:
+    """The words that tell what the products of a session are: of titles, and of the narrowest categories."""
+    texts = [text for item in session.items for text in (item.title or "", *(path[-1] for path in item.categories[:1]))]
+    return list(dict.fromkeys(word for text in texts for word in _WORD.findall(text.lower())))
+
+
+def match_any(words: Iterable[str]) -> str:
+    """An FTS5 query for any of these words, each whole."""
+    return " OR ".join('"' + word.replace('"', '""') + '"' for word in words) or '""'
 
 
 def match_words(text: str) -> str:

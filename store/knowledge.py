@@ -1,21 +1,29 @@
-"""Knowledge: what a teacher knows, piece by piece."""
+"""Knowledge: what a teacher knows, piece by piece, and where each piece comes from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from sqlite_utils import Database
 
 from store.database import now
-from store.datasets import dataset_id, match_words
+from store.datasets import dataset_id, match_any, match_words
 from store.errors import NotFound
+from store.records import Format
 
-Format: TypeAlias = Literal["pattern", "rule", "thought"]
+Status: TypeAlias = Literal["kept", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
 class NewKnowledge:
-    """A piece of knowledge to be stored. `content` is JSON in the shape of its format; None is an unknown measure."""
+    """A piece of knowledge to be stored. `content` is JSON in the shape of its format; None is an unknown measure.
+
+    Attributes:
+        rejected: why it is not to be used; None for a piece that is.
+        call: the number of the call that it came from, if a model was asked.
+        sessions: ids of the training sessions that it came from.
+        parents: numbers of the pieces that its teacher was given.
+    """
 
     statement: str
     content: str
@@ -23,11 +31,15 @@ class NewKnowledge:
     confidence: float | None = None
     lift: float | None = None
     precision: float | None = None
+    rejected: str | None = None
+    call: int | None = None
+    sessions: tuple[str, ...] = ()
+    parents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """A stored piece of knowledge."""
+    """A stored piece of knowledge; `reason` says why it is rejected, `call_id` is None where no model was asked."""
 
     id: int
     dataset: str
@@ -35,15 +47,18 @@ class Knowledge:
     statement: str
     content: str
     teacher: str
+    status: Status
+    reason: str | None
     support: float | None
     confidence: float | None
     lift: float | None
     precision: float | None
+    call_id: int | None
     created_at: str
 
 
-_COLUMNS = """knowledge.id, datasets.name, format, knowledge.statement, content, teacher, support, confidence, lift,
-    precision, knowledge.created_at"""
+_COLUMNS = """knowledge.id, datasets.name, format, knowledge.statement, content, teacher, status, reason, support,
+    confidence, lift, precision, call_id, knowledge.created_at"""
 
 
 def replace_knowledge(
@@ -53,7 +68,7 @@ def replace_knowledge(
     teacher: str,
     pieces: Iterable[NewKnowledge],
 ) -> int:
-    """Make these pieces all that is known of a format in a dataset, and return their number.
+    """Make these pieces all that a teacher knows of a dataset in a format, and return their number.
 
     A statement that was there already keeps its row number.
 
@@ -62,41 +77,77 @@ def replace_knowledge(
     """
     number = dataset_id(db, dataset)
     with db.atomic():
-        db.execute("CREATE TEMP TABLE IF NOT EXISTS kept (statement TEXT PRIMARY KEY)")
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY)")
         db.execute("DELETE FROM kept")
         count = 0
         for piece in pieces:
             count += 1
-            db.execute("INSERT OR IGNORE INTO kept VALUES (?)", [piece.statement])
-            db.execute(
-                """
-                INSERT INTO knowledge (dataset_id, format, statement, content, teacher, support, confidence, lift,
-                    precision, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (dataset_id, format, statement) DO UPDATE SET content = excluded.content,
-                    teacher = excluded.teacher, support = excluded.support, confidence = excluded.confidence,
-                    lift = excluded.lift, precision = excluded.precision
-                """,
-                [
-                    number,
-                    format,
-                    piece.statement,
-                    piece.content,
-                    teacher,
-                    piece.support,
-                    piece.confidence,
-                    piece.lift,
-                    piece.precision,
-                    now(),
-                ],
-            )
+            db.execute("INSERT OR IGNORE INTO kept VALUES (?)", [_put(db, number, format, teacher, piece)])
         db.execute(
             """
             DELETE FROM knowledge
-            WHERE dataset_id = ? AND format = ? AND statement NOT IN (SELECT statement FROM kept)
+            WHERE dataset_id = ? AND format = ? AND teacher = ? AND id NOT IN (SELECT id FROM kept)
             """,
-            [number, format],
+            [number, format, teacher],
         )
         return count
+
+
+def add_knowledge(
+    db: Database, dataset: str, format: Format, teacher: str, pieces: Iterable[NewKnowledge]
+) -> list[int]:
+    """Store pieces beside those that are there, and return their numbers. The same statement is stored once.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    with db.atomic():
+        return [_put(db, number, format, teacher, piece) for piece in pieces]
+
+
+def _put(db: Database, dataset: int, format: Format, teacher: str, piece: NewKnowledge) -> int:
+    number = int(
+        db.execute(
+            """
+            INSERT INTO knowledge (dataset_id, format, statement, content, teacher, status, reason, support, confidence,
+                lift, precision, call_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (dataset_id, format, teacher, statement) DO UPDATE SET content = excluded.content,
+                status = excluded.status, reason = excluded.reason, support = excluded.support,
+                confidence = excluded.confidence, lift = excluded.lift, precision = excluded.precision,
+                call_id = excluded.call_id
+            RETURNING id
+            """,
+            [
+                dataset,
+                format,
+                piece.statement,
+                piece.content,
+                teacher,
+                "kept" if piece.rejected is None else "rejected",
+                piece.rejected,
+                piece.support,
+                piece.confidence,
+                piece.lift,
+                piece.precision,
+                piece.call,
+                now(),
+            ],
+        ).fetchone()[0]
+    )
+    db.execute("DELETE FROM knowledge_sessions WHERE knowledge_id = ?", [number])
+    db.execute("DELETE FROM knowledge_parents WHERE knowledge_id = ?", [number])
+    for session in piece.sessions:
+        db.execute(
+            """
+            INSERT OR IGNORE INTO knowledge_sessions
+            SELECT ?, id FROM sessions WHERE dataset_id = ? AND session = ?
+            """,
+            [number, dataset, session],
+        )
+    for parent in piece.parents:
+        db.execute("INSERT OR IGNORE INTO knowledge_parents VALUES (?, ?)", [number, parent])
+    return number
 
 
 def find_knowledge(
@@ -105,16 +156,22 @@ def find_knowledge(
     *,
     dataset: str | None = None,
     format: Format | None = None,
+    status: Status = "kept",
+    teacher: str | None = None,
+    sample: str | None = None,
     limit: int = -1,
     offset: int = 0,
 ) -> list[Knowledge]:
     """A page of the knowledge that holds the words of a text, best match first; without a text by support.
 
+    Args:
+        sample: only what is in the sample of this name.
+
     Raises:
-        NotFound: there is no such dataset.
+        NotFound: there is no such dataset, or no such sample.
     """
-    where: list[str] = []
-    values: list[object] = []
+    where: list[str] = ["status = ?"]
+    values: list[object] = [status]
     source, order = "knowledge", "support DESC, knowledge.id"
     if text.strip():
         source, order = "knowledge_fts JOIN knowledge ON knowledge.id = knowledge_fts.rowid", "rank, knowledge.id"
@@ -126,12 +183,71 @@ def find_knowledge(
     if format is not None:
         where.append("format = ?")
         values.append(format)
+    if teacher is not None:
+        where.append("teacher = ?")
+        values.append(teacher)
+    if sample is not None:
+        where.append("knowledge.id IN (SELECT knowledge_id FROM sample_knowledge WHERE sample_id = ?)")
+        values.append(sample_id(db, sample))
     rows = db.execute(
         f"""
         SELECT {_COLUMNS} FROM {source} JOIN datasets ON datasets.id = dataset_id
-        WHERE {" AND ".join(where) or "1"} ORDER BY {order} LIMIT ? OFFSET ?
+        WHERE {" AND ".join(where)} ORDER BY {order} LIMIT ? OFFSET ?
         """,
         [*values, limit, offset],
+    )
+    return [Knowledge(*row) for row in rows]
+
+
+def matching_knowledge(
+    db: Database, words: Sequence[str], dataset: str, format: Format, *, sample: str | None = None, limit: int
+) -> list[Knowledge]:
+    """Kept knowledge that shares any of the words, those first that share many and rare ones (BM25).
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+    """
+    number = dataset_id(db, dataset)
+    inside = -1 if sample is None else sample_id(db, sample)
+    looked_at = 4 * limit
+    while True:
+        # The best of all are found first, and then filtered: looking at each match in the table would take far longer.
+        rows = db.execute(
+            f"""
+            SELECT {_COLUMNS}, total FROM
+                (SELECT rowid AS number, rank AS score, count(*) OVER () AS total FROM (
+                    SELECT rowid, rank FROM knowledge_fts WHERE knowledge_fts MATCH ? ORDER BY rank LIMIT ?))
+            JOIN knowledge ON knowledge.id = number JOIN datasets ON datasets.id = dataset_id
+            WHERE dataset_id = ? AND format = ? AND status = 'kept'
+                AND (? < 0 OR EXISTS (
+                    SELECT 1 FROM sample_knowledge WHERE sample_id = ? AND knowledge_id = knowledge.id))
+            ORDER BY score, knowledge.id LIMIT ?
+            """,
+            [match_any(words), looked_at, number, format, inside, inside, limit],
+        ).fetchall()
+        if len(rows) == limit or not rows or rows[0][-1] < looked_at:
+            return [Knowledge(*row[:-1]) for row in rows]
+        looked_at *= 8
+
+
+def pieces_from(
+    db: Database, dataset: str, session: str, format: Format, *, sample: str | None = None
+) -> list[Knowledge]:
+    """Kept knowledge of a format that came from a training session.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+    """
+    inside = "AND knowledge.id IN (SELECT knowledge_id FROM sample_knowledge WHERE sample_id = ?)"
+    where = "" if sample is None else inside
+    rows = db.execute(
+        f"""
+        SELECT {_COLUMNS} FROM sessions JOIN knowledge_sessions ON session_id = sessions.id
+        JOIN knowledge ON knowledge.id = knowledge_id JOIN datasets ON datasets.id = knowledge.dataset_id
+        WHERE sessions.dataset_id = ? AND session = ? AND format = ? AND status = 'kept' {where}
+        ORDER BY knowledge.id
+        """,
+        [dataset_id(db, dataset), session, format, *([] if sample is None else [sample_id(db, sample)])],
     )
     return [Knowledge(*row) for row in rows]
 
@@ -142,9 +258,68 @@ def get_knowledge(db: Database, number: int) -> Knowledge:
     Raises:
         NotFound: there is none of that number.
     """
-    row = db.execute(
-        f"SELECT {_COLUMNS} FROM knowledge JOIN datasets ON datasets.id = dataset_id WHERE knowledge.id = ?", [number]
-    ).fetchone()
-    if row is None:
+    found = _by_number(db, [number])
+    if not found:
         raise NotFound(f"there is no knowledge number {number}; kdtui knowledge ls shows the numbers")
-    return Knowledge(*row)
+    return found[0]
+
+
+def parents_of(db: Database, number: int) -> list[Knowledge]:
+    """The pieces that the teacher of a piece was given."""
+    rows = db.execute("SELECT parent_id FROM knowledge_parents WHERE knowledge_id = ? ORDER BY parent_id", [number])
+    return _by_number(db, [row[0] for row in rows])
+
+
+def sessions_of(db: Database, number: int) -> list[str]:
+    """The ids of the training sessions that a piece came from."""
+    rows = db.execute(
+        """
+        SELECT session FROM knowledge_sessions JOIN sessions ON sessions.id = session_id
+        WHERE knowledge_id = ? ORDER BY session_id
+        """,
+        [number],
+    )
+    return [row[0] for row in rows]
+
+
+def sessions_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int, list[str]]:
+    """For each piece of a format the ids of the training sessions that it came from.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    found: dict[int, list[str]] = {}
+    for number, session in db.execute(
+        """
+        SELECT knowledge_id, session FROM knowledge JOIN knowledge_sessions ON knowledge_id = knowledge.id
+        JOIN sessions ON sessions.id = session_id
+        WHERE knowledge.dataset_id = ? AND format = ? ORDER BY knowledge_id, session_id
+        """,
+        [dataset_id(db, dataset), format],
+    ):
+        found.setdefault(number, []).append(session)
+    return found
+
+
+def sample_id(db: Database, name: str) -> int:
+    """The row number of a sample.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    row = db.execute("SELECT id FROM samples WHERE name = ?", [name]).fetchone()
+    if row is None:
+        raise NotFound(f"there is no sample {name!r}; kdtui sample ls shows those that are there")
+    return int(row[0])
+
+
+def _by_number(db: Database, numbers: Sequence[int]) -> list[Knowledge]:
+    marks = ", ".join("?" * len(numbers))
+    rows = db.execute(
+        f"""
+        SELECT {_COLUMNS} FROM knowledge JOIN datasets ON datasets.id = dataset_id
+        WHERE knowledge.id IN ({marks}) ORDER BY knowledge.id
+        """,
+        list(numbers),
+    )
+    return [Knowledge(*row) for row in rows]

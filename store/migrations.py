@@ -153,6 +153,91 @@ def m0005_models(db: Database) -> None:
     )
 
 
+@migrations()
+def m0006_teachers(db: Database) -> None:
+    """Teachers: what they were asked and what it cost, where knowledge comes from, and samples of it."""
+    _execute(
+        db,
+        # key: the hash of all that shapes the answer; request: JSON; response: NULL where error says why there is none
+        """CREATE TABLE calls (
+            id INTEGER PRIMARY KEY,
+            key TEXT NOT NULL UNIQUE,
+            teacher TEXT NOT NULL,
+            step TEXT NOT NULL,
+            request TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('answered', 'failed')),
+            response TEXT,
+            finish_reason TEXT,
+            prompt_tokens INTEGER,
+            completion_tokens INTEGER,
+            cost REAL,
+            seconds REAL NOT NULL,
+            attempts INTEGER NOT NULL,
+            error TEXT,
+            created_at TEXT NOT NULL,
+            CHECK ((response IS NULL) = (status = 'failed') AND (error IS NULL) = (status = 'answered'))
+        )""",
+    )
+    # Two teachers may say the same, and what is rejected stays, with the reason.
+    db.table("knowledge").disable_fts()
+    _execute(
+        db,
+        "ALTER TABLE knowledge RENAME TO knowledge_before",
+        """CREATE TABLE knowledge (
+            id INTEGER PRIMARY KEY,
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            format TEXT NOT NULL CHECK (format IN ('pattern', 'rule', 'thought')),
+            statement TEXT NOT NULL,
+            content TEXT NOT NULL,
+            teacher TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('kept', 'rejected')),
+            reason TEXT,
+            support REAL,
+            confidence REAL,
+            lift REAL,
+            precision REAL,
+            call_id INTEGER REFERENCES calls(id) ON DELETE SET NULL,
+            created_at TEXT NOT NULL,
+            UNIQUE (dataset_id, format, teacher, statement),
+            CHECK ((reason IS NULL) = (status = 'kept'))
+        )""",
+        """INSERT INTO knowledge (id, dataset_id, format, statement, content, teacher, status, support, confidence,
+               lift, precision, created_at)
+           SELECT id, dataset_id, format, statement, content, teacher, 'kept', support, confidence, lift, precision,
+               created_at FROM knowledge_before""",
+        "DROP TABLE knowledge_before",
+        "CREATE INDEX knowledge_by_call ON knowledge (call_id) WHERE call_id IS NOT NULL",
+        # which training sessions a piece comes from
+        """CREATE TABLE knowledge_sessions (
+            knowledge_id INTEGER NOT NULL REFERENCES knowledge(id) ON DELETE CASCADE,
+            session_id INTEGER NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+            PRIMARY KEY (knowledge_id, session_id)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX knowledge_sessions_by_session ON knowledge_sessions (session_id)",
+        # which pieces its teacher was given
+        """CREATE TABLE knowledge_parents (
+            knowledge_id INTEGER NOT NULL REFERENCES knowledge(id) ON DELETE CASCADE,
+            parent_id INTEGER NOT NULL REFERENCES knowledge(id) ON DELETE CASCADE,
+            PRIMARY KEY (knowledge_id, parent_id)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX knowledge_parents_by_parent ON knowledge_parents (parent_id)",
+        # settings: JSON, how it was drawn
+        """CREATE TABLE samples (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            settings TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+        """CREATE TABLE sample_knowledge (
+            sample_id INTEGER NOT NULL REFERENCES samples(id) ON DELETE CASCADE,
+            knowledge_id INTEGER NOT NULL REFERENCES knowledge(id) ON DELETE CASCADE,
+            PRIMARY KEY (sample_id, knowledge_id)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX sample_knowledge_by_knowledge ON sample_knowledge (knowledge_id)",
+    )
+    db.table("knowledge").enable_fts(["statement"], create_triggers=True, tokenize=TOKENIZER)
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

@@ -11,6 +11,10 @@ from msgspec import Meta, Struct
 Split: TypeAlias = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+Format: TypeAlias = Literal["pattern", "rule", "thought"]
+"""Of knowledge, from the plainest to the richest."""
+FORMATS: tuple[Format, ...] = get_args(Format)
+
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
 """An id; decoding refuses an empty one."""
 
@@ -52,6 +56,9 @@ class RunSettings(Struct, frozen=True):
         context: tokens; None for the usual number.
         strategy: how bundles are got out of the student; None for the one that was best when it was calibrated.
         adapters: LoRA adapters, each a file and how strongly it acts.
+        sample: the sample that the knowledge is taken from; None for all that there is.
+        neighbours: training sessions whose thoughts are shown; None for the usual number.
+        budget: tokens of rules and thoughts for one session; None for the usual number.
     """
 
     student: str
@@ -60,3 +67,6 @@ class RunSettings(Struct, frozen=True):
     context: int | None = None
     strategy: str | None = None
     adapters: tuple[tuple[str, float], ...] = ()
+    sample: str | None = None
+    neighbours: int | None = None
+    budget: int | None = None

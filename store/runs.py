@@ -83,6 +83,23 @@ def get_run(db: Database, number: int) -> Run:
     return Run(row[0], row[1], row[2], row[3], settings, row[5], row[6])
 
 
+def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:
+    """The newest run of a student on a split without knowledge and adapters, if there is one.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    row = db.execute(
+        """
+        SELECT id FROM runs WHERE dataset_id = ? AND split = ? AND json_extract(settings, '$.student') = ?
+            AND json_array_length(settings, '$.knowledge') = 0 AND json_array_length(settings, '$.adapters') = 0
+        ORDER BY id DESC LIMIT 1
+        """,
+        [dataset_id(db, dataset), split, student],
+    ).fetchone()
+    return None if row is None else get_run(db, row[0])
+
+
 def add_prediction(db: Database, run: Run, prediction: Prediction) -> None:
     """Store one answer, committed when this returns. An answer that is there already stays.
 

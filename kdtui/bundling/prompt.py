@@ -26,15 +26,25 @@ _ANSWERS: dict[Form, str] = {
 
 
 def session_messages(
-    session: Session, hints: Sequence[tuple[tuple[int, ...], str]] = (), form: Form = "list"
+    session: Session,
+    hints: Sequence[tuple[tuple[int, ...], str]] = (),
+    form: Form = "list",
+    *,
+    rules: Sequence[str] = (),
+    examples: Sequence[str] = (),
 ) -> list[Message]:
     """The messages that ask for the bundles of a session.
 
     Args:
         hints: bundles that knowledge suggests, as positions and a name for them, the best first.
         form: in which the answer is to be.
+        rules: what to put together, and what to leave apart.
+        examples: how other sessions were bundled. They stand in front: what is nearest to the answer counts most.
     """
-    lines = ["Products:", *(f"{number}. {_product(item)}" for number, item in enumerate(session.items, start=1))]
+    lines = [f"Another session: {one_line(example)}\n" for example in examples]
+    lines += ["Products:", *(f"{number}. {_product(item)}" for number, item in enumerate(session.items, start=1))]
+    if rules:
+        lines += ["", "Rules:", *map(one_line, rules)]
     if hints:
         lines += ["", "Likely bundles:"]
         lines += [f"{','.join(map(str, positions))}: {one_line(name, TITLE_LENGTH)}" for positions, name in hints]

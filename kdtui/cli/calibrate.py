@@ -7,11 +7,14 @@ import typer
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
+    BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    NeighboursOption,
+    SampleOption,
     StudentOption,
     adapters,
     chosen_dataset,
@@ -28,6 +31,9 @@ def calibrate(
     dataset: DatasetOption = None,
     student: StudentOption = "smollm2",
     knowledge: KnowledgeOption = "none",
+    sample: SampleOption = None,
+    neighbours: NeighboursOption = None,
+    budget: BudgetOption = None,
     adapter: AdapterOption = None,
     strategy: Annotated[
         list[str] | None, typer.Option("--strategy", help="Only this one; may be repeated.", metavar="NAME")
@@ -49,7 +55,15 @@ def calibrate(
     from kdtui.workflows.students import settings_for
     from models.answers import STRATEGIES
 
-    settings = settings_for(student, formats(knowledge), context=context, adapters=adapters(adapter))
+    settings = settings_for(
+        student,
+        formats(knowledge),
+        context=context,
+        adapters=adapters(adapter),
+        sample=sample,
+        neighbours=neighbours,
+        budget=budget,
+    )
     wanted = list(dict.fromkeys(strategy or STRATEGIES))
     with open_store(db) as store, progress_bar() as progress:
         name = chosen_dataset(store, dataset)

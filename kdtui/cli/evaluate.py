@@ -8,11 +8,14 @@ import typer
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
+    BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    NeighboursOption,
+    SampleOption,
     StrategyOption,
     StudentOption,
     adapters,
@@ -35,6 +38,9 @@ def evaluate(
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Split to answer and score.")] = "test",
     student: StudentOption = "smollm2",
     knowledge: KnowledgeOption = "none",
+    sample: SampleOption = None,
+    neighbours: NeighboursOption = None,
+    budget: BudgetOption = None,
     strategy: StrategyOption = None,
     adapter: AdapterOption = None,
     context: ContextOption = None,
@@ -74,6 +80,9 @@ def evaluate(
                     context=context,
                     strategy=strategy,
                     adapters=adapters(adapter),
+                    sample=sample,
+                    neighbours=neighbours,
+                    budget=budget,
                 )
                 check_settings(settings, name)
                 settings = resolved(store, name, settings)

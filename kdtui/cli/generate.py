@@ -8,11 +8,14 @@ import typer
 
 from kdtui.cli.options import (
     AdapterOption,
+    BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    NeighboursOption,
+    SampleOption,
     StrategyOption,
     StudentOption,
     adapters,
@@ -41,6 +44,9 @@ def generate(
     dataset: DatasetOption = None,
     student: StudentOption = "smollm2",
     knowledge: KnowledgeOption = "none",
+    sample: SampleOption = None,
+    neighbours: NeighboursOption = None,
+    budget: BudgetOption = None,
     strategy: StrategyOption = None,
     adapter: AdapterOption = None,
     context: ContextOption = None,
@@ -57,7 +63,16 @@ def generate(
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
-    settings = settings_for(student, formats(knowledge), context=context, strategy=strategy, adapters=adapters(adapter))
+    settings = settings_for(
+        student,
+        formats(knowledge),
+        context=context,
+        strategy=strategy,
+        adapters=adapters(adapter),
+        sample=sample,
+        neighbours=neighbours,
+        budget=budget,
+    )
     stored = sessions is not None and sessions != ["-"]
     failed = 0
     with open_store(db) as store:

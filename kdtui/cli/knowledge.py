@@ -4,16 +4,36 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.cli.options import LARGEST, DatabaseOption, DatasetOption, JsonOption, chosen_dataset, open_store
-from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.options import (
+    LARGEST,
+    BudgetOption,
+    DatabaseOption,
+    DatasetOption,
+    JsonOption,
+    KnowledgeOption,
+    NeighboursOption,
+    SampleOption,
+    chosen_dataset,
+    formats,
+    open_store,
+    some_formats,
+)
+from kdtui.cli.output import print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
     from store.knowledge import Knowledge
 
-app = typer.Typer(help="Mine, list, search and show knowledge.", no_args_is_help=True)
+app = typer.Typer(help="Distil, list, search and show knowledge.", no_args_is_help=True)
+
+_SESSIONS_SHOWN = 10
+_STATEMENT = 160
+"""Characters of a statement in a list; a thought is much longer."""
 
 FormatOption = Annotated[
     Literal["pattern", "rule", "thought"] | None, typer.Option("--format", "-f", help="Only this format.")
+]
+RejectedOption = Annotated[
+    bool, typer.Option("--rejected", help="What is kept with a reason not to use it, instead of what is used.")
 ]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST, metavar="N")]
 
@@ -41,10 +61,65 @@ def mine(
     say(f"mined {count:,} patterns of dataset {name}")
 
 
+@app.command("distill")
+def distill(
+    dataset: DatasetOption = None,
+    format_: Annotated[
+        str, typer.Option("--format", "-f", help="Formats, comma-separated: rule, thought.", metavar="FORMATS")
+    ] = "rule,thought",
+    db: DatabaseOption = None,
+) -> None:
+    """Compose rules and thoughts from the bundles, intents and categories of the training sessions.
+
+    The teacher are the people who bundled them; no model is asked. What is not good enough is kept apart, with the
+    reason: kdtui knowledge ls --rejected.
+    """
+    from kdtui.workflows.distill import DISTILLED, distil_annotations
+
+    wanted = some_formats(format_, DISTILLED)
+    with open_store(db) as store:
+        name = chosen_dataset(store, dataset)
+        for event in distil_annotations(store, name, wanted):
+            say(f"{event.kept:,} {event.format}s of dataset {name} are kept, {event.rejected:,} are rejected")
+
+
+@app.command("for")
+def for_session(
+    session: Annotated[str, typer.Argument(help="Id of a stored session.", metavar="SESSION")],
+    dataset: DatasetOption = None,
+    knowledge: KnowledgeOption = "pattern,rule,thought",
+    sample: SampleOption = None,
+    neighbours: NeighboursOption = None,
+    budget: BudgetOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Show the knowledge that would be used for a session, and the exact prompt."""
+    from kdtui.workflows.students import settings_for, shown_prompt
+    from models.embedded import NAME
+    from store.datasets import get_session
+
+    settings = settings_for(NAME, formats(knowledge), sample=sample, neighbours=neighbours, budget=budget)
+    with open_store(db) as store:
+        name = chosen_dataset(store, dataset)
+        applicable, messages = shown_prompt(store, name, settings, get_session(store, name, session))
+    used = [piece.number for piece in (*applicable.rules, *applicable.thoughts)]
+    if as_json:
+        print_json(
+            {"session": session, "knowledge": used, "messages": [[each.role, each.content] for each in messages]}
+        )
+        return
+    for message in messages:
+        print_text(f"[{message.role}]\n{message.content}\n")
+    say(f"rules and thoughts used: {', '.join(map(str, used)) or 'none'}; kdtui knowledge show N shows one")
+
+
 @app.command("ls")
 def ls(
     dataset: DatasetOption = None,
     format_: FormatOption = None,
+    sample: SampleOption = None,
+    rejected: RejectedOption = False,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -53,7 +128,14 @@ def ls(
     from store.knowledge import find_knowledge
 
     with open_store(db) as store:
-        pieces = find_knowledge(store, dataset=dataset, format=format_, limit=limit)
+        pieces = find_knowledge(
+            store,
+            dataset=dataset,
+            format=format_,
+            sample=sample,
+            status="rejected" if rejected else "kept",
+            limit=limit,
+        )
     _print_pieces(pieces, as_json, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
 
 
@@ -80,16 +162,26 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show one piece of knowledge with all that is known of it."""
-    from store.knowledge import get_knowledge
+    """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
+    from store.knowledge import get_knowledge, parents_of, sessions_of
 
     with open_store(db) as store:
         piece = get_knowledge(store, number)
+        sessions, parents = sessions_of(store, number), parents_of(store, number)
     if as_json:
-        print_json(_to_json(piece))
+        print_json(_to_json(piece) | {"sessions": sessions, "parents": [parent.id for parent in parents]})
         return
     shown = _to_json(piece) | {"content": piece.content}
     print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
+    leaves = [f"teacher {piece.teacher}"]
+    leaves += [f"call {piece.call_id}"] if piece.call_id is not None else []
+    leaves += [f"session {session}" for session in sessions[:_SESSIONS_SHOWN]]
+    leaves += [f"{len(sessions) - _SESSIONS_SHOWN:,} more sessions"] if len(sessions) > _SESSIONS_SHOWN else []
+    leaves += [f"{parent.format} {parent.id}: {parent.statement}" for parent in parents]
+    print_text("comes from")
+    for leaf in leaves[:-1]:
+        print_text(f"├── {leaf}")
+    print_text(f"└── {leaves[-1]}")
 
 
 def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int, otherwise: str) -> None:
@@ -102,11 +194,19 @@ def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int, otherwis
         return
     print_table(
         ["id", "format", "dataset", "statement", "support", "conf.", "lift", "prec."],
-        [(p.id, p.format, p.dataset, p.statement, p.support, p.confidence, p.lift, p.precision) for p in pieces],
+        [(p.id, p.format, p.dataset, _short(p), p.support, p.confidence, p.lift, p.precision) for p in pieces],
         wide=["statement"],
     )
     if len(pieces) == limit:
         say(f"there may be more than these {limit}; --limit shows them")
+
+
+def _short(piece: "Knowledge") -> str:
+    """A statement for a list; what is rejected says why."""
+    from kdtui.bundling.text import one_line
+
+    statement = one_line(piece.statement, _STATEMENT)
+    return statement if piece.reason is None else f"{statement} ({piece.reason})"
 
 
 def _to_json(piece: "Knowledge") -> dict[str, object]:

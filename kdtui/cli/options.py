@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from store.records import Format
+
 LARGEST = 2**63 - 1
 """The largest number that SQLite can hold."""
 
@@ -36,7 +38,20 @@ StudentOption = Annotated[
 ]
 KnowledgeOption = Annotated[
     str,
-    typer.Option("--knowledge", "-k", help="Formats to show the student, comma-separated: pattern.", metavar="FORMATS"),
+    typer.Option(
+        "--knowledge", help="Formats to show the student, comma-separated: pattern, rule, thought.", metavar="FORMATS"
+    ),
+]
+SampleOption = Annotated[
+    str | None, typer.Option("--sample", help="Take the knowledge from this sample only.", metavar="NAME")
+]
+NeighboursOption = Annotated[
+    int | None,
+    typer.Option("--neighbours", "-k", help="Training sessions whose thoughts are shown (1).", min=1, max=50),
+]
+BudgetOption = Annotated[
+    int | None,
+    typer.Option("--budget", help="Tokens of rules and thoughts for one session (600).", min=1, metavar="N"),
 ]
 StrategyOption = Annotated[
     str | None,
@@ -118,3 +133,18 @@ def adapters(option: list[str] | None) -> tuple[tuple[str, float], ...]:
 def formats(option: str) -> tuple[str, ...]:
     """The formats that --knowledge names; "none" is none."""
     return tuple(name for name in (part.strip() for part in option.split(",")) if name and name != "none")
+
+
+def some_formats(option: str, among: tuple[Format, ...]) -> tuple[Format, ...]:
+    """The formats that an option names, one or more of these.
+
+    Raises:
+        KdtuiError: it names another, or none.
+    """
+    from kdtui.errors import KdtuiError
+
+    named = formats(option)
+    unknown = [name for name in named if name not in among]
+    if unknown or not named:
+        raise KdtuiError(f"there is no format {(unknown or [option])[0]!r} here; there are: {', '.join(among)}")
+    return tuple(format for format in among if format in named)

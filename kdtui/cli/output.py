@@ -22,6 +22,13 @@ def say(message: str) -> None:
     print(one_line(message), file=sys.stderr, flush=True)
 
 
+def print_text(text: str) -> None:
+    """Text of several lines on stdout, each of them fit for a terminal."""
+    from kdtui.bundling.text import one_line
+
+    print("\n".join(one_line(line) for line in text.split("\n")), flush=True)
+
+
 def print_json(value: object) -> None:
     """One object on a line of its own, at once."""
     print(json.dumps(value, ensure_ascii=False), flush=True)

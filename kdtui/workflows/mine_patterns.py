@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import msgspec
 from sqlite_utils import Database
 
+from kdtui.distill.annotations import TEACHER
 from kdtui.distill.patterns import DEFAULT_LEVELS, DEFAULT_SIZE, DEFAULT_SUPPORT, Pattern, mine
 from kdtui.errors import KdtuiError
 from store.datasets import iter_sessions
 from store.knowledge import NewKnowledge, find_knowledge, replace_knowledge
-
-TEACHER = "annotations"
-"""The teacher of mined patterns: the people who bundled the training sessions."""
 
 
 def mine_patterns(

@@ -17,13 +17,13 @@ from msgspec.structs import replace
 from platformdirs import user_cache_path
 
 from kdtui.bundling.prompt import session_messages
-from kdtui.distill.patterns import Pattern, patterns_for
+from kdtui.distill.applicable import Applicable, roughly
 from kdtui.errors import KdtuiError
 from models import embedded
 from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.messages import Message
-from store.records import RunSettings, Session
+from store.records import FORMATS, RunSettings, Session
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -39,9 +39,6 @@ RESERVED = (embedded.NAME, PATTERNS)
 
 DEFAULT_STRATEGY = "list"
 """For students that have not been calibrated on the dataset."""
-
-_HINTS = 6
-"""Patterns that a prompt shows at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +62,15 @@ def settings_for(
     context: int | None = None,
     strategy: str | None = None,
     adapters: tuple[tuple[str, float], ...] = (),
+    sample: str | None = None,
+    neighbours: int | None = None,
+    budget: int | None = None,
 ) -> RunSettings:
     """Settings for a student as a user names it; files are named in full, to be found from any folder."""
     if _is_file(student):
         student = str(Path(student).resolve())
     located = tuple((str(Path(path).resolve()), scale) for path, scale in adapters)
-    return RunSettings(student, knowledge, limit, context, strategy, located)
+    return RunSettings(student, knowledge, limit, context, strategy, located, sample, neighbours, budget)
 
 
 def student_name(settings: RunSettings) -> str:
@@ -83,7 +83,8 @@ def student_name(settings: RunSettings) -> str:
         base = f"{model} at {host}" if model else host
     adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
     strategy = [settings.strategy] if settings.strategy not in (None, DEFAULT_STRATEGY) else []
-    return " + ".join([base, *adapters, *settings.knowledge, *strategy])
+    knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
+    return " + ".join([base, *adapters, *knowledge, *strategy])
 
 
 def is_endpoint(student: str) -> bool:
@@ -123,9 +124,11 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     Raises:
         KdtuiError: the settings contradict each other, or need a dataset and there is none.
     """
-    unknown = [format for format in settings.knowledge if format != "pattern"]
+    unknown = [format for format in settings.knowledge if format not in FORMATS]
     if unknown:
-        raise KdtuiError(f"knowledge of the format {unknown[0]!r} cannot be used yet; there is: pattern")
+        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; there are: {', '.join(FORMATS)}")
+    if not settings.knowledge and (settings.sample or settings.neighbours or settings.budget):
+        raise KdtuiError("--sample, --neighbours and --budget are about knowledge; say which with --knowledge")
     if settings.student == PATTERNS and settings.knowledge:
         raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
     if settings.student == PATTERNS and (settings.strategy or settings.adapters):
@@ -188,7 +191,7 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         from models.endpoint import Endpoint, EndpointStudent
 
         url, _, model = settings.student.partition("#")
-        task = _task_maker(db, dataset, settings, ())
+        task = _task_maker(db, dataset, settings, (), roughly)
         with EndpointStudent(Endpoint(url, model or None)) as remote:
             yield SessionStudent(
                 name, lambda sessions: remote.answer(None if each is None else task(each) for each in sessions)
@@ -216,9 +219,9 @@ def open_model(
 
     path = located_model(db, settings.student)
     adapters = tuple(Adapter(Path(file), scale) for file, scale in settings.adapters)
-    task = _task_maker(db, dataset, settings, adapters)
     cache = user_cache_path("kdtui") / "prefixes"
     with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache) as student:
+        task = _task_maker(db, dataset, settings, adapters, lambda text: len(student.model.tokenize(text)))
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
             student.model.adapter(adapter.path)
@@ -226,21 +229,47 @@ def open_model(
 
 
 def _task_maker(
-    db: "Database | None", dataset: str | None, settings: RunSettings, adapters: tuple[Adapter, ...]
+    db: "Database | None",
+    dataset: str | None,
+    settings: RunSettings,
+    adapters: tuple[Adapter, ...],
+    count: Callable[[str], int],
 ) -> Callable[[Session], Task]:
-    """What makes a task of a session, with the knowledge of these settings."""
-    patterns: list[Pattern] = []
+    """What makes a task of a session, with the knowledge of these settings.
+
+    Args:
+        count: tokens of a text.
+    """
+    retrieve: Callable[[Session], Applicable] | None = None
     if settings.knowledge:
-        from kdtui.workflows.mine_patterns import stored_patterns
+        from kdtui.distill.retrieval import Retriever
 
         assert db is not None
         assert dataset is not None
-        patterns = stored_patterns(db, dataset)
+        retrieve = Retriever(db, dataset, settings, count)
 
     def task(session: Session) -> Task:
-        return Task(session, len(session.items), partial(prompt, session, patterns), adapters)
+        # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
+        applicable = retrieve(session) if retrieve is not None else Applicable()
+        return Task(session, len(session.items), partial(prompt, session, applicable), adapters)
 
     return task
+
+
+def shown_prompt(
+    db: "Database", dataset: str, settings: RunSettings, session: Session
+) -> tuple[Applicable, list[Message]]:
+    """The knowledge that these settings give for a session, and the messages that a student would get.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is no knowledge of a format.
+    """
+    from kdtui.distill.retrieval import Retriever
+
+    check_settings(settings, dataset)
+    applicable = Retriever(db, dataset, settings, roughly)(session) if settings.knowledge else Applicable()
+    return applicable, prompt(session, applicable, "list", range(1, len(session.items) + 1))
 
 
 def resolved(db: "Database | None", dataset: str | None, settings: RunSettings) -> RunSettings:
@@ -283,8 +312,8 @@ def _one_by_one(
         yield Answered(session, bundles, perf_counter() - started)
 
 
-def prompt(session: Session, patterns: list[Pattern], form: Form, order: Sequence[int]) -> list[Message]:
-    """What the student is shown of a session, its products in this order, with the patterns that apply to it."""
+def prompt(session: Session, knowledge: Applicable, form: Form, order: Sequence[int]) -> list[Message]:
+    """What the student is shown of a session, its products in this order, with the knowledge that applies to it."""
     ordered = Session(session.id, tuple(session.items[position - 1] for position in order))
-    matches = patterns_for(ordered, patterns, _HINTS)
-    return session_messages(ordered, [(match.positions, match.pattern.categories[-1][-1]) for match in matches], form)
+    hints = [(match.positions, match.pattern.categories[-1][-1]) for match in knowledge.hints(ordered)]
+    return session_messages(ordered, hints, form, rules=knowledge.rule_lines(ordered), examples=knowledge.examples())

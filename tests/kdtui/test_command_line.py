@@ -15,7 +15,7 @@ from kdtui.workflows.import_dataset import import_dataset
 
 Kdtui = Callable[..., Any]
 
-COMMANDS = ["data", "knowledge", "generate", "calibrate", "evaluate", "demo", "doctor", "model"]
+COMMANDS = ["data", "knowledge", "generate", "calibrate", "evaluate", "demo", "doctor", "model", "sample"]
 README = Path(__file__).parents[2] / "README.md"
 
 

@@ -100,7 +100,7 @@ def test_sessions_that_failed_count_as_not_valid(kdtui: Kdtui, db: Database) -> 
     [
         (["--resume", "9"], "there is no run 9"),
         (["-d", "nowhere"], "there is no dataset 'nowhere'"),
-        (["--knowledge", "rule"], "cannot be used yet"),
+        (["--knowledge", "rule"], "has no rules yet"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:

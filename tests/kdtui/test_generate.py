@@ -44,7 +44,10 @@ def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdt
     assert missing.code == 1
     assert "mine them with: kdtui knowledge mine --dataset outdoor" in missing.err
     mine_patterns(db, "outdoor")
-    without, with_patterns = kdtui("generate", "o34", "--json"), kdtui("generate", "o34", "--json", "-k", "pattern")
+    without, with_patterns = (
+        kdtui("generate", "o34", "--json"),
+        kdtui("generate", "o34", "--json", "--knowledge", "pattern"),
+    )
     assert with_patterns.code == 0
     assert without.rows != with_patterns.rows
 
@@ -89,8 +92,8 @@ def test_a_session_too_long_for_the_context_does_not_stop_the_others(
         (["nothing"], "there is no session 'nothing' in dataset 'outdoor'"),
         (["o34", "-d", "indoor"], "there is no dataset 'indoor'"),
         (["o34", "--student", "none.gguf"], "none.gguf: No such file"),
-        (["o34", "--knowledge", "gossip"], "knowledge of the format 'gossip' cannot be used yet"),
-        (["o34", "--student", "patterns", "-k", "pattern"], "leave out --knowledge"),
+        (["o34", "--knowledge", "gossip"], "there is no format 'gossip' of knowledge"),
+        (["o34", "--student", "patterns", "--knowledge", "pattern"], "leave out --knowledge"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:

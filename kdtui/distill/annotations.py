@@ -1,0 +1,105 @@
+"""People as the teacher: rules and thoughts composed from the bundles that they saw in training sessions.
+
+No model is asked. What a person had in mind is taken from the categories of the products and from the intents.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from kdtui.bundling.metrics import pairs
+from kdtui.bundling.text import one_line
+from kdtui.bundling.truth import minimal_bundles, true_bundles
+from kdtui.distill.rules import Rule
+from kdtui.distill.thoughts import Step, Thought
+from store.records import CategoryPath, Item, Session
+
+TEACHER = "annotations"
+"""The name of this teacher."""
+
+_LEAST_DEPTH = 3
+_DEPTH = 4
+"""Names of a category path that a rule is about: shorter ones are departments, deeper ones products of one shelf."""
+
+_TITLE = 50
+"""Characters of a title in a thought."""
+
+
+def rules_of(session: Session) -> Iterator[Rule]:
+    """What the bundles of a session say of the categories of its products."""
+    bundled = pairs(true_bundles(session))
+    intents = {
+        pair: intent_of(bundle.intent)
+        for bundle in minimal_bundles(session.bundles)
+        for pair in pairs([frozenset(bundle.positions)])
+    }
+    together: dict[tuple[CategoryPath, CategoryPath], tuple[int, int]] = {}
+    apart: set[tuple[CategoryPath, CategoryPath]] = set()
+    for a, b in combinations(range(1, len(session.items) + 1), 2):
+        one, other = _category(session.items[a - 1]), _category(session.items[b - 1])
+        if one is None or other is None:
+            continue
+        categories = (min(one, other), max(one, other))
+        if (a, b) in bundled:
+            together.setdefault(categories, (a, b))
+        else:
+            apart.add(categories)
+    for categories, pair in together.items():
+        # A session in which both are so says nothing of these categories.
+        if categories not in apart:
+            yield Rule(_sentence(categories, together=True), True, categories, tuple(filter(None, [intents[pair]])))
+    for categories in sorted(apart - together.keys()):
+        yield Rule(_sentence(categories, together=False), False, categories)
+
+
+def thought_of(session: Session) -> Thought | None:
+    """The reasoning that leads to the bundles of a session; None where it has none."""
+    bundles = minimal_bundles(session.bundles)
+    if not bundles:
+        return None
+    steps = tuple(
+        Step(bundle.positions, intent_of(bundle.intent) or "them", _why(session, bundle.positions))
+        for bundle in bundles
+    )
+    inside = {position for bundle in bundles for position in bundle.positions}
+    others = [position for position in range(1, len(session.items) + 1) if position not in inside]
+    left_out = f"{','.join(map(str, others))} fit no bundle." if others else ""
+    return Thought(tuple(map(_about, session.items)), steps, left_out)
+
+
+def intent_of(text: str) -> str:
+    """An intent as people wrote it, without quotes, line ends and the full stop."""
+    return one_line(text).strip("\"' .,;")
+
+
+def _category(item: Item) -> CategoryPath | None:
+    path = item.categories[0] if item.categories else ()
+    return path[:_DEPTH] if len(path) >= _LEAST_DEPTH else None
+
+
+def _sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
+    # The first name is that of the whole shop.
+    one, other = (one_line(" > ".join(path[1:] or path)) for path in categories)
+    if categories[0] == categories[1]:
+        return f"Put several products of {one} together" if together else f"Leave products of {one} apart"
+    return f"Put {one} together with {other}" if together else f"Leave {one} apart from {other}"
+
+
+def _about(item: Item) -> str:
+    title = one_line(item.title or "", _TITLE) or "(no title)"
+    return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
+
+
+def _why(session: Session, positions: Sequence[int]) -> str:
+    """What the products of a bundle are to each other, by their categories."""
+    names = list(
+        dict.fromkeys(
+            one_line(session.items[position - 1].categories[0][-1])
+            for position in positions
+            if session.items[position - 1].categories
+        )
+    )
+    if not names:
+        return "people choose them together"
+    if len(names) == 1:
+        return f"they are alternatives among {names[0]}"
+    return f"{', '.join(names[:-1])} and {names[-1]} complement each other"

@@ -1,0 +1,122 @@
+"""What of the knowledge applies to a session, the best first, within a budget of tokens."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+from sqlite_utils import Database
+
+from kdtui.distill.applicable import Applicable, Piece, line_of
+from kdtui.distill.patterns import Pattern
+from kdtui.distill.rules import Rule, applies_to
+from kdtui.distill.thoughts import Thought
+from kdtui.errors import KdtuiError
+from store.datasets import nearest_sessions, words_of
+from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from
+from store.records import Format, RunSettings, Session
+
+DEFAULT_NEIGHBOURS = 1
+"""Training sessions whose thoughts are shown."""
+
+DEFAULT_BUDGET = 600
+"""Tokens of rules and thoughts for one session."""
+
+_RULES = 8
+"""Most rules that a prompt shows: a small student is lost among more."""
+
+_CANDIDATES = 200
+"""Rules that share words with a session and are looked at."""
+
+_FURTHER = 4
+"""Nearest sessions that are looked at for each that is wanted: not all of them have a thought."""
+
+_HOW_TO_GET: dict[Format, str] = {
+    "pattern": "mine them with: kdtui knowledge mine --dataset",
+    "rule": "distil them with: kdtui knowledge distill --format rule --dataset",
+    "thought": "distil them with: kdtui knowledge distill --format thought --dataset",
+}
+
+
+class Retriever:
+    """Finds the knowledge for sessions of one dataset.
+
+    Args:
+        settings: which formats, of which sample, how many neighbours, and the budget.
+        count: tokens of a text.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is no knowledge of a format.
+    """
+
+    def __init__(self, db: Database, dataset: str, settings: RunSettings, count: Callable[[str], int]) -> None:
+        self._db = db
+        self._dataset = dataset
+        self._settings = settings
+        self._count = count
+        for format in cast("tuple[Format, ...]", settings.knowledge):
+            if not find_knowledge(db, dataset=dataset, format=format, sample=settings.sample, limit=1):
+                where = f"dataset {dataset!r}" if settings.sample is None else f"sample {settings.sample!r}"
+                raise KdtuiError(f"{where} has no {format}s yet; {_HOW_TO_GET[format]} {dataset}")
+        # Patterns are few, and any of them may join products that share no word with it.
+        self._patterns = tuple(self._decode(piece, Pattern) for piece in self._all("pattern"))
+
+    def __call__(self, session: Session) -> Applicable:
+        """What applies to a session; thoughts of the session itself are left out."""
+        budget = self._settings.budget or DEFAULT_BUDGET
+        # A thought is longer than all rules together: it gets what they leave.
+        rules, left = self._within(self._rules(session), lambda rule: line_of(rule, session), budget)
+        thoughts, _ = self._within(self._thoughts(session), lambda thought: thought.statement, left)
+        return Applicable(self._patterns, rules, thoughts)
+
+    def _rules(self, session: Session) -> list[Piece]:
+        if "rule" not in self._settings.knowledge:
+            return []
+        found = []
+        for piece in matching_knowledge(
+            self._db, words_of(session), self._dataset, "rule", sample=self._settings.sample, limit=_CANDIDATES
+        ):
+            rule = self._decode(piece, Rule)
+            about = applies_to(rule, session)
+            # A rule that names no categories may say something of any session.
+            if about or not rule.categories:
+                found.append((piece.precision or 0.0, Piece(piece.id, rule), about))
+        best: dict[Any, Piece] = {}
+        for _, each, about in sorted(found, key=lambda one: -one[0]):
+            best.setdefault(about or each.number, each)
+        return list(best.values())[:_RULES]
+
+    def _thoughts(self, session: Session) -> list[Piece]:
+        if "thought" not in self._settings.knowledge:
+            return []
+        wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
+        found: list[Piece] = []
+        for neighbour in nearest_sessions(self._db, self._dataset, session, wanted * _FURTHER):
+            if len(found) == wanted:
+                break
+            pieces = pieces_from(self._db, self._dataset, neighbour, "thought", sample=self._settings.sample)
+            found += [Piece(piece.id, self._decode(piece, Thought)) for piece in pieces[:1]]
+        return found
+
+    def _within(
+        self, pieces: Sequence[Piece], text_of: Callable[[Any], str], budget: int
+    ) -> tuple[tuple[Piece, ...], int]:
+        """Those that fit, in order, and what is left of the budget."""
+        fitting = []
+        for piece in pieces:
+            cost = self._count(text_of(piece.value))
+            if cost <= budget:
+                budget -= cost
+                fitting.append(piece)
+        return tuple(fitting), budget
+
+    def _all(self, format: Format) -> list[Knowledge]:
+        if format not in self._settings.knowledge:
+            return []
+        return find_knowledge(self._db, dataset=self._dataset, format=format, sample=self._settings.sample)
+
+    def _decode(self, piece: Knowledge, kind: type[Any]) -> Any:
+        try:
+            return msgspec.json.decode(piece.content, type=kind)
+        except msgspec.MsgspecError as error:
+            raise KdtuiError(f"knowledge number {piece.id} is no {piece.format} that this version knows") from error

@@ -1,0 +1,161 @@
+"""Formalized rules, the second format of knowledge: which products to put together, and which to leave apart.
+
+A rule is a sentence. Where it names the categories that it is about, it can be tried on any session: then it has a
+support and a precision, and points at products.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from re import compile as compile_pattern
+
+from msgspec import Struct
+
+from kdtui.bundling.metrics import pairs
+from kdtui.bundling.truth import true_bundles
+from store.records import CategoryPath, Session
+
+_WORD = compile_pattern(r"[^\W_]+")
+
+_ALIKE = 0.8
+"""Rules in words that share so many of them (Jaccard) say the same."""
+
+
+class Rule(Struct, frozen=True):
+    """One rule.
+
+    Attributes:
+        text: the rule as a sentence.
+        together: whether products of the two categories are to be bundled, or left apart; None where the rule says
+            something else.
+        categories: the two category paths that it is about, sorted, one of them twice where it is about two products
+            of one category; empty where it names none.
+        intents: what shoppers want such bundles for, the most frequent first.
+    """
+
+    text: str
+    together: bool | None = None
+    categories: tuple[CategoryPath, ...] = ()
+    intents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidated:
+    """A rule, and the sessions that it was found in."""
+
+    rule: Rule
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a rule does on sessions that it was not made from.
+
+    Attributes:
+        sessions: how many there were.
+        applies: in how many of them there are products of its categories.
+        right: in how many of those all such products share a true bundle, or none do where they are to be left apart.
+    """
+
+    sessions: int
+    applies: int
+    right: int
+
+    @property
+    def support(self) -> float:
+        """Share of the sessions that the rule applies to."""
+        return self.applies / self.sessions if self.sessions else 0.0
+
+    @property
+    def precision(self) -> float | None:
+        """Share of these in which it is right; None where it applies to none."""
+        return self.right / self.applies if self.applies else None
+
+
+def positions_of(session: Session, category: CategoryPath) -> list[int]:
+    """The positions of the products whose main category is this one, or lies below it."""
+    depth = len(category)
+    return [
+        position
+        for position, item in enumerate(session.items, start=1)
+        if item.categories and item.categories[0][:depth] == category
+    ]
+
+
+def applies_to(rule: Rule, session: Session) -> tuple[tuple[int, int], ...]:
+    """The pairs of products that a rule is about, as positions (1-based, ascending)."""
+    if len(rule.categories) != 2:
+        return ()
+    one, other = rule.categories
+    if one == other:
+        return tuple(combinations(positions_of(session, one), 2))
+    found = {(min(a, b), max(a, b)) for a in positions_of(session, one) for b in positions_of(session, other) if a != b}
+    return tuple(sorted(found))
+
+
+def try_rules(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> list[Trial]:
+    """Try each rule on the sessions that it does not come from."""
+    by_category: defaultdict[CategoryPath, set[int]] = defaultdict(set)
+    for number, session in enumerate(sessions):
+        for item in session.items:
+            path = item.categories[0] if item.categories else ()
+            for depth in range(1, len(path) + 1):
+                by_category[path[:depth]].add(number)
+    bundled = [pairs(true_bundles(session)) for session in sessions]
+    number_of = {session.id: number for number, session in enumerate(sessions)}
+    trials = []
+    for each in rules:
+        own = {number_of[session] for session in each.sessions if session in number_of}
+        applies = right = 0
+        wanted = [by_category.get(category, set()) for category in each.rule.categories]
+        for number in (set.intersection(*wanted) if wanted else set()) - own:
+            about = applies_to(each.rule, sessions[number])
+            if about:
+                applies += 1
+                right += all((pair in bundled[number]) == each.rule.together for pair in about)
+        trials.append(Trial(len(sessions) - len(own), applies, right))
+    return trials
+
+
+def consolidate(found: Iterable[tuple[Rule, str]]) -> list[Consolidated]:
+    """Merge the rules of many sessions that say the same, those of most sessions first.
+
+    Rules about the same categories say the same when both put together, or both leave apart; rules in words alone
+    when they have nearly the same words. The first sentence stays.
+
+    Args:
+        found: rules with the session that each comes from.
+    """
+    by_categories: dict[tuple[object, ...], list[tuple[Rule, str]]] = {}
+    in_words: list[tuple[frozenset[str], list[tuple[Rule, str]]]] = []
+    for rule, session in found:
+        if rule.categories and rule.together is not None:
+            by_categories.setdefault((rule.together, rule.categories), []).append((rule, session))
+            continue
+        words = frozenset(_WORD.findall(rule.text.lower()))
+        group = next((group for others, group in in_words if _alike(words, others)), None)
+        if group is None:
+            in_words.append((words, [(rule, session)]))
+        else:
+            group.append((rule, session))
+    merged = [_merge(group) for group in [*by_categories.values(), *(group for _, group in in_words)]]
+    return sorted(merged, key=lambda each: -len(each.sessions))
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    # Sets of very different sizes cannot be alike, and most are of different sizes.
+    if min(len(one), len(other)) < _ALIKE * max(len(one), len(other)):
+        return False
+    return len(one & other) >= _ALIKE * len(one | other)
+
+
+def _merge(group: Sequence[tuple[Rule, str]]) -> Consolidated:
+    first = group[0][0]
+    counts: dict[str, int] = {}
+    for rule, _ in group:
+        for intent in rule.intents:
+            counts[intent] = counts.get(intent, 0) + 1
+    intents = tuple(sorted(counts, key=lambda intent: -counts[intent]))
+    sessions = tuple(dict.fromkeys(session for _, session in group))
+    return Consolidated(Rule(first.text, first.together, first.categories, intents), sessions)

@@ -1,0 +1,121 @@
+"""How much knowledge, and which: orders of the training sessions, and the pieces that a share of the order gives.
+
+A strategy puts the training sessions in an order, and a piece of knowledge comes where the earliest of the sessions
+that it came from does. A sample of a ratio is that share of the pieces from the front: so a larger sample of the same
+strategy and seed holds the smaller one.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Literal, TypeAlias, get_args
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from kdtui.errors import KdtuiError
+from store.datasets import words_of
+from store.records import Session
+
+SampleStrategy: TypeAlias = Literal["random", "length", "longest", "diversity", "difficulty"]
+SAMPLE_STRATEGIES: tuple[SampleStrategy, ...] = get_args(SampleStrategy)
+
+_DIMENSIONS = 512
+"""Of session vectors: words are hashed into so many numbers."""
+
+
+def in_random_order(sessions: Sequence[Session], seed: int) -> list[str]:
+    """The ids in an order by chance, the same for the same seed."""
+    ids = [session.id for session in sessions]
+    random.Random(seed).shuffle(ids)
+    return ids
+
+
+def by_length(sessions: Sequence[Session], seed: int) -> list[str]:
+    """Every part from the front has short and long sessions in the proportion in which they are there.
+
+    Each length is spread evenly over the order: the n-th of m sessions of a length stands at (n - u)/m of it, with one
+    chance u per length.
+    """
+    chance = random.Random(seed)
+    length_of = {session.id: len(session.items) for session in sessions}
+    of_length: defaultdict[int, list[str]] = defaultdict(list)
+    for session_id in in_random_order(sessions, seed):
+        of_length[length_of[session_id]].append(session_id)
+    places: list[tuple[float, str]] = []
+    for _, members in sorted(of_length.items()):
+        offset = chance.random()
+        places += [((number - offset) / len(members), member) for number, member in enumerate(members, start=1)]
+    return [session_id for _, session_id in sorted(places)]
+
+
+def longest_first(sessions: Sequence[Session], seed: int) -> list[str]:
+    """The longest sessions first, those of one length by chance."""
+    length_of = {session.id: len(session.items) for session in sessions}
+    return sorted(in_random_order(sessions, seed), key=lambda session_id: -length_of[session_id])
+
+
+def farthest_first(sessions: Sequence[Session], seed: int) -> list[str]:
+    """Each next session is the one that is least like those before it (Gonzalez, 1985), the first by chance."""
+    if not sessions:
+        return []
+    vectors = session_vectors(sessions)
+    chosen = [random.Random(seed).randrange(len(sessions))]
+    nearest = vectors @ vectors[chosen[0]]
+    nearest[chosen[0]] = np.inf
+    while len(chosen) < len(sessions):
+        chosen.append(int(np.argmin(nearest)))
+        np.maximum(nearest, vectors @ vectors[chosen[-1]], out=nearest)
+        nearest[chosen] = np.inf
+    return [sessions[number].id for number in chosen]
+
+
+def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float]) -> list[str]:
+    """The sessions that a student does worst on first.
+
+    Args:
+        pair_f1: of the student's own answers, by session.
+
+    Raises:
+        KdtuiError: the student has not answered all of them.
+    """
+    missing = sum(session.id not in pair_f1 for session in sessions)
+    if missing:
+        raise KdtuiError(
+            f"the student has no answer for {missing:,} of the {len(sessions):,} training sessions; give it them with: "
+            "kdtui evaluate --split train --knowledge none"
+        )
+    return sorted((session.id for session in sessions), key=lambda session_id: (pair_f1[session_id], session_id))
+
+
+def session_vectors(sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+    """(sessions, dimensions): the words of titles and categories, weighted by rarity, hashed, of length one."""
+    words = [words_of(session) for session in sessions]
+    count = Counter(word for each in words for word in each)
+    vectors = np.zeros((len(sessions), _DIMENSIONS), np.float32)
+    for row, each in zip(vectors, words, strict=True):
+        for word in each:
+            # hash() differs from process to process.
+            row[crc32(word.encode()) % _DIMENSIONS] += np.log(1 + len(sessions) / count[word])
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: npt.NDArray[np.float32] = vectors / np.maximum(norms, 1e-9)
+    return scaled
+
+
+def from_the_front(order: Sequence[str], pieces: Mapping[int, Sequence[str]], ratio: float) -> list[int]:
+    """The numbers of the pieces that a share of the order gives, at least one.
+
+    Args:
+        order: ids of the training sessions.
+        pieces: for each number the sessions that it came from; a piece without one comes last.
+        ratio: above 0, at most 1.
+    """
+    place = {session: number for number, session in enumerate(order)}
+
+    def earliest(number: int) -> tuple[int, int]:
+        return min((place[session] for session in pieces[number] if session in place), default=len(place)), number
+
+    ranked = sorted(pieces, key=earliest)
+    return ranked[: ceil(ratio * len(ranked))]

@@ -1,0 +1,63 @@
+"""Deep thoughts, the third format of knowledge: from what products are to what shoppers want, and to the bundles."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from kdtui.bundling.metrics import pair_f1
+from kdtui.bundling.truth import true_bundles
+from store.records import Session
+
+AGREEMENT = 0.6
+"""Least pair F1 between the bundles that a thought ends in and the true ones. Below it, it teaches what is not so."""
+
+
+class Step(Struct, frozen=True):
+    """A bundle that a thought ends in.
+
+    Attributes:
+        positions: product numbers (1-based, ascending).
+        intent: what shoppers want the products for.
+        why: why they belong together.
+    """
+
+    positions: tuple[int, ...]
+    intent: str
+    why: str
+
+
+class Thought(Struct, frozen=True):
+    """The reasoning from one session to its bundles.
+
+    Attributes:
+        products: what each product is, in the order of the session.
+        steps: the bundles, each from its intent.
+        left_out: why the other products are in none; empty where there are none.
+    """
+
+    products: tuple[str, ...]
+    steps: tuple[Step, ...]
+    left_out: str = ""
+
+    @property
+    def statement(self) -> str:
+        """The thought for a person to read, and for a student to be shown."""
+        products = "; ".join(f"{number}. {product}" for number, product in enumerate(self.products, start=1))
+        steps = " ".join(
+            f"Shoppers want {step.intent}: {','.join(map(str, step.positions))}, because {step.why}."
+            for step in self.steps
+        )
+        return " ".join(part for part in (f"Products: {products}.", steps, self.left_out) if part)
+
+
+def rejection(thought: Thought, session: Session) -> str | None:
+    """Why a thought is not to be used; None where its bundles agree with the true ones."""
+    agreement = pair_f1(true_bundles(session), bundles_of(thought))
+    if agreement >= AGREEMENT:
+        return None
+    return f"its bundles agree with the true ones to {agreement:.2f} (pair F1), and {AGREEMENT:g} is needed"
+
+
+def bundles_of(thought: Thought) -> Sequence[frozenset[int]]:
+    """The bundles that a thought ends in."""
+    return [frozenset(step.positions) for step in thought.steps]

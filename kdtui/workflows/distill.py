@@ -1,0 +1,104 @@
+"""A teacher's knowledge of the training sessions becomes rules and thoughts."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from sqlite_utils import Database
+
+from kdtui.distill import annotations
+from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
+from kdtui.distill.thoughts import rejection
+from kdtui.errors import KdtuiError
+from store.datasets import iter_sessions
+from store.knowledge import NewKnowledge, Status, find_knowledge, replace_knowledge
+from store.records import Format, Session
+
+DISTILLED: tuple[Format, ...] = ("rule", "thought")
+"""Formats that are distilled; patterns are mined."""
+
+LEAST_SESSIONS = 2
+"""Sessions that a rule must have been found in: what was seen once may be chance."""
+
+LEAST_PRECISION = 0.5
+"""Below it a rule is wrong more often than right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """What came out of one format: pieces that are kept, and pieces that are rejected with a reason."""
+
+    format: Format
+    kept: int
+    rejected: int
+
+
+def distil_annotations(db: Database, dataset: str, formats: Sequence[Format]) -> Iterator[Distilled]:
+    """Compose rules and thoughts from the bundles of the training sessions, in place of earlier ones.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has no training session with bundles.
+    """
+    sessions = training_sessions(db, dataset)
+    if "rule" in formats:
+        found = [(rule, session.id) for session in sessions for rule in annotations.rules_of(session)]
+        yield _store(db, dataset, "rule", rule_pieces(consolidate(found), sessions))
+    if "thought" in formats:
+        yield _store(db, dataset, "thought", _thoughts(sessions))
+
+
+def training_sessions(db: Database, dataset: str) -> list[Session]:
+    """The sessions that knowledge is distilled from.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has none with bundles.
+    """
+    sessions = list(iter_sessions(db, dataset, split="train"))
+    if not sessions:
+        raise KdtuiError(f"dataset {dataset!r} has no training sessions with bundles; there is nothing to distil")
+    return sessions
+
+
+def rule_pieces(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> Iterator[NewKnowledge]:
+    """The rules with what they do on the training sessions that they do not come from."""
+    for each, trial in zip(rules, try_rules(rules, sessions), strict=True):
+        measured = bool(each.rule.categories)
+        yield NewKnowledge(
+            statement=each.rule.text,
+            content=msgspec.json.encode(each.rule).decode(),
+            support=trial.support if measured else None,
+            precision=trial.precision,
+            rejected=_rejection(each, trial),
+            sessions=each.sessions,
+        )
+
+
+def _rejection(each: Consolidated, trial: Trial) -> str | None:
+    if len(each.sessions) < LEAST_SESSIONS:
+        return f"found in one session, and {LEAST_SESSIONS} are needed"
+    if trial.precision is not None and trial.precision < LEAST_PRECISION:
+        return f"right in {trial.right} of the {trial.applies} other sessions that it applies to"
+    return None
+
+
+def _thoughts(sessions: Iterable[Session]) -> Iterator[NewKnowledge]:
+    for session in sessions:
+        thought = annotations.thought_of(session)
+        if thought is not None:
+            yield NewKnowledge(
+                statement=thought.statement,
+                content=msgspec.json.encode(thought).decode(),
+                rejected=rejection(thought, session),
+                sessions=(session.id,),
+            )
+
+
+def _store(db: Database, dataset: str, format: Format, pieces: Iterable[NewKnowledge]) -> Distilled:
+    replace_knowledge(db, dataset, format, annotations.TEACHER, pieces)
+
+    def count(status: Status) -> int:
+        return len(find_knowledge(db, dataset=dataset, format=format, teacher=annotations.TEACHER, status=status))
+
+    return Distilled(format, count("kept"), count("rejected"))

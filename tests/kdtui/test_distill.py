@@ -1,0 +1,184 @@
+"""Rules and thoughts composed from what people bundled: stored with their origin, and what they are worth."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from kdtui.distill.annotations import rules_of, thought_of
+from kdtui.distill.rules import Consolidated, Rule, applies_to, consolidate, try_rules
+from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
+from store.knowledge import find_knowledge, sessions_of
+from store.records import Bundle, Item, Session
+
+Kdtui = Callable[..., Any]
+
+A, B, C = ("Shop", "Outdoor", "Tents"), ("Shop", "Outdoor", "Mats"), ("Shop", "Kitchen", "Pans")
+
+
+def session(
+    categories: list[tuple[str, ...]], *bundles: tuple[int, ...], name: str = "s", intent: str = "x"
+) -> Session:
+    items = tuple(Item(f"{name}-{number}", f"thing {number}", (path,)) for number, path in enumerate(categories))
+    return Session(name, items, tuple(Bundle(bundle, intent) for bundle in bundles), "train")
+
+
+@pytest.fixture
+def distilled(db: Database, outdoor: Path) -> Database:
+    list(import_dataset(db, outdoor, "outdoor"))
+    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    return db
+
+
+def test_bundles_say_what_goes_together_and_what_stays_apart() -> None:
+    rules = list(rules_of(session([A, B, C], (1, 2), intent='"a night outside".')))
+    assert [(rule.text, rule.together, rule.intents) for rule in rules] == [
+        ("Put Outdoor > Mats together with Outdoor > Tents", True, ("a night outside",)),
+        ("Leave Kitchen > Pans apart from Outdoor > Mats", False, ()),
+        ("Leave Kitchen > Pans apart from Outdoor > Tents", False, ()),
+    ]
+
+
+def test_a_session_in_which_both_are_so_gives_no_rule() -> None:
+    assert list(rules_of(session([A, A, A], (1, 2)))) == []
+    # A department alone says too little, and so does no category at all.
+    assert list(rules_of(session([("Shop", "Outdoor"), A], (1, 2)))) == []
+    assert list(rules_of(Session("s", (Item("x"), Item("y")), (Bundle((1, 2)),)))) == []
+
+
+def test_rules_that_say_the_same_are_one_with_all_its_sessions() -> None:
+    one, other = (
+        Rule("Put A with B", True, (A, B), ("kit",)),
+        Rule("B and A belong together", True, (A, B), ("set", "kit")),
+    )
+    words = Rule("Never bundle two phones of one brand in a session")
+    again = Rule("never bundle two phones of one brand, in a session!")
+    merged = consolidate([(one, "s1"), (words, "s1"), (other, "s2"), (again, "s3"), (one, "s2")])
+    assert [(each.rule.text, each.sessions) for each in merged] == [
+        ("Put A with B", ("s1", "s2")),
+        ("Never bundle two phones of one brand in a session", ("s1", "s3")),
+    ]
+    assert merged[0].rule.intents == ("kit", "set")
+    assert len(consolidate([(Rule("a", True, (A, B)), "s"), (Rule("a", False, (A, B)), "s")])) == 2
+
+
+def test_a_rule_is_tried_on_the_sessions_it_does_not_come_from() -> None:
+    sessions = [
+        session([A, B], (1, 2), name="own"),
+        session([A, B, C], (1, 2), name="right"),
+        session([A, B, A], (1, 2), name="half"),
+        session([A, C], (1, 2), name="other"),
+    ]
+    [trial] = try_rules([Consolidated(Rule("x", True, (A, B)), ("own",))], sessions)
+    assert (trial.sessions, trial.applies, trial.right) == (3, 2, 1)
+    assert trial.support == pytest.approx(2 / 3)
+    assert trial.precision == 0.5
+    [nothing] = try_rules([Consolidated(Rule("says something else"), ("own",))], sessions)
+    assert (nothing.support, nothing.precision) == (0.0, None)
+
+
+CATEGORIES = st.sampled_from([A, B, C, ("Shop",), ("Shop", "Outdoor")])
+
+
+@given(st.lists(CATEGORIES, min_size=2, max_size=8), CATEGORIES, CATEGORIES)
+def test_a_rule_is_about_pairs_of_different_products(
+    categories: list[tuple[str, ...]], one: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    found = applies_to(Rule("x", True, (one, other)), session(categories))
+    assert all(1 <= a < b <= len(categories) for a, b in found)
+    assert list(found) == sorted(set(found))
+    for a, b in found:
+        paths = [categories[a - 1], categories[b - 1]]
+        assert any(
+            first[: len(one)] == one and second[: len(other)] == other for first, second in (paths, reversed(paths))
+        )
+
+
+def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
+    thought = thought_of(session([A, B, C], (1, 2), intent="camping"))
+    assert thought is not None
+    assert thought.statement == (
+        "Products: 1. thing 0 [Tents]; 2. thing 1 [Mats]; 3. thing 2 [Pans]. "
+        "Shoppers want camping: 1,2, because Tents and Mats complement each other. 3 fit no bundle."
+    )
+    assert thought_of(session([A, B])) is None
+
+
+def test_a_thought_that_ends_elsewhere_is_rejected_with_the_reason() -> None:
+    told = session([A, B, C], (1, 2))
+    assert rejection(Thought((), (Step((1, 2), "x", "y"),)), told) is None
+    reason = rejection(Thought((), (Step((2, 3), "x", "y"),)), told)
+    assert reason is not None
+    assert f"{AGREEMENT:g} is needed" in reason
+    assert rejection(Thought((), ()), told) is not None
+
+
+def test_what_is_stored_knows_where_it_comes_from(distilled: Database) -> None:
+    thoughts = find_knowledge(distilled, dataset="outdoor", format="thought")
+    rules = find_knowledge(distilled, dataset="outdoor", format="rule")
+    rejected = find_knowledge(distilled, dataset="outdoor", format="rule", status="rejected")
+    assert thoughts
+    assert rules
+    assert all(len(sessions_of(distilled, thought.id)) == 1 for thought in thoughts)
+    assert all(len(sessions_of(distilled, rule.id)) > 1 for rule in rules)
+    assert all(rule.precision is None or rule.precision >= 0.5 for rule in rules)
+    assert all(rule.reason for rule in rejected)
+    assert {piece.teacher for piece in (*thoughts, *rules, *rejected)} == {"annotations"}
+
+
+def test_distilling_again_changes_nothing(distilled: Database) -> None:
+    before = find_knowledge(distilled)
+    list(distil_annotations(distilled, "outdoor", ["rule", "thought"]))
+    assert find_knowledge(distilled) == before
+
+
+@pytest.mark.usefixtures("distilled")
+def test_the_command_says_what_was_kept_and_what_was_not(kdtui: Kdtui) -> None:
+    result = kdtui("knowledge", "distill", "--format", "rule")
+    assert result.code == 0
+    assert "rules of dataset outdoor are kept" in result.err
+    rejected = kdtui("knowledge", "ls", "--rejected", "--json").rows
+    assert all(row["status"] == "rejected" and row["reason"] for row in rejected)
+    assert "2 are needed" in kdtui("knowledge", "ls", "--rejected").out
+
+
+@pytest.mark.parametrize("format", ["pattern", "rules", "", "rule,x"])
+def test_a_format_that_cannot_be_distilled_is_one_sentence(kdtui: Kdtui, format: str) -> None:
+    result = kdtui("knowledge", "distill", "--format", format)
+    assert (result.code, result.out) == (1, "")
+    assert "there are: rule, thought" in result.err
+
+
+def test_show_prints_the_tree(distilled: Database, kdtui: Kdtui) -> None:
+    rule = find_knowledge(distilled, format="rule")[0]
+    lines = kdtui("knowledge", "show", rule.id).out.splitlines()
+    tree = lines[lines.index("comes from") :]
+    assert tree[1] == "├── teacher annotations"
+    assert any(line.startswith(("├── session o", "└── session o")) for line in tree)
+    assert kdtui("knowledge", "show", rule.id, "--json").rows[0]["sessions"] == sessions_of(distilled, rule.id)
+
+
+def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    items = [{"id": str(n), "title": f"\x1b[31m[b]{n}", "categories": [["S", "\x1b[2J", "[red]x"]]} for n in range(3)]
+    path = tmp_path / "hostile.jsonl"
+    bundles = [{"items": ["0", "1", "2"], "intent": "\x1b[5m"}]
+    lines = [{"session": f"s{n}", "items": items, "bundles": bundles, "split": "train"} for n in "12"]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    list(import_dataset(db, path, "d"))
+    assert kdtui("knowledge", "distill").code == 0
+    for command in (
+        ["ls"],
+        ["ls", "--rejected"],
+        ["show", find_knowledge(db)[0].id],
+        ["for", "s1", "--knowledge", "rule"],
+    ):
+        result = kdtui("knowledge", *command)
+        assert result.code == 0, result.err
+        assert "\x1b" not in result.out + result.err

@@ -1,0 +1,149 @@
+"""What of the knowledge a student is shown for a session, and how."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.retrieval import Retriever
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.students import prompt
+from store.datasets import get_session, iter_sessions, match_any, nearest_sessions, words_of
+from store.knowledge import find_knowledge, sessions_of
+from store.records import Item, RunSettings, Session
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def known(db: Database, outdoor: Path) -> Database:
+    list(import_dataset(db, outdoor, "outdoor"))
+    mine_patterns(db, "outdoor")
+    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    return db
+
+
+def applicable(db: Database, session: Session, *formats: str, **settings: Any) -> Applicable:
+    return Retriever(db, "outdoor", RunSettings("smollm2", formats, **settings), roughly)(session)
+
+
+def test_the_nearest_sessions_share_words_and_are_training_sessions(known: Database) -> None:
+    train = {session.id for session in iter_sessions(known, "outdoor", split="train")}
+    for session in iter_sessions(known, "outdoor", split="test"):
+        near = nearest_sessions(known, "outdoor", session, 5)
+        assert near
+        assert set(near) <= train
+        first = get_session(known, "outdoor", near[0])
+        assert set(words_of(session)) & set(words_of(first))
+
+
+def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
+    session = next(iter_sessions(known, "outdoor", split="train"))
+    assert session.id not in nearest_sessions(known, "outdoor", session, 50)
+    shown = applicable(known, session, "thought", neighbours=5)
+    assert all(sessions_of(known, piece.number) != [session.id] for piece in shown.thoughts)
+
+
+def test_rules_name_the_products_they_are_about_in_any_order(known: Database) -> None:
+    for session in iter_sessions(known, "outdoor", split="test"):
+        found = applicable(known, session, "rule")
+        backwards = Session(session.id, session.items[::-1])
+        for ordered in (session, backwards):
+            for line in found.rule_lines(ordered):
+                assert line.endswith(".")
+                numbers = re.findall(r"\d+", line.rpartition(": ")[2])
+                assert all(1 <= int(number) <= len(session.items) for number in numbers)
+    assert any(applicable(known, session, "rule").rules for session in iter_sessions(known, "outdoor", split="test"))
+
+
+def test_the_most_precise_rule_comes_first(known: Database) -> None:
+    precision = {piece.id: piece.precision or 0 for piece in find_knowledge(known, format="rule")}
+    for session in iter_sessions(known, "outdoor", split="test"):
+        found = [precision[piece.number] for piece in applicable(known, session, "rule").rules]
+        assert found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("budget", [1, 60, 200, 2000])
+def test_rules_and_thoughts_keep_within_the_budget(known: Database, budget: int) -> None:
+    for session in iter_sessions(known, "outdoor", split="test"):
+        found = applicable(known, session, "rule", "thought", budget=budget, neighbours=6)
+        shown = [*found.rule_lines(session), *found.examples()]
+        assert sum(map(roughly, shown)) <= budget
+
+
+def test_neighbours_are_as_many_as_asked_for(known: Database) -> None:
+    session = next(iter_sessions(known, "outdoor", split="test"))
+    assert len(applicable(known, session, "thought").thoughts) == 1
+    assert len(applicable(known, session, "thought", neighbours=4, budget=9999).thoughts) == 4
+
+
+def test_a_sample_is_all_that_is_known(known: Database, kdtui: Kdtui) -> None:
+    assert kdtui("sample", "create", "few", "--ratio", 0.1, "-f", "rule,thought").code == 0
+    inside = {piece.id for piece in find_knowledge(known, sample="few")}
+    for session in iter_sessions(known, "outdoor", split="test"):
+        found = applicable(known, session, "rule", "thought", sample="few", neighbours=3)
+        assert {piece.number for piece in (*found.rules, *found.thoughts)} <= inside
+
+
+def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> None:
+    session = next(iter_sessions(known, "outdoor", split="test"))
+    settings = {"neighbours": 2}
+    [row] = kdtui("knowledge", "for", session.id, "--json", "-k", 2).rows
+    found = applicable(known, session, "pattern", "rule", "thought", **settings)
+    messages = prompt(session, found, "list", range(1, len(session.items) + 1))
+    assert row["messages"] == [[message.role, message.content] for message in messages]
+    assert row["knowledge"] == [piece.number for piece in (*found.rules, *found.thoughts)]
+    out = kdtui("knowledge", "for", session.id, "-k", 2).out
+    assert "Another session: Products: 1." in out
+    assert "Likely bundles:" in out
+
+
+@pytest.mark.usefixtures("known")
+def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui) -> None:
+    bare = kdtui("generate", "o34", "--json").rows
+    shown = kdtui("generate", "o34", "--json", "--knowledge", "rule,thought", "-k", 2)
+    assert shown.code == 0, shown.err
+    assert shown.rows[0]["bundles"]
+    assert shown.rows != bare
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--knowledge", "idea"], "there is no format 'idea' of knowledge; there are: pattern, rule, thought"),
+        (["--knowledge", "rule", "--sample", "nothing"], "there is no sample 'nothing'"),
+        (["--sample", "nothing"], "say which with --knowledge"),
+        (["-k", "3"], "say which with --knowledge"),
+    ],
+)
+def test_knowledge_that_is_not_there_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+    result = kdtui("generate", "o34", *arguments)
+    assert (result.code, result.out) == (1, "")
+    assert problem in result.err
+
+
+def test_a_format_without_knowledge_says_how_to_get_it(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "bare"))
+    for format in ("rule", "thought"):
+        assert f"kdtui knowledge distill --format {format}" in kdtui("generate", "o34", "--knowledge", format).err
+
+
+WORDS = st.lists(st.text(min_size=1, max_size=8), max_size=6)
+
+
+@given(WORDS)
+def test_any_words_make_a_query(words: list[str]) -> None:
+    memory = Database(memory=True)
+    memory.table("t").insert({"x": "a b c"})
+    memory.table("t").enable_fts(["x"])
+    session = Session("s", tuple(Item(str(number), word) for number, word in enumerate(words)))
+    memory.execute("SELECT rowid FROM t_fts WHERE t_fts MATCH ?", [match_any(words_of(session))]).fetchall()

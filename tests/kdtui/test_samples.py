@@ -1,0 +1,154 @@
+"""Samples of knowledge: shares that nest, drawn by what training sessions are like."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from kdtui.distill.sampling import by_length, farthest_first, from_the_front, in_random_order, longest_first
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from store.datasets import iter_sessions
+from store.records import Item, RunSettings, Session
+from store.runs import Predicted, Prediction, add_prediction, start_run
+from store.samples import pieces_of
+
+Kdtui = Callable[..., Any]
+
+ORDERS = [in_random_order, by_length, longest_first, farthest_first]
+TITLES = st.lists(st.sampled_from(["tent", "mat", "pan", "phone case", "", "青い"]), min_size=1, max_size=6)
+
+
+def sessions_of(titles: list[list[str]]) -> list[Session]:
+    return [
+        Session(f"s{number}", tuple(Item(f"{number}-{at}", title) for at, title in enumerate(each)), (), "train")
+        for number, each in enumerate(titles)
+    ]
+
+
+@pytest.fixture
+def known(db: Database, outdoor: Path) -> Database:
+    for name in ("one", "two"):
+        list(import_dataset(db, outdoor, name))
+        mine_patterns(db, name)
+        list(distil_annotations(db, name, ["rule", "thought"]))
+    return db
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@given(titles=st.lists(TITLES, max_size=25), seed=st.integers(0, 5))
+def test_an_order_has_every_session_once_and_is_the_same_again(
+    order: Callable[[list[Session], int], list[str]], titles: list[list[str]], seed: int
+) -> None:
+    sessions = sessions_of(titles)
+    found = order(sessions, seed)
+    assert sorted(found) == sorted(session.id for session in sessions)
+    assert order(sessions, seed) == found
+
+
+def test_every_part_by_length_has_short_and_long_sessions_in_proportion() -> None:
+    sessions = sessions_of([["x"] * 2] * 30 + [["x"] * 5] * 60 + [["x"] * 9] * 10)
+    length = {session.id: len(session.items) for session in sessions}
+    for seed in range(5):
+        front = [length[each] for each in by_length(sessions, seed)[:50]]
+        assert abs(front.count(2) - 15) <= 1
+        assert abs(front.count(5) - 30) <= 1
+        assert abs(front.count(9) - 5) <= 1
+
+
+def test_the_longest_come_first_and_the_farthest_are_unlike_each_other() -> None:
+    sessions = sessions_of([["tent"], ["tent"], ["tent"], ["phone case", "pan"], ["mat"]])
+    assert longest_first(sessions, 3)[0] == "s3"
+    assert set(farthest_first(sessions, 0)[:3]) >= {"s3", "s4"}
+
+
+@given(
+    st.dictionaries(st.integers(1, 40), st.lists(st.sampled_from("abcdefgh"), max_size=3), min_size=1),
+    st.floats(0.01, 1),
+    st.floats(0.01, 1),
+)
+def test_a_larger_share_holds_the_smaller_one(pieces: dict[int, list[str]], one: float, other: float) -> None:
+    small, large = sorted((one, other))
+    order = list("hgfedcba")
+    front = from_the_front(order, pieces, large)
+    assert front[: len(from_the_front(order, pieces, small))] == from_the_front(order, pieces, small)
+    assert 1 <= len(front) <= len(pieces)
+    assert len(from_the_front(order, pieces, 1.0)) == len(pieces)
+
+
+@pytest.mark.usefixtures("known")
+def test_samples_are_drawn_listed_compared_and_deleted(kdtui: Kdtui) -> None:
+    for name, ratio in (("small", 0.2), ("large", 0.6)):
+        assert kdtui("sample", "create", name, "-d", "one", "--ratio", ratio, "--strategy", "diversity").code == 0
+    [compared] = kdtui("sample", "compare", "small", "large", "--json").rows
+    assert compared["common"] == compared["pieces"][0] > 0
+    listed = {row["name"]: row for row in kdtui("sample", "ls", "--json").rows}
+    assert listed["large"]["pieces"] == compared["pieces"][1]
+    assert listed["large"]["draws"][0]["strategy"] == "diversity"
+    assert "0.6 of the rules of one by diversity" in " ".join(kdtui("sample", "ls").out.split())
+    rows = kdtui("knowledge", "ls", "--sample", "small", "--json", "-n", 500).rows
+    assert len(rows) == compared["pieces"][0]
+    assert kdtui("sample", "rm", "small").code == 0
+    assert "there is no sample 'small'" in kdtui("sample", "compare", "small", "large").err
+
+
+def test_samples_add_up_across_formats_and_datasets(known: Database, kdtui: Kdtui) -> None:
+    every = "pattern,rule,thought"
+    assert kdtui("sample", "create", "a", "-d", "one", "-f", "thought", "--ratio", 0.5).code == 0
+    assert kdtui("sample", "create", "b", "-d", "two", "-f", every, "--ratio", 0.5, "--add-to", "a").code == 0
+    both = {row["dataset"] for row in kdtui("knowledge", "ls", "--sample", "b", "--json", "-n", 999).rows}
+    assert both == {"one", "two"}
+    assert set(pieces_of(known, "a")) < set(pieces_of(known, "b"))
+
+
+def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, kdtui: Kdtui) -> None:
+    missing = kdtui("sample", "create", "hard", "-d", "one", "--strategy", "difficulty")
+    assert missing.code == 1
+    assert "kdtui evaluate --split train" in missing.err
+    run = start_run(known, "one", "train", "someone", RunSettings("smollm2"))
+    train = list(iter_sessions(known, "one", split="train"))
+    for number, session in enumerate(train):
+        # All but the first two are answered as people would have.
+        right = tuple(Predicted((), bundle.positions, "", 1.0) for bundle in session.bundles)
+        add_prediction(known, run, Prediction(session.id, () if number < 2 else right, None, 0.1))
+    hard = ["hard", "-d", "one", "--strategy", "difficulty", "-f", "thought", "--ratio", 2 / len(train)]
+    assert kdtui("sample", "create", *hard).code == 0
+    rows = kdtui("knowledge", "ls", "--sample", "hard", "--json").rows
+    shown = {kdtui("knowledge", "show", row["id"], "--json").rows[0]["sessions"][0] for row in rows}
+    assert shown == {train[0].id, train[1].id}
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--ratio", "0"], "above 0 and at most 1, not 0"),
+        (["--ratio", "2"], "above 0 and at most 1, not 2"),
+        (["--ratio", "nan"], "above 0 and at most 1"),
+        (["--format", "idea"], "there is no format 'idea' here; there are: pattern, rule, thought"),
+        (["-d", "three"], "there is no dataset 'three'"),
+        (["--add-to", "nothing"], "there is no sample 'nothing'"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+    result = kdtui("sample", "create", "x", "-d", "one", *arguments)
+    assert (result.code, result.out) == (1, "")
+    assert problem in result.err
+    assert kdtui("sample", "ls", "--json").rows == []
+
+
+@pytest.mark.usefixtures("known")
+def test_a_name_is_taken_once(kdtui: Kdtui) -> None:
+    assert kdtui("sample", "create", "x", "-d", "one").code == 0
+    assert "exists already" in kdtui("sample", "create", "x", "-d", "one").err
+    assert kdtui("sample", "create", "x", "-d", "one", "--replace").code == 0
+
+
+def test_a_format_without_knowledge_says_so(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "bare"))
+    assert "has no rules yet" in kdtui("sample", "create", "x").err
