@@ -1,5 +1,6 @@
 """Knowledge: what a teacher knows, piece by piece, and where each piece comes from."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -207,26 +208,27 @@ def matching_knowledge(
     Raises:
         NotFound: there is no such dataset, or no such sample.
     """
-    number = dataset_id(db, dataset)
-    inside = -1 if sample is None else sample_id(db, sample)
+    where = "dataset_id = ? AND format = ? AND status = 'kept'"
+    values: list[object] = [dataset_id(db, dataset), format]
+    if sample is not None:
+        where += " AND knowledge.id IN (SELECT knowledge_id FROM sample_knowledge WHERE sample_id = ?)"
+        values.append(sample_id(db, sample))
     looked_at = 4 * limit
     while True:
         # The best of all are found first, and then filtered: looking at each match in the table would take far longer.
+        best = db.execute(
+            "SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH ? ORDER BY rank LIMIT ?",
+            [match_any(words), looked_at],
+        ).fetchall()
         rows = db.execute(
             f"""
-            SELECT {_COLUMNS}, total FROM
-                (SELECT rowid AS number, rank AS score, count(*) OVER () AS total FROM (
-                    SELECT rowid, rank FROM knowledge_fts WHERE knowledge_fts MATCH ? ORDER BY rank LIMIT ?))
-            JOIN knowledge ON knowledge.id = number JOIN datasets ON datasets.id = dataset_id
-            WHERE dataset_id = ? AND format = ? AND status = 'kept'
-                AND (? < 0 OR EXISTS (
-                    SELECT 1 FROM sample_knowledge WHERE sample_id = ? AND knowledge_id = knowledge.id))
-            ORDER BY score, knowledge.id LIMIT ?
+            SELECT {_COLUMNS} FROM json_each(?) AS wanted JOIN knowledge ON knowledge.id = wanted.value
+            JOIN datasets ON datasets.id = dataset_id WHERE {where} ORDER BY wanted.key LIMIT ?
             """,
-            [match_any(words), looked_at, number, format, inside, inside, limit],
+            [json.dumps([row[0] for row in best]), *values, limit],
         ).fetchall()
-        if len(rows) == limit or not rows or rows[0][-1] < looked_at:
-            return [Knowledge(*row[:-1]) for row in rows]
+        if len(rows) == limit or len(best) < looked_at:
+            return [Knowledge(*row) for row in rows]
         looked_at *= 8
 
 

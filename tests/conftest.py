@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
+from models.embedded import embedded_student
 from store.database import open_database
+from tests.fake_chat_server import Serve, serving
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -46,6 +48,30 @@ def real_dataset(request: pytest.FixtureRequest) -> Path:
     if not path.is_dir():
         pytest.skip(f"the real dataset is not here: {path}")
     return path
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start chat servers that answer as the test says."""
+    with serving() as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def llama_server() -> Iterator[str]:
+    """A real llama-server with the embedded student, in this process; its address."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(embedded_student())
+    params.n_ctx = 4096
+    params.n_parallel = 4
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.verbosity = -1
+    server = xllamacpp.Server(params)
+    assert server.listening_address.startswith("http://127.0.0.1:")
+    yield f"{server.listening_address}/v1"
+    del server
 
 
 @dataclass(frozen=True)

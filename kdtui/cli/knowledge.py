@@ -18,12 +18,20 @@ from kdtui.cli.options import (
     open_store,
     some_formats,
 )
-from kdtui.cli.output import print_json, print_table, print_text, say
+from kdtui.cli.output import print_json, print_table, print_text, progress_bar, say
 
 if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from kdtui.workflows.consult import Tally
+    from kdtui.workflows.distill import Distilled
+    from kdtui.workflows.distill_with_model import Job
     from store.knowledge import Knowledge
 
 app = typer.Typer(help="Distil, list, search and show knowledge.", no_args_is_help=True)
+
+ANNOTATIONS = "annotations"
+"""The teacher without a model."""
 
 _SESSIONS_SHOWN = 10
 _STATEMENT = 160
@@ -67,20 +75,148 @@ def distill(
     format_: Annotated[
         str, typer.Option("--format", "-f", help="Formats, comma-separated: rule, thought.", metavar="FORMATS")
     ] = "rule,thought",
+    teacher: Annotated[
+        str, typer.Option(help="annotations (the people who bundled), or an endpoint: URL#MODEL.", metavar="TEACHER")
+    ] = "annotations",
+    key: Annotated[
+        str, typer.Option(help="The environment variable that holds the key of the endpoint.", metavar="NAME")
+    ] = "OPENAI_API_KEY",
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N training sessions.", min=1, max=LARGEST, metavar="N")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Calls under way at a time.", min=1, max=1000)] = 16,
+    per_minute: Annotated[
+        int | None, typer.Option("--requests-per-minute", help="Calls a minute at most.", min=1, metavar="N")
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(help="Tokens a minute at most, by an estimate.", min=1, metavar="N")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that a call may take.", min=0.1)] = 120.0,
+    prompt_price: Annotated[float, typer.Option(help="Of a million tokens of prompts.", min=0)] = 0.0,
+    answer_price: Annotated[float, typer.Option(help="Of a million tokens of answers.", min=0)] = 0.0,
+    max_calls: Annotated[
+        int | None, typer.Option(help="Pay for so many calls at most.", min=0, max=LARGEST, metavar="N")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Pay so much at most, by these prices.", min=0)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost.")] = False,
+    as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Compose rules and thoughts from the bundles, intents and categories of the training sessions.
+    """Distil rules and thoughts from the training sessions.
 
-    The teacher are the people who bundled them; no model is asked. What is not good enough is kept apart, with the
-    reason: kdtui knowledge ls --rejected.
+    The annotations are a teacher without a model: rules and thoughts are composed from bundles, intents and
+    categories. A model behind an endpoint finds bundles, corrects itself, is shown its errors, and states rules (three
+    calls a session); a thought is one call. Every answer is kept as it comes, and is never paid for twice: the same
+    command goes on where it was stopped. What is not good enough is kept apart, with the reason: kdtui knowledge ls
+    --rejected.
     """
+    from kdtui.errors import KdtuiError
     from kdtui.workflows.distill import DISTILLED, distil_annotations
+    from kdtui.workflows.students import check_address, is_endpoint
 
     wanted = some_formats(format_, DISTILLED)
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
-        for event in distil_annotations(store, name, wanted):
-            say(f"{event.kept:,} {event.format}s of dataset {name} are kept, {event.rejected:,} are rejected")
+        if teacher == ANNOTATIONS:
+            if dry_run:
+                raise KdtuiError("the annotations cost nothing; leave out --dry-run")
+            for event in distil_annotations(store, name, wanted):
+                _print_distilled(event, name, as_json)
+            return
+        if not is_endpoint(teacher):
+            raise KdtuiError(f"there is no teacher {teacher!r}; there are: {ANNOTATIONS}, and endpoints, URL#MODEL")
+        check_address(teacher)
+        from kdtui.workflows.consult import Budget, Prices
+        from kdtui.workflows.distill_with_model import Job
+        from models.chat_server import Endpoint
+        from models.teacher import Pace
+
+        url, _, model = teacher.partition("#")
+        job = Job(
+            name,
+            wanted,
+            Endpoint(url, model or None, key),
+            Pace(concurrency, per_minute, tokens_per_minute, timeout),
+            Prices(prompt_price, answer_price),
+            Budget(max_calls, max_cost),
+            limit,
+        )
+        _ask_model(store, job, as_json, dry_run=dry_run)
+
+
+def _ask_model(store: "Database", job: "Job", as_json: bool, *, dry_run: bool) -> None:
+    """Distil with a model and show how it goes, or only what it would cost."""
+    from dataclasses import asdict
+
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.consult import Tally
+    from kdtui.workflows.distill import Distilled
+    from kdtui.workflows.distill_with_model import (
+        Progress,
+        SessionFailed,
+        Stopped,
+        distil_with_model,
+        rehearse,
+    )
+
+    if dry_run:
+        estimate = rehearse(store, job)
+        if as_json:
+            print_json({"estimate": asdict(estimate)})
+            return
+        print_table(
+            ["", "calls", "prompt tokens", "answer tokens", "cost"],
+            [
+                ("answered already", estimate.hits, None, None, 0.0),
+                ("to be paid", estimate.paid, estimate.prompt_tokens, estimate.completion_tokens, estimate.cost),
+            ],
+        )
+        say("tokens and cost are estimates; nothing has been asked")
+        return
+    failed = 0
+    stopped: str | None = None
+    tally = Tally()
+    with progress_bar() as progress:
+        tasks = {format: progress.add_task(f"{format}s", total=None, start=False) for format in job.formats}
+        try:
+            for event in distil_with_model(store, job):
+                match event:
+                    case Progress(format, sessions, of, tally):
+                        progress.start_task(tasks[format])
+                        progress.update(
+                            tasks[format],
+                            total=of,
+                            completed=sessions,
+                            description=f"{format}s · {_spent(tally)}",
+                        )
+                    case SessionFailed(format, session, reason):
+                        failed += 1
+                        say(f"kdtui: session {session}: no {format}s; {reason}")
+                    case Stopped(reason, tally):
+                        stopped = reason
+                    case Distilled():
+                        _print_distilled(event, job.dataset, as_json)
+        except KeyboardInterrupt:
+            say("interrupted; what was answered is kept, and the same command goes on from there")
+            raise
+    say(f"calls: {_spent(tally)}")
+    if stopped is not None:
+        raise KdtuiError(f"stopped: {stopped}; what was answered is kept, and the same command goes on from there")
+    if failed:
+        raise KdtuiError(f"{failed:,} sessions gave no knowledge")
+
+
+def _spent(tally: "Tally") -> str:
+    """Calls answered from the ledger and paid calls apart, and the cost so far."""
+    failed = f", {tally.failed:,} failed" if tally.failed else ""
+    return f"{tally.hits:,} answered before, {tally.paid:,} paid{failed}, cost {tally.cost:.4f}"
+
+
+def _print_distilled(event: "Distilled", dataset: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"dataset": dataset, "format": event.format, "kept": event.kept, "rejected": event.rejected})
+        return
+    say(f"{event.kept:,} {event.format}s of dataset {dataset} are kept, {event.rejected:,} are rejected")
 
 
 @app.command("for")
@@ -103,7 +239,7 @@ def for_session(
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
         applicable, messages = shown_prompt(store, name, settings, get_session(store, name, session))
-    used = [piece.number for piece in (*applicable.rules, *applicable.thoughts)]
+    used = applicable.numbers
     if as_json:
         print_json(
             {"session": session, "knowledge": used, "messages": [[each.role, each.content] for each in messages]}

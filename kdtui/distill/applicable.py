@@ -1,22 +1,25 @@
 """The knowledge that applies to one session, as its prompt shows it. Importing this is cheap."""
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from kdtui.distill.patterns import Match, Pattern, patterns_for
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from store.records import Session
 
+_Value = TypeVar("_Value", Rule, Thought)
+
 _PATTERNS = 6
 """Most patterns that a prompt shows: a small student is lost among more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Generic[_Value]):
     """A piece of knowledge that applies to a session: its number in the store, and what it says."""
 
     number: int
-    value: Rule | Thought
+    value: _Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,13 @@ class Applicable:
     """What a student is shown for one session."""
 
     patterns: tuple[Pattern, ...] = ()
-    rules: tuple[Piece, ...] = ()
-    thoughts: tuple[Piece, ...] = ()
+    rules: tuple[Piece[Rule], ...] = ()
+    thoughts: tuple[Piece[Thought], ...] = ()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of the rules and the thoughts, in the store."""
+        return (*(rule.number for rule in self.rules), *(thought.number for thought in self.thoughts))
 
     def hints(self, session: Session) -> list[Match]:
         """The patterns that join products of the session, the best first."""
@@ -33,11 +41,11 @@ class Applicable:
 
     def rule_lines(self, session: Session) -> list[str]:
         """The rules as lines that name the products that they are about."""
-        return [line_of(piece.value, session) for piece in self.rules if isinstance(piece.value, Rule)]
+        return [line_of(piece.value, session) for piece in self.rules]
 
     def examples(self) -> list[str]:
         """The thoughts as texts."""
-        return [piece.value.statement for piece in self.thoughts if isinstance(piece.value, Thought)]
+        return [piece.value.statement for piece in self.thoughts]
 
 
 def roughly(text: str) -> int:

@@ -1,7 +1,7 @@
 """What of the knowledge applies to a session, the best first, within a budget of tokens."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 import msgspec
 from sqlite_utils import Database
@@ -14,6 +14,9 @@ from kdtui.errors import KdtuiError
 from store.datasets import nearest_sessions, words_of
 from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from
 from store.records import Format, RunSettings, Session
+
+Value = TypeVar("Value", Pattern, Rule, Thought)
+Shown = TypeVar("Shown", Rule, Thought)
 
 DEFAULT_NEIGHBOURS = 1
 """Training sessions whose thoughts are shown."""
@@ -59,7 +62,7 @@ class Retriever:
                 where = f"dataset {dataset!r}" if settings.sample is None else f"sample {settings.sample!r}"
                 raise KdtuiError(f"{where} has no {format}s yet; {_HOW_TO_GET[format]} {dataset}")
         # Patterns are few, and any of them may join products that share no word with it.
-        self._patterns = tuple(self._decode(piece, Pattern) for piece in self._all("pattern"))
+        self._patterns = tuple(decoded(piece, Pattern) for piece in self._all("pattern"))
 
     def __call__(self, session: Session) -> Applicable:
         """What applies to a session; thoughts of the session itself are left out."""
@@ -69,38 +72,29 @@ class Retriever:
         thoughts, _ = self._within(self._thoughts(session), lambda thought: thought.statement, left)
         return Applicable(self._patterns, rules, thoughts)
 
-    def _rules(self, session: Session) -> list[Piece]:
+    def _rules(self, session: Session) -> list[Piece[Rule]]:
         if "rule" not in self._settings.knowledge:
             return []
-        found = []
-        for piece in matching_knowledge(
+        pieces = matching_knowledge(
             self._db, words_of(session), self._dataset, "rule", sample=self._settings.sample, limit=_CANDIDATES
-        ):
-            rule = self._decode(piece, Rule)
-            about = applies_to(rule, session)
-            # A rule that names no categories may say something of any session.
-            if about or not rule.categories:
-                found.append((piece.precision or 0.0, Piece(piece.id, rule), about))
-        best: dict[Any, Piece] = {}
-        for _, each, about in sorted(found, key=lambda one: -one[0]):
-            best.setdefault(about or each.number, each)
-        return list(best.values())[:_RULES]
+        )
+        return rules_that_apply(pieces, session, _RULES)
 
-    def _thoughts(self, session: Session) -> list[Piece]:
+    def _thoughts(self, session: Session) -> list[Piece[Thought]]:
         if "thought" not in self._settings.knowledge:
             return []
         wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
-        found: list[Piece] = []
+        found: list[Piece[Thought]] = []
         for neighbour in nearest_sessions(self._db, self._dataset, session, wanted * _FURTHER):
             if len(found) == wanted:
                 break
             pieces = pieces_from(self._db, self._dataset, neighbour, "thought", sample=self._settings.sample)
-            found += [Piece(piece.id, self._decode(piece, Thought)) for piece in pieces[:1]]
+            found += [Piece(piece.id, decoded(piece, Thought)) for piece in pieces[:1]]
         return found
 
     def _within(
-        self, pieces: Sequence[Piece], text_of: Callable[[Any], str], budget: int
-    ) -> tuple[tuple[Piece, ...], int]:
+        self, pieces: Sequence[Piece[Shown]], text_of: Callable[[Shown], str], budget: int
+    ) -> tuple[tuple[Piece[Shown], ...], int]:
         """Those that fit, in order, and what is left of the budget."""
         fitting = []
         for piece in pieces:
@@ -115,8 +109,31 @@ class Retriever:
             return []
         return find_knowledge(self._db, dataset=self._dataset, format=format, sample=self._settings.sample)
 
-    def _decode(self, piece: Knowledge, kind: type[Any]) -> Any:
-        try:
-            return msgspec.json.decode(piece.content, type=kind)
-        except msgspec.MsgspecError as error:
-            raise KdtuiError(f"knowledge number {piece.id} is no {piece.format} that this version knows") from error
+
+def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -> list[Piece[Rule]]:
+    """The rules that are about products of a session, the most precise first; of those about the same products, one.
+
+    A rule that names no categories may say something of any session.
+
+    Raises:
+        KdtuiError: a piece is no rule that this version knows.
+    """
+    best: dict[Any, Piece[Rule]] = {}
+    for piece in sorted(pieces, key=lambda each: -(each.precision or 0.0)):
+        rule = decoded(piece, Rule)
+        about = applies_to(rule, session)
+        if about or not rule.categories:
+            best.setdefault(about or piece.id, Piece(piece.id, rule))
+    return list(best.values())[:most]
+
+
+def decoded(piece: Knowledge, kind: type[Value]) -> Value:
+    """What a stored piece says.
+
+    Raises:
+        KdtuiError: it was made by a version that this one does not know.
+    """
+    try:
+        return msgspec.json.decode(piece.content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise KdtuiError(f"knowledge number {piece.id} is no {piece.format} that this version knows") from error

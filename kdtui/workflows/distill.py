@@ -43,9 +43,11 @@ def distil_annotations(db: Database, dataset: str, formats: Sequence[Format]) ->
     sessions = training_sessions(db, dataset)
     if "rule" in formats:
         found = [(rule, session.id) for session in sessions for rule in annotations.rules_of(session)]
-        yield _store(db, dataset, "rule", rule_pieces(consolidate(found), sessions))
+        replace_knowledge(db, dataset, "rule", annotations.TEACHER, rule_pieces(consolidate(found), sessions))
+        yield counted(db, dataset, "rule", annotations.TEACHER)
     if "thought" in formats:
-        yield _store(db, dataset, "thought", _thoughts(sessions))
+        replace_knowledge(db, dataset, "thought", annotations.TEACHER, _thoughts(sessions))
+        yield counted(db, dataset, "thought", annotations.TEACHER)
 
 
 def training_sessions(db: Database, dataset: str) -> list[Session]:
@@ -61,8 +63,14 @@ def training_sessions(db: Database, dataset: str) -> list[Session]:
     return sessions
 
 
-def rule_pieces(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> Iterator[NewKnowledge]:
-    """The rules with what they do on the training sessions that they do not come from."""
+def rule_pieces(
+    rules: Sequence[Consolidated], sessions: Sequence[Session], *, least_sessions: int = LEAST_SESSIONS
+) -> Iterator[NewKnowledge]:
+    """The rules with what they do on the training sessions that they do not come from.
+
+    Args:
+        least_sessions: in which a rule must have been found.
+    """
     for each, trial in zip(rules, try_rules(rules, sessions), strict=True):
         measured = bool(each.rule.categories)
         yield NewKnowledge(
@@ -70,14 +78,14 @@ def rule_pieces(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> I
             content=msgspec.json.encode(each.rule).decode(),
             support=trial.support if measured else None,
             precision=trial.precision,
-            rejected=_rejection(each, trial),
+            rejected=_rejection(each, trial, least_sessions),
             sessions=each.sessions,
         )
 
 
-def _rejection(each: Consolidated, trial: Trial) -> str | None:
-    if len(each.sessions) < LEAST_SESSIONS:
-        return f"found in one session, and {LEAST_SESSIONS} are needed"
+def _rejection(each: Consolidated, trial: Trial, least_sessions: int) -> str | None:
+    if len(each.sessions) < least_sessions:
+        return f"found in one session, and {least_sessions} are needed"
     if trial.precision is not None and trial.precision < LEAST_PRECISION:
         return f"right in {trial.right} of the {trial.applies} other sessions that it applies to"
     return None
@@ -95,10 +103,10 @@ def _thoughts(sessions: Iterable[Session]) -> Iterator[NewKnowledge]:
             )
 
 
-def _store(db: Database, dataset: str, format: Format, pieces: Iterable[NewKnowledge]) -> Distilled:
-    replace_knowledge(db, dataset, format, annotations.TEACHER, pieces)
+def counted(db: Database, dataset: str, format: Format, teacher: str) -> Distilled:
+    """How much a teacher has given of a format."""
 
     def count(status: Status) -> int:
-        return len(find_knowledge(db, dataset=dataset, format=format, teacher=annotations.TEACHER, status=status))
+        return len(find_knowledge(db, dataset=dataset, format=format, teacher=teacher, status=status))
 
     return Distilled(format, count("kept"), count("rejected"))

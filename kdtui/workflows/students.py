@@ -142,15 +142,19 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
                 "an endpoint answers in its own way; leave out --strategy, --adapter and --context, and name an "
                 "adapter that it serves as the model: URL#MODEL"
             )
-        _check_address(settings.student)
+        check_address(settings.student)
     if settings.strategy is not None and settings.strategy not in STRATEGIES:
         raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join(STRATEGIES)}")
     if dataset is None and (settings.student == PATTERNS or settings.knowledge):
         raise KdtuiError("say which dataset to learn from, with --dataset")
 
 
-def _check_address(student: str) -> None:
-    """Refuse an address that cannot be one of an endpoint, or that holds a secret: it is stored and shown."""
+def check_address(student: str) -> None:
+    """Refuse an address that cannot be one of an endpoint, or that holds a secret: it is stored and shown.
+
+    Raises:
+        KdtuiError: it is refused.
+    """
     try:
         parts = urlsplit(student)
         usable = bool(parts.hostname) and parts.port != 0
@@ -188,7 +192,8 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles))
         return
     if is_endpoint(settings.student):
-        from models.endpoint import Endpoint, EndpointStudent
+        from models.chat_server import Endpoint
+        from models.endpoint import EndpointStudent
 
         url, _, model = settings.student.partition("#")
         task = _task_maker(db, dataset, settings, (), roughly)

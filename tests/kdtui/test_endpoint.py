@@ -1,9 +1,7 @@
 """A student behind an endpoint on the command line: the same predictions, and errors of one sentence."""
 
-from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,22 +10,16 @@ from sqlite_utils import Database
 from kdtui.tui.choice import Choice
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import settings_for, student_name
-from tests.models.test_endpoint import GOOD, Fake
+from tests.fake_chat_server import Serve
+from tests.models.test_endpoint import GOOD
 
 Kdtui = Callable[..., Any]
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    def reply(fake: Fake, _: int) -> None:
-        fake.complete(GOOD)
-
-    kind = type("Handler", (Fake,), {"reply": staticmethod(reply), "asked": [], "at_once": 0, "most_at_once": 0})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1#adapter"
-    server.shutdown()
-    server.server_close()
+def url(serve: Serve) -> str:
+    address, _ = serve(lambda fake, _: fake.complete(GOOD))
+    return f"{address}#adapter"
 
 
 @pytest.fixture(autouse=True)

@@ -90,7 +90,7 @@ def test_a_sample_is_all_that_is_known(known: Database, kdtui: Kdtui) -> None:
     inside = {piece.id for piece in find_knowledge(known, sample="few")}
     for session in iter_sessions(known, "outdoor", split="test"):
         found = applicable(known, session, "rule", "thought", sample="few", neighbours=3)
-        assert {piece.number for piece in (*found.rules, *found.thoughts)} <= inside
+        assert set(found.numbers) <= inside
 
 
 def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> None:
@@ -100,7 +100,7 @@ def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> No
     found = applicable(known, session, "pattern", "rule", "thought", **settings)
     messages = prompt(session, found, "list", range(1, len(session.items) + 1))
     assert row["messages"] == [[message.role, message.content] for message in messages]
-    assert row["knowledge"] == [piece.number for piece in (*found.rules, *found.thoughts)]
+    assert row["knowledge"] == list(found.numbers)
     out = kdtui("knowledge", "for", session.id, "-k", 2).out
     assert "Another session: Products: 1." in out
     assert "Likely bundles:" in out

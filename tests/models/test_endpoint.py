@@ -1,23 +1,22 @@
 """A student behind an endpoint: a real llama-server, and a small server that does what a real one should not."""
 
 import json
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from models.answers import Answered, Grew, Refused, StudentEvent, Task
-from models.embedded import embedded_student
-from models.endpoint import Endpoint, EndpointStudent
+from models.chat_server import Endpoint
+from models.endpoint import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
+from tests.fake_chat_server import Fake, Serve
 
 
 def task(key: object, titles: Sequence[str]) -> Task:
@@ -25,116 +24,7 @@ def task(key: object, titles: Sequence[str]) -> Task:
     return Task(key, len(titles), lambda form, _: [Message("system", f"Answer as {form}."), Message("user", lines)])
 
 
-@pytest.fixture(scope="module")
-def llama_server() -> Iterator[str]:
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(embedded_student())
-    params.n_ctx = 4096
-    params.n_parallel = 4
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.verbosity = -1
-    server = xllamacpp.Server(params)
-    assert server.listening_address.startswith("http://127.0.0.1:")
-    yield f"{server.listening_address}/v1"
-    del server
-
-
-Reply = Callable[["Fake", int], None]
-
-
-class Fake(BaseHTTPRequestHandler):
-    """Answers as the test says; `send` is what a good server would."""
-
-    reply: Reply
-    asked: list[dict[str, Any]]
-    at_once: int
-    most_at_once: int
-    lock = threading.Lock()
-    gate = threading.Event()
-
-    def do_POST(self) -> None:
-        """A chat completion."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        kind = type(self)
-        with kind.lock:
-            number = len(kind.asked)
-            kind.asked.append({**body, "authorization": self.headers.get("Authorization")})
-            kind.at_once += 1
-            kind.most_at_once = max(kind.most_at_once, kind.at_once)
-        try:
-            kind.reply(self, number)
-        finally:
-            with kind.lock:
-                kind.at_once -= 1
-
-    def do_GET(self) -> None:
-        """The list of models."""
-        self.send({"object": "list", "data": [{"id": name, "object": "model"} for name in ("base", "adapter")]})
-
-    def send(self, body: object, status: int = 200) -> None:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def drop(self) -> None:
-        """Hang up in the middle of an answer."""
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "1000")
-        self.end_headers()
-        self.wfile.write(b'{"id": "1", "choi')
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_RDWR)
-        self.close_connection = True
-
-    def complete(self, text: object, finish: str = "stop", logprobs: Sequence[object] = ()) -> None:
-        message = {"role": "assistant", "content": text}
-        told = {"content": [{"token": "x", "logprob": each} for each in logprobs]}
-        self.send(
-            {
-                "id": "1",
-                "object": "chat.completion",
-                "created": 0,
-                "model": "m",
-                "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": told}],
-            }
-        )
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
 GOOD = json.dumps({"bundles": [{"products": [1, 2], "intent": "night outside"}]})
-
-Serve = Callable[[Reply], tuple[str, type[Fake]]]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    servers: list[tuple[ThreadingHTTPServer, type[Fake]]] = []
-
-    def start(reply: Reply) -> tuple[str, type[Fake]]:
-        handler = type(
-            "Handler",
-            (Fake,),
-            {"reply": staticmethod(reply), "asked": [], "at_once": 0, "most_at_once": 0, "gate": threading.Event()},
-        )
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        servers.append((server, handler))
-        return f"http://127.0.0.1:{server.server_port}/v1", handler
-
-    yield start
-    for server, handler in servers:
-        handler.gate.set()
-        server.shutdown()
-        server.server_close()
 
 
 def events(student: EndpointStudent, tasks: Sequence[Task | None]) -> list[StudentEvent]:
@@ -365,10 +255,11 @@ def test_a_server_with_several_models_wants_one_named(serve: Serve) -> None:
 
 
 def test_closing_hangs_up_at_once(serve: Serve) -> None:
-    hung_up = threading.Event()
+    asked, hung_up = threading.Event(), threading.Event()
 
     def reply(fake: Fake, number: int) -> None:
         if number:
+            asked.set()
             # Nothing more is sent on this connection but its end.
             if fake.connection.recv(1) == b"":
                 hung_up.set()
@@ -379,6 +270,7 @@ def test_closing_hangs_up_at_once(serve: Serve) -> None:
     with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student:
         found = cast("Generator[StudentEvent]", student.answer(task(place, ["a", "b"]) for place in range(10)))
         next(found)
+        assert asked.wait(5)
         started = monotonic()
         found.close()
         # Before the student is closed: the app keeps it for the next session.
@@ -389,7 +281,8 @@ def test_closing_hangs_up_at_once(serve: Serve) -> None:
 _PROGRAM = """
 import sys
 from models.answers import Task
-from models.endpoint import Endpoint, EndpointStudent
+from models.chat_server import Endpoint
+from models.endpoint import EndpointStudent
 from models.messages import Message
 with EndpointStudent(Endpoint(sys.argv[1], "m"), concurrency=2) as student:
     events = student.answer(Task(place, 2, lambda *_: [Message("user", "x")]) for place in range(9))

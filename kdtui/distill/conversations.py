@@ -1,0 +1,187 @@
+"""What a teacher is asked about a training session, step by step, and what is made of its answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from kdtui.bundling.text import one_line
+from kdtui.distill.prompt_files import prompt_text
+from kdtui.distill.rules import Rule
+from kdtui.distill.thoughts import Step, Thought
+from models.answer_tokens import INTENT_WORDS
+from models.errors import ModelError
+from models.messages import Message
+from store.records import CategoryPath, Session
+
+_TITLE = 120
+_RULE = 200
+_WHY = 120
+"""Characters of titles, and of what a teacher says."""
+
+_FENCE = "-" * 40
+
+_MOST_RULES = 8
+
+RULES_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "explanations": {"type": "array", "items": {"type": "string"}},
+        "rules": {
+            "type": "array",
+            "maxItems": _MOST_RULES,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "rule": {"type": "string"},
+                    "categories": {"type": "array", "items": {"type": "string"}, "maxItems": 2},
+                    "together": {"type": ["boolean", "null"]},
+                },
+                "required": ["rule", "categories", "together"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "required": ["explanations", "rules"],
+    "additionalProperties": False,
+}
+
+
+class _ToldRule(Struct):
+    rule: str
+    categories: list[str] = []
+    together: bool | None = None
+
+
+class _ToldRules(Struct):
+    rules: list[_ToldRule]
+
+
+class _ToldStep(Struct):
+    products: list[int]
+    intent: str = ""
+    why: str = ""
+
+
+class _ToldThought(Struct):
+    bundles: list[_ToldStep]
+    products: list[str] = []
+    left_out: str = ""
+
+
+def thought_schema(products: int) -> dict[str, Any]:
+    """JSON schema of a thought about so many products."""
+    step = {
+        "type": "object",
+        "properties": {
+            "intent": {"type": "string"},
+            "products": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": products}},
+            "why": {"type": "string"},
+        },
+        "required": ["intent", "products", "why"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "products": {"type": "array", "items": {"type": "string"}, "maxItems": products},
+            "bundles": {"type": "array", "items": step, "maxItems": products},
+            "left_out": {"type": "string"},
+        },
+        "required": ["products", "bundles", "left_out"],
+        "additionalProperties": False,
+    }
+
+
+def detection(session: Session, knowledge: Sequence[str]) -> Message:
+    """The first question of self-reflection: the bundles of a session."""
+    return Message("user", prompt_text("detect", products=_products(session), knowledge=_known(knowledge)))
+
+
+def correction() -> Message:
+    """The second: the bundles again, in the light of their intents."""
+    return Message("user", prompt_text("correct"))
+
+
+def reflection(feedback: str) -> Message:
+    """The third: what led astray, and the rules that would not have."""
+    return Message("user", prompt_text("reflect", feedback=feedback))
+
+
+def thinking(session: Session, knowledge: Sequence[str]) -> Message:
+    """The question for a thought."""
+    return Message("user", prompt_text("thought", products=_products(session), knowledge=_known(knowledge)))
+
+
+def read_rules(text: str, session: Session) -> list[Rule]:
+    """The rules of an answer. Categories that the session does not have are left out, and so are empty rules.
+
+    Raises:
+        ModelError: the answer is no such JSON.
+    """
+    told = _decoded(text, _ToldRules)
+    rules = []
+    for each in told.rules[:_MOST_RULES]:
+        words = one_line(each.rule, _RULE)
+        paths = sorted(filter(None, (_path_named(name, session) for name in each.categories[:2])))
+        if words:
+            about = tuple(paths) if len(paths) == 2 and each.together is not None else ()
+            rules.append(Rule(words, each.together if about else None, about))
+    return rules
+
+
+def read_thought(text: str, session: Session) -> Thought:
+    """The thought of an answer.
+
+    Raises:
+        ModelError: the answer is no such JSON, or names products that are not there.
+    """
+    told = _decoded(text, _ToldThought)
+    count = len(session.items)
+    steps = []
+    for each in told.bundles:
+        wrong = [number for number in each.products if not 1 <= number <= count]
+        if wrong:
+            raise ModelError(f"the answer names product {wrong[0]}, and there are {count}")
+        positions = tuple(sorted(set(each.products)))
+        if len(positions) > 1:
+            intent = " ".join(one_line(each.intent).split()[:INTENT_WORDS])
+            steps.append(Step(positions, intent or "them", one_line(each.why, _WHY).rstrip(".") or "they fit"))
+    products = [one_line(product, _WHY).rstrip(".") for product in told.products[:count]]
+    products += [one_line(item.title or "(no title)", _WHY) for item in session.items[len(products) :]]
+    left_out = one_line(told.left_out, _WHY).rstrip(".")
+    return Thought(tuple(products), tuple(steps), f"{left_out}." if left_out else "")
+
+
+def _decoded(text: str, kind: type[Any]) -> Any:
+    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+    try:
+        return msgspec.json.decode(bare.encode("utf-8", "replace"), type=kind)
+    except msgspec.MsgspecError as error:
+        raise ModelError(f"the answer is not the JSON that was asked for: {error}") from error
+
+
+def _products(session: Session) -> str:
+    lines = [f"{number}. {_product(session, number)}" for number in range(1, len(session.items) + 1)]
+    return "\n".join([_FENCE, *lines, _FENCE])
+
+
+def _product(session: Session, position: int) -> str:
+    item = session.items[position - 1]
+    title = one_line(item.title or "", _TITLE) or "(no title)"
+    return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
+
+
+def _known(knowledge: Sequence[str]) -> str:
+    return "\n".join(["What is known of such sessions:", *map(one_line, knowledge), ""]) if knowledge else ""
+
+
+def _path_named(name: str, session: Session) -> CategoryPath | None:
+    """The category of a product of the session that a teacher means by a name, in full."""
+    wanted = one_line(name).casefold()
+    for item in session.items:
+        path = item.categories[0] if item.categories else ()
+        if path and one_line(path[-1]).casefold() == wanted:
+            return path
+    return None

@@ -1,0 +1,45 @@
+"""The prompts for teachers, a file for each step. A user's own file of the same name takes its place."""
+
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Literal, TypeAlias
+
+from platformdirs import user_config_path
+
+from kdtui.errors import KdtuiError
+
+Step: TypeAlias = Literal["detect", "correct", "reflect", "thought"]
+
+
+def prompt_text(step: Step, **values: str) -> str:
+    """The prompt of a step with these values in their places.
+
+    Raises:
+        KdtuiError: the user's own file cannot be read, or asks for a value that there is not.
+    """
+    try:
+        return Template(_source(step)).substitute(values).strip()
+    except (KeyError, ValueError) as error:
+        known = ", ".join(f"${name}" for name in values) or "none"
+        raise KdtuiError(f"the prompt {own_file(step)} asks for {error}; there is {known}") from error
+
+
+def prompts_hash(steps: tuple[Step, ...]) -> str:
+    """Tells versions of the prompts of these steps apart: 12 hexadecimal digits."""
+    return sha256("\0".join(_source(step) for step in steps).encode()).hexdigest()[:12]
+
+
+def own_file(step: Step) -> Path:
+    """Where a user's own prompt for a step would be."""
+    return user_config_path("kdtui") / "prompts" / f"{step}.txt"
+
+
+def _source(step: Step) -> str:
+    try:
+        return own_file(step).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return (files("kdtui") / "prompts" / f"{step}.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise KdtuiError(f"the prompt {own_file(step)} cannot be read ({error})") from error

@@ -1,0 +1,317 @@
+"""A language model as the teacher: its rules by self-reflection, and its thoughts, from each training session."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeAlias
+
+import msgspec
+from sqlite_utils import Database
+
+from kdtui.distill.applicable import line_of
+from kdtui.distill.conversations import (
+    RULES_SCHEMA,
+    correction,
+    detection,
+    read_rules,
+    read_thought,
+    reflection,
+    thinking,
+    thought_schema,
+)
+from kdtui.distill.feedback import feedback
+from kdtui.distill.patterns import Pattern, patterns_for
+from kdtui.distill.retrieval import decoded, rules_that_apply
+from kdtui.distill.rules import Rule, applies_to, consolidate
+from kdtui.distill.thoughts import rejection
+from kdtui.workflows.consult import Budget, BudgetReached, Desk, Ledger, NotPaidYet, Prices, Rehearsal, Tally
+from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
+from models.chat_server import Endpoint
+from models.errors import ModelError
+from models.json_answer import answer_schema, parse_answer
+from models.messages import Message
+from models.teacher import NoAnswer, Pace, Teacher
+from store.calls import Call
+from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, replace_knowledge
+from store.records import Format, Session
+
+_PATTERNS = 3
+_RULES = 5
+"""Patterns and rules that a teacher is given for a session."""
+
+_PATIENCE = 60.0
+"""Seconds that calls under way are waited for when the work is broken off: they are paid for."""
+
+_CALLS: dict[Format, int] = {"rule": 3, "thought": 1}
+"""For one session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """So many of the sessions of a format are done."""
+
+    format: Format
+    sessions: int
+    of: int
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed:
+    """A session gave no knowledge."""
+
+    format: Format
+    session: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The work ends before it is done; what was answered is kept, and the same command goes on from there."""
+
+    reason: str
+    tally: Tally
+
+
+DistillEvent: TypeAlias = Progress | SessionFailed | Stopped | Distilled
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to distil, from whom, and for how much at most.
+
+    Attributes:
+        limit: only the first sessions, as imported; None for all.
+    """
+
+    dataset: str
+    formats: tuple[Format, ...]
+    endpoint: Endpoint
+    pace: Pace
+    prices: Prices
+    budget: Budget
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A rule of a teacher, and where it comes from."""
+
+    rule: Rule
+    session: str
+    call: int
+    parents: tuple[int, ...]
+
+
+def distil_with_model(db: Database, job: Job) -> Iterator[DistillEvent]:
+    """Ask a teacher about the training sessions, many at a time, and keep what it says.
+
+    An interrupt, or closing the iterator, lets the calls that are under way end: they are paid for. A second interrupt
+    does not wait.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has no training sessions with bundles, or a prompt of the user's own cannot be used.
+        ModelError: the server is not there, or the model is not named.
+    """
+    sessions = training_sessions(db, job.dataset)[: job.limit]
+    with asyncio.Runner() as runner:
+        work = runner.run(_begin(db, job, sessions))
+        try:
+            while (event := runner.run(work.next_event())) is not None:
+                yield event
+        finally:
+            runner.run(work.end())
+
+
+def rehearse(db: Database, job: Job) -> Tally:
+    """What the work would cost: `hits` need no call, `paid` ones are estimated.
+
+    Raises:
+        As `distil_with_model`.
+    """
+    return asyncio.run(_rehearse(db, job, training_sessions(db, job.dataset)[: job.limit]))
+
+
+async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Tally:
+    teacher = Teacher(job.endpoint, job.pace)
+    try:
+        desk = Rehearsal(db, await teacher.model(), job.prices)
+    finally:
+        await teacher.close()
+    for format in job.formats:
+        converse = _conversation(db, job.dataset, format, desk, lambda _: None)
+        for session in sessions:
+            desk.asked = 0
+            try:
+                await converse(session)
+            except NotPaidYet:
+                desk.count_further(_CALLS[format] - desk.asked)
+            except ModelError:
+                # An answer in the ledger that is of no use: it would be met again.
+                continue
+    return desk.tally
+
+
+async def _begin(db: Database, job: Job, sessions: Sequence[Session]) -> "_Work":
+    teacher = Teacher(job.endpoint, job.pace)
+    try:
+        ledger = Ledger(db, teacher, await teacher.model(), job.prices, job.budget)
+    except BaseException:
+        await teacher.close()
+        raise
+    work = _Work(db, job, sessions, ledger)
+    work.start()
+    return work
+
+
+@dataclass(slots=True)
+class _Work:
+    """Workers that each take the next session until there is none, or no more may be paid for."""
+
+    db: Database
+    job: Job
+    sessions: Sequence[Session]
+    ledger: Ledger
+    _events: "asyncio.Queue[DistillEvent | None]" = field(default_factory=asyncio.Queue)
+    _running: "asyncio.Task[None] | None" = None
+    _stopped: str | None = None
+
+    def start(self) -> None:
+        """Begin, in the loop that runs."""
+        self._running = asyncio.create_task(self._run())
+
+    async def next_event(self) -> DistillEvent | None:
+        """What happens next; None at the end."""
+        event = await self._events.get()
+        if event is None:
+            assert self._running is not None
+            await self._running
+        return event
+
+    async def end(self) -> None:
+        """Pay for nothing more, and wait for what is under way."""
+        self.ledger.closed = True
+        try:
+            if self._running is not None and not self._running.done():
+                await asyncio.wait([self._running], timeout=_PATIENCE)
+                self._running.cancel()
+                await asyncio.wait([self._running])
+        finally:
+            await self.ledger.teacher.close()
+
+    async def _run(self) -> None:
+        try:
+            for format in self.job.formats:
+                await self._distil(format)
+                if self._stopped is not None:
+                    # The next format is asked about with what came out of this one: later it would be other questions.
+                    self._events.put_nowait(Stopped(self._stopped, self.ledger.tally))
+                    return
+        finally:
+            self._events.put_nowait(None)
+
+    async def _distil(self, format: Format) -> None:
+        told: list[_Told] = []
+        converse = _conversation(self.db, self.job.dataset, format, self.ledger, told.append)
+        waiting = iter(self.sessions)
+        done = 0
+
+        async def take_sessions() -> None:
+            nonlocal done
+            for session in waiting:
+                try:
+                    await converse(session)
+                except BudgetReached:
+                    self._stopped = self._stopped or "the next call might pass the budget"
+                    return
+                except ModelError as error:
+                    self._events.put_nowait(SessionFailed(format, session.id, str(error)))
+                    if isinstance(error, NoAnswer) and error.ends:
+                        self._stopped = str(error)
+                        self.ledger.closed = True
+                        return
+                done += 1
+                self._events.put_nowait(Progress(format, done, len(self.sessions), replace(self.ledger.tally)))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.job.pace.concurrency, len(self.sessions))):
+                    group.create_task(take_sessions())
+        except BaseExceptionGroup as problems:
+            # What stops one worker, such as a prompt that cannot be read, would stop them all.
+            raise problems.exceptions[0] from None
+        if format == "rule":
+            self._keep_rules(told)
+        self._events.put_nowait(counted(self.db, self.job.dataset, format, self.ledger.name))
+
+    def _keep_rules(self, told: Sequence[_Told]) -> None:
+        """Merge what was said of all sessions, in their order: answers come in any."""
+        place = {session.id: number for number, session in enumerate(self.sessions)}
+        ordered = sorted(told, key=lambda each: place[each.session])
+        origin = {each.session: each for each in reversed(ordered)}
+        merged = consolidate((each.rule, each.session) for each in ordered)
+        pieces = []
+        for piece in rule_pieces(merged, self.sessions, least_sessions=1):
+            sources = [origin[session] for session in piece.sessions]
+            parents = tuple(sorted({parent for source in sources for parent in source.parents}))
+            pieces.append(replace(piece, call=sources[0].call, parents=parents))
+        replace_knowledge(self.db, self.job.dataset, "rule", self.ledger.name, pieces)
+
+
+def _conversation(
+    db: Database, dataset: str, format: Format, desk: Desk, tell: Callable[[_Told], None]
+) -> Callable[[Session], Awaitable[None]]:
+    """How a format is distilled from a session."""
+    if format == "rule":
+        pieces = find_knowledge(db, dataset=dataset, format="pattern")
+        patterns = {decoded(piece, Pattern): piece.id for piece in pieces}
+        return partial(_reflect, desk, patterns, tell)
+    # All rules, and not those of a search: what it finds changes with what else is stored, and so would the questions.
+    return partial(_think, desk, db, dataset, find_knowledge(db, dataset=dataset, format="rule"))
+
+
+async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: Callable[[_Told], None], session: Session) -> None:
+    """Detect bundles, correct them, and learn rules from what people did instead."""
+    matches = patterns_for(session, patterns, _PATTERNS)
+    known = [f"{','.join(map(str, each.positions))}: {each.pattern.statement}" for each in matches]
+    schema = answer_schema(len(session.items))
+    messages = [detection(session, known)]
+    first = await desk.ask("detect", messages, schema)
+    messages += [Message("assistant", _text(first)), correction()]
+    second = await desk.ask("correct", messages, schema)
+    bundles = parse_answer(_text(second), len(session.items), 1.0)
+    messages += [Message("assistant", _text(second)), reflection(feedback(session, bundles))]
+    third = await desk.ask("reflect", messages, RULES_SCHEMA)
+    parents = tuple(patterns[each.pattern] for each in matches)
+    for rule in read_rules(_text(third), session):
+        tell(_Told(rule, session.id, third.id, parents))
+
+
+async def _think(desk: Desk, db: Database, dataset: str, rules: Sequence[Knowledge], session: Session) -> None:
+    """Have the way from the products to the bundles explained, and keep it where it leads to the true ones."""
+    given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
+    known = [line_of(piece.value, session) for piece in given]
+    call = await desk.ask("thought", [thinking(session, known)], thought_schema(len(session.items)))
+    thought = read_thought(_text(call), session)
+    piece = NewKnowledge(
+        thought.statement,
+        msgspec.json.encode(thought).decode(),
+        rejected=rejection(thought, session),
+        call=call.id,
+        sessions=(session.id,),
+        parents=tuple(piece.number for piece in given),
+    )
+    add_knowledge(db, dataset, "thought", call.teacher, [piece])
+
+
+def _text(call: Call) -> str:
+    """The answer of a call.
+
+    Raises:
+        ModelError: it is cut off.
+    """
+    if call.finish_reason == "length":
+        raise ModelError(f"the answer of call {call.id} is cut off; the teacher may not keep to the JSON schema")
+    return call.response or ""

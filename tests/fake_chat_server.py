@@ -1,0 +1,121 @@
+"""An HTTP server that answers chat completions as a test says, well or badly."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Reply = Callable[["Fake", int], None]
+
+
+class Fake(BaseHTTPRequestHandler):
+    """Answers as the test says; `send` is what a good server would."""
+
+    reply: Reply
+    body: dict[str, Any]
+    asked: list[dict[str, Any]]
+    at_once: int
+    most_at_once: int
+    lock = threading.Lock()
+    gate = threading.Event()
+
+    def do_POST(self) -> None:
+        """A chat completion."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.body = body
+        kind = type(self)
+        with kind.lock:
+            number = len(kind.asked)
+            kind.asked.append({**body, "authorization": self.headers.get("Authorization")})
+            kind.at_once += 1
+            kind.most_at_once = max(kind.most_at_once, kind.at_once)
+        try:
+            kind.reply(self, number)
+        finally:
+            with kind.lock:
+                kind.at_once -= 1
+
+    def do_GET(self) -> None:
+        """The list of models."""
+        self.send({"object": "list", "data": [{"id": name, "object": "model"} for name in ("base", "adapter")]})
+
+    def send(self, body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with JSON, or with these bytes."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def drop(self) -> None:
+        """Hang up in the middle of an answer."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b'{"id": "1", "choi')
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def complete(
+        self,
+        text: object,
+        finish: str = "stop",
+        logprobs: Sequence[object] = (),
+        usage: tuple[int, int] = (300, 40),
+    ) -> None:
+        """Answer with a chat completion."""
+        message = {"role": "assistant", "content": text}
+        told = {"content": [{"token": "x", "logprob": each} for each in logprobs]}
+        self.send(
+            {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "m",
+                "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": told}],
+                "usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)},
+            }
+        )
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Many connect at once.
+    request_queue_size = 256
+
+
+Serve = Callable[[Reply], tuple[str, type[Fake]]]
+
+
+@contextmanager
+def serving() -> Iterator[Serve]:
+    """Start servers on 127.0.0.1, each with a reply of its own; they end with the context."""
+    servers: list[tuple[ThreadingHTTPServer, type[Fake]]] = []
+
+    def start(reply: Reply) -> tuple[str, type[Fake]]:
+        handler = type(
+            "Handler",
+            (Fake,),
+            {"reply": staticmethod(reply), "asked": [], "at_once": 0, "most_at_once": 0, "gate": threading.Event()},
+        )
+        server = _Server(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        servers.append((server, handler))
+        return f"http://127.0.0.1:{server.server_port}/v1", handler
+
+    yield start
+    for server, handler in servers:
+        handler.gate.set()
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,477 @@
+"""A model as the teacher: every call kept and paid for once, within a budget, whatever the server does."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import pytest
+from aiolimiter import AsyncLimiter
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from kdtui.distill.conversations import read_rules, read_thought
+from kdtui.distill.feedback import feedback
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from models.bundle_list import WrittenBundle
+from models.errors import ModelError
+from store.datasets import iter_sessions
+from store.knowledge import find_knowledge, parents_of, sessions_of
+from store.records import Bundle, Item, Session
+from tests.fake_chat_server import Fake, Serve
+
+Kdtui = Callable[..., Any]
+
+A, B, C = ("Shop", "Outdoor", "Tents"), ("Shop", "Outdoor", "Mats"), ("Shop", "Kitchen", "Pans")
+SESSION = Session(
+    "s",
+    tuple(Item(str(number), f"thing {number}", (path,)) for number, path in enumerate((A, B, C, A))),
+    (Bundle((1, 2), "camping"), Bundle((3, 4), "cooking")),
+    "train",
+)
+
+
+@pytest.fixture
+def train(db: Database, outdoor: Path) -> list[Session]:
+    list(import_dataset(db, outdoor, "outdoor"))
+    mine_patterns(db, "outdoor")
+    return list(iter_sessions(db, "outdoor", split="train"))
+
+
+def answer_for(fake: Fake) -> dict[str, Any]:
+    """What a simple teacher would say: all products are one bundle."""
+    messages = fake.body["messages"]
+    if "state the rules" in messages[-1]["content"]:
+        rule = {"rule": "Tents go with mats", "categories": ["Tents", "Sleeping Pads"], "together": True}
+        return {"explanations": ["I did not look."], "rules": [rule, {**rule, "rule": "Look twice", "categories": []}]}
+    products = len(re.findall(r"^\d+\. ", messages[0]["content"], re.MULTILINE))
+    bundle = {"products": [*range(1, products + 1)], "intent": "night outside", "why": "they serve one night"}
+    return {"products": ["a shelter"], "bundles": [bundle], "left_out": ""}
+
+
+def good(fake: Fake, _: int) -> None:
+    fake.complete(json.dumps(answer_for(fake)))
+
+
+def knowing(train: list[Session]) -> Callable[[Fake, int], None]:
+    """A teacher that knows what people did in every other session."""
+
+    def reply(fake: Fake, _: int) -> None:
+        content = fake.body["messages"][0]["content"]
+        told = answer_for(fake)
+        for session in train[::2]:
+            if "left_out" in told and all((item.title or "") in content for item in session.items):
+                told["bundles"] = [
+                    {"products": bundle.positions, "intent": bundle.intent, "why": "they fit"}
+                    for bundle in session.bundles
+                ]
+        fake.complete(json.dumps(told))
+
+    return reply
+
+
+def calls(db: Database) -> list[dict[str, Any]]:
+    return list(db.query("SELECT * FROM calls ORDER BY id"))
+
+
+def test_errors_are_told_by_type() -> None:
+    def bundle(*positions: int) -> WrittenBundle:
+        return WrittenBundle(0, positions, "x", 1.0, complete=True)
+
+    assert feedback(SESSION, [bundle(1, 2)]) == (
+        "- 1,2: correct; people wanted: camping\n- 3,4 (cooking) was not found"
+    )
+    assert "contains the irrelevant products 3" in feedback(SESSION, [bundle(1, 2, 3)])
+    assert "has only one product" in feedback(SESSION, [bundle(1)])
+    one = Session("s", SESSION.items, (Bundle((1, 2, 3), "x"),))
+    assert "misses the products 3; the bundle is 1,2,3" in feedback(one, [bundle(1, 2)])
+    assert "invalid" in feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), [bundle(3, 4)])
+    assert feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), []).startswith("- 1,2 (x) was not found")
+
+
+def test_rules_keep_only_categories_that_are_there() -> None:
+    told = {
+        "explanations": [],
+        "rules": [
+            {"rule": "Tents with\nmats", "categories": ["mats", "TENTS"], "together": True},
+            {"rule": "No phones", "categories": ["Phones", "Tents"], "together": False},
+            {"rule": "  ", "categories": [], "together": None},
+        ],
+    }
+    rules = read_rules(json.dumps(told), SESSION)
+    assert [(rule.text, rule.together, rule.categories) for rule in rules] == [
+        ("Tents with mats", True, (B, A)),
+        ("No phones", None, ()),
+    ]
+
+
+def test_a_thought_that_names_what_is_not_there_is_refused() -> None:
+    bundle = {"products": [2, 1, 2], "intent": "i", "why": "w."}
+    told = {"products": ["a"], "bundles": [bundle], "left_out": ""}
+    thought = read_thought("```json\n" + json.dumps(told) + "\n```", SESSION)
+    assert thought.steps[0].positions == (1, 2)
+    assert thought.products == ("a", "thing 1", "thing 2", "thing 3")
+    bundle["products"] = [1, 9]
+    with pytest.raises(ModelError, match="names product 9, and there are 4"):
+        read_thought(json.dumps(told), SESSION)
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(st.text() | JSON.map(json.dumps))
+def test_any_answer_is_knowledge_or_one_sentence(text: str) -> None:
+    said = ""
+    for read in (read_rules, read_thought):
+        try:
+            read(text, SESSION)
+        except ModelError as error:
+            said = str(error)
+    assert "\n" not in said
+
+
+def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
+    db: Database, train: list[Session], serve: Serve, kdtui: Kdtui
+) -> None:
+    url, fake = serve(knowing(train))
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#wise", "--json")
+    assert result.code == 0, result.err
+    assert len(fake.asked) == 4 * len(train) == len(calls(db))
+    teacher = "wise at " + url.split("/")[2]
+    rules, thoughts = (find_knowledge(db, format=format, teacher=teacher) for format in ("rule", "thought"))
+    rejected = find_knowledge(db, format="thought", teacher=teacher, status="rejected")
+    assert {rule.statement for rule in rules} >= {"Look twice"}
+    assert len(thoughts) + len(rejected) == len(train)
+    assert len(thoughts) >= len(train) // 2
+    assert all("pair F1" in (piece.reason or "") for piece in rejected)
+    of_call = {row["id"]: row for row in calls(db)}
+    for piece in (*rules, *thoughts, *rejected):
+        assert piece.call_id in of_call
+        assert sessions_of(db, piece.id)
+    assert any(parent.format == "pattern" for rule in rules for parent in parents_of(db, rule.id))
+    out = kdtui("knowledge", "show", thoughts[0].id).out
+    assert f"call {thoughts[0].call_id}" in out
+    assert f"teacher {teacher}" in out
+    # Titles stand between fences, each on a line of its own.
+    request = json.loads(calls(db)[0]["request"])
+    assert request["messages"][0][1].count("-" * 40) == 2
+
+
+@pytest.mark.usefixtures("train")
+def test_what_was_answered_is_never_asked_again(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+    url, fake = serve(good)
+    distil = ["knowledge", "distill", "--teacher", f"{url}#m"]
+    assert kdtui(*distil, "--format", "rule").code == 0
+    before = find_knowledge(db, format="rule")
+    asked = len(fake.asked)
+    result = kdtui(*distil, "--format", "rule")
+    assert result.code == 0
+    assert len(fake.asked) == asked
+    assert f"{asked} answered before, 0 paid" in result.err
+    assert find_knowledge(db, format="rule") == before
+
+
+def test_a_dry_run_says_what_it_would_cost_and_asks_nothing(train: list[Session], serve: Serve, kdtui: Kdtui) -> None:
+    url, fake = serve(good)
+    distil = ["knowledge", "distill", "--teacher", f"{url}#m"]
+    dry = [*distil, "--prompt-price", 1, "--answer-price", 2, "--dry-run", "--json"]
+    [row] = kdtui(*dry).rows
+    assert row["estimate"]["paid"] == 4 * len(train)
+    assert row["estimate"]["cost"] > 0
+    assert fake.asked == []
+    kdtui(*distil, "--max-calls", 7)
+    [row] = kdtui(*dry).rows
+    assert (row["estimate"]["hits"], row["estimate"]["paid"]) == (7, 4 * len(train) - 7)
+    assert kdtui("knowledge", "distill", "--dry-run").code == 1
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5, 23])
+@pytest.mark.usefixtures("train")
+def test_a_budget_of_calls_is_never_passed(db: Database, serve: Serve, kdtui: Kdtui, limit: int) -> None:
+    url, fake = serve(good)
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--max-calls", limit)
+    assert result.code == 1
+    assert "the same command goes on from there" in result.err
+    assert len(fake.asked) == len(calls(db)) == limit
+
+
+@pytest.mark.usefixtures("train")
+def test_a_budget_of_money_is_never_passed(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+    url, _ = serve(lambda fake, _: fake.complete(json.dumps(answer_for(fake)), usage=(400, 900)))
+    result = kdtui(
+        "knowledge", "distill", "--teacher", f"{url}#m", "--prompt-price", 1, "--answer-price", 10, "--max-cost", 0.1
+    )
+    assert result.code == 1
+    cost = sum(row["cost"] for row in calls(db))
+    assert cost == pytest.approx(len(calls(db)) * 0.0094)
+    assert 0.05 < cost <= 0.1
+
+
+def test_storms_of_errors_pass(train: list[Session], serve: Serve, kdtui: Kdtui, db: Database) -> None:
+    def stormy(fake: Fake, number: int) -> None:
+        if number % 3 == 0:
+            fake.send({"error": {"message": "slow down"}}, 429, {"Retry-After": "0.01"})
+        elif number % 7 == 1:
+            fake.send({"error": {"message": "oops"}}, 503, {"Retry-After": "0.01"})
+        else:
+            good(fake, number)
+
+    url, _ = serve(stormy)
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought")
+    assert result.code == 0, result.err
+    rows = calls(db)
+    assert len(rows) == len(train)
+    assert all(row["status"] == "answered" for row in rows)
+    assert sum(row["attempts"] for row in rows) > len(rows)
+
+
+ODD: dict[str, tuple[Callable[[Fake, int], None], str]] = {
+    "nonsense": (lambda fake, _: fake.complete("I would rather not."), "is not the JSON that was asked for"),
+    "cut off": (lambda fake, _: fake.complete('{"bundles": [', "length"), "is cut off"),
+    "other products": (
+        lambda fake, _: fake.complete('{"products": [], "bundles": [{"products": [1, 99]}], "left_out": ""}'),
+        "names product 99",
+    ),
+    "a megabyte": (lambda fake, _: fake.complete("x" * 1_000_000), "is cut off"),
+    "nothing": (lambda fake, _: fake.complete(""), "answers nothing"),
+    "another form": (lambda fake, _: fake.send({"hello": 1}), "is it OpenAI-compatible?"),
+    "a broken stream": (lambda fake, _: fake.drop(), "cannot be reached"),
+    "no JSON": (lambda fake, _: fake.send(b"<html>"), "gives no usable answer"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_bad_answer_costs_its_session_and_has_its_row(
+    db: Database, train: list[Session], serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("models.teacher.RETRIES", 0)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    reply, reason = ODD[kind]
+    url, _ = serve(lambda fake, number: reply(fake, number) if number == 2 else good(fake, number))
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought")
+    assert result.code == 1
+    assert result.err.count(": no thoughts;") == 1
+    assert reason in result.err
+    assert "1 sessions gave no knowledge" in result.err
+    assert len(calls(db)) == len(train)
+    assert Counter(row["status"] for row in calls(db))["failed"] <= 1
+    assert "very-secret" not in result.err + "".join(map(str, calls(db)))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(401, "wants another key than the variable OTHER_KEY holds"), (404, "has no model 'm'")],
+)
+@pytest.mark.usefixtures("train")
+def test_what_every_call_would_meet_ends_the_run(
+    db: Database, serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, status: int, reason: str
+) -> None:
+    monkeypatch.setenv("OTHER_KEY", "sk-very-secret")
+    url, fake = serve(lambda fake, _: fake.send({"error": {"message": "key sk-very-secret is bad"}}, status))
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--key", "OTHER_KEY", "--concurrency", 2)
+    assert result.code == 1
+    assert reason in result.err
+    assert "stopped: " in result.err
+    assert len(fake.asked) <= 4
+    assert all(row["status"] == "failed" and row["error"] for row in calls(db))
+    assert "very-secret" not in result.err + "".join(map(str, calls(db)))
+
+
+@pytest.mark.usefixtures("train")
+def test_a_server_that_hangs_is_given_up(
+    db: Database, serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hanging(fake: Fake, number: int) -> None:
+        if number:
+            good(fake, number)
+        else:
+            fake.gate.wait(20)
+
+    monkeypatch.setattr("models.teacher.RETRIES", 0)
+    url, _ = serve(hanging)
+    result = kdtui(
+        "knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--timeout", 0.5, "--concurrency", 4
+    )
+    assert "did not answer in 0.5 seconds" in result.err
+    assert Counter(row["status"] for row in calls(db))["failed"] == 1
+
+
+@pytest.mark.usefixtures("train")
+def test_a_server_without_schemas_is_asked_in_words_alone(serve: Serve, kdtui: Kdtui, db: Database) -> None:
+    def plain(fake: Fake, number: int) -> None:
+        if "response_format" in fake.body:
+            fake.send({"error": {"message": "response_format is not supported"}}, 400)
+        else:
+            good(fake, number)
+
+    url, fake = serve(plain)
+    assert kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought").code == 0
+    assert sum("response_format" in body for body in fake.asked) <= 16
+    assert all(row["status"] == "answered" for row in calls(db))
+
+
+@pytest.mark.usefixtures("train")
+def test_no_more_calls_are_under_way_than_asked_for(serve: Serve, kdtui: Kdtui) -> None:
+    def slow(fake: Fake, number: int) -> None:
+        sleep(0.02)
+        good(fake, number)
+
+    url, fake = serve(slow)
+    assert kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--concurrency", 3).code == 0
+    assert 1 < fake.most_at_once <= 3
+
+
+@pytest.mark.usefixtures("train")
+@pytest.mark.parametrize("pace", [["--requests-per-minute", 600], ["--tokens-per-minute", 360_000]])
+def test_calls_keep_to_the_pace(
+    serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, pace: list[object]
+) -> None:
+    taken: list[float] = []
+
+    async def acquire(self: AsyncLimiter, amount: float = 1) -> None:
+        taken.append(amount / self.max_rate)
+
+    monkeypatch.setattr(AsyncLimiter, "acquire", acquire)
+    url, fake = serve(good)
+    kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--limit", 9, *pace)
+    # Each call takes its share of what a minute allows.
+    assert len(fake.asked) == len(taken) == 9
+    assert all(1 / 10_000 < share < 1 / 100 for share in taken)
+
+
+@pytest.mark.usefixtures("train")
+def test_prompts_of_ones_own_take_the_place_of_ours(
+    serve: Serve, kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    own = tmp_path / "kdtui" / "prompts" / "thought.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("Denk nach.\n$products\n$knowledge")
+    url, fake = serve(good)
+    assert kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--limit", 1).code == 0
+    assert fake.asked[0]["messages"][0]["content"].startswith("Denk nach.\n---")
+    own.write_text("$nothing")
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought")
+    assert result.code == 1
+    assert "asks for 'nothing'; there is $products, $knowledge" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--teacher", "gpt"], "there is no teacher 'gpt'"),
+        (["--teacher", "http://user:pw@h/v1#m"], "a key has no place in the address"),
+        (["--teacher", "http://127.0.0.1:9/v1"], "cannot be reached"),
+    ],
+)
+@pytest.mark.usefixtures("train")
+def test_a_teacher_that_is_none_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+    result = kdtui("knowledge", "distill", *arguments)
+    assert (result.code, result.out) == (1, "")
+    assert problem in result.err
+
+
+_VICTIM = """
+import os, signal, sys, time
+from pathlib import Path
+import openai, llama_cpp
+from kdtui.workflows.consult import Budget, Prices
+from kdtui.workflows.distill_with_model import Job, distil_with_model
+from models.chat_server import Endpoint
+from models.teacher import Pace
+from store.database import open_database
+
+def distil():
+    db = open_database(Path(os.environ["KDTUI_DB"]))
+    job = Job("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
+    for _ in distil_with_model(db, job):
+        pass
+
+for moment in map(float, sys.argv[2:]):
+    child = os.fork()
+    if not child:
+        distil()
+        os._exit(0)
+    time.sleep(moment)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+distil()
+"""
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_knowledge_and_pays_once(
+    db: Database, train: list[Session], serve: Serve
+) -> None:
+    charged: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def reply(fake: Fake, number: int) -> None:
+        key = fake.headers["Idempotency-Key"]
+        with lock:
+            # As servers do that know such keys: the second request of a key is not charged.
+            charged[key] = 1
+        sleep(0.01)
+        good(fake, number)
+
+    url, fake = serve(reply)
+    moments = [0.03 * (number % 7) + 0.01 * number for number in range(20)]
+    subprocess.run([sys.executable, "-c", _VICTIM, url, *map(str, moments)], check=True, env=os.environ, timeout=120)
+    rows = calls(db)
+    assert Counter(row["key"] for row in rows) == charged
+    assert len(rows) == 4 * len(train)
+    # What was under way at a kill is asked again, and nothing else.
+    assert len(fake.asked) <= len(rows) + 8 * len(moments)
+    resumed = all_knowledge(db)
+    with db.atomic():
+        db.execute("DELETE FROM knowledge WHERE format <> 'pattern'")
+        db.execute("DELETE FROM calls")
+    subprocess.run([sys.executable, "-c", _VICTIM, url], check=True, env=os.environ, timeout=60)
+    assert all_knowledge(db) == resumed
+
+
+def all_knowledge(db: Database) -> set[tuple[str, str, str]]:
+    return {(row["format"], row["statement"], row["status"]) for row in db.query("SELECT * FROM knowledge")}
+
+
+def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session], serve: Serve) -> None:
+    started = threading.Event()
+
+    def slow(fake: Fake, number: int) -> None:
+        if number >= 20:
+            started.set()
+            sleep(0.3)
+        good(fake, number)
+
+    url, fake = serve(slow)
+    command = [sys.executable, "-m", "kdtui", "knowledge", "distill", "--teacher", f"{url}#m", "--concurrency", "4"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert started.wait(30)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "what was answered is kept" in err
+    assert len(calls(db)) == len(fake.asked) < 4 * len(train)
+    assert all(row["status"] == "answered" for row in calls(db))
+
+
+@pytest.mark.usefixtures("train")
+def test_a_real_server_teaches(llama_server: str, kdtui: Kdtui, db: Database) -> None:
+    result = kdtui("knowledge", "distill", "--teacher", llama_server, "--limit", 1, "--format", "thought")
+    rows = calls(db)
+    assert len(rows) == 1
+    assert rows[0]["status"] == "answered"
+    assert rows[0]["prompt_tokens"] > 100
+    # A small model may say what is no thought: then the command says so.
+    assert result.code == 0 or "gave no knowledge" in result.err
