@@ -270,6 +270,16 @@ def dataset_id(db: Database, name: str) -> int:
     )
 
 
+def dataset_source(db: Database, name: str) -> str:
+    """What a dataset was imported from.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    row = _connection(db).execute("SELECT source FROM datasets WHERE id = ?", [dataset_id(db, name)]).fetchone()
+    return str(row[0])
+
+
 def get_session(db: Database, dataset: str, session: str) -> Session:
     """One session.
 

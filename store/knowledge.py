@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from sqlite_utils import Database
 
@@ -13,6 +13,7 @@ from store.errors import NotFound
 from store.records import Format
 
 Status: TypeAlias = Literal["kept", "rejected"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,24 @@ def sessions_by_knowledge(db: Database, dataset: str, format: Format) -> dict[in
         [dataset_id(db, dataset), format],
     ):
         found.setdefault(number, []).append(session)
+    return found
+
+
+def parents_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int, list[int]]:
+    """For each piece of a format the pieces that its teacher was given.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    found: dict[int, list[int]] = {}
+    for number, parent in db.execute(
+        """
+        SELECT knowledge_id, parent_id FROM knowledge JOIN knowledge_parents ON knowledge_id = knowledge.id
+        WHERE dataset_id = ? AND format = ? ORDER BY knowledge_id, parent_id
+        """,
+        [dataset_id(db, dataset), format],
+    ):
+        found.setdefault(number, []).append(parent)
     return found
 
 

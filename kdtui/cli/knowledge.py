@@ -1,5 +1,6 @@
 """`kdtui knowledge`: what is known about bundles."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -248,6 +249,50 @@ def for_session(
     for message in messages:
         print_text(f"[{message.role}]\n{message.content}\n")
     say(f"rules and thoughts used: {', '.join(map(str, used)) or 'none'}; kdtui knowledge show N shows one")
+
+
+@app.command("export")
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="FOLDER")],
+    dataset: DatasetOption = None,
+    format_: Annotated[
+        str, typer.Option("--format", "-f", help="Formats, comma-separated: pattern, rule, thought.", metavar="FORMATS")
+    ] = "pattern,rule,thought",
+    sample: SampleOption = None,
+    kind: Annotated[Literal["jsonl", "parquet"], typer.Option("--as", help="Kind of file.")] = "jsonl",
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Licence of the knowledge, for the card.", metavar="NAME")
+    ] = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Export knowledge with a dataset card into a folder, which `datasets.load_dataset` reads too.
+
+    What is rejected goes too, with the reason.
+    """
+    from kdtui.workflows.exchange_knowledge import export_knowledge
+    from store.records import FORMATS
+
+    with open_store(db) as store:
+        name = chosen_dataset(store, dataset)
+        count = export_knowledge(
+            store, name, output, formats=some_formats(format_, FORMATS), sample=sample, kind=kind, licence=licence
+        )
+    say(f"exported {count:,} pieces of knowledge to {output}")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="An exported folder, or a file in it.", metavar="PATH")],
+    dataset: DatasetOption = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Import knowledge from a folder or a file, all or nothing, beside what is there."""
+    from kdtui.workflows.exchange_knowledge import import_knowledge
+
+    with open_store(db) as store:
+        name = chosen_dataset(store, dataset)
+        count = import_knowledge(store, name, path)
+    say(f"imported {count:,} pieces of knowledge into dataset {name}")
 
 
 @app.command("ls")

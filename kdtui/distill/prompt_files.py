@@ -4,13 +4,14 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from platformdirs import user_config_path
 
 from kdtui.errors import KdtuiError
 
 Step: TypeAlias = Literal["detect", "correct", "reflect", "thought"]
+STEPS: tuple[Step, ...] = get_args(Step)
 
 
 def prompt_text(step: Step, **values: str) -> str:
@@ -26,9 +27,9 @@ def prompt_text(step: Step, **values: str) -> str:
         raise KdtuiError(f"the prompt {own_file(step)} asks for {error}; there is {known}") from error
 
 
-def prompts_hash(steps: tuple[Step, ...]) -> str:
-    """Tells versions of the prompts of these steps apart: 12 hexadecimal digits."""
-    return sha256("\0".join(_source(step) for step in steps).encode()).hexdigest()[:12]
+def prompts_hash() -> str:
+    """Tells versions of the prompts apart: 12 hexadecimal digits."""
+    return sha256("\0".join(map(_source, STEPS)).encode()).hexdigest()[:12]
 
 
 def own_file(step: Step) -> Path:

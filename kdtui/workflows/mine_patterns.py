@@ -6,10 +6,10 @@ import msgspec
 from sqlite_utils import Database
 
 from kdtui.distill.annotations import TEACHER
-from kdtui.distill.patterns import DEFAULT_LEVELS, DEFAULT_SIZE, DEFAULT_SUPPORT, Pattern, mine
+from kdtui.distill.patterns import DEFAULT_LEVELS, DEFAULT_SIZE, DEFAULT_SUPPORT, mine
 from kdtui.errors import KdtuiError
 from store.datasets import iter_sessions
-from store.knowledge import NewKnowledge, find_knowledge, replace_knowledge
+from store.knowledge import NewKnowledge, replace_knowledge
 
 
 def mine_patterns(
@@ -42,19 +42,3 @@ def mine_patterns(
         for pattern in found
     )
     return replace_knowledge(db, dataset, "pattern", TEACHER, pieces)
-
-
-def stored_patterns(db: Database, dataset: str) -> list[Pattern]:
-    """The patterns of a dataset.
-
-    Raises:
-        NotFound: there is no such dataset.
-        KdtuiError: none have been mined.
-    """
-    found = find_knowledge(db, dataset=dataset, format="pattern")
-    if not found:
-        raise KdtuiError(
-            f"dataset {dataset!r} has no patterns yet; mine them with: kdtui knowledge mine --dataset {dataset}"
-        )
-    decode = msgspec.json.Decoder(Pattern).decode
-    return [decode(piece.content) for piece in found]

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
+from kdtui.distill.patterns import Pattern
+from kdtui.distill.retrieval import decoded
 from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns, stored_patterns
+from kdtui.workflows.mine_patterns import mine_patterns
 from store.knowledge import find_knowledge
 
 Kdtui = Callable[..., Any]
@@ -22,7 +24,7 @@ def mined(db: Database, outdoor: Path) -> Database:
 
 
 def test_patterns_come_back_from_the_store_as_they_were_mined(mined: Database) -> None:
-    patterns = stored_patterns(mined, "outdoor")
+    patterns = [decoded(piece, Pattern) for piece in find_knowledge(mined, dataset="outdoor", format="pattern")]
     assert len(patterns) > 20
     strongest = patterns[0]
     assert strongest.support == max(pattern.support for pattern in patterns)

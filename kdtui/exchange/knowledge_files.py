@@ -1,0 +1,194 @@
+"""Knowledge as files: one line, or one Parquet row, for each piece, and a card that says what they are.
+
+A folder that was exported is a dataset for `datasets.load_dataset`:
+
+    {"id": 7, "format": "rule", "statement": "…", "content": "{…}", "teacher": "annotations", "status": "kept",
+     "reason": null, "support": 0.04, "confidence": null, "lift": null, "precision": 0.7, "sessions": ["s1"],
+     "parents": []}
+
+(on one line).
+
+`content` is JSON in the shape of the format, as text, so that all lines have the same columns. `id` and `parents` count
+within the file.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from kdtui.bundling.text import one_line
+from kdtui.distill.patterns import Pattern
+from kdtui.distill.rules import Rule
+from kdtui.distill.thoughts import Thought
+from kdtui.errors import BadFile, KdtuiError
+from store.records import Format
+
+Kind: TypeAlias = Literal["jsonl", "parquet"]
+
+CARD = "README.md"
+_NO_LICENCE = "not stated. The titles and intents in it belong to the source; ask there before you publish it"
+_NAME = "knowledge"
+_SHAPES: dict[Format, type[Any]] = {"pattern": Pattern, "rule": Rule, "thought": Thought}
+
+
+class KnowledgeLine(Struct, frozen=True):
+    """A piece of knowledge in a file; see the module."""
+
+    id: int
+    format: Format
+    statement: str
+    content: str
+    teacher: str
+    status: Literal["kept", "rejected"] = "kept"
+    reason: str | None = None
+    support: float | None = None
+    confidence: float | None = None
+    lift: float | None = None
+    precision: float | None = None
+    sessions: tuple[str, ...] = ()
+    parents: tuple[int, ...] = ()
+
+
+def file_of(folder: Path, kind: Kind) -> Path:
+    """Where the pieces of an exported folder are."""
+    return folder / f"{_NAME}.{kind}"
+
+
+def encode(lines: Iterable[KnowledgeLine], kind: Kind) -> Iterator[bytes]:
+    """The content of a file.
+
+    Raises:
+        KdtuiError: Parquet is asked for, and pyarrow is not installed.
+    """
+    if kind == "jsonl":
+        return (msgspec.json.encode(line) + b"\n" for line in lines)
+    return iter([_parquet(list(lines))])
+
+
+def read(path: Path) -> list[KnowledgeLine]:
+    """The pieces of a file, or of an exported folder.
+
+    Raises:
+        BadFile: it holds something else, or a piece is not what its format says.
+        KdtuiError: it is Parquet, and pyarrow is not installed.
+    """
+    if path.is_dir():
+        found = [file for file in (file_of(path, "jsonl"), file_of(path, "parquet")) if file.is_file()]
+        if not found:
+            raise BadFile(path, f"there is no {_NAME}.jsonl or {_NAME}.parquet in this folder")
+        path = found[0]
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
+    lines = []
+    for number, row in rows:
+        try:
+            line = msgspec.convert(row, KnowledgeLine)
+            msgspec.json.decode(line.content, type=_SHAPES[line.format])
+        except msgspec.ValidationError as error:
+            raise BadFile(path, f"a piece of knowledge is not as expected: {error}", number) from error
+        except msgspec.DecodeError as error:
+            raise BadFile(path, f"the content of a piece is not JSON ({error})", number) from error
+        if not line.statement.strip() or (line.reason is None) != (line.status == "kept"):
+            raise BadFile(path, "a piece needs a statement, and a reason if it is rejected", number)
+        lines.append(line)
+    return lines
+
+
+def card(
+    dataset: str, source: str, lines: Sequence[KnowledgeLine], kind: Kind, prompts: str, licence: str | None
+) -> str:
+    """The dataset card: what the pieces are, whose they are, and how many.
+
+    Args:
+        source: what the dataset was imported from.
+        prompts: the hash of the prompts that models were asked with.
+        licence: of the knowledge; None where nobody has said.
+    """
+    counts: dict[tuple[str, str, str], int] = {}
+    for line in lines:
+        key = (line.format, line.teacher, line.status)
+        counts[key] = counts.get(key, 0) + 1
+    table = "\n".join(
+        f"| {format} | {one_line(teacher).replace('|', '/')} | {status} | {count:,} |"
+        for (format, teacher, status), count in sorted(counts.items())
+    )
+    name = one_line(dataset)
+    told = one_line(licence or _NO_LICENCE)
+    header = [f"license: {one_line(licence)}"] if licence else []
+    front = "\n".join(
+        [
+            "---",
+            *header,
+            "tags: [product-bundles, knowledge-distillation]",
+            "configs:",
+            "- config_name: default",
+            f"  data_files: {_NAME}.{kind}",
+            "---",
+        ]
+    )
+    return f"""{front}
+
+# Knowledge of product bundles: {name}
+
+Distilled from the training sessions of `{name}` ({one_line(source)}) with kdtui.
+
+| format | teacher | status | pieces |
+|---|---|---|---|
+{table}
+
+Prompts for teachers that are models: `{prompts}` (hash). Titles and intents in the texts are those of the dataset.
+
+Licence: {told}.
+
+`content` is JSON in the shape of its format; `kdtui knowledge import FOLDER` reads the folder back.
+"""
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.isspace():
+                    continue
+                try:
+                    yield number, msgspec.json.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise BadFile(path, f"this is not JSON ({error}); each line must hold one piece", number) from error
+    except OSError as error:
+        raise BadFile(path, str(error.strerror)) from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    pyarrow, parquet = _pyarrow()
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise BadFile(path, f"this is no Parquet file that can be read ({one_line(str(error), 120)})") from error
+    yield from enumerate(table.to_pylist(), start=1)
+
+
+def _parquet(lines: Sequence[KnowledgeLine]) -> bytes:
+    pyarrow, parquet = _pyarrow()
+    text, number, measure = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
+    types = {
+        "id": number,
+        **dict.fromkeys(("format", "statement", "content", "teacher", "status", "reason"), text),
+        **dict.fromkeys(("support", "confidence", "lift", "precision"), measure),
+        "sessions": pyarrow.list_(text),
+        "parents": pyarrow.list_(number),
+    }
+    table = pyarrow.Table.from_pylist([msgspec.to_builtins(line) for line in lines], schema=pyarrow.schema(types))
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise KdtuiError("Parquet needs pyarrow; install it with: pip install 'kdtui[parquet]'") from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,108 @@
+"""Knowledge goes out to a folder, and comes in from one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from kdtui.distill.prompt_files import prompts_hash
+from kdtui.errors import BadFile, KdtuiError
+from kdtui.exchange.knowledge_files import CARD, Kind, KnowledgeLine, card, encode, file_of, read
+from kdtui.exchange.output import write_whole
+from store.datasets import dataset_id, dataset_source
+from store.knowledge import (
+    STATUSES,
+    NewKnowledge,
+    add_knowledge,
+    find_knowledge,
+    parents_by_knowledge,
+    sessions_by_knowledge,
+)
+from store.records import FORMATS, Format
+
+
+def export_knowledge(
+    db: Database,
+    dataset: str,
+    folder: Path,
+    *,
+    formats: tuple[Format, ...] = FORMATS,
+    sample: str | None = None,
+    kind: Kind = "jsonl",
+    licence: str | None = None,
+) -> int:
+    """Write knowledge with a card into a folder, and return how many pieces. What is rejected goes too.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is no knowledge, or pyarrow is missing.
+        BadFile: the folder cannot be written.
+    """
+    lines: list[KnowledgeLine] = []
+    for format in formats:
+        lines += _lines(db, dataset, format, sample)
+    if not lines:
+        raise KdtuiError(f"there is no such knowledge of dataset {dataset!r}; kdtui knowledge ls shows what there is")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadFile(folder, f"{error.strerror}; nothing was written") from error
+    text = card(dataset, dataset_source(db, dataset), lines, kind, prompts_hash(), licence)
+    write_whole(file_of(folder, kind), encode(lines, kind))
+    write_whole(folder / CARD, [text.encode()])
+    return len(lines)
+
+
+def import_knowledge(db: Database, dataset: str, path: Path) -> int:
+    """Add the knowledge of a folder or a file to a dataset, all or nothing, and return how many pieces.
+
+    Sessions that the dataset does not have are left out; so are parents that are not in the file.
+
+    Raises:
+        NotFound: there is no such dataset.
+        BadFile: it holds something else.
+        KdtuiError: pyarrow is missing.
+    """
+    dataset_id(db, dataset)
+    lines = read(path)
+    with db.atomic():
+        numbers: dict[int, int] = {}
+        # Patterns before rules before thoughts: what a piece was given is there before it.
+        for format in FORMATS:
+            for line in (each for each in lines if each.format == format):
+                piece = NewKnowledge(
+                    line.statement,
+                    line.content,
+                    line.support,
+                    line.confidence,
+                    line.lift,
+                    line.precision,
+                    line.reason,
+                    None,
+                    line.sessions,
+                    tuple(numbers[parent] for parent in line.parents if parent in numbers),
+                )
+                [numbers[line.id]] = add_knowledge(db, dataset, format, line.teacher, [piece])
+    return len(lines)
+
+
+def _lines(db: Database, dataset: str, format: Format, sample: str | None) -> Iterator[KnowledgeLine]:
+    """The pieces of a format, those that are kept first."""
+    sessions, parents = sessions_by_knowledge(db, dataset, format), parents_by_knowledge(db, dataset, format)
+    for status in STATUSES:
+        for piece in find_knowledge(db, dataset=dataset, format=format, status=status, sample=sample):
+            yield KnowledgeLine(
+                piece.id,
+                piece.format,
+                piece.statement,
+                piece.content,
+                piece.teacher,
+                piece.status,
+                piece.reason,
+                piece.support,
+                piece.confidence,
+                piece.lift,
+                piece.precision,
+                tuple(sessions.get(piece.id, ())),
+                tuple(parents.get(piece.id, ())),
+            )

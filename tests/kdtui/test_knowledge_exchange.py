@@ -1,0 +1,175 @@
+"""Knowledge in files: out, and in again, and for other programs to load."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from kdtui.distill.thoughts import Thought
+from kdtui.exchange.knowledge_files import KnowledgeLine, encode, read
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.exchange_knowledge import import_knowledge
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from store.knowledge import STATUSES, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def known(db: Database, outdoor: Path) -> Database:
+    for name in ("outdoor", "other"):
+        list(import_dataset(db, outdoor, name))
+    mine_patterns(db, "outdoor")
+    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    pattern, rule = (find_knowledge(db, dataset="outdoor", format=format)[0] for format in ("pattern", "rule"))
+    add_knowledge(
+        db,
+        "outdoor",
+        "rule",
+        "someone",
+        [NewKnowledge("Look twice | or | thrice", rule.content, sessions=("o01",), parents=(pattern.id,))],
+    )
+    return db
+
+
+def everything(db: Database, dataset: str) -> set[tuple[object, ...]]:
+    return {
+        (
+            piece.format,
+            piece.statement,
+            piece.content,
+            piece.teacher,
+            piece.reason,
+            piece.precision,
+            tuple(sessions_of(db, piece.id)),
+            tuple(parent.statement for parent in parents_of(db, piece.id)),
+        )
+        for status in STATUSES
+        for piece in find_knowledge(db, dataset=dataset, status=status)
+    }
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_what_goes_out_comes_in_again(known: Database, kdtui: Kdtui, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "out"
+    result = kdtui("knowledge", "export", "-d", "outdoor", "--output", folder, "--as", kind)
+    assert result.code == 0, result.err
+    assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
+    assert everything(known, "other") == everything(known, "outdoor")
+    # Once more changes nothing.
+    assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
+    assert everything(known, "other") == everything(known, "outdoor")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.usefixtures("known")
+def test_a_folder_is_a_dataset_for_other_programs(
+    kdtui: Kdtui, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    assert (
+        kdtui("knowledge", "export", "-d", "outdoor", "-o", tmp_path / "out", "--as", kind, "--licence", "mit").code
+        == 0
+    )
+    loaded = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    rows = kdtui("knowledge", "ls", "-d", "outdoor", "--json", "-n", 5000).rows
+    kept = [row for row in loaded if row["status"] == "kept"]
+    assert {row["statement"] for row in kept} == {row["statement"] for row in rows}
+    assert json.loads(kept[0]["content"])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.startswith("---\nlicense: mit\n")
+    assert "| pattern | annotations | kept |" in card
+
+
+def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdtui, tmp_path: Path) -> None:
+    assert kdtui("sample", "create", "few", "-d", "outdoor", "-f", "thought", "--ratio", 0.2).code == 0
+    export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path / "few", "--sample", "few"]
+    assert kdtui(*export).code == 0
+    lines = read(tmp_path / "few")
+    assert {line.format for line in lines} == {"thought"}
+    assert len(lines) == len(find_knowledge(known, sample="few"))
+    nothing = kdtui(*export, "--format", "rule")
+    assert nothing.code == 1
+    assert "there is no such knowledge" in nothing.err
+
+
+LINES = st.lists(
+    st.builds(
+        KnowledgeLine,
+        id=st.integers(0, 99),
+        format=st.just("thought"),
+        statement=st.text(min_size=1).filter(str.strip),
+        content=st.just('{"products": ["a"], "steps": []}'),
+        teacher=st.text(min_size=1),
+        sessions=st.lists(st.text(), max_size=3).map(tuple),
+        support=st.none() | st.floats(0, 1),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=50)
+@given(lines=LINES)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, lines: list[KnowledgeLine], kind: Any) -> None:
+    path = tmp_path_factory.mktemp("any") / f"knowledge.{kind}"
+    path.write_bytes(b"".join(encode(lines, kind)))
+    assert read(path) == lines
+
+
+GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products": [], "steps": []}', "teacher": "t"}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "line 2: this is not JSON"),
+        (json.dumps({**GOOD, "format": "idea"}), "line 2: a piece of knowledge is not as expected"),
+        (json.dumps({**GOOD, "content": "[]"}), "line 2: a piece of knowledge is not as expected"),
+        (json.dumps({**GOOD, "content": "{"}), "line 2: the content of a piece is not JSON"),
+        (json.dumps({**GOOD, "statement": " "}), "line 2: a piece needs a statement"),
+        (json.dumps({**GOOD, "status": "rejected"}), "line 2: a piece needs a statement"),
+        ("[1]", "line 2: a piece of knowledge is not as expected"),
+    ],
+)
+def test_one_bad_line_and_nothing_comes_in(
+    known: Database, kdtui: Kdtui, tmp_path: Path, line: str, problem: str
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n" + line + "\n")
+    result = kdtui("knowledge", "import", path, "-d", "other")
+    assert (result.code, result.out) == (1, "")
+    assert f"bad.jsonl, {problem}" in result.err
+    assert find_knowledge(known, dataset="other") == []
+
+
+@pytest.mark.usefixtures("known")
+def test_what_is_no_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"nothing")
+    for path, problem in (
+        (tmp_path / "missing.jsonl", "No such file"),
+        (tmp_path, "there is no knowledge.jsonl or knowledge.parquet in this folder"),
+        (tmp_path / "x.parquet", "this is no Parquet file"),
+    ):
+        result = kdtui("knowledge", "import", path, "-d", "other")
+        assert result.code == 1
+        assert problem in result.err
+
+
+def test_a_thought_of_the_file_is_a_thought(known: Database, tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps({**GOOD, "sessions": ["o01", "nowhere"], "parents": [77]}))
+    assert import_knowledge(known, "other", path) == 1
+    [piece] = find_knowledge(known, dataset="other")
+    assert sessions_of(known, piece.id) == ["o01"]
+    assert json.loads(piece.content) == {"products": [], "steps": []}
+    assert Thought((), ()).statement == "Products: ."
