@@ -1,8 +1,10 @@
 """What a student is shown of a session: instructions, products, and the knowledge that applies."""
 
+import json
 from collections.abc import Sequence
 
 from kdtui.bundling.text import one_line
+from kdtui.bundling.truth import minimal_bundles
 from models.answers import Form
 from models.messages import Message
 from store.records import CategoryPath, Item, Session
@@ -32,6 +34,7 @@ def session_messages(
     *,
     rules: Sequence[str] = (),
     examples: Sequence[str] = (),
+    demonstrations: Sequence[Session] = (),
 ) -> list[Message]:
     """The messages that ask for the bundles of a session.
 
@@ -40,15 +43,30 @@ def session_messages(
         form: in which the answer is to be.
         rules: what to put together, and what to leave apart.
         examples: how other sessions were bundled. They stand in front: what is nearest to the answer counts most.
+        demonstrations: other sessions with the bundles of people, in the form of the answer.
     """
     lines = [f"Another session: {one_line(example)}\n" for example in examples]
-    lines += ["Products:", *(f"{number}. {_product(item)}" for number, item in enumerate(session.items, start=1))]
+    for other in demonstrations:
+        lines += [*_products(other), "", "Answer:", *_answer(other, form), ""]
+    lines += _products(session)
     if rules:
         lines += ["", "Rules:", *map(one_line, rules)]
     if hints:
         lines += ["", "Likely bundles:"]
         lines += [f"{','.join(map(str, positions))}: {one_line(name, TITLE_LENGTH)}" for positions, name in hints]
     return [Message("system", _INSTRUCTIONS + _ANSWERS[form]), Message("user", "\n".join(lines))]
+
+
+def _products(session: Session) -> list[str]:
+    return ["Products:", *(f"{number}. {_product(item)}" for number, item in enumerate(session.items, start=1))]
+
+
+def _answer(session: Session, form: Form) -> list[str]:
+    """The true bundles of a session, in the form of an answer."""
+    told = [(bundle.positions, one_line(bundle.intent, TITLE_LENGTH)) for bundle in minimal_bundles(session.bundles)]
+    if form == "json":
+        return [json.dumps({"bundles": [{"products": positions, "intent": intent} for positions, intent in told]})]
+    return [f"{','.join(map(str, positions))}: {intent}" for positions, intent in told]
 
 
 def _product(item: Item) -> str:

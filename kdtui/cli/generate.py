@@ -54,6 +54,7 @@ def generate(
     db: DatabaseOption = None,
 ) -> None:
     """Generate bundles with intents, for stored sessions, for titles, or for JSON Lines on stdin."""
+    from kdtui.distill.applicable import AICL
     from kdtui.errors import KdtuiError
     from kdtui.exchange.jsonl import read_sessions
     from kdtui.exchange.read_ahead import ReadAhead
@@ -77,7 +78,7 @@ def generate(
     failed = 0
     with open_store(db) as store:
         name = dataset
-        if stored or settings.knowledge or student == PATTERNS:
+        if stored or settings.knowledge or strategy == AICL or student == PATTERNS:
             name = chosen_dataset(store, dataset)
         check_settings(settings, name)
         incoming = None

@@ -14,6 +14,7 @@ from kdtui.cli.options import (
     KnowledgeOption,
     NeighboursOption,
     SampleOption,
+    StrategyOption,
     chosen_dataset,
     formats,
     open_store,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.distill import Distilled
     from kdtui.workflows.distill_with_model import Job
     from store.knowledge import Knowledge
+    from store.records import Format
 
 app = typer.Typer(help="Distil, list, search and show knowledge.", no_args_is_help=True)
 
@@ -77,7 +79,8 @@ def distill(
         str, typer.Option("--format", "-f", help="Formats, comma-separated: rule, thought.", metavar="FORMATS")
     ] = "rule,thought",
     teacher: Annotated[
-        str, typer.Option(help="annotations (the people who bundled), or an endpoint: URL#MODEL.", metavar="TEACHER")
+        str,
+        typer.Option(help="annotations (those who bundled), an endpoint (URL#MODEL), or a student.", metavar="TEACHER"),
     ] = "annotations",
     key: Annotated[
         str, typer.Option(help="The environment variable that holds the key of the endpoint.", metavar="NAME")
@@ -107,7 +110,8 @@ def distill(
 
     The annotations are a teacher without a model: rules and thoughts are composed from bundles, intents and
     categories. A model behind an endpoint finds bundles, corrects itself, is shown its errors, and states rules (three
-    calls a session); a thought is one call. Every answer is kept as it comes, and is never paid for twice: the same
+    calls a session); a thought is one call. A student of your own answers the training sessions, and rules are about
+    what it got wrong. Every answer is kept as it comes, and is never paid for twice: the same
     command goes on where it was stopped. What is not good enough is kept apart, with the reason: kdtui knowledge ls
     --rejected.
     """
@@ -121,11 +125,14 @@ def distill(
         if teacher == ANNOTATIONS:
             if dry_run:
                 raise KdtuiError("the annotations cost nothing; leave out --dry-run")
-            for event in distil_annotations(store, name, wanted):
+            for event in distil_annotations(store, name, wanted, limit):
                 _print_distilled(event, name, as_json)
             return
         if not is_endpoint(teacher):
-            raise KdtuiError(f"there is no teacher {teacher!r}; there are: {ANNOTATIONS}, and endpoints, URL#MODEL")
+            if dry_run:
+                raise KdtuiError("a model here costs nothing; leave out --dry-run")
+            _have_answered(store, name, wanted, teacher, limit, as_json)
+            return
         check_address(teacher)
         from kdtui.workflows.consult import Budget, Prices
         from kdtui.workflows.distill_with_model import Job
@@ -143,6 +150,29 @@ def distill(
             limit,
         )
         _ask_model(store, job, as_json, dry_run=dry_run)
+
+
+def _have_answered(
+    store: "Database", dataset: str, wanted: "tuple[Format, ...]", student: str, limit: int | None, as_json: bool
+) -> None:
+    """Distil with a model of one's own and show how it goes."""
+    from kdtui.workflows.distill import Distilled, training_sessions
+    from kdtui.workflows.distill_with_student import distil_with_student
+    from kdtui.workflows.generate import SessionAnswered
+
+    with progress_bar() as progress:
+        task = progress.add_task("sessions", total=len(training_sessions(store, dataset)[:limit]))
+        try:
+            for event in distil_with_student(store, dataset, wanted, student, limit):
+                if isinstance(event, SessionAnswered):
+                    progress.advance(task)
+                    if event.prediction.error is not None:
+                        say(f"kdtui: session {event.session.id}: {event.prediction.error}")
+                elif isinstance(event, Distilled):
+                    _print_distilled(event, dataset, as_json)
+        except KeyboardInterrupt:
+            say("interrupted; what was answered is kept, and the same command goes on from there")
+            raise
 
 
 def _ask_model(store: "Database", job: "Job", as_json: bool, *, dry_run: bool) -> None:
@@ -228,6 +258,7 @@ def for_session(
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
     budget: BudgetOption = None,
+    strategy: StrategyOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -236,7 +267,9 @@ def for_session(
     from models.embedded import NAME
     from store.datasets import get_session
 
-    settings = settings_for(NAME, formats(knowledge), sample=sample, neighbours=neighbours, budget=budget)
+    settings = settings_for(
+        NAME, formats(knowledge), strategy=strategy, sample=sample, neighbours=neighbours, budget=budget
+    )
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
         applicable, messages = shown_prompt(store, name, settings, get_session(store, name, session))

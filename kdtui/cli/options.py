@@ -56,7 +56,9 @@ BudgetOption = Annotated[
 StrategyOption = Annotated[
     str | None,
     typer.Option(
-        "--strategy", help="list, drafts or pairs; by default what kdtui calibrate has chosen, or list.", metavar="NAME"
+        "--strategy",
+        help="list, drafts, pairs or aicl; by default what kdtui calibrate has chosen, or list.",
+        metavar="NAME",
     ),
 ]
 AdapterOption = Annotated[

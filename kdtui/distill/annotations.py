@@ -3,7 +3,7 @@
 No model is asked. What a person had in mind is taken from the categories of the products and from the intents.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from kdtui.bundling.metrics import pairs
@@ -11,7 +11,7 @@ from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
-from store.records import CategoryPath, Item, Session
+from store.records import Bundle, CategoryPath, Item, Session
 
 TEACHER = "annotations"
 """The name of this teacher."""
@@ -24,8 +24,12 @@ _TITLE = 50
 """Characters of a title in a thought."""
 
 
-def rules_of(session: Session) -> Iterator[Rule]:
-    """What the bundles of a session say of the categories of its products."""
+def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None) -> Iterator[Rule]:
+    """What the bundles of a session say of the categories of its products.
+
+    Args:
+        answered: bundles of a model; then only rules about what it put together wrongly, or not.
+    """
     bundled = pairs(true_bundles(session))
     intents = {
         pair: intent_of(bundle.intent)
@@ -43,19 +47,17 @@ def rules_of(session: Session) -> Iterator[Rule]:
             together.setdefault(categories, (a, b))
         else:
             apart.add(categories)
+    wrong = None if answered is None else _categories_of(session, bundled ^ pairs(answered))
     for categories, pair in together.items():
         # A session in which both are so says nothing of these categories.
-        if categories not in apart:
+        if categories not in apart and (wrong is None or categories in wrong):
             yield Rule(_sentence(categories, together=True), True, categories, tuple(filter(None, [intents[pair]])))
-    for categories in sorted(apart - together.keys()):
+    for categories in sorted(apart - together.keys() if wrong is None else (apart - together.keys()) & wrong):
         yield Rule(_sentence(categories, together=False), False, categories)
 
 
-def thought_of(session: Session) -> Thought | None:
-    """The reasoning that leads to the bundles of a session; None where it has none."""
-    bundles = minimal_bundles(session.bundles)
-    if not bundles:
-        return None
+def thought_of(session: Session, bundles: Sequence[Bundle]) -> Thought:
+    """The reasoning that leads from the products of a session to these bundles, one or more."""
     steps = tuple(
         Step(bundle.positions, intent_of(bundle.intent) or "them", _why(session, bundle.positions))
         for bundle in bundles
@@ -69,6 +71,16 @@ def thought_of(session: Session) -> Thought | None:
 def intent_of(text: str) -> str:
     """An intent as people wrote it, without quotes, line ends and the full stop."""
     return one_line(text).strip("\"' .,;")
+
+
+def _categories_of(session: Session, about: Iterable[tuple[int, int]]) -> set[tuple[CategoryPath, CategoryPath]]:
+    """The categories of pairs of products, those without left out."""
+    found = set()
+    for a, b in about:
+        one, other = _category(session.items[a - 1]), _category(session.items[b - 1])
+        if one is not None and other is not None:
+            found.add((min(one, other), max(one, other)))
+    return found
 
 
 def _category(item: Item) -> CategoryPath | None:

@@ -10,6 +10,9 @@ from store.records import Session
 
 _Value = TypeVar("_Value", Rule, Thought)
 
+AICL = "aicl"
+"""The strategy that shows a student the nearest training session, as AICL does."""
+
 _PATTERNS = 6
 """Most patterns that a prompt shows: a small student is lost among more."""
 
@@ -29,6 +32,7 @@ class Applicable:
     patterns: tuple[Pattern, ...] = ()
     rules: tuple[Piece[Rule], ...] = ()
     thoughts: tuple[Piece[Thought], ...] = ()
+    demonstrations: tuple[Session, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:

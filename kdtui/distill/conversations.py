@@ -109,6 +109,16 @@ def reflection(feedback: str) -> Message:
     return Message("user", prompt_text("reflect", feedback=feedback))
 
 
+def adjustment(feedback: str) -> Message:
+    """Of AICL: the bundles again, with the errors named."""
+    return Message("user", prompt_text("adjust", feedback=feedback))
+
+
+def rules_question() -> Message:
+    """Of AICL: the rules that a conversation has led to."""
+    return Message("user", prompt_text("rules"))
+
+
 def thinking(session: Session, knowledge: Sequence[str]) -> Message:
     """The question for a thought."""
     return Message("user", prompt_text("thought", products=_products(session), knowledge=_known(knowledge)))

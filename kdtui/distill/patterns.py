@@ -76,17 +76,20 @@ def mine(
 
 
 def _mine_level(sessions: Sequence[Session], level: int, min_support: float, max_size: int) -> Iterator[Pattern]:
-    in_bundles: defaultdict[_Element, int] = defaultdict(int)
-    in_sessions: defaultdict[_Element, int] = defaultdict(int)
-    session_of: list[int] = []
+    bundles_with: defaultdict[_Element, list[int]] = defaultdict(list)
+    sessions_with: defaultdict[_Element, list[int]] = defaultdict(list)
+    origin: list[int] = []
     for number, session in enumerate(sessions):
-        for element in _elements(session.items, level):
-            in_sessions[element] |= 1 << number
+        paths = [category_at(item, level) for item in session.items]
+        for element in _elements(paths):
+            sessions_with[element].append(number)
         for bundle in true_bundles(session):
-            for element in _elements([session.items[position - 1] for position in bundle], level):
-                in_bundles[element] |= 1 << len(session_of)
-            session_of.append(number)
-    total = len(session_of)
+            for element in _elements([paths[position - 1] for position in bundle]):
+                bundles_with[element].append(len(origin))
+            origin.append(number)
+    total = len(origin)
+    in_bundles = {element: _bits(numbers, total) for element, numbers in bundles_with.items()}
+    in_sessions = {element: _bits(numbers, len(sessions)) for element, numbers in sessions_with.items()}
     least = max(2, ceil(min_support * total))
     frequent = sorted(
         ((element, bits) for element, bits in in_bundles.items() if bits.bit_count() >= least),
@@ -94,7 +97,7 @@ def _mine_level(sessions: Sequence[Session], level: int, min_support: float, max
     )
     for itemset, bits in _eclat(frequent, least, max_size):
         if len(itemset) > 1 and _is_closed_downwards(itemset):
-            yield _pattern(itemset, bits, in_bundles, in_sessions, session_of)
+            yield _pattern(itemset, bits, in_bundles, in_sessions, origin)
 
 
 def _eclat(
@@ -136,7 +139,7 @@ def _pattern(
     consequent = max(last, key=lambda element: (confidence(element), element))
     others = sorted(element for element in itemset if element != consequent)
     share = in_bundles[(consequent[0], 1)].bit_count() / total
-    bundled_in = {session_of[bundle] for bundle in _positions_of_bits(bits)}
+    bundled_in = {session_of[bundle] for bundle in _numbers(bits)}
     return Pattern(
         categories=(*(path for path, _ in others), consequent[0]),
         bundles=count,
@@ -147,9 +150,15 @@ def _pattern(
     )
 
 
-def _elements(items: Iterable[Item], level: int) -> set[_Element]:
-    counts = Counter(path for item in items if (path := category_at(item, level)) is not None)
-    return {(path, nth) for path, count in counts.items() for nth in range(1, min(count, _MOST_ALIKE) + 1)}
+def _elements(paths: Iterable[CategoryPath | None]) -> set[_Element]:
+    found: set[_Element] = set()
+    for path in paths:
+        if path is not None:
+            nth = 1
+            while (path, nth) in found and nth < _MOST_ALIKE:
+                nth += 1
+            found.add((path, nth))
+    return found
 
 
 def category_at(item: Item, level: int) -> CategoryPath | None:
@@ -165,11 +174,23 @@ def _intersection(bits: dict[_Element, int], elements: Iterable[_Element]) -> in
     return result
 
 
-def _positions_of_bits(bits: int) -> Iterator[int]:
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest
+def _bits(numbers: Sequence[int], total: int) -> int:
+    """An integer with these bits of so many: setting them one by one would copy it each time."""
+    # Imported here: the app can do without.
+    import numpy as np
+
+    flags = np.zeros(total, np.bool_)
+    flags[numbers] = True
+    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
+
+
+def _numbers(bits: int) -> list[int]:
+    """The numbers of the bits that are set, ascending."""
+    import numpy as np
+
+    octets = np.frombuffer(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), np.uint8)
+    found: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little")).tolist()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

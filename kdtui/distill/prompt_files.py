@@ -10,7 +10,7 @@ from platformdirs import user_config_path
 
 from kdtui.errors import KdtuiError
 
-Step: TypeAlias = Literal["detect", "correct", "reflect", "thought"]
+Step: TypeAlias = Literal["detect", "correct", "reflect", "thought", "adjust", "rules"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 

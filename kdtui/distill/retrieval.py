@@ -6,12 +6,12 @@ from typing import Any, TypeVar, cast
 import msgspec
 from sqlite_utils import Database
 
-from kdtui.distill.applicable import Applicable, Piece, line_of
+from kdtui.distill.applicable import AICL, Applicable, Piece, line_of
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import KdtuiError
-from store.datasets import nearest_sessions, words_of
+from store.datasets import get_session, nearest_sessions, words_of
 from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from
 from store.records import Format, RunSettings, Session
 
@@ -19,7 +19,7 @@ Value = TypeVar("Value", Pattern, Rule, Thought)
 Shown = TypeVar("Shown", Rule, Thought)
 
 DEFAULT_NEIGHBOURS = 1
-"""Training sessions whose thoughts are shown."""
+"""Training sessions whose thoughts are shown, or that are the demonstration."""
 
 DEFAULT_BUDGET = 600
 """Tokens of rules and thoughts for one session."""
@@ -70,7 +70,7 @@ class Retriever:
         # A thought is longer than all rules together: it gets what they leave.
         rules, left = self._within(self._rules(session), lambda rule: line_of(rule, session), budget)
         thoughts, _ = self._within(self._thoughts(session), lambda thought: thought.statement, left)
-        return Applicable(self._patterns, rules, thoughts)
+        return Applicable(self._patterns, rules, thoughts, self._demonstrations(session))
 
     def _rules(self, session: Session) -> list[Piece[Rule]]:
         if "rule" not in self._settings.knowledge:
@@ -91,6 +91,14 @@ class Retriever:
             pieces = pieces_from(self._db, self._dataset, neighbour, "thought", sample=self._settings.sample)
             found += [Piece(piece.id, decoded(piece, Thought)) for piece in pieces[:1]]
         return found
+
+    def _demonstrations(self, session: Session) -> tuple[Session, ...]:
+        """The nearest training sessions, where these settings want them."""
+        if self._settings.strategy != AICL:
+            return ()
+        wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
+        near = nearest_sessions(self._db, self._dataset, session, wanted)
+        return tuple(get_session(self._db, self._dataset, each) for each in near)
 
     def _within(
         self, pieces: Sequence[Piece[Shown]], text_of: Callable[[Shown], str], budget: int

@@ -221,6 +221,17 @@ class Rehearsal:
         self.tally.cost += self.prices.of(self._last_prompt, _USUAL_ANSWER)
 
 
+def text_of(call: Call) -> str:
+    """The answer of a call.
+
+    Raises:
+        ModelError: it is cut off.
+    """
+    if call.finish_reason == "length":
+        raise ModelError(f"the answer of call {call.id} is cut off; the teacher may not keep to the JSON schema")
+    return call.response or ""
+
+
 def request_of(model: str, question: Question) -> str:
     """All that shapes an answer, as JSON with sorted keys."""
     return msgspec.json.encode(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 from sqlite_utils import Database
 
+from kdtui.bundling.truth import minimal_bundles
 from kdtui.distill import annotations
 from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
 from kdtui.distill.thoughts import rejection
@@ -33,14 +34,19 @@ class Distilled:
     rejected: int
 
 
-def distil_annotations(db: Database, dataset: str, formats: Sequence[Format]) -> Iterator[Distilled]:
+def distil_annotations(
+    db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None
+) -> Iterator[Distilled]:
     """Compose rules and thoughts from the bundles of the training sessions, in place of earlier ones.
+
+    Args:
+        limit: only the first sessions, as imported; None for all.
 
     Raises:
         NotFound: there is no such dataset.
         KdtuiError: it has no training session with bundles.
     """
-    sessions = training_sessions(db, dataset)
+    sessions = training_sessions(db, dataset)[:limit]
     if "rule" in formats:
         found = [(rule, session.id) for session in sessions for rule in annotations.rules_of(session)]
         replace_knowledge(db, dataset, "rule", annotations.TEACHER, rule_pieces(consolidate(found), sessions))
@@ -93,14 +99,13 @@ def _rejection(each: Consolidated, trial: Trial, least_sessions: int) -> str | N
 
 def _thoughts(sessions: Iterable[Session]) -> Iterator[NewKnowledge]:
     for session in sessions:
-        thought = annotations.thought_of(session)
-        if thought is not None:
-            yield NewKnowledge(
-                statement=thought.statement,
-                content=msgspec.json.encode(thought).decode(),
-                rejected=rejection(thought, session),
-                sessions=(session.id,),
-            )
+        thought = annotations.thought_of(session, minimal_bundles(session.bundles))
+        yield NewKnowledge(
+            statement=thought.statement,
+            content=msgspec.json.encode(thought).decode(),
+            rejected=rejection(thought, session),
+            sessions=(session.id,),
+        )
 
 
 def counted(db: Database, dataset: str, format: Format, teacher: str) -> Distilled:

@@ -25,14 +25,13 @@ from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.distill.retrieval import decoded, rules_that_apply
 from kdtui.distill.rules import Rule, applies_to, consolidate
 from kdtui.distill.thoughts import rejection
-from kdtui.workflows.consult import Budget, BudgetReached, Desk, Ledger, NotPaidYet, Prices, Rehearsal, Tally
+from kdtui.workflows.consult import Budget, BudgetReached, Desk, Ledger, NotPaidYet, Prices, Rehearsal, Tally, text_of
 from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
 from models.chat_server import Endpoint
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
 from models.messages import Message
 from models.teacher import NoAnswer, Pace, Teacher
-from store.calls import Call
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, replace_knowledge
 from store.records import Format, Session
 
@@ -279,13 +278,13 @@ async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: Callable[[_To
     schema = answer_schema(len(session.items))
     messages = [detection(session, known)]
     first = await desk.ask("detect", messages, schema)
-    messages += [Message("assistant", _text(first)), correction()]
+    messages += [Message("assistant", text_of(first)), correction()]
     second = await desk.ask("correct", messages, schema)
-    bundles = parse_answer(_text(second), len(session.items), 1.0)
-    messages += [Message("assistant", _text(second)), reflection(feedback(session, bundles))]
+    bundles = parse_answer(text_of(second), len(session.items), 1.0)
+    messages += [Message("assistant", text_of(second)), reflection(feedback(session, bundles))]
     third = await desk.ask("reflect", messages, RULES_SCHEMA)
     parents = tuple(patterns[each.pattern] for each in matches)
-    for rule in read_rules(_text(third), session):
+    for rule in read_rules(text_of(third), session):
         tell(_Told(rule, session.id, third.id, parents))
 
 
@@ -294,7 +293,7 @@ async def _think(desk: Desk, db: Database, dataset: str, rules: Sequence[Knowled
     given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
     known = [line_of(piece.value, session) for piece in given]
     call = await desk.ask("thought", [thinking(session, known)], thought_schema(len(session.items)))
-    thought = read_thought(_text(call), session)
+    thought = read_thought(text_of(call), session)
     piece = NewKnowledge(
         thought.statement,
         msgspec.json.encode(thought).decode(),
@@ -304,14 +303,3 @@ async def _think(desk: Desk, db: Database, dataset: str, rules: Sequence[Knowled
         parents=tuple(piece.number for piece in given),
     )
     add_knowledge(db, dataset, "thought", call.teacher, [piece])
-
-
-def _text(call: Call) -> str:
-    """The answer of a call.
-
-    Raises:
-        ModelError: it is cut off.
-    """
-    if call.finish_reason == "length":
-        raise ModelError(f"the answer of call {call.id} is cut off; the teacher may not keep to the JSON schema")
-    return call.response or ""

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from platformdirs import user_cache_path
 
 from kdtui.bundling.prompt import session_messages
-from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from models import embedded
 from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, StrategyName, StudentEvent, Task
@@ -37,7 +37,7 @@ PATTERNS = "patterns"
 RESERVED = (embedded.NAME, PATTERNS)
 """Students that come with the program."""
 
-DEFAULT_STRATEGY = "list"
+DEFAULT_STRATEGY: StrategyName = "list"
 """For students that have not been calibrated on the dataset."""
 
 
@@ -127,7 +127,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     unknown = [format for format in settings.knowledge if format not in FORMATS]
     if unknown:
         raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; there are: {', '.join(FORMATS)}")
-    if not settings.knowledge and (settings.sample or settings.neighbours or settings.budget):
+    neighbours = settings.neighbours if settings.strategy != AICL else None
+    if not settings.knowledge and (settings.sample or neighbours or settings.budget):
         raise KdtuiError("--sample, --neighbours and --budget are about knowledge; say which with --knowledge")
     if settings.student == PATTERNS and settings.knowledge:
         raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
@@ -137,15 +138,17 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         if not isfinite(scale):
             raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale}")
     if is_endpoint(settings.student):
-        if settings.strategy or settings.adapters or settings.context:
+        if settings.strategy not in (None, AICL) or settings.adapters or settings.context:
             raise KdtuiError(
-                "an endpoint answers in its own way; leave out --strategy, --adapter and --context, and name an "
-                "adapter that it serves as the model: URL#MODEL"
+                "an endpoint answers in its own way; leave out --strategy (but aicl), --adapter and --context, and "
+                "name an adapter that it serves as the model: URL#MODEL"
             )
+        if settings.strategy == AICL and settings.knowledge:
+            raise KdtuiError("with aicl an endpoint learns from the nearest session; leave out --knowledge")
         check_address(settings.student)
-    if settings.strategy is not None and settings.strategy not in STRATEGIES:
-        raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join(STRATEGIES)}")
-    if dataset is None and (settings.student == PATTERNS or settings.knowledge):
+    if settings.strategy is not None and settings.strategy not in (*STRATEGIES, AICL):
+        raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join((*STRATEGIES, AICL))}")
+    if dataset is None and (settings.student == PATTERNS or settings.knowledge or settings.strategy == AICL):
         raise KdtuiError("say which dataset to learn from, with --dataset")
 
 
@@ -193,9 +196,17 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         return
     if is_endpoint(settings.student):
         from models.chat_server import Endpoint
-        from models.endpoint import EndpointStudent
 
         url, _, model = settings.student.partition("#")
+        if settings.strategy == AICL:
+            from kdtui.workflows.aicl import answer_by_aicl
+
+            assert db is not None
+            assert dataset is not None
+            yield SessionStudent(name, partial(answer_by_aicl, db, dataset, Endpoint(url, model or None)))
+            return
+        from models.endpoint import EndpointStudent
+
         task = _task_maker(db, dataset, settings, (), roughly)
         with EndpointStudent(Endpoint(url, model or None)) as remote:
             yield SessionStudent(
@@ -246,7 +257,7 @@ def _task_maker(
         count: tokens of a text.
     """
     retrieve: Callable[[Session], Applicable] | None = None
-    if settings.knowledge:
+    if settings.knowledge or settings.strategy == AICL:
         from kdtui.distill.retrieval import Retriever
 
         assert db is not None
@@ -273,7 +284,8 @@ def shown_prompt(
     from kdtui.distill.retrieval import Retriever
 
     check_settings(settings, dataset)
-    applicable = Retriever(db, dataset, settings, roughly)(session) if settings.knowledge else Applicable()
+    wanted = settings.knowledge or settings.strategy == AICL
+    applicable = Retriever(db, dataset, settings, roughly)(session) if wanted else Applicable()
     return applicable, prompt(session, applicable, "list", range(1, len(session.items) + 1))
 
 
@@ -281,13 +293,16 @@ def resolved(db: "Database | None", dataset: str | None, settings: RunSettings) 
     """The settings with the strategy that they will use: to be stored, so that a run goes on as it began."""
     if settings.student == PATTERNS or is_endpoint(settings.student):
         return settings
-    return replace(settings, strategy=_strategy(db, dataset, settings)[0])
+    # AICL is a way to ask, and what is asked is a list.
+    return settings if settings.strategy == AICL else replace(settings, strategy=_strategy(db, dataset, settings)[0])
 
 
 def _strategy(
     db: "Database | None", dataset: str | None, settings: RunSettings
 ) -> "tuple[StrategyName, Calibration | None]":
     """The strategy of these settings, or the one that was chosen for this student, and how it is calibrated."""
+    if settings.strategy == AICL:
+        return DEFAULT_STRATEGY, None
     if db is None or dataset is None:
         return cast("StrategyName", settings.strategy or DEFAULT_STRATEGY), None
     import msgspec
@@ -321,4 +336,11 @@ def prompt(session: Session, knowledge: Applicable, form: Form, order: Sequence[
     """What the student is shown of a session, its products in this order, with the knowledge that applies to it."""
     ordered = Session(session.id, tuple(session.items[position - 1] for position in order))
     hints = [(match.positions, match.pattern.categories[-1][-1]) for match in knowledge.hints(ordered)]
-    return session_messages(ordered, hints, form, rules=knowledge.rule_lines(ordered), examples=knowledge.examples())
+    return session_messages(
+        ordered,
+        hints,
+        form,
+        rules=knowledge.rule_lines(ordered),
+        examples=knowledge.examples(),
+        demonstrations=knowledge.demonstrations,
+    )

@@ -53,6 +53,13 @@ def test_a_session_in_which_both_are_so_gives_no_rule() -> None:
     assert list(rules_of(Session("s", (Item("x"), Item("y")), (Bundle((1, 2)),)))) == []
 
 
+def test_rules_for_a_model_are_about_what_it_got_wrong() -> None:
+    told = session([A, B, C], (1, 2))
+    assert list(rules_of(told, [frozenset({1, 2})])) == []
+    missed = list(rules_of(told, [frozenset({2, 3})]))
+    assert [(rule.together, rule.categories) for rule in missed] == [(True, (B, A)), (False, (C, B))]
+
+
 def test_rules_that_say_the_same_are_one_with_all_its_sessions() -> None:
     one, other = (
         Rule("Put A with B", True, (A, B), ("kit",)),
@@ -102,13 +109,12 @@ def test_a_rule_is_about_pairs_of_different_products(
 
 
 def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
-    thought = thought_of(session([A, B, C], (1, 2), intent="camping"))
-    assert thought is not None
+    told = session([A, B, C], (1, 2), intent="camping")
+    thought = thought_of(told, told.bundles)
     assert thought.statement == (
         "Products: 1. thing 0 [Tents]; 2. thing 1 [Mats]; 3. thing 2 [Pans]. "
         "Shoppers want camping: 1,2, because Tents and Mats complement each other. 3 fit no bundle."
     )
-    assert thought_of(session([A, B])) is None
 
 
 def test_a_thought_that_ends_elsewhere_is_rejected_with_the_reason() -> None:
@@ -182,3 +188,25 @@ def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtu
         result = kdtui("knowledge", *command)
         assert result.code == 0, result.err
         assert "\x1b" not in result.out + result.err
+
+
+def test_a_student_of_ones_own_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+    distil = ["knowledge", "distill", "--teacher", "smollm2", "--limit", 6, "--json"]
+    result = kdtui(*distil)
+    assert result.code == 0, result.err
+    assert [row["format"] for row in result.rows] == ["rule", "thought"]
+    assert result.rows[1]["kept"] + result.rows[1]["rejected"] == 6
+    assert {row["teacher"] for row in kdtui("knowledge", "ls", "--rejected", "--json").rows} == {"smollm2"}
+    # Its answers are kept: the second time nothing is asked.
+    assert db.execute("SELECT count(*) FROM predictions").fetchone() == (6,)
+    assert kdtui(*distil).rows == result.rows
+    assert db.execute("SELECT count(*) FROM predictions").fetchone() == (6,)
+    assert kdtui("knowledge", "distill", "--teacher", "smollm2", "--dry-run").code == 1
+
+
+def test_the_pattern_student_can_teach_too(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+    result = kdtui("knowledge", "distill", "--teacher", "patterns", "--json", "--format", "thought")
+    assert result.code == 0, result.err
+    assert result.rows[0]["kept"] > 0

@@ -371,7 +371,7 @@ def test_prompts_of_ones_own_take_the_place_of_ours(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--teacher", "gpt"], "there is no teacher 'gpt'"),
+        (["--teacher", "gpt"], "there is no student 'gpt'"),
         (["--teacher", "http://user:pw@h/v1#m"], "a key has no place in the address"),
         (["--teacher", "http://127.0.0.1:9/v1"], "cannot be reached"),
     ],

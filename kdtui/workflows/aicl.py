@@ -1,0 +1,144 @@
+"""AICL (Sun et al., SIGIR 2024): a model works on the nearest training session first, and that is the demonstration.
+
+It detects bundles there, corrects itself, is told its errors until there are none or four times, and states the rules
+that it sees; then it detects the bundles of the session in question. A training session is talked about once.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from time import perf_counter
+
+from sqlite_utils import Database
+
+from kdtui.bundling.truth import true_bundles
+from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
+from kdtui.distill.feedback import feedback
+from kdtui.workflows.consult import Budget, Desk, Ledger, Prices, text_of
+from models.answers import NAP, Answered, Grew, Refused, StudentEvent
+from models.bundle_list import WrittenBundle
+from models.chat_server import Endpoint, Unreachable
+from models.errors import ModelError
+from models.json_answer import answer_schema, parse_answer
+from models.messages import Message
+from models.teacher import NoAnswer, Pace, Teacher
+from store.datasets import get_session, nearest_sessions
+from store.records import Session
+
+_ROUNDS = 4
+"""Of feedback, at most."""
+
+_CONFIDENCE = 0.5
+"""Of every bundle: nothing is known."""
+
+
+def answer_by_aicl(
+    db: Database, dataset: str, endpoint: Endpoint, sessions: Iterable[Session | None]
+) -> Iterator[StudentEvent]:
+    """Answer sessions as they come, many at a time; every call is kept, and what was answered is not asked again.
+
+    Args:
+        sessions: None where there is none at the moment, but may be later.
+
+    Closing the iterator sends nothing more; what is under way is cancelled.
+
+    Raises:
+        ModelError: the server is not there, or the model is not named.
+    """
+    source = iter(sessions)
+    more = True
+    with asyncio.Runner() as runner:
+        ledger = runner.run(_open(db, endpoint))
+        running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float]] = {}
+        try:
+            while more or running:
+                while more and len(running) < ledger.teacher.pace.concurrency:
+                    try:
+                        session = next(source)
+                    except StopIteration:
+                        more = False
+                        break
+                    if session is None:
+                        break
+                    task = runner.get_loop().create_task(_bundles(ledger, db, dataset, session))
+                    running[task] = session, perf_counter()
+                for task in runner.run(_finished(set(running), NAP if more else None)):
+                    session, started = running.pop(task)
+                    yield from _events(task, session, perf_counter() - started)
+        finally:
+            runner.run(_close(ledger, set(running)))
+
+
+async def _open(db: Database, endpoint: Endpoint) -> Ledger:
+    teacher = Teacher(endpoint, Pace())
+    try:
+        return Ledger(db, teacher, await teacher.model(), Prices(), Budget())
+    except BaseException:
+        await teacher.close()
+        raise
+
+
+async def _finished(
+    running: "set[asyncio.Task[list[WrittenBundle]]]", timeout: float | None
+) -> "set[asyncio.Task[list[WrittenBundle]]]":
+    if not running:
+        await asyncio.sleep(timeout or 0)
+        return set()
+    done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    return done
+
+
+async def _close(ledger: Ledger, running: "set[asyncio.Task[list[WrittenBundle]]]") -> None:
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await ledger.teacher.close()
+
+
+def _events(task: "asyncio.Task[list[WrittenBundle]]", session: Session, seconds: float) -> Iterator[StudentEvent]:
+    try:
+        bundles = task.result()
+    except NoAnswer as error:
+        if error.ends:
+            raise Unreachable(str(error)) from error
+        yield Refused(session, str(error), seconds)
+        return
+    except ModelError as error:
+        yield Refused(session, str(error), seconds)
+        return
+    for bundle in bundles:
+        yield Grew(session, bundle)
+    yield Answered(session, bundles, seconds)
+
+
+async def _bundles(desk: Desk, db: Database, dataset: str, session: Session) -> list[WrittenBundle]:
+    if len(session.items) < 2:
+        return []
+    messages: list[Message] = []
+    for neighbour in nearest_sessions(db, dataset, session, 1):
+        messages = await demonstration(desk, get_session(db, dataset, neighbour))
+    messages.append(detection(session, []))
+    call = await desk.ask("aicl", messages, answer_schema(len(session.items)))
+    return parse_answer(text_of(call), len(session.items), _CONFIDENCE)
+
+
+async def demonstration(desk: Desk, session: Session) -> list[Message]:
+    """The conversation about a training session.
+
+    Raises:
+        ModelError: the model gives no usable answer.
+    """
+    schema = answer_schema(len(session.items))
+    truth = set(true_bundles(session))
+    messages = [detection(session, [])]
+    first = text_of(await desk.ask("detect", messages, schema))
+    messages += [Message("assistant", first), correction()]
+    answer = text_of(await desk.ask("correct", messages, schema))
+    for _ in range(_ROUNDS):
+        bundles = parse_answer(answer, len(session.items), _CONFIDENCE)
+        if {frozenset(bundle.positions) for bundle in bundles} == truth:
+            break
+        messages += [Message("assistant", answer), adjustment(feedback(session, bundles))]
+        answer = text_of(await desk.ask("adjust", messages, schema))
+    messages += [Message("assistant", answer), rules_question()]
+    rules = text_of(await desk.ask("rules", messages, RULES_SCHEMA))
+    return [*messages, Message("assistant", rules)]

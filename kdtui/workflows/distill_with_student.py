@@ -1,0 +1,78 @@
+"""A model of one's own as the teacher: its answers for the training sessions, and what people say of them.
+
+A small model cannot say why. So its bundles and intents are taken, and the rest is composed as for the annotations: a
+thought goes from the products to its own bundles, and is kept where these are right; rules are about the products that
+it put together wrongly, or not.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import msgspec
+from sqlite_utils import Database
+
+from kdtui.distill import annotations
+from kdtui.distill.rules import Rule, consolidate
+from kdtui.distill.thoughts import rejection
+from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
+from kdtui.workflows.evaluate import answer_split
+from kdtui.workflows.generate import GenerateEvent
+from kdtui.workflows.students import open_student, resolved, settings_for, student_name
+from store.knowledge import NewKnowledge, replace_knowledge
+from store.records import Bundle, Format, RunSettings, Session
+from store.runs import Prediction, Run, latest_run, predictions, start_run
+
+DistillEvent: TypeAlias = GenerateEvent | Distilled
+
+
+def distil_with_student(
+    db: Database, dataset: str, formats: Sequence[Format], student: str, limit: int | None
+) -> Iterator[DistillEvent]:
+    """Have the training sessions answered, each answer kept as it comes, and compose rules and thoughts.
+
+    The answers are those of a run over the train split; one that was broken off goes on.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has no training sessions with bundles, or there is no such student.
+        ModelError: the model cannot be loaded.
+    """
+    sessions = training_sessions(db, dataset)[:limit]
+    settings = resolved(db, dataset, settings_for(student, limit=limit))
+    run = latest_run(db, dataset, "train", settings.student)
+    if run is None or run.settings != settings:
+        run = start_run(db, dataset, "train", student_name(settings), settings)
+    if len(predictions(db, run)) < len(sessions):
+        yield from _answer(db, run, sessions, settings)
+    answers = predictions(db, run)
+    if "rule" in formats:
+        found = [(rule, session.id) for session in sessions for rule in _rules(session, answers.get(session.id))]
+        replace_knowledge(db, dataset, "rule", run.name, rule_pieces(consolidate(found), sessions))
+        yield counted(db, dataset, "rule", run.name)
+    if "thought" in formats:
+        replace_knowledge(db, dataset, "thought", run.name, _thoughts(sessions, answers))
+        yield counted(db, dataset, "thought", run.name)
+
+
+def _answer(db: Database, run: Run, sessions: Sequence[Session], settings: RunSettings) -> Iterator[GenerateEvent]:
+    with open_student(db, run.dataset, settings) as ready:
+        yield from answer_split(db, run, sessions, ready)
+
+
+def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:
+    if answer is not None and answer.bundles is not None:
+        yield from annotations.rules_of(session, [frozenset(bundle.positions) for bundle in answer.bundles])
+
+
+def _thoughts(sessions: Sequence[Session], answers: dict[str, Prediction]) -> Iterator[NewKnowledge]:
+    for session in sessions:
+        answer = answers.get(session.id)
+        if answer is None or not answer.bundles:
+            continue
+        thought = annotations.thought_of(session, [Bundle(each.positions, each.intent) for each in answer.bundles])
+        yield NewKnowledge(
+            thought.statement,
+            msgspec.json.encode(thought).decode(),
+            rejected=rejection(thought, session),
+            sessions=(session.id,),
+        )
