@@ -20,7 +20,7 @@ from kdtui.cli.options import (
     open_store,
     some_formats,
 )
-from kdtui.cli.output import print_json, print_table, print_text, progress_bar, say
+from kdtui.cli.output import Branch, print_json, print_table, print_text, print_tree, progress_bar, say
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -382,20 +382,30 @@ def show(
     with open_store(db) as store:
         piece = get_knowledge(store, number)
         sessions, parents = sessions_of(store, number), parents_of(store, number)
+        origin = _origin(store, piece)
     if as_json:
         print_json(_to_json(piece) | {"sessions": sessions, "parents": [parent.id for parent in parents]})
         return
     shown = _to_json(piece) | {"content": piece.content}
     print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
-    leaves = [f"teacher {piece.teacher}"]
-    leaves += [f"call {piece.call_id}"] if piece.call_id is not None else []
-    leaves += [f"session {session}" for session in sessions[:_SESSIONS_SHOWN]]
-    leaves += [f"{len(sessions) - _SESSIONS_SHOWN:,} more sessions"] if len(sessions) > _SESSIONS_SHOWN else []
-    leaves += [f"{parent.format} {parent.id}: {parent.statement}" for parent in parents]
-    print_text("comes from")
-    for leaf in leaves[:-1]:
-        print_text(f"├── {leaf}")
-    print_text(f"└── {leaves[-1]}")
+    print_tree(f"{piece.format} {piece.id} comes from", origin)
+
+
+def _origin(store: "Database", piece: "Knowledge") -> "list[Branch]":
+    """What a piece comes from, and what its teacher was given, which has an origin too."""
+    from store.knowledge import parents_of, sessions_of
+
+    sessions = sessions_of(store, piece.id)
+    branches: list[Branch] = [(f"teacher {piece.teacher}", [])]
+    if piece.call_id is not None:
+        branches.append((f"call {piece.call_id}", []))
+    branches += [(f"session {session}", []) for session in sessions[:_SESSIONS_SHOWN]]
+    if len(sessions) > _SESSIONS_SHOWN:
+        branches.append((f"{len(sessions) - _SESSIONS_SHOWN:,} more sessions", []))
+    # Patterns come from nothing else, rules from patterns, thoughts from rules: this has an end.
+    for parent in parents_of(store, piece.id):
+        branches.append((f"{parent.format} {parent.id}: {_short(parent)}", _origin(store, parent)))
+    return branches
 
 
 def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int, otherwise: str) -> None:

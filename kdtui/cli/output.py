@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Container, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
+
+Branch: TypeAlias = tuple[str, Sequence["Branch"]]
+"""A text in a tree, and what is below it."""
 
 _WIDTH_OF_FILES = 160
 """Columns of a table that does not go to a terminal."""
@@ -59,6 +62,23 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wid
     for row in rows:
         table.add_row(*map(_cell, row))
     console.print(table)
+
+
+def print_tree(title: str, branches: Sequence[Branch]) -> None:
+    """A tree on stdout, each text on one line."""
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from kdtui.bundling.text import one_line
+
+    def grow(tree: Tree, parts: Sequence[Branch]) -> Tree:
+        for text, below in parts:
+            grow(tree.add(Text(one_line(text))), below)
+        return tree
+
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
+    console.print(grow(Tree(Text(title)), branches))
 
 
 def _cell(value: object) -> RenderableType:

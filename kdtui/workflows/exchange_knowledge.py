@@ -47,7 +47,9 @@ def export_knowledge(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
-    text = card(dataset, dataset_source(db, dataset), lines, kind, prompts_hash(), licence)
+    # The name of the file or folder alone: where it was is nobody's business.
+    source = Path(dataset_source(db, dataset)).name
+    text = card(dataset, source, lines, kind, prompts_hash(), licence)
     write_whole(file_of(folder, kind), encode(lines, kind))
     write_whole(folder / CARD, [text.encode()])
     return len(lines)

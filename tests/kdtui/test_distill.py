@@ -165,7 +165,7 @@ def test_a_format_that_cannot_be_distilled_is_one_sentence(kdtui: Kdtui, format:
 def test_show_prints_the_tree(distilled: Database, kdtui: Kdtui) -> None:
     rule = find_knowledge(distilled, format="rule")[0]
     lines = kdtui("knowledge", "show", rule.id).out.splitlines()
-    tree = lines[lines.index("comes from") :]
+    tree = lines[lines.index(f"rule {rule.id} comes from") :]
     assert tree[1] == "├── teacher annotations"
     assert any(line.startswith(("├── session o", "└── session o")) for line in tree)
     assert kdtui("knowledge", "show", rule.id, "--json").rows[0]["sessions"] == sessions_of(distilled, rule.id)

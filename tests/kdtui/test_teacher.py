@@ -52,7 +52,8 @@ def answer_for(fake: Fake) -> dict[str, Any]:
     """What a simple teacher would say: all products are one bundle."""
     messages = fake.body["messages"]
     if "state the rules" in messages[-1]["content"]:
-        rule = {"rule": "Tents go with mats", "categories": ["Tents", "Sleeping Pads"], "together": True}
+        named = re.findall(r"^\d+\. .*\[(.+)\]$", messages[0]["content"], re.MULTILINE)[:2]
+        rule = {"rule": f"Put {' with '.join(named)}", "categories": named, "together": True}
         return {"explanations": ["I did not look."], "rules": [rule, {**rule, "rule": "Look twice", "categories": []}]}
     products = len(re.findall(r"^\d+\. ", messages[0]["content"], re.MULTILINE))
     bundle = {"products": [*range(1, products + 1)], "intent": "night outside", "why": "they serve one night"}
@@ -164,6 +165,11 @@ def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
     out = kdtui("knowledge", "show", thoughts[0].id).out
     assert f"call {thoughts[0].call_id}" in out
     assert f"teacher {teacher}" in out
+    # The rule that it was given, and the pattern that this was made with.
+    given = next(piece for piece in (*thoughts, *rejected) if parents_of(db, piece.id))
+    out = kdtui("knowledge", "show", given.id).out
+    assert "├── rule " in out or "└── rule " in out
+    assert "    ├── pattern " in out or "    └── pattern " in out
     # Titles stand between fences, each on a line of its own.
     request = json.loads(calls(db)[0]["request"])
     assert request["messages"][0][1].count("-" * 40) == 2
