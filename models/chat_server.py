@@ -72,6 +72,14 @@ class ChatServer:
         """Note that somebody is there: what fails now may be there again later."""
         self._heard, self._failures = True, 0
 
+    def may_pass(self, error: BaseException) -> bool:
+        """Whether the same request may be answered later. One that got no answer in time may be under way still."""
+        openai = self._openai
+        if isinstance(error, openai.APIStatusError):
+            paid_up = error.code != "insufficient_quota"
+            return bool(error.status_code >= 500 or (error.status_code in (408, 409, 429) and paid_up))
+        return isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
+
     async def only_model(self) -> str:
         """The name of the only model that the server has.
 

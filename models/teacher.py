@@ -4,12 +4,17 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
 from models.chat_server import ChatServer, Endpoint, Unreachable
 from models.errors import ModelError
 from models.messages import Message
 
 RETRIES = 6
-"""Tries after the first, with pauses of half a second up to eight, or as long as the server asks for."""
+"""Tries after the first, with pauses of up to twenty seconds, or as long as the server asks for."""
+
+_LONGEST_PAUSE = 60.0
+_by_chance = wait_random_exponential(multiplier=0.5, max=20)
 
 _MOST_CHARACTERS = 200_000
 """Of an answer: a longer one is none that was asked for."""
@@ -78,7 +83,7 @@ class Teacher:
     def __init__(self, endpoint: Endpoint, pace: Pace) -> None:
         from aiolimiter import AsyncLimiter
 
-        self._server = ChatServer(endpoint, concurrency=pace.concurrency, timeout=pace.timeout, retries=RETRIES)
+        self._server = ChatServer(endpoint, concurrency=pace.concurrency, timeout=pace.timeout, retries=0)
         self.endpoint = endpoint
         self.pace = pace
         self._requests = AsyncLimiter(pace.requests_per_minute) if pace.requests_per_minute else None
@@ -113,21 +118,40 @@ class Teacher:
         if self._tokens is not None:
             await self._tokens.acquire(min(tokens, self._tokens.max_rate))
         started = perf_counter()
-        while True:
-            structured = self._structured
-            try:
-                return await self._ask(model, question, key, started, structured=structured)
-            except (self._server.Error, ValueError) as error:
-                if structured and _refuses_schema(error):
-                    self._structured = False
-                    continue
-                problem, attempts = self._server.explained(error), _attempts(error)
-                ends = isinstance(problem, Unreachable)
-                raise NoAnswer(str(problem), attempts, perf_counter() - started, ends=ends) from error
-            except ModelError as error:
-                raise NoAnswer(str(error), 1, perf_counter() - started, ends=False) from error
+        attempts = 0
+        try:
+            # Not those of openai: it would ask again after a timeout, when the first answer is paid for.
+            async for attempt in AsyncRetrying(
+                stop=stop_after_attempt(1 + RETRIES),
+                wait=_pause,
+                retry=retry_if_exception(self._server.may_pass),
+                reraise=True,
+            ):
+                with attempt:
+                    attempts = attempt.retry_state.attempt_number
+                    return await self._ask_in_some_way(model, question, key, started, attempts)
+        except (self._server.Error, ValueError) as error:
+            problem = self._server.explained(error)
+            ends = isinstance(problem, Unreachable)
+            raise NoAnswer(str(problem), attempts, perf_counter() - started, ends=ends) from error
+        except ModelError as error:
+            raise NoAnswer(str(error), attempts, perf_counter() - started, ends=False) from error
+        raise AssertionError("the last attempt raises")
 
-    async def _ask(self, model: str, question: Question, key: str, started: float, *, structured: bool) -> Reply:
+    async def _ask_in_some_way(self, model: str, question: Question, key: str, started: float, attempts: int) -> Reply:
+        """With a schema, or in words alone where the server says that it knows none."""
+        structured = self._structured
+        try:
+            return await self._ask(model, question, key, started, attempts, structured=structured)
+        except self._server.Error as error:
+            if not (structured and _refuses_schema(error)):
+                raise
+        self._structured = False
+        return await self._ask(model, question, key, started, attempts, structured=False)
+
+    async def _ask(
+        self, model: str, question: Question, key: str, started: float, attempts: int, *, structured: bool
+    ) -> Reply:
         body: dict[str, Any] = {
             "messages": [{"role": each.role, "content": each.content} for each in question.messages],
             "temperature": 0,
@@ -159,7 +183,7 @@ class Teacher:
             _count(used.get("prompt_tokens")),
             _count(used.get("completion_tokens")),
             perf_counter() - started,
-            1 + response.retries_taken,
+            attempts,
         )
 
 
@@ -169,10 +193,15 @@ def _refuses_schema(error: Exception) -> bool:
     return status in (400, 404, 422, 501) and any(word in str(error) for word in ("response_format", "json_schema"))
 
 
-def _attempts(error: Exception) -> int:
-    """How often the library has sent a request: it says so in a header of the last one."""
-    request = getattr(error, "request", None)
-    return 1 + int(request.headers.get("x-stainless-retry-count", 0)) if request is not None else 1
+def _pause(state: RetryCallState) -> float:
+    """Seconds until the next try: what the server asks for, or longer and longer ones by chance."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    response = getattr(error, "response", None)
+    try:
+        asked = float(response.headers["retry-after"]) if response is not None else 0.0
+    except (KeyError, ValueError):
+        asked = 0.0
+    return min(max(asked, 0.0), _LONGEST_PAUSE) + _by_chance(state) * (0.1 if asked else 1)
 
 
 def _count(number: object) -> int | None:

@@ -296,22 +296,20 @@ def test_what_every_call_would_meet_ends_the_run(
 
 
 @pytest.mark.usefixtures("train")
-def test_a_server_that_hangs_is_given_up(
-    db: Database, serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_hangs_is_given_up_and_not_asked_again(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     def hanging(fake: Fake, number: int) -> None:
         if number:
             good(fake, number)
         else:
             fake.gate.wait(20)
 
-    monkeypatch.setattr("models.teacher.RETRIES", 0)
-    url, _ = serve(hanging)
+    url, fake = serve(hanging)
     result = kdtui(
         "knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--timeout", 0.5, "--concurrency", 4
     )
     assert "did not answer in 0.5 seconds" in result.err
     assert Counter(row["status"] for row in calls(db))["failed"] == 1
+    assert len(fake.asked) == len(calls(db))
 
 
 @pytest.mark.usefixtures("train")
