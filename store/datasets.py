@@ -22,7 +22,7 @@ _KNOWN_ITEMS = 200_000
 """Items remembered while writing, about 100 MB at most; others are looked up in the database."""
 
 _NEAR_ITEMS = 1_000
-"""Products most like those of a session that are looked at, to find the sessions that they are in."""
+"""Products most like those of a session that are looked at first, to find the sessions that they are in."""
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -412,17 +412,27 @@ def nearest_sessions(db: Database, dataset: str, session: Session, limit: int) -
     Raises:
         NotFound: there is no such dataset.
     """
-    rows = _connection(db).execute(
-        """
-        SELECT session FROM (SELECT rowid AS item, rank AS score FROM items_fts WHERE items_fts MATCH ?
-            ORDER BY rank LIMIT ?)
-        JOIN session_items ON item_id = item JOIN sessions ON sessions.id = session_id
-        WHERE dataset_id = ? AND split = 'train' AND session <> ?
-        GROUP BY session_id ORDER BY sum(score), session_id LIMIT ?
-        """,
-        [match_any(words_of(session)), _NEAR_ITEMS, dataset_id(db, dataset), session.id, limit],
-    )
-    return [row[0] for row in rows]
+    connection = _connection(db)
+    number = dataset_id(db, dataset)
+    looked_at = _NEAR_ITEMS
+    while True:
+        near = connection.execute(
+            "SELECT rowid, rank FROM items_fts WHERE items_fts MATCH ? ORDER BY rank LIMIT ?",
+            [match_any(words_of(session)), looked_at],
+        ).fetchall()
+        rows = connection.execute(
+            """
+            SELECT session FROM json_each(?) AS near JOIN session_items ON item_id = near.value ->> 0
+            JOIN sessions ON sessions.id = session_id
+            WHERE dataset_id = ? AND split = 'train' AND session <> ?
+            GROUP BY session_id ORDER BY sum(near.value ->> 1), session_id LIMIT ?
+            """,
+            [_encode(near).decode(), number, session.id, limit],
+        ).fetchall()
+        # The nearest products may be those of other datasets, or in no training session.
+        if len(rows) == limit or len(near) < looked_at:
+            return [row[0] for row in rows]
+        looked_at *= 8
 
 
 def words_of(session: Session) -> list[str]:

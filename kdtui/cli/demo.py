@@ -13,7 +13,7 @@ DOMAINS = ("outdoor", "kitchen")
 
 
 def demo(db: DatabaseOption = None) -> None:
-    """Import the demo datasets, mine patterns, generate bundles, evaluate, and say what to type next."""
+    """Import the demo datasets, mine and distil knowledge, generate bundles, evaluate, and say what to type next."""
     from kdtui.cli.evaluate import evaluate
     from kdtui.cli.generate import generate
 
@@ -32,6 +32,7 @@ def demo(db: DatabaseOption = None) -> None:
         ("kdtui", "open the app: browse sessions and knowledge, generate with g"),
         (f"kdtui data show o01 --dataset {first}", "a session with its true bundles"),
         ("kdtui knowledge search tents", "what is known about tents"),
+        (f"kdtui knowledge for o34 --dataset {first}", "what a student would be shown of it"),
         (f"kdtui generate o35 --dataset {first} --student patterns", "the student without weights"),
         ("kdtui data import PATH --dataset NAME", "your own sessions"),
     )
@@ -41,6 +42,7 @@ def demo(db: DatabaseOption = None) -> None:
 
 
 def _import(store: "Database", domain: str) -> None:
+    from kdtui.workflows.distill import DISTILLED, distil_annotations
     from kdtui.workflows.import_dataset import import_dataset
     from kdtui.workflows.mine_patterns import mine_patterns
     from store.datasets import dataset_names
@@ -53,3 +55,5 @@ def _import(store: "Database", domain: str) -> None:
             written = list(import_dataset(store, path, name))[-1]
         say(f"imported {written.sessions} sessions of invented products as dataset {name}")
     say(f"mined {mine_patterns(store, name)} patterns of dataset {name}")
+    for event in distil_annotations(store, name, DISTILLED):
+        say(f"composed {event.kept} {event.format}s from what people bundled, and rejected {event.rejected}")

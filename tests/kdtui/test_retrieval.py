@@ -45,6 +45,17 @@ def test_the_nearest_sessions_share_words_and_are_training_sessions(known: Datab
         assert set(words_of(session)) & set(words_of(first))
 
 
+def test_products_of_other_datasets_are_not_in_the_way(
+    known: Database, outdoor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = next(iter_sessions(known, "outdoor", split="test"))
+    near = nearest_sessions(known, "outdoor", session, 3)
+    monkeypatch.setattr("store.datasets._NEAR_ITEMS", 2)
+    for number in range(3):
+        list(import_dataset(known, outdoor, f"copy-{number}"))
+    assert len(nearest_sessions(known, "outdoor", session, 3)) == len(near) == 3
+
+
 def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
     session = next(iter_sessions(known, "outdoor", split="train"))
     assert session.id not in nearest_sessions(known, "outdoor", session, 50)
