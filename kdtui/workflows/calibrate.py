@@ -19,9 +19,10 @@ from sqlite_utils import Database
 from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
+from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
 from kdtui.workflows.students import PATTERNS, check_settings, is_endpoint, open_model
-from models.answers import Answered, Refused, StrategyName, Task
+from models.answers import STRATEGIES, Answered, Refused, StrategyName, Task
 from models.calibration import (
     AT_ITS_WORD,
     Calibration,
@@ -117,6 +118,8 @@ def calibrate(
     if is_endpoint(settings.student):
         raise KdtuiError("an endpoint answers in its own way, so there is no strategy to choose")
     for name in strategies:
+        if name == AICL:
+            raise KdtuiError(f"{AICL} is a way to ask, and cannot be calibrated; there are: {', '.join(STRATEGIES)}")
         check_settings(msgspec.structs.replace(settings, strategy=name), dataset)
     judged: dict[StrategyName, _Judged] = {}
     seconds: dict[StrategyName, float] = {}
