@@ -17,10 +17,10 @@ from kdtui.distill.thoughts import rejection
 from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
 from kdtui.workflows.evaluate import answer_split
 from kdtui.workflows.generate import GenerateEvent
-from kdtui.workflows.students import open_student, resolved, settings_for, student_name
+from kdtui.workflows.students import open_student, resolved, settings_for
 from store.knowledge import NewKnowledge, replace_knowledge
-from store.records import Bundle, Format, RunSettings, Session
-from store.runs import Prediction, Run, latest_run, predictions, start_run
+from store.records import Bundle, Format, Session
+from store.runs import Prediction, latest_run, predictions, start_run
 
 DistillEvent: TypeAlias = GenerateEvent | Distilled
 
@@ -40,10 +40,12 @@ def distil_with_student(
     sessions = training_sessions(db, dataset)[:limit]
     settings = resolved(db, dataset, settings_for(student, limit=limit))
     run = latest_run(db, dataset, "train", settings.student)
-    if run is None or run.settings != settings:
-        run = start_run(db, dataset, "train", student_name(settings), settings)
-    if len(predictions(db, run)) < len(sessions):
-        yield from _answer(db, run, sessions, settings)
+    if run is None or run.settings != settings or len(predictions(db, run)) < len(sessions):
+        with open_student(db, dataset, settings) as ready:
+            # A run begins when the student is ready.
+            if run is None or run.settings != settings:
+                run = start_run(db, dataset, "train", ready.name, settings)
+            yield from answer_split(db, run, sessions, ready)
     answers = predictions(db, run)
     if "rule" in formats:
         found = [(rule, session.id) for session in sessions for rule in _rules(session, answers.get(session.id))]
@@ -52,11 +54,6 @@ def distil_with_student(
     if "thought" in formats:
         replace_knowledge(db, dataset, "thought", run.name, _thoughts(sessions, answers))
         yield counted(db, dataset, "thought", run.name)
-
-
-def _answer(db: Database, run: Run, sessions: Sequence[Session], settings: RunSettings) -> Iterator[GenerateEvent]:
-    with open_student(db, run.dataset, settings) as ready:
-        yield from answer_split(db, run, sessions, ready)
 
 
 def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:

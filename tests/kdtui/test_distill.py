@@ -210,3 +210,11 @@ def test_the_pattern_student_can_teach_too(db: Database, outdoor: Path, kdtui: K
     result = kdtui("knowledge", "distill", "--teacher", "patterns", "--json", "--format", "thought")
     assert result.code == 0, result.err
     assert result.rows[0]["kept"] > 0
+
+
+def test_a_teacher_that_is_not_there_begins_no_run(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+    result = kdtui("knowledge", "distill", "--teacher", "nobody")
+    assert result.code == 1
+    assert "there is no student 'nobody'" in result.err
+    assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
