@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -13,11 +14,14 @@ from sqlite_utils import Database
 from kdtui.distill.applicable import roughly
 from models.errors import ModelError
 from models.messages import Message
-from models.teacher import NoAnswer, Question, Reply, Teacher
+from models.teacher import NoAnswer, Question, Teacher
 from store.calls import Call, answered_call, record_call
 
 ANSWER_TOKENS = 1024
 """Of an answer at most: bundles with their reasons are some hundreds."""
+
+_TEMPLATE_TOKENS = 16
+"""That the chat template of a model puts around a message, at most."""
 
 _USUAL_ANSWER = 200
 """Tokens of an answer that has not been given yet, for an estimate."""
@@ -130,7 +134,9 @@ class Ledger:
 
     async def _pay(self, step: str, key: str, request: str, question: Question) -> Call:
         prompt = sum(roughly(message.content) for message in question.messages)
-        highest = self.prices.of(prompt, question.most_tokens)
+        # A token has a byte at least, whatever the script; the template of the model adds a few.
+        most = sum(len(message.content.encode()) + _TEMPLATE_TOKENS for message in question.messages)
+        highest = self.prices.of(most, question.most_tokens)
         # This call is one of those that are under way.
         calls = self.tally.paid + self.tally.failed + len(self._under_way)
         if self.closed or (self.budget.calls is not None and calls > self.budget.calls):
@@ -138,33 +144,17 @@ class Ledger:
         if self.budget.cost is not None and self.tally.cost + self._reserved + highest > self.budget.cost:
             raise BudgetReached
         self._reserved += highest
+        record = partial(record_call, self.db, key=key, teacher=self.name, step=step, request=request)
         try:
             reply = await self.teacher.ask(self.model, question, key=key, tokens=prompt + _USUAL_ANSWER)
         except NoAnswer as error:
             self.tally.failed += 1
-            record_call(
-                self.db,
-                key=key,
-                teacher=self.name,
-                step=step,
-                request=request,
-                seconds=error.seconds,
-                attempts=error.attempts,
-                error=str(error),
-            )
+            record(seconds=error.seconds, attempts=error.attempts, error=str(error))
             raise
         finally:
             self._reserved -= highest
-        return self._record(step, key, request, reply)
-
-    def _record(self, step: str, key: str, request: str, reply: Reply) -> Call:
         cost = self.prices.of(reply.prompt_tokens or 0, reply.completion_tokens or 0)
-        record_call(
-            self.db,
-            key=key,
-            teacher=self.name,
-            step=step,
-            request=request,
+        record(
             response=reply.text,
             finish_reason=reply.finish_reason,
             prompt_tokens=reply.prompt_tokens,

@@ -225,6 +225,19 @@ def test_a_budget_of_money_is_never_passed(db: Database, serve: Serve, kdtui: Kd
     assert 0.05 < cost <= 0.1
 
 
+@pytest.mark.usefixtures("train")
+def test_a_budget_holds_for_scripts_of_many_tokens(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+    def costly(fake: Fake, _: int) -> None:
+        # A token for every byte is the most that a tokenizer makes.
+        tokens = sum(len(message["content"].encode()) for message in fake.body["messages"])
+        fake.complete(json.dumps(answer_for(fake)), usage=(tokens, 1024))
+
+    url, _ = serve(costly)
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--prompt-price", 100, "--max-cost", 2)
+    assert result.code == 1
+    assert 1 < sum(row["cost"] for row in calls(db)) <= 2
+
+
 def test_storms_of_errors_pass(train: list[Session], serve: Serve, kdtui: Kdtui, db: Database) -> None:
     def stormy(fake: Fake, number: int) -> None:
         if number % 3 == 0:
