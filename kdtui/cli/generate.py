@@ -60,7 +60,8 @@ def generate(
     from kdtui.exchange.read_ahead import ReadAhead
     from kdtui.workflows.generate import SessionAnswered
     from kdtui.workflows.generate import generate as answer
-    from kdtui.workflows.students import PATTERNS, check_settings, open_student, settings_for
+    from kdtui.workflows.model_names import PATTERNS
+    from kdtui.workflows.students import check_settings, open_student, settings_for
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")

@@ -117,7 +117,7 @@ def distill(
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.distill import DISTILLED, distil_annotations
-    from kdtui.workflows.students import check_address, is_endpoint
+    from kdtui.workflows.model_names import check_address, is_endpoint
 
     wanted = some_formats(format_, DISTILLED)
     with open_store(db) as store:

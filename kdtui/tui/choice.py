@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from kdtui.workflows.students import PATTERNS, student_name
+from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.students import student_name
 from models import embedded
 from store.records import RunSettings
 

@@ -21,7 +21,8 @@ from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
-from kdtui.workflows.students import PATTERNS, check_settings, is_endpoint, open_model
+from kdtui.workflows.model_names import PATTERNS, is_endpoint
+from kdtui.workflows.students import check_settings, open_model
 from models.answers import STRATEGIES, Answered, Refused, StrategyName, Task
 from models.calibration import (
     AT_ITS_WORD,

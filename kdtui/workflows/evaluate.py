@@ -11,7 +11,8 @@ from kdtui.bundling.metrics import Scores, score
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
-from kdtui.workflows.students import PATTERNS, SessionStudent, open_student
+from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.students import SessionStudent, open_student
 from models.answers import Answered
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session, Split

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.students import RESERVED, located_model
+from kdtui.workflows.model_names import RESERVED, located_model
 from models import embedded
 from models.errors import ModelError
 from store.errors import NotFound

@@ -11,7 +11,6 @@ from math import isfinite
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 from platformdirs import user_cache_path
@@ -19,7 +18,7 @@ from platformdirs import user_cache_path
 from kdtui.bundling.prompt import session_messages
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
-from models import embedded
+from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
 from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.messages import Message
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
 
     from models.calibration import Calibration
     from models.student import Student
-
-PATTERNS = "patterns"
-"""The name of the student that needs no weights."""
-
-RESERVED = (embedded.NAME, PATTERNS)
-"""Students that come with the program."""
 
 DEFAULT_STRATEGY: StrategyName = "list"
 """For students that have not been calibrated on the dataset."""
@@ -67,15 +60,13 @@ def settings_for(
     budget: int | None = None,
 ) -> RunSettings:
     """Settings for a student as a user names it; files are named in full, to be found from any folder."""
-    if _is_file(student):
-        student = str(Path(student).resolve())
     located = tuple((str(Path(path).resolve()), scale) for path, scale in adapters)
-    return RunSettings(student, knowledge, limit, context, strategy, located, sample, neighbours, budget)
+    return RunSettings(in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget)
 
 
 def student_name(settings: RunSettings) -> str:
     """What to call a student with these settings."""
-    base = Path(settings.student).stem if _is_file(settings.student) else settings.student
+    base = Path(settings.student).stem if is_file(settings.student) else settings.student
     if is_endpoint(settings.student):
         address, _, model = settings.student.partition("#")
         # A password, which check_settings refuses, is no part of a name.
@@ -85,37 +76,6 @@ def student_name(settings: RunSettings) -> str:
     strategy = [settings.strategy] if settings.strategy not in (None, DEFAULT_STRATEGY) else []
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
     return " + ".join([base, *adapters, *knowledge, *strategy])
-
-
-def is_endpoint(student: str) -> bool:
-    """Whether a student is named by the address of an OpenAI-compatible endpoint, `http://HOST/v1#MODEL`."""
-    return student.startswith(("http://", "https://"))
-
-
-def _is_file(student: str) -> bool:
-    """Whether a student is named by its file; the others have names, or addresses."""
-    if student in RESERVED or is_endpoint(student):
-        return False
-    return student.endswith(".gguf") or Path(student).name != student or Path(student).is_file()
-
-
-def located_model(db: "Database | None", student: str) -> Path:
-    """The GGUF file of a student that is a language model here.
-
-    Raises:
-        KdtuiError: there is no model of that name.
-    """
-    if student == embedded.NAME:
-        return embedded.embedded_student()
-    if _is_file(student):
-        return Path(student)
-    from store.models import named_models
-
-    known = {model.name: model.path for model in named_models(db)} if db is not None else {}
-    if student not in known:
-        names = ", ".join([*RESERVED, *known])
-        raise KdtuiError(f"there is no student {student!r}; there are: {names}, files ending in .gguf, and endpoints")
-    return known[student]
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
@@ -150,23 +110,6 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join((*STRATEGIES, AICL))}")
     if dataset is None and (settings.student == PATTERNS or settings.knowledge or settings.strategy == AICL):
         raise KdtuiError("say which dataset to learn from, with --dataset")
-
-
-def check_address(student: str) -> None:
-    """Refuse an address that cannot be one of an endpoint, or that holds a secret: it is stored and shown.
-
-    Raises:
-        KdtuiError: it is refused.
-    """
-    try:
-        parts = urlsplit(student)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if "@" in student.partition("#")[0] or "?" in student.partition("#")[0]:
-        raise KdtuiError("a key has no place in the address of an endpoint; put it into OPENAI_API_KEY")
-    if not usable or not student.isprintable():
-        raise KdtuiError(f"{student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
 from kdtui.tui.widgets.flex_table import FlexColumn, FlexTable
 from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.top_bar import TopBar
-from kdtui.workflows.students import PATTERNS
+from kdtui.workflows.model_names import PATTERNS
 from models.bundle_list import WrittenBundle
 from store.records import Bundle, Item, Session
 

@@ -1,0 +1,70 @@
+"""How a model is named: as the embedded student, by a name that was given to it, by its file, or by its address."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from kdtui.errors import KdtuiError
+from models import embedded
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+PATTERNS = "patterns"
+"""The name of the student that needs no weights."""
+
+RESERVED = (embedded.NAME, PATTERNS)
+"""Students that come with the program."""
+
+
+def is_endpoint(student: str) -> bool:
+    """Whether a student is named by the address of an OpenAI-compatible endpoint, `http://HOST/v1#MODEL`."""
+    return student.startswith(("http://", "https://"))
+
+
+def is_file(student: str) -> bool:
+    """Whether a student is named by its file; the others have names, or addresses."""
+    if student in RESERVED or is_endpoint(student):
+        return False
+    return student.endswith(".gguf") or Path(student).name != student or Path(student).is_file()
+
+
+def in_full(model: str) -> str:
+    """The same model, to be found from any folder."""
+    return str(Path(model).resolve()) if is_file(model) else model
+
+
+def located_model(db: "Database | None", model: str) -> Path:
+    """The GGUF file of a language model that is here.
+
+    Raises:
+        KdtuiError: there is no model of that name.
+    """
+    if model == embedded.NAME:
+        return embedded.embedded_student()
+    if is_file(model):
+        return Path(model)
+    from store.models import named_models
+
+    known = {each.name: each.path for each in named_models(db)} if db is not None else {}
+    if model not in known:
+        names = ", ".join([*RESERVED, *known])
+        raise KdtuiError(f"there is no student {model!r}; there are: {names}, files ending in .gguf, and endpoints")
+    return known[model]
+
+
+def check_address(student: str) -> None:
+    """Refuse an address that cannot be one of an endpoint, or that holds a secret: it is stored and shown.
+
+    Raises:
+        KdtuiError: it is refused.
+    """
+    try:
+        parts = urlsplit(student)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if "@" in student.partition("#")[0] or "?" in student.partition("#")[0]:
+        raise KdtuiError("a key has no place in the address of an endpoint; put it into OPENAI_API_KEY")
+    if not usable or not student.isprintable():
+        raise KdtuiError(f"{student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL")
