@@ -8,6 +8,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -22,7 +23,7 @@ from kdtui.distill.patterns import category_at, mine
 from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
 from store.database import open_database
-from store.datasets import match_any, words_of, write_dataset
+from store.datasets import match_any, nearest_sessions, words_of, write_dataset
 from store.knowledge import NewKnowledge, replace_knowledge
 from store.records import Bundle, Item, RunSettings, Session
 
@@ -38,7 +39,7 @@ def retrieval(pieces: int, _: int) -> None:
         sessions = _sessions(2_000, chance)
         list(write_dataset(db, "many", "made up", sessions))
         replace_knowledge(db, "many", "rule", "nobody", (_rule(number, chance) for number in range(pieces)))
-        retrieve = Retriever(db, "many", RunSettings("", ("rule",)), roughly)
+        retrieve = Retriever(db, "many", RunSettings("", ("rule",)), partial(nearest_sessions, db, "many"), roughly)
         ours, bare = [], []
         for session in sessions[: _ASKED + 1]:
             bare.append(_seconds(lambda session=session: _bare_search(db, session)))  # type: ignore[misc]

@@ -115,9 +115,7 @@ class ChatServer:
                 return Unreachable(f"{where} has no list of models, or is not the address; try URL/v1#MODEL")
             return Unreachable(f"{where} has no model {self._endpoint.model!r}, or does nothing of this kind")
         if isinstance(error, openai.APIStatusError):
-            return ModelError(
-                f"{where} answers with status {error.status_code} ({self._line(error)})"
-            )
+            return ModelError(f"{where} answers with status {error.status_code} ({self._line(error)})")
         return ModelError(f"{where} gives no usable answer ({self._line(error)})")
 
     def _unanswered(self, error: Exception) -> ModelError:

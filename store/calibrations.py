@@ -85,5 +85,6 @@ def calibrations(db: Database, dataset: str, settings: RunSettings) -> dict[str,
 
 def _student(settings: RunSettings) -> str:
     """What a calibration is good for: the same weights, shown the same kinds of knowledge."""
-    knowledge = [each for each in (settings.sample, settings.neighbours, settings.budget) if each is not None]
+    how = (settings.sample, settings.neighbours, settings.budget, settings.near)
+    knowledge = [each for each in how if each is not None]
     return msgspec.json.encode([settings.student, settings.knowledge, settings.adapters, *knowledge]).decode()

@@ -238,6 +238,21 @@ def m0006_teachers(db: Database) -> None:
     db.table("knowledge").enable_fts(["statement"], create_triggers=True, tokenize=TOKENIZER)
 
 
+@migrations()
+def m0007_vectors(db: Database) -> None:
+    """Vectors of sessions, by embedding model."""
+    _execute(
+        db,
+        # vector: 32-bit floats, little-endian, of length one
+        """CREATE TABLE session_vectors (
+            session_id INTEGER NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+            model TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            PRIMARY KEY (session_id, model)
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

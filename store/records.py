@@ -59,6 +59,7 @@ class RunSettings(Struct, frozen=True):
         sample: the sample that the knowledge is taken from; None for all that there is.
         neighbours: training sessions whose thoughts are shown; None for the usual number.
         budget: tokens of rules and thoughts for one session; None for the usual number.
+        near: the embedding model whose vectors say which training sessions are near; None where their words do.
     """
 
     student: str
@@ -70,3 +71,4 @@ class RunSettings(Struct, frozen=True):
     sample: str | None = None
     neighbours: int | None = None
     budget: int | None = None
+    near: str | None = None

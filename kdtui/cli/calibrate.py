@@ -13,6 +13,7 @@ from kdtui.cli.options import (
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    NearOption,
     NeighboursOption,
     SampleOption,
     StudentOption,
@@ -33,6 +34,7 @@ def calibrate(
     knowledge: KnowledgeOption = "none",
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
+    near: NearOption = None,
     budget: BudgetOption = None,
     adapter: AdapterOption = None,
     strategy: Annotated[
@@ -63,6 +65,7 @@ def calibrate(
         sample=sample,
         neighbours=neighbours,
         budget=budget,
+        near=near,
     )
     wanted = list(dict.fromkeys(strategy or STRATEGIES))
     with open_store(db) as store, progress_bar() as progress:

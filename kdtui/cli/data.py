@@ -137,6 +137,30 @@ def export(
     say(f"exported {count:,} sessions to {output}")
 
 
+@app.command("embed")
+def embed(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--with", help="smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.", metavar="MODEL"
+        ),
+    ],
+    dataset: DatasetOption = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Make those again that there are.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Make a vector of each session, for `--near`; an interrupted run goes on where it was."""
+    from kdtui.workflows.embed import embed_dataset
+    from kdtui.workflows.model_names import in_full
+
+    with open_store(db) as store, progress_bar() as progress:
+        name = chosen_dataset(store, dataset)
+        task = progress.add_task("sessions", total=None)
+        for event in embed_dataset(store, name, in_full(model), anew=anew):
+            progress.update(task, completed=event.done, total=event.total)
+    say(f"{event.done:,} sessions of dataset {name} have a vector of {model}")
+
+
 @app.command("rm")
 def rm(
     dataset: Annotated[str, typer.Argument(help="Dataset to delete.", metavar="NAME")],

@@ -14,6 +14,7 @@ from kdtui.cli.options import (
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    NearOption,
     NeighboursOption,
     SampleOption,
     StrategyOption,
@@ -40,6 +41,7 @@ def evaluate(
     knowledge: KnowledgeOption = "none",
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
+    near: NearOption = None,
     budget: BudgetOption = None,
     strategy: StrategyOption = None,
     adapter: AdapterOption = None,
@@ -83,6 +85,7 @@ def evaluate(
                     sample=sample,
                     neighbours=neighbours,
                     budget=budget,
+                    near=near,
                 )
                 check_settings(settings, name)
                 settings = resolved(store, name, settings)

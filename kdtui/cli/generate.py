@@ -14,6 +14,7 @@ from kdtui.cli.options import (
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    NearOption,
     NeighboursOption,
     SampleOption,
     StrategyOption,
@@ -46,6 +47,7 @@ def generate(
     knowledge: KnowledgeOption = "none",
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
+    near: NearOption = None,
     budget: BudgetOption = None,
     strategy: StrategyOption = None,
     adapter: AdapterOption = None,
@@ -74,6 +76,7 @@ def generate(
         sample=sample,
         neighbours=neighbours,
         budget=budget,
+        near=near,
     )
     stored = sessions is not None and sessions != ["-"]
     failed = 0

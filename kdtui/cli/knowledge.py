@@ -12,6 +12,7 @@ from kdtui.cli.options import (
     DatasetOption,
     JsonOption,
     KnowledgeOption,
+    NearOption,
     NeighboursOption,
     SampleOption,
     StrategyOption,
@@ -257,6 +258,7 @@ def for_session(
     knowledge: KnowledgeOption = "pattern,rule,thought",
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
+    near: NearOption = None,
     budget: BudgetOption = None,
     strategy: StrategyOption = None,
     as_json: JsonOption = False,
@@ -268,7 +270,7 @@ def for_session(
     from store.datasets import get_session
 
     settings = settings_for(
-        NAME, formats(knowledge), strategy=strategy, sample=sample, neighbours=neighbours, budget=budget
+        NAME, formats(knowledge), strategy=strategy, sample=sample, neighbours=neighbours, budget=budget, near=near
     )
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)

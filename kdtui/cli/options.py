@@ -49,6 +49,14 @@ NeighboursOption = Annotated[
     int | None,
     typer.Option("--neighbours", "-k", help="Training sessions whose thoughts are shown (1).", min=1, max=50),
 ]
+NearOption = Annotated[
+    str | None,
+    typer.Option(
+        "--near",
+        help="Embedding model that says which sessions are near (BM25); see kdtui data embed.",
+        metavar="MODEL",
+    ),
+]
 BudgetOption = Annotated[
     int | None,
     typer.Option("--budget", help="Tokens of rules and thoughts for one session (600).", min=1, metavar="N"),

@@ -1,7 +1,7 @@
 """What of the knowledge applies to a session, the best first, within a budget of tokens."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from sqlite_utils import Database
@@ -11,12 +11,15 @@ from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import KdtuiError
-from store.datasets import get_session, nearest_sessions, words_of
+from store.datasets import get_session, words_of
 from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from
 from store.records import Format, RunSettings, Session
 
 Value = TypeVar("Value", Pattern, Rule, Thought)
 Shown = TypeVar("Shown", Rule, Thought)
+
+Nearest: TypeAlias = Callable[[Session, int], list[str]]
+"""Gives the ids of so many training sessions that are nearest to a session, and not the session itself."""
 
 DEFAULT_NEIGHBOURS = 1
 """Training sessions whose thoughts are shown, or that are the demonstration."""
@@ -45,6 +48,7 @@ class Retriever:
 
     Args:
         settings: which formats, of which sample, how many neighbours, and the budget.
+        nearest: finds the neighbours.
         count: tokens of a text.
 
     Raises:
@@ -52,10 +56,13 @@ class Retriever:
         KdtuiError: there is no knowledge of a format.
     """
 
-    def __init__(self, db: Database, dataset: str, settings: RunSettings, count: Callable[[str], int]) -> None:
+    def __init__(
+        self, db: Database, dataset: str, settings: RunSettings, nearest: Nearest, count: Callable[[str], int]
+    ) -> None:
         self._db = db
         self._dataset = dataset
         self._settings = settings
+        self._nearest = nearest
         self._count = count
         for format in cast("tuple[Format, ...]", settings.knowledge):
             if not find_knowledge(db, dataset=dataset, format=format, sample=settings.sample, limit=1):
@@ -85,7 +92,7 @@ class Retriever:
             return []
         wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
         found: list[Piece[Thought]] = []
-        for neighbour in nearest_sessions(self._db, self._dataset, session, wanted * _FURTHER):
+        for neighbour in self._nearest(session, wanted * _FURTHER):
             if len(found) == wanted:
                 break
             pieces = pieces_from(self._db, self._dataset, neighbour, "thought", sample=self._settings.sample)
@@ -97,7 +104,7 @@ class Retriever:
         if self._settings.strategy != AICL:
             return ()
         wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
-        near = nearest_sessions(self._db, self._dataset, session, wanted)
+        near = self._nearest(session, wanted)
         return tuple(get_session(self._db, self._dataset, each) for each in near)
 
     def _within(

@@ -13,9 +13,9 @@ from typing import Literal, TypeAlias, get_args
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 
 from kdtui.errors import KdtuiError
+from models.embedding import Vectors, of_length_one
 from store.datasets import words_of
 from store.records import Session
 
@@ -90,7 +90,7 @@ def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float]) -> 
     return sorted((session.id for session in sessions), key=lambda session_id: (pair_f1[session_id], session_id))
 
 
-def session_vectors(sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+def session_vectors(sessions: Sequence[Session]) -> Vectors:
     """(sessions, dimensions): the words of titles and categories, weighted by rarity, hashed, of length one."""
     words = [words_of(session) for session in sessions]
     count = Counter(word for each in words for word in each)
@@ -99,9 +99,7 @@ def session_vectors(sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
         for word in each:
             # hash() differs from process to process.
             row[crc32(word.encode()) % _DIMENSIONS] += np.log(1 + len(sessions) / count[word])
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: npt.NDArray[np.float32] = vectors / np.maximum(norms, 1e-9)
-    return scaled
+    return of_length_one(vectors)
 
 
 def from_the_front(order: Sequence[str], pieces: Mapping[int, Sequence[str]], ratio: float) -> list[int]:

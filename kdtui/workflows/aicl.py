@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
 from kdtui.distill.feedback import feedback
+from kdtui.distill.retrieval import Nearest
 from kdtui.workflows.consult import Budget, Desk, Ledger, Prices, text_of
 from models.answers import NAP, Answered, Grew, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
@@ -21,7 +22,7 @@ from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
 from models.messages import Message
 from models.teacher import NoAnswer, Pace, Teacher
-from store.datasets import get_session, nearest_sessions
+from store.datasets import get_session
 from store.records import Session
 
 _ROUNDS = 4
@@ -32,11 +33,12 @@ _CONFIDENCE = 0.5
 
 
 def answer_by_aicl(
-    db: Database, dataset: str, endpoint: Endpoint, sessions: Iterable[Session | None]
+    db: Database, dataset: str, endpoint: Endpoint, nearest: Nearest, sessions: Iterable[Session | None]
 ) -> Iterator[StudentEvent]:
     """Answer sessions as they come, many at a time; every call is kept, and what was answered is not asked again.
 
     Args:
+        nearest: finds the training session that is the demonstration.
         sessions: None where there is none at the moment, but may be later.
 
     Closing the iterator sends nothing more; what is under way is cancelled.
@@ -59,7 +61,7 @@ def answer_by_aicl(
                         break
                     if session is None:
                         break
-                    task = runner.get_loop().create_task(_bundles(ledger, db, dataset, session))
+                    task = runner.get_loop().create_task(_bundles(ledger, db, dataset, nearest, session))
                     running[task] = session, perf_counter()
                 for task in runner.run(_finished(set(running), NAP if more else None)):
                     session, started = running.pop(task)
@@ -110,11 +112,11 @@ def _events(task: "asyncio.Task[list[WrittenBundle]]", session: Session, seconds
     yield Answered(session, bundles, seconds)
 
 
-async def _bundles(desk: Desk, db: Database, dataset: str, session: Session) -> list[WrittenBundle]:
+async def _bundles(desk: Desk, db: Database, dataset: str, nearest: Nearest, session: Session) -> list[WrittenBundle]:
     if len(session.items) < 2:
         return []
     messages: list[Message] = []
-    for neighbour in nearest_sessions(db, dataset, session, 1):
+    for neighbour in nearest(session, 1):
         messages = await demonstration(desk, get_session(db, dataset, neighbour))
     messages.append(detection(session, []))
     call = await desk.ask("aicl", messages, answer_schema(len(session.items)))

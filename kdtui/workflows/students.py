@@ -58,10 +58,12 @@ def settings_for(
     sample: str | None = None,
     neighbours: int | None = None,
     budget: int | None = None,
+    near: str | None = None,
 ) -> RunSettings:
     """Settings for a student as a user names it; files are named in full, to be found from any folder."""
     located = tuple((str(Path(path).resolve()), scale) for path, scale in adapters)
-    return RunSettings(in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget)
+    near = None if near is None else in_full(near)
+    return RunSettings(in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near)
 
 
 def student_name(settings: RunSettings) -> str:
@@ -75,7 +77,8 @@ def student_name(settings: RunSettings) -> str:
     adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
     strategy = [settings.strategy] if settings.strategy not in (None, DEFAULT_STRATEGY) else []
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
-    return " + ".join([base, *adapters, *knowledge, *strategy])
+    near = [f"near by {Path(settings.near).stem}"] if settings.near else []
+    return " + ".join([base, *adapters, *knowledge, *near, *strategy])
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
@@ -88,8 +91,9 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     if unknown:
         raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; there are: {', '.join(FORMATS)}")
     neighbours = settings.neighbours if settings.strategy != AICL else None
-    if not settings.knowledge and (settings.sample or neighbours or settings.budget):
-        raise KdtuiError("--sample, --neighbours and --budget are about knowledge; say which with --knowledge")
+    near = settings.near if settings.strategy != AICL else None
+    if not settings.knowledge and (settings.sample or neighbours or settings.budget or near):
+        raise KdtuiError("--sample, --neighbours, --near and --budget are about knowledge; say which with --knowledge")
     if settings.student == PATTERNS and settings.knowledge:
         raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
     if settings.student == PATTERNS and (settings.strategy or settings.adapters):
@@ -143,10 +147,12 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         url, _, model = settings.student.partition("#")
         if settings.strategy == AICL:
             from kdtui.workflows.aicl import answer_by_aicl
+            from kdtui.workflows.nearest import nearest_for
 
             assert db is not None
             assert dataset is not None
-            yield SessionStudent(name, partial(answer_by_aicl, db, dataset, Endpoint(url, model or None)))
+            nearest = nearest_for(db, dataset, settings)
+            yield SessionStudent(name, partial(answer_by_aicl, db, dataset, Endpoint(url, model or None), nearest))
             return
         from models.endpoint import EndpointStudent
 
@@ -202,10 +208,11 @@ def _task_maker(
     retrieve: Callable[[Session], Applicable] | None = None
     if settings.knowledge or settings.strategy == AICL:
         from kdtui.distill.retrieval import Retriever
+        from kdtui.workflows.nearest import nearest_for
 
         assert db is not None
         assert dataset is not None
-        retrieve = Retriever(db, dataset, settings, count)
+        retrieve = Retriever(db, dataset, settings, nearest_for(db, dataset, settings), count)
 
     def task(session: Session) -> Task:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
@@ -225,10 +232,13 @@ def shown_prompt(
         KdtuiError: there is no knowledge of a format.
     """
     from kdtui.distill.retrieval import Retriever
+    from kdtui.workflows.nearest import nearest_for
 
     check_settings(settings, dataset)
     wanted = settings.knowledge or settings.strategy == AICL
-    applicable = Retriever(db, dataset, settings, roughly)(session) if wanted else Applicable()
+    applicable = Applicable()
+    if wanted:
+        applicable = Retriever(db, dataset, settings, nearest_for(db, dataset, settings), roughly)(session)
     return applicable, prompt(session, applicable, "list", range(1, len(session.items) + 1))
 
 

@@ -15,6 +15,7 @@ from kdtui.distill.retrieval import Retriever
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.nearest import nearest_for
 from kdtui.workflows.students import prompt
 from store.datasets import get_session, iter_sessions, match_any, nearest_sessions, words_of
 from store.knowledge import find_knowledge, sessions_of
@@ -32,7 +33,8 @@ def known(db: Database, outdoor: Path) -> Database:
 
 
 def applicable(db: Database, session: Session, *formats: str, **settings: Any) -> Applicable:
-    return Retriever(db, "outdoor", RunSettings("smollm2", formats, **settings), roughly)(session)
+    wanted = RunSettings("smollm2", formats, **settings)
+    return Retriever(db, "outdoor", wanted, nearest_for(db, "outdoor", wanted), roughly)(session)
 
 
 def test_the_nearest_sessions_share_words_and_are_training_sessions(known: Database) -> None:

@@ -1,0 +1,31 @@
+"""Vectors of sessions: the mean of those of their products."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdtui.bundling.text import one_line
+from models.embedding import Embedder, Vectors, of_length_one
+from store.records import Item, Session
+
+_LENGTH = 200
+"""Characters of a product that a vector is made of."""
+
+
+def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
+    """(sessions, dimensions), each of length one. What several sessions have in common is embedded once.
+
+    Raises:
+        ModelError: the embedder fails.
+    """
+    texts = [[_text(item) for item in session.items] for session in sessions]
+    place = {text: number for number, text in enumerate(dict.fromkeys(text for each in texts for text in each))}
+    vectors = embedder.embed(list(place))
+    means = np.stack([vectors[[place[text] for text in each]].mean(axis=0) for each in texts])
+    return of_length_one(means)
+
+
+def _text(item: Item) -> str:
+    """The title, and the narrowest category; never empty."""
+    category = item.categories[0][-1] if item.categories else ""
+    return one_line(f"{item.title or ''} {category}".strip(), _LENGTH) or "(no title)"

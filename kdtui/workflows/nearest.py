@@ -1,0 +1,72 @@
+"""Which training sessions are nearest: by the words that they share, or by their vectors."""
+
+from functools import partial
+
+from sqlite_utils import Database
+
+from kdtui.distill.retrieval import Nearest
+from kdtui.distill.session_vectors import vectors_of
+from kdtui.errors import KdtuiError
+from kdtui.workflows.embed import open_embedder
+from models.embedding import of_length_one
+from models.errors import ModelError
+from store.datasets import get_session, nearest_sessions
+from store.records import RunSettings, Session
+from store.vectors import Vectors, session_vector, training_vectors, vector_models
+
+
+def nearest_for(db: Database, dataset: str, settings: RunSettings) -> Nearest:
+    """What finds the nearest training sessions with these settings.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: its training sessions have no vectors of the model that the settings name.
+    """
+    if settings.near is None:
+        return partial(nearest_sessions, db, dataset)
+    return _ByVectors(db, dataset, settings.near)
+
+
+class _ByVectors:
+    """By the cosine of vectors, measured from the mean of the training sessions."""
+
+    def __init__(self, db: Database, dataset: str, model: str) -> None:
+        self._db = db
+        self._dataset = dataset
+        self._model = model
+        self._ids, vectors = training_vectors(db, dataset, model)
+        if not self._ids:
+            known = ", ".join(vector_models(db, dataset)) or "none"
+            raise KdtuiError(
+                f"dataset {dataset!r} has no vectors of {model!r} (it has: {known}); make them with: "
+                f"kdtui data embed --dataset {dataset} --with {model}"
+            )
+        # Those of a language model all point the same way; how they differ from the mean tells them apart.
+        self._mean = vectors.mean(axis=0)
+        self._vectors = of_length_one(vectors - self._mean)
+
+    def __call__(self, session: Session, limit: int) -> list[str]:
+        """The ids of the nearest training sessions, the nearest first; the session itself is never one of them.
+
+        Raises:
+            ModelError: the session is not stored, and the embedding model fails.
+        """
+        vector = self._vector(session)
+        if vector.shape != self._mean.shape:
+            raise ModelError(
+                f"{self._model!r} makes vectors of another length than those that are stored; make them again with: "
+                f"kdtui data embed --dataset {self._dataset} --with {self._model} --anew"
+            )
+        near = self._vectors @ of_length_one(vector - self._mean)
+        best = (-near).argsort(kind="stable")[: limit + 1]
+        return [self._ids[number] for number in best if self._ids[number] != session.id][:limit]
+
+    def _vector(self, session: Session) -> Vectors:
+        stored = session_vector(self._db, self._dataset, session.id, self._model)
+        # A session that somebody pastes may bear the id of another.
+        if stored is not None and get_session(self._db, self._dataset, session.id).items == session.items:
+            return stored
+        # Loaded for this one session: an embedder that stayed would hold a second model beside the student.
+        with open_embedder(self._db, self._model) as embedder:
+            vector: Vectors = vectors_of(embedder, [session])[0]
+            return vector

@@ -1,0 +1,175 @@
+"""Texts become vectors: by a GGUF model here, or by an OpenAI-compatible endpoint."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.chat_server import ChatServer, Endpoint
+from models.errors import ModelError
+
+Vectors = npt.NDArray[np.float32]
+
+_TOKENS = 512
+"""Of a text, and of a batch of texts: what the common embedding models were trained on."""
+
+_TEXTS_PER_REQUEST = 64
+_CONCURRENCY = 4
+_TIMEOUT = 60.0
+_RETRIES = 4
+
+
+class Embedder(Protocol):
+    """Makes a vector of each text."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """(texts, dimensions), each row of length one.
+
+        Raises:
+            ModelError: there are none.
+        """
+
+
+class LocalEmbedder(AbstractContextManager["LocalEmbedder"]):
+    """A GGUF model. One that was not made for embeddings gives the mean of its last hidden states.
+
+    Raises:
+        ModelError: the file is missing, is no GGUF file, or cannot be loaded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # Imported here: llama.cpp takes a third of a second.
+        import llama_cpp
+
+        from models.llama import check_magic, prepare_backend
+        from models.threads import processors
+
+        def load(pooling: int) -> llama_cpp.Llama:
+            try:
+                return llama_cpp.Llama(
+                    str(path),
+                    embedding=True,
+                    n_ctx=_TOKENS,
+                    n_batch=_TOKENS,
+                    n_ubatch=_TOKENS,
+                    n_threads=processors(),
+                    n_threads_batch=processors(),
+                    n_gpu_layers=-1,
+                    pooling_type=pooling,
+                    verbose=False,
+                )
+            except ValueError as error:
+                raise ModelError(f"{path}: llama.cpp cannot load this model") from error
+
+        prepare_backend()
+        check_magic(path, "a model")
+        self._path = path
+        self._model = load(llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
+        # Declared as text, but a number.
+        if int(self._model.pooling_type()) == llama_cpp.LLAMA_POOLING_TYPE_NONE:
+            self._model.close()
+            self._model = load(llama_cpp.LLAMA_POOLING_TYPE_MEAN)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._model.close()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """As `Embedder` says; what a text has beyond 512 tokens does not count."""
+        if not texts:
+            return np.empty((0, self._model.n_embd()), np.float32)
+        try:
+            found = self._model.embed([text or " " for text in texts])
+        except RuntimeError as error:
+            raise ModelError(f"{self._path}: this model makes no vectors ({error})") from error
+        return _vectors(found, str(self._path))
+
+
+class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
+    """A model behind an endpoint.
+
+    Raises:
+        ModelError: the key cannot be sent, or the model is not named and the server is not there or has several.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._runner = asyncio.Runner()
+        try:
+            self._server = ChatServer(endpoint, concurrency=_CONCURRENCY, timeout=_TIMEOUT, retries=_RETRIES)
+            self._model = endpoint.model or self._runner.run(self._server.only_model())
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.run(self._server.client.close())
+        self._runner.close()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """As `Embedder` says."""
+        return self._runner.run(self._all(texts))
+
+    async def _all(self, texts: Sequence[str]) -> Vectors:
+        few = asyncio.Semaphore(_CONCURRENCY)
+
+        async def some(part: Sequence[str]) -> Vectors:
+            async with few:
+                return await self._some(part)
+
+        starts = range(0, len(texts), _TEXTS_PER_REQUEST)
+        requests = [some(texts[first : first + _TEXTS_PER_REQUEST]) for first in starts]
+        # All are waited for: an error that nobody takes would be printed.
+        parts = []
+        for result in await asyncio.gather(*requests, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+            parts.append(result)
+        if len({part.shape[1] for part in parts}) > 1:
+            raise ModelError(f"{self._server.url} makes vectors of different lengths")
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+    async def _some(self, texts: Sequence[str]) -> Vectors:
+        try:
+            answer: Any = await self._server.client.embeddings.create(
+                model=self._model, input=list(texts), encoding_format="float"
+            )
+        except (self._server.Error, ValueError) as error:
+            raise self._server.explained(error) from error
+        self._server.heard()
+        try:
+            # The library hands on whatever JSON the server sends.
+            rows = [each.embedding for each in sorted(answer.data, key=lambda each: int(each.index))]
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ModelError(f"{self._server.url} answers in a form of its own; does it make embeddings?") from error
+        if len(rows) != len(texts):
+            raise ModelError(f"{self._server.url} was sent {len(texts)} texts, and answers {len(rows)} vectors")
+        return _vectors(rows, self._server.url)
+
+
+def of_length_one(vectors: Vectors) -> Vectors:
+    """Vectors of the same directions, each along the last axis of length one; one of zeros stays."""
+    scaled: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return scaled
+
+
+def _vectors(rows: Sequence[Sequence[float]], where: str) -> Vectors:
+    """What a model makes, checked.
+
+    Raises:
+        ModelError: it makes something else.
+    """
+    try:
+        vectors = np.array(rows, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{where} makes something else than vectors of one length") from error
+    if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
+        raise ModelError(f"{where} makes something else than vectors of one length")
+    return of_length_one(vectors)

@@ -1,0 +1,119 @@
+"""Vectors of sessions, as an embedding model makes them.
+
+This interpreter's SQLite may load no extensions, so vectors are blobs (32-bit floats, little-endian) that numpy scores.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from sqlite_utils import Database
+
+from store.datasets import dataset_id
+
+Vectors = npt.NDArray[np.float32]
+
+_STORED = np.dtype("<f4")
+
+
+def save_vectors(db: Database, dataset: str, model: str, vectors: Iterable[tuple[str, Vectors]]) -> None:
+    """Store the vectors of some sessions, in one transaction; those that they had of this model are replaced.
+
+    Args:
+        vectors: for each session id its vector, (dimensions,).
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    with db.atomic():
+        for session, vector in vectors:
+            db.execute(
+                """
+                INSERT OR REPLACE INTO session_vectors (session_id, model, vector)
+                SELECT id, ?, ? FROM sessions WHERE dataset_id = ? AND session = ?
+                """,
+                [model, vector.astype(_STORED).tobytes(), number, session],
+            )
+
+
+def delete_vectors(db: Database, dataset: str, model: str) -> None:
+    """Delete all vectors of a model.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    with db.atomic():
+        db.execute(
+            """
+            DELETE FROM session_vectors
+            WHERE model = ? AND session_id IN (SELECT id FROM sessions WHERE dataset_id = ?)
+            """,
+            [model, dataset_id(db, dataset)],
+        )
+
+
+def vector_models(db: Database, dataset: str) -> dict[str, int]:
+    """The models that there are vectors of, and how many sessions each has.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    rows = db.execute(
+        """
+        SELECT model, count(*) FROM sessions JOIN session_vectors ON session_id = sessions.id
+        WHERE dataset_id = ? GROUP BY model ORDER BY model
+        """,
+        [dataset_id(db, dataset)],
+    )
+    return dict(rows)
+
+
+def sessions_without_vector(db: Database, dataset: str, model: str) -> list[str]:
+    """The ids of the sessions that have no vector of this model yet, in the order of the dataset.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    rows = db.execute(
+        """
+        SELECT session FROM sessions WHERE dataset_id = ? AND NOT EXISTS
+            (SELECT 1 FROM session_vectors WHERE session_id = sessions.id AND model = ?)
+        ORDER BY id
+        """,
+        [dataset_id(db, dataset), model],
+    )
+    return [row[0] for row in rows]
+
+
+def session_vector(db: Database, dataset: str, session: str, model: str) -> Vectors | None:
+    """The vector of a session, (dimensions,); None where it has none.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    row = db.execute(
+        """
+        SELECT vector FROM sessions JOIN session_vectors ON session_id = sessions.id
+        WHERE dataset_id = ? AND session = ? AND model = ?
+        """,
+        [dataset_id(db, dataset), session, model],
+    ).fetchone()
+    return None if row is None else np.frombuffer(row[0], _STORED)
+
+
+def training_vectors(db: Database, dataset: str, model: str) -> tuple[list[str], Vectors]:
+    """The ids of the training sessions that have a vector, and the vectors, (sessions, dimensions).
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    rows = db.execute(
+        """
+        SELECT session, vector FROM sessions JOIN session_vectors ON session_id = sessions.id
+        WHERE dataset_id = ? AND split = 'train' AND model = ? ORDER BY sessions.id
+        """,
+        [dataset_id(db, dataset), model],
+    ).fetchall()
+    vectors = np.frombuffer(b"".join(row[1] for row in rows), _STORED)
+    return [row[0] for row in rows], vectors.reshape(len(rows), -1 if rows else 0)

@@ -1,0 +1,237 @@
+"""Vectors of sessions: made by a model here or behind an endpoint, and used to find the nearest sessions."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import xllamacpp
+from sqlite_utils import Database
+
+from kdtui.distill.session_vectors import vectors_of
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.embed import Embedded, embed_dataset, open_embedder
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.nearest import nearest_for
+from models.chat_server import Endpoint
+from models.embedded import embedded_student
+from models.embedding import LocalEmbedder, RemoteEmbedder
+from models.errors import ModelError
+from store.datasets import get_session, iter_sessions
+from store.knowledge import sessions_of
+from store.records import Item, RunSettings, Session
+from store.vectors import session_vector, training_vectors, vector_models
+from tests.fake_chat_server import Fake, Serve
+from tests.models.tiny import make_model
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    """A model that embeds the demo in a second."""
+    return str(make_model(tmp_path / "tiny.gguf"))
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+def count(db: Database) -> int:
+    return len(list(iter_sessions(db, "outdoor")))
+
+
+def embeddings(fake: Fake, change: Callable[[list[Any]], Any] = lambda rows: rows) -> None:
+    """Answer as a good server would: a vector that depends on the text, of four numbers."""
+    rows = [[1.0, len(text) % 7, len(text) % 5, len(text) % 3] for text in fake.body["input"]]
+    data = [{"object": "embedding", "index": number, "embedding": row} for number, row in enumerate(rows)]
+    fake.send({"object": "list", "model": "m", "data": change(data), "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+
+
+def test_the_command_gives_every_session_a_vector_of_length_one(kdtui: Kdtui, db: Database, tiny: str) -> None:
+    result = kdtui("data", "embed", "--with", tiny)
+    assert result.code == 0
+    assert f"{count(db)} sessions of dataset outdoor have a vector" in result.err
+    assert vector_models(db, "outdoor") == {tiny: count(db)}
+    ids, vectors = training_vectors(db, "outdoor", tiny)
+    assert ids == [session.id for session in iter_sessions(db, "outdoor", split="train")]
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtui.workflows.embed._AT_ONCE", 10)
+    with closing(cast("Generator[Embedded]", embed_dataset(db, "outdoor", tiny))) as run:
+        next(run)
+        next(run)
+    assert [event.done for event in embed_dataset(db, "outdoor", tiny)] == [
+        *range(10, count(db), 10),
+        count(db),
+    ]
+    assert [event.done for event in embed_dataset(db, "outdoor", tiny)] == [count(db)]
+    assert next(iter(embed_dataset(db, "outdoor", tiny, anew=True))).done == 0
+
+
+def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Database, tiny: str) -> None:
+    list(embed_dataset(db, "outdoor", tiny))
+    near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
+    ids, vectors = training_vectors(db, "outdoor", tiny)
+    for session in [*iter_sessions(db, "outdoor", split="test"), get_session(db, "outdoor", ids[3])]:
+        vector = session_vector(db, "outdoor", session.id, tiny)
+        assert vector is not None
+        centred, target = vectors - vectors.mean(axis=0), vector - vectors.mean(axis=0)
+        cosine = centred @ target / np.linalg.norm(centred, axis=1) / np.linalg.norm(target)
+        expected = [ids[number] for number in np.argsort(-cosine) if ids[number] != session.id]
+        assert near(session, 3) == expected[:3]
+
+
+def test_a_pasted_session_is_embedded_even_where_its_id_is_that_of_another(db: Database, tiny: str) -> None:
+    list(embed_dataset(db, "outdoor", tiny))
+    near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
+    one, other = list(iter_sessions(db, "outdoor", split="train"))[:2]
+    pasted = Session("never stored", tuple(Item(f"new {number}", *_of(item)) for number, item in enumerate(one.items)))
+    assert near(pasted, 1) == [one.id]
+    assert near(Session(other.id, pasted.items), 1) == [one.id]
+
+
+def _of(item: Item) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
+    return item.title, item.categories
+
+
+def test_the_thoughts_that_are_shown_are_those_of_the_nearest_by_vectors(kdtui: Kdtui, db: Database, tiny: str) -> None:
+    list(distil_annotations(db, "outdoor", ["thought"]))
+    assert kdtui("data", "embed", "--with", tiny).code == 0
+    near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
+    session = next(iter_sessions(db, "outdoor", split="test"))
+    [row] = kdtui("knowledge", "for", session.id, "--knowledge", "thought", "--near", tiny, "--json").rows
+    [thought] = row["knowledge"]
+    assert sessions_of(db, thought) == near(session, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["knowledge", "for", "o34", "--near", "smollm2"], "kdtui data embed --dataset outdoor --with smollm2"),
+        (["generate", "o34", "--near", "smollm2"], "say which with --knowledge"),
+        (["data", "embed", "--with", "nothing"], "there is no student 'nothing'"),
+        (["data", "embed", "--with", "none.gguf"], "none.gguf: No such file or directory"),
+        (["data", "embed", "--with", "patterns"], "makes no vectors"),
+        (["data", "embed", "--with", "http://me:secret@host/v1#m"], "put it into OPENAI_API_KEY"),
+        (["data", "embed", "--with", "http://127.0.0.1:9/v1#m"], "http://127.0.0.1:9/v1 cannot be reached"),
+        (["data", "embed", "--with", "smollm2", "--dataset", "none"], "there is no dataset 'none'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    knowledge = ["--knowledge", "thought"] if arguments[0] == "knowledge" else []
+    result = kdtui(*arguments, *knowledge)
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert message in result.err
+    assert "secret" not in result.err
+
+
+def test_a_file_that_is_no_model_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(100))
+    result = kdtui("data", "embed", "--with", broken)
+    assert result.code == 1
+    assert f"{broken}: llama.cpp cannot load this model" in result.err.splitlines()[-1]
+
+
+def test_an_endpoint_embeds_each_product_once(serve: Serve, kdtui: Kdtui, db: Database) -> None:
+    url, fake = serve(lambda fake, _: embeddings(fake))
+    assert kdtui("data", "embed", "--with", f"{url}#m").code == 0
+    assert vector_models(db, "outdoor") == {f"{url}#m": count(db)}
+    for asked in fake.asked:
+        assert len(set(asked["input"])) == len(asked["input"])
+
+
+FAULTS: dict[str, Callable[[Fake, int], None]] = {
+    "was sent": lambda fake, _: embeddings(fake, lambda rows: rows[1:]),
+    "of one length": lambda fake, _: embeddings(fake, lambda rows: [{**rows[0], "embedding": [1.0]}, *rows[1:]]),
+    "something else than vectors": lambda fake, _: embeddings(
+        fake, lambda rows: [{**each, "embedding": []} for each in rows]
+    ),
+    "else than vectors": lambda fake, _: embeddings(fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]),
+    "form of its own": lambda fake, _: fake.send({"vectors": []}),
+    "usable answer": lambda fake, _: fake.send(b"<html>"),
+    "another key": lambda fake, _: fake.send({"error": {"message": "no"}}, 401),
+    "has no model 'm'": lambda fake, _: fake.send({"error": {"message": "no"}}, 404),
+    "status 500": lambda fake, _: fake.send({"error": {"message": "no"}}, 500),
+    "cannot be reached": lambda fake, _: fake.drop(),
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
+    serve: Serve, kdtui: Kdtui, db: Database, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    url, _ = serve(FAULTS[message])
+    result = kdtui("data", "embed", "--with", f"{url}#m")
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert message in result.err
+    assert vector_models(db, "outdoor") == {}
+
+
+def test_what_was_embedded_before_an_endpoint_failed_stays(
+    serve: Serve, kdtui: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    monkeypatch.setattr("kdtui.workflows.embed._AT_ONCE", 10)
+
+    def once(fake: Fake, number: int) -> None:
+        if number == 0:
+            embeddings(fake)
+        else:
+            fake.send({"error": {"message": "no"}}, 503)
+
+    url, _ = serve(once)
+    assert kdtui("data", "embed", "--with", f"{url}#m").code == 1
+    assert vector_models(db, "outdoor") == {f"{url}#m": 10}
+
+
+def test_vectors_of_another_length_are_not_compared(serve: Serve, db: Database) -> None:
+    url, _ = serve(lambda fake, _: embeddings(fake))
+    list(embed_dataset(db, "outdoor", f"{url}#m"))
+    longer, _ = serve(lambda fake, _: embeddings(fake, lambda rows: [{**r, "embedding": [1.0] * 9} for r in rows]))
+    db.execute("UPDATE session_vectors SET model = ?", [f"{longer}#m"])
+    db.conn.commit()
+    near = nearest_for(db, "outdoor", RunSettings("smollm2", near=f"{longer}#m"))
+    with pytest.raises(ModelError, match="another length"):
+        near(Session("new", (Item("1", "tent"), Item("2", "stove"))), 1)
+
+
+@pytest.fixture
+def embedding_server() -> Iterator[str]:
+    """A real llama-server that embeds with the embedded student."""
+    params = xllamacpp.CommonParams()
+    params.model.path = str(embedded_student())
+    params.n_ctx = params.n_batch = params.n_ubatch = 512
+    params.n_parallel = 2
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.verbosity = -1
+    server = xllamacpp.Server(params)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+def test_a_real_server_makes_the_vectors_that_the_same_model_makes_here(embedding_server: str) -> None:
+    session = Session("s", (Item("1", "Canon camera"), Item("2", "lens for Canon"), Item("3", "a tent for two")))
+    with RemoteEmbedder(Endpoint(embedding_server)) as remote, LocalEmbedder(embedded_student()) as local:
+        there, here = vectors_of(remote, [session]), vectors_of(local, [session])
+    assert there.shape == here.shape
+    assert float((there * here).sum()) > 0.99
+
+
+def test_no_text_is_no_vector(db: Database, tiny: str) -> None:
+    with open_embedder(db, tiny) as embedder:
+        assert embedder.embed([]).shape[0] == 0
+        assert embedder.embed([""]).shape[0] == 1
