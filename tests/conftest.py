@@ -1,6 +1,7 @@
 """What tests of all packages need: a store of their own, the demo data, and the real data where it is."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from sqlite_utils import Database
 from models.embedded import embedded_student
 from store.database import open_database
 from tests.fake_chat_server import Serve, serving
+
+# Tests that are started in the background of a shell ignore interrupts, and so would what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

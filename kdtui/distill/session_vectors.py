@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kdtui.bundling.prompt import TITLE_LENGTH
 from kdtui.bundling.text import one_line
 from models.embedding import Embedder, Vectors, of_length_one
 from store.records import Item, Session
-
-_LENGTH = 200
-"""Characters of a product that a vector is made of."""
 
 
 def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
@@ -28,4 +26,5 @@ def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
 def _text(item: Item) -> str:
     """The title, and the narrowest category; never empty."""
     category = item.categories[0][-1] if item.categories else ""
-    return one_line(f"{item.title or ''} {category}".strip(), _LENGTH) or "(no title)"
+    title = one_line(item.title or "", TITLE_LENGTH)
+    return f"{title} {one_line(category, TITLE_LENGTH)}".strip() or "(no title)"
