@@ -1,6 +1,5 @@
 """Model files: what is in them, and the same weights in fewer bits."""
 
-import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ import llama_cpp
 
 from models.apart import run_apart
 from models.errors import ModelError
-from models.llama import check_magic, last_error, prepare_backend
+from models.llama import last_error, prepare_backend
+from models.model_header import meta_value, vocabulary_only
 
 QUANTIZATIONS: dict[str, int] = {
     "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
@@ -47,17 +47,10 @@ def model_info(path: Path) -> ModelInfo:
     Raises:
         ModelError: the file is missing, or is no model.
     """
-    check_magic(path, "a model")
-    prepare_backend()
-    params = llama_cpp.llama_model_default_params()
-    params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
-    if not model:
-        raise ModelError(f"{path}: llama.cpp cannot read this model ({last_error()})")
-    try:
-        architecture = _value(model, "general.architecture")
-        kind = _value(model, "general.file_type")
-        context = _value(model, f"{architecture}.context_length")
+    with vocabulary_only(path) as model:
+        architecture = meta_value(model, "general.architecture")
+        kind = meta_value(model, "general.file_type")
+        context = meta_value(model, f"{architecture}.context_length")
         return ModelInfo(
             architecture,
             int(llama_cpp.llama_model_n_params(model)),
@@ -65,8 +58,6 @@ def model_info(path: Path) -> ModelInfo:
             path.stat().st_size,
             int(context) if context.isdigit() else 0,
         )
-    finally:
-        llama_cpp.llama_model_free(model)
 
 
 def quantize(source: Path, target: Path, quantization: str, threads: int) -> None:
@@ -118,9 +109,3 @@ def suitable_quantization(features: Iterable[str], *, gpu: bool) -> tuple[str, s
     if "REPACK" in features and {"AVX2", "AVX512", "NEON", "DOTPROD", "MATMUL_INT8"} & set(features):
         return "Q4_0", "it is repacked for the vector units of this processor; Q8_0 is too, and loses next to nothing"
     return "Q4_0", "there is least to read from memory"
-
-
-def _value(model: object, key: str) -> str:
-    buffer = ctypes.create_string_buffer(256)
-    length = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
-    return buffer.value.decode("utf-8", "replace") if length >= 0 else ""

@@ -23,9 +23,10 @@ def make_model(
     seed: int = 0,
     width: int = WIDTH,
     template: str | None = TEMPLATE,
+    architecture: str = "llama",
 ) -> Path:
     """Write a model with random weights to `path`."""
-    writer = GGUFWriter(path, "llama")
+    writer = GGUFWriter(path, architecture)
     writer.add_context_length(4096)
     writer.add_embedding_length(width)
     writer.add_block_count(LAYERS)
@@ -33,6 +34,10 @@ def make_model(
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS // 2)
     writer.add_rope_dimension_count(width // HEADS)
+    writer.add_key_length(width // HEADS)
+    writer.add_value_length(width // HEADS)
+    if architecture == "gemma3":
+        writer.add_sliding_window(512)
     writer.add_layer_norm_rms_eps(1e-5)
     size = _sentencepiece(writer) if vocabulary == "sentencepiece" else _bytes(writer, vocabulary)
     if template is not None:
@@ -47,13 +52,23 @@ def make_model(
     key_width = width // 2
     weights("token_embd.weight", size, width)
     weights("output_norm.weight", width)
-    weights("output.weight", size, width)
+    if architecture != "gemma3":
+        weights("output.weight", size, width)
     for layer in range(LAYERS):
         weights(f"blk.{layer}.attn_norm.weight", width)
         weights(f"blk.{layer}.attn_q.weight", width, width)
         weights(f"blk.{layer}.attn_k.weight", key_width, width)
         weights(f"blk.{layer}.attn_v.weight", key_width, width)
         weights(f"blk.{layer}.attn_output.weight", width, width)
+        if architecture == "qwen2":
+            for name, rows in (("q", width), ("k", key_width), ("v", key_width)):
+                weights(f"blk.{layer}.attn_{name}.bias", rows)
+        if architecture in ("qwen3", "gemma3"):
+            weights(f"blk.{layer}.attn_q_norm.weight", width // HEADS)
+            weights(f"blk.{layer}.attn_k_norm.weight", width // HEADS)
+        if architecture == "gemma3":
+            weights(f"blk.{layer}.post_attention_norm.weight", width)
+            weights(f"blk.{layer}.post_ffw_norm.weight", width)
         weights(f"blk.{layer}.ffn_norm.weight", width)
         weights(f"blk.{layer}.ffn_gate.weight", 2 * width, width)
         weights(f"blk.{layer}.ffn_up.weight", 2 * width, width)

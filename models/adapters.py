@@ -1,0 +1,235 @@
+"""LoRA adapters from PEFT to GGUF.
+
+A GGUF adapter holds two matrices for each weight that it changes, under the name that llama.cpp has for the weight, and
+one number, alpha: llama.cpp adds `alpha / rank * B @ A`. What else PEFT can train has no place in it, and is refused.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ModelError
+from models.model_header import meta_value, vocabulary_only
+
+Array = npt.NDArray[np.float32]
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+MANIFEST = "manifest.json"
+
+MANIFEST_KEY = "kdtui.manifest"
+"""Under which a GGUF adapter carries its manifest, as JSON."""
+
+_ARCHITECTURES = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "gemma3": "gemma3",
+    "gemma3_text": "gemma3",
+}
+"""What llama.cpp calls the architectures of transformers."""
+
+_PERMUTED = {"llama"}
+"""Where llama.cpp has the two halves of each rotated head interleaved, row by row."""
+
+_UNHELD: dict[str, tuple[object, ...]] = {
+    "bias": ("none",),
+    "use_dora": (False,),
+    "lora_bias": (False,),
+    "modules_to_save": (None, []),
+    "trainable_token_indices": (None, []),
+    "layer_replication": (None, []),
+    "target_parameters": (None, []),
+    "fan_in_fan_out": (False,),
+    "use_qalora": (False,),
+    "arrow_config": (None,),
+}
+"""Settings of PEFT that a GGUF adapter cannot hold, and the values that ask for nothing."""
+
+_EMBEDDINGS = ("embed_tokens", "lm_head")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseShape:
+    """What of a base decides how its adapters are written. `architecture` is llama.cpp's name."""
+
+    architecture: str
+    layers: int
+    heads: int
+    key_heads: int
+
+
+def check_trainable(config: Mapping[str, Any]) -> None:
+    """Refuse a LoRA configuration (the fields of `adapter_config.json`) that no GGUF adapter can hold.
+
+    Raises:
+        ModelError: it names the setting.
+    """
+    if config.get("peft_type", "LORA") != "LORA":
+        raise ModelError(f"llama.cpp knows LoRA adapters, and no {config['peft_type']}; train with peft_type LORA")
+    for name, nothing in _UNHELD.items():
+        if name in config and config[name] not in nothing:
+            raise ModelError(f"a GGUF adapter cannot hold {name}={config[name]!r}; train without it")
+    targets = config.get("target_modules") or ()
+    named = [targets] if isinstance(targets, str) else targets
+    for name in _EMBEDDINGS:
+        if any(str(target).rpartition(".")[2] == name for target in named):
+            raise ModelError(f"a GGUF adapter cannot hold changes of {name}; leave it out of target_modules")
+
+
+def base_shape(base: Path) -> BaseShape:
+    """The shape of a base: a GGUF file, or a folder of transformers.
+
+    Raises:
+        ModelError: it is neither, or of an architecture whose adapters cannot be converted.
+    """
+    if base.is_dir():
+        config = _read_json(base / "config.json")
+        config = {**config, **config.get("text_config", {}), "model_type": config.get("model_type")}
+        kind = str(config["model_type"])
+        if kind not in _ARCHITECTURES:
+            raise ModelError(f"{base}: adapters for {kind} cannot be converted; for {_known()} they can")
+        try:
+            heads = int(config["num_attention_heads"])
+            keys = int(config.get("num_key_value_heads") or heads)
+            return BaseShape(_ARCHITECTURES[kind], int(config["num_hidden_layers"]), heads, keys)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{base}: config.json does not say how many layers and heads there are") from error
+    with vocabulary_only(base) as model:
+        kind = meta_value(model, "general.architecture")
+        if kind not in _ARCHITECTURES.values():
+            raise ModelError(f"{base}: adapters for {kind} cannot be converted; for {_known()} they can")
+        counts = [meta_value(model, f"{kind}.{name}") for name in ("block_count", "attention.head_count")]
+        counts.append(meta_value(model, f"{kind}.attention.head_count_kv") or counts[1])
+    if not all(count.isdigit() for count in counts):
+        raise ModelError(f"{base}: its layers are not all alike; adapters for it cannot be converted")
+    return BaseShape(kind, *map(int, counts))
+
+
+def convert(adapter: Path, base: Path, output: Path) -> None:
+    """Write a PEFT adapter as GGUF, whole or not at all; a manifest in its folder goes with it.
+
+    Args:
+        adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`.
+        base: what the adapter was trained on: a GGUF file, or a folder of transformers.
+
+    Raises:
+        ModelError: a file is missing or damaged, GGUF cannot hold the adapter, or it is none for this base.
+    """
+    # Imported here: it takes a fifth of a second.
+    from gguf import GGUFWriter
+
+    config = _read_json(adapter / CONFIG)
+    check_trainable(config)
+    shape = base_shape(base)
+    manifest = adapter / MANIFEST
+    part = output.with_name(f"{output.name}.part")
+    alpha = float(config.get("lora_alpha") or 1)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        writer = GGUFWriter(part, shape.architecture)
+        writer.add_type("adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", alpha)
+        if manifest.exists():
+            writer.add_string(MANIFEST_KEY, json.dumps(_read_json(manifest), sort_keys=True))
+        for name, a, b, scale in _pairs(adapter, config, shape):
+            writer.add_tensor(f"{name}.lora_a", a)
+            # llama.cpp scales by alpha / rank, whatever PEFT does for this weight.
+            writer.add_tensor(f"{name}.lora_b", (b * (scale * len(a) / alpha)).astype(np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        part.replace(output)
+    except OSError as error:
+        raise ModelError(f"{output}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _pairs(adapter: Path, config: Mapping[str, Any], shape: BaseShape) -> Iterator[tuple[str, Array, Array, float]]:
+    """For each weight: its name in llama.cpp, A (rank, in), B (out, rank), and the scale of their product in PEFT."""
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+
+    arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == shape.architecture)
+    names = get_tensor_name_map(arch, shape.layers)
+    tensors = dict(_read_safetensors(adapter / WEIGHTS))
+    modules: dict[str, dict[str, Array]] = {}
+    for key, value in tensors.items():
+        module, _, kind = key.removesuffix(".weight").rpartition(".")
+        if kind not in ("lora_A", "lora_B"):
+            raise ModelError(f"{adapter}: a GGUF adapter cannot hold {key}; train without it")
+        modules.setdefault(module.removeprefix("base_model.model."), {})[kind] = value
+    if not modules:
+        raise ModelError(f"{adapter}: there is nothing in this adapter")
+    for module, both in sorted(modules.items()):
+        name = names.get_name(module.replace("language_model.", ""))
+        if name is None or module.rpartition(".")[2] in _EMBEDDINGS:
+            raise ModelError(f"{adapter}: a GGUF adapter for {shape.architecture} cannot hold changes of {module}")
+        if len(both) < 2 or any(array.ndim != 2 for array in both.values()):
+            raise ModelError(f"{adapter}: it holds one matrix for {module}, and two are needed")
+        a, b = both["lora_A"], both["lora_B"]
+        if shape.architecture in _PERMUTED and module.endswith(("q_proj", "k_proj")):
+            b = _interleaved(b, shape.heads if module.endswith("q_proj") else shape.key_heads)
+        yield f"{name}.weight", a, b, _scale(config, module, len(a))
+
+
+def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
+    """What PEFT multiplies `B @ A` with: alpha / rank, or alpha / sqrt(rank) (rsLoRA, Kalajdzievski, 2023)."""
+    pattern = config.get("alpha_pattern") or {}
+    # PEFT takes the first pattern that the end of the name matches.
+    alpha = next((value for key, value in pattern.items() if module == key or module.endswith(f".{key}")), None)
+    alpha = float(config.get("lora_alpha") or 1) if alpha is None else float(alpha)
+    return alpha / sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
+def _interleaved(b: Array, heads: int) -> Array:
+    """The rows of each head, first half and second half in turn: as the converter of llama.cpp has the weights."""
+    if len(b) % (2 * heads):
+        raise ModelError(f"{len(b)} rows are not those of {heads} heads; was the adapter trained on another base?")
+    return b.reshape(heads, 2, len(b) // heads // 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+
+
+def _read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise ModelError(f"{path}: this is no whole safetensors file") from error
+    kinds: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "BF16": "<u2"}
+    for name, tensor in tensors:
+        kind = tensor["dtype"]
+        if kind not in kinds:
+            raise ModelError(f"{path}: {name} is of the type {kind}, which is not that of an adapter")
+        values = np.frombuffer(tensor["data"], kinds[kind]).reshape(tensor["shape"])
+        if kind == "BF16":
+            # The upper half of a 32-bit number.
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        yield name, values.astype(np.float32)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: this is no JSON") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: an object is expected")
+    return content
+
+
+def _known() -> str:
+    return ", ".join(sorted(_ARCHITECTURES))

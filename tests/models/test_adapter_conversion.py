@@ -1,0 +1,240 @@
+"""Adapters of PEFT in llama.cpp: they say the same there, and what cannot be converted is refused by name."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from gguf import GGUFReader
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, MistralForCausalLM, PreTrainedModel
+
+from models.adapters import CONFIG, MANIFEST, MANIFEST_KEY, WEIGHTS, base_shape, check_trainable, convert
+from models.embedded import embedded_student
+from models.errors import ModelError
+from models.quantization import quantize
+from tests.models.tiny import make_model
+
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def full_precision(base: Path) -> PreTrainedModel:
+    """A GGUF model as transformers has it."""
+    config = AutoConfig.from_pretrained(base.parent, gguf_file=base.name)
+    # For qwen3 transformers does not read the size of a head; that of all real ones is 128.
+    config.head_dim = config.hidden_size // config.num_attention_heads
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        base.parent, gguf_file=base.name, config=config, dtype=torch.float32
+    )
+    return model.eval()
+
+
+def train_by_chance(model: PreTrainedModel, seed: int = 0, **settings: Any) -> PeftModel:
+    """An adapter with random weights, large enough to change every logit."""
+    config = LoraConfig(**{"r": 4, "lora_alpha": 6, "target_modules": LINEAR, **settings})
+    adapted: PeftModel = get_peft_model(model, config)
+    generator = torch.Generator().manual_seed(seed)
+    for name, weights in adapted.named_parameters():
+        if "lora_" in name:
+            weights.data = torch.randn(weights.shape, generator=generator) * 0.2 / weights.shape[-1] ** 0.5
+    return adapted.eval()
+
+
+def logits_there(model: PreTrainedModel | PeftModel, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
+    with torch.no_grad():
+        found: npt.NDArray[np.float32] = model(input_ids=torch.tensor([tokens])).logits[0].numpy()
+    return found
+
+
+def logits_here(base: Path, adapter: Path | None, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
+    """All in 32 bits, the cache too, which a student keeps in 16."""
+    model = llama_cpp.Llama(
+        str(base),
+        lora_path=str(adapter) if adapter else None,
+        n_ctx=256,
+        logits_all=True,
+        type_k=llama_cpp.GGML_TYPE_F32,
+        type_v=llama_cpp.GGML_TYPE_F32,
+        flash_attn=False,
+        verbose=False,
+    )
+    model.eval(list(tokens))
+    found: npt.NDArray[np.float32] = model.scores[: len(tokens)].copy()
+    model.close()
+    return found
+
+
+def some_tokens(size: int) -> list[int]:
+    return [int(token) for token in np.random.default_rng(1).integers(3, size, 24)]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "gemma3"])
+def test_an_adapter_says_the_same_in_llama_cpp(tmp_path: Path, architecture: str) -> None:
+    base = make_model(tmp_path / "base.gguf", architecture="llama" if architecture == "mistral" else architecture)
+    model = full_precision(base)
+    if architecture == "mistral":
+        fields = {k: v for k, v in model.config.to_dict().items() if k not in ("model_type", "architectures")}
+        other = MistralForCausalLM(MistralForCausalLM.config_class(**fields, sliding_window=None))
+        other.load_state_dict(model.state_dict())
+        model = other.eval()
+    if architecture == "gemma3":
+        # The file has no place for it: llama.cpp takes the usual one, and transformers that of a large model.
+        for layer in model.model.layers:
+            layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
+    tokens = some_tokens(model.config.vocab_size)
+    plain = logits_here(base, None, tokens)
+    # llama.cpp looks up GELU, which only gemma3 has, in a table of 16-bit numbers.
+    tolerance = 3e-3 if architecture == "gemma3" else 1e-3
+    assert np.abs(logits_there(model, tokens) - plain).max() < tolerance
+    adapted = train_by_chance(model)
+    adapted.save_pretrained(tmp_path / "adapter")
+    convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
+    changed = logits_here(base, tmp_path / "adapter.gguf", tokens)
+    assert np.abs(logits_there(adapted, tokens) - changed).max() < tolerance
+    assert np.abs(changed - plain).max() > 0.1, "the adapter does something"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_rslora": True},
+        {"rank_pattern": {"q_proj": 8}, "alpha_pattern": {"v_proj": 3, "layers.0.mlp.up_proj": 12}},
+        {"rank_pattern": {"k_proj": 2}, "use_rslora": True},
+        {"layers_to_transform": [1]},
+        {"target_modules": ["q_proj"]},
+    ],
+    ids=["rsLoRA", "patterns", "both", "one layer", "one target"],
+)
+def test_every_scaling_and_choice_of_weights_is_kept(tmp_path: Path, settings: dict[str, Any]) -> None:
+    base = make_model(tmp_path / "base.gguf")
+    adapted = train_by_chance(full_precision(base), **settings)
+    adapted.save_pretrained(tmp_path / "adapter")
+    convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
+    tokens = some_tokens(adapted.config.vocab_size)
+    changed = logits_here(base, tmp_path / "adapter.gguf", tokens)
+    assert np.abs(logits_there(adapted, tokens) - changed).max() < 1e-3
+
+
+def test_weights_of_sixteen_bits_are_read_as_they_are(tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base.gguf")
+    adapted = train_by_chance(full_precision(base))
+    adapted.save_pretrained(tmp_path / "adapter")
+    weights = load_file(tmp_path / "adapter" / WEIGHTS)
+    for name, kind in (("bf16", torch.bfloat16), ("f16", torch.float16)):
+        save_file({key: value.to(kind) for key, value in weights.items()}, tmp_path / "adapter" / WEIGHTS)
+        convert(tmp_path / "adapter", base, tmp_path / f"{name}.gguf")
+        key = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
+        [tensor] = [
+            each for each in GGUFReader(tmp_path / f"{name}.gguf").tensors if each.name == "blk.0.ffn_up.weight.lora_a"
+        ]
+        assert np.array_equal(tensor.data, weights[key].to(kind).float().numpy())
+
+
+def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path) -> None:
+    base = tmp_path / "student.gguf"
+    quantize(embedded_student(), base, "F32", 2)
+    adapted = train_by_chance(full_precision(base))
+    adapted.save_pretrained(tmp_path / "adapter")
+    convert(tmp_path / "adapter", embedded_student(), tmp_path / "adapter.gguf")
+    tokens = some_tokens(adapted.config.vocab_size)
+    there = logits_there(adapted, tokens)
+    assert np.abs(there - logits_here(base, tmp_path / "adapter.gguf", tokens)).max() < 1e-3
+    assert np.abs(there - logits_here(base, None, tokens)).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"use_dora": True}, "use_dora=True"),
+        ({"bias": "all"}, "bias='all'"),
+        ({"lora_bias": True}, "lora_bias=True"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save=['lm_head']"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices=[1]"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "changes of lm_head"),
+        ({"target_modules": ["model.embed_tokens"]}, "changes of embed_tokens"),
+        ({"peft_type": "LOHA"}, "no LOHA"),
+    ],
+)
+def test_what_gguf_cannot_hold_is_refused_by_name_before_training(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows LoRA") as refused:
+        check_trainable({"peft_type": "LORA", "r": 4, "lora_alpha": 4, **settings})
+    assert named in str(refused.value)
+
+
+def test_a_usual_configuration_is_not_refused() -> None:
+    check_trainable(LoraConfig(r=4, target_modules=LINEAR).to_dict() | {"peft_type": "LORA"})
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _with_weights(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Callable[[Path], None]:
+    return lambda folder: save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+
+
+_KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_without(CONFIG), "No such file"),
+        (_without(WEIGHTS), "No such file"),
+        (lambda folder: (folder / CONFIG).write_text("{"), "no JSON"),
+        (lambda folder: (folder / CONFIG).write_text("[]"), "an object is expected"),
+        (lambda folder: os.truncate(folder / WEIGHTS, 500), "no whole safetensors file"),
+        (_with_weights(lambda _: {}), "nothing in this adapter"),
+        (_with_weights(lambda w: {k: v for k, v in w.items() if k != _KEY}), "one matrix for model.layers.0"),
+        (_with_weights(lambda w: w | {_KEY: w[_KEY][:-3].clone()}), "trained on another base"),
+        (
+            _with_weights(lambda w: {k.replace("layers.1", "layers.7"): v for k, v in w.items()}),
+            "model.layers.7",
+        ),
+        (_with_weights(lambda w: {k.replace("q_proj", "lm_head"): v for k, v in w.items()}), "lm_head"),
+        (_with_weights(lambda w: w | {"base_model.model.lm_head.weight": w[_KEY].clone()}), "cannot hold base_model"),
+        (_with_weights(lambda w: w | {_KEY: w[_KEY].to(torch.int32)}), "of the type I32"),
+    ],
+)
+def test_a_damaged_adapter_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    base = make_model(tmp_path / "base.gguf")
+    train_by_chance(full_precision(base)).save_pretrained(tmp_path / "adapter")
+    damage(tmp_path / "adapter")
+    with pytest.raises(ModelError) as refused:
+        convert(tmp_path / "adapter", base, tmp_path / "out" / "adapter.gguf")
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_base_whose_adapters_cannot_be_converted_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    with pytest.raises(ModelError, match="adapters for mamba cannot be converted; for gemma3"):
+        base_shape(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(ModelError, match="how many layers"):
+        base_shape(tmp_path)
+
+
+def test_a_folder_and_a_file_have_the_same_shape(tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base.gguf")
+    full_precision(base).config.save_pretrained(tmp_path)
+    assert base_shape(tmp_path) == base_shape(base)
+
+
+def test_the_manifest_goes_with_the_adapter(tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base.gguf")
+    train_by_chance(full_precision(base)).save_pretrained(tmp_path / "adapter")
+    (tmp_path / "adapter" / MANIFEST).write_text(json.dumps({"base": "base", "seed": 3}))
+    convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
+    field = GGUFReader(tmp_path / "adapter.gguf").fields[MANIFEST_KEY]
+    assert json.loads(field.contents()) == {"base": "base", "seed": 3}
