@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.intent_memory import IntentMemory
-from models.llama import LlamaModel, Token
+from models.llama import LlamaModel
+from models.vocabulary import Token
 
 INTENT_WORDS = 5
 """The longest intent. People's intents have three to five words."""

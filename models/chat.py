@@ -7,8 +7,8 @@ from itertools import chain
 from typing import Any, NoReturn
 
 from models.errors import ModelError
-from models.llama import LlamaModel, Token
 from models.messages import Message
+from models.vocabulary import Token, Vocabulary
 
 _KEPT = 64
 """Contents whose tokens are remembered."""
@@ -33,7 +33,7 @@ class ChatTokenizer:
         ModelError: the template cannot be rendered.
     """
 
-    def __init__(self, model: LlamaModel) -> None:
+    def __init__(self, model: Vocabulary) -> None:
         self._model = model
         self._frames: dict[tuple[str, ...], list[list[Token] | int]] = {}
         self._template = model.chat_template()
@@ -67,7 +67,7 @@ class ChatTokenizer:
         for number, placeholder in enumerate(placeholders):
             before, found, rest = rest.partition(placeholder)
             if not found:
-                raise ModelError(f"{self._model.path}: its chat template leaves out the {roles[number]} message")
+                raise ModelError(f"{self._model.name}: its chat template leaves out the {roles[number]} message")
             frame += [self._model.tokenize(before, special=True, start=not number), number]
         frame.append(self._model.tokenize(rest, special=True))
         return frame
@@ -95,4 +95,4 @@ class ChatTokenizer:
         try:
             return environment.from_string(self._template).render(context)
         except jinja2.TemplateError as error:
-            raise ModelError(f"{model.path}: its chat template cannot be used ({error})") from error
+            raise ModelError(f"{model.name}: its chat template cannot be used ({error})") from error

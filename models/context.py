@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from models.answers import Adapter
 from models.errors import ModelError
-from models.llama import LlamaModel, Token
+from models.llama import LlamaModel
+from models.vocabulary import Token
 
 MOST_SEQUENCES = 64
 """Sequences in a context."""

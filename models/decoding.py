@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from models.llama import Token
+from models.vocabulary import Token
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 """(tokens, vocabulary) behind some of the tokens that were read."""

@@ -14,8 +14,8 @@ from models.answers import Adapter
 from models.bundle_list import WrittenBundle
 from models.context import MOST_ROWS, MOST_SEQUENCES, LlamaContext, Piece
 from models.decoding import Branch, Program, Read
-from models.llama import Token
 from models.saved_prefixes import LEAST_TOKENS, SavedPrefixes
+from models.vocabulary import Token
 
 _SHORT = 40
 """Reads of so few tokens go first: they are answers in the making, and the others are prompts."""

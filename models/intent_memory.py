@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from models.llama import Token
+from models.vocabulary import Token
 
 _MOST_BEGINNINGS = 20_000
 """Beginnings that are remembered: a few megabytes."""

@@ -13,8 +13,7 @@ from typing import Any
 import llama_cpp
 
 from models.errors import ModelError
-
-Token = int
+from models.vocabulary import Token
 
 # From ggml.h; llama-cpp-python does not name it.
 _LOG_LEVEL_ERROR = 4
@@ -114,6 +113,11 @@ class LlamaModel:
         if self.handle:
             llama_cpp.llama_model_free(self.handle)
             self.handle = None
+
+    @property
+    def name(self) -> str:
+        """What to call the model in a message."""
+        return str(self.path)
 
     def chat_template(self) -> str | None:
         """The Jinja template that the file carries, if any."""

@@ -14,7 +14,7 @@ import llama_cpp
 import numpy as np
 
 from models.answers import Adapter
-from models.llama import Token
+from models.vocabulary import Token
 
 LEAST_TOKENS = 64
 """Shorter beginnings are read as fast as they are loaded."""

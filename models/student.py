@@ -16,10 +16,11 @@ from models.clustering import Matrix
 from models.context import LlamaContext
 from models.engine import Engine, Job, Plan
 from models.errors import ModelError, PromptTooLong
-from models.llama import LlamaModel, Token, can_use_gpu
+from models.llama import LlamaModel, can_use_gpu
 from models.saved_prefixes import SavedPrefixes
 from models.strategies import PairStrategy, Strategy, make_strategy
 from models.threads import FreeProcessors
+from models.vocabulary import Token
 
 DEFAULT_CONTEXT = 4096
 """Tokens that all sessions in the works hold together; 90 MB of cache for the embedded student."""

@@ -4,7 +4,7 @@ from copy import copy
 
 from models.answer_tokens import AnswerTokens
 from models.bundle_list import BundleList
-from models.llama import Token
+from models.vocabulary import Token
 
 
 class Numbers:

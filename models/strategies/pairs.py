@@ -20,9 +20,10 @@ from models.clustering import Matrix, likely_bundles
 from models.decoding import Branch, Logits, Program, Read, together
 from models.engine import Plan, Workspace
 from models.errors import ModelError
-from models.llama import Token
+from models.pair_question import NO, YES, pair_question
 from models.strategies.base import Emit
 from models.strategies.writing import write_intent
+from models.vocabulary import Token
 
 _WIDTH = 15
 """Pairs of a session that are read side by side: their questions fill a batch with those of a few other sessions."""
@@ -95,7 +96,7 @@ def _plan(
             "use the strategy list"
         )
     prompt = chat.prompt(task.ask("pairs", task.in_order))
-    question = len(answer.spell(_question(task.products - 1, task.products))) + _ANSWER_ROOM
+    question = len(answer.spell(pair_question(task.products - 1, task.products))) + _ANSWER_ROOM
     intent = len(answer.spell(longest_bundle(task.products))) + INTENT_TOKENS
     width = min(_WIDTH, task.products * (task.products - 1) // 2)
     cells = len(prompt.own) + max(width * question, min(_WIDTH, task.products // 2) * intent)
@@ -119,7 +120,7 @@ def _scores(answer: AnswerTokens, workspace: Workspace, branch: Branch, products
         part = pairs[first : first + _WIDTH]
         forks = [workspace.fork(branch) for _ in part]
         found = yield [
-            Read(fork, (*answer.spell(_question(a, b)), *before), look)
+            Read(fork, (*answer.spell(pair_question(a, b)), *before), look)
             for fork, (a, b) in zip(forks, part, strict=True)
         ]
         for fork, (a, b), score in zip(forks, part, found, strict=True):
@@ -128,13 +129,9 @@ def _scores(answer: AnswerTokens, workspace: Workspace, branch: Branch, products
     return scores
 
 
-def _question(one: int, other: int) -> str:
-    return f"{one},{other}?"
-
-
 def _answers(answer: AnswerTokens) -> tuple[tuple[Token, ...], Token, Token]:
     """The tokens where yes and no first differ, and those that they have in common before."""
-    yes, no = answer.spell(" yes"), answer.spell(" no")
+    yes, no = answer.spell(YES), answer.spell(NO)
     same = next(i for i in range(len(no)) if yes[i] != no[i])
     return yes[:same], yes[same], no[same]
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from models.answer_tokens import INTENT_TOKENS, INTENT_WORDS, AnswerTokens, readable
 from models.bundle_list import BundleList, WrittenBundle, longest_bundle
 from models.decoding import Branch, Logits, Program, Read
-from models.llama import Token
 from models.strategies.numbers import Numbers
+from models.vocabulary import Token
 
 Pick = Callable[[npt.NDArray[np.float64]], int]
 """Chooses one of several tokens by their probabilities."""
