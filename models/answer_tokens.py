@@ -40,12 +40,12 @@ class AnswerTokens:
         intents: those written lately.
     """
 
-    def __init__(self, model: LlamaModel) -> None:
+    def __init__(self, model: LlamaModel, end: Token) -> None:
         self._model = model
         self.spell = lru_cache(_KEPT)(self._spell)
         """The tokens of a short text that is written again and again."""
         self.newline = self.spell("\n")[-1]
-        self.end = model.end_of_turn()
+        self.end = end
         self.intents = IntentMemory()
         self.most_guesses = _MOST_GUESSES if model.can_forget else 0
 

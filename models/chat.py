@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -51,6 +51,20 @@ class ChatTokenizer:
         parts[last] = self._model.tokenize(messages[-1].content)
         return Prompt(tuple(chain.from_iterable(parts[:last])), tuple(chain.from_iterable(parts[last:])))
 
+    @cached_property
+    def end(self) -> Token:
+        """The token that ends an answer: the first control token that the template puts behind one.
+
+        Without a template it is the one that the vocabulary takes for it.
+        """
+        placeholder = "kdtuianswerplaceholder"
+        try:
+            rendered = self._render(("user", "assistant"), ["kdtuiquestionplaceholder", placeholder], answer=False)
+        except ModelError:
+            rendered = ""
+        behind = self._model.tokenize(rendered.partition(placeholder)[2], special=True)
+        return next((token for token in behind if self._model.is_control(token)), self._model.end_of_turn())
+
     def _frame(self, roles: tuple[str, ...]) -> list[list[Token] | int]:
         """What stands around the contents, as tokens, and the number of a message where its content belongs."""
         # No template has a reason to change a placeholder of letters, and none contains it.
@@ -72,7 +86,8 @@ class ChatTokenizer:
         frame.append(self._model.tokenize(rest, special=True))
         return frame
 
-    def _render(self, roles: tuple[str, ...], contents: list[str]) -> str:
+    def _render(self, roles: tuple[str, ...], contents: list[str], *, answer: bool = True) -> str:
+        """The messages by the template, with an answer to follow or without."""
         if self._template is None:
             return "\n\n".join(contents) + "\n\n"
         # Imported here: with its dependencies it takes a tenth of a second.
@@ -87,7 +102,7 @@ class ChatTokenizer:
         model = self._model
         context: dict[str, Any] = {
             "messages": [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)],
-            "add_generation_prompt": True,
+            "add_generation_prompt": answer,
             "eos_token": model.token_text(model.end_of_turn()),
             # The opening token is added by the tokenizer, where the model has one.
             "bos_token": "",

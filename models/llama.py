@@ -155,9 +155,13 @@ class LlamaModel:
             yield self.piece(token) if is_text else None
 
     def end_of_turn(self) -> Token:
-        """The token that ends an answer."""
+        """The token that ends an answer, as far as the vocabulary itself tells: llama.cpp guesses it by its name."""
         turn = llama_cpp.llama_vocab_eot(self.vocab)
         return turn if turn >= 0 else int(llama_cpp.llama_vocab_eos(self.vocab))
+
+    def is_control(self, token: Token) -> bool:
+        """Whether a token stands for no text."""
+        return bool(llama_cpp.llama_vocab_is_control(self.vocab, token))
 
     def token_text(self, token: Token) -> str:
         """How a control token is written, such as `<|im_end|>`; empty for no token."""

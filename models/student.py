@@ -76,7 +76,7 @@ class Student(AbstractContextManager["Student"]):
         self._sessions = SESSIONS_ON_GPU if gpu else SESSIONS_ON_PROCESSOR
         self._engine = Engine(self._context, sessions=self._sessions, threads=count, saved=saved)
         self._chat = ChatTokenizer(self.model)
-        self._tokens = AnswerTokens(self.model)
+        self._tokens = AnswerTokens(self.model, self._chat.end)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -24,7 +24,10 @@ class Vocabulary(Protocol):
         """
 
     def end_of_turn(self) -> Token:
-        """The token that ends an answer."""
+        """The token that ends an answer, as far as the vocabulary itself tells."""
+
+    def is_control(self, token: Token) -> bool:
+        """Whether a token stands for no text."""
 
     def token_text(self, token: Token) -> str:
         """How a control token is written, such as `<|im_end|>`; empty for no token."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from models.answer_tokens import AnswerTokens
 from models.bundle_list import BundleList
+from models.chat import ChatTokenizer
 from models.embedded import embedded_student
 from models.intent_memory import IntentMemory
 from models.llama import LlamaModel
@@ -21,7 +22,8 @@ def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         path: Path = embedded_student()
     else:
         path = make_model(tmp_path_factory.mktemp("models") / "tiny.gguf", request.param)
-    return AnswerTokens(LlamaModel(path))
+    model = LlamaModel(path)
+    return AnswerTokens(model, ChatTokenizer(model).end)
 
 
 def text_of(answer: AnswerTokens, tokens: list[int]) -> str:

@@ -1,0 +1,70 @@
+"""`python -m models.sft JOB_DIR`: train as the job says, and say in the directory how it ended."""
+
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from models.errors import ModelError
+from models.sft.job_files import end, held
+
+STOPPED = 143
+"""What a shell reports of a process that SIGTERM ended."""
+
+
+def main(arguments: list[str]) -> int:
+    """Train in one job directory, and return the exit code."""
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        print("usage: python -m models.sft JOB_DIR", file=sys.stderr)
+        return 2
+    folder = Path(arguments[0])
+    try:
+        # Of several processes the first one speaks for all.
+        is_first = os.environ.get("RANK", "0") == "0"
+        with held(folder) if is_first else nullcontext():
+            code = 1
+            try:
+                code = _train(folder)
+            except ModelError as error:
+                _failed(str(error))
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    # The traceback is for the log.
+                    raise
+                _failed("out of memory; lower batch_tokens in job.json, or set recompute to true")
+            finally:
+                if is_first:
+                    end(folder, code)
+    except ModelError as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename or folder}: {error.strerror}")
+    return code
+
+
+def _train(folder: Path) -> int:
+    try:
+        # Imported here: seconds.
+        from models.sft.training import Stopped, Training
+    except ImportError as error:
+        raise ModelError(f"{error.name} is missing; install it with: pip install 'kdtui[sft]'") from error
+    try:
+        Training(folder).run()
+    except Stopped:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch says so in words alone where it is not a GPU that is full.
+    return isinstance(error, MemoryError) or "memory" in str(error).lower()
+
+
+def _failed(reason: str) -> int:
+    print(f"models.sft: {reason}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""The model that is trained, in full precision, and its vocabulary."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import ModelError
+from models.vocabulary import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A model of transformers, and its vocabulary."""
+
+    model: Any
+    vocabulary: "HubVocabulary"
+
+
+def load_base(base: str) -> Base:
+    """Load a folder of transformers, a GGUF file (de-quantized), or a model of the hub; safetensors only, no code.
+
+    Raises:
+        ModelError: it is not there, or cannot be loaded.
+    """
+    # Imported here: seconds.
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = Path(base)
+    where: dict[str, Any] = {"pretrained_model_name_or_path": base}
+    if path.suffix == ".gguf":
+        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    elif not path.exists() and len(path.parts) != 2:
+        raise ModelError(f"{base}: there is no such folder or GGUF file, and ids on the hub are two names")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            **where, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(f"{base}: transformers cannot load this base ({_line(error)})") from error
+    return Base(model, HubVocabulary(tokenizer, base))
+
+
+class HubVocabulary:
+    """A tokenizer of transformers, as models.vocabulary wants it: text from outside stays text."""
+
+    def __init__(self, tokenizer: Any, name: str) -> None:
+        self._tokenizer = tokenizer
+        self.name = name
+        # SentencePiece puts a space before a text; behind this one it cannot.
+        spaced = (tokenizer.convert_ids_to_tokens(self._raw("a", special=False)) or [""])[0].startswith("▁")
+        self._before = self._raw("\n", special=False) if spaced else []
+
+    def chat_template(self) -> str | None:
+        """The template of the tokenizer; of several, the usual one."""
+        found = self._tokenizer.chat_template
+        template: str | None = found.get("default") if isinstance(found, dict) else found
+        return template
+
+    def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[Token]:
+        """Tokens of a text."""
+        if self._before and not start:
+            return self._raw("\n" + text, special=special)[len(self._before) :]
+        tokens = self._raw(text, special=special)
+        opening = self._tokenizer.bos_token_id if start and self._opens else None
+        return tokens if opening is None else [opening, *tokens]
+
+    @property
+    def _opens(self) -> bool:
+        """Whether a sequence begins with a token of its own."""
+        return bool(self._tokenizer("a").input_ids[:1] == [self._tokenizer.bos_token_id])
+
+    def _raw(self, text: str, *, special: bool) -> list[Token]:
+        found: list[Token] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not special).input_ids
+        return found
+
+    def end_of_turn(self) -> Token:
+        """The token that ends an answer, as far as the vocabulary itself tells."""
+        return int(self._tokenizer.eos_token_id)
+
+    def is_control(self, token: Token) -> bool:
+        """Whether a token stands for no text."""
+        added = self._tokenizer.added_tokens_decoder.get(token)
+        return token in self._tokenizer.all_special_ids or (added is not None and bool(added.special))
+
+    def text(self, tokens: Sequence[Token]) -> str:
+        """What tokens say, without control tokens."""
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def token_text(self, token: Token) -> str:
+        """How a control token is written."""
+        return str(self._tokenizer.convert_ids_to_tokens(token)) if token >= 0 else ""
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:200] or type(error).__name__

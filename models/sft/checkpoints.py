@@ -1,0 +1,127 @@
+"""Checkpoints: folders that are written whole and then renamed, from which a training goes on as if it had not stopped.
+
+They hold tensors as safetensors and the rest as JSON; nothing is pickled.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models.errors import ModelError
+
+FOLDER = "checkpoints"
+
+_KEPT = 2
+"""The newest ones are kept, and the best."""
+
+_OPTIMIZER = "optimizer.safetensors"
+_STATE = "state.json"
+_RANDOM = "random"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: steps done.
+        tokens: real ones, read so far.
+        best: the value of the best evaluation, and the step that it was made at.
+        since_best: evaluations after the best one.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    best: tuple[float, int] | None = None
+    since_best: int = 0
+    evaluated: list[tuple[int, float, float | None]] = field(default_factory=list)
+
+
+def save_checkpoint(
+    folder: Path, progress: Progress, optimizer: torch.optim.Optimizer, save_adapter: Callable[[Path], None]
+) -> Path:
+    """Write the checkpoint of a step, and drop those that are neither new nor the best.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    target = folder / f"step-{progress.step:08}"
+    if target.exists():
+        return target
+    part = folder / f"{target.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        save_adapter(part)
+        save_file(_optimizer_tensors(optimizer), part / _OPTIMIZER)
+        (part / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    best = checkpoint_of(folder, progress.best[1]) if progress.best else None
+    for old in whole_checkpoints(folder)[:-_KEPT]:
+        if old != best:
+            shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints that are whole, the oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.suffix != ".part" and (path / _STATE).is_file())
+
+
+def checkpoint_of(folder: Path, step: int) -> Path | None:
+    """The checkpoint of a step, if it is there."""
+    path = folder / f"step-{step:08}"
+    return path if path in whole_checkpoints(folder) else None
+
+
+def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Module) -> Progress:
+    """Put optimizer, adapter and random numbers back to where they were.
+
+    Raises:
+        ModelError: the checkpoint is damaged, or of another adapter.
+    """
+    from peft import set_peft_model_state_dict
+
+    try:
+        content: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        if content["best"] is not None:
+            content["best"] = tuple(content["best"])
+        content["evaluated"] = [tuple(each) for each in content["evaluated"]]
+        progress = Progress(**content)
+        set_peft_model_state_dict(model, load_file(path / "adapter_model.safetensors"))
+        _restore(optimizer, load_file(path / _OPTIMIZER))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{path}: it cannot be used ({error}); delete it to go on from another") from error
+    return progress
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors = {_RANDOM: torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors[f"{_RANDOM}.cuda"] = torch.cuda.get_rng_state()
+    for number, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    return tensors
+
+
+def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    torch.set_rng_state(tensors.pop(_RANDOM))
+    cuda = tensors.pop(f"{_RANDOM}.cuda", None)
+    if cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

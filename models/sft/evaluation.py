@@ -1,0 +1,117 @@
+"""How good a model is on validation examples, while it trains: its loss, and the pair F1 of its answers."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from models.chat import ChatTokenizer
+from models.pair_question import NO, YES
+from models.sft.base import HubVocabulary
+from models.sft.examples import Example, batches
+from models.sft.objective import Objective, collate
+
+_GRID = tuple(number / 50 for number in range(5, 48))
+"""Probabilities from which on two products may count as a pair."""
+
+_MOST_WRITTEN = 96
+"""Tokens of a list that is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a model does on validation examples.
+
+    Attributes:
+        loss: mean over the tokens of all answers, in nats.
+        pair_f1: mean over sessions, 0..1; None where no example tells the true bundles. Of questions about pairs it is
+            that of the best threshold, of lists that of what is written greedily.
+    """
+
+    loss: float
+    pair_f1: float | None
+
+    @property
+    def value(self) -> float:
+        """The larger, the better."""
+        return -self.loss if self.pair_f1 is None else self.pair_f1
+
+
+def evaluate(
+    objective: Objective, examples: Sequence[Example], vocabulary: HubVocabulary, tokens: int, device: torch.device
+) -> Evaluation:
+    """Evaluate on these examples, in batches of so many tokens."""
+    yes, no = vocabulary.tokenize(YES), vocabulary.tokenize(NO)
+    apart = next(at for at in range(min(len(yes), len(no))) if yes[at] != no[at])
+    among = torch.tensor([yes[apart], no[apart]], device=device)
+    loss, answers = 0.0, 0
+    judged: list[tuple[Example, dict[tuple[int, int], float]]] = []
+    for batch in batches(examples, tokens):
+        found, chosen = objective.log_probabilities(collate(batch).to(device), among)
+        loss -= float(found.sum())
+        answers += len(found)
+        odds = (chosen[:, 0] - chosen[:, 1]).tolist()
+        place = 0
+        for example in batch:
+            scores = {}
+            for branch in example.branches:
+                if branch.pair is not None:
+                    scores[branch.pair] = odds[place + apart]
+                place += branch.learned
+            if example.bundles is not None and (scores or not _asks_pairs(example)):
+                judged.append((example, scores))
+    asked = [(example, scores) for example, scores in judged if scores]
+    written = [example for example, scores in judged if not scores]
+    values = _pair_f1_of_scores(asked) if asked else []
+    values += [_pair_f1(_pairs(_written(objective.model, each, vocabulary, device)), each) for each in written]
+    return Evaluation(loss / answers, sum(values) / len(values) if values else None)
+
+
+def _asks_pairs(example: Example) -> bool:
+    return any(branch.pair is not None for branch in example.branches)
+
+
+def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], float]]]) -> list[float]:
+    """Of each session, with the threshold that is best for all of them."""
+    best: list[float] = []
+    for probability in _GRID:
+        least = torch.logit(torch.tensor(probability)).item()
+        values = [
+            _pair_f1({pair for pair, score in scores.items() if score >= least}, example) for example, scores in judged
+        ]
+        best = max(best, values, key=sum)
+    return best
+
+
+def _pair_f1(found: set[tuple[int, int]], example: Example) -> float:
+    """2|P∩T| / (|P|+|T|) over the pairs of products that share a bundle; 1 where there are none in either."""
+    true = _pairs(example.bundles or ())
+    return 2 * len(found & true) / (len(found) + len(true)) if found or true else 1.0
+
+
+def _pairs(bundles: Iterable[Iterable[int]]) -> set[tuple[int, int]]:
+    return {pair for bundle in bundles for pair in combinations(sorted(bundle), 2)}
+
+
+def _written(model: Any, example: Example, vocabulary: HubVocabulary, device: torch.device) -> list[set[int]]:
+    """The bundles of a list that the model writes greedily; a line that is none is left out."""
+    prompt = torch.tensor([example.prompt], device=device)
+    end = ChatTokenizer(vocabulary).end
+    with torch.no_grad():
+        tokens = model.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=_MOST_WRITTEN,
+            eos_token_id=end,
+            pad_token_id=end,
+        )[0, prompt.shape[1] :]
+    bundles: defaultdict[int, set[int]] = defaultdict(set)
+    for number, line in enumerate(vocabulary.text(tokens.tolist()).splitlines()):
+        for part in line.partition(":")[0].split(","):
+            if part.strip().isdecimal():
+                bundles[number].add(int(part))
+    return [bundle for bundle in bundles.values() if len(bundle) > 1]

@@ -1,0 +1,158 @@
+"""Training examples: a prompt, and one or more completions that each follow it.
+
+A line of `train.jsonl` or `valid.jsonl` is one session:
+
+    {"session": "749", "epoch": 0, "prompt": [{"role": "system", "content": "…"}, {"role": "user", "content": "…"}],
+     "completions": [{"given": "1,3?", "answer": " yes", "pair": [1, 3]}, …], "products": 5, "bundles": [[1, 3]]}
+
+The completions of a session share its prompt: they are read as branches of one sequence, each of which sees the prompt
+and itself. What is given is not learned, what is answered is; `end` says that the turn ends behind it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.chat import ChatTokenizer
+from models.errors import ModelError
+from models.messages import Message
+from models.vocabulary import Token, Vocabulary
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Tokens behind the prompt, of which the last `learned` are the answer.
+
+    Attributes:
+        pair: the products that it is about, where it is a question about two.
+    """
+
+    tokens: tuple[Token, ...]
+    learned: int
+    pair: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A session as tokens.
+
+    Attributes:
+        epoch: the only one that it is for; None for all.
+        bundles: the true ones, positions counted from 1; None where they are not told.
+    """
+
+    session: str
+    epoch: int | None
+    prompt: tuple[Token, ...]
+    branches: tuple[Branch, ...]
+    bundles: tuple[frozenset[int], ...] | None
+
+    @property
+    def length(self) -> int:
+        """In tokens."""
+        return len(self.prompt) + sum(len(branch.tokens) for branch in self.branches)
+
+    @property
+    def learned(self) -> int:
+        """Tokens that there is a loss on."""
+        return sum(branch.learned for branch in self.branches)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The examples of a file, and how many were too long."""
+
+    usable: tuple[Example, ...]
+    skipped: int
+
+    def of_epoch(self, epoch: int) -> list[Example]:
+        """Those for an epoch, counted from 0; epochs beyond those that were written begin anew."""
+        written = 1 + max((example.epoch or 0 for example in self.usable), default=0)
+        return [example for example in self.usable if example.epoch in (None, epoch % written)]
+
+
+def read_examples(path: Path, vocabulary: Vocabulary, *, longest: int) -> Examples:
+    """Read a file of examples, and leave out those of more than `longest` tokens.
+
+    Raises:
+        ModelError: the file cannot be read, a line is no example, or there is none that can be used.
+    """
+    chat = ChatTokenizer(vocabulary)
+    usable, skipped = [], 0
+    for number, content in _lines(path):
+        example = _example(content, chat, vocabulary, f"{path}, line {number}")
+        if example.length > longest:
+            skipped += 1
+        else:
+            usable.append(example)
+    if not usable:
+        why = f"; {skipped:,} are longer than {longest:,} tokens" if skipped else ""
+        raise ModelError(f"{path}: there is no example that can be used{why}")
+    return Examples(tuple(usable), skipped)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, json.loads(line)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: a line is no JSON in UTF-8 ({error})") from error
+
+
+def _example(content: Any, chat: ChatTokenizer, vocabulary: Vocabulary, where: str) -> Example:
+    try:
+        messages = [Message(each["role"], each["content"]) for each in content["prompt"]]
+        if any(message.role not in _ROLES or not isinstance(message.content, str) for message in messages):
+            raise ValueError("a message has a role and a content")
+        prompt = chat.prompt(messages)
+        branches = tuple(_branch(each, vocabulary, chat.end) for each in content["completions"])
+        bundles = content.get("bundles")
+        epoch = content.get("epoch")
+        if epoch is not None and type(epoch) is not int:
+            raise ValueError("an epoch is a number")
+        if not branches:
+            raise ValueError("there are no completions")
+        return Example(
+            str(content["session"]),
+            epoch,
+            (*prompt.shared, *prompt.own),
+            branches,
+            None if bundles is None else tuple(frozenset(map(int, each)) for each in bundles),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(f"{where}: this is no example ({error!r})") from error
+
+
+def _branch(content: Any, vocabulary: Vocabulary, end: Token) -> Branch:
+    given, answer = content.get("given", ""), content["answer"]
+    if not isinstance(given, str) or not isinstance(answer, str):
+        raise ValueError("given and answer are texts")
+    learned = vocabulary.tokenize(answer)
+    if content.get("end", False):
+        learned.append(end)
+    if not learned:
+        raise ValueError("an answer is empty")
+    pair = content.get("pair")
+    if pair is not None:
+        one, other = map(int, pair)
+        pair = (one, other)
+    return Branch((*vocabulary.tokenize(given), *learned), len(learned), pair)
+
+
+def batches(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
+    """Examples of about one length together, so that little is padded: each batch as long as its longest, and at most
+    `tokens` with the padding, but for an example that is longer alone."""
+    found: list[list[Example]] = []
+    for example in sorted(examples, key=lambda each: -each.length):
+        if found and found[-1][0].length * (len(found[-1]) + 1) <= tokens:
+            found[-1].append(example)
+        else:
+            found.append([example])
+    return found

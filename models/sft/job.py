@@ -1,0 +1,166 @@
+"""A training as `job.json` describes it."""
+
+import json
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from models.errors import ModelError
+
+VERSION = 1
+"""Of job.json; a trainer refuses others."""
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """The adapter: `alpha / rank * B @ A` beside each of the target weights, the names of linear layers."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """AdamW (Loshchilov and Hutter, 2019) with a cosine schedule.
+
+    Attributes:
+        warmup: share of the steps in which the rate rises from nothing.
+        clip: largest norm of the gradient.
+        accumulate: batches per step and process.
+    """
+
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    clip: float = 1.0
+    accumulate: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train, on what, and how.
+
+    Attributes:
+        base: a folder of transformers, a GGUF file (which is de-quantized), or the id of a model on the hub.
+        epochs: of the training examples; those that are written for an epoch of their own are taken in it.
+        batch_tokens: tokens of a batch, with what pads it.
+        longest: tokens of an example; longer ones are skipped and counted.
+        precision: auto is bfloat16 on GPUs that have it, and float32 elsewhere.
+        recompute: keep fewer activations, and compute them twice (gradient checkpointing).
+        evaluations: on the validation examples, per epoch.
+        patience: end after so many evaluations without a better one; None for never.
+        checkpoints: per epoch.
+        manifest: what else is to be known of the adapter.
+    """
+
+    base: str
+    epochs: int = 2
+    seed: int = 0
+    batch_tokens: int = 2048
+    longest: int = 2048
+    precision: Precision = "auto"
+    recompute: bool = False
+    evaluations: int = 2
+    patience: int | None = None
+    checkpoints: int = 4
+    lora: Lora = field(default_factory=Lora)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+
+_LEAST: dict[str, float] = {
+    "epochs": 1,
+    "batch_tokens": 1,
+    "longest": 1,
+    "evaluations": 1,
+    "checkpoints": 1,
+    "patience": 1,
+    "rank": 1,
+    "accumulate": 1,
+    "seed": 0,
+    "dropout": 0,
+    "weight_decay": 0,
+    "warmup": 0,
+}
+_POSITIVE = ("learning_rate", "clip", "alpha")
+_BELOW_ONE = ("dropout", "warmup")
+
+
+def read_job(path: Path) -> Job:
+    """Read and check `job.json`.
+
+    Raises:
+        ModelError: it is missing, no JSON, or says what no job can be.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: this is no JSON") from error
+    version = content.get("version", VERSION) if isinstance(content, dict) else VERSION
+    if version != VERSION:
+        raise ModelError(f"{path}: this is a job of version {version!r}, and this trainer knows version {VERSION}")
+    return _read(Job, content, str(path))
+
+
+def _read(kind: type[_T], content: object, where: str) -> _T:
+    if not isinstance(content, dict):
+        raise ModelError(f"{where}: an object is expected")
+    hints = get_type_hints(kind)
+    unknown = sorted(set(content) - set(hints))
+    if unknown:
+        raise ModelError(f"{where}: there is no setting {unknown[0]!r}; there are: {', '.join(hints)}")
+    values = {}
+    for each in fields(kind):  # type: ignore[arg-type]
+        if each.name in content:
+            values[each.name] = _value(hints[each.name], content[each.name], f"{where}: {each.name}")
+            _check(each.name, values[each.name], where)
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise ModelError(f"{where}: {each.name} is missing")
+    return kind(**values)
+
+
+def _value(kind: Any, value: object, where: str) -> Any:
+    if kind in (Lora, Optimizer):
+        return _read(kind, value, where)
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise ModelError(f"{where} is one of {', '.join(get_args(kind))}, not {value!r}")
+    if get_origin(kind) is tuple:
+        if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+            return tuple(value)
+        raise ModelError(f"{where} is a list of names, not {value!r}")
+    if get_origin(kind) is dict or kind is dict:
+        if isinstance(value, dict):
+            return value
+        raise ModelError(f"{where} is an object, not {value!r}")
+    allowed = get_args(kind) or (kind,)
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # True is an int to Python, but no number of epochs.
+    if type(value) in allowed:
+        return value
+    raise ModelError(f"{where} cannot be {value!r}")
+
+
+def _check(name: str, value: object, where: str) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    wrong = (
+        value != value
+        or value in (float("inf"), float("-inf"))
+        or value < _LEAST.get(name, value)
+        or (name in _POSITIVE and value <= 0)
+        or (name in _BELOW_ONE and value >= 1)
+    )
+    if wrong:
+        raise ModelError(f"{where}: {name} cannot be {value!r}")

@@ -1,0 +1,355 @@
+"""The training itself: epochs of batches, evaluations and checkpoints, until it is done or told to stop."""
+
+import json
+import math
+import random
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from peft import LoraConfig, get_peft_model
+
+from models.adapters import MANIFEST, check_trainable
+from models.errors import ModelError
+from models.sft.base import load_base
+from models.sft.checkpoints import (
+    FOLDER,
+    Progress,
+    checkpoint_of,
+    load_checkpoint,
+    save_checkpoint,
+    whole_checkpoints,
+)
+from models.sft.evaluation import Evaluation, evaluate
+from models.sft.examples import Example, batches, read_examples
+from models.sft.job import Precision, read_job
+from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID, add_metrics, beat, forget_metrics
+from models.sft.objective import Objective, collate
+
+_LOG_SECONDS = 2.0
+"""At most so often a line of metrics is written."""
+
+_PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
+
+
+class Stopped(Exception):
+    """The training was told to stop, and has left a checkpoint."""
+
+
+class Training:
+    """A training in a job directory, ready to run: from its beginning, or from its last whole checkpoint.
+
+    Raises:
+        ModelError: the job, its data or its base cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._job = read_job(folder / JOB)
+        job = self._job
+        lora = LoraConfig(
+            r=job.lora.rank,
+            lora_alpha=job.lora.alpha,
+            lora_dropout=job.lora.dropout,
+            target_modules=list(job.lora.targets),
+            task_type="CAUSAL_LM",
+        )
+        check_trainable({**lora.to_dict(), "peft_type": "LORA"})
+        self._accelerator = Accelerator(
+            # Said in so many words, or several processes would not find each other on processors.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision="bf16" if _is_bfloat16(job.precision) else "no",
+        )
+        torch.manual_seed(job.seed)
+        base = load_base(job.base)
+        self._vocabulary = base.vocabulary
+        self._train = read_examples(folder / TRAIN, base.vocabulary, longest=job.longest)
+        has_valid = (folder / VALID).exists()
+        self._valid = read_examples(folder / VALID, base.vocabulary, longest=job.longest) if has_valid else None
+        if _is_bfloat16(job.precision):
+            base.model.to(torch.bfloat16)
+        try:
+            model = get_peft_model(base.model, lora)
+        except ValueError as error:
+            raise ModelError(f"{folder / JOB}: this base has no weights of the names in lora.targets") from error
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                # Their changes are too small for 16 bits.
+                parameter.data = parameter.data.float()
+        if job.recompute:
+            base.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self._model = model
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            trained, lr=job.optimizer.learning_rate, weight_decay=job.optimizer.weight_decay, betas=(0.9, 0.98)
+        )
+        self._objective, self._optimizer = self._accelerator.prepare(Objective(model), optimizer)
+        self._progress = Progress()
+        self._told_to_stop = False
+
+    def run(self) -> None:
+        """Train, and leave the best adapter in the folder `adapter`.
+
+        Raises:
+            Stopped: by SIGTERM; a checkpoint of the last step is there.
+            ModelError: the loss is no number any more, or a checkpoint cannot be used.
+        """
+        signal.signal(signal.SIGTERM, self._stop)
+        checkpoints = self._folder / FOLDER
+        if whole := whole_checkpoints(checkpoints):
+            self._progress = load_checkpoint(whole[-1], self._optimizer, self._model)
+            self._say(f"going on from step {self._progress.step:,}")
+        if self._is_main:
+            forget_metrics(self._folder, self._progress.step)
+        for examples, what in ((self._train, TRAIN), (self._valid, VALID)):
+            if examples is not None and examples.skipped:
+                self._say(
+                    f"{what}: {examples.skipped:,} examples are longer than {self._job.longest:,} tokens, and skipped"
+                )
+        self._all_epochs()
+        self._accelerator.wait_for_everyone()
+        if self._is_main:
+            self._finish(checkpoints)
+
+    def _all_epochs(self) -> None:
+        job, progress = self._job, self._progress
+        lengths = [len(self._steps_of(epoch)) for epoch in range(job.epochs)]
+        total = sum(lengths)
+        clock = _Clock(progress, total)
+        first = 0
+        for epoch, length in enumerate(lengths):
+            evaluate_at = _spread(length, job.evaluations)
+            save_at = _spread(length, job.checkpoints)
+            for number, step in enumerate(self._steps_of(epoch), start=1):
+                if first + number <= progress.step:
+                    continue
+                self._step(step, total, epoch, clock)
+                improved = False
+                if number in evaluate_at and self._valid is not None:
+                    improved = self._evaluate()
+                enough = job.patience is not None and progress.since_best >= job.patience
+                if number in save_at or improved or enough or self._told_to_stop:
+                    self._save()
+                if self._told_to_stop:
+                    raise Stopped
+                if enough:
+                    self._say(f"no evaluation was better than that of step {(progress.best or (0, 0))[1]:,}; enough")
+                    return
+            first += length
+
+    def _steps_of(self, epoch: int) -> list[list[list[Example]]]:
+        """The batches of an epoch in an order by chance, so many together as all processes take in a step."""
+        found = batches(self._train.of_epoch(epoch), self._job.batch_tokens)
+        random.Random(f"{self._job.seed} {epoch}").shuffle(found)
+        together = self._job.optimizer.accumulate * self._accelerator.num_processes
+        return [found[start : start + together] for start in range(0, len(found), together)]
+
+    def _step(self, step: Sequence[Sequence[Example]], total: int, epoch: int, clock: "_Clock") -> None:
+        """One change of the weights, by the mean loss over all answers of the batches."""
+        accelerator, progress = self._accelerator, self._progress
+        rate = self._rate(progress.step, total)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        learned = sum(example.learned for batch in step for example in batch)
+        mine = step[accelerator.process_index :: accelerator.num_processes]
+        sum_of_losses = torch.zeros((), device=accelerator.device)
+        self._objective.train()
+        # Every process goes as often backward, or they would wait for each other: where one has no batch left, it takes
+        # one of the others and does not count it.
+        rounds = -(-len(step) // accelerator.num_processes)
+        for number in range(rounds):
+            batch, counts = (mine[number], 1) if number < len(mine) else (step[0], 0)
+            is_last = number == rounds - 1
+            with nullcontext() if is_last else accelerator.no_sync(self._objective):
+                loss = self._objective(collate(batch).to(accelerator.device)) * counts
+                # Processes are averaged over, and the loss is a mean over all of them.
+                accelerator.backward(loss * accelerator.num_processes / learned)
+            sum_of_losses += loss.detach()
+            beat(self._folder)
+        # Processes that are told to stop at different steps agree on one.
+        told = torch.tensor(float(self._told_to_stop), device=accelerator.device)
+        sums = accelerator.reduce(torch.stack([sum_of_losses, told]))
+        loss_value, self._told_to_stop = float(sums[0]) / learned, bool(sums[1] > 0)
+        norm = accelerator.clip_grad_norm_(self._objective.parameters(), self._job.optimizer.clip)
+        if not math.isfinite(loss_value) or not math.isfinite(float(norm)):
+            raise ModelError(
+                f"the loss is no number any more at step {progress.step + 1:,}; lower optimizer.learning_rate "
+                f"(now {self._job.optimizer.learning_rate:g}); the last checkpoint is from before"
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        progress.step += 1
+        progress.tokens += sum(example.length for batch in step for example in batch)
+        if self._is_main and clock.is_time(progress):
+            add_metrics(
+                self._folder,
+                {
+                    "step": progress.step,
+                    "steps": total,
+                    "epoch": epoch,
+                    "loss": loss_value,
+                    "lr": rate,
+                    "tokens": progress.tokens,
+                    "tokens_per_second": clock.speed,
+                    "peak_memory_bytes": _peak_memory(accelerator.device),
+                    "eta_seconds": clock.left,
+                },
+            )
+            self._say(f"step {progress.step:,} of {total:,}: loss {loss_value:.4f}, {clock.speed:,.0f} tokens/s")
+
+    def _rate(self, step: int, total: int) -> float:
+        """Up in a line, and down in half a cosine (Loshchilov and Hutter, 2017)."""
+        settings = self._job.optimizer
+        rising = settings.warmup * total
+        if step < rising:
+            return settings.learning_rate * (step + 1) / (rising + 1)
+        done = (step - rising) / max(total - rising, 1)
+        return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+    def _evaluate(self) -> bool:
+        """Evaluate, and say whether that is the best so far. All processes do the same, and so agree."""
+        assert self._valid is not None
+        progress = self._progress
+        self._objective.eval()
+        found = evaluate(
+            self._accelerator.unwrap_model(self._objective),
+            self._valid.usable,
+            self._vocabulary,
+            self._job.batch_tokens,
+            self._accelerator.device,
+        )
+        improved = progress.best is None or found.value > progress.best[0]
+        if improved:
+            progress.best, progress.since_best = (found.value, progress.step), 0
+        else:
+            progress.since_best += 1
+        if self._is_main:
+            line: dict[str, Any] = {"step": progress.step, "valid_loss": found.loss}
+            if found.pair_f1 is not None:
+                line["pair_f1"] = found.pair_f1
+            add_metrics(self._folder, line)
+            self._say(_told(progress.step, found))
+        return improved
+
+    def _save(self) -> None:
+        if not self._is_main:
+            return
+        try:
+            save_checkpoint(self._folder / FOLDER, self._progress, self._optimizer, self._model.save_pretrained)
+        except OSError as error:
+            # The training is worth more than this checkpoint; the next one may have room.
+            self._say(f"the checkpoint of step {self._progress.step:,} cannot be written ({error.strerror})")
+
+    def _finish(self, checkpoints: Path) -> None:
+        """The adapter of the best evaluation, or of the last step where there was none, with its manifest."""
+        self._save()
+        best = checkpoint_of(checkpoints, self._progress.best[1]) if self._progress.best else None
+        source = best or next(reversed(whole_checkpoints(checkpoints)), None)
+        if source is None:
+            raise ModelError(f"{checkpoints}: no checkpoint could be written; is the disk full?")
+        target = self._folder / ADAPTER
+        part = target.with_name(f"{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            shutil.copytree(source, part, ignore=shutil.ignore_patterns("optimizer*", "state.json", "README.md"))
+            (part / MANIFEST).write_text(json.dumps(self._manifest(), indent=2) + "\n", encoding="utf-8")
+            part.rename(target)
+        except OSError as error:
+            # A rename needs no room on the disk.
+            shutil.rmtree(part, ignore_errors=True)
+            source.rename(target)
+            self._say(f"the adapter is the folder of a checkpoint, without a manifest ({error.strerror})")
+
+    def _manifest(self) -> dict[str, Any]:
+        """What is to be known of the adapter, beside what the job says."""
+        best = self._progress.best
+        return {
+            **self._job.manifest,
+            "base": self._job.base,
+            "seed": self._job.seed,
+            "steps": self._progress.step,
+            "step": best[1] if best else self._progress.step,
+            "tokens": self._progress.tokens,
+            "versions": _versions(),
+        }
+
+    def _stop(self, *_: object) -> None:
+        self._told_to_stop = True
+
+    @property
+    def _is_main(self) -> bool:
+        return bool(self._accelerator.is_main_process)
+
+    def _say(self, text: str) -> None:
+        if self._is_main:
+            print(text, file=sys.stderr, flush=True)
+
+
+class _Clock:
+    """How fast it goes, and how long it will take."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._started = self._logged = monotonic()
+        self._first = progress.step
+        self._tokens = progress.tokens
+        self._total = total
+        self.speed = 0.0
+        """Tokens per second since this trainer began."""
+        self.left = 0.0
+        """Seconds that the rest will take at this speed."""
+
+    def is_time(self, progress: Progress) -> bool:
+        """Whether metrics are to be written: not too often, and at the last step."""
+        now = monotonic()
+        is_last = progress.step == self._total
+        if now - self._logged < _LOG_SECONDS and not is_last:
+            return False
+        self._logged = now
+        seconds = max(now - self._started, 1e-9)
+        self.speed = (progress.tokens - self._tokens) / seconds
+        self.left = seconds / (progress.step - self._first) * (self._total - progress.step)
+        return True
+
+
+def _spread(length: int, times: int) -> set[int]:
+    """So many steps of 1 to `length`, evenly spread, the last one among them."""
+    return {-(-length * number // times) for number in range(1, times + 1)}
+
+
+def _is_bfloat16(precision: Precision) -> bool:
+    if precision == "auto":
+        return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+    return precision == "bfloat16"
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU where there is one, otherwise of the process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    # In KB on Linux, and in bytes on a Mac.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _told(step: int, found: Evaluation) -> str:
+    quality = "" if found.pair_f1 is None else f", pair F1 {found.pair_f1:.4f}"
+    return f"evaluation at step {step:,}: loss {found.loss:.4f}{quality}"

@@ -1,0 +1,455 @@
+"""The trainer: it learns, goes on where it was, and says what is wrong. All with tiny models, for real."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from models.adapters import convert
+from models.answers import Adapter, Answered, Task
+from models.chat import ChatTokenizer
+from models.errors import ModelError
+from models.llama import LlamaModel
+from models.messages import Message
+from models.pair_question import NO, YES, pair_question
+from models.sft.base import Base, load_base
+from models.sft.checkpoints import whole_checkpoints
+from models.sft.evaluation import evaluate
+from models.sft.examples import Branch, Example, batches, read_examples
+from models.sft.job import read_job
+from models.sft.job_files import held
+from models.sft.objective import Objective, collate
+from models.strategies import make_strategy
+from models.student import Student
+from tests.models.tiny import make_model
+
+SYSTEM = Message("system", "Bundle.")
+WORDS = ("camp", "phone")
+
+
+def line(words: list[str], **more: Any) -> str:
+    """A session whose odd products are one bundle, and whose even ones are another: easy to learn."""
+    products = "\n".join(f"{number}. {word}" for number, word in enumerate(words, start=1))
+    pairs = [(a, b) for a in range(1, len(words) + 1) for b in range(a + 1, len(words) + 1)]
+    bundles = [list(range(first, len(words) + 1, 2)) for first in (1, 2)]
+    return json.dumps(
+        {
+            "session": products,
+            "prompt": [{"role": "system", "content": SYSTEM.content}, {"role": "user", "content": products}],
+            "completions": [
+                {"given": pair_question(a, b), "answer": YES if (a + b) % 2 == 0 else NO, "pair": [a, b]}
+                for a, b in pairs
+            ],
+            "bundles": [bundle for bundle in bundles if len(bundle) > 1],
+            **more,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("base") / "base.gguf")
+
+
+@pytest.fixture(scope="module")
+def loaded(base: Path) -> Base:
+    return load_base(str(base))
+
+
+@pytest.fixture
+def job(tmp_path: Path, base: Path) -> Path:
+    folder = tmp_path / "job with spaces"
+    folder.mkdir()
+    chance = random.Random(0)
+    for name, count in (("train", 40), ("valid", 8)):
+        lines = [line(chance.choices(WORDS, k=chance.randint(2, 4))) for _ in range(count)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    write_job(folder, base=str(base))
+    return folder
+
+
+def write_job(folder: Path, **changes: Any) -> None:
+    path = folder / "job.json"
+    content = json.loads(path.read_text()) if path.exists() else {"epochs": 2, "batch_tokens": 600}
+    content.setdefault("optimizer", {"learning_rate": 0.01})
+    path.write_text(json.dumps(content | changes))
+
+
+def train(folder: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "models.sft", str(folder)], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "models.sft", str(folder)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def on_two_processes(folder: Path) -> list[str]:
+    return [
+        sys.executable,
+        *["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "models.sft"],
+        str(folder),
+    ]
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(each) for each in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = load_file(folder / "adapter" / "adapter_model.safetensors")
+    return found
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: Path) -> None:
+    write_job(job, epochs=20, optimizer={"learning_rate": 0.003})
+    result = train(job)
+    assert result.returncode == 0, result.stderr
+    found = metrics(job)
+    evaluations = [each for each in found if "pair_f1" in each]
+    assert len(evaluations) == 40
+    assert max(each["pair_f1"] for each in evaluations) > 0.95
+    assert (job / "exit_code").read_text() == "0\n"
+    last = [each for each in found if "loss" in each][-1]
+    assert last["step"] == last["steps"]
+    assert last["peak_memory_bytes"] > 1e8
+    assert last["eta_seconds"] == 0
+    convert(job / "adapter", base, job / "adapter.gguf")
+    from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
+
+    strategy = make_strategy("pairs", Calibration(AT_ITS_WORD, PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)))
+
+    def ask(_: object, order: Any) -> list[Message]:
+        words = ["phone", "phone", "camp", "camp"]
+        return [SYSTEM, Message("user", "\n".join(f"{n}. {words[at - 1]}" for n, at in enumerate(order, start=1)))]
+
+    with Student(base) as student:
+        [answer] = [
+            event
+            for event in student.answer([Task("s", 4, ask, (Adapter(job / "adapter.gguf"),))], strategy)
+            if isinstance(event, Answered)
+        ]
+    assert sorted(bundle.positions for bundle in answer.bundles) == [(1, 3), (2, 4)]
+
+
+def test_the_same_seed_is_the_same_adapter_and_another_is_another(job: Path) -> None:
+    found = []
+    for seed in (1, 1, 2):
+        shutil.rmtree(job / "checkpoints", ignore_errors=True)
+        write_job(job, seed=seed, epochs=1)
+        assert train(job).returncode == 0
+        found.append(weights(job))
+    key = next(iter(found[0]))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert not torch.equal(found[0][key], found[2][key])
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_training_goes_on_to_the_same_adapter(
+    job: Path, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    write_job(job, epochs=6, checkpoints=6, lora={"rank": 4, "dropout": 0.1})
+    whole = tmp_path / "whole"
+    shutil.copytree(job, whole)
+    assert train(whole).returncode == 0
+    process = start(job)
+    until(lambda: len(whole_checkpoints(job / "checkpoints")) > 1)
+    process.send_signal(signal_number)
+    code = process.wait()
+    if signal_number == signal.SIGTERM:
+        assert code == 143
+        assert (job / "exit_code").read_text() == "143\n"
+    else:
+        assert not (job / "exit_code").exists()
+    assert not (job / "adapter").exists()
+    result = train(job)
+    assert result.returncode == 0
+    assert "going on from step" in result.stderr
+    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
+    steps = [each["step"] for each in metrics(job) if "valid_loss" in each]
+    assert steps == [each["step"] for each in metrics(whole) if "valid_loss" in each]
+
+
+def test_only_new_checkpoints_and_the_best_are_kept(job: Path) -> None:
+    write_job(job, epochs=3, checkpoints=5)
+    assert train(job).returncode == 0
+    kept = whole_checkpoints(job / "checkpoints")
+    assert 2 <= len(kept) <= 3
+    assert not list(job.rglob("*.part"))
+    assert not list(job.rglob("*.bin"))
+    assert not list(job.rglob("*.pt"))
+
+
+def test_a_second_trainer_refuses_and_leaves_the_first_alone(job: Path) -> None:
+    with held(job):
+        result = train(job)
+        assert result.returncode == 1
+        assert "another trainer is at work here" in result.stderr
+        assert json.loads((job / "pid").read_text())["pid"] == os.getpid()
+        assert not (job / "exit_code").exists()
+    assert train(job).returncode == 0
+
+
+def test_patience_ends_a_training_that_gets_no_better(job: Path) -> None:
+    write_job(job, epochs=50, patience=2, optimizer={"learning_rate": 1e-12})
+    result = train(job)
+    assert result.returncode == 0
+    assert "enough" in result.stderr
+    assert metrics(job)[-1]["step"] < 50
+
+
+def test_the_adapter_is_that_of_the_best_evaluation(job: Path) -> None:
+    write_job(job, epochs=4)
+    assert train(job).returncode == 0
+    manifest = json.loads((job / "adapter" / "manifest.json").read_text())
+    evaluations = [each for each in metrics(job) if "pair_f1" in each]
+    best = max(evaluations, key=lambda each: (each["pair_f1"], -each["step"]))
+    assert manifest["step"] == best["step"]
+    assert manifest["versions"]["torch"]
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: Path) -> None:
+    write_job(job, epochs=1)
+    assert train(job).returncode == 0
+    before = weights(job)
+    write_job(job, epochs=9, optimizer={"learning_rate": 1e30, "clip": 1e30})
+    result = train(job)
+    assert result.returncode == 1
+    assert "the loss is no number any more at step" in result.stderr.splitlines()[-1]
+    assert "lower optimizer.learning_rate" in result.stderr
+    assert all(torch.isfinite(value).all() for value in before.values())
+    for checkpoint in whole_checkpoints(job / "checkpoints"):
+        found = load_file(checkpoint / "adapter_model.safetensors")
+        assert all(torch.isfinite(value).all() for value in found.values())
+
+
+def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:
+    with (job / "train.jsonl").open("a") as file:
+        file.write(line(["camp"] * 30) + "\n")
+    write_job(job, longest=500, epochs=1)
+    result = train(job)
+    assert result.returncode == 0
+    assert "train.jsonl: 1 examples are longer than 500 tokens, and skipped" in result.stderr
+
+
+def test_a_full_disk_costs_the_manifest_and_not_the_adapter(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models.sft import training
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_job(job, epochs=1)
+    monkeypatch.setattr("models.sft.training.shutil.copytree", full)
+    handler = signal.getsignal(signal.SIGTERM)
+    with held(job):
+        training.Training(job).run()
+    signal.signal(signal.SIGTERM, handler)
+    assert "without a manifest" in capfd.readouterr().err
+    assert weights(job)
+
+
+Damage = Callable[[Path], object]
+DAMAGES: dict[str, Damage] = {
+    "No such file": lambda job: (job / "job.json").unlink(),
+    "this is no JSON": lambda job: (job / "job.json").write_text("{"),
+    "an object is expected": lambda job: (job / "job.json").write_text("[1]"),
+    "there is no setting 'epoch'": lambda job: write_job(job, epoch=3),
+    "epochs cannot be 0": lambda job: write_job(job, epochs=0),
+    "epochs cannot be True": lambda job: write_job(job, epochs=True),
+    "learning_rate cannot be -1.0": lambda job: write_job(job, optimizer={"learning_rate": -1}),
+    "dropout cannot be 1.0": lambda job: write_job(job, lora={"dropout": 1}),
+    "precision is one of auto": lambda job: write_job(job, precision="int8"),
+    "base is missing": lambda job: (job / "job.json").write_text("{}"),
+    "version 9": lambda job: write_job(job, version=9),
+    "no such folder or GGUF file": lambda job: write_job(job, base="/nowhere/at/all"),
+    "transformers cannot load": lambda job: write_job(job, base=str(job)),
+    "cannot hold changes of lm_head": lambda job: write_job(job, lora={"targets": ["q_proj", "lm_head"]}),
+    "no weights of the names": lambda job: write_job(job, lora={"targets": ["nothing"]}),
+    "train.jsonl: No such file": lambda job: (job / "train.jsonl").unlink(),
+    "no example that can be used": lambda job: (job / "train.jsonl").write_text(""),
+    "longer than 5 tokens": lambda job: write_job(job, longest=5),
+    "a line is no JSON": lambda job: (job / "train.jsonl").write_text("{]"),
+    "line 1: this is no example": lambda job: (job / "train.jsonl").write_text('{"session": "1"}'),
+    "an answer is empty": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[{"answer": ""}])),
+    "there are no completions": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[])),
+}
+
+
+def test_a_stop_signal_reaches_all_processes(job: Path) -> None:
+    write_job(job, epochs=60)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "models.sft",
+            job,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: whole_checkpoints(job / "checkpoints"))
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    until(lambda: (job / "exit_code").exists())
+    assert (job / "exit_code").read_text() == "143\n"
+
+
+@pytest.mark.parametrize("message", DAMAGES)
+def test_what_is_wrong_is_one_sentence(job: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    from models.sft.__main__ import main
+
+    DAMAGES[message](job)
+    assert main([str(job)]) == 1
+    said = capfd.readouterr().err
+    assert message in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert (job / "exit_code").read_text() == "1\n"
+
+
+def test_a_damaged_checkpoint_is_named(job: Path) -> None:
+    write_job(job, epochs=1)
+    assert train(job).returncode == 0
+    newest = whole_checkpoints(job / "checkpoints")[-1]
+    os.truncate(newest / "optimizer.safetensors", 100)
+    result = train(job)
+    assert result.returncode == 1
+    assert str(newest) in result.stderr.splitlines()[-1]
+    assert "delete it" in result.stderr
+
+
+def test_no_job_is_wrong_usage() -> None:
+    assert subprocess.run([sys.executable, "-m", "models.sft"], capture_output=True).returncode == 2
+
+
+def test_training_reads_what_a_student_is_asked(base: Path, loaded: Base) -> None:
+    model = LlamaModel(base)
+    texts = ["1. camping kit\n2. phone", "<|im_end|> is text", "wörter 漢字 123", "1,3?", " yes", "\n"]
+    for text in texts:
+        messages = [SYSTEM, Message("user", text)]
+        assert ChatTokenizer(loaded.vocabulary).prompt(messages) == ChatTokenizer(model).prompt(messages)
+        assert loaded.vocabulary.tokenize(text) == model.tokenize(text)
+    assert ChatTokenizer(loaded.vocabulary).end == ChatTokenizer(model).end
+    model.close()
+
+
+def examples_strategy(size: int) -> st.SearchStrategy[list[Example]]:
+    tokens = st.lists(st.integers(3, size - 1), min_size=1, max_size=6).map(tuple)
+    branch = tokens.flatmap(lambda t: st.integers(1, len(t)).map(lambda learned: Branch(t, learned, None)))
+    example = st.builds(
+        Example,
+        session=st.just("s"),
+        epoch=st.none(),
+        prompt=tokens,
+        branches=st.lists(branch, min_size=1, max_size=4).map(tuple),
+        bundles=st.none(),
+    )
+    return st.lists(example, min_size=1, max_size=4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(loaded: Base, data: st.DataObject) -> None:
+    found = data.draw(examples_strategy(300))
+    objective = Objective(loaded.model)
+    with torch.no_grad():
+        together = float(objective(collate(found)))
+        alone = 0.0
+        for example in found:
+            for branch in example.branches:
+                tokens = torch.tensor([[*example.prompt, *branch.tokens]])
+                logits = loaded.model(input_ids=tokens).logits[0].log_softmax(-1)
+                for at in range(tokens.shape[1] - branch.learned, tokens.shape[1]):
+                    alone -= float(logits[at - 1, tokens[0, at]])
+    assert together == pytest.approx(alone, rel=1e-4, abs=1e-3)
+
+
+@given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), tokens=st.integers(1, 1000))
+def test_batches_keep_to_the_tokens_and_lose_no_example(lengths: list[int], tokens: int) -> None:
+    examples = [
+        Example(str(number), None, (5,) * length, (Branch((5,), 1, None),), None)
+        for number, length in enumerate(lengths)
+    ]
+    found = batches(examples, tokens)
+    assert sorted(each.session for batch in found for each in batch) == sorted(each.session for each in examples)
+    for batch in found:
+        assert len(batch) == 1 or max(each.length for each in batch) * len(batch) <= tokens
+
+
+def test_a_list_is_judged_by_what_is_written(loaded: Base, tmp_path: Path) -> None:
+    path = tmp_path / "valid.jsonl"
+    path.write_text(line(["camp", "camp"], completions=[{"answer": "1,2: kit", "end": True}]) + "\n")
+    examples = read_examples(path, loaded.vocabulary, longest=999).usable
+    found = evaluate(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
+    assert found.pair_f1 is not None
+    assert 0 <= found.pair_f1 <= 1
+
+
+def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
+    """The gradient is that of all batches, however many processes share them."""
+    write_job(job, epochs=1, evaluations=1, optimizer={"learning_rate": 0.001, "accumulate": 2})
+    alone = tmp_path / "alone"
+    shutil.copytree(job, alone)
+    assert train(alone).returncode == 0
+    write_job(job, optimizer={"learning_rate": 0.001, "accumulate": 1})
+    launched = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "models.sft",
+            job,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert launched.returncode == 0, launched.stderr
+    one, two = ([each for each in metrics(folder) if "valid_loss" in each] for folder in (alone, job))
+    assert [each["step"] for each in one] == [each["step"] for each in two]
+    assert two[0]["valid_loss"] == pytest.approx(one[0]["valid_loss"], rel=1e-2)
+    assert metrics(job)[0]["loss"] == pytest.approx(metrics(alone)[0]["loss"], rel=1e-2)
+
+
+def test_a_job_is_read_with_its_defaults(job: Path) -> None:
+    found = read_job(job / "job.json")
+    assert (found.epochs, found.lora.rank, found.optimizer.learning_rate) == (2, 16, 0.01)
+
+
+def test_an_id_on_the_hub_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"transformers cannot load this base"):
+        load_base("nobody/nothing-at-all")
