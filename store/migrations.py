@@ -253,6 +253,23 @@ def m0007_vectors(db: Database) -> None:
     )
 
 
+@migrations()
+def m0008_trainings(db: Database) -> None:
+    """Trainings, and the adapters that come of them."""
+    _execute(
+        db,
+        # settings: JSON, what the training set is made of
+        """CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            folder TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+        "ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'base' CHECK (kind IN ('base', 'adapter'))",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from sqlite_utils import Database
 
@@ -17,12 +18,14 @@ class NamedModel:
         path: of its GGUF file.
         source: where it comes from: a file, a repository, or another model and its quantization.
         made: whether the file is the program's own, to be deleted with the name.
+        kind: an adapter changes a base.
     """
 
     name: str
     path: Path
     source: str
     made: bool
+    kind: Literal["base", "adapter"] = "base"
 
 
 def add_model(db: Database, model: NamedModel) -> None:
@@ -37,14 +40,14 @@ def add_model(db: Database, model: NamedModel) -> None:
                 f"there is a model {model.name!r} already; choose another --name, or kdtui model rm {model.name}"
             )
         db.execute(
-            "INSERT INTO models (name, path, source, made, created_at) VALUES (?, ?, ?, ?, ?)",
-            [model.name, str(model.path), model.source, int(model.made), now()],
+            "INSERT INTO models (name, path, source, made, kind, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            [model.name, str(model.path), model.source, int(model.made), model.kind, now()],
         )
 
 
 def named_models(db: Database) -> list[NamedModel]:
     """All models that have a name, in alphabetical order."""
-    rows = db.execute("SELECT name, path, source, made FROM models ORDER BY name").fetchall()
+    rows = db.execute("SELECT name, path, source, made, kind FROM models ORDER BY name").fetchall()
     found = [NamedModel(*row) for row in rows]
     return [replace(each, path=Path(each.path), made=bool(each.made)) for each in found]
 

@@ -72,3 +72,28 @@ class RunSettings(Struct, frozen=True):
     neighbours: int | None = None
     budget: int | None = None
     near: str | None = None
+
+
+class TrainingSettings(Struct, frozen=True):
+    """What a training set is made of.
+
+    Attributes:
+        datasets: whose training sessions it has.
+        form: what the student is asked: to write a list of bundles, or about pairs of products.
+        knowledge: formats that the prompt shows, or that the student learns to write.
+        target: whether the student learns to write the knowledge, instead of being shown it.
+        sample: the sample that the knowledge is taken from, and whose sessions are trained on; None for all.
+        neighbours, budget: of the knowledge that is shown, as in `RunSettings`.
+        epochs: of shuffled products.
+        seed: of the shuffling.
+    """
+
+    datasets: tuple[str, ...]
+    form: Literal["list", "pairs"] = "pairs"
+    knowledge: tuple[str, ...] = ()
+    target: bool = False
+    sample: str | None = None
+    neighbours: int | None = None
+    budget: int | None = None
+    epochs: int = 2
+    seed: int = 0

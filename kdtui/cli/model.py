@@ -15,7 +15,7 @@ NameOption = Annotated[str | None, typer.Option("--name", help="What to call it.
 
 @app.command("ls")
 def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
-    """List the models that --student takes by name."""
+    """List the models that --student takes by name, and the adapters that --adapter takes."""
     from kdtui.workflows.manage_models import list_models
 
     with open_store(db) as store:
@@ -26,6 +26,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
             print_json(
                 {
                     "name": row.name,
+                    "kind": row.kind,
                     "architecture": info and info.architecture,
                     "parameters": info and info.parameters,
                     "quantization": info and info.quantization,
@@ -40,7 +41,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     print_table(
         ["name", "kind", "million weights", "bits", "MB", "context", "from"],
         [
-            (row.name, None, None, None, None, None, row.problem)
+            (row.name, row.kind, None, None, None, None, row.problem or row.source)
             if row.info is None
             else (
                 row.name,

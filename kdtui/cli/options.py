@@ -74,8 +74,8 @@ AdapterOption = Annotated[
     typer.Option(
         "--adapter",
         "-a",
-        help="LoRA adapter in GGUF, and how strongly it acts; may be repeated.",
-        metavar="PATH[=SCALE]",
+        help="LoRA adapter: a name or a GGUF file, and how strongly it acts; may be repeated.",
+        metavar="NAME[=SCALE]",
     ),
 ]
 ContextOption = Annotated[

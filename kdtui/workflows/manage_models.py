@@ -38,6 +38,7 @@ class ModelRow:
     source: str
     info: "ModelInfo | None"
     problem: str | None
+    kind: str = "base"
 
 
 def list_models(db: "Database") -> Iterator[ModelRow]:
@@ -50,6 +51,10 @@ def list_models(db: "Database") -> Iterator[ModelRow]:
         known = []
         yield ModelRow(embedded.NAME, Path(), "embedded", None, str(error))
     for model in [*known, *named_models(db)]:
+        if model.kind == "adapter":
+            there = None if model.path.is_file() else f"{model.path}: there is no such file"
+            yield ModelRow(model.name, model.path, model.source, None, there, kind="adapter")
+            continue
         try:
             yield ModelRow(model.name, model.path, model.source, model_info(model.path), None)
         except ModelError as error:
@@ -67,7 +72,7 @@ def add_file(db: "Database", path: Path, name: str | None) -> NamedModel:
     from models.quantization import model_info
 
     model_info(path)
-    model = NamedModel(_checked(name or _slug(path.stem)), path.resolve(), str(path.resolve()), made=False)
+    model = NamedModel(checked_name(name or _slug(path.stem)), path.resolve(), str(path.resolve()), made=False)
     add_model(db, model)
     return model
 
@@ -176,7 +181,7 @@ def _hub_errors(repository: str) -> Iterator[None]:
 
 def _free(db: "Database", name: str) -> str:
     """The name, if it can be given."""
-    _checked(name)
+    checked_name(name)
     try:
         named_model(db, name)
     except NotFound:
@@ -184,7 +189,12 @@ def _free(db: "Database", name: str) -> str:
     raise KdtuiError(f"there is a model {name!r} already; choose another --name, or kdtui model rm {name}")
 
 
-def _checked(name: str) -> str:
+def checked_name(name: str) -> str:
+    """The name, if a model can have it.
+
+    Raises:
+        KdtuiError: it cannot.
+    """
     if name in RESERVED:
         raise KdtuiError(f"{name!r} is the name of a student that comes with kdtui; choose another --name")
     if not _NAME.fullmatch(name):

@@ -46,7 +46,7 @@ def located_model(db: "Database | None", model: str) -> Path:
         return Path(model)
     from store.models import named_models
 
-    known = {each.name: each.path for each in named_models(db)} if db is not None else {}
+    known = {each.name: each.path for each in named_models(db) if each.kind == "base"} if db is not None else {}
     if model not in known:
         names = ", ".join([*RESERVED, *known])
         raise KdtuiError(f"there is no student {model!r}; there are: {names}, files ending in .gguf, and endpoints")
@@ -68,3 +68,19 @@ def check_address(student: str) -> None:
         raise KdtuiError("a key has no place in the address of an endpoint; put it into OPENAI_API_KEY")
     if not usable or not student.isprintable():
         raise KdtuiError(f"{student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL")
+
+
+def trainable(db: "Database", base: str) -> str:
+    """The base of a training: the file of a model that is here, or a folder or an id of transformers as it is.
+
+    Raises:
+        KdtuiError: there is no such model.
+    """
+    if Path(base).is_dir():
+        return str(Path(base).resolve())
+    if len(Path(base).parts) == 2 and not Path(base).is_file() and not base.endswith(".gguf"):
+        return base
+    path = located_model(db, base)
+    if not path.is_file():
+        raise KdtuiError(f"{base}: there is no such file")
+    return str(path.resolve())

@@ -61,7 +61,7 @@ def settings_for(
     near: str | None = None,
 ) -> RunSettings:
     """Settings for a student as a user names it; files are named in full, to be found from any folder."""
-    located = tuple((str(Path(path).resolve()), scale) for path, scale in adapters)
+    located = tuple((in_full(adapter), scale) for adapter, scale in adapters)
     near = None if near is None else in_full(near)
     return RunSettings(in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near)
 
@@ -180,10 +180,11 @@ def open_model(
 ) -> "Iterator[tuple[Student, Callable[[Session], Task]]]":
     """The language model of these settings, and what makes a task of a session; otherwise as `open_student`."""
     # Imported here: llama.cpp takes a third of a second.
+    from kdtui.workflows.fine_tune import adapter_file
     from models.student import DEFAULT_CONTEXT, Student
 
     path = located_model(db, settings.student)
-    adapters = tuple(Adapter(Path(file), scale) for file, scale in settings.adapters)
+    adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in settings.adapters)
     cache = user_cache_path("kdtui") / "prefixes"
     with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache) as student:
         task = _task_maker(db, dataset, settings, adapters, lambda text: len(student.model.tokenize(text)))

@@ -1,6 +1,7 @@
 """The model that is trained, in full precision, and its vocabulary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,22 +26,45 @@ def load_base(base: str) -> Base:
     """
     # Imported here: seconds.
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    path = Path(base)
-    where: dict[str, Any] = {"pretrained_model_name_or_path": base}
-    if path.suffix == ".gguf":
-        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    elif not path.exists() and len(path.parts) != 2:
-        raise ModelError(f"{base}: there is no such folder or GGUF file, and ids on the hub are two names")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+    vocabulary = load_vocabulary(base)
+    with _explained(base):
         model = AutoModelForCausalLM.from_pretrained(
-            **where, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+            **_where(base), dtype=torch.float32, trust_remote_code=False, use_safetensors=True
         )
+    return Base(model, vocabulary)
+
+
+def load_vocabulary(base: str) -> "HubVocabulary":
+    """The vocabulary of such a base, without its weights.
+
+    Raises:
+        ModelError: it is not there, or cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    with _explained(base):
+        return HubVocabulary(AutoTokenizer.from_pretrained(**_where(base), trust_remote_code=False), base)
+
+
+def _where(base: str) -> dict[str, str]:
+    path = Path(base)
+    if path.suffix == ".gguf":
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    if not path.exists() and len(path.parts) != 2:
+        raise ModelError(f"{base}: there is no such folder or GGUF file, and ids on the hub are two names")
+    return {"pretrained_model_name_or_path": base}
+
+
+@contextmanager
+def _explained(base: str) -> Iterator[None]:
+    """One sentence for whatever transformers finds wrong."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(f"{base}: transformers cannot load this base ({_line(error)})") from error
-    return Base(model, HubVocabulary(tokenizer, base))
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"{base}: transformers cannot load this base ({text})") from error
 
 
 class HubVocabulary:
@@ -92,8 +116,3 @@ class HubVocabulary:
     def token_text(self, token: Token) -> str:
         """How a control token is written."""
         return str(self._tokenizer.convert_ids_to_tokens(token)) if token >= 0 else ""
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text[:200] or type(error).__name__

@@ -84,7 +84,7 @@ def read_examples(path: Path, vocabulary: Vocabulary, *, longest: int) -> Exampl
     chat = ChatTokenizer(vocabulary)
     usable, skipped = [], 0
     for number, content in _lines(path):
-        example = _example(content, chat, vocabulary, f"{path}, line {number}")
+        example = read_example(content, chat, vocabulary, f"{path}, line {number}")
         if example.length > longest:
             skipped += 1
         else:
@@ -106,7 +106,12 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
         raise ModelError(f"{path}: a line is no JSON in UTF-8 ({error})") from error
 
 
-def _example(content: Any, chat: ChatTokenizer, vocabulary: Vocabulary, where: str) -> Example:
+def read_example(content: Any, chat: ChatTokenizer, vocabulary: Vocabulary, where: str) -> Example:
+    """An example as tokens.
+
+    Raises:
+        ModelError: it is none.
+    """
     try:
         messages = [Message(each["role"], each["content"]) for each in content["prompt"]]
         if any(message.role not in _ROLES or not isinstance(message.content, str) for message in messages):

@@ -42,6 +42,9 @@ def identity(pid: int) -> dict[str, Any]:
     try:
         # The name of the program, in parentheses, may hold anything.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        if fields[0] == "Z":
+            # It has ended, and nobody has asked how.
+            return {"pid": pid, "started": None, "boot": None}
         return {"pid": pid, "started": int(fields[19]), "boot": _BOOT.read_text(encoding="ascii").strip()}
     except (OSError, IndexError, ValueError):
         return {"pid": pid, "started": None, "boot": None}

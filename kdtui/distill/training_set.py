@@ -1,0 +1,92 @@
+"""Training examples: what a student is asked of a session, and what it should answer.
+
+The shape of a line is that of models.sft.examples: a prompt, and the completions that follow it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from random import Random
+from typing import Any
+
+from kdtui.bundling.metrics import pairs
+from kdtui.bundling.text import one_line
+from kdtui.bundling.truth import minimal_bundles, true_bundles
+from models.messages import Message
+from models.pair_question import NO, YES, pair_question
+from store.records import Bundle, Session
+
+_INTENT_LENGTH = 60
+"""Characters; people's intents have three to five words."""
+
+_THOUGHT = "Thought:"
+"""What a student is given where it is to write the thought."""
+
+
+def shuffled(size: int, seed: object) -> list[int]:
+    """The positions 1 to `size` in an order by chance, the same for the same seed."""
+    order = list(range(1, size + 1))
+    Random(str(seed)).shuffle(order)
+    return order
+
+
+def reordered(session: Session, order: Sequence[int]) -> Session:
+    """The session with its products in another order, and its bundles with them."""
+    place = {position: number for number, position in enumerate(order, start=1)}
+    bundles = tuple(
+        Bundle(tuple(sorted(place[position] for position in bundle.positions)), bundle.intent)
+        for bundle in session.bundles
+    )
+    return Session(session.id, tuple(session.items[position - 1] for position in order), bundles, session.split)
+
+
+def pair_completions(session: Session) -> list[dict[str, Any]]:
+    """A question for each pair of products, and for each true bundle its intent: what the strategy `pairs` asks."""
+    bundled = pairs(true_bundles(session))
+    asked: list[dict[str, Any]] = [
+        {"given": pair_question(a, b), "answer": YES if (a, b) in bundled else NO, "pair": [a, b]}
+        for a, b in combinations(range(1, len(session.items) + 1), 2)
+    ]
+    named = [(bundle, intent) for bundle in minimal_bundles(session.bundles) if (intent := _intent(bundle))]
+    return asked + [{"given": f"{_numbers(bundle)}:", "answer": f" {intent}", "end": True} for bundle, intent in named]
+
+
+def list_completions(session: Session) -> list[dict[str, Any]]:
+    """The list of bundles: what the strategies `list` and `drafts` ask."""
+    lines = [f"{_numbers(bundle)}: {_intent(bundle)}" for bundle in minimal_bundles(session.bundles)]
+    return [{"given": "", "answer": "\n".join(lines), "end": True}] if lines else []
+
+
+def thought_completion(statement: str) -> dict[str, Any]:
+    """The thought itself, as something to be written."""
+    return {"given": _THOUGHT, "answer": f" {one_line(statement)}", "end": True}
+
+
+def example(session: Session, prompt: Sequence[Message], completions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A line of a training set; the session has its products in the order of the prompt."""
+    return {
+        "session": session.id,
+        "prompt": [{"role": message.role, "content": message.content} for message in prompt],
+        "completions": list(completions),
+        "bundles": [sorted(bundle) for bundle in true_bundles(session)],
+    }
+
+
+def encode(line: dict[str, Any]) -> bytes:
+    """A line of JSON Lines."""
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+
+def as_prompt_completion(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same in the layout that TRL, Axolotl and LLaMA-Factory read: one row per completion."""
+    for completion in line["completions"]:
+        content = completion["given"] + completion["answer"]
+        yield {"prompt": line["prompt"], "completion": [{"role": "assistant", "content": content.strip()}]}
+
+
+def _numbers(bundle: Bundle) -> str:
+    return ",".join(map(str, bundle.positions))
+
+
+def _intent(bundle: Bundle) -> str:
+    return one_line(bundle.intent, _INTENT_LENGTH)

@@ -1,0 +1,178 @@
+"""Training sets: the training sessions of datasets, with the knowledge that a student is shown or learns to write."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+from sqlite_utils import Database
+
+from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.retrieval import Retriever, decoded
+from kdtui.distill.thoughts import Thought
+from kdtui.distill.training_set import (
+    example,
+    list_completions,
+    pair_completions,
+    reordered,
+    shuffled,
+    thought_completion,
+)
+from kdtui.errors import KdtuiError
+from kdtui.workflows.distill import training_sessions
+from kdtui.workflows.model_names import trainable
+from kdtui.workflows.nearest import nearest_for
+from kdtui.workflows.students import prompt
+from models.chat import ChatTokenizer
+from models.sft.examples import read_example
+from models.vocabulary import Vocabulary
+from store.datasets import iter_sessions
+from store.knowledge import pieces_from, sessions_by_knowledge
+from store.records import FORMATS, RunSettings, Session, TrainingSettings
+from store.samples import pieces_of
+
+_LEAST_PRODUCTS = 2
+
+
+def check_training(settings: TrainingSettings) -> None:
+    """Refuse what no training set can be made of.
+
+    Raises:
+        KdtuiError: the settings contradict each other.
+    """
+    unknown = [format for format in settings.knowledge if format not in FORMATS]
+    if unknown:
+        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; there are: {', '.join(FORMATS)}")
+    if settings.target and settings.knowledge != ("thought",):
+        raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
+
+
+def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+    """Each training session once per epoch, its products in another order each time.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is nothing to train on, or no knowledge of a format.
+    """
+    check_training(settings)
+    chosen = [(dataset, _chosen(db, dataset, settings)) for dataset in settings.datasets]
+    if not any(sessions for _, sessions in chosen):
+        raise KdtuiError(
+            f"no training session has knowledge in sample {settings.sample!r}; there is nothing to train on"
+        )
+    makers = [(_maker(db, dataset, settings), dataset, sessions) for dataset, sessions in chosen]
+    for epoch in range(settings.epochs):
+        for make, dataset, sessions in makers:
+            for session in sessions:
+                order = shuffled(len(session.items), (settings.seed, epoch, dataset, session.id))
+                yield {"epoch": epoch, **make(session, order)}
+
+
+def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+    """Each validation session as it is.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is no knowledge of a format.
+    """
+    for dataset in settings.datasets:
+        make = _maker(db, dataset, settings)
+        for session in _usable(iter_sessions(db, dataset, split="valid")):
+            yield make(session, list(range(1, len(session.items) + 1)))
+
+
+def _usable(sessions: Iterator[Session] | Sequence[Session]) -> list[Session]:
+    return [session for session in sessions if len(session.items) >= _LEAST_PRODUCTS]
+
+
+def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Session]:
+    """The training sessions of a dataset; of a sample only those that its rules and thoughts come from."""
+    sessions = _usable(training_sessions(db, dataset))
+    if settings.sample is None:
+        return sessions
+    inside = set(pieces_of(db, settings.sample))
+    origin = {
+        session
+        for format in FORMATS[1:]
+        for piece, where in sessions_by_knowledge(db, dataset, format).items()
+        if piece in inside
+        for session in where
+    }
+    return [session for session in sessions if session.id in origin]
+
+
+def _maker(
+    db: Database, dataset: str, settings: TrainingSettings
+) -> Callable[[Session, Sequence[int]], dict[str, Any]]:
+    """What makes an example of a session with its products in an order."""
+    retrieve: Callable[[Session], Applicable] = lambda _: Applicable()  # noqa: E731
+    if settings.knowledge and not settings.target:
+        shown = RunSettings(
+            "", settings.knowledge, sample=settings.sample, neighbours=settings.neighbours, budget=settings.budget
+        )
+        retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
+    kept: dict[str, Applicable] = {}
+
+    def make(session: Session, order: Sequence[int]) -> dict[str, Any]:
+        if session.id not in kept:
+            kept[session.id] = retrieve(session)
+        ordered = reordered(session, order)
+        messages = prompt(session, kept[session.id], settings.form, order)
+        completions = (pair_completions if settings.form == "pairs" else list_completions)(ordered)
+        if settings.target and (thought := _thought(db, dataset, session, settings)) is not None:
+            completions.append(thought_completion(_in_order(thought, order).statement))
+        return example(ordered, messages, completions)
+
+    return make
+
+
+def _thought(db: Database, dataset: str, session: Session, settings: TrainingSettings) -> Thought | None:
+    pieces = pieces_from(db, dataset, session.id, "thought", sample=settings.sample)
+    return decoded(pieces[0], Thought) if pieces else None
+
+
+def _in_order(thought: Thought, order: Sequence[int]) -> Thought:
+    """The thought about the products in another order. What it says of those left out may name their numbers."""
+    place = {position: number for number, position in enumerate(order, start=1)}
+    steps = tuple(replace(step, positions=tuple(sorted(place[at] for at in step.positions))) for step in thought.steps)
+    left_out = re.sub(r"\d+", lambda found: str(place.get(int(found[0]), found[0])), thought.left_out)
+    products = tuple(thought.products[position - 1] for position in order)
+    return replace(thought, products=products, steps=steps, left_out=left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStatistics:
+    """Of a training set: all tokens, those that there is a loss on, and those of the longest example."""
+
+    tokens: int
+    learned: int
+    longest: int
+
+
+def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]]) -> TokenStatistics:
+    """Count with the vocabulary of a base.
+
+    Raises:
+        KdtuiError: there is no such base.
+        ModelError: it cannot be loaded.
+    """
+    where = trainable(db, base)
+    vocabulary: Vocabulary
+    if where.endswith(".gguf"):
+        # Imported here, as the other kind is: a third of a second.
+        from models.llama import LlamaModel
+
+        vocabulary = LlamaModel(Path(where))
+    else:
+        from models.sft.base import load_vocabulary
+
+        vocabulary = load_vocabulary(where)
+    chat = ChatTokenizer(vocabulary)
+    examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
+    return TokenStatistics(
+        sum(example.length for example in examples),
+        sum(example.learned for example in examples),
+        max(example.length for example in examples),
+    )

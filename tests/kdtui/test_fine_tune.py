@@ -1,0 +1,281 @@
+"""Fine-tuning from the command line, with a tiny base: from training sessions to an adapter that generates."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import load_dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from kdtui.distill.training_set import reordered
+from kdtui.jobs.state import job_status, trainer
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.training_set import training_examples, validation_examples
+from models.sft.job_files import identity
+from store.datasets import iter_sessions
+from store.records import Bundle, Item, Session, TrainingSettings
+from tests.models.tiny import make_model
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "tiny.gguf")
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+@pytest.fixture
+def launch(kdtui: Kdtui, base: Path) -> Kdtui:
+    def start(name: str, *arguments: object) -> Any:
+        return kdtui("sft", "launch", "--name", name, "--base", base, "--learning-rate", 0.003, *arguments)
+
+    return start
+
+
+def folder(db: Database, name: str) -> Path:
+    return Path(db.execute("SELECT folder FROM jobs WHERE name = ?", [name]).fetchone()[0])
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def test_a_training_becomes_an_adapter_that_generates(
+    kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, tmp_path: Path
+) -> None:
+    result = launch("first", "--epochs", 1, "--follow")
+    assert result.code == 0
+    assert "training first is done" in result.err
+    assert "validation loss" in result.err
+    [row] = kdtui("sft", "ls", "--json").rows
+    assert (row["name"], row["state"], row["datasets"]) == ("first", "done", ["outdoor"])
+    assert row["step"] == row["steps"]
+    [shown] = kdtui("sft", "show", "first", "--json").rows
+    assert [each["step"] for each in shown["metrics"]]
+    assert "pair F1" in kdtui("sft", "show", "first").out
+    assert "evaluation at step" in kdtui("sft", "logs", "first").out
+    [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "first"]
+    assert adapter["kind"] == "adapter"
+    for named in ("first", "first=0.5", adapter["path"]):
+        [answer] = kdtui("generate", "o34", "--student", base, "--adapter", named, "--json").rows
+        assert answer["bundles"]
+    other = kdtui("generate", "o34", "--student", make_model(tmp_path / "wide.gguf", width=128), "--adapter", "first")
+    assert other.code == 1
+    assert "this is no adapter for wide.gguf" in other.err
+    assert kdtui("sft", "rm", "first", "--yes").code == 0
+    assert not Path(adapter["path"]).parent.exists()
+    assert kdtui("sft", "ls", "--json").rows == []
+    assert not list(db.query("SELECT * FROM models"))
+
+
+def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+    assert launch("long", "--epochs", 40).code == 0
+    until(lambda: job_status(folder(db, "long")).step)
+    assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
+    assert "is at work here already" in kdtui("sft", "resume", "long").err
+    assert "is running; stop it first" in kdtui("sft", "rm", "long", "--yes").err
+    assert kdtui("generate", "o34", "--adapter", "long").err.startswith("kdtui: training 'long' has no adapter yet")
+    result = kdtui("sft", "cancel", "long")
+    assert (result.code, "kdtui sft resume long goes on" in result.err) == (0, True)
+    [stopped] = kdtui("sft", "ls", "--json").rows
+    assert stopped["state"] == "stopped"
+    assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
+    assert kdtui("sft", "resume", "long", "--follow").code == 0
+    assert "going on from step" in kdtui("sft", "logs", "long").out
+    assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err
+
+
+def test_a_killed_training_is_failed_and_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+    assert launch("killed", "--epochs", 40).code == 0
+    where = folder(db, "killed")
+    until(lambda: list((where / "checkpoints").glob("step-????????")))
+    pid = trainer(where)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: job_status(where).state == "failed")
+    assert kdtui("sft", "resume", "killed", "--follow").code == 0
+
+
+def test_a_training_that_fails_says_why(kdtui: Kdtui, launch: Kdtui) -> None:
+    result = launch("wild", "--learning-rate", 1e30, "--epochs", 3, "--follow")
+    assert result.code == 1
+    assert "training 'wild' has failed: models.sft: the loss is no number any more" in result.err
+    [row] = kdtui("sft", "ls", "--json").rows
+    assert row["state"] == "failed"
+    assert "lower optimizer.learning_rate" in row["reason"]
+
+
+def test_a_process_of_the_same_number_is_not_the_trainer(tmp_path: Path) -> None:
+    other = identity(os.getpid())
+    (tmp_path / "pid").write_text(json.dumps(other))
+    assert trainer(tmp_path) == os.getpid()
+    (tmp_path / "pid").write_text(json.dumps(other | {"started": other["started"] - 1}))
+    assert trainer(tmp_path) is None
+    (tmp_path / "pid").write_text(json.dumps(other | {"boot": "another"}))
+    assert job_status(tmp_path).state == "failed"
+
+
+def test_without_a_heartbeat_a_training_is_stalled(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text(json.dumps(identity(os.getpid())))
+    assert job_status(tmp_path).state == "running"
+    long_ago = time.time() - 3600
+    os.utime(tmp_path / "pid", (long_ago, long_ago))
+    assert job_status(tmp_path).state == "stalled"
+    (tmp_path / "heartbeat").touch()
+    assert job_status(tmp_path).state == "running"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["launch", "--name", "smollm2"], "is the name of a student that comes with kdtui"),
+        (["launch", "--name", "a/b"], "cannot be a name"),
+        (["launch", "--name", "x", "--dataset", "none"], "there is no dataset 'none'"),
+        (["launch", "--name", "x", "--sample", "none"], "there is no sample 'none'"),
+        (["launch", "--name", "x", "--knowledge", "thought"], "has no thoughts yet"),
+        (["launch", "--name", "x", "--knowledge", "poems"], "there is no format 'poems'"),
+        (["launch", "--name", "x", "--as", "target"], "use --knowledge thought with --as target"),
+        (["launch", "--name", "x", "--base", "none"], "there is no student 'none'"),
+        (["launch", "--name", "x", "--base", "none.gguf"], "none.gguf: there is no such file"),
+        (["launch", "--name", "x", "--learning-rate", "-1"], "learning_rate cannot be -1.0"),
+        (["data", "--dataset", "none"], "there is no dataset 'none'"),
+        (["data", "--base", "no/where"], "transformers cannot load this base"),
+        (["show", "x"], "there is no training 'x'"),
+        (["logs", "x"], "there is no training 'x'"),
+        (["cancel", "x"], "there is no training 'x'"),
+        (["resume", "x"], "there is no training 'x'"),
+        (["rm", "x"], "there is no training 'x'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
+    kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    result = kdtui("sft", *arguments)
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert message in result.err
+    assert not list(db.query("SELECT * FROM jobs"))
+    assert not list((Path(os.environ["KDTUI_DB"]).parent / "jobs").glob("*"))
+
+
+def test_a_missing_package_is_one_sentence(kdtui: Kdtui, launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtui.workflows.fine_tune.find_spec", lambda name: None if name == "peft" else name)
+    result = launch("x")
+    assert (result.code, result.err) == (
+        1,
+        "kdtui: to train here, peft is needed; install it with: pip install 'kdtui[sft]'\n",
+    )
+
+
+def test_an_empty_sample_is_nothing_to_train_on(kdtui: Kdtui, db: Database, launch: Kdtui) -> None:
+    assert kdtui("knowledge", "mine").code == 0
+    assert kdtui("sample", "create", "patterns", "--format", "pattern").code == 0
+    result = launch("x", "--sample", "patterns")
+    assert "there is nothing to train on" in result.err
+    assert not list(db.query("SELECT * FROM jobs"))
+
+
+@pytest.mark.parametrize("form", ["pairs", "list"])
+def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) -> None:
+    settings = TrainingSettings(("outdoor",), form, epochs=2)
+    lines = list(training_examples(db, settings))
+    sessions = {session.id: session for session in iter_sessions(db, "outdoor", split="train")}
+    first, second = ([line for line in lines if line["epoch"] == epoch] for epoch in (0, 1))
+    assert {line["session"] for line in first} == {line["session"] for line in second} == set(sessions)
+    assert [line["prompt"] for line in first] != [line["prompt"] for line in second]
+    assert lines == list(training_examples(db, settings))
+    for line in lines:
+        products = line["prompt"][-1]["content"].splitlines()[1:]
+        titles = [product.partition(". ")[2] for product in products]
+        for bundle in line["bundles"]:
+            shown = {titles[position - 1].partition(" [")[0][:40] for position in bundle}
+            session = sessions[line["session"]]
+            true = [{(session.items[p - 1].title or "")[:40] for p in each.positions} for each in session.bundles]
+            assert shown in true
+
+
+def test_validation_sessions_are_not_trained_on(db: Database) -> None:
+    settings = TrainingSettings(("outdoor",))
+    valid = {line["session"] for line in validation_examples(db, settings)}
+    assert valid == {session.id for session in iter_sessions(db, "outdoor", split="valid")}
+    assert not valid & {line["session"] for line in training_examples(db, settings)}
+
+
+def test_knowledge_is_shown_or_learned(db: Database) -> None:
+    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    shown = next(training_examples(db, TrainingSettings(("outdoor",), "list", ("thought",))))
+    assert "Another session:" in shown["prompt"][-1]["content"]
+    assert len(shown["completions"]) == 1
+    learned = next(training_examples(db, TrainingSettings(("outdoor",), "list", ("thought",), target=True)))
+    assert "Another session:" not in learned["prompt"][-1]["content"]
+    thought = learned["completions"][-1]
+    assert thought["given"] == "Thought:"
+    for bundle in learned["bundles"]:
+        assert f": {','.join(map(str, bundle))}, because" in thought["answer"]
+
+
+def test_a_sample_says_whose_sessions_are_trained_on(kdtui: Kdtui, db: Database) -> None:
+    list(distil_annotations(db, "outdoor", ["thought"]))
+    assert kdtui("sample", "create", "few", "--format", "thought", "--ratio", 0.25).code == 0
+    everything = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",)))}
+    few = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",), sample="few"))}
+    assert few < everything
+    assert 0 < len(few) <= len(everything) // 4 + 1
+
+
+def test_the_data_is_shown_with_its_tokens(kdtui: Kdtui, base: Path, db: Database) -> None:
+    rows = kdtui("sft", "data", "--base", base, "--show", 2, "--json").rows
+    assert [row["session"] for row in rows[:2]]
+    count = len([*iter_sessions(db, "outdoor", split="train")])
+    assert rows[2]["examples"] == count
+    assert rows[2]["longest"] < rows[2]["tokens"]
+    assert rows[2]["learned"] < rows[2]["tokens"]
+    out = kdtui("sft", "data", "--base", base).out
+    assert "[system]" in out
+    assert "1,2? ->" in out
+
+
+def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "train.jsonl"
+    path.parent.mkdir()
+    assert kdtui("sft", "data", "--form", "list", "--output", path).code == 0
+    rows = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert set(rows.column_names) == {"prompt", "completion"}
+    assert [message["role"] for message in rows[0]["prompt"]] == ["system", "user"]
+    assert rows[0]["completion"][0]["role"] == "assistant"
+
+
+sessions_of_any_bundles = st.integers(2, 8).flatmap(
+    lambda size: st.tuples(
+        st.permutations(range(1, size + 1)),
+        st.lists(st.sets(st.integers(1, size), min_size=2), max_size=3),
+    )
+)
+
+
+@given(drawn=sessions_of_any_bundles)
+def test_bundles_follow_their_products(drawn: tuple[list[int], list[set[int]]]) -> None:
+    order, bundles = drawn
+    items = tuple(Item(str(number)) for number in range(1, len(order) + 1))
+    session = Session("s", items, tuple(Bundle(tuple(sorted(each))) for each in bundles))
+    found = reordered(session, order)
+    assert [item.id for item in found.items] == list(map(str, order))
+    for before, after in zip(session.bundles, found.bundles, strict=True):
+        assert {found.items[at - 1].id for at in after.positions} == {str(at) for at in before.positions}
+        assert list(after.positions) == sorted(after.positions)
