@@ -85,7 +85,7 @@ def test_a_training_becomes_an_adapter_that_generates(
 
 
 def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
-    assert launch("long", "--epochs", 40).code == 0
+    assert launch("long", "--epochs", 15).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
     assert "is at work here already" in kdtui("sft", "resume", "long").err
@@ -102,7 +102,7 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
 
 
 def test_a_killed_training_is_failed_and_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
-    assert launch("killed", "--epochs", 40).code == 0
+    assert launch("killed", "--epochs", 15).code == 0
     where = folder(db, "killed")
     until(lambda: list((where / "checkpoints").glob("step-????????")))
     pid = trainer(where)
@@ -174,7 +174,7 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
     assert not list((Path(os.environ["KDTUI_DB"]).parent / "jobs").glob("*"))
 
 
-def test_a_missing_package_is_one_sentence(kdtui: Kdtui, launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.workflows.fine_tune.find_spec", lambda name: None if name == "peft" else name)
     result = launch("x")
     assert (result.code, result.err) == (
@@ -204,9 +204,9 @@ def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) 
         products = line["prompt"][-1]["content"].splitlines()[1:]
         titles = [product.partition(". ")[2] for product in products]
         for bundle in line["bundles"]:
-            shown = {titles[position - 1].partition(" [")[0][:40] for position in bundle}
+            shown = {titles[position - 1][:30] for position in bundle}
             session = sessions[line["session"]]
-            true = [{(session.items[p - 1].title or "")[:40] for p in each.positions} for each in session.bundles]
+            true = [{(session.items[p - 1].title or "")[:30] for p in each.positions} for each in session.bundles]
             assert shown in true
 
 
