@@ -204,9 +204,9 @@ def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) 
         products = line["prompt"][-1]["content"].splitlines()[1:]
         titles = [product.partition(". ")[2] for product in products]
         for bundle in line["bundles"]:
-            shown = {titles[position - 1][:30] for position in bundle}
+            shown = {titles[position - 1][:20] for position in bundle}
             session = sessions[line["session"]]
-            true = [{(session.items[p - 1].title or "")[:30] for p in each.positions} for each in session.bundles]
+            true = [{(session.items[p - 1].title or "")[:20] for p in each.positions} for each in session.bundles]
             assert shown in true
 
 
