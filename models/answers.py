@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from models.bundle_list import WrittenBundle
 from models.messages import Message
+
+if TYPE_CHECKING:
+    # At run time it would bring numpy into a screen that has no use for it.
+    from models.clustering import Matrix
 
 NAP = 0.005
 """Seconds between two looks for a session, where there is none at the moment."""
@@ -45,12 +49,15 @@ class Task:
         products: how many it has.
         ask: makes its prompt.
         adapters: to answer with, all at once. Tasks with the same ones are answered together.
+        evidence: tells how likely it is that two products share a bundle, (products, products), where that is known
+            before; asked by those strategies alone that ask about pairs.
     """
 
     key: object
     products: int
     ask: Ask
     adapters: tuple[Adapter, ...] = ()
+    evidence: "Callable[[], Matrix] | None" = None
 
     @property
     def in_order(self) -> range:

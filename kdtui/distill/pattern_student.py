@@ -2,7 +2,7 @@
 
 Logistic regression gives each pair of products of a session a probability that they share a bundle, and average-link
 clustering of these probabilities makes the bundles. It learns in seconds and answers at once: the floor that tells
-whether a language model earns its cost.
+whether a language model earns its cost, and evidence that one can be shown.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ from math import log, sqrt
 from re import compile as compile_pattern
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +29,8 @@ _LEVELS = (2, 3, 4)
 _PRIOR_WEIGHT = 4
 """How many pairs the overall rate counts for, where two categories have been seen together seldom."""
 _FOLDS = 5
+_DEPTH, _ALIKE, _RATE = 0, 2, 5
+"""Columns of a pair's own features: shared category depth, likeness of titles, and the rate at the third level."""
 _WORD = compile_pattern(r"[^\W_]+")
 
 
@@ -52,13 +55,10 @@ class PatternStudent:
         """
         features: list[Matrix] = []
         labels: list[bool] = []
-        for fold in range(_FOLDS):
-            others = [session for number, session in enumerate(train) if number % _FOLDS != fold]
-            evidence = _Evidence(others)
-            for session in train[fold::_FOLDS]:
-                features.append(evidence.features(session))
-                bundled = pairs(true_bundles(session))
-                labels.extend(pair in bundled for pair in _pairs_of(session))
+        for session, evidence in _cross_fitted(train):
+            features.append(evidence.features(session))
+            bundled = pairs(true_bundles(session))
+            labels.extend(pair in bundled for pair in _pairs_of(session))
         if len(set(labels)) < 2:
             raise KdtuiError(
                 "there are too few training sessions to learn from: bundled pairs and other pairs are needed"
@@ -73,11 +73,18 @@ class PatternStudent:
 
     def pair_probabilities(self, session: Session) -> Matrix:
         """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal."""
+        return self._probabilities(session, self._evidence)
+
+    def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
+        """The same for the training sessions, by id, each as if it had never been seen."""
+        return {session.id: self._probabilities(session, evidence) for session, evidence in _cross_fitted(train)}
+
+    def _probabilities(self, session: Session, evidence: "_Evidence") -> Matrix:
         size = len(session.items)
         matrix = np.zeros((size, size))
         if size > 1:
             rows, columns = np.triu_indices(size, 1)
-            matrix[rows, columns] = self._model.predict_proba(self._evidence.features(session))[:, 1]
+            matrix[rows, columns] = self._model.predict_proba(evidence.features(session))[:, 1]
         return matrix + matrix.T
 
     def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
@@ -86,6 +93,14 @@ class PatternStudent:
         for number, (confidence, positions) in enumerate(likely_bundles(probabilities, self.threshold)):
             intent = _name([session.items[position - 1] for position in positions])
             yield WrittenBundle(number, positions, intent, confidence, complete=True)
+
+
+def _cross_fitted(train: Sequence[Session]) -> Iterator[tuple[Session, "_Evidence"]]:
+    """The training sessions, each with the evidence of the other folds."""
+    for fold in range(_FOLDS):
+        evidence = _Evidence([session for number, session in enumerate(train) if number % _FOLDS != fold])
+        for session in train[fold::_FOLDS]:
+            yield session, evidence
 
 
 class _Evidence:
@@ -110,7 +125,8 @@ class _Evidence:
         self._rate = bundled_pairs / all_pairs if all_pairs else 0.5
 
     def features(self, session: Session) -> Matrix:
-        """One row per pair of the session's products, in the order of `_pairs_of`."""
+        """One row per pair of the session's products, in the order of `_pairs_of`: what is known of the two, and how
+        that compares with the rest of the session."""
         words = [_words(item) for item in session.items]
         norms = [sqrt(sum(self._weight(word) ** 2 for word in each)) or 1.0 for each in words]
         size = log(len(session.items))
@@ -127,7 +143,8 @@ class _Evidence:
                     *(self._bundled_rate(key) for key in _category_pairs(one, other)),
                 ]
             )
-        return np.array(rows, dtype=np.float64).reshape(len(rows), 4 + len(_LEVELS))
+        own = np.array(rows, dtype=np.float64).reshape(len(rows), 4 + len(_LEVELS))
+        return np.hstack([own, _context(own, len(session.items))])
 
     def _bundled_rate(self, key: tuple[CategoryPath, CategoryPath]) -> float:
         """Rate at which two categories were bundled when seen together, drawn to the overall rate where seldom seen."""
@@ -136,6 +153,35 @@ class _Evidence:
     def _weight(self, word: str) -> float:
         """Inverse document frequency of a word among titles."""
         return log((self._titles + 1) / (self._titles_with[word] + 1))
+
+
+def _context(own: Matrix, size: int) -> Matrix:
+    """For each pair of a session, from the rows of all its pairs: how often the two are bundled with the others, and
+    how alike their titles are; how well a third product goes with both; and the means of the session.
+
+    Two products that go with everything are bundled less often than two that go with each other alone.
+    """
+    rows, columns = np.triu_indices(size, 1)
+    rate, alike = (_symmetric(own[:, column], size) for column in (_RATE, _ALIKE))
+    found = np.zeros((len(rows), 6))
+    if size < 2:
+        return found
+    for number, (a, b) in enumerate(zip(rows, columns, strict=True)):
+        third = np.minimum(rate[a], rate[b])
+        third[[a, b]] = 0
+        found[number] = [
+            (rate[a].sum() + rate[b].sum()) / (size - 1),
+            (alike[a].max() + alike[b].max()),
+            third.max(),
+            *own[:, [_RATE, _DEPTH, _ALIKE]].mean(axis=0),
+        ]
+    return found
+
+
+def _symmetric(values: npt.NDArray[np.float64], size: int) -> Matrix:
+    matrix = np.zeros((size, size))
+    matrix[np.triu_indices(size, 1)] = values
+    return matrix + matrix.T
 
 
 def _pairs_of(session: Session) -> Iterator[tuple[int, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles, true_bundles
+from models.clustering import Matrix
 from models.messages import Message
 from models.pair_question import NO, YES, pair_question
 from store.records import Bundle, Session
@@ -40,11 +41,19 @@ def reordered(session: Session, order: Sequence[int]) -> Session:
     return Session(session.id, tuple(session.items[position - 1] for position in order), bundles, session.split)
 
 
-def pair_completions(session: Session) -> list[dict[str, Any]]:
-    """A question for each pair of products, and for each true bundle its intent: what the strategy `pairs` asks."""
+def pair_completions(session: Session, evidence: Matrix | None) -> list[dict[str, Any]]:
+    """A question for each pair of products, and for each true bundle its intent: what the strategy `pairs` asks.
+
+    Args:
+        evidence: how likely two products share a bundle by what is known of their categories, (products, products).
+    """
     bundled = pairs(true_bundles(session))
     asked: list[dict[str, Any]] = [
-        {"given": pair_question(a, b), "answer": YES if (a, b) in bundled else NO, "pair": [a, b]}
+        {
+            "given": pair_question(a, b, None if evidence is None else float(evidence[a - 1, b - 1])),
+            "answer": YES if (a, b) in bundled else NO,
+            "pair": [a, b],
+        }
         for a, b in combinations(range(1, len(session.items) + 1), 2)
     ]
     named = [(bundle, intent) for bundle in minimal_bundles(session.bundles) if (intent := _intent(bundle))]

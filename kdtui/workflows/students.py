@@ -6,7 +6,8 @@ Importing this is cheap, so that a screen or a command can check settings before
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace as replace_fields
+from functools import cache, partial
 from math import isfinite
 from pathlib import Path
 from time import perf_counter, sleep
@@ -27,7 +28,9 @@ from store.records import FORMATS, RunSettings, Session
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from kdtui.distill.pattern_student import PatternStudent
     from models.calibration import Calibration
+    from models.clustering import Matrix
     from models.student import Student
 
 DEFAULT_STRATEGY: StrategyName = "list"
@@ -207,6 +210,11 @@ def _task_maker(
         count: tokens of a text.
     """
     retrieve: Callable[[Session], Applicable] | None = None
+    evidence: Callable[[Session], Matrix] | None = None
+    if uses_evidence(settings):
+        assert db is not None
+        assert dataset is not None
+        evidence = _evidence(db, dataset)
     if settings.knowledge or settings.strategy == AICL:
         from kdtui.distill.retrieval import Retriever
         from kdtui.workflows.nearest import nearest_for
@@ -218,9 +226,34 @@ def _task_maker(
     def task(session: Session) -> Task:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
         applicable = retrieve(session) if retrieve is not None else Applicable()
-        return Task(session, len(session.items), partial(prompt, session, applicable), adapters)
+        ask = partial(prompt, session, applicable, has_evidence=evidence is not None)
+        known = partial(evidence, session) if evidence is not None else None
+        return Task(session, len(session.items), ask, adapters, known)
 
     return task
+
+
+def uses_evidence(settings: RunSettings) -> bool:
+    """Whether a question about a pair says how likely it is by all patterns; of a sample only its own may be used."""
+    return "pattern" in settings.knowledge and settings.sample is None
+
+
+def _evidence(db: "Database", dataset: str) -> "Callable[[Session], Matrix]":
+    """What tells how likely the pairs of a session are, learned when it is first asked."""
+    from store.datasets import iter_sessions
+
+    # Read here: a connection belongs to one thread.
+    train = list(iter_sessions(db, dataset, split="train"))
+    valid = list(iter_sessions(db, dataset, split="valid"))
+
+    @cache
+    def fitted() -> "PatternStudent":
+        # Imported here: scikit-learn takes a second.
+        from kdtui.distill.pattern_student import PatternStudent
+
+        return PatternStudent.fit(train, valid)
+
+    return lambda session: fitted().pair_probabilities(session)
 
 
 def shown_prompt(
@@ -286,8 +319,16 @@ def _one_by_one(
         yield Answered(session, bundles, perf_counter() - started)
 
 
-def prompt(session: Session, knowledge: Applicable, form: Form, order: Sequence[int]) -> list[Message]:
-    """What the student is shown of a session, its products in this order, with the knowledge that applies to it."""
+def prompt(
+    session: Session, knowledge: Applicable, form: Form, order: Sequence[int], *, has_evidence: bool = False
+) -> list[Message]:
+    """What the student is shown of a session, its products in this order, with the knowledge that applies to it.
+
+    Args:
+        has_evidence: what the patterns say stands in the questions about pairs.
+    """
+    if has_evidence and form == "pairs":
+        knowledge = replace_fields(knowledge, patterns=())
     ordered = Session(session.id, tuple(session.items[position - 1] for position in order))
     hints = [(match.positions, match.pattern.categories[-1][-1]) for match in knowledge.hints(ordered)]
     return session_messages(

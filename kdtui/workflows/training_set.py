@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, TypeAlias
 
+import numpy as np
 from msgspec.structs import replace
 from sqlite_utils import Database
 
@@ -24,8 +26,9 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.distill import training_sessions
 from kdtui.workflows.model_names import trainable
 from kdtui.workflows.nearest import nearest_for
-from kdtui.workflows.students import prompt
+from kdtui.workflows.students import prompt, uses_evidence
 from models.chat import ChatTokenizer
+from models.clustering import Matrix
 from models.sft.examples import read_example
 from models.vocabulary import Vocabulary
 from store.datasets import iter_sessions
@@ -34,6 +37,12 @@ from store.records import FORMATS, RunSettings, Session, TrainingSettings
 from store.samples import pieces_of
 
 _LEAST_PRODUCTS = 2
+
+_WITHOUT_EVIDENCE = 0.2
+"""Share of the training examples that say nothing of how likely the pairs are."""
+
+_Make: TypeAlias = Callable[[Session, Sequence[int], bool], dict[str, Any]]
+"""Makes an example of a session, its products in an order, with or without evidence."""
 
 
 def check_training(settings: TrainingSettings) -> None:
@@ -67,7 +76,9 @@ def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict
         for make, dataset, sessions in makers:
             for session in sessions:
                 order = shuffled(len(session.items), (settings.seed, epoch, dataset, session.id))
-                yield {"epoch": epoch, **make(session, order)}
+                # The student learns to do without evidence too: not all that it will be asked has some.
+                has_evidence = Random(str((settings.seed, epoch, session.id))).random() >= _WITHOUT_EVIDENCE
+                yield {"epoch": epoch, **make(session, order, has_evidence)}
 
 
 def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
@@ -80,7 +91,7 @@ def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[di
     for dataset in settings.datasets:
         make = _maker(db, dataset, settings)
         for session in _usable(iter_sessions(db, dataset, split="valid")):
-            yield make(session, list(range(1, len(session.items) + 1)))
+            yield make(session, list(range(1, len(session.items) + 1)), True)
 
 
 def _usable(sessions: Iterator[Session] | Sequence[Session]) -> list[Session]:
@@ -103,29 +114,52 @@ def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Sess
     return [session for session in sessions if session.id in origin]
 
 
-def _maker(
-    db: Database, dataset: str, settings: TrainingSettings
-) -> Callable[[Session, Sequence[int]], dict[str, Any]]:
-    """What makes an example of a session with its products in an order."""
+def _maker(db: Database, dataset: str, settings: TrainingSettings) -> _Make:
     retrieve: Callable[[Session], Applicable] = lambda _: Applicable()  # noqa: E731
-    if settings.knowledge and not settings.target:
+    evidence: dict[str, Matrix] = {}
+    if not settings.target:
         shown = RunSettings(
-            "", settings.knowledge, sample=settings.sample, neighbours=settings.neighbours, budget=settings.budget
+            "",
+            settings.knowledge,
+            sample=settings.sample,
+            neighbours=settings.neighbours,
+            budget=settings.budget,
         )
-        retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
+        if uses_evidence(shown) and settings.form == "pairs":
+            evidence = _evidence(db, dataset)
+        if shown.knowledge:
+            retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
     kept: dict[str, Applicable] = {}
 
-    def make(session: Session, order: Sequence[int]) -> dict[str, Any]:
+    def make(session: Session, order: Sequence[int], has_evidence: bool) -> dict[str, Any]:
         if session.id not in kept:
             kept[session.id] = retrieve(session)
         ordered = reordered(session, order)
-        messages = prompt(session, kept[session.id], settings.form, order)
-        completions = (pair_completions if settings.form == "pairs" else list_completions)(ordered)
+        messages = prompt(session, kept[session.id], settings.form, order, has_evidence=bool(evidence))
+        if settings.form == "pairs":
+            known = evidence.get(session.id) if has_evidence else None
+            at = np.array(order) - 1
+            completions = pair_completions(ordered, None if known is None else known[np.ix_(at, at)])
+        else:
+            completions = list_completions(ordered)
         if settings.target and (thought := _thought(db, dataset, session, settings)) is not None:
             completions.append(thought_completion(_in_order(thought, order).statement))
         return example(ordered, messages, completions)
 
     return make
+
+
+def _evidence(db: Database, dataset: str) -> dict[str, Matrix]:
+    """For the training and validation sessions: those that it was learned from are judged as if they had not been."""
+    # Imported here: scikit-learn takes a second.
+    from kdtui.distill.pattern_student import PatternStudent
+
+    train, valid = (list(iter_sessions(db, dataset, split=split)) for split in ("train", "valid"))
+    student = PatternStudent.fit(train, valid)
+    return {
+        **student.unseen_probabilities(train),
+        **{session.id: student.pair_probabilities(session) for session in valid},
+    }
 
 
 def _thought(db: Database, dataset: str, session: Session, settings: TrainingSettings) -> Thought | None:

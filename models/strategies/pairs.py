@@ -96,7 +96,9 @@ def _plan(
             "use the strategy list"
         )
     prompt = chat.prompt(task.ask("pairs", task.in_order))
-    question = len(answer.spell(pair_question(task.products - 1, task.products))) + _ANSWER_ROOM
+    evidence = task.evidence() if task.evidence is not None else None
+    longest = pair_question(task.products - 1, task.products, None if evidence is None else 0.99)
+    question = len(answer.spell(longest)) + _ANSWER_ROOM
     intent = len(answer.spell(longest_bundle(task.products))) + INTENT_TOKENS
     width = min(_WIDTH, task.products * (task.products - 1) // 2)
     cells = len(prompt.own) + max(width * question, min(_WIDTH, task.products // 2) * intent)
@@ -104,24 +106,29 @@ def _plan(
     def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
         branch = workspace.open()
         yield [Read(branch, prompt.own)]
-        scores = yield from _scores(answer, workspace, branch, task.products)
+        scores = yield from _scores(answer, workspace, branch, task.products, evidence)
         return (yield from conclude(workspace, branch, scores))
 
     return Plan(prompt.shared, cells, width + 1, start)
 
 
-def _scores(answer: AnswerTokens, workspace: Workspace, branch: Branch, products: int) -> Program[Matrix]:
+def _scores(
+    answer: AnswerTokens, workspace: Workspace, branch: Branch, products: int, evidence: Matrix | None
+) -> Program[Matrix]:
     """(products, products): log odds of yes against no for each pair; 0 on the diagonal."""
     before, yes, no = _answers(answer)
     look = partial(_yes_against_no, yes, no)
     scores = np.zeros((products, products))
+
+    def question(one: int, other: int) -> str:
+        return pair_question(one, other, None if evidence is None else float(evidence[one - 1, other - 1]))
+
     pairs = list(combinations(range(1, products + 1), 2))
     for first in range(0, len(pairs), _WIDTH):
         part = pairs[first : first + _WIDTH]
         forks = [workspace.fork(branch) for _ in part]
         found = yield [
-            Read(fork, (*answer.spell(pair_question(a, b)), *before), look)
-            for fork, (a, b) in zip(forks, part, strict=True)
+            Read(fork, (*answer.spell(question(a, b)), *before), look) for fork, (a, b) in zip(forks, part, strict=True)
         ]
         for fork, (a, b), score in zip(forks, part, found, strict=True):
             scores[a - 1, b - 1] = scores[b - 1, a - 1] = score

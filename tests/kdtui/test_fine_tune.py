@@ -8,19 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from kdtui.distill.training_set import reordered
+from kdtui.distill.pattern_student import PatternStudent
+from kdtui.distill.training_set import reordered, shuffled
 from kdtui.jobs.state import job_status, trainer
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
 from kdtui.workflows.training_set import training_examples, validation_examples
+from models.pair_question import pair_question
 from models.sft.job_files import identity
-from store.datasets import iter_sessions
+from store.datasets import get_session, iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
 from tests.models.tiny import make_model
 
@@ -208,6 +212,52 @@ def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) 
             session = sessions[line["session"]]
             true = [{(session.items[p - 1].title or "")[:20] for p in each.positions} for each in session.bundles]
             assert shown in true
+
+
+def test_questions_say_how_likely_a_pair_is_by_what_other_sessions_show(db: Database) -> None:
+    mine_patterns(db, "outdoor")
+    settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
+    lines = list(training_examples(db, settings))
+    train, valid = (list(iter_sessions(db, "outdoor", split=split)) for split in ("train", "valid"))
+    student = PatternStudent.fit(train, valid)
+    unseen = student.unseen_probabilities(train)
+    told = 0
+    for line in lines:
+        assert "Likely bundles" not in line["prompt"][-1]["content"]
+        session = next(each for each in train if each.id == line["session"])
+        order = shuffled(len(session.items), (0, line["epoch"], "outdoor", session.id))
+        questions = [each for each in line["completions"] if "pair" in each]
+        told += "%" in questions[0]["given"]
+        for question in questions:
+            one, other = question["pair"]
+            evidence = unseen[session.id][order[one - 1] - 1, order[other - 1] - 1]
+            assert question["given"] in (pair_question(one, other, float(evidence)), pair_question(one, other))
+    assert 0.6 < told / len(lines) < 0.95, "some examples are without, and most are with"
+    assert any(not np.allclose(unseen[each.id], student.pair_probabilities(each)) for each in train)
+    for line in validation_examples(db, settings):
+        assert all("%" in each["given"] for each in line["completions"] if "pair" in each)
+
+
+def test_a_student_is_asked_with_the_same_evidence(
+    kdtui: Kdtui, base: Path, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine_patterns(db, "outdoor")
+    asked: set[str] = set()
+
+    def heard(*arguments: Any) -> str:
+        asked.add(pair_question(*arguments))
+        return pair_question(*arguments)
+
+    monkeypatch.setattr("models.strategies.pairs.pair_question", heard)
+    command = ["generate", "o34", "--student", base, "--strategy", "pairs", "--json"]
+    assert kdtui(*command, "--knowledge", "pattern").code == 0
+    train, valid = (list(iter_sessions(db, "outdoor", split=split)) for split in ("train", "valid"))
+    probabilities = PatternStudent.fit(train, valid).pair_probabilities(get_session(db, "outdoor", "o34"))
+    assert pair_question(1, 2, float(probabilities[0, 1])) in asked
+    asked.clear()
+    assert kdtui(*command).code == 0
+    assert asked
+    assert not any("%" in question for question in asked)
 
 
 def test_validation_sessions_are_not_trained_on(db: Database) -> None:

@@ -1,6 +1,8 @@
 """Strategies: whatever they ask of the model, bundles are legal, and confident as they are calibrated to be."""
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -13,6 +15,7 @@ from models.bundle_list import WrittenBundle
 from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
 from models.clustering import Matrix, average_link
 from models.messages import Message
+from models.pair_question import pair_question
 from models.strategies import PairStrategy, make_strategy
 from models.strategies.drafts import Drafts
 from models.strategies.pairs import Pairs
@@ -91,6 +94,31 @@ def test_pairs_ask_once_and_drafts_in_several_orders(student: Student) -> None:
     assert len(set(seen)) > 4
     assert {form for form, _ in seen} == {"list"}
     assert all(sorted(order) == [1, 2, 3, 4, 5] for _, order in seen)
+
+
+@given(evidence=st.floats(0, 1))
+def test_evidence_is_two_digits_of_the_question(evidence: float) -> None:
+    text = pair_question(2, 13, evidence)
+    assert re.fullmatch(r"2,13 \d\d%\?", text)
+    assert abs(int(text[5:7]) / 100 - evidence) <= 0.0101
+    assert pair_question(2, 13) == "2,13?"
+
+
+def test_every_question_says_its_own_evidence(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def heard(one: int, other: int, evidence: float | None = None) -> str:
+        asked.append(pair_question(one, other, evidence))
+        return asked[-1]
+
+    monkeypatch.setattr("models.strategies.pairs.pair_question", heard)
+    known = np.array([[0, 0.1, 0.2], [0.1, 0, 0.3], [0.2, 0.3, 0]])
+    session = task("s", ["camp", "kit", "phone"])
+    strategy = make_strategy("pairs")
+    assert isinstance(strategy, Pairs)
+    with_evidence = judged(student, [replace(session, evidence=lambda: known)], strategy)["s"]
+    assert {"1,2 10%?", "1,3 20%?", "2,3 30%?"} <= set(asked)
+    assert not np.allclose(with_evidence, judged(student, [session], strategy)["s"])
 
 
 def test_a_threshold_decides_how_much_is_put_together(student: Student) -> None:
