@@ -18,7 +18,7 @@ from kdtui.jobs import local
 from kdtui.jobs.state import JobStatus, job_status, metrics
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import is_file
-from kdtui.workflows.training_set import training_examples, validation_examples
+from kdtui.workflows.training_set import training_examples, validation_examples, vocabulary_of
 from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID
 from store.errors import NotFound
@@ -105,7 +105,11 @@ def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
 
 
 def _without_defaults(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
-    manifest = {"name": name, **msgspec.to_builtins(settings)}
+    # Imported here: llama.cpp takes a third of a second, and a list of trainings needs none.
+    from models.provenance import about_base
+
+    gguf = Path(job.base) if job.base.endswith(".gguf") else None
+    manifest = {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary_of(job.base), gguf)}
     return {**asdict(job), "manifest": manifest}
 
 

@@ -184,6 +184,7 @@ def open_model(
     """The language model of these settings, and what makes a task of a session; otherwise as `open_student`."""
     # Imported here: llama.cpp takes a third of a second.
     from kdtui.workflows.fine_tune import adapter_file
+    from models.provenance import adapter_manifest, check_adapter
     from models.student import DEFAULT_CONTEXT, Student
 
     path = located_model(db, settings.student)
@@ -194,6 +195,7 @@ def open_model(
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
             student.model.adapter(adapter.path)
+            check_adapter(adapter.path, adapter_manifest(adapter.path), student.model, path)
         yield student, task
 
 

@@ -185,6 +185,22 @@ class TokenStatistics:
     longest: int
 
 
+def vocabulary_of(base: str) -> Vocabulary:
+    """The vocabulary of a base: a GGUF file, or a folder or an id of transformers.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    if base.endswith(".gguf"):
+        # Imported here, as the other kind is: a third of a second.
+        from models.llama import LlamaModel
+
+        return LlamaModel(Path(base))
+    from models.sft.base import load_vocabulary
+
+    return load_vocabulary(base)
+
+
 def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]]) -> TokenStatistics:
     """Count with the vocabulary of a base.
 
@@ -192,17 +208,7 @@ def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]]) -
         KdtuiError: there is no such base.
         ModelError: it cannot be loaded.
     """
-    where = trainable(db, base)
-    vocabulary: Vocabulary
-    if where.endswith(".gguf"):
-        # Imported here, as the other kind is: a third of a second.
-        from models.llama import LlamaModel
-
-        vocabulary = LlamaModel(Path(where))
-    else:
-        from models.sft.base import load_vocabulary
-
-        vocabulary = load_vocabulary(where)
+    vocabulary = vocabulary_of(trainable(db, base))
     chat = ChatTokenizer(vocabulary)
     examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
     return TokenStatistics(

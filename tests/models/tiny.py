@@ -24,6 +24,7 @@ def make_model(
     width: int = WIDTH,
     template: str | None = TEMPLATE,
     architecture: str = "llama",
+    norm: float = 1.0,
 ) -> Path:
     """Write a model with random weights to `path`."""
     writer = GGUFWriter(path, architecture)
@@ -46,7 +47,7 @@ def make_model(
 
     def weights(name: str, *shape: int) -> None:
         # Larger than any training would leave them, so that the choices differ.
-        values = random.normal(0, 1.5 / shape[-1] ** 0.5, shape) if len(shape) > 1 else np.ones(shape)
+        values = random.normal(0, 1.5 / shape[-1] ** 0.5, shape) if len(shape) > 1 else np.full(shape, norm)
         writer.add_tensor(name, values.astype(np.float32))
 
     key_width = width // 2

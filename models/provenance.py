@@ -1,0 +1,95 @@
+"""What an adapter was trained with, and whether a model is that: an adapter on another base writes gibberish, or worse,
+something that looks right."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.adapters import MANIFEST_KEY
+from models.chat import ChatTokenizer
+from models.errors import ModelError
+from models.vocabulary import Vocabulary
+
+_ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
+
+
+def about_base(vocabulary: Vocabulary, gguf: Path | None) -> dict[str, str | None]:
+    """What tells a base from others, for the manifest of an adapter.
+
+    Args:
+        gguf: its file, where it is one.
+
+    Raises:
+        ModelError: the chat template cannot be used, or the file cannot be read.
+    """
+    template = vocabulary.chat_template()
+    return {
+        "norms_sha256": None if gguf is None else norms_hash(gguf),
+        "chat_template_sha256": None if template is None else sha256(template.encode()).hexdigest(),
+        "end_of_answer": vocabulary.token_text(ChatTokenizer(vocabulary).end),
+    }
+
+
+def norms_hash(gguf: Path) -> str:
+    """A hash of the weights that no quantization touches: those of the norms, which are vectors of 32-bit numbers.
+
+    So a model is the same in every number of bits, and a fine-tuned relative of it is another.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    # Imported here: a fifth of a second.
+    from gguf import GGUFReader
+
+    try:
+        tensors = GGUFReader(gguf).tensors
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise ModelError(f"{gguf}: its weights cannot be read ({error})") from error
+    found = sha256()
+    for tensor in sorted(tensors, key=lambda each: each.name):
+        if len(tensor.shape) == 1 and tensor.data.dtype == np.float32:
+            found.update(tensor.name.encode())
+            found.update(tensor.data.tobytes())
+    return found.hexdigest()
+
+
+def adapter_manifest(adapter: Path) -> dict[str, Any]:
+    """The manifest that a GGUF adapter carries; empty for one that was made elsewhere.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    from gguf import GGUFReader
+
+    try:
+        field = GGUFReader(adapter).fields.get(MANIFEST_KEY)
+        content = {} if field is None else json.loads(str(field.contents()))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
+    return content if isinstance(content, dict) else {}
+
+
+def check_adapter(adapter: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary, gguf: Path) -> None:
+    """Refuse an adapter that was trained on another base, or with other prompts.
+
+    Raises:
+        ModelError: it says what differs.
+    """
+    if not any(manifest.get(name) is not None for name in _ABOUT_BASE):
+        return
+    # The hash takes longest, and is looked at last.
+    found = about_base(vocabulary, None)
+    trained = manifest.get("base") or "another base"
+    if manifest.get("chat_template_sha256") != found["chat_template_sha256"]:
+        raise ModelError(f"{adapter}: it was trained with another chat template than that of {gguf.name}, on {trained}")
+    if manifest.get("end_of_answer") != found["end_of_answer"]:
+        raise ModelError(
+            f"{adapter}: it was trained to end answers with {manifest.get('end_of_answer')!r}, "
+            f"and {gguf.name} ends them with {found['end_of_answer']!r}"
+        )
+    if manifest.get("norms_sha256") is not None and manifest["norms_sha256"] != norms_hash(gguf):
+        raise ModelError(f"{adapter}: it was trained on other weights than those of {gguf.name}, on {trained}")

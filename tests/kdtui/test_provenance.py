@@ -1,0 +1,74 @@
+"""An adapter is used with the base that it was trained on, in any number of bits, and with no other."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+from models.adapters import MANIFEST, convert
+from models.llama import LlamaModel
+from models.provenance import about_base, adapter_manifest, norms_hash
+from models.quantization import quantize
+from tests.models.test_adapter_conversion import full_precision, train_by_chance
+from tests.models.tiny import TEMPLATE, make_adapter, make_model
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "base.gguf")
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, base: Path) -> Path:
+    train_by_chance(full_precision(base)).save_pretrained(str(tmp_path / "adapter"))
+    manifest = {"base": "base.gguf", **about_base(LlamaModel(base), base)}
+    (tmp_path / "adapter" / MANIFEST).write_text(json.dumps(manifest))
+    convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
+    return tmp_path / "adapter.gguf"
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+def test_the_manifest_goes_through_the_conversion(adapter: Path, base: Path) -> None:
+    manifest = adapter_manifest(adapter)
+    assert manifest["norms_sha256"] == norms_hash(base)
+    assert manifest["end_of_answer"] == "<|im_end|>"
+
+
+def test_another_number_of_bits_is_the_same_base(kdtui: Kdtui, adapter: Path, base: Path, tmp_path: Path) -> None:
+    smaller = tmp_path / "smaller.gguf"
+    quantize(base, smaller, "Q8_0", 1)
+    for student in (base, smaller):
+        assert kdtui("generate", "o34", "--student", student, "--adapter", adapter).code == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"template": TEMPLATE.replace("user", "USER") + "{# other #}"}, "with another chat template than that of"),
+        ({"template": None}, "with another chat template than that of"),
+        ({"norm": 1.5}, "on other weights than those of"),
+    ],
+)
+def test_another_base_is_refused_with_the_reason(
+    kdtui: Kdtui, adapter: Path, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    other = make_model(tmp_path / "other.gguf", **changes)
+    result = kdtui("generate", "o34", "--student", other, "--adapter", adapter)
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert f"{reason} other.gguf" in result.err
+
+
+def test_an_adapter_that_was_made_elsewhere_is_used_as_it_is(kdtui: Kdtui, base: Path, tmp_path: Path) -> None:
+    foreign = make_adapter(tmp_path / "foreign.gguf")
+    assert adapter_manifest(foreign) == {}
+    assert kdtui("generate", "o34", "--student", base, "--adapter", foreign).code == 0
