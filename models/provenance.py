@@ -2,6 +2,7 @@
 something that looks right."""
 
 import json
+import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -34,14 +35,37 @@ def about_base(vocabulary: Vocabulary, gguf: Path | None) -> dict[str, str | Non
     }
 
 
-def norms_hash(gguf: Path) -> str:
+def norms_hash(gguf: Path, cache: Path | None = None) -> str:
     """A hash of the weights that no quantization touches: those of the norms, which are vectors of 32-bit numbers.
 
     So a model is the same in every number of bits, and a fine-tuned relative of it is another.
 
+    Args:
+        cache: a folder for the hashes of files that have not changed: reading the embedded student takes two seconds.
+
     Raises:
         ModelError: the file cannot be read.
     """
+    if cache is None:
+        return _norms_hash(gguf)
+    try:
+        known = gguf.stat()
+        key = sha256(f"{gguf.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
+        place = cache / key
+        if place.is_file():
+            return place.read_text(encoding="ascii")
+        found = _norms_hash(gguf)
+        cache.mkdir(parents=True, exist_ok=True)
+        part = cache / f"{key}.{os.getpid()}.part"
+        part.write_text(found, encoding="ascii")
+        part.replace(place)
+    except OSError:
+        # A cache that cannot be used costs time, and nothing else.
+        return _norms_hash(gguf)
+    return found
+
+
+def _norms_hash(gguf: Path) -> str:
     # Imported here: a fifth of a second.
     from gguf import GGUFReader
 
@@ -73,8 +97,13 @@ def adapter_manifest(adapter: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def check_adapter(adapter: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary, gguf: Path) -> None:
+def check_adapter(
+    adapter: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary, gguf: Path, cache: Path | None = None
+) -> None:
     """Refuse an adapter that was trained on another base, or with other prompts.
+
+    Args:
+        cache: as in `norms_hash`.
 
     Raises:
         ModelError: it says what differs.
@@ -91,5 +120,5 @@ def check_adapter(adapter: Path, manifest: Mapping[str, Any], vocabulary: Vocabu
             f"{adapter}: it was trained to end answers with {manifest.get('end_of_answer')!r}, "
             f"and {gguf.name} ends them with {found['end_of_answer']!r}"
         )
-    if manifest.get("norms_sha256") is not None and manifest["norms_sha256"] != norms_hash(gguf):
+    if manifest.get("norms_sha256") is not None and manifest["norms_sha256"] != norms_hash(gguf, cache):
         raise ModelError(f"{adapter}: it was trained on other weights than those of {gguf.name}, on {trained}")

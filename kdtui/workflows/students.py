@@ -189,13 +189,13 @@ def open_model(
 
     path = located_model(db, settings.student)
     adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in settings.adapters)
-    cache = user_cache_path("kdtui") / "prefixes"
-    with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache) as student:
+    cache = user_cache_path("kdtui")
+    with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache / "prefixes") as student:
         task = _task_maker(db, dataset, settings, adapters, lambda text: len(student.model.tokenize(text)))
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
             student.model.adapter(adapter.path)
-            check_adapter(adapter.path, adapter_manifest(adapter.path), student.model, path)
+            check_adapter(adapter.path, adapter_manifest(adapter.path), student.model, path, cache / "norms")
         yield student, task
 
 

@@ -51,6 +51,19 @@ def test_another_number_of_bits_is_the_same_base(kdtui: Kdtui, adapter: Path, ba
         assert kdtui("generate", "o34", "--student", student, "--adapter", adapter).code == 0
 
 
+def test_the_hash_of_a_file_is_kept_until_the_file_changes(base: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "norms"
+    first = norms_hash(base, cache)
+    assert first == norms_hash(base)
+    [kept] = cache.iterdir()
+    kept.write_text("kept")
+    assert norms_hash(base, cache) == "kept"
+    make_model(base, norm=2.0)
+    assert norms_hash(base, cache) == norms_hash(base) != first
+    (tmp_path / "file").write_text("")
+    assert norms_hash(base, tmp_path / "file" / "norms") == norms_hash(base)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
