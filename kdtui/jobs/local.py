@@ -8,7 +8,8 @@ from time import monotonic, sleep
 import psutil
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.state import LOG, trainer
+from kdtui.jobs.state import LOG, last_line, trainer
+from models.sft.job_files import EXIT_CODE
 
 GRACE = 120.0
 """Seconds that a trainer has to write a checkpoint, before it is ended without one."""
@@ -21,7 +22,7 @@ def start(folder: Path) -> int:
     """Start the trainer of a job directory, or go on with it, and return its process id.
 
     Raises:
-        KdtuiError: one is at work there already.
+        KdtuiError: one is at work there already, or it does not start.
     """
     if (pid := trainer(folder)) is not None:
         raise KdtuiError(f"{folder}: process {pid} is at work here already")
@@ -38,6 +39,8 @@ def start(folder: Path) -> int:
     end = monotonic() + _STARTS
     while trainer(folder) is None and process.poll() is None and monotonic() < end:
         sleep(0.02)
+    if process.poll() is not None and not (folder / EXIT_CODE).exists():
+        raise KdtuiError(f"the trainer did not start ({last_line(folder)}); its log is {folder / LOG}")
     return process.pid
 
 

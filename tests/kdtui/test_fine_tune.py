@@ -125,6 +125,13 @@ def test_a_training_that_fails_says_why(kdtui: Kdtui, launch: Kdtui) -> None:
     assert "lower optimizer.learning_rate" in row["reason"]
 
 
+def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtui.jobs.local.sys.executable", "/bin/false")
+    result = launch("x")
+    assert result.code == 1
+    assert "the trainer did not start (the log is empty); its log is" in result.err.splitlines()[-1]
+
+
 def test_a_process_of_the_same_number_is_not_the_trainer(tmp_path: Path) -> None:
     other = identity(os.getpid())
     (tmp_path / "pid").write_text(json.dumps(other))
