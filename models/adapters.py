@@ -15,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ModelError
-from models.model_header import meta_value, vocabulary_only
+from models.json_files import read_object
 
 Array = npt.NDArray[np.float32]
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 MANIFEST = "manifest.json"
+BASE_CONFIG = "base_config.json"
+"""What transformers says of the base, beside an adapter: the base itself may be elsewhere by then."""
 
 MANIFEST_KEY = "kdtui.manifest"
 """Under which a GGUF adapter carries its manifest, as JSON."""
@@ -85,13 +87,14 @@ def check_trainable(config: Mapping[str, Any]) -> None:
 
 
 def base_shape(base: Path) -> BaseShape:
-    """The shape of a base: a GGUF file, or a folder of transformers.
+    """The shape of a base: a GGUF file, a folder of transformers, or an adapter that its own trainer wrote.
 
     Raises:
         ModelError: it is neither, or of an architecture whose adapters cannot be converted.
     """
     if base.is_dir():
-        config = _read_json(base / "config.json")
+        beside = base / BASE_CONFIG
+        config = read_object(beside if beside.exists() else base / "config.json")
         config = {**config, **config.get("text_config", {}), "model_type": config.get("model_type")}
         kind = str(config["model_type"])
         if kind not in _ARCHITECTURES:
@@ -102,6 +105,9 @@ def base_shape(base: Path) -> BaseShape:
             return BaseShape(_ARCHITECTURES[kind], int(config["num_hidden_layers"]), heads, keys)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{base}: config.json does not say how many layers and heads there are") from error
+    # Imported here: llama.cpp is not where trainings run, and they check their settings by this module.
+    from models.model_header import meta_value, vocabulary_only
+
     with vocabulary_only(base) as model:
         kind = meta_value(model, "general.architecture")
         if kind not in _ARCHITECTURES.values():
@@ -118,7 +124,8 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
 
     Args:
         adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`.
-        base: what the adapter was trained on: a GGUF file, or a folder of transformers.
+        base: what the adapter was trained on: a GGUF file, or a folder of transformers; or the adapter's own folder,
+            where its trainer left the configuration of the base.
 
     Raises:
         ModelError: a file is missing or damaged, GGUF cannot hold the adapter, or it is none for this base.
@@ -126,7 +133,7 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
     # Imported here: it takes a fifth of a second.
     from gguf import GGUFWriter
 
-    config = _read_json(adapter / CONFIG)
+    config = read_object(adapter / CONFIG)
     check_trainable(config)
     shape = base_shape(base)
     manifest = adapter / MANIFEST
@@ -139,7 +146,7 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
         writer.add_string("adapter.type", "lora")
         writer.add_float32("adapter.lora.alpha", alpha)
         if manifest.exists():
-            writer.add_string(MANIFEST_KEY, json.dumps(_read_json(manifest), sort_keys=True))
+            writer.add_string(MANIFEST_KEY, json.dumps(read_object(manifest), sort_keys=True))
         for name, a, b, scale in _pairs(adapter, config, shape):
             writer.add_tensor(f"{name}.lora_a", a)
             # llama.cpp scales by alpha / rank, whatever PEFT does for this weight.
@@ -217,18 +224,6 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:
             # The upper half of a 32-bit number.
             values = (values.astype(np.uint32) << 16).view(np.float32)
         yield name, values.astype(np.float32)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: this is no JSON") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: an object is expected")
-    return content
 
 
 def _known() -> str:

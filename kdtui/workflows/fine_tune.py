@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from time import sleep
@@ -18,7 +18,8 @@ from kdtui.jobs import local
 from kdtui.jobs.state import JobStatus, job_status, metrics
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import is_file
-from kdtui.workflows.training_set import training_examples, validation_examples, vocabulary_of
+from kdtui.workflows.training_set import open_vocabulary, training_examples, validation_examples
+from models.errors import ModelError
 from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID
 from store.errors import NotFound
@@ -81,7 +82,7 @@ def prepare(db: Database, name: str, folder: Path, settings: TrainingSettings, j
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        (part / JOB).write_text(json.dumps(_without_defaults(job, settings, name), indent=2) + "\n", encoding="utf-8")
+        (part / JOB).write_text(json.dumps(_content(job, settings, name), indent=2) + "\n", encoding="utf-8")
         # What it says is checked by the one who will read it.
         read_job(part / JOB)
         count = _write(part / TRAIN, training_examples(db, settings))
@@ -104,21 +105,20 @@ def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
     return count
 
 
-def _without_defaults(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
+def _content(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
+    """What stands in the job file: the job, and in its manifest what it is trained on."""
     # Imported here: llama.cpp takes a third of a second, and a list of trainings needs none.
     from models.provenance import about_base
 
     gguf = Path(job.base) if job.base.endswith(".gguf") else None
-    manifest = {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary_of(job.base), gguf)}
+    with open_vocabulary(job.base) as vocabulary:
+        manifest = {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, gguf)}
     return {**asdict(job), "manifest": manifest}
 
 
 def all_jobs(db: Database) -> list[JobRow]:
     """All trainings, the newest first; the adapters of those that are done get their names."""
-    rows = [JobRow(job, job_status(job.folder)) for job in list_jobs(db)]
-    for row in rows:
-        settle(db, row)
-    return rows
+    return [_row(db, job) for job in list_jobs(db)]
 
 
 def one_job(db: Database, name: str) -> JobRow:
@@ -127,9 +127,16 @@ def one_job(db: Database, name: str) -> JobRow:
     Raises:
         NotFound: there is none of that name.
     """
-    job = get_job(db, name)
+    return _row(db, get_job(db, name))
+
+
+def _row(db: Database, job: StoredJob) -> JobRow:
     row = JobRow(job, job_status(job.folder))
-    settle(db, row)
+    try:
+        settle(db, row)
+    except ModelError as error:
+        # The others are to be seen all the same.
+        return JobRow(job, replace(row.status, state="failed", reason=f"its adapter cannot be converted: {error}"))
     return row
 
 
@@ -150,7 +157,7 @@ def settle(db: Database, row: JobRow) -> None:
 
     settings = read_job(row.job.folder / JOB)
     target = row.job.folder / f"{row.job.name}.gguf"
-    convert(row.job.folder / ADAPTER, Path(settings.base), target)
+    convert(row.job.folder / ADAPTER, row.job.folder / ADAPTER, target)
     # The file goes with the folder of the training, not with the name.
     add_model(
         db, NamedModel(row.job.name, target, f"training on {Path(settings.base).name}", made=False, kind="adapter")
@@ -161,15 +168,15 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
     """The GGUF file of an adapter: the file itself, or that of a training of this name that is done.
 
     Raises:
-        KdtuiError: there is no such adapter, or the training has none yet.
-        ModelError: the adapter of the training cannot be converted.
+        KdtuiError: there is no such adapter, or the training has none.
     """
     if is_file(adapter):
         return Path(adapter)
     if db is not None:
         for job in list_jobs(db):
-            if job.name == adapter and (state := one_job(db, adapter).status.state) != "done":
-                raise KdtuiError(f"training {adapter!r} has no adapter yet; it is {state}")
+            if job.name == adapter and (status := one_job(db, adapter).status).state != "done":
+                why = f" ({status.reason})" if status.reason else ""
+                raise KdtuiError(f"training {adapter!r} has no adapter yet; it is {status.state}{why}")
         known = {model.name: model.path for model in named_models(db) if model.kind == "adapter"}
         if adapter in known:
             return known[adapter]

@@ -1,6 +1,8 @@
 """Which training sessions are nearest: by the words that they share, or by their vectors."""
 
-from functools import partial
+from contextlib import ExitStack
+from functools import cached_property, partial
+from weakref import finalize
 
 from sqlite_utils import Database
 
@@ -8,7 +10,7 @@ from kdtui.distill.retrieval import Nearest
 from kdtui.distill.session_vectors import vectors_of
 from kdtui.errors import KdtuiError
 from kdtui.workflows.embed import open_embedder
-from models.embedding import of_length_one
+from models.embedding import Embedder, of_length_one
 from models.errors import ModelError
 from store.datasets import get_session, nearest_sessions
 from store.records import RunSettings, Session
@@ -66,7 +68,12 @@ class _ByVectors:
         # A session that somebody pastes may bear the id of another.
         if stored is not None and get_session(self._db, self._dataset, session.id).items == session.items:
             return stored
-        # Loaded for this one session: an embedder that stayed would hold a second model beside the student.
-        with open_embedder(self._db, self._model) as embedder:
-            vector: Vectors = vectors_of(embedder, [session])[0]
-            return vector
+        vector: Vectors = vectors_of(self._embedder, [session])[0]
+        return vector
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        """Loaded for the first session that is not stored, and freed with this."""
+        stack = ExitStack()
+        finalize(self, stack.close)
+        return stack.enter_context(open_embedder(self._db, self._model))

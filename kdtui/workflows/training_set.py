@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -185,7 +186,8 @@ class TokenStatistics:
     longest: int
 
 
-def vocabulary_of(base: str) -> Vocabulary:
+@contextmanager
+def open_vocabulary(base: str) -> Iterator[Vocabulary]:
     """The vocabulary of a base: a GGUF file, or a folder or an id of transformers.
 
     Raises:
@@ -195,10 +197,12 @@ def vocabulary_of(base: str) -> Vocabulary:
         # Imported here, as the other kind is: a third of a second.
         from models.llama import LlamaModel
 
-        return LlamaModel(Path(base))
+        with closing(LlamaModel(Path(base))) as model:
+            yield model
+        return
     from models.sft.base import load_vocabulary
 
-    return load_vocabulary(base)
+    yield load_vocabulary(base)
 
 
 def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]]) -> TokenStatistics:
@@ -208,9 +212,9 @@ def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]]) -
         KdtuiError: there is no such base.
         ModelError: it cannot be loaded.
     """
-    vocabulary = vocabulary_of(trainable(db, base))
-    chat = ChatTokenizer(vocabulary)
-    examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
+    with open_vocabulary(trainable(db, base)) as vocabulary:
+        chat = ChatTokenizer(vocabulary)
+        examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
     return TokenStatistics(
         sum(example.length for example in examples),
         sum(example.learned for example in examples),

@@ -58,7 +58,8 @@ def _train(folder: Path) -> int:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     # torch says so in words alone where it is not a GPU that is full.
-    return isinstance(error, MemoryError) or "memory" in str(error).lower()
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in told or "can't allocate memory" in told
 
 
 def _failed(reason: str) -> int:

@@ -1,11 +1,11 @@
 """A training as `job.json` describes it."""
 
-import json
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from models.errors import ModelError
+from models.json_files import read_object
 
 VERSION = 1
 """Of job.json; a trainer refuses others."""
@@ -99,13 +99,8 @@ def read_job(path: Path) -> Job:
     Raises:
         ModelError: it is missing, no JSON, or says what no job can be.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: this is no JSON") from error
-    version = content.get("version", VERSION) if isinstance(content, dict) else VERSION
+    content = read_object(path)
+    version = content.get("version", VERSION)
     if version != VERSION:
         raise ModelError(f"{path}: this is a job of version {version!r}, and this trainer knows version {VERSION}")
     return _read(Job, content, str(path))

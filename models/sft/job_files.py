@@ -29,10 +29,11 @@ def held(job: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ModelError(f"{job}: another trainer is at work here; wait for it, or cancel it first") from error
+        # First: who sees the new trainer must not see the end of the one before.
+        (job / EXIT_CODE).unlink(missing_ok=True)
         file.truncate(0)
         json.dump(identity(os.getpid()), file)
         file.flush()
-        (job / EXIT_CODE).unlink(missing_ok=True)
         yield
 
 

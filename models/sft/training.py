@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 
-from models.adapters import MANIFEST, check_trainable
+from models.adapters import BASE_CONFIG, MANIFEST, check_trainable
 from models.errors import ModelError
 from models.sft.base import load_base
 from models.sft.checkpoints import (
@@ -244,10 +244,15 @@ class Training:
         if not self._is_main:
             return
         try:
-            save_checkpoint(self._folder / FOLDER, self._progress, self._optimizer, self._model.save_pretrained)
+            save_checkpoint(self._folder / FOLDER, self._progress, self._optimizer, self._save_adapter)
         except OSError as error:
             # The training is worth more than this checkpoint; the next one may have room.
             self._say(f"the checkpoint of step {self._progress.step:,} cannot be written ({error.strerror})")
+
+    def _save_adapter(self, folder: Path) -> None:
+        self._model.save_pretrained(folder)
+        config = self._model.get_base_model().config
+        (folder / BASE_CONFIG).write_text(config.to_json_string(use_diff=False), encoding="utf-8")
 
     def _finish(self, checkpoints: Path) -> None:
         """The adapter of the best evaluation, or of the last step where there was none, with its manifest."""

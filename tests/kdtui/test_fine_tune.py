@@ -132,6 +132,18 @@ def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatc
     assert "the trainer did not start (the log is empty); its log is" in result.err.splitlines()[-1]
 
 
+def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+    assert launch("bad", "--epochs", 1).code == 0
+    assert launch("good", "--epochs", 1).code == 0
+    until(lambda: all((folder(db, name) / "exit_code").exists() for name in ("bad", "good")))
+    (folder(db, "bad") / "adapter" / "adapter_model.safetensors").write_bytes(b"broken")
+    good, bad = kdtui("sft", "ls", "--json").rows
+    assert (good["state"], bad["state"]) == ("done", "failed")
+    assert "its adapter cannot be converted" in bad["reason"]
+    result = kdtui("generate", "o34", "--adapter", "bad")
+    assert (result.code, "no whole safetensors file" in result.err) == (1, True)
+
+
 def test_a_process_of_the_same_number_is_not_the_trainer(tmp_path: Path) -> None:
     other = identity(os.getpid())
     (tmp_path / "pid").write_text(json.dumps(other))

@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from models.adapters import convert
 from models.answers import Adapter, Answered, Task
@@ -345,6 +346,59 @@ def test_a_damaged_checkpoint_is_named(job: Path) -> None:
     assert result.returncode == 1
     assert str(newest) in result.stderr.splitlines()[-1]
     assert "delete it" in result.stderr
+
+
+def test_computing_activations_twice_changes_nothing(job: Path, tmp_path: Path) -> None:
+    write_job(job, epochs=1, evaluations=1, optimizer={"learning_rate": 1e-3})
+    saving = tmp_path / "saving"
+    shutil.copytree(job, saving)
+    write_job(saving, recompute=True)
+    assert train(job).returncode == train(saving).returncode == 0
+    usual, other = (
+        [each["valid_loss"] for each in metrics(folder) if "valid_loss" in each] for folder in (job, saving)
+    )
+    assert other == pytest.approx(usual, rel=1e-4)
+
+
+def test_sixteen_bits_train_too(job: Path) -> None:
+    write_job(job, epochs=20, precision="bfloat16", optimizer={"learning_rate": 0.003})
+    assert train(job).returncode == 0
+    assert all(value.dtype == torch.float32 for value in weights(job).values())
+    losses = [each["valid_loss"] for each in metrics(job) if "valid_loss" in each]
+    assert losses[-1] < losses[0] / 3
+
+
+def test_a_full_memory_says_which_setting_to_lower(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models.sft.__main__ import main
+
+    monkeypatch.setattr("models.sft.training.load_base", lambda _: torch.empty(2**60))
+    assert main([str(job)]) == 1
+    assert "out of memory; lower batch_tokens" in capfd.readouterr().err.splitlines()[-1]
+    assert (job / "exit_code").read_text() == "1\n"
+
+
+def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: Path) -> None:
+    """It travels to hosts that have torch, transformers, peft, accelerate and safetensors."""
+    folder = job / "base"
+    loaded = load_base(str(base)).model
+    plain = type(loaded)(loaded.config)
+    plain.load_state_dict(loaded.state_dict())
+    del plain.config.quantization_config
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base.parent, gguf_file=base.name).save_pretrained(folder)
+    write_job(job, base=str(folder), epochs=1)
+    missing = ["kdtui", "store", "llama_cpp", "msgspec", "sqlite_utils", "typer", "rich", "textual", "openai", "gguf"]
+    program = (
+        "import runpy, sys\n"
+        f"sys.modules.update(dict.fromkeys({missing}))\n"
+        "runpy.run_module('models.sft', run_name='__main__', alter_sys=True)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    # What is to be known for the conversion has come with it.
+    convert(job / "adapter", job / "adapter", job / "adapter.gguf")
 
 
 def test_no_job_is_wrong_usage() -> None:
