@@ -76,14 +76,14 @@ def _asks_pairs(example: Example) -> bool:
 
 def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], float]]]) -> list[float]:
     """Of each session, with the threshold that is best for all of them."""
-    best: list[float] = []
-    for probability in _GRID:
+
+    def values(probability: float) -> list[float]:
         least = torch.logit(torch.tensor(probability)).item()
-        values = [
+        return [
             _pair_f1({pair for pair, score in scores.items() if score >= least}, example) for example, scores in judged
         ]
-        best = max(best, values, key=sum)
-    return best
+
+    return max(map(values, _GRID), key=sum)
 
 
 def _pair_f1(found: set[tuple[int, int]], example: Example) -> float:

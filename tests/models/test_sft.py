@@ -468,6 +468,14 @@ def test_a_list_is_judged_by_what_is_written(loaded: Base, tmp_path: Path) -> No
     assert 0 <= found.pair_f1 <= 1
 
 
+def test_a_student_that_gets_every_pair_wrong_has_a_pair_f1_of_nothing(loaded: Base, tmp_path: Path) -> None:
+    path = tmp_path / "valid.jsonl"
+    path.write_text(line(["camp", "camp"], bundles=[[1, 3]]) + "\n")
+    examples = read_examples(path, loaded.vocabulary, longest=999).usable
+    found = evaluate(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
+    assert found.pair_f1 == found.value == 0
+
+
 def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
     """The gradient is that of all batches, however many processes share them."""
     write_job(job, epochs=1, evaluations=1, optimizer={"learning_rate": 0.001, "accumulate": 2})
