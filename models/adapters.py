@@ -17,7 +17,7 @@ import numpy.typing as npt
 from models.errors import ModelError
 from models.json_files import read_object
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float32 | np.float16]
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -150,7 +150,7 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
         for name, a, b, scale in _pairs(adapter, config, shape):
             writer.add_tensor(f"{name}.lora_a", a)
             # llama.cpp scales by alpha / rank, whatever PEFT does for this weight.
-            writer.add_tensor(f"{name}.lora_b", (b * (scale * len(a) / alpha)).astype(np.float32))
+            writer.add_tensor(f"{name}.lora_b", (b * (scale * len(a) / alpha)).astype(b.dtype))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -163,12 +163,15 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
 
 
 def _pairs(adapter: Path, config: Mapping[str, Any], shape: BaseShape) -> Iterator[tuple[str, Array, Array, float]]:
-    """For each weight: its name in llama.cpp, A (rank, in), B (out, rank), and the scale of their product in PEFT."""
+    """For each weight: its name in llama.cpp, A (rank, in), B (out, rank), and the scale of their product in PEFT.
+
+    Numbers of 16 bits stay so.
+    """
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
     arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == shape.architecture)
     names = get_tensor_name_map(arch, shape.layers)
-    tensors = dict(_read_safetensors(adapter / WEIGHTS))
+    tensors = dict(read_safetensors(adapter / WEIGHTS))
     modules: dict[str, dict[str, Array]] = {}
     for key, value in tensors.items():
         module, _, kind = key.removesuffix(".weight").rpartition(".")
@@ -186,10 +189,10 @@ def _pairs(adapter: Path, config: Mapping[str, Any], shape: BaseShape) -> Iterat
         a, b = both["lora_A"], both["lora_B"]
         if shape.architecture in _PERMUTED and module.endswith(("q_proj", "k_proj")):
             b = _interleaved(b, shape.heads if module.endswith("q_proj") else shape.key_heads)
-        yield f"{name}.weight", a, b, _scale(config, module, len(a))
+        yield f"{name}.weight", a, b, scale_of(config, module, len(a))
 
 
-def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
+def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
     """What PEFT multiplies `B @ A` with: alpha / rank, or alpha / sqrt(rank) (rsLoRA, Kalajdzievski, 2023)."""
     pattern = config.get("alpha_pattern") or {}
     # PEFT takes the first pattern that the end of the name matches.
@@ -205,7 +208,12 @@ def _interleaved(b: Array, heads: int) -> Array:
     return b.reshape(heads, 2, len(b) // heads // 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
 
 
-def _read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:
+def read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:
+    """The tensors of a file with their names, as numbers of 32 bits, or of 16 (F16) where they are that.
+
+    Raises:
+        ModelError: it cannot be read, or holds what is no weight.
+    """
     from safetensors import SafetensorError, deserialize
 
     try:
@@ -223,7 +231,7 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:
         if kind == "BF16":
             # The upper half of a 32-bit number.
             values = (values.astype(np.uint32) << 16).view(np.float32)
-        yield name, values.astype(np.float32)
+        yield name, values.astype(np.float16 if kind == "F16" else np.float32)
 
 
 def _known() -> str:

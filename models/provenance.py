@@ -8,12 +8,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from models.adapters import MANIFEST_KEY
+from models.calibration import CarriedCalibrations
 from models.chat import ChatTokenizer
 from models.errors import ModelError
 from models.vocabulary import Vocabulary
+
+CALIBRATIONS = "calibrations"
+"""Under which a manifest says how sure an adapter is."""
 
 _ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
 
@@ -95,6 +100,15 @@ def adapter_manifest(adapter: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
     return content if isinstance(content, dict) else {}
+
+
+def carried_calibrations(manifest: Mapping[str, Any]) -> CarriedCalibrations | None:
+    """How an adapter is to be asked about pairs, where its manifest says that."""
+    try:
+        return msgspec.convert(manifest.get(CALIBRATIONS), CarriedCalibrations | None)
+    except msgspec.ValidationError:
+        # Of another version, or edited: the adapter works without.
+        return None
 
 
 def check_adapter(

@@ -4,19 +4,25 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kdtui.bundling.metrics import pair_f1
+from kdtui.bundling.metrics import score
 from models.clustering import Matrix, average_link
 
 _THRESHOLDS: tuple[float, ...] = tuple(np.arange(0.10, 0.80, 0.02).tolist())
 
 
 def best_threshold(judged: Sequence[tuple[Iterable[frozenset[int]], Matrix]]) -> float:
-    """The threshold of the best mean pair F1, on true bundles and pair probabilities of sessions."""
+    """The threshold of the best pair F1 and strict metrics, on true bundles and pair probabilities of sessions.
 
-    def total(threshold: float) -> float:
-        return sum(
-            pair_f1(list(truth), [frozenset(found) for found in average_link(probabilities, threshold)])
-            for truth, probabilities in judged
+    Large bundles have more of the pairs, and small ones are right more often: by pair F1 alone, products would be put
+    together that no person would. So the mean of strict precision and strict recall counts as much.
+    """
+    truths = [list(truth) for truth, _ in judged]
+
+    def value(threshold: float) -> float:
+        scores = score(
+            truths,
+            [[frozenset(found) for found in average_link(probabilities, threshold)] for _, probabilities in judged],
         )
+        return scores.pair_f1 + (scores.strict_precision + scores.strict_recall) / 2
 
-    return max(_THRESHOLDS, key=total)
+    return max(_THRESHOLDS, key=value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from kdtui.bundling.metrics import pairs
 from store.records import Bundle, Session
 
 
@@ -19,6 +20,17 @@ def minimal_bundles(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
 def true_bundles(session: Session) -> list[frozenset[int]]:
     """The minimal bundles of a session as sets of positions (1-based), in their stored order."""
     return [frozenset(bundle.positions) for bundle in minimal_bundles(session.bundles)]
+
+
+def teaches_pairs(sessions: Iterable[Session]) -> bool:
+    """Whether some products of the sessions are bundled with each other, and some are not."""
+    bundled = apart = False
+    for session in sessions:
+        products = len(session.items)
+        found = len(pairs(true_bundles(session)))
+        bundled |= found > 0
+        apart |= found < products * (products - 1) // 2
+    return bundled and apart
 
 
 def training_bundles(sessions: Sequence[Session]) -> Iterable[tuple[Session, frozenset[int]]]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def calibrate(
     dataset: DatasetOption = None,
-    student: StudentOption = "smollm2",
+    student: StudentOption = "shipped",
     knowledge: KnowledgeOption = "none",
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
@@ -56,6 +56,7 @@ def calibrate(
     from kdtui.workflows.calibrate import calibrate as run
     from kdtui.workflows.students import settings_for
     from models.answers import STRATEGIES
+    from models.embedded import SHIPPED
 
     settings = settings_for(
         student,
@@ -67,7 +68,8 @@ def calibrate(
         budget=budget,
         near=near,
     )
-    wanted = list(dict.fromkeys(strategy or STRATEGIES))
+    # The shipped student is trained for one of them.
+    wanted = list(dict.fromkeys(strategy or (["pairs"] if settings.student == SHIPPED else STRATEGIES)))
     with open_store(db) as store, progress_bar() as progress:
         name = chosen_dataset(store, dataset)
         sessions = sessions_to_learn_from(store, name, limit)

@@ -21,11 +21,11 @@ def demo(db: DatabaseOption = None) -> None:
         for domain in DOMAINS:
             _import(store, domain)
     first = f"demo-{DOMAINS[0]}"
-    say(f"\n> kdtui generate o34 --dataset {first} --knowledge pattern")
-    generate(sessions=["o34"], dataset=first, knowledge="pattern", db=db)
+    say(f"\n> kdtui generate o34 --dataset {first}")
+    generate(sessions=["o34"], dataset=first, db=db)
     for domain in DOMAINS:
-        say(f"\n> kdtui evaluate --dataset demo-{domain} --knowledge pattern")
-        evaluate(dataset=f"demo-{domain}", knowledge="pattern", db=db)
+        say(f"\n> kdtui evaluate --dataset demo-{domain}")
+        evaluate(dataset=f"demo-{domain}", db=db)
     say("")
     say("What to type next:")
     hints = (

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def evaluate(
     dataset: DatasetOption = None,
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Split to answer and score.")] = "test",
-    student: StudentOption = "smollm2",
+    student: StudentOption = "shipped",
     knowledge: KnowledgeOption = "none",
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,

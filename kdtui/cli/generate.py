@@ -43,7 +43,7 @@ def generate(
         typer.Option("--title", "-t", help="Title of a product; give it once per product instead of a session."),
     ] = None,
     dataset: DatasetOption = None,
-    student: StudentOption = "smollm2",
+    student: StudentOption = "shipped",
     knowledge: KnowledgeOption = "none",
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,

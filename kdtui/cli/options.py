@@ -32,7 +32,8 @@ StudentOption = Annotated[
     typer.Option(
         "--student",
         "-s",
-        help="smollm2 (embedded), patterns (no weights), a name that kdtui model ls shows, a GGUF file, or URL#MODEL.",
+        help="shipped (smollm2, trained), smollm2 (as it is), patterns (no weights), a name that kdtui model ls shows, "
+        "a GGUF file, or URL#MODEL.",
         metavar="STUDENT",
     ),
 ]
@@ -65,7 +66,8 @@ StrategyOption = Annotated[
     str | None,
     typer.Option(
         "--strategy",
-        help="list, drafts, pairs or aicl; by default what kdtui calibrate has chosen, or list.",
+        help="list, drafts, pairs or aicl; by default what kdtui calibrate has chosen, what the adapter was trained "
+        "for, or list.",
         metavar="NAME",
     ),
 ]
@@ -74,7 +76,7 @@ AdapterOption = Annotated[
     typer.Option(
         "--adapter",
         "-a",
-        help="LoRA adapter: a name or a GGUF file, and how strongly it acts; may be repeated.",
+        help="LoRA adapter: a name or a GGUF file, and how strongly it acts; may be repeated; none for none.",
         metavar="NAME[=SCALE]",
     ),
 ]
@@ -127,10 +129,14 @@ def chosen_dataset(db: Database, option: str | None) -> str:
     return names[0]
 
 
-def adapters(option: list[str] | None) -> tuple[tuple[str, float], ...]:
-    """The adapters that --adapter names, each with its scale."""
+def adapters(option: list[str] | None) -> tuple[tuple[str, float], ...] | None:
+    """The adapters that --adapter names, each with its scale; none for "none", and None where nothing is said."""
+    if not option:
+        return None
+    if option == ["none"]:
+        return ()
     found = []
-    for each in option or ():
+    for each in option:
         path, equals, scale = each.rpartition("=")
         try:
             found.append((path, float(scale)) if equals else (each, 1.0))

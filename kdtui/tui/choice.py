@@ -4,31 +4,32 @@ from dataclasses import dataclass, replace
 
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.students import student_name
-from models import embedded
+from models.embedded import NAME, SHIPPED
 from store.records import RunSettings
 
-EMBEDDED = embedded.NAME
+STUDENTS = (SHIPPED, NAME, PATTERNS)
+"""Those that come with the program; the first one is asked at first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A student, whether it is shown the mined patterns, and its context (None: the usual one)."""
 
-    student: str = EMBEDDED
+    student: str = SHIPPED
     with_patterns: bool = False
     context: int | None = None
 
     @classmethod
     def of(cls, settings: RunSettings | None) -> "Choice":
-        """The choice that these settings make; the embedded student for None."""
+        """The choice that these settings make; the usual student for None."""
         if settings is None:
             return cls()
         return cls(settings.student, "pattern" in settings.knowledge, settings.context)
 
     @property
     def knowledge(self) -> tuple[str, ...]:
-        """Formats of knowledge that the student is shown. The pattern student is made of patterns already."""
-        return ("pattern",) if self.with_patterns and self.student != PATTERNS else ()
+        """Formats of knowledge that the student is shown. Two are given what other sessions show in any case."""
+        return ("pattern",) if self.with_patterns and self.student not in (PATTERNS, SHIPPED) else ()
 
     @property
     def name(self) -> str:
@@ -39,7 +40,7 @@ class Choice:
     def options(self) -> dict[str, str | None]:
         """The options of `kdtui generate` that make this choice; None where the default says the same."""
         return {
-            "--student": None if self.student == EMBEDDED else self.student,
+            "--student": None if self.student == SHIPPED else self.student,
             "--knowledge": ",".join(self.knowledge) or None,
             "--context": None if self.context is None else str(self.context),
         }

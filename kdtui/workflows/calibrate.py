@@ -34,6 +34,7 @@ from models.calibration import (
 )
 from models.clustering import Matrix, likely_bundles
 from models.strategies import make_strategy
+from models.strategies.base import told
 from models.strategies.listing import Listing
 from store.calibrations import StoredCalibration, replace_calibrations
 from store.datasets import iter_sessions
@@ -77,10 +78,18 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """What a strategy made of the sessions, each by a fit on the others; `f1` in the order of the sessions."""
+class Judged:
+    """What a strategy made of the sessions, each by a fit on the others.
+
+    Attributes:
+        calibration: the fit on all of them.
+        found: the bundles of each session.
+        f1: pair F1 of each session.
+        error: how far confidences are from the share that is right.
+    """
 
     calibration: Calibration
+    found: list[Found]
     f1: list[float]
     error: float
 
@@ -122,10 +131,11 @@ def calibrate(
         if name == AICL:
             raise KdtuiError(f"{AICL} is a way to ask, and cannot be calibrated; there are: {', '.join(STRATEGIES)}")
         check_settings(msgspec.structs.replace(settings, strategy=name), dataset)
-    judged: dict[StrategyName, _Judged] = {}
+    judged: dict[StrategyName, Judged] = {}
     seconds: dict[StrategyName, float] = {}
-    with open_model(db, dataset, settings) as (student, task):
-        tasks = [task(session) for session in sessions]
+    with open_model(db, dataset, settings) as model:
+        student = model.student
+        tasks = [model.task(session) for session in sessions]
         for name in cast("Sequence[StrategyName]", strategies):
             try:
                 judged[name] = yield from _judge(student, tasks, name)
@@ -156,7 +166,7 @@ class _Unanswered(Exception):
     """The student refuses a session; the message says which, and why."""
 
 
-def _judge(student: "Student", tasks: Sequence[Task], name: StrategyName) -> Generator[SessionJudged, None, _Judged]:
+def _judge(student: "Student", tasks: Sequence[Task], name: StrategyName) -> Generator[SessionJudged, None, Judged]:
     """Have a strategy judge the sessions, which are the keys of their tasks.
 
     Raises:
@@ -181,35 +191,56 @@ def _judge(student: "Student", tasks: Sequence[Task], name: StrategyName) -> Gen
         key, matrix = judged
         matrices[key] = matrix
         yield SessionJudged(name)
-    return _judge_pairs([(true_bundles(each), matrices[each]) for each in sessions])
+    evidence = {task.key: told(task) for task in tasks}
+    return judge_pairs([PairScores(true_bundles(each), matrices[each], evidence[each]) for each in sessions])
 
 
 def _refusal(event: Refused) -> _Unanswered:
     return _Unanswered(f"session {cast('Session', event.key).id}: {event.reason}")
 
 
-def _judge_pairs(sessions: Sequence[tuple[Truth, Matrix]]) -> _Judged:
-    def fit(chosen: Sequence[tuple[Truth, Matrix]]) -> PairCalibration:
-        weights = fit_pairs(
-            [matrix for _, matrix in chosen], [_together(truth, len(matrix)) for truth, matrix in chosen]
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """A session as a strategy judged it.
+
+    Attributes:
+        scores: (products, products), before calibration.
+        evidence: (products, products), how likely pairs are by other sessions; None where that is not told.
+    """
+
+    truth: Truth
+    scores: Matrix
+    evidence: Matrix | None
+
+    def probabilities(self, calibration: PairCalibration) -> Matrix:
+        """(products, products)."""
+        return calibration.probabilities(self.scores, self.evidence)
+
+
+def judge_pairs(sessions: Sequence[PairScores]) -> Judged:
+    """Calibrate the scores of pairs."""
+
+    def fit(chosen: Sequence[PairScores]) -> PairCalibration:
+        fitted = fit_pairs(
+            [each.scores for each in chosen],
+            [_together(each.truth, len(each.scores)) for each in chosen],
+            [each.evidence for each in chosen],
         )
-        fitted = PairCalibration(*weights, threshold=0.5)
-        threshold = best_threshold([(truth, fitted.probabilities(matrix)) for truth, matrix in chosen])
+        threshold = best_threshold([(each.truth, each.probabilities(fitted)) for each in chosen])
         return replace(fitted, threshold=threshold)
 
     found: list[Found] = [[] for _ in sessions]
     for kept, others in _folds(len(sessions)):
         fitted = fit([sessions[number] for number in others])
         for number in kept:
-            matrix = sessions[number][1]
-            found[number] = likely_bundles(fitted.probabilities(matrix), fitted.threshold)
+            found[number] = likely_bundles(sessions[number].probabilities(fitted), fitted.threshold)
     judged = _judge_lists(
-        [(truth, answer, len(matrix)) for (truth, matrix), answer in zip(sessions, found, strict=True)]
+        [(each.truth, answer, len(each.scores)) for each, answer in zip(sessions, found, strict=True)]
     )
     return replace(judged, calibration=replace(judged.calibration, pairs=fit(sessions)))
 
 
-def _judge_lists(sessions: Sequence[tuple[Truth, Found, int]]) -> _Judged:
+def _judge_lists(sessions: Sequence[tuple[Truth, Found, int]]) -> Judged:
     """Judge bundles as they are, and fit how confident one may be of them."""
 
     def examples(numbers: Sequence[int]) -> list[tuple[float, int, int, bool]]:
@@ -228,7 +259,7 @@ def _judge_lists(sessions: Sequence[tuple[Truth, Found, int]]) -> _Judged:
             right.append(hit)
     f1 = [pair_f1(truth, [frozenset(positions) for _, positions in found]) for truth, found, _ in sessions]
     calibration = Calibration(fit_bundles(examples(range(len(sessions)))))
-    return _Judged(calibration, f1, expected_calibration_error(confidences, right))
+    return Judged(calibration, [found for _, found, _ in sessions], f1, expected_calibration_error(confidences, right))
 
 
 def _folds(count: int) -> Iterator[tuple[list[int], list[int]]]:

@@ -19,6 +19,7 @@ from kdtui.jobs.state import JobStatus, job_status, metrics
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.training_set import open_vocabulary, training_examples, validation_examples
+from models.embedded import SHIPPED, shipped_adapter
 from models.errors import ModelError
 from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID
@@ -165,11 +166,13 @@ def settle(db: Database, row: JobRow) -> None:
 
 
 def adapter_file(db: Database | None, adapter: str) -> Path:
-    """The GGUF file of an adapter: the file itself, or that of a training of this name that is done.
+    """The GGUF file of an adapter: the file itself, that of a training of this name that is done, or the shipped one.
 
     Raises:
         KdtuiError: there is no such adapter, or the training has none.
     """
+    if adapter == SHIPPED:
+        return shipped_adapter()
     if is_file(adapter):
         return Path(adapter)
     if db is not None:
@@ -180,7 +183,7 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
         known = {model.name: model.path for model in named_models(db) if model.kind == "adapter"}
         if adapter in known:
             return known[adapter]
-        names = ", ".join(known) or "none with a name"
+        names = ", ".join([SHIPPED, *known])
         raise KdtuiError(f"there is no adapter {adapter!r}; there are: {names}, and files ending in .gguf")
     raise KdtuiError(f"there is no adapter {adapter!r}")
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +50,8 @@ def list_models(db: "Database") -> Iterator[ModelRow]:
     except ModelError as error:
         known = []
         yield ModelRow(embedded.NAME, Path(), "embedded", None, str(error))
+    with suppress(ModelError):
+        known.append(NamedModel(embedded.SHIPPED, embedded.shipped_adapter(), "embedded", made=False, kind="adapter"))
     for model in [*known, *named_models(db)]:
         if model.kind == "adapter":
             there = None if model.path.is_file() else f"{model.path}: there is no such file"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PATTERNS = "patterns"
 """The name of the student that needs no weights."""
 
-RESERVED = (embedded.NAME, PATTERNS)
+RESERVED = (embedded.SHIPPED, embedded.NAME, PATTERNS)
 """Students that come with the program."""
 
 
@@ -42,6 +42,8 @@ def located_model(db: "Database | None", model: str) -> Path:
     """
     if model == embedded.NAME:
         return embedded.embedded_student()
+    if model == embedded.SHIPPED:
+        raise KdtuiError(f"{model} is {embedded.NAME} with an adapter; here a model without one is needed")
     if is_file(model):
         return Path(model)
     from store.models import named_models

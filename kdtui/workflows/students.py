@@ -17,11 +17,13 @@ from msgspec.structs import replace
 from platformdirs import user_cache_path
 
 from kdtui.bundling.prompt import session_messages
+from kdtui.bundling.truth import teaches_pairs
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
 from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
+from models.embedded import NAME, SHIPPED
 from models.messages import Message
 from store.records import FORMATS, RunSettings, Session
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from kdtui.distill.pattern_student import PatternStudent
-    from models.calibration import Calibration
+    from models.calibration import Calibration, CarriedCalibrations
     from models.clustering import Matrix
     from models.student import Student
 
@@ -57,14 +59,20 @@ def settings_for(
     limit: int | None = None,
     context: int | None = None,
     strategy: str | None = None,
-    adapters: tuple[tuple[str, float], ...] = (),
+    adapters: tuple[tuple[str, float], ...] | None = None,
     sample: str | None = None,
     neighbours: int | None = None,
     budget: int | None = None,
     near: str | None = None,
 ) -> RunSettings:
-    """Settings for a student as a user names it; files are named in full, to be found from any folder."""
-    located = tuple((in_full(adapter), scale) for adapter, scale in adapters)
+    """Settings for a student as a user names it; files are named in full, to be found from any folder.
+
+    Args:
+        adapters: instead of the one that the shipped student has; None for that one.
+    """
+    located = tuple((in_full(adapter), scale) for adapter, scale in adapters or ())
+    if student == SHIPPED and adapters is not None:
+        student = NAME
     near = None if near is None else in_full(near)
     return RunSettings(in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near)
 
@@ -78,7 +86,8 @@ def student_name(settings: RunSettings) -> str:
         host = address.split("/")[2].rpartition("@")[2]
         base = f"{model} at {host}" if model else host
     adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
-    strategy = [settings.strategy] if settings.strategy not in (None, DEFAULT_STRATEGY) else []
+    usual = "pairs" if settings.student == SHIPPED else DEFAULT_STRATEGY
+    strategy = [settings.strategy] if settings.strategy not in (None, usual) else []
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
     near = [f"near by {Path(settings.near).stem}"] if settings.near else []
     return " + ".join([base, *adapters, *knowledge, *near, *strategy])
@@ -115,6 +124,10 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         check_address(settings.student)
     if settings.strategy is not None and settings.strategy not in (*STRATEGIES, AICL):
         raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join((*STRATEGIES, AICL))}")
+    if settings.student == SHIPPED and settings.strategy not in (None, "pairs"):
+        raise KdtuiError(
+            f"the shipped student is trained to be asked about pairs; for other strategies use --student {NAME}"
+        )
     if dataset is None and (settings.student == PATTERNS or settings.knowledge or settings.strategy == AICL):
         raise KdtuiError("say which dataset to learn from, with --dataset")
 
@@ -159,44 +172,66 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
             return
         from models.endpoint import EndpointStudent
 
-        task = _task_maker(db, dataset, settings, (), roughly)
+        task = _task_maker(db, dataset, settings, (), None, roughly)
         with EndpointStudent(Endpoint(url, model or None)) as remote:
             yield SessionStudent(
                 name, lambda sessions: remote.answer(None if each is None else task(each) for each in sessions)
             )
         return
-    with open_model(db, dataset, settings) as (student, task):
+    with open_model(db, dataset, settings) as opened:
         from models.strategies import make_strategy
 
         used, calibration = _strategy(db, dataset, settings)
+        if calibration is None and used == "pairs" and (carried := _carried(db, settings)) is not None:
+            calibration = carried.with_evidence if opened.has_evidence else carried.without_evidence
         strategy = make_strategy(used, calibration)
 
         def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
-            return student.answer((None if session is None else task(session) for session in sessions), strategy)
+            tasks = (None if session is None else opened.task(session) for session in sessions)
+            return opened.student.answer(tasks, strategy)
 
         yield SessionStudent(name, answer)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A language model that is loaded.
+
+    Attributes:
+        task: makes a task of a session, with the knowledge that the student is given.
+        has_evidence: whether questions about pairs say how likely they are by other sessions.
+    """
+
+    student: "Student"
+    task: Callable[[Session], Task]
+    has_evidence: bool
+
+
 @contextmanager
-def open_model(
-    db: "Database | None", dataset: str | None, settings: RunSettings
-) -> "Iterator[tuple[Student, Callable[[Session], Task]]]":
-    """The language model of these settings, and what makes a task of a session; otherwise as `open_student`."""
+def open_model(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[OpenModel]:
+    """The language model of these settings; otherwise as `open_student`."""
     # Imported here: llama.cpp takes a third of a second.
     from kdtui.workflows.fine_tune import adapter_file
     from models.provenance import adapter_manifest, check_adapter
     from models.student import DEFAULT_CONTEXT, Student
 
-    path = located_model(db, settings.student)
-    adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in settings.adapters)
+    path = located_model(db, NAME if settings.student == SHIPPED else settings.student)
+    adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
+    evidence = None
+    if uses_evidence(settings) and db is not None and dataset is not None:
+        evidence = _evidence(db, dataset)
     cache = user_cache_path("kdtui")
     with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache / "prefixes") as student:
-        task = _task_maker(db, dataset, settings, adapters, lambda text: len(student.model.tokenize(text)))
+        task = _task_maker(db, dataset, settings, adapters, evidence, lambda text: len(student.model.tokenize(text)))
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
             student.model.adapter(adapter.path)
             check_adapter(adapter.path, adapter_manifest(adapter.path), student.model, path, cache / "norms")
-        yield student, task
+        yield OpenModel(student, task, evidence is not None)
+
+
+def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
+    return ((SHIPPED, 1.0),) if settings.student == SHIPPED else settings.adapters
 
 
 def _task_maker(
@@ -204,19 +239,16 @@ def _task_maker(
     dataset: str | None,
     settings: RunSettings,
     adapters: tuple[Adapter, ...],
+    evidence: "Callable[[Session], Matrix] | None",
     count: Callable[[str], int],
 ) -> Callable[[Session], Task]:
     """What makes a task of a session, with the knowledge of these settings.
 
     Args:
+        evidence: how likely the pairs of a session are by other sessions.
         count: tokens of a text.
     """
     retrieve: Callable[[Session], Applicable] | None = None
-    evidence: Callable[[Session], Matrix] | None = None
-    if uses_evidence(settings):
-        assert db is not None
-        assert dataset is not None
-        evidence = _evidence(db, dataset)
     if settings.knowledge or settings.strategy == AICL:
         from kdtui.distill.retrieval import Retriever
         from kdtui.workflows.nearest import nearest_for
@@ -236,17 +268,20 @@ def _task_maker(
 
 
 def uses_evidence(settings: RunSettings) -> bool:
-    """Whether a question about a pair says how likely it is by all patterns; of a sample only its own may be used."""
-    return "pattern" in settings.knowledge and settings.sample is None
+    """Whether a question about a pair says how likely it is by the other sessions of the dataset; of a sample only its
+    own patterns may be used."""
+    return ("pattern" in settings.knowledge or settings.student == SHIPPED) and settings.sample is None
 
 
-def _evidence(db: "Database", dataset: str) -> "Callable[[Session], Matrix]":
-    """What tells how likely the pairs of a session are, learned when it is first asked."""
+def _evidence(db: "Database", dataset: str) -> "Callable[[Session], Matrix] | None":
+    """What tells how likely the pairs of a session are, learned when it is first asked; None where nothing can be."""
     from store.datasets import iter_sessions
 
     # Read here: a connection belongs to one thread.
     train = list(iter_sessions(db, dataset, split="train"))
     valid = list(iter_sessions(db, dataset, split="valid"))
+    if not teaches_pairs(train):
+        return None
 
     @cache
     def fitted() -> "PatternStudent":
@@ -292,19 +327,29 @@ def _strategy(
     """The strategy of these settings, or the one that was chosen for this student, and how it is calibrated."""
     if settings.strategy == AICL:
         return DEFAULT_STRATEGY, None
-    if db is None or dataset is None:
-        return cast("StrategyName", settings.strategy or DEFAULT_STRATEGY), None
     import msgspec
 
     from models.calibration import Calibration
     from store.calibrations import calibrations
 
-    stored = calibrations(db, dataset, settings)
-    chosen = next((each.strategy for each in stored.values() if each.chosen), DEFAULT_STRATEGY)
-    strategy = settings.strategy or chosen
+    stored = calibrations(db, dataset, settings) if db is not None and dataset is not None else {}
+    strategy = settings.strategy or next((each.strategy for each in stored.values() if each.chosen), None)
+    if strategy is None:
+        strategy = DEFAULT_STRATEGY if _carried(db, settings) is None else "pairs"
     found = stored.get(strategy)
     calibration = None if found is None else msgspec.json.decode(found.weights, type=Calibration)
     return cast("StrategyName", strategy), calibration
+
+
+def _carried(db: "Database | None", settings: RunSettings) -> "CarriedCalibrations | None":
+    """How the only adapter of these settings says that it is to be asked about pairs."""
+    if len(_adapters(settings)) != 1:
+        return None
+    from kdtui.workflows.fine_tune import adapter_file
+    from models.provenance import adapter_manifest, carried_calibrations
+
+    [(adapter, _)] = _adapters(settings)
+    return carried_calibrations(adapter_manifest(adapter_file(db, adapter)))
 
 
 def _one_by_one(

@@ -1,7 +1,7 @@
 """How good a model is on validation examples, while it trains: its loss, and the pair F1 of its answers."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -44,34 +44,48 @@ def evaluate(
     objective: Objective, examples: Sequence[Example], vocabulary: HubVocabulary, tokens: int, device: torch.device
 ) -> Evaluation:
     """Evaluate on these examples, in batches of so many tokens."""
+    judged = list(judge(objective, examples, vocabulary, tokens, device))
+    known = [each for each in judged if each.example.bundles is not None]
+    asked = [(each.example, each.scores) for each in known if each.scores]
+    values = _pair_f1_of_scores(asked) if asked else []
+    for example in (each.example for each in known if not each.scores):
+        values.append(_pair_f1(_pairs(_written(objective.model, example, vocabulary, device)), example))
+    loss, answers = sum(each.loss for each in judged), sum(each.example.learned for each in judged)
+    return Evaluation(loss / answers, sum(values) / len(values) if values else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a model says of an example.
+
+    Attributes:
+        loss: sum over the tokens of its answers, in nats.
+        scores: of each pair that it asks about, the logit of yes less that of no.
+    """
+
+    example: Example
+    loss: float
+    scores: dict[tuple[int, int], float]
+
+
+def judge(
+    objective: Objective, examples: Sequence[Example], vocabulary: HubVocabulary, tokens: int, device: torch.device
+) -> Iterator[Judged]:
+    """What a model says of examples, which come in another order, in batches of so many tokens."""
     yes, no = vocabulary.tokenize(YES), vocabulary.tokenize(NO)
     apart = next(at for at in range(min(len(yes), len(no))) if yes[at] != no[at])
     among = torch.tensor([yes[apart], no[apart]], device=device)
-    loss, answers = 0.0, 0
-    judged: list[tuple[Example, dict[tuple[int, int], float]]] = []
     for batch in batches(examples, tokens):
         found, chosen = objective.log_probabilities(collate(batch).to(device), among)
-        loss -= float(found.sum())
-        answers += len(found)
         odds = (chosen[:, 0] - chosen[:, 1]).tolist()
         place = 0
         for example in batch:
-            scores = {}
+            first, scores = place, {}
             for branch in example.branches:
                 if branch.pair is not None:
                     scores[branch.pair] = odds[place + apart]
                 place += branch.learned
-            if example.bundles is not None and (scores or not _asks_pairs(example)):
-                judged.append((example, scores))
-    asked = [(example, scores) for example, scores in judged if scores]
-    written = [example for example, scores in judged if not scores]
-    values = _pair_f1_of_scores(asked) if asked else []
-    values += [_pair_f1(_pairs(_written(objective.model, each, vocabulary, device)), each) for each in written]
-    return Evaluation(loss / answers, sum(values) / len(values) if values else None)
-
-
-def _asks_pairs(example: Example) -> bool:
-    return any(branch.pair is not None for branch in example.branches)
+            yield Judged(example, -float(found[first:place].sum()), scores)
 
 
 def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], float]]]) -> list[float]:

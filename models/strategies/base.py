@@ -14,6 +14,11 @@ Emit: TypeAlias = Callable[[WrittenBundle], None]
 """Is told of bundles as they grow."""
 
 
+def told(task: Task) -> Matrix | None:
+    """How likely the pairs of a session are by other sessions, (products, products), where its questions tell that."""
+    return None if task.evidence is None else task.evidence()
+
+
 class Strategy(Protocol):
     """A way to get bundles out of a language model. It plans what to read, and the engine reads it."""
 

@@ -19,7 +19,7 @@ from models.chat import ChatTokenizer, Prompt
 from models.clustering import Matrix, likely_bundles
 from models.decoding import Program, together
 from models.engine import Plan, Workspace
-from models.strategies.base import Emit
+from models.strategies.base import Emit, told
 from models.strategies.writing import Pick, most_tokens, write_list
 
 DRAFTS = 8
@@ -41,7 +41,7 @@ class Drafts:
         """A branch for each draft."""
 
         def conclude(drafts: Sequence[Sequence[WrittenBundle]]) -> list[WrittenBundle]:
-            probabilities = self._pairs.probabilities(_votes(drafts, task.products))
+            probabilities = self._pairs.probabilities(_votes(drafts, task.products), told(task))
             bundles = []
             for number, (probability, positions) in enumerate(likely_bundles(probabilities, self._pairs.threshold)):
                 confidence = self._bundle.confidence(probability, len(positions), task.products)

@@ -21,7 +21,7 @@ from models.decoding import Branch, Logits, Program, Read, together
 from models.engine import Plan, Workspace
 from models.errors import ModelError
 from models.pair_question import NO, YES, pair_question
-from models.strategies.base import Emit
+from models.strategies.base import Emit, told
 from models.strategies.writing import write_intent
 from models.vocabulary import Token
 
@@ -56,7 +56,7 @@ class Pairs:
                     complete=False,
                 )
                 for number, (probability, positions) in enumerate(
-                    likely_bundles(self._pairs.probabilities(scores), self._pairs.threshold)
+                    likely_bundles(self._pairs.probabilities(scores, told(task)), self._pairs.threshold)
                 )
             ]
             for bundle in bundles:
@@ -96,7 +96,7 @@ def _plan(
             "use the strategy list"
         )
     prompt = chat.prompt(task.ask("pairs", task.in_order))
-    evidence = task.evidence() if task.evidence is not None else None
+    evidence = told(task)
     longest = pair_question(task.products - 1, task.products, None if evidence is None else 0.99)
     question = len(answer.spell(longest)) + _ANSWER_ROOM
     intent = len(answer.spell(longest_bundle(task.products))) + INTENT_TOKENS

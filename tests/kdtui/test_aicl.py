@@ -110,7 +110,9 @@ def test_a_student_here_is_shown_the_nearest_session_in_the_form_of_the_answer(d
     content = row["messages"][1][1]
     assert f"Answer:\n{','.join(map(str, bundle.positions))}: {bundle.intent}" in content
     assert content.count("Products:") == 2
-    bare, shown = kdtui("generate", "o34", "--json"), kdtui("generate", "o34", "--json", "--strategy", "aicl")
+    bare, shown = (
+        kdtui("generate", "o34", "--student", "smollm2", "--json", *more) for more in ((), ("--strategy", "aicl"))
+    )
     assert shown.code == 0, shown.err
     assert shown.rows != bare.rows
 

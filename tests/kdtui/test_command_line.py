@@ -86,7 +86,7 @@ def test_the_demo_runs_the_whole_loop_twice(kdtui: Kdtui) -> None:
     first = kdtui("demo")
     assert first.code == 0
     assert first.out.count("truth") == 2
-    assert "smollm2 + pattern" in first.out
+    assert "shipped" in first.out
     assert "kdtui data show o01" in first.out
     datasets = kdtui("data", "ls", "--json").rows
     assert [row["name"] for row in datasets] == ["demo-kitchen", "demo-outdoor"]

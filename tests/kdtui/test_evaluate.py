@@ -39,7 +39,7 @@ def test_floors_need_no_student(kdtui: Kdtui) -> None:
 
 def test_a_student_gets_a_row_among_the_floors(db: Database, kdtui: Kdtui) -> None:
     result = kdtui("evaluate", "--limit", 3, "--json")
-    assert [row["name"] for row in result.rows] == [*FLOORS, "smollm2", "truth"]
+    assert [row["name"] for row in result.rows] == [*FLOORS, "shipped", "truth"]
     assert {row["sessions"] for row in result.rows} == {3}
     assert db.execute("SELECT count(*), count(error) FROM predictions").fetchone() == (3, 0)
     assert db.execute("SELECT count(finished_at) FROM runs").fetchone() == (1,)
@@ -90,7 +90,7 @@ def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(db: Database
 
 def test_sessions_that_failed_count_as_not_valid(kdtui: Kdtui, db: Database) -> None:
     result = kdtui("evaluate", "--limit", 2, "--context", 256, "--json")
-    row = next(row for row in result.rows if row["name"] == "smollm2")
+    row = next(row for row in result.rows if row["name"] == "shipped")
     assert (row["valid"], row["n"], row["precision"]) == (0, 0, None)
     assert db.execute("SELECT count(error) FROM predictions").fetchone() == (2,)
 

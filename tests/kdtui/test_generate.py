@@ -45,8 +45,8 @@ def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdt
     assert "mine them with: kdtui knowledge mine --dataset outdoor" in missing.err
     mine_patterns(db, "outdoor")
     without, with_patterns = (
-        kdtui("generate", "o34", "--json"),
-        kdtui("generate", "o34", "--json", "--knowledge", "pattern"),
+        kdtui("generate", "o34", "--student", "smollm2", "--json"),
+        kdtui("generate", "o34", "--student", "smollm2", "--json", "--knowledge", "pattern"),
     )
     assert with_patterns.code == 0
     assert without.rows != with_patterns.rows

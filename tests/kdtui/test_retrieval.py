@@ -121,8 +121,9 @@ def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> No
 
 @pytest.mark.usefixtures("known")
 def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui) -> None:
-    bare = kdtui("generate", "o34", "--json").rows
-    shown = kdtui("generate", "o34", "--json", "--knowledge", "rule,thought", "-k", 2)
+    asked = ["generate", "o34", "--student", "smollm2", "--json"]
+    bare = kdtui(*asked).rows
+    shown = kdtui(*asked, "--knowledge", "rule,thought", "-k", 2)
     assert shown.code == 0, shown.err
     assert shown.rows[0]["bundles"]
     assert shown.rows != bare

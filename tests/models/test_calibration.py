@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from models.calibration import (
     BundleCalibration,
-    PairCalibration,
     expected_calibration_error,
     fit_bundles,
     fit_pairs,
@@ -39,11 +38,29 @@ def test_pairs_are_fitted_with_the_tendency_of_their_session() -> None:
         noise = random.normal(0, 0.3, (6, 6))
         scores.append(truth * 2.0 + random.normal(0, 5) + (noise + noise.T) / 2)
         together.append(truth)
-    calibration = PairCalibration(*fit_pairs(scores, together), threshold=0.5)
+    calibration = fit_pairs(scores, together)
     for matrix, truth in zip(scores, together, strict=True):
         found = calibration.probabilities(matrix) > 0.5
         upper = np.triu_indices(6, 1)
         assert (found[upper] == truth[upper]).mean() > 0.9
+
+
+def test_what_other_sessions_show_counts_where_the_model_knows_nothing() -> None:
+    random = np.random.default_rng(2)
+    scores, together, evidence = [], [], []
+    for _ in range(60):
+        truth = np.zeros((6, 6), np.bool_)
+        truth[np.ix_([0, 1, 2], [0, 1, 2])] = True
+        noise = random.normal(0, 1, (6, 6))
+        scores.append(noise + noise.T)
+        together.append(truth)
+        evidence.append(np.where(truth, 0.8, 0.3))
+    calibration = fit_pairs(scores, together, evidence)
+    assert abs(calibration.score) < 0.2 < calibration.evidence
+    for matrix, truth, known in zip(scores, together, evidence, strict=True):
+        upper = np.triu_indices(6, 1)
+        assert ((calibration.probabilities(matrix, known) > 0.5)[upper] == truth[upper]).all()
+    assert fit_pairs(scores, together).evidence == 0
 
 
 @pytest.mark.parametrize(("right", "share"), [(True, 0.9), (False, 0.1)])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,50 @@ def test_a_stopped_training_goes_on_to_the_same_adapter(
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
     steps = [each["step"] for each in metrics(job) if "valid_loss" in each]
     assert steps == [each["step"] for each in metrics(whole) if "valid_loss" in each]
+
+
+def test_killed_at_any_moment_a_training_goes_on_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    write_job(job, epochs=8, checkpoints=4)
+    whole = tmp_path / "whole"
+    shutil.copytree(job, whole)
+    assert train(whole).returncode == 0
+    for _ in range(3):
+        process = start(job)
+        until(partial(_beats_after, job, time.time()))
+        time.sleep(chance.uniform(0, 0.8))
+        process.kill()
+        process.wait()
+        if (job / "exit_code").exists():
+            break
+    assert train(job).returncode == 0
+    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
+    assert [each["step"] for each in metrics(job) if "valid_loss" in each] == [
+        each["step"] for each in metrics(whole) if "valid_loss" in each
+    ]
+
+
+def _beats_after(job: Path, moment: float) -> bool:
+    return (job / "heartbeat").exists() and (job / "heartbeat").stat().st_mtime > moment
+
+
+def test_a_disk_that_is_full_from_the_beginning_is_said(job: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(small)], check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        shutil.copytree(job, small / "job")
+        write_job(small / "job", epochs=1)
+        result = train(small / "job")
+        assert result.returncode == 1
+        assert "cannot be written (No space left on device)" in result.stderr
+        assert "no checkpoint could be written; is the disk full?" in result.stderr.splitlines()[-1]
+        assert not list((small / "job").rglob("*.part"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_only_new_checkpoints_and_the_best_are_kept(job: Path) -> None:

@@ -15,7 +15,7 @@ from textual.widgets import Footer, Static
 
 from kdtui.bundling.text import letter, one_line
 from kdtui.bundling.truth import minimal_bundles
-from kdtui.tui.choice import EMBEDDED, Choice
+from kdtui.tui.choice import STUDENTS, Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.generation import Answered, BundleWritten, GenerationThread, Request, Stopped, StudentReady
 from kdtui.tui.screens.base import COPY, KdtuiScreen
@@ -25,6 +25,7 @@ from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.model_names import PATTERNS
 from models.bundle_list import WrittenBundle
+from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class SessionScreen(KdtuiScreen[tuple[int, Choice]]):
         self._at = at
         self._named_database = named_database
         # A student that was given as a file is one of the cycle.
-        self._students = tuple(dict.fromkeys((choice.student, EMBEDDED, PATTERNS)))
+        self._students = tuple(dict.fromkeys((choice.student, *STUDENTS)))
         self._session: Session | None = None
         self._truth: tuple[Bundle, ...] = ()
         self._request: Request | None = None
@@ -311,6 +312,9 @@ class SessionScreen(KdtuiScreen[tuple[int, Choice]]):
         """Give the student the mined patterns, or take them away."""
         if self._choice.student == PATTERNS:
             self.say("the pattern student is made of patterns already; s chooses another student", error=False)
+            return
+        if self._choice.student == SHIPPED:
+            self.say("the shipped student is told of other sessions already; s chooses another student", error=False)
             return
         self._choice = replace(self._choice, with_patterns=not self._choice.with_patterns)
         self._show_student()

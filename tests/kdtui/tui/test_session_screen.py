@@ -150,8 +150,7 @@ async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, u
 async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
-        await pilot.press("p")
-        await pilot.press("g")
+        await pilot.press("s", "p", "g")
         await until(pilot, lambda: bool(bundles(app)))
         assert "by smollm2 + pattern" in heading(app)
         await until(pilot, lambda: "done in" in heading(app))
@@ -165,8 +164,10 @@ async def test_the_choice_of_student_is_in_the_command_and_outlives_the_screen(
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor"
-        await pilot.press("p", "c")
-        assert app.clipboard == "kdtui generate o01 --dataset demo-outdoor --knowledge pattern"
+        await pilot.press("p")
+        assert any("told of other sessions already" in toast for toast in toasts(app))
+        await pilot.press("s", "p", "c")
+        assert app.clipboard == "kdtui generate o01 --dataset demo-outdoor --student smollm2 --knowledge pattern"
         await pilot.press("s")
         assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor --student patterns"
         await pilot.press("p")
@@ -182,7 +183,7 @@ async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path
     connection.close()
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
-        await pilot.press("p", "g")
+        await pilot.press("s", "p", "g")
         await until(pilot, lambda: "failed" in heading(app))
         assert any("kdtui knowledge mine --dataset demo-outdoor" in toast for toast in toasts(app))
 
@@ -238,7 +239,7 @@ async def test_the_student_stays_loaded_between_sessions(
             await pilot.press("right_square_bracket")
         await settle(pilot)
         assert (endless.opened, endless.closed) == (1, 0)
-        await pilot.press("p", "g")
+        await pilot.press("s", "p", "g")
         await until(pilot, lambda: bool(bundles(app)))
         assert (endless.opened, endless.closed) == (2, 1)
     assert endless.closed == 2

@@ -1,0 +1,131 @@
+"""The student that comes along: the embedded one with an adapter, used where nothing else is named."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf import GGUFReader
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+from models.adapters import MANIFEST, MANIFEST_KEY, convert
+from models.embedded import SHIPPED_FOLDER, shipped_adapter
+from models.provenance import adapter_manifest, carried_calibrations
+from tests.models.tiny import make_model
+
+Kdtui = Callable[..., Any]
+
+TITLES = ["--title", "Two-person tent", "--title", "Tent pegs", "--title", "Phone case"]
+
+
+@pytest.fixture
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+@pytest.mark.usefixtures("imported")
+def test_it_answers_where_no_student_is_named(kdtui: Kdtui) -> None:
+    usual = kdtui("generate", "o34", "--json")
+    assert usual.code == 0, usual.err
+    assert usual.rows == kdtui("generate", "o34", "--student", "shipped", "--json").rows
+    assert usual.rows[0]["bundles"]
+    assert all(bundle["intent"] for bundle in usual.rows[0]["bundles"])
+
+
+@pytest.mark.usefixtures("imported")
+def test_without_its_adapter_it_is_the_embedded_student(kdtui: Kdtui) -> None:
+    bare = kdtui("generate", "o34", "--adapter", "none", "--json").rows
+    assert bare == kdtui("generate", "o34", "--student", "smollm2", "--json").rows
+    assert bare != kdtui("generate", "o34", "--json").rows
+
+
+def test_it_needs_no_dataset(kdtui: Kdtui) -> None:
+    result = kdtui("generate", *TITLES, "--json")
+    assert result.code == 0, result.err
+    assert result.rows[0]["session"] == "titles"
+
+
+@pytest.mark.usefixtures("imported")
+def test_what_other_sessions_show_is_told_where_there_are_some(kdtui: Kdtui, db: Database) -> None:
+    told = kdtui("generate", "o34", "--json").rows
+    db.execute("UPDATE sessions SET split = NULL WHERE split = 'train'")
+    db.conn.commit()
+    result = kdtui("generate", "o34", "--json")
+    assert result.code == 0, result.err
+    assert result.rows != told
+
+
+@pytest.mark.usefixtures("imported")
+def test_its_adapter_goes_with_any_quantization_of_its_base_and_with_no_other(kdtui: Kdtui, tmp_path: Path) -> None:
+    assert kdtui("model", "quantize", "smollm2", "--to", "Q4_0").code == 0
+    result = kdtui("generate", "o34", "--student", "smollm2-q4_0", "--adapter", "shipped", "--json")
+    assert result.code == 0, result.err
+    result = kdtui("generate", "o34", "--student", make_model(tmp_path / "tiny.gguf"), "--adapter", "shipped")
+    assert result.code == 1
+    assert "shipped.gguf: " in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", *TITLES, "--strategy", "list"], "for other strategies use --student smollm2"),
+        (["model", "quantize", "shipped"], "shipped is smollm2 with an adapter"),
+        (["generate", *TITLES, "--adapter", "none", "--adapter", "none"], "there is no adapter 'none'"),
+    ],
+)
+def test_what_it_cannot_be_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+    result = kdtui(*arguments)
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert said in result.err
+
+
+def test_it_is_listed_with_the_models(kdtui: Kdtui) -> None:
+    [row] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "shipped"]
+    assert (row["kind"], row["path"]) == ("adapter", str(shipped_adapter()))
+
+
+def test_a_missing_adapter_says_what_to_do(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("models.embedded.SHIPPED_FOLDER", tmp_path)
+    result = kdtui("generate", *TITLES)
+    assert (
+        result.code,
+        "the shipped adapter is missing; install kdtui again, or use --adapter none" in result.err,
+    ) == (
+        1,
+        True,
+    )
+
+
+def test_its_two_files_are_the_same_adapter(tmp_path: Path) -> None:
+    convert(SHIPPED_FOLDER, SHIPPED_FOLDER, tmp_path / "again.gguf")
+    again, shipped = (GGUFReader(path) for path in (tmp_path / "again.gguf", shipped_adapter()))
+    assert [each.name for each in again.tensors] == [each.name for each in shipped.tensors]
+    for one, other in zip(again.tensors, shipped.tensors, strict=True):
+        assert one.data.tobytes() == other.data.tobytes()
+    assert again.fields[MANIFEST_KEY].contents() == shipped.fields[MANIFEST_KEY].contents()
+
+
+def test_it_says_what_it_is_made_of_and_how_it_is_to_be_asked() -> None:
+    manifest = json.loads((SHIPPED_FOLDER / MANIFEST).read_text())
+    assert manifest["datasets"] == ["electronic", "clothing"]
+    assert "/" not in manifest["base"]
+    assert manifest["norms_sha256"] is not None
+    found = carried_calibrations(adapter_manifest(shipped_adapter()))
+    assert found is not None
+    assert found.with_evidence.pairs is not None
+    assert found.with_evidence != found.without_evidence
+
+
+@pytest.mark.parametrize("calibrations", [None, {}, {"with_evidence": 1}, "x", {"with_evidence": {"bundle": {}}}])
+def test_a_manifest_that_does_not_say_how_is_no_error(calibrations: object) -> None:
+    assert carried_calibrations({"calibrations": calibrations}) is None
+
+
+def test_it_finds_bundles_of_real_sessions(kdtui: Kdtui, db: Database, real_dataset: Path) -> None:
+    list(import_dataset(db, real_dataset, "real"))
+    rows = kdtui("evaluate", "--split", "valid", "--limit", 10, "--json").rows
+    found = {row["name"]: row for row in rows}
+    assert found["shipped"]["valid"] == 1
+    assert found["shipped"]["pair_f1"] > found["category 4"]["pair_f1"]
