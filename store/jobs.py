@@ -1,7 +1,8 @@
-"""Trainings by name, and where their directories are. How they are is in the directories alone."""
+"""Trainings by name, where their directories are, and how those on other machines were when they were seen last."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 from sqlite_utils import Database
@@ -13,15 +14,50 @@ from store.records import TrainingSettings
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A training that has a name."""
+    """A training that has a name.
+
+    Attributes:
+        folder: its directory here; of one on a host, what it was made of, and what has come home.
+        key: what no other training has; it is in the directory too.
+        host: where it runs; None for here.
+        status: JSON, as it was seen last on its host, for whoever asked to read.
+        seen_at: when that was.
+        after: the training that had to be done first.
+    """
 
     name: str
     folder: Path
     settings: TrainingSettings
     created_at: str
+    key: str
+    host: str | None = None
+    status: str | None = None
+    seen_at: str | None = None
+    after: str | None = None
 
 
-def add_job(db: Database, name: str, folder: Path, settings: TrainingSettings) -> None:
+_SELECT = """
+    SELECT jobs.name, folder, jobs.settings, jobs.created_at, coalesce(key, 'job-' || jobs.id), hosts.name, status,
+        seen_at, after
+    FROM jobs LEFT JOIN hosts ON hosts.id = jobs.host_id
+"""
+
+
+def new_key() -> str:
+    """A key for a training."""
+    return uuid4().hex
+
+
+def add_job(
+    db: Database,
+    name: str,
+    folder: Path,
+    settings: TrainingSettings,
+    key: str,
+    *,
+    host: str | None = None,
+    after: str | None = None,
+) -> None:
     """Remember a training.
 
     Raises:
@@ -31,18 +67,17 @@ def add_job(db: Database, name: str, folder: Path, settings: TrainingSettings) -
         if db.execute("SELECT 1 FROM jobs WHERE name = ?", [name]).fetchone():
             raise StoreError(f"there is a training {name!r} already; choose another --name, or kdtui sft rm {name}")
         db.execute(
-            "INSERT INTO jobs (name, folder, settings, created_at) VALUES (?, ?, ?, ?)",
-            [name, str(folder), msgspec.json.encode(settings).decode(), now()],
+            """
+            INSERT INTO jobs (name, folder, settings, created_at, key, host_id, after)
+            VALUES (?, ?, ?, ?, ?, (SELECT id FROM hosts WHERE name = ?), ?)
+            """,
+            [name, str(folder), msgspec.json.encode(settings).decode(), now(), key, host, after],
         )
 
 
 def list_jobs(db: Database) -> list[StoredJob]:
     """All trainings, the newest first."""
-    rows = db.execute("SELECT name, folder, settings, created_at FROM jobs ORDER BY id DESC").fetchall()
-    return [
-        StoredJob(name, Path(folder), msgspec.json.decode(settings, type=TrainingSettings), created_at)
-        for name, folder, settings, created_at in rows
-    ]
+    return [_job(row) for row in db.execute(f"{_SELECT} ORDER BY jobs.id DESC").fetchall()]
 
 
 def get_job(db: Database, name: str) -> StoredJob:
@@ -51,10 +86,28 @@ def get_job(db: Database, name: str) -> StoredJob:
     Raises:
         NotFound: there is none.
     """
-    for job in list_jobs(db):
-        if job.name == name:
-            return job
-    raise NotFound(f"there is no training {name!r}; kdtui sft ls shows those that there are")
+    row = db.execute(f"{_SELECT} WHERE jobs.name = ?", [name]).fetchone()
+    if row is None:
+        raise NotFound(f"there is no training {name!r}; kdtui sft ls shows those that there are")
+    return _job(row)
+
+
+def move_job(db: Database, name: str, host: str | None) -> None:
+    """Remember that a training goes on elsewhere; None for here."""
+    with db.atomic():
+        db.execute(
+            """
+            UPDATE jobs SET host_id = (SELECT id FROM hosts WHERE name = ?), status = NULL, seen_at = NULL, after = NULL
+            WHERE name = ?
+            """,
+            [host, name],
+        )
+
+
+def remember_status(db: Database, name: str, status: str) -> None:
+    """Remember how a training was seen on its host, now."""
+    with db.atomic():
+        db.execute("UPDATE jobs SET status = ?, seen_at = ? WHERE name = ?", [status, now(), name])
 
 
 def forget_job(db: Database, name: str) -> None:
@@ -66,3 +119,8 @@ def forget_job(db: Database, name: str) -> None:
     get_job(db, name)
     with db.atomic():
         db.execute("DELETE FROM jobs WHERE name = ?", [name])
+
+
+def _job(row: tuple[str, ...]) -> StoredJob:
+    name, folder, settings, *rest = row
+    return StoredJob(name, Path(folder), msgspec.json.decode(settings, type=TrainingSettings), *rest)

@@ -270,6 +270,29 @@ def m0008_trainings(db: Database) -> None:
     )
 
 
+@migrations()
+def m0009_hosts(db: Database) -> None:
+    """Other machines to train on, and the trainings that are there."""
+    _execute(
+        db,
+        # ssh: how OpenSSH knows it; NULL for this machine. settings: JSON, how trainings are started there
+        """CREATE TABLE hosts (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            ssh TEXT,
+            workdir TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+        # key: what no other training has, on any host. status: JSON, as it was seen last
+        "ALTER TABLE jobs ADD COLUMN host_id INTEGER REFERENCES hosts(id)",
+        "ALTER TABLE jobs ADD COLUMN key TEXT",
+        "ALTER TABLE jobs ADD COLUMN status TEXT",
+        "ALTER TABLE jobs ADD COLUMN seen_at TEXT",
+        "ALTER TABLE jobs ADD COLUMN after TEXT",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

@@ -97,3 +97,26 @@ class TrainingSettings(Struct, frozen=True):
     budget: int | None = None
     epochs: int = 2
     seed: int = 0
+
+
+class HostSettings(Struct, frozen=True):
+    """How trainings are started on a host.
+
+    Attributes:
+        python: to ask it with, and to train with where `kdtui host setup` has made nothing.
+        launcher: a process of its own, or a job of Slurm.
+        processes: of one training, one for each GPU.
+        partition, time, gpus, nodes: as Slurm has them; None for what it does by itself.
+        options: more of sbatch's options.
+        commands: lines of sh that come before the training, such as `module load cuda`.
+    """
+
+    python: str = "python3"
+    launcher: Literal["direct", "slurm"] = "direct"
+    processes: int = 1
+    partition: str | None = None
+    time: str | None = None
+    gpus: int | None = None
+    nodes: int = 1
+    options: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()

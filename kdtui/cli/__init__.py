@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kdtui.cli import calibrate, data, demo, doctor, evaluate, generate, knowledge, model, sample, sft
+from kdtui.cli import calibrate, data, demo, doctor, evaluate, generate, host, knowledge, model, sample, sft
 from kdtui.cli.options import DatabaseOption, database_path, remember_database
 
 # Plain help: drawing it with rich would more than double the time of `kdtui --help`.
@@ -25,6 +25,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(sample.app, name="sample")
 app.add_typer(sft.app, name="sft")
+app.add_typer(host.app, name="host")
 app.add_typer(model.app, name="model")
 app.command("generate", short_help="Generate bundles with intents.")(generate.generate)
 app.command("calibrate", short_help="Choose a strategy for a student.")(calibrate.calibrate)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
+    from rich.table import Table
 
 Branch: TypeAlias = tuple[str, Sequence["Branch"]]
 """A text in a tree, and what is below it."""
@@ -43,11 +45,41 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wid
     Args:
         wide: the columns that give way when the terminal is narrow.
     """
-    from rich.box import SIMPLE_HEAD
+    console = _console()
+    console.print(_table(console, columns, rows, wide))
+
+
+@contextmanager
+def live_table(
+    columns: Sequence[str], *, wide: Container[str] = ()
+) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
+    """A table on stdout that is there at once, and changes until the end; where stdout is no terminal, only the last.
+
+    Yields:
+        what takes the rows as they are now.
+    """
+    from rich.live import Live
+
+    console = _console()
+    if not sys.stdout.isatty():
+        latest: list[Sequence[object]] = []
+        yield lambda rows: latest.__setitem__(slice(None), list(rows))
+        console.print(_table(console, columns, latest, wide))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda rows: live.update(_table(console, columns, rows, wide), refresh=True)
+
+
+def _console() -> Console:
     from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
+
+
+def _table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
     rows = list(rows)
     # With many columns a narrow terminal has no room between them but the one cell of the box.
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if console.width >= 100 else (0, 0))
@@ -61,12 +93,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wid
         )
     for row in rows:
         table.add_row(*map(_cell, row))
-    console.print(table)
+    return table
 
 
 def print_tree(title: str, branches: Sequence[Branch]) -> None:
     """A tree on stdout, each text on one line."""
-    from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
@@ -77,8 +108,7 @@ def print_tree(title: str, branches: Sequence[Branch]) -> None:
             grow(tree.add(Text(one_line(text))), below)
         return tree
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
-    console.print(grow(Tree(Text(title)), branches))
+    _console().print(grow(Tree(Text(title)), branches))
 
 
 def _cell(value: object) -> RenderableType:

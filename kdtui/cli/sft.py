@@ -16,9 +16,11 @@ from kdtui.cli.options import (
     formats,
     open_store,
 )
-from kdtui.cli.output import print_json, print_table, print_text, progress_bar, say
+from kdtui.cli.output import live_table, print_json, print_table, print_text, progress_bar, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlite_utils import Database
 
     from kdtui.workflows.fine_tune import JobRow
@@ -53,6 +55,14 @@ BaseOption = Annotated[
         help="smollm2 (embedded), a name that kdtui model ls shows, a GGUF file, or a folder or id of transformers.",
         metavar="BASE",
     ),
+]
+
+
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="On this host; kdtui host ls shows them.", metavar="NAME")
+]
+EvaluateOption = Annotated[
+    bool, typer.Option("--evaluate", help="Then score the adapter on the validation splits of its datasets.")
 ]
 
 
@@ -134,19 +144,34 @@ def launch(
     patience: Annotated[
         int | None, typer.Option(help="End after so many evaluations without a better one.", min=1, metavar="N")
     ] = None,
+    host: HostOption = None,
+    local: Annotated[bool, typer.Option("--local", help="On this machine, as without --host.")] = False,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", help="Begin when this training is done; it is on the same host.", metavar="JOB"),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="On this machine (the only place so far).")] = True,  # noqa: ARG001
+    evaluate: EvaluateOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Start a training, which goes on when the terminal is closed."""
-    from kdtui.workflows.fine_tune import launch as start
+    """Start a training, here or on a host, which goes on when the terminal is closed."""
     from kdtui.workflows.fine_tune import prepare, trainer_is_here
     from kdtui.workflows.model_names import trainable
     from models.sft.job import Job, Lora, Optimizer
+    from store.hosts import get_host
     from store.jobs import get_job
 
+    if local and host is not None:
+        raise typer.BadParameter("--local is here, and --host elsewhere")
+    if evaluate and not follow:
+        raise typer.BadParameter("--evaluate needs --follow: there is nothing to evaluate before the training is done")
     with open_store(db) as store:
-        trainer_is_here()
+        if host is None:
+            trainer_is_here()
+        else:
+            get_host(store, host)
+        if after is not None and get_job(store, after).host != host:
+            raise typer.BadParameter(f"training {after} is not on the same host")
         settings = _settings(
             store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed
         )
@@ -162,75 +187,103 @@ def launch(
             lora=Lora(rank=rank, alpha=2.0 * rank),
             optimizer=Optimizer(learning_rate=learning_rate),
         )
-        ready = prepare(store, name, jobs_folder(db), settings, job)
+        ready = prepare(store, name, jobs_folder(db), settings, job, host=host, after=after)
         say(f"training {name}: {ready.examples:,} sessions an epoch, {ready.valid:,} to validate on, in {ready.folder}")
-        pid = start(get_job(store, name))
-        say(f"it runs as process {pid}; kdtui sft logs {name} --follow shows it, and kdtui sft cancel {name} stops it")
+        _start(store, name)
         if follow:
             _follow(store, name)
+            if evaluate:
+                _evaluate(store, name, db)
 
 
 @app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
-    """List the trainings, the newest first."""
+def ls(
+    cached: Annotated[bool, typer.Option("--cached", help="As they were seen last, without asking hosts.")] = False,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
+    known."""
     from kdtui.workflows.fine_tune import all_jobs
+    from kdtui.workflows.remote import refresh
 
     with open_store(db) as store:
         rows = all_jobs(store)
-    if as_json:
-        for row in rows:
-            print_json(_to_json(row))
-        return
-    if not rows:
-        say("there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME")
-        return
-    print_table(
-        ["name", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "datasets"],
-        [
-            (
-                row.job.name,
-                row.status.state,
-                row.status.step,
-                row.status.steps,
-                row.status.loss,
-                row.status.pair_f1,
-                None if row.status.tokens_per_second is None else round(row.status.tokens_per_second),
-                _duration(row.status.eta_seconds),
-                ", ".join(row.job.settings.datasets),
-            )
-            for row in rows
-        ],
-        wide=["datasets"],
+        if not rows and not as_json:
+            say("there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME")
+            return
+        problems = {}
+        if as_json:
+            if not cached:
+                problems = {seen.host: seen.problem for seen in refresh(store) if seen.problem}
+            for row in all_jobs(store):
+                print_json(_to_json(row))
+        else:
+            with live_table(_COLUMNS, wide=["datasets"]) as show:
+                show(map(_cells, rows))
+                for seen in () if cached else refresh(store):
+                    problems |= {seen.host: seen.problem} if seen.problem else {}
+                    show(map(_cells, all_jobs(store)))
+        for problem in problems.values():
+            say(f"kdtui: {problem}; its trainings are shown as they were seen last")
+        if not cached:
+            for row in all_jobs(store):
+                if _is_to_fetch(row) and row.job.host not in problems:
+                    _try_to_fetch(store, row.job.name)
+
+
+_COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
+
+
+def _cells(row: "JobRow") -> tuple[object, ...]:
+    status = row.status
+    return (
+        row.job.name,
+        row.job.host or "here",
+        status.state,
+        status.step,
+        status.steps,
+        status.loss,
+        status.pair_f1,
+        None if status.tokens_per_second is None else round(status.tokens_per_second),
+        _duration(status.eta_seconds),
+        _ago(row.job.seen_at),
+        ", ".join(row.job.settings.datasets),
     )
 
 
 @app.command("show")
 def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """Show a training: how it is, what it is made of, and its loss and pair F1 so far."""
-    from kdtui.jobs.state import metrics
     from kdtui.workflows.fine_tune import one_job
 
     with open_store(db) as store:
+        _look(store, name)
         row = one_job(store, name)
+        if _is_to_fetch(row):
+            _try_to_fetch(store, name)
+            row = one_job(store, name)
     if as_json:
-        print_json(_to_json(row) | {"metrics": list(metrics(row.job.folder))})
+        print_json(_to_json(row))
         return
-    settings = row.job.settings
+    status, settings = row.status, row.job.settings
     shown = _to_json(row) | {
         "datasets": ", ".join(settings.datasets),
         "knowledge": ", ".join(settings.knowledge) or None,
         "target": "the student writes the knowledge" if settings.target else None,
-        "eta_seconds": _duration(row.status.eta_seconds),
+        "eta_seconds": _duration(status.eta_seconds),
+        "curve": None,
+        "evaluations": None,
         "folder": str(row.job.folder),
     }
     print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
-    lines = list(metrics(row.job.folder))
-    losses = [(line["step"], line["loss"]) for line in lines if "loss" in line]
-    values = [(line["step"], line["valid_loss"], line.get("pair_f1")) for line in lines if "valid_loss" in line]
-    if losses:
-        print_text(f"loss     {_curve([loss for _, loss in losses])}  {losses[0][1]:.3f} to {losses[-1][1]:.3f}")
+    if status.curve:
+        print_text(f"loss     {_curve(status.curve)}  {status.curve[0]:.3f} to {status.curve[-1]:.3f}")
+    values = [value for _, _, value in status.evaluations if value is not None]
     if values:
-        print_table(["step", "validation loss", "pair F1"], values)
+        print_text(f"pair F1  {_curve(values)}  {values[0]:.3f} to {values[-1]:.3f}")
+    if status.evaluations:
+        print_table(["step", "validation loss", "pair F1"], status.evaluations)
 
 
 @app.command("logs")
@@ -239,57 +292,104 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the training ends.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Print the log of a training; followed, its loss and pair F1 as they come."""
-    from kdtui.jobs.state import LOG
+    """Print the log of a training; followed, until it ends, with its loss and pair F1 in the last line."""
+    from kdtui.workflows import fine_tune, remote
     from store.jobs import get_job
 
     with open_store(db) as store:
         if follow:
             _follow(store, name)
             return
-        path = get_job(store, name).folder / LOG
-    if path.exists():
-        print_text(path.read_text(encoding="utf-8", errors="replace").rstrip("\n"))
+        job = get_job(store, name)
+        content = fine_tune.log_of(job) if job.host is None else remote.log_of(store, job)
+    print_text(content.decode("utf-8", "replace").rstrip("\n"))
 
 
 @app.command("cancel")
 def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
     """Stop a training; it leaves a checkpoint, from which kdtui sft resume goes on."""
+    from kdtui.workflows import remote
     from kdtui.workflows.fine_tune import cancel as stop
+    from kdtui.workflows.fine_tune import one_job
     from store.jobs import get_job
 
     with open_store(db) as store:
         job = get_job(store, name)
-    if stop(job):
-        say(f"training {name} has stopped; kdtui sft resume {name} goes on")
-    else:
-        say(f"training {name} did not stop by itself, and was killed; kdtui sft resume {name} goes on from before")
+        left = stop(job) if job.host is None else remote.cancel(store, job)
+        _look(store, name)
+        status = one_job(store, name).status
+    for each in left:
+        say(f"training {name} did not stop by itself: {each}")
+    goes_on = f"; kdtui sft resume {name} goes on" if status.state == "stopped" else ""
+    say(f"training {name} {'has stopped' if status.state == 'stopped' else f'is {status.state}'}{goes_on}")
 
 
 @app.command("resume")
 def resume(
     name: NameArgument,
+    host: HostOption = None,
+    local: Annotated[bool, typer.Option("--local", help="On this machine.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Go on with a training from its last checkpoint."""
-    from kdtui.workflows.fine_tune import launch as start
+    """Go on with a training from its last checkpoint: where it was, on another host, or here."""
+    from kdtui.workflows.remote import move
     from store.jobs import get_job
 
+    if local and host is not None:
+        raise typer.BadParameter("--local is here, and --host elsewhere")
     with open_store(db) as store:
-        pid = start(get_job(store, name))
-        say(f"training {name} goes on as process {pid}")
+        job = get_job(store, name)
+        if (local or host is not None) and job.host != host:
+            move(store, job, host)
+        _start(store, name)
         if follow:
             _follow(store, name)
+
+
+@app.command("fetch")
+def fetch(
+    name: NameArgument,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="The checkpoints too.")] = False,
+    evaluate: EvaluateOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Bring home the adapter of a training on a host; what is here whole already does not come again."""
+    with open_store(db) as store:
+        _fetch(store, name, checkpoints=checkpoints)
+        if evaluate:
+            _evaluate(store, name, db)
+
+
+@app.command("adopt")
+def adopt(
+    place: Annotated[str, typer.Argument(help="A host, and the name of a training there.", metavar="HOST:NAME")],
+    db: DatabaseOption = None,
+) -> None:
+    """Take over a training that another machine has started on a host, or that this store has forgotten."""
+    from kdtui.workflows.remote import adopt as take_over
+    from store.hosts import get_host
+
+    host, colon, folder = place.partition(":")
+    if not colon or not folder:
+        raise typer.BadParameter("say HOST:NAME, such as gpu:camping")
+    with open_store(db) as store:
+        known = get_host(store, host)
+        name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
+        take_over(store, known, name, jobs_folder(db))
+        _look(store, name)
+    say(f"training {name} is known now; kdtui sft show {name} says how it is")
 
 
 @app.command("rm")
 def rm(
     name: NameArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave its directory on the host, and only forget it.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete a training with its folder, its checkpoints and its adapter."""
+    """Delete a training with its folder, its checkpoints and its adapter, on its host too."""
+    from kdtui.workflows import remote
     from kdtui.workflows.fine_tune import remove
     from store.jobs import get_job
 
@@ -297,6 +397,8 @@ def rm(
         job = get_job(store, name)
         if not yes:
             typer.confirm(f"Delete training {name} with its adapter?", abort=True, err=True)
+        if job.host is not None and not keep:
+            remote.remove(store, job)
         remove(store, job)
     say(f"deleted training {name}")
 
@@ -326,28 +428,133 @@ def _settings(
     return TrainingSettings(names, form, formats(knowledge), target, sample, neighbours, budget, epochs, seed)
 
 
-def _follow(store: "Database", name: str) -> None:
-    """Print metrics as they come; an interrupt ends this, and not the training."""
-    from kdtui.errors import KdtuiError
-    from kdtui.workflows.fine_tune import follow, one_job
+def _start(store: "Database", name: str) -> None:
+    """Start a training where it belongs, or go on with it."""
+    from kdtui.workflows import remote
+    from kdtui.workflows.fine_tune import launch as start
+    from store.jobs import get_job
 
-    folder = one_job(store, name).job.folder
+    job = get_job(store, name)
+    if job.host is None:
+        pid = start(store, job)
+        say(f"it runs as process {pid}; kdtui sft logs {name} --follow shows it, and kdtui sft cancel {name} stops it")
+        return
+    try:
+        for event in remote.launch(store, job):
+            match event:
+                case remote.Bringing(what, size):
+                    say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
+                case remote.Submitting(script):
+                    for line in script.rstrip().splitlines():
+                        say(f"  {line}")
+                case remote.Launched(host, number, launcher):
+                    what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
+                    say(f"it runs on {host} as {what}; kdtui sft logs {name} --follow shows it")
+    except BaseException:
+        say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
+        raise
+    _look(store, name)
+
+
+def _look(store: "Database", name: str) -> None:
+    """See how a training on a host is now; a host that cannot be reached is said."""
+    from kdtui.workflows.remote import refresh
+
+    for seen in refresh(store, {name}):
+        if seen.problem is not None:
+            say(f"kdtui: {seen.problem}; it is shown as it was seen last")
+
+
+def _is_to_fetch(row: "JobRow") -> bool:
+    from models.sft.job_files import ADAPTER
+
+    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
+
+
+def _try_to_fetch(store: "Database", name: str) -> None:
+    """Bring home what is done; where that fails, what else was asked for is done all the same."""
+    from kdtui.errors import KdtuiError
+
+    try:
+        _fetch(store, name)
+    except KdtuiError as problem:
+        say(f"kdtui: {problem}")
+
+
+def _fetch(store: "Database", name: str, *, checkpoints: bool = False) -> None:
+    """Bring home what a training has made; then its adapter has its name."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.fine_tune import one_job
+    from kdtui.workflows.remote import fetch
+    from store.jobs import get_job
+
+    job = get_job(store, name)
+    if job.host is None:
+        raise KdtuiError(f"training {name!r} is here already")
+    count = fetch(store, job, checkpoints=checkpoints)
+    row = one_job(store, name)
+    if row.status.state == "failed":
+        raise KdtuiError(f"training {name!r}: {row.status.reason}")
+    said = f"fetched {count} files of training {name} from {job.host}"
+    say(said + (f"; use it with: --adapter {name}" if row.status.state == "done" else ""))
+
+
+def _evaluate(store: "Database", name: str, db: "Path | None") -> None:
+    """Score the adapter of a training on the validation splits of what it was trained on."""
+    from kdtui.cli.evaluate import evaluate
+    from kdtui.workflows.fine_tune import base_of, one_job
+
+    job = one_job(store, name).job
+    for dataset in job.settings.datasets:
+        evaluate(
+            dataset=dataset,
+            split="valid",
+            student=base_of(job),
+            adapter=[name],
+            knowledge=",".join(() if job.settings.target else job.settings.knowledge) or "none",
+            strategy=job.settings.form,
+            db=db,
+        )
+
+
+def _follow(store: "Database", name: str) -> None:
+    """Print the log as it grows, under it how far the training is; an interrupt ends this, and not the training."""
+    from codecs import getincrementaldecoder
+
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows import fine_tune, remote
+
+    job = fine_tune.one_job(store, name).job
+    events = fine_tune.follow(job.folder) if job.host is None else remote.follow(store, job)
+    decoder = getincrementaldecoder("utf-8")("replace")
+    held = ""
     with progress_bar() as progress:
         task = progress.add_task("steps", total=None)
-        for line in follow(folder):
-            if "loss" in line:
-                progress.update(task, completed=line["step"], total=line["steps"])
-                say(f"step {line['step']:,} of {line['steps']:,}: loss {line['loss']:.4f}")
-            else:
-                quality = f", pair F1 {line['pair_f1']:.4f}" if "pair_f1" in line else ""
-                say(f"step {line['step']:,}: validation loss {line['valid_loss']:.4f}{quality}")
-    status = one_job(store, name).status
-    if status.state == "failed":
-        raise KdtuiError(f"training {name!r} has failed: {status.reason}")
-    if status.state == "done":
+        for event in events:
+            if isinstance(event, fine_tune.LogGrew):
+                *lines, held = (held + decoder.decode(event.text)).split("\n")
+                for line in lines:
+                    say(line)
+                continue
+            if isinstance(event, remote.ConnectionLost):
+                say(f"kdtui: {event.problem}; trying again")
+                continue
+            status = event.status
+            shown = f"{_curve(status.curve[-30:])} loss {status.loss:.3f}" if status.loss is not None else status.state
+            quality = f", pair F1 {status.pair_f1:.3f}" if status.pair_f1 is not None else ""
+            progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
+    if held:
+        say(held)
+    row = fine_tune.one_job(store, name)
+    if _is_to_fetch(row):
+        _fetch(store, name)
+        row = fine_tune.one_job(store, name)
+    if row.status.state == "failed":
+        raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
+    if row.status.state == "done":
         say(f"training {name} is done; use it with: --adapter {name}")
     else:
-        say(f"training {name} is {status.state}")
+        say(f"training {name} is {row.status.state}")
 
 
 def _to_json(row: "JobRow") -> dict[str, Any]:
@@ -359,24 +566,19 @@ def _to_json(row: "JobRow") -> dict[str, Any]:
         "name": row.job.name,
         **asdict(row.status),
         **msgspec.to_builtins(row.job.settings),
+        "host": row.job.host,
+        "seen_at": row.job.seen_at,
         "created_at": row.job.created_at,
     }
 
 
 _BARS = "▁▂▃▄▅▆▇█"
-_CURVE = 60
-"""Characters of a curve."""
 
 
-def _curve(values: list[float]) -> str:
-    """A line of bars, the mean of several values each."""
-    width = min(_CURVE, len(values))
-    means = []
-    for number in range(width):
-        part = values[number * len(values) // width : (number + 1) * len(values) // width]
-        means.append(sum(part) / len(part))
-    low, high = min(means), max(means)
-    return "".join(_BARS[round((mean - low) / ((high - low) or 1) * (len(_BARS) - 1))] for mean in means)
+def _curve(values: "Sequence[float]") -> str:
+    """A line of bars."""
+    low, high = min(values), max(values)
+    return "".join(_BARS[round((value - low) / ((high - low) or 1) * (len(_BARS) - 1))] for value in values)
 
 
 def _duration(seconds: float | None) -> str | None:
@@ -384,3 +586,16 @@ def _duration(seconds: float | None) -> str | None:
         return None
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _ago(moment: str | None) -> str | None:
+    """How long ago that was, in one unit."""
+    if moment is None:
+        return None
+    from datetime import UTC, datetime
+
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.0f} {name} ago"
+    return "now"

@@ -1,1 +1,1 @@
-"""Trainings that run on their own: what their directories say of them, and how they are started and ended."""
+"""Other machines to train on: how they are reached, what is sent to them, and what they are asked."""

@@ -14,17 +14,18 @@ from sqlite_utils import Database
 
 from kdtui.distill.training_set import encode
 from kdtui.errors import KdtuiError
-from kdtui.jobs import local
-from kdtui.jobs.state import JobStatus, job_status, metrics
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.training_set import open_vocabulary, training_examples, validation_examples
-from models.embedded import SHIPPED, shipped_adapter
+from models.embedded import NAME, SHIPPED, embedded_student, shipped_adapter
 from models.errors import ModelError
+from models.sft.host import ID
 from models.sft.job import Job, read_job
-from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID
+from models.sft.job_files import ADAPTER, JOB, LOG, TRAIN, VALID
+from models.sft.processes import start, stop
+from models.sft.state import ACTIVE, JobStatus, job_status
 from store.errors import NotFound
-from store.jobs import StoredJob, add_job, forget_job, get_job, list_jobs
+from store.jobs import StoredJob, add_job, forget_job, get_job, list_jobs, new_key
 from store.models import NamedModel, add_model, named_model, named_models
 from store.records import TrainingSettings
 
@@ -60,8 +61,21 @@ def trainer_is_here() -> None:
         raise KdtuiError(f"to train here, {missing[0]} is needed; install it with: pip install 'kdtui[sft]'")
 
 
-def prepare(db: Database, name: str, folder: Path, settings: TrainingSettings, job: Job) -> Prepared:
+def prepare(
+    db: Database,
+    name: str,
+    folder: Path,
+    settings: TrainingSettings,
+    job: Job,
+    *,
+    host: str | None = None,
+    after: str | None = None,
+) -> Prepared:
     """Write a job directory, and remember it under a name; whole, or not at all.
+
+    Args:
+        host: where it is to run; None for here.
+        after: the training that has to be done first.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -82,7 +96,9 @@ def prepare(db: Database, name: str, folder: Path, settings: TrainingSettings, j
     part = target.with_name(f"{name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
+    key = new_key()
     try:
+        (part / ID).write_text(key, encoding="utf-8")
         (part / JOB).write_text(json.dumps(_content(job, settings, name), indent=2) + "\n", encoding="utf-8")
         # What it says is checked by the one who will read it.
         read_job(part / JOB)
@@ -93,7 +109,7 @@ def prepare(db: Database, name: str, folder: Path, settings: TrainingSettings, j
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    add_job(db, name, target, settings)
+    add_job(db, name, target, settings, key, host=host, after=after)
     return Prepared(target, count // settings.epochs, valid)
 
 
@@ -132,7 +148,7 @@ def one_job(db: Database, name: str) -> JobRow:
 
 
 def _row(db: Database, job: StoredJob) -> JobRow:
-    row = JobRow(job, job_status(job.folder))
+    row = JobRow(job, known_status(job))
     try:
         settle(db, row)
     except ModelError as error:
@@ -141,13 +157,26 @@ def _row(db: Database, job: StoredJob) -> JobRow:
     return row
 
 
+def known_status(job: StoredJob) -> JobStatus:
+    """How a training is; of one on a host, how it was when it was seen last."""
+    if job.host is None:
+        return job_status(job.folder)
+    if job.status is None:
+        return JobStatus("created")
+    try:
+        return msgspec.json.decode(job.status, type=JobStatus)
+    except msgspec.ValidationError:
+        # Another version has seen it.
+        return JobStatus("stalled", reason="how it was seen last cannot be read")
+
+
 def settle(db: Database, row: JobRow) -> None:
     """Convert the adapter of a training that is done, once, and register it under the name of the training.
 
     Raises:
         ModelError: the adapter cannot be converted.
     """
-    if row.status.state != "done":
+    if row.status.state != "done" or not (row.job.folder / ADAPTER).is_dir():
         return
     try:
         named_model(db, row.job.name)
@@ -188,37 +217,50 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
     raise KdtuiError(f"there is no adapter {adapter!r}")
 
 
-def launch(job: StoredJob) -> int:
+def launch(db: Database, job: StoredJob) -> int:
     """Start a training here, or go on with it, and return its process id.
 
     Raises:
         KdtuiError: it is running, or done.
+        ModelError: the trainer does not start.
     """
     status = job_status(job.folder)
     if status.state == "done":
         raise KdtuiError(f"training {job.name!r} is done; its adapter is used with: --adapter {job.name}")
-    return local.start(job.folder)
+    if status.state in ACTIVE:
+        raise KdtuiError(f"training {job.name!r} is at work already; kdtui sft logs {job.name} --follow shows it")
+    # It has waited once; whoever goes on with it by hand means that.
+    after = get_job(db, job.after).folder if job.after is not None and status.state == "created" else None
+    return start(job.folder, after=after)
 
 
-def cancel(job: StoredJob) -> bool:
-    """Stop a training; whether it left a checkpoint.
+def cancel(job: StoredJob) -> list[str]:
+    """Stop a training here; what of it had to be killed.
 
     Raises:
         KdtuiError: it is not running.
     """
-    state = job_status(job.folder).state
-    if state not in ("running", "stalled"):
-        raise KdtuiError(f"training {job.name!r} is not running; it is {state}")
-    return local.stop(job.folder)
+    check_active(job.name, job_status(job.folder))
+    return stop(job.folder)
+
+
+def check_active(name: str, status: JobStatus) -> None:
+    """Refuse to stop what is not running.
+
+    Raises:
+        KdtuiError: it is not.
+    """
+    if status.state not in ACTIVE:
+        raise KdtuiError(f"training {name!r} is not running; it is {status.state}")
 
 
 def remove(db: Database, job: StoredJob) -> None:
-    """Delete a training with its directory and its adapter.
+    """Forget a training, and delete its directory here and its adapter.
 
     Raises:
-        KdtuiError: it is running.
+        KdtuiError: it is running here.
     """
-    if job_status(job.folder).state in ("running", "stalled"):
+    if job.host is None and job_status(job.folder).state in ACTIVE:
         raise KdtuiError(f"training {job.name!r} is running; stop it first with: kdtui sft cancel {job.name}")
     shutil.rmtree(job.folder, ignore_errors=True)
     forget_job(db, job.name)
@@ -226,15 +268,45 @@ def remove(db: Database, job: StoredJob) -> None:
         db.execute("DELETE FROM models WHERE name = ? AND kind = 'adapter'", [job.name])
 
 
-def follow(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of metrics of a training, those to come too, until it ends."""
-    seen = 0
+def log_of(job: StoredJob) -> bytes:
+    """The log of a training here."""
+    path = job.folder / LOG
+    return path.read_bytes() if path.exists() else b""
+
+
+def base_of(job: StoredJob) -> str:
+    """The base of a training, as a student is named: the embedded one by its name, others by their file."""
+    base = Path(read_job(job.folder / JOB).base)
+    return NAME if base.name == embedded_student().name else str(base)
+
+
+@dataclass(frozen=True, slots=True)
+class LogGrew:
+    """The log of a training has more."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSeen:
+    """How a training is at the moment."""
+
+    status: JobStatus
+
+
+def follow(folder: Path) -> Iterator[LogGrew | StatusSeen]:
+    """The log of a training here from its beginning, and how it is, until it ends."""
+    offset = 0
     while True:
         # Looked at first: what was written before the end is not missed.
-        state = job_status(folder).state
-        found = list(metrics(folder))
-        yield from found[seen:]
-        seen = len(found)
-        if state not in ("running", "stalled"):
+        status = job_status(folder)
+        if (folder / LOG).exists():
+            with (folder / LOG).open("rb") as file:
+                file.seek(offset)
+                while chunk := file.read(1 << 16):
+                    offset += len(chunk)
+                    yield LogGrew(chunk)
+        yield StatusSeen(status)
+        if status.state not in ACTIVE:
             return
         sleep(_LOOK)

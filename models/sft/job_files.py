@@ -12,6 +12,7 @@ from models.errors import ModelError
 
 JOB, TRAIN, VALID = "job.json", "train.jsonl", "valid.jsonl"
 PID, METRICS, HEARTBEAT, ADAPTER, EXIT_CODE = "pid", "metrics.jsonl", "heartbeat", "adapter", "exit_code"
+LOG, LAUNCH, CHECKPOINTS = "log", "launch.json", "checkpoints"
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -49,6 +50,14 @@ def identity(pid: int) -> dict[str, Any]:
         return {"pid": pid, "started": int(fields[19]), "boot": _BOOT.read_text(encoding="ascii").strip()}
     except (OSError, IndexError, ValueError):
         return {"pid": pid, "started": None, "boot": None}
+
+
+def is_alive(recorded: dict[str, Any]) -> bool:
+    """Whether a process that was told by `identity` is still there."""
+    # A number is used again, and processes start at the same ticks after every start of the machine.
+    return recorded.get("started") is not None and {
+        key: recorded.get(key) for key in ("pid", "started", "boot")
+    } == identity(int(recorded["pid"]))
 
 
 def beat(job: Path) -> None:

@@ -17,13 +17,13 @@ from sqlite_utils import Database
 
 from kdtui.distill.pattern_student import PatternStudent
 from kdtui.distill.training_set import reordered, shuffled
-from kdtui.jobs.state import job_status, trainer
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from kdtui.workflows.training_set import training_examples, validation_examples
 from models.pair_question import pair_question
 from models.sft.job_files import identity
+from models.sft.state import job_status, trainer
 from store.datasets import get_session, iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
 from tests.models.tiny import make_model
@@ -66,12 +66,13 @@ def test_a_training_becomes_an_adapter_that_generates(
     result = launch("first", "--epochs", 1, "--follow")
     assert result.code == 0
     assert "training first is done" in result.err
-    assert "validation loss" in result.err
+    assert "evaluation at step" in result.err
     [row] = kdtui("sft", "ls", "--json").rows
     assert (row["name"], row["state"], row["datasets"]) == ("first", "done", ["outdoor"])
     assert row["step"] == row["steps"]
     [shown] = kdtui("sft", "show", "first", "--json").rows
-    assert [each["step"] for each in shown["metrics"]]
+    assert shown["curve"]
+    assert [step for step, _, _ in shown["evaluations"]] == sorted({step for step, _, _ in shown["evaluations"]})
     assert "pair F1" in kdtui("sft", "show", "first").out
     assert "evaluation at step" in kdtui("sft", "logs", "first").out
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "first"]
@@ -92,7 +93,7 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert launch("long", "--epochs", 15).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
-    assert "is at work here already" in kdtui("sft", "resume", "long").err
+    assert "is at work already" in kdtui("sft", "resume", "long").err
     assert "is running; stop it first" in kdtui("sft", "rm", "long", "--yes").err
     assert kdtui("generate", "o34", "--adapter", "long").err.startswith("kdtui: training 'long' has no adapter yet")
     result = kdtui("sft", "cancel", "long")
@@ -126,7 +127,7 @@ def test_a_training_that_fails_says_why(kdtui: Kdtui, launch: Kdtui) -> None:
 
 
 def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtui.jobs.local.sys.executable", "/bin/false")
+    monkeypatch.setattr("models.sft.processes.sys.executable", "/bin/false")
     result = launch("x")
     assert result.code == 1
     assert "the trainer did not start (the log is empty); its log is" in result.err.splitlines()[-1]

@@ -1,0 +1,260 @@
+"""`kdtui host`: other machines to train on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from kdtui.cli.options import DatabaseOption, JsonOption, open_store
+from kdtui.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from store.records import HostSettings
+
+app = typer.Typer(help="Add, check and prepare machines to train on.", no_args_is_help=True)
+
+HostArgument = Annotated[str, typer.Argument(help="Name of a host.", metavar="NAME")]
+LauncherOption = Annotated[
+    Literal["direct", "slurm"] | None,
+    typer.Option(help="A process of its own (direct), or a job of Slurm."),
+]
+PythonOption = Annotated[
+    str | None, typer.Option(help="Python 3.11 or newer there (python3); a path in full, or a command.", metavar="PATH")
+]
+ProcessesOption = Annotated[int | None, typer.Option(help="Processes of one training, one for each GPU (1).", min=1)]
+PartitionOption = Annotated[str | None, typer.Option(help="Slurm's partition.", metavar="NAME")]
+TimeOption = Annotated[
+    str | None, typer.Option(help="Slurm's time limit; the training goes on in a new job after it.", metavar="TIME")
+]
+GpusOption = Annotated[int | None, typer.Option(help="GPUs of a node, from Slurm.", min=1)]
+NodesOption = Annotated[int | None, typer.Option(help="Nodes, from Slurm (1).", min=1)]
+MoreOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Another option of sbatch, such as --account=ME; may be repeated.", metavar="OPTION"),
+]
+CommandsOption = Annotated[
+    list[str] | None,
+    typer.Option("--before", help="A line of sh before the training, for Slurm: module load cuda; may be repeated."),
+]
+
+
+@app.command("add")
+def add(
+    name: HostArgument,
+    ssh: Annotated[
+        str | None,
+        typer.Option("--ssh", help="How ssh knows it: a host of ~/.ssh/config, or me@host.", metavar="ALIAS"),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="This machine, such as the login node of a cluster.")] = False,
+    workdir: Annotated[
+        str, typer.Option("--workdir", help="Folder there for all that kdtui brings.", metavar="FOLDER")
+    ] = "~/kdtui",
+    launcher: LauncherOption = None,
+    python: PythonOption = None,
+    processes: ProcessesOption = None,
+    partition: PartitionOption = None,
+    time: TimeOption = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    option: MoreOption = None,
+    before: CommandsOption = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Give a machine a name. Nothing is installed there."""
+    from kdtui.workflows.hosts import changed, make_host
+    from store.records import HostSettings
+
+    if (ssh is None) == (not local):
+        raise typer.BadParameter("say --ssh ALIAS, or --local for this machine")
+    settings = changed(
+        HostSettings(),
+        launcher=launcher,
+        python=python,
+        processes=processes,
+        partition=partition,
+        time=time,
+        gpus=gpus,
+        nodes=nodes,
+        options=_tuple(option),
+        commands=_tuple(before),
+    )
+    with open_store(db) as store:
+        host = make_host(store, name, ssh, workdir, settings)
+    say(f"host {name}: {host.workdir}; kdtui host check {name} says what it lacks")
+
+
+@app.command("set")
+def set_(
+    name: HostArgument,
+    launcher: LauncherOption = None,
+    python: PythonOption = None,
+    processes: ProcessesOption = None,
+    partition: PartitionOption = None,
+    time: TimeOption = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    option: MoreOption = None,
+    before: CommandsOption = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Change how trainings are started on a host."""
+    from kdtui.workflows.hosts import changed
+    from store.hosts import change_host, get_host
+
+    with open_store(db) as store:
+        settings = changed(
+            get_host(store, name).settings,
+            launcher=launcher,
+            python=python,
+            processes=processes,
+            partition=partition,
+            time=time,
+            gpus=gpus,
+            nodes=nodes,
+            options=_tuple(option),
+            commands=_tuple(before),
+        )
+        change_host(store, name, settings)
+    say(f"host {name}: {_how(settings)}")
+
+
+@app.command("ls")
+def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """List the hosts."""
+    import msgspec
+
+    from store.hosts import list_hosts
+
+    with open_store(db) as store:
+        hosts = list_hosts(store)
+    if as_json:
+        for host in hosts:
+            settings = msgspec.to_builtins(host.settings)
+            print_json({"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **settings})
+        return
+    if not hosts:
+        say("there is no host yet; add one with: kdtui host add NAME --ssh ALIAS")
+        return
+    print_table(
+        ["name", "ssh", "workdir", "how"],
+        [(host.name, host.ssh or "this machine", host.workdir, _how(host.settings)) for host in hosts],
+        wide=["workdir", "how"],
+    )
+
+
+@app.command("check")
+def check(
+    name: HostArgument,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Say too whether this base is there.", metavar="BASE")
+    ] = "smollm2",
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Say what a host has for trainings, what it lacks, and what to do."""
+    from dataclasses import asdict
+
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.hosts import check_host
+    from kdtui.workflows.model_names import trainable
+    from store.hosts import get_host
+
+    with open_store(db) as store:
+        host = get_host(store, name)
+        place = None if base is None else Path(trainable(store, base))
+    findings = []
+    for finding in check_host(host, place if place is not None and place.exists() else None):
+        findings.append(finding)
+        if as_json:
+            print_json(asdict(finding))
+    if not as_json:
+        print_table(
+            ["", "", "found", "what to do"],
+            [(each.name, each.state, each.found, each.advice or None) for each in findings],
+            wide=["found", "what to do"],
+        )
+    missing = [each.name for each in findings if each.state == "missing"]
+    if missing:
+        raise KdtuiError(f"host {name} cannot train yet: {', '.join(missing)}")
+
+
+@app.command("setup")
+def setup(
+    name: HostArgument,
+    wheels: Annotated[
+        Path | None,
+        typer.Option(
+            "--wheels",
+            help="For a host without a network: a folder of wheels, which are brought there.",
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Install what a training needs, in a virtual environment in the workdir; after an interrupt the same goes on."""
+    from kdtui.workflows.hosts import set_up
+    from store.hosts import get_host
+
+    with open_store(db) as store:
+        host = get_host(store, name)
+    for text in set_up(host, wheels):
+        for line in text.decode("utf-8", "replace").splitlines():
+            say(line)
+    say(f"host {name} is ready; kdtui host check {name} says what it has")
+
+
+@app.command("connect")
+def connect(
+    name: HostArgument,
+    hours: Annotated[int, typer.Option(help="How long the connection stays.", min=1, max=72)] = 8,
+    db: DatabaseOption = None,
+) -> None:
+    """Log in where ssh asks for a password or a code; all commands go through this connection then."""
+    import subprocess
+    from functools import partial
+
+    from kdtui.errors import KdtuiError
+    from kdtui.jobs.ssh import check_command, connect_command, shared_socket
+    from store.hosts import get_host
+
+    with open_store(db) as store:
+        host = get_host(store, name)
+    if host.ssh is None:
+        raise KdtuiError(f"host {name} is this machine; there is nothing to connect to")
+    check = partial(subprocess.run, check_command(host.ssh), check=False, capture_output=True)
+    if check().returncode == 0:
+        say(f"there is a connection to {name} already")
+        return
+    # That of a machine that was switched off.
+    Path(shared_socket(host.ssh)).unlink(missing_ok=True)
+    if subprocess.run(connect_command(host.ssh, hours), check=False).returncode or check().returncode:
+        raise KdtuiError(f"host {name} did not let us in; what ssh says stands above")
+    say(f"connected to {name} for {hours} hours")
+
+
+@app.command("rm")
+def rm(name: HostArgument, db: DatabaseOption = None) -> None:
+    """Forget a host; nothing changes there."""
+    from store.hosts import forget_host
+
+    with open_store(db) as store:
+        forget_host(store, name)
+    say(f"forgot host {name}; what is in its workdir stays there")
+
+
+def _tuple(option: list[str] | None) -> tuple[str, ...] | None:
+    return None if option is None else tuple(option)
+
+
+def _how(settings: "HostSettings") -> str:
+    if settings.launcher == "direct":
+        return "a process" if settings.processes == 1 else f"{settings.processes} processes"
+    parts = {
+        "partition": settings.partition,
+        "time": settings.time,
+        "GPUs": settings.gpus,
+        "nodes": settings.nodes if settings.nodes > 1 else None,
+    }
+    return ", ".join(["Slurm", *(f"{name} {value}" for name, value in parts.items() if value is not None)])

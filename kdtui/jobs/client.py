@@ -1,0 +1,256 @@
+"""A client of a host: it asks what is there, brings what is missing, and fetches what has come of it."""
+
+import io
+import json
+import tarfile
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs import package
+from kdtui.jobs.ssh import SshTransport
+from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
+from models.sft.processes import GRACE
+from store.hosts import Host
+
+_SMALL = 1 << 20
+"""Bytes of a file below which it travels together with others."""
+
+_TOGETHER = 1 << 25
+"""Bytes of small files that travel at once."""
+
+
+class HostClient:
+    """A host that is reached. Use `reach` to make one."""
+
+    def __init__(self, host: Host, transport: Transport) -> None:
+        self.host = host
+        self.round_trips = 0
+        """Commands that were run there."""
+        self._transport = transport
+        self._workdir = PurePosixPath(host.workdir)
+
+    @property
+    def code(self) -> str:
+        """Where the package `models` is there."""
+        return str(self._workdir / "code" / package.code().name)
+
+    def job_folder(self, job: str) -> str:
+        """Where the directory of a training is there."""
+        return str(self._workdir / "jobs" / job)
+
+    def blob(self, tree: package.Tree) -> str:
+        """Where the files of a tree are there."""
+        return str(self._workdir / "blobs" / tree.key)
+
+    async def ask(
+        self, do: str, data: AsyncIterable[bytes] | None = None, *, timeout: float = TIMEOUT, **fields: object
+    ) -> Any:
+        """Have the host do something, and return its answer; see `models.sft.host`.
+
+        Raises:
+            TransportError: the way was lost.
+            KdtuiError: the host says why it cannot.
+        """
+        request = json.dumps({"do": do, "workdir": str(self._workdir), **fields}).encode() + b"\n"
+
+        async def both() -> AsyncIterator[bytes]:
+            yield request
+            if data is not None:
+                async for chunk in data:
+                    yield chunk
+
+        python = self.host.settings.python
+        # Without -P a folder of the user's named like a module of Python would be taken for it.
+        command = ["env", f"PYTHONPATH={self.code}", python, "-P", "-m", "models.sft.host"]
+        done = await self._run(command, both(), timeout=timeout)
+        if done.code and "No module named" in done.err and data is None:
+            await self._bring_code()
+            done = await self._run(command, both(), timeout=timeout)
+        with suppress(ValueError, IndexError):
+            answer = json.loads(done.out.splitlines()[-1])
+            if "error" in answer:
+                raise KdtuiError(f"host {self.host.name}: {answer['error']}")
+            return answer["ok"]
+        raise self._no_answer(done.code, done.err)
+
+    async def bring(self, tree: package.Tree, missing: dict[str, object]) -> None:
+        """Bring the files of a tree that the host does not have whole, each from where it was left.
+
+        Args:
+            missing: what `have` says of each.
+
+        Raises:
+            TransportError: the way was lost; what came stays, and is gone on from.
+            KdtuiError: the host has no room, or a file did not come whole.
+        """
+        for name, path, size, digest in tree.files:
+            if missing[name] == "whole":
+                continue
+            target = str(PurePosixPath(self.blob(tree)) / name)
+            there = missing[name]
+            offset = there if isinstance(there, int) and there <= size else 0
+            with path.open("rb") as file:
+                file.seek(offset)
+                await self.ask("receive", package.chunks(file), part=f"{target}.part", offset=offset)
+            await self.ask("publish", part=f"{target}.part", target=target, sha256=digest, timeout=TIMEOUT * 10)
+
+    async def fetch(self, job: str, key: str, names: Sequence[str], target: Path) -> int:
+        """Fetch files of a job directory, and those of its folders, each checked by its hash; return how many came.
+
+        Args:
+            key: of the training, so that it is no other of the same name.
+
+        Raises:
+            TransportError: the way was lost; what came stays, and is gone on from.
+            KdtuiError: the directory is another training's, or a file did not come whole.
+        """
+        told = (await self.ask("files", job=job, id=key, names=list(names), timeout=TIMEOUT * 10))["files"]
+        wanted = [
+            (name, size, digest)
+            for name, size, digest in told
+            if not ((target / name).is_file() and package.sha256(target / name) == digest)
+        ]
+        for name, *_ in wanted:
+            # A host may be anybody's: nothing it says leads out of the folder.
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise KdtuiError(f"host {self.host.name}: it names a file {name!r}, which is in no job directory")
+        small = [each for each in wanted if each[1] <= _SMALL]
+        for part in _parts(small):
+            await self._fetch_small(job, part, target)
+        for name, size, digest in wanted:
+            if size > _SMALL:
+                await self._fetch_large(f"{self.job_folder(job)}/{name}", target / name, size, digest)
+        for name, _, digest in wanted:
+            if package.sha256(target / name) != digest:
+                (target / name).unlink()
+                raise KdtuiError(f"host {self.host.name}: {name} did not come whole; try again")
+        return len(wanted)
+
+    async def follow(self, path: str, offset: int) -> AsyncIterator[bytes]:
+        """A file from an offset on, and what is added to it, for ever.
+
+        Raises:
+            TransportError: the way was lost.
+        """
+        self.round_trips += 1
+        # Our end of its input closes with us, however we end, and so nothing of this is left there.
+        script = 'tail -c "+$2" -F "$1" 2>/dev/null & tail=$!; cat >/dev/null; kill "$tail"'
+        async for chunk in stream(self._transport, ["sh", "-c", script, "sh", path, str(offset + 1)], timeout=None):
+            yield chunk
+
+    async def read(self, path: str, offset: int) -> bytes:
+        """A file from an offset on; empty where it is not there.
+
+        Raises:
+            TransportError: the way was lost.
+        """
+        done = await self._run(["tail", "-c", f"+{offset + 1}", path])
+        return done.out
+
+    async def bring_code(self) -> None:
+        """Bring the package `models`, whole or not at all."""
+        await self._bring_code()
+
+    async def _bring_code(self) -> None:
+        content = package.code().content
+        # A name of its own: two clients may bring it at once.
+        script = (
+            'mkdir -p "${1%/*}" && cat >"$1.$$.part" && '
+            '[ "$(wc -c <"$1.$$.part")" -eq "$2" ] && mv -f "$1.$$.part" "$1"'
+        )
+        done = await self._run(["sh", "-c", script, "sh", self.code, str(len(content))], content)
+        if done.code:
+            raise self._no_room(done.err)
+
+    async def _fetch_small(self, job: str, part: list[tuple[str, int, str]], target: Path) -> None:
+        names = b"\0".join(name.encode() for name, *_ in part)
+        command = ["tar", "-C", self.job_folder(job), "--null", "--verbatim-files-from", "-T", "-", "-cf", "-"]
+        done = await self._run(command, names)
+        if done.code:
+            raise KdtuiError(f"host {self.host.name}: {_last(done.err)}")
+        with tarfile.open(fileobj=io.BytesIO(done.out)) as archive:
+            for name, *_ in part:
+                member = archive.extractfile(name)
+                if member is None:
+                    continue
+                path = target / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.with_name(f"{path.name}.part").write_bytes(member.read())
+                path.with_name(f"{path.name}.part").replace(path)
+
+    async def _fetch_large(self, source: str, path: Path, size: int, digest: str) -> None:
+        part = path.with_name(f"{path.name}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for offset in (part.stat().st_size if part.exists() else 0, 0):
+            with part.open("r+b" if offset else "wb") as file:
+                file.seek(min(offset, size))
+                file.truncate()
+                self.round_trips += 1
+                async for chunk in stream(self._transport, ["tail", "-c", f"+{file.tell() + 1}", source]):
+                    file.write(chunk)
+            if package.sha256(part) == digest:
+                break
+        part.replace(path)
+
+    async def _run(
+        self, command: list[str], data: bytes | AsyncIterable[bytes] = b"", *, timeout: float = TIMEOUT
+    ) -> Completed:
+        self.round_trips += 1
+        return await run(self._transport, command, data, timeout=timeout)
+
+    def _no_room(self, err: str) -> KdtuiError:
+        return KdtuiError(f"host {self.host.name}: {_last(err)}; make room below {self._workdir}, and try again")
+
+    def _no_answer(self, code: int, err: str) -> KdtuiError:
+        python = self.host.settings.python
+        if code in (126, 127) or "No such file or directory" in err:
+            return KdtuiError(
+                f"host {self.host.name}: there is no Python at {python}; name one of version 3.11 or newer with: "
+                f"kdtui host set {self.host.name} --python PATH"
+            )
+        if "SyntaxError" in err or "unknown option -P" in err.lower() or "Unknown option: -P" in err:
+            return KdtuiError(
+                f"host {self.host.name}: {python} is too old; name one of version 3.11 or newer with: "
+                f"kdtui host set {self.host.name} --python PATH"
+            )
+        return KdtuiError(f"host {self.host.name}: {_last(err)}")
+
+
+@asynccontextmanager
+async def reach(host: Host) -> AsyncIterator[HostClient]:
+    """Reach a host, and leave nothing of the connection behind.
+
+    Raises:
+        TransportError: it cannot be reached.
+    """
+    transport: Transport = LocalTransport(host.name) if host.ssh is None else SshTransport(host.name, host.ssh)
+    await transport.open()
+    try:
+        yield HostClient(host, transport)
+    finally:
+        await transport.close()
+
+
+def _parts(files: list[tuple[str, int, str]]) -> Iterator[list[tuple[str, int, str]]]:
+    part: list[tuple[str, int, str]] = []
+    size = 0
+    for each in files:
+        if part and size + each[1] > _TOGETHER:
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += each[1]
+    if part:
+        yield part
+
+
+def _last(err: str) -> str:
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it says no more"
+
+
+CANCEL_TIMEOUT = GRACE + 60
+"""Seconds that a cancel may take: the trainer writes its checkpoint."""

@@ -1,0 +1,77 @@
+"""The script that Slurm runs: what `kdtui sft launch` shows before it submits it."""
+
+import shlex
+from pathlib import PurePosixPath
+
+from models.sft.job_files import LOG
+from models.sft.slurm import CANCELLED
+from models.sft.state import STOPPED
+from store.records import HostSettings
+
+_LEAD = 120
+"""Seconds before the time limit at which the trainer is told to write a checkpoint."""
+
+_PORT = 29500
+"""Where the processes of several nodes meet, the first free one from here on by the number of the job."""
+
+
+def slurm_script(settings: HostSettings, folder: str, python: str, code: str) -> str:
+    """A script for sbatch that trains in a directory, and goes on in a new job when the time is up.
+
+    Args:
+        folder: the job directory on the host.
+        code: the zip of the package `models` there.
+    """
+    log = str(PurePosixPath(folder) / LOG)
+    wanted = {
+        "--output": _escaped(log),
+        "--open-mode": "append",
+        "--signal": f"TERM@{_LEAD}",
+        "--requeue": None,
+        "--nodes": str(settings.nodes),
+        "--ntasks-per-node": "1",
+        "--partition": settings.partition,
+        "--time": settings.time,
+        "--gpus-per-node": None if settings.gpus is None else str(settings.gpus),
+    }
+    lines = ["#!/bin/bash"]
+    for name, value in wanted.items():
+        if name == "--requeue":
+            lines.append(f"#SBATCH {name}")
+        elif value is not None:
+            lines.append(f"#SBATCH {name}={shlex.quote(value)}")
+    lines += [f"#SBATCH {option}" for option in settings.options]
+    lines += ["", *settings.commands]
+    lines += [
+        f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export KDTUI_JOB={shlex.quote(folder)}",
+        f"cd {shlex.quote(folder)} || exit 1",
+        "rm -f exit_code",
+        f"srun {_trainer(settings, folder, python)}",
+        "code=$?",
+        "# The time was up, and there is a checkpoint: the rest is trained in a new job.",
+        f'if [ "$(cat exit_code 2>/dev/null)" = {STOPPED} ] && [ ! -e {CANCELLED} ]; then',
+        '    scontrol requeue "$SLURM_JOB_ID"',
+        "fi",
+        'exit "$code"',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _trainer(settings: HostSettings, folder: str, python: str) -> str:
+    if settings.nodes == 1 and settings.processes == 1:
+        return shlex.join([python, "-m", "models.sft", folder])
+    launcher = [python, "-m", "torch.distributed.run", "--nproc-per-node", str(settings.processes)]
+    if settings.nodes == 1:
+        return shlex.join([*launcher, "--standalone", "-m", "models.sft", folder])
+    # Said by the shell of the job: which node is the first, is known there alone.
+    first = '"$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"'
+    meeting = f"--rdzv-id $SLURM_JOB_ID --rdzv-backend c10d --rdzv-endpoint {first}:$(({_PORT} + SLURM_JOB_ID % 1000))"
+    together = shlex.join([*launcher, "--nnodes", str(settings.nodes)])
+    return f"{together} {meeting} {shlex.join(['-m', 'models.sft', folder])}"
+
+
+def _escaped(path: str) -> str:
+    """A path in which Slurm replaces nothing."""
+    return path.replace("\\", "\\\\").replace("%", "%%")

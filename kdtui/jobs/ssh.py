@@ -1,0 +1,272 @@
+"""A machine behind the system's own OpenSSH: what the user's configuration says, all of it counts.
+
+One connection per machine, the master, and all commands through it. It lives as long as this process does: its own
+command reads our end of a pipe, which closes with us, however we end.
+"""
+
+import asyncio
+import os
+import re
+import tempfile
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs.transport import TransportError, environment_words
+
+SSH_COMMAND = "KDTUI_SSH_COMMAND"
+"""Names what to use instead of `ssh`, such as `ssh -F FILE`."""
+
+_CONNECT = 10
+"""Seconds that a connection may take."""
+
+_OPENS = 60.0
+"""Seconds that a master may take: jump hosts, and banners, come on top."""
+
+_READY = b"kdtui-ready"
+
+_ALIAS = re.compile(r"[A-Za-z0-9_\[\]:.%@][A-Za-z0-9_\[\]:.%@+-]*")
+
+
+def check_alias(alias: str) -> str:
+    """A name that ssh may be given as a host.
+
+    Raises:
+        KdtuiError: ssh could take it for an option, or a shell for a command.
+    """
+    if not _ALIAS.fullmatch(alias):
+        raise KdtuiError(
+            f"{alias!r} is no host for ssh; give it a name in ~/.ssh/config, such as gpu or me@gpu.example"
+        )
+    return alias
+
+
+class SshTransport:
+    """A machine that ssh knows by an alias.
+
+    Args:
+        name: what its user calls it.
+        keepalive: seconds between two questions whether it is there; after three without an answer it is not.
+    """
+
+    def __init__(self, name: str, alias: str, *, keepalive: int = 15) -> None:
+        self.name = name
+        self._alias = check_alias(alias)
+        self._keepalive = keepalive
+        self._ssh = _ssh()
+        self._master: asyncio.subprocess.Process | None = None
+        self._err = bytearray()
+        self._reading: asyncio.Task[None] | None = None
+        self._socket = ""
+
+    async def open(self) -> None:
+        """Connect, or use the connection that `kdtui host connect` has left.
+
+        Raises:
+            TransportError: it says why, and what to do.
+        """
+        if await self._is_shared():
+            self._socket = shared_socket(self._alias)
+            return
+        self._socket = str(_sockets() / token_hex(8))
+        try:
+            self._master = await asyncio.create_subprocess_exec(
+                *self._ssh,
+                *_options(
+                    BatchMode="yes",
+                    ConnectTimeout=str(_CONNECT),
+                    ServerAliveInterval=str(self._keepalive),
+                    ServerAliveCountMax="3",
+                    ControlMaster="yes",
+                    ControlPersist="no",
+                    ControlPath=self._socket,
+                    ClearAllForwardings="yes",
+                    RemoteCommand="none",
+                    RequestTTY="no",
+                    PermitLocalCommand="no",
+                ),
+                "--",
+                self._alias,
+                f"exec sh -c 'echo {_READY.decode()}; exec cat >/dev/null'",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                # Without a terminal ssh cannot ask into the screen.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TransportError(f"{self._ssh[0]}: {error.strerror}; install the OpenSSH client") from error
+        self._reading = asyncio.create_task(self._read_errors(self._master))
+        assert self._master.stdout is not None
+        try:
+            await asyncio.wait_for(self._master.stdout.readuntil(_READY), _OPENS)
+        except asyncio.IncompleteReadError:
+            await self._reading
+            problem = self.explain(self._err.decode("utf-8", "replace"))
+            await self.close()
+            raise problem from None
+        except (TimeoutError, asyncio.LimitOverrunError):
+            await self.close()
+            raise TransportError(
+                f"host {self.name} does not answer (for {_OPENS:g} seconds); is it up? Try: ssh {self._alias}"
+            ) from None
+
+    async def close(self) -> None:
+        """End the connection; one that `kdtui host connect` has left stays."""
+        master, self._master = self._master, None
+        if master is None:
+            return
+        if master.stdin is not None:
+            master.stdin.close()
+        with suppress(ProcessLookupError):
+            master.terminate()
+        try:
+            await asyncio.wait_for(master.wait(), 5)
+        except TimeoutError:
+            master.kill()
+            await master.wait()
+        if self._reading is not None:
+            self._reading.cancel()
+        Path(self._socket).unlink(missing_ok=True)
+
+    def command(self, line: str) -> list[str]:
+        """Through the master, or not at all: without `ProxyCommand` ssh would connect anew where the master is gone."""
+        return [
+            *self._ssh,
+            *_options(
+                ControlMaster="no",
+                ControlPath=self._socket,
+                ProxyCommand="false",
+                BatchMode="yes",
+                LogLevel="ERROR",
+                ClearAllForwardings="yes",
+                RemoteCommand="none",
+                RequestTTY="no",
+            ),
+            *("-T", "--", self._alias, line),
+        ]
+
+    async def lost(self, err: str) -> TransportError:
+        """Why a command did not come to its end: what the master has said, or the command."""
+        if self._master is not None:
+            with suppress(TimeoutError):
+                # It notices a moment later.
+                await asyncio.wait_for(self._master.wait(), 1)
+        return self.explain(self._err.decode("utf-8", "replace") + "\n" + err)
+
+    def explain(self, said: str) -> TransportError:
+        """One sentence for what ssh has said, and what to do."""
+        for pattern, sentence in _EXPLANATIONS:
+            if (found := re.search(pattern, said)) is not None:
+                return TransportError(
+                    f"host {self.name}: " + sentence.format(alias=self._alias, found=" ".join(found[0].split()))
+                )
+        lines = [line.strip() for line in said.splitlines() if line.strip() and "banner" not in line.lower()]
+        return TransportError(
+            f"host {self.name}: the connection was lost ({lines[-1][:200] if lines else 'ssh says no more'}); try again"
+        )
+
+    async def _read_errors(self, master: asyncio.subprocess.Process) -> None:
+        assert master.stderr is not None
+        while chunk := await master.stderr.read(4096):
+            # A banner may be long; what is wrong comes last.
+            self._err = (self._err + chunk)[-16384:]
+
+    async def _is_shared(self) -> bool:
+        if not Path(shared_socket(self._alias)).exists():
+            return False
+        check = await asyncio.create_subprocess_exec(
+            *check_command(self._alias),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        return await check.wait() == 0
+
+
+def connect_command(alias: str, hours: int) -> list[str]:
+    """What asks for passwords and codes in the terminal, once, and leaves a connection for all that follows."""
+    options = _options(
+        ControlMaster="yes",
+        ControlPath=shared_socket(alias),
+        ControlPersist=f"{hours}h",
+        ServerAliveInterval="15",
+        ClearAllForwardings="yes",
+        RemoteCommand="none",
+    )
+    return [*_ssh(), *options, "-N", "-f", "--", check_alias(alias)]
+
+
+def check_command(alias: str) -> list[str]:
+    """What says, by its exit code, whether there is such a connection."""
+    return [*_ssh(), *_options(ControlPath=shared_socket(alias)), "-O", "check", "--", check_alias(alias)]
+
+
+def shared_socket(alias: str) -> str:
+    """Where the connection is that `kdtui host connect` leaves."""
+    return str(_sockets() / f"shared-{sha256(repr((_ssh(), alias)).encode()).hexdigest()[:16]}")
+
+
+def _ssh() -> list[str]:
+    return environment_words(SSH_COMMAND) or ["ssh"]
+
+
+def _sockets() -> Path:
+    """A folder of ours alone, with a short name: a socket's may have 108 bytes.
+
+    Raises:
+        KdtuiError: somebody else has made it.
+    """
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    folder = base / f"kdtui-{os.getuid()}"
+    if len(os.fsencode(folder)) > 60:
+        folder = Path("/tmp") / f"kdtui-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        folder = Path("/tmp") / f"kdtui-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise KdtuiError(f"{folder}: it belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours")
+    folder.chmod(0o700)
+    return folder
+
+
+def _options(**options: str) -> list[str]:
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+
+_EXPLANATIONS = (
+    (
+        r"HOST IDENTIFICATION HAS CHANGED",
+        "its key is not the one that is known, so it may be another machine; compare with what its owner says: "
+        "ssh-keygen -lF {alias}",
+    ),
+    (
+        r"No \S+ host key is known|Host key verification failed|authenticity of host",
+        "its key is not known yet; connect once by hand, and compare it with what its owner says: ssh {alias}",
+    ),
+    (
+        r"stdio forwarding failed|open failed: \S+[^\n]*|UNKNOWN port 65535",
+        "the jump host does not let through ({found}); try: ssh {alias}",
+    ),
+    (
+        r"Permission denied \([^)]*\)",
+        "it refuses your key ({found}); for a key with a passphrase: ssh-add; where it asks for a code: "
+        "kdtui host connect",
+    ),
+    (r"Could not resolve hostname \S+", "there is no machine of that name ({found}); look into ~/.ssh/config"),
+    (r"Connection refused", "nobody listens there ({found}); is sshd running, and the port right?"),
+    (r"timed out during banner exchange", "somebody listens, and says nothing ({found}); is it ssh?"),
+    (r"Connection timed out|No route to host|Network is unreachable", "it cannot be reached ({found}); is it up?"),
+    (r"Timeout, server \S+ not responding", "it does not answer any more ({found}); the network may be down"),
+    (r"Too many authentication failures", "it has been offered too many keys ({found}); name one with IdentityFile"),
+    (r"Bad owner or permissions on \S+", "ssh does not trust its configuration ({found})"),
+    (
+        r"Bad configuration option: \S+|terminating, \d+ bad configuration options",
+        "ssh's configuration is wrong ({found})",
+    ),
+)
+"""What OpenSSH says, the surest first, and what that means."""

@@ -1,0 +1,239 @@
+"""Hosts: what they have, what they lack, and the packages that a training needs there."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import Any, Literal
+
+from msgspec.structs import replace
+from sqlite_utils import Database
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs import package
+from kdtui.jobs.client import reach
+from kdtui.jobs.ssh import SshTransport, check_alias
+from kdtui.jobs.transport import LocalTransport, Transport, TransportError, run
+from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.remote import iterate
+from models.sft.state import ACTIVE
+from store.hosts import Host, add_host
+from store.records import HostSettings
+
+_PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
+_LEAST_FREE = 5e9
+"""Bytes: a base, checkpoints, and the packages themselves."""
+_CLOCK = 30.0
+"""Seconds by which the clocks may differ before it is said."""
+_LOOK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostFinding:
+    """Something that a host has, or lacks, and what to do about it.
+
+    Attributes:
+        state: `missing` keeps trainings from running.
+    """
+
+    name: str
+    state: Literal["ok", "note", "missing"]
+    found: str
+    advice: str = ""
+
+
+def make_host(db: Database, name: str, ssh: str | None, workdir: str, settings: HostSettings) -> Host:
+    """Give a host a name. Its workdir is looked up there, unless it is given in full.
+
+    Raises:
+        KdtuiError: a name or the workdir cannot be used, or the host cannot be reached to look it up.
+        StoreError: the name is taken.
+    """
+    checked_name(name)
+    if ssh is not None:
+        check_alias(ssh)
+    check_host_settings(settings)
+    if "\n" in workdir or not workdir:
+        raise KdtuiError("the folder for trainings needs a name of one line")
+    host = Host(name, ssh, _in_full(name, ssh, workdir), settings)
+    add_host(db, host)
+    return host
+
+
+def check_host_settings(settings: HostSettings) -> None:
+    """Refuse what would end up as another line of a script.
+
+    Raises:
+        KdtuiError: it says which.
+    """
+    said = [settings.partition, settings.time, *settings.options, *settings.commands, settings.python]
+    if any(each is not None and re.search(r"[\r\n\0]", each) for each in said):
+        raise KdtuiError("options and commands are one line each")
+    of_slurm = (settings.partition, settings.time, settings.gpus, settings.options, settings.commands)
+    if settings.launcher == "direct" and any(of_slurm):
+        raise KdtuiError("--partition, --time, --gpus, --option and --before are Slurm's; add --launcher slurm")
+    if settings.launcher == "direct" and settings.nodes > 1:
+        raise KdtuiError("one host is one node; several are Slurm's to give: add --launcher slurm")
+
+
+def _in_full(name: str, ssh: str | None, workdir: str) -> str:
+    if workdir.startswith("/"):
+        return workdir.rstrip("/") or "/"
+    below = workdir.removeprefix("~/") if workdir != "~" else "."
+
+    async def ask() -> str:
+        transport: Transport = LocalTransport(name) if ssh is None else SshTransport(name, ssh)
+        await transport.open()
+        try:
+            done = await run(transport, ["sh", "-c", "cd && pwd"])
+        finally:
+            await transport.close()
+        return done.out.decode("utf-8", "replace").strip()
+
+    try:
+        home = asyncio.run(ask())
+    except TransportError as problem:
+        raise KdtuiError(
+            f"{problem}; or give the folder in full, --workdir /…, and it is added without asking"
+        ) from None
+    return str(Path(home) / below)
+
+
+def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
+    """What a host has for trainings, the way to it first.
+
+    Args:
+        base: a model that trainings would start from.
+    """
+    return iterate(_check(host, base))
+
+
+async def _check(host: Host, base: Path | None) -> AsyncIterator[HostFinding]:
+    tree = await asyncio.to_thread(package.Tree.of, base) if base is not None else None
+    try:
+        async with reach(host) as client:
+            yield HostFinding(
+                "reachable", "ok", "this machine" if host.ssh is None else f"ssh {host.ssh}; its key is known"
+            )
+            python = host.settings.python
+            before = time()
+            told = await client.ask(
+                "check", python=python, key=tree.key if tree else "", packages=list(_PACKAGES), timeout=300
+            )
+            after = time()
+            for finding in _findings(host, told, base, (before + after) / 2):
+                yield finding
+    except KdtuiError as problem:
+        yield HostFinding("reachable" if isinstance(problem, TransportError) else "python", "missing", str(problem))
+
+
+def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -> Iterator[HostFinding]:
+    yield HostFinding("python", "ok", f"{told['python']} ({host.settings.python})")
+    if not told["writable"]:
+        yield HostFinding(
+            "disk", "missing", f"{host.workdir} cannot be written", "add the host anew with another --workdir"
+        )
+    else:
+        free = told["free_bytes"]
+        yield HostFinding(
+            "disk",
+            "ok" if free >= _LEAST_FREE else "note",
+            f"{free / 1e9:,.0f} GB free below {host.workdir}",
+            "" if free >= _LEAST_FREE else "bases and packages take several GB",
+        )
+    if told["gpus"]:
+        yield HostFinding("gpus", "ok", "; ".join(told["gpus"]))
+    elif host.settings.launcher == "slurm":
+        yield HostFinding("gpus", "note", "none on this node", "Slurm gives them: kdtui host set NAME --gpus N")
+    else:
+        yield HostFinding("gpus", "note", f"none; {told['processors']} processors", "trainings run, slowly")
+    packages = told["packages"]
+    setup = f"kdtui host setup {host.name}"
+    if "problem" in packages:
+        yield HostFinding("packages", "missing", packages["problem"], setup)
+    else:
+        found = packages["found"]
+        lacking = [name for name in _PACKAGES if found[name] is None]
+        versions = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+        if lacking:
+            yield HostFinding("packages", "missing", f"no {', '.join(lacking)}", setup)
+        else:
+            yield HostFinding("packages", "ok", versions)
+            if told["gpus"] and packages["cuda"] is None:
+                advice = "install a torch for its driver: see https://pytorch.org/get-started/locally"
+                yield HostFinding("cuda", "missing", "torch finds no GPU", advice)
+            elif packages["cuda"] is not None:
+                yield HostFinding("cuda", "ok", packages["cuda"])
+    if host.settings.launcher == "slurm" and not told["slurm"]:
+        yield HostFinding("slurm", "missing", "there is no sbatch", "is this the login node of the cluster?")
+    elif host.settings.launcher == "slurm":
+        yield HostFinding("slurm", "ok", "sbatch is there")
+    if base is not None:
+        there = told["base"]
+        size = base.stat().st_size / 1e6 if base.is_file() else 0
+        yield HostFinding(
+            "base",
+            "ok" if there else "note",
+            f"{base.name} is {'there' if there else 'not there yet'}",
+            "" if there else f"the first training brings it{f' ({size:,.0f} MB)' if size else ''}",
+        )
+    apart = told["clock"] - now
+    same = abs(apart) < _CLOCK
+    yield HostFinding(
+        "clock",
+        "ok" if same else "note",
+        "as here" if same else f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} this machine",
+        "" if same else "what it says of times is off by that",
+    )
+
+
+def set_up(host: Host, wheels: Path | None) -> Iterator[bytes]:
+    """Make the virtual environment of a host, or go on with it; its log as it grows, until it is done.
+
+    Args:
+        wheels: a folder of wheels to install from, for a host without a network.
+
+    Raises:
+        TransportError: the host cannot be reached.
+        KdtuiError: it has failed; the message is the last line of its log.
+    """
+    return iterate(_set_up(host, wheels))
+
+
+async def _set_up(host: Host, wheels: Path | None) -> AsyncIterator[bytes]:
+    tree = None
+    if wheels is not None:
+        tree = await asyncio.to_thread(package.Tree.of, wheels)
+    async with reach(host) as client:
+        if tree is not None:
+            files = [[name, size] for name, _, size, _ in tree.files]
+            known = await client.ask("have", job="none", key=tree.key, files=files)
+            await client.bring(tree, known["files"])
+        told = await client.ask(
+            "setup", requirements=package.requirements(), wheels=tree.key if tree is not None else None
+        )
+        offset = told["from"]
+        while True:
+            status = await client.ask("setup_status")
+            grown = await client.read(told["log"], offset)
+            offset += len(grown)
+            if grown:
+                yield grown
+            if status["state"] not in ACTIVE:
+                break
+            await asyncio.sleep(_LOOK)
+        if status["state"] != "done":
+            raise KdtuiError(f"host {host.name}: {status['reason']}; its log is {told['log']}")
+
+
+def changed(settings: HostSettings, **changes: object) -> HostSettings:
+    """Settings with those changes that say something.
+
+    Raises:
+        KdtuiError: they cannot be used together.
+    """
+    found = replace(settings, **{name: value for name, value in changes.items() if value is not None})
+    check_host_settings(found)
+    return found

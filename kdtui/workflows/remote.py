@@ -1,0 +1,435 @@
+"""Trainings on other machines: brought there, looked at, stopped, and fetched. What a host does goes on without us."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import msgspec
+from sqlite_utils import Database
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs import package
+from kdtui.jobs.client import CANCEL_TIMEOUT, HostClient, reach
+from kdtui.jobs.slurm_script import slurm_script
+from kdtui.jobs.transport import TransportError
+from kdtui.workflows.fine_tune import LogGrew, StatusSeen, check_active, known_status
+from models.json_files import read_object
+from models.sft.host import GONE, ID
+from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
+from models.sft.processes import GRACE
+from models.sft.state import ACTIVE, JobStatus
+from store.errors import NotFound
+from store.hosts import Host, get_host, list_hosts
+from store.jobs import StoredJob, add_job, get_job, list_jobs, move_job, remember_status
+from store.records import TrainingSettings
+
+_PAUSES = (1, 2, 5, 10, 30)
+"""Seconds before a lost connection is tried again; the last one for ever."""
+
+_LOOK = 5.0
+"""Seconds between two looks at a training that is followed."""
+
+_QUIET = 10.0
+"""Seconds that the rest of a log may take to come, when its training has ended."""
+
+Event = TypeVar("Event")
+
+
+@dataclass(frozen=True, slots=True)
+class Bringing:
+    """A host does not have this yet; `size` in bytes."""
+
+    what: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submitting:
+    """What Slurm will run."""
+
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A training runs, or waits in a queue; `number` is that of its process, or of Slurm."""
+
+    host: str
+    number: int
+    launcher: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """The way to a host was lost while a training was followed; it is tried again."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostSeen:
+    """How the trainings of a host are; a host that cannot be reached says why instead."""
+
+    host: str
+    problem: str | None
+
+
+def launch(db: Database, job: StoredJob) -> Iterator[Bringing | Submitting | Launched]:
+    """Bring a training to its host, and start it, or go on with it. After an interrupt the same again goes on.
+
+    Raises:
+        TransportError: the host cannot be reached, or the way was lost.
+        KdtuiError: the host says why it cannot.
+    """
+    assert job.host is not None
+    return iterate(_launch(job, get_host(db, job.host)))
+
+
+async def _launch(job: StoredJob, host: Host) -> AsyncIterator[Bringing | Submitting | Launched]:
+    content = read_object(job.folder / JOB)
+    base = Path(content["base"])
+    tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
+    async with reach(host) as client:
+        files = [] if tree is None else [[name, size] for name, _, size, _ in tree.files]
+        known = await client.ask("have", job=job.name, key="" if tree is None else tree.key, files=files)
+        if known["id"] not in (None, job.key):
+            raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
+        if known["state"] == "done":
+            raise KdtuiError(f"training {job.name!r} is done; fetch it with: kdtui sft fetch {job.name}")
+        if tree is not None:
+            missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")
+            if missing:
+                yield Bringing(base.name, missing)
+                await client.bring(tree, known["files"])
+            there = client.blob(tree)
+            content["base"] = there if base.is_dir() else str(PurePosixPath(there) / base.name)
+        folder, python = client.job_folder(job.name), known["python"] or host.settings.python
+        script = None
+        if host.settings.launcher == "slurm":
+            script = slurm_script(host.settings, folder, python, client.code)
+            yield Submitting(script)
+        has_data = known["id"] is None
+        names = [TRAIN, VALID, CHECKPOINTS, METRICS] if has_data else []
+        # The key comes last: a directory that has it came whole.
+        last = {JOB: json.dumps(content, indent=2).encode(), ID: job.key.encode()}
+        with package.packed(job.folder, names, last) as file:
+            told = await client.ask(
+                "launch",
+                package.chunks(file) if has_data else None,
+                job=job.name,
+                id=job.key,
+                launcher=host.settings.launcher,
+                python=python,
+                code=client.code,
+                processes=host.settings.processes,
+                # It has waited once; whoever goes on with it by hand means that.
+                after=job.after if known["state"] in (None, "created") else None,
+                script=script,
+                has_data=has_data,
+            )
+        yield Launched(host.name, told.get("pid") or told["slurm"], host.settings.launcher)
+
+
+def refresh(db: Database, names: set[str] | None = None) -> Iterator[HostSeen]:
+    """Look at all trainings on all hosts at once, one question a host, and remember how they are.
+
+    Args:
+        names: of the trainings; None for all.
+    """
+    by_host: dict[str, list[StoredJob]] = {}
+    for job in list_jobs(db):
+        if job.host is not None and (names is None or job.name in names):
+            by_host.setdefault(job.host, []).append(job)
+    hosts = {host.name: host for host in list_hosts(db)}
+
+    async def look(name: str) -> tuple[str, dict[str, Any] | None, str | None]:
+        try:
+            async with reach(hosts[name]) as client:
+                return name, await client.ask("status", jobs=[job.name for job in by_host[name]]), None
+        except KdtuiError as problem:
+            return name, None, str(problem)
+
+    async def look_at_all() -> AsyncIterator[HostSeen]:
+        for seen in asyncio.as_completed([look(name) for name in by_host]):
+            name, told, problem = await seen
+            for job in by_host[name] if told is not None else ():
+                assert told is not None
+                _remember(db, job, told[job.name])
+            yield HostSeen(name, problem)
+
+    return iterate(look_at_all())
+
+
+def cancel(db: Database, job: StoredJob) -> list[str]:
+    """Stop a training on its host, with a checkpoint; what of it had to be killed.
+
+    Raises:
+        TransportError: the host cannot be reached.
+        KdtuiError: it is not running.
+    """
+
+    async def ask(client: HostClient) -> list[str]:
+        check_active(job.name, await _look(db, client, job))
+        told = await client.ask("cancel", job=job.name, id=job.key, grace=GRACE, timeout=CANCEL_TIMEOUT)
+        await _look(db, client, job)
+        return list(told["left"])
+
+    return _with_host(db, job, ask)
+
+
+def status(db: Database, job: StoredJob) -> JobStatus:
+    """How a training is on its host now.
+
+    Raises:
+        TransportError: the host cannot be reached.
+    """
+    return _with_host(db, job, lambda client: _look(db, client, job))
+
+
+def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
+    """Bring home what has come of a training, as far as it is not here; how many files came.
+
+    Args:
+        checkpoints: those too.
+
+    Raises:
+        TransportError: the host cannot be reached, or the way was lost; the same again goes on.
+        KdtuiError: there is nothing to fetch, or it did not come whole.
+    """
+
+    async def ask(client: HostClient) -> int:
+        seen = await _look(db, client, job)
+        folders = [*([ADAPTER] if seen.state == "done" else []), *([CHECKPOINTS] if checkpoints else [])]
+        if not folders:
+            raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {seen.state}")
+        # The adapter has its place when it is whole: a folder that is half there would be taken for it.
+        half = job.folder / "fetching"
+        is_new = not (job.folder / ADAPTER).exists()
+        count = await client.fetch(job.name, job.key, [name for name in folders if name != ADAPTER], job.folder)
+        if ADAPTER in folders:
+            count += await client.fetch(job.name, job.key, [ADAPTER], half if is_new else job.folder)
+        if is_new and (half / ADAPTER).is_dir():
+            (half / ADAPTER).rename(job.folder / ADAPTER)
+            half.rmdir()
+        for name in (LOG, METRICS):
+            content = await client.read(f"{client.job_folder(job.name)}/{name}", 0)
+            (job.folder / name).write_bytes(content)
+        return count
+
+    return _with_host(db, job, ask)
+
+
+def log_of(db: Database, job: StoredJob) -> bytes:
+    """The log of a training on its host.
+
+    Raises:
+        TransportError: the host cannot be reached.
+    """
+    return _with_host(db, job, lambda client: client.read(f"{client.job_folder(job.name)}/{LOG}", 0))
+
+
+def remove(db: Database, job: StoredJob) -> None:
+    """Delete the directory of a training on its host.
+
+    Raises:
+        TransportError: the host cannot be reached.
+        KdtuiError: it is running.
+    """
+    _with_host(db, job, lambda client: client.ask("remove", job=job.name, id=job.key))
+
+
+def move(db: Database, job: StoredJob, host: str | None) -> StoredJob:
+    """Have a training go on elsewhere, from its last checkpoint: on another host, or here (None).
+
+    Raises:
+        TransportError: its host cannot be reached.
+        KdtuiError: it is running, or done.
+    """
+    seen = known_status(job) if job.host is None else status(db, job)
+    if seen.state in (*ACTIVE, "done"):
+        raise KdtuiError(f"training {job.name!r} is {seen.state}; only one that has stopped can go on elsewhere")
+    if job.host is not None and seen.state != "created" and seen.reason != GONE:
+
+        async def bring(client: HostClient) -> None:
+            await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
+            if not (job.folder / TRAIN).exists():
+                await client.fetch(job.name, job.key, [TRAIN, VALID], job.folder)
+
+        _with_host(db, job, bring)
+    if host is not None:
+        # It may have been there before: what is here now is newer.
+        target = get_host(db, host)
+
+        async def clear() -> None:
+            async with reach(target) as client:
+                await client.bring_code()
+                await client.ask("remove", job=job.name, id=job.key)
+
+        asyncio.run(clear())
+    move_job(db, job.name, host)
+    return get_job(db, job.name)
+
+
+def follow(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSeen | ConnectionLost]:
+    """The log of a training on its host from its beginning, and how it is, until it ends. Lost connections come back.
+
+    Raises:
+        TransportError: the host cannot be reached at all.
+        KdtuiError: the host says why it cannot.
+    """
+    assert job.host is not None
+    return iterate(_follow(db, job, get_host(db, job.host)))
+
+
+async def _follow(db: Database, job: StoredJob, host: Host) -> AsyncIterator[LogGrew | StatusSeen | ConnectionLost]:
+    shown = lost = 0
+    was_there = False
+    while True:
+        try:
+            async with reach(host) as client, aclosing(_watch(db, client, job, shown)) as events:
+                async for event in events:
+                    lost, was_there = 0, True
+                    if isinstance(event, LogGrew):
+                        shown += len(event.text)
+                    yield event
+                return
+        except TransportError as problem:
+            if not was_there:
+                raise
+            if not lost:
+                yield ConnectionLost(str(problem))
+            # It comes back: what happens there goes on meanwhile.
+            await asyncio.sleep(_PAUSES[min(lost, len(_PAUSES) - 1)])
+            lost += 1
+
+
+async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) -> AsyncGenerator[LogGrew | StatusSeen]:
+    """The log from an offset on, and how the training is, through one connection, until the training ends."""
+    grown: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def read() -> None:
+        async for chunk in client.follow(f"{client.job_folder(job.name)}/{LOG}", offset):
+            await grown.put(chunk)
+
+    reading = asyncio.create_task(read())
+    getting = asyncio.create_task(grown.get())
+    shown = offset
+    try:
+        while True:
+            told = (await client.ask("status", jobs=[job.name]))[job.name]
+            seen = _remember(db, job, told)
+            yield StatusSeen(seen)
+            is_over = seen.state not in ACTIVE
+            limit = asyncio.get_running_loop().time() + (_QUIET if is_over else _LOOK)
+            while (left := limit - asyncio.get_running_loop().time()) > 0 and not (
+                is_over and shown >= told["log_bytes"]
+            ):
+                await asyncio.wait({getting, reading}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if getting.done():
+                    chunk = getting.result()
+                    getting = asyncio.create_task(grown.get())
+                    shown += len(chunk)
+                    yield LogGrew(chunk)
+                elif reading.done():
+                    await reading
+                    raise TransportError(f"host {client.host.name}: the log ends")
+            if is_over:
+                return
+    finally:
+        for task in (reading, getting):
+            task.cancel()
+        await asyncio.gather(reading, getting, return_exceptions=True)
+
+
+def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
+    """Take over a training that a host has and this store does not know.
+
+    Args:
+        name: of its directory there.
+        folder: where the directories of trainings are here.
+
+    Raises:
+        TransportError: the host cannot be reached.
+        KdtuiError: there is no such training, or one of this name is known.
+    """
+    with suppress(NotFound):
+        raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
+
+    async def ask() -> dict[str, Any]:
+        async with reach(host) as client:
+            told: dict[str, Any] = await client.ask("describe", job=name)
+            return told
+
+    told = asyncio.run(ask())
+    target = folder / name
+    if target.exists():
+        raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
+    try:
+        settings = msgspec.convert(told["job"].get("manifest", {}), TrainingSettings)
+    except msgspec.ValidationError:
+        # It was not made by kdtui; what it was trained on stands in its own file.
+        settings = TrainingSettings(())
+    target.mkdir(parents=True)
+    (target / JOB).write_text(json.dumps(told["job"], indent=2) + "\n", encoding="utf-8")
+    key = told["id"] or name
+    (target / ID).write_text(key, encoding="utf-8")
+    add_job(db, name, target, settings, key, host=host.name)
+    return get_job(db, name)
+
+
+async def _look(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
+    return _remember(db, job, (await client.ask("status", jobs=[job.name]))[job.name])
+
+
+def _remember(db: Database, job: StoredJob, told: dict[str, Any]) -> JobStatus:
+    try:
+        seen = msgspec.convert(told, JobStatus)
+    except msgspec.ValidationError as error:
+        seen = JobStatus("failed", reason=f"its files say what cannot be ({error})")
+    if told["id"] not in (None, job.key):
+        seen = JobStatus("failed", reason="another training has taken its directory on the host")
+    elif not told["exists"] and known_status(job).state == "created":
+        # It has not been brought yet.
+        seen = JobStatus("created")
+    remember_status(db, job.name, msgspec.json.encode(asdict(seen)).decode())
+    return seen
+
+
+def _with_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitable[Event]]) -> Event:
+    """Reach the host of a training for one question."""
+    assert job.host is not None
+    host = get_host(db, job.host)
+
+    async def reached() -> Event:
+        async with reach(host) as client:
+            return await ask(client)
+
+    return asyncio.run(reached())
+
+
+def iterate(events: AsyncIterator[Event]) -> Iterator[Event]:
+    """Events as they come, in a loop of their own that ends with the iterator."""
+    with asyncio.Runner() as runner:
+        try:
+            while True:
+                try:
+                    event = runner.run(_next(events))
+                except StopAsyncIteration:
+                    return
+                yield event
+        finally:
+            runner.run(_close(events))
+
+
+async def _next(events: AsyncIterator[Event]) -> Event:
+    return await anext(events)
+
+
+async def _close(events: AsyncIterator[object]) -> None:
+    close = getattr(events, "aclose", None)
+    if close is not None:
+        await close()

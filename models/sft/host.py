@@ -1,0 +1,381 @@
+"""What a client asks of the machine that trainings run on: `python -m models.sft.host`, one request in, one answer out.
+
+The request is a line of JSON on stdin, `{"do": "status", …}`, behind which some have data. The answer is a line of JSON
+on stdout, `{"ok": …}` or `{"error": "one sentence"}`. Everything is below one folder, the workdir:
+
+    blobs/KEY/…        bases, each file under its name; KEY is a hash of their hashes
+    code/…             the package `models`, as a zip for each version
+    jobs/NAME/…        job directories
+    venv/ setup/       what `kdtui host setup` makes, and its log
+
+It needs Python alone, and changes nothing that it is not asked to.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+from models.errors import ModelError
+from models.sft import processes, slurm
+from models.sft.job_files import JOB, LOG
+from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
+
+ID = "id"
+"""A file of a job directory: what no other job has, whatever its name."""
+
+GONE = "its directory is gone from the host"
+"""Why a training has failed whose directory somebody has deleted."""
+
+_CHUNK = 1 << 20
+
+Request = Mapping[str, Any]
+
+
+def have(request: Request) -> object:
+    """Which files of a base are here whole, how much of the others, and whether a job directory is.
+
+    `{"workdir", "key", "files": [[name, size], …], "job"}`
+    """
+    folder = Path(request["workdir"]) / "blobs" / request["key"]
+    sizes = {}
+    for name, _ in request["files"]:
+        part = folder / f"{name}.part"
+        sizes[name] = "whole" if (folder / name).is_file() else part.stat().st_size if part.is_file() else 0
+    job = _job(request)
+    return {
+        "files": sizes,
+        "id": _id(job),
+        "state": _status(job, slurm.Queue([job]))["state"] if job.is_dir() else None,
+        "python": _prepared(Path(request["workdir"])),
+    }
+
+
+def receive(request: Request, data: BinaryIO) -> object:
+    """Add what is behind the request to a part of a file, from an offset on: `{"part", "offset"}`."""
+    part = Path(request["part"])
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab") as file, _alone(file, part):
+        if not request["offset"]:
+            file.truncate(0)
+        elif os.fstat(file.fileno()).st_size != request["offset"]:
+            raise ModelError(f"{part}: another client has brought some of this file; try again")
+        shutil.copyfileobj(data, file, _CHUNK)
+    return None
+
+
+def publish(request: Request) -> object:
+    """Give a file that has come whole its name: `{"part", "target", "sha256"}`."""
+    part, target = Path(request["part"]), Path(request["target"])
+    if target.is_file() and not part.exists():
+        # Another client was faster.
+        return None
+    with part.open("ab") as file, _alone(file, part):
+        if _sha256(part) != request["sha256"]:
+            part.unlink(missing_ok=True)
+            raise ModelError(f"{target}: it did not come whole, and has been dropped; try again")
+        part.replace(target)
+    return None
+
+
+def launch(request: Request, data: BinaryIO) -> object:
+    """Make a job directory of the tar behind the request, where there is none yet, and start it, if it is not.
+
+    `{"workdir", "job", "id", "launcher", "python", "code", "processes", "after", "script", "has_data"}`
+    """
+    job = _job(request)
+    if request["has_data"]:
+        _unpack(job, request["id"], data)
+    if _id(job) != request["id"]:
+        raise ModelError(f"{job}: another training of this name is there; choose another --name")
+    after = None if not request["after"] else Path(request["workdir"]) / "jobs" / request["after"]
+    if after is not None and not after.is_dir():
+        raise ModelError(f"{after}: there is no such training to wait for")
+    if request["launcher"] == "slurm":
+        return {"slurm": slurm.submit(job, request["id"], request["script"], after)}
+    pid = processes.start(
+        job, python=request["python"], code=request["code"], processes=request["processes"], after=after
+    )
+    return {"pid": pid}
+
+
+def status(request: Request) -> object:
+    """How trainings are: `{"workdir", "jobs": [NAME, …] or null for all}`, `{NAME: status, …}`."""
+    root = Path(request["workdir"]) / "jobs"
+    names = (
+        request["jobs"] if request["jobs"] is not None else sorted(each.parent.name for each in root.glob(f"*/{JOB}"))
+    )
+    folders = {name: root / name for name in names}
+    queue = slurm.Queue(folders.values())
+    return {name: _status(folder, queue) for name, folder in folders.items()}
+
+
+def cancel(request: Request) -> object:
+    """Tell a training to stop, and wait until it has: `{"workdir", "job", "id", "grace"}`."""
+    job = _existing(request)
+    if launch_of(job).get("launcher") == "slurm":
+        return {"left": slurm.cancel(job, request["grace"])}
+    return {"left": processes.stop(job, grace=request["grace"])}
+
+
+def files(request: Request) -> object:
+    """Name, size and hash of files of a job directory, and of those below its folders.
+
+    `{"workdir", "job", "id", "names"}`
+    """
+    job = _existing(request)
+    named = [job / name for name in request["names"]]
+    paths = [path for each in named for path in (each, *sorted(each.rglob("*"))) if path.is_file()]
+    names = {path: path.relative_to(job) for path in paths}
+    # What is being written belongs to nobody yet.
+    whole = {path: name for path, name in names.items() if not any(part.endswith(".part") for part in name.parts)}
+    return {"files": [[name.as_posix(), path.stat().st_size, _sha256(path)] for path, name in whole.items()]}
+
+
+def describe(request: Request) -> object:
+    """What is to be known of a job directory, to take it over: `{"workdir", "job"}`."""
+    job = _existing(request)
+    try:
+        content = json.loads((job / JOB).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{job / JOB}: it cannot be read, so this is no training") from error
+    return {"job": content, "id": _id(job), "launch": launch_of(job)}
+
+
+def remove(request: Request) -> object:
+    """Delete a job directory, unless it is another training's: `{"workdir", "job", "id"}`."""
+    job = _job(request)
+    if _id(job) not in (None, request["id"]):
+        return None
+    if job.is_dir() and _status(job, slurm.Queue([job]))["state"] in ACTIVE:
+        raise ModelError(f"{job}: it is running; cancel it first")
+    shutil.rmtree(job, ignore_errors=True)
+    if job.exists():
+        raise ModelError(f"{job}: it cannot be deleted")
+    return None
+
+
+def check(request: Request) -> object:
+    """What this machine has for trainings: `{"workdir", "python", "key", "packages"}`."""
+    workdir = Path(request["workdir"])
+    there = next(each for each in (workdir, *workdir.parents) if each.exists())
+    usable = os.access(there, os.W_OK)
+    disk = shutil.disk_usage(there)
+    blob = workdir / "blobs" / request["key"] if request["key"] else None
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "writable": usable,
+        "free_bytes": disk.free,
+        "gpus": _gpus(),
+        "packages": _packages(_prepared(workdir) or request["python"], request["packages"]),
+        "prepared": _prepared(workdir) is not None,
+        "base": blob is not None and blob.is_dir() and not any(blob.rglob("*.part")),
+        "clock": time.time(),
+        "slurm": shutil.which("sbatch") is not None,
+        "processors": os.cpu_count(),
+    }
+
+
+def setup(request: Request) -> object:
+    """Make the virtual environment, or go on with it, in a process of its own.
+
+    `{"workdir", "requirements", "wheels": key of their folder or null}`
+    """
+    workdir = Path(request["workdir"])
+    folder = workdir / "setup"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "requirements.txt").write_text(request["requirements"], encoding="utf-8")
+    install = [str(workdir / "venv" / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    if request["wheels"]:
+        install += ["--no-index", "--find-links", str(workdir / "blobs" / request["wheels"])]
+    commands = [
+        [sys.executable, "-m", "venv", str(workdir / "venv")],
+        [*install, "-r", str(folder / "requirements.txt")],
+    ]
+    log = folder / LOG
+    size = log.stat().st_size if log.is_file() else 0
+    return {"pid": processes.start_commands(folder, commands), "log": str(log), "from": size}
+
+
+def setup_status(request: Request) -> object:
+    """How that is: `{"workdir"}`."""
+    return asdict(job_status(Path(request["workdir"]) / "setup"))
+
+
+def _prepared(workdir: Path) -> str | None:
+    """The Python of the virtual environment, where it has been made whole."""
+    python = workdir / "venv" / "bin" / "python"
+    return str(python) if python.exists() and ended(workdir / "setup") == 0 else None
+
+
+def _status(folder: Path, queue: "slurm.Queue") -> dict[str, Any]:
+    if not folder.is_dir():
+        gone = JobStatus("failed", reason=GONE)
+        return {**asdict(gone), "id": None, "log_bytes": 0, "exists": False}
+    state, reason = None, None
+    if launch_of(folder).get("launcher") == "slurm":
+        state, reason = queue.state(folder)
+    log = folder / LOG
+    return {
+        **asdict(job_status(folder, state, reason)),
+        "id": _id(folder),
+        "log_bytes": log.stat().st_size if log.is_file() else 0,
+        "exists": True,
+    }
+
+
+def _unpack(job: Path, job_id: str, data: BinaryIO) -> None:
+    """A job directory from a tar, whole or not at all."""
+    job.parent.mkdir(parents=True, exist_ok=True)
+    part = job.with_name(f".{job.name}.{job_id}.part")
+    with part.with_suffix(".lock").open("ab") as lock, _alone(lock, job):
+        if _id(job) != job_id:
+            # Otherwise it came before, and the answer was lost. What a trainer has written since stays.
+            _unpack_alone(job, part, job_id, data)
+
+
+def _unpack_alone(job: Path, part: Path, job_id: str, data: BinaryIO) -> None:
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir()
+        with tarfile.open(fileobj=data, mode="r|") as archive:
+            # Python 3.11 has the filter from its fourth release on; what comes here was made by the same program.
+            archive.extractall(part, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # type: ignore[arg-type]
+        if _id(part) != job_id:
+            raise ModelError(f"{job}: it did not come whole; try again")
+        if job.exists():
+            raise ModelError(f"{job}: another training of this name is there; choose another --name")
+        part.rename(job)
+    except tarfile.TarError as error:
+        raise ModelError(f"{job}: it did not come whole ({error}); try again") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _alone(file: IO[bytes], what: Path) -> Iterator[None]:
+    """One client at a time.
+
+    Raises:
+        ModelError: another one is at it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ModelError(f"{what}: another client is bringing this; try again") from error
+    yield
+
+
+def _job(request: Request) -> Path:
+    name: str = request["job"]
+    if not name or "/" in name or name.startswith("."):
+        raise ModelError(f"{name!r} cannot be the name of a training")
+    return Path(str(request["workdir"])) / "jobs" / name
+
+
+def _existing(request: Request) -> Path:
+    job = _job(request)
+    if not job.is_dir():
+        raise ModelError(f"{job}: there is no such training on this host")
+    if "id" in request and _id(job) not in (None, request["id"]):
+        raise ModelError(f"{job}: this directory is another training's")
+    return job
+
+
+def _id(job: Path) -> str | None:
+    try:
+        return (job / ID).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _gpus() -> list[str]:
+    """Names and memory of the GPUs, as the driver tells them."""
+    try:
+        told = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in told.splitlines() if line.strip()]
+
+
+_TELL = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        found[name] = None
+cuda = None
+if found.get("torch"):
+    import torch
+    cuda = torch.version.cuda if torch.cuda.is_available() else None
+print(json.dumps({"python": ".".join(map(str, sys.version_info[:3])), "found": found, "cuda": cuda}))
+"""
+
+
+def _packages(python: str, names: list[str]) -> object:
+    """Versions of packages in the Python that trains, and the CUDA that torch finds; or what is wrong with it."""
+    try:
+        told = subprocess.run([python, "-c", _TELL, *names], capture_output=True, text=True, timeout=120, check=True)
+        return json.loads(told.stdout.splitlines()[-1])
+    except OSError as error:
+        return {"problem": f"{python}: {error.strerror}"}
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        told_error = str(getattr(error, "stderr", "") or error).strip().splitlines()
+        return {"problem": f"{python}: {told_error[-1] if told_error else 'it does not run'}"}
+
+
+_OPERATIONS: dict[str, Callable[[Request], object]] = {
+    each.__name__: each for each in (have, publish, status, cancel, files, describe, remove, check, setup, setup_status)
+}
+
+
+_WITH_DATA: dict[str, Callable[[Request, BinaryIO], object]] = {"launch": launch, "receive": receive}
+
+
+def main() -> None:
+    """Answer the request on stdin."""
+    try:
+        request = json.loads(sys.stdin.buffer.readline())
+        if request["do"] in _WITH_DATA:
+            answer: dict[str, object] = {"ok": _WITH_DATA[request["do"]](request, sys.stdin.buffer)}
+        else:
+            answer = {"ok": _OPERATIONS[request["do"]](request)}
+    except ModelError as error:
+        answer = {"error": str(error)}
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = f"; make room below {request['workdir']}, and try again" if full else ""
+        answer = {"error": f"{error.filename or request['workdir']}: {error.strerror}{advice}"}
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Trainings as processes of a machine: started so that they outlive who started them, and ended with all they started.
+
+Everything here needs Python alone: it runs where trainings run, before anything is installed there.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+from models.errors import ModelError
+from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, end, identity, write_whole
+from models.sft.state import STOPPED, ended, last_line, own_state, starter, told, trainer
+
+GRACE = 120.0
+"""Seconds that a trainer has to write a checkpoint, before it is ended without one."""
+
+_MARK = "KDTUI_JOB"
+"""In the environment of a trainer and of all that it starts: so they are found wherever they have gone."""
+
+_STARTS = 1.0
+"""Seconds in which a trainer that cannot run at all says so."""
+
+_LOOK = 2.0
+"""Seconds between two looks at a training that another one waits for."""
+
+
+@contextmanager
+def launching(folder: Path) -> Iterator[None]:
+    """One client at a time starts or ends the training in a directory.
+
+    Raises:
+        ModelError: another one is at it.
+    """
+    with (folder / "launch.lock").open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ModelError(f"{folder}: another client is starting or ending this training; try again") from error
+        yield
+
+
+def start(
+    folder: Path,
+    *,
+    python: str | None = None,
+    code: str | None = None,
+    processes: int = 1,
+    after: Path | None = None,
+) -> int:
+    """Start the trainer of a job directory, or go on with it, and return its process id; one that is at work stays.
+
+    Args:
+        python: where the packages of the trainer are; None for this one.
+        code: where the package `models` is; None where Python finds it by itself.
+        processes: of torchrun, one for each GPU.
+        after: the directory of a training that has to be done first.
+
+    Raises:
+        ModelError: it does not start.
+    """
+    with launching(folder):
+        if (running := trainer(folder) or starter(folder)) is not None:
+            return running
+        (folder / EXIT_CODE).unlink(missing_ok=True)
+        command = [python or sys.executable, *trainer_arguments(folder, processes)]
+        if after is not None:
+            command = [sys.executable, "-m", "models.sft.processes", "wait", str(after), str(folder), *command]
+        environment = {**os.environ, _MARK: str(folder)}
+        if code is not None:
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
+        try:
+            with (folder / LOG).open("ab") as log:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    # Neither an interrupt nor the end of the terminal reaches it.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise ModelError(f"{command[0]}: {error.strerror}; a Python with torch and peft is needed there") from error
+        told = {**identity(process.pid), "launcher": "direct", "after": None if after is None else str(after)}
+        write_whole(folder / LAUNCH, json.dumps(told))
+    limit = monotonic() + _STARTS
+    while trainer(folder) is None and process.poll() is None and after is None and monotonic() < limit:
+        sleep(0.02)
+    if process.poll() is not None and ended(folder) is None:
+        raise ModelError(f"the trainer did not start ({last_line(folder)}); its log is {folder / LOG}")
+    return process.pid
+
+
+def start_commands(folder: Path, commands: Sequence[Sequence[str]]) -> int:
+    """Run commands one after the other as a training is run, and return the process id; those that run already stay.
+
+    Raises:
+        ModelError: another client starts them at this moment.
+    """
+    with launching(folder):
+        if (running := starter(folder)) is not None:
+            return running
+        (folder / EXIT_CODE).unlink(missing_ok=True)
+        with (folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "models.sft.processes", "run", str(folder), json.dumps(commands)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, _MARK: str(folder)},
+                start_new_session=True,
+            )
+        write_whole(folder / LAUNCH, json.dumps({**identity(process.pid), "launcher": "direct", "after": None}))
+        return process.pid
+
+
+def trainer_arguments(folder: Path, processes: int) -> list[str]:
+    """What Python is told in order to train in a directory."""
+    if processes == 1:
+        return ["-m", "models.sft", str(folder)]
+    return [
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
+        *("-m", "models.sft", str(folder)),
+    ]
+
+
+def stop(folder: Path, *, grace: float = GRACE) -> list[str]:
+    """Tell a trainer to stop, and wait until it has; what is left of it and of all that it started is killed then.
+
+    Returns:
+        What had to be killed, and what could not be.
+    """
+    with launching(folder):
+        pid = trainer(folder) or starter(folder)
+        if pid is not None:
+            _signal(pid, signal.SIGTERM)
+        limit = monotonic() + grace
+        while monotonic() < limit and _family(folder):
+            sleep(0.05)
+        killed = []
+        for process in _family(folder):
+            killed.append(f"{process} ({_command(process)})")
+            _signal(process, signal.SIGKILL)
+        limit = monotonic() + 10
+        while (left := _family(folder)) and monotonic() < limit:
+            sleep(0.05)
+        if not left and ended(folder) is None:
+            # It was told before it could say so itself.
+            end(folder, STOPPED)
+        return [*(f"killed {each}" for each in killed), *(f"cannot end {each} ({_command(each)})" for each in left)]
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _family(folder: Path) -> list[int]:
+    """The processes of a training, wherever they have gone: children in sessions of their own too."""
+    mark = f"{_MARK}={folder}".encode()
+    # One that was started by hand has no mark.
+    found = [pid for pid in (trainer(folder), starter(folder)) if pid is not None]
+    found += [child for pid in found for child in _children(pid)]
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (path / "environ").read_bytes().split(b"\0") and identity(int(path.name))["started"] is not None:
+                found.append(int(path.name))
+        except OSError:
+            # It has ended, or is somebody else's.
+            continue
+    return [pid for pid in dict.fromkeys(found) if pid != os.getpid()]
+
+
+def _children(pid: int) -> list[int]:
+    """All that a process has started, and that these have."""
+    try:
+        own = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    except OSError:
+        return []
+    return [each for child in own for each in (child, *_children(child))]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()[:200]
+    except OSError:
+        return "it has ended"
+
+
+def wait_and_train(before: Path, folder: Path, command: Sequence[str]) -> None:
+    """Wait until another training is done, and become the trainer; where it was not done, this one fails."""
+    while own_state(before) in ("created", "queued", "running", "stalled"):
+        sleep(_LOOK)
+    code = ended(before)
+    if code is None or told(code) != "done":
+        print(f"the training before, {before}, is not done; kdtui sft resume starts this one all the same")
+        end(folder, 1)
+        return
+    os.execvp(command[0], list(command))
+
+
+def run_commands(folder: Path, commands: Sequence[Sequence[str]]) -> None:
+    """Run commands until one fails, and say in the folder how that ended."""
+    code = 1
+    try:
+        for command in commands:
+            print(f"$ {' '.join(command)}", flush=True)
+            code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+            if code:
+                break
+    finally:
+        end(folder, code)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "wait":
+        wait_and_train(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
+    else:
+        run_commands(Path(sys.argv[2]), json.loads(sys.argv[3]))

@@ -1,0 +1,185 @@
+"""How a training is, read from the files of its job directory alone: so any client can tell, whoever started it."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import Any, Literal, TypeAlias
+
+from models.sft.job_files import EXIT_CODE, HEARTBEAT, LAUNCH, LOG, METRICS, PID, is_alive
+
+STOPPED = 143
+"""The exit code of a trainer that was told to stop, and has left a checkpoint: what a shell reports of SIGTERM."""
+
+_SILENCE = 300.0
+"""Seconds without a heartbeat, which comes with every batch, after which a training counts as stalled."""
+
+_FROM_OUTSIDE = "it was ended from outside (killed, out of memory, or the machine was started anew)"
+
+_CURVE = 60
+"""Points of the loss that are told."""
+
+State: TypeAlias = Literal["created", "queued", "running", "stalled", "stopped", "failed", "done"]
+
+ACTIVE: tuple[State, ...] = ("queued", "running", "stalled")
+"""States that may change by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """How a training is.
+
+    Attributes:
+        step, steps: done, and to be done; None before the first metrics.
+        loss: of the last step that was logged.
+        pair_f1: the best so far on the validation sessions.
+        tokens_per_second, eta_seconds: speed, and what is left at it.
+        reason: why it failed: the last line of its log; or what it waits for.
+        curve: the loss from the first step to the last, as means of at most 60 parts.
+        evaluations: (step, validation loss, pair F1 or None).
+    """
+
+    state: State
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    pair_f1: float | None = None
+    tokens_per_second: float | None = None
+    eta_seconds: float | None = None
+    reason: str | None = None
+    curve: tuple[float, ...] = ()
+    evaluations: tuple[tuple[int, float, float | None], ...] = ()
+
+
+def job_status(folder: Path, state: State | None = None, reason: str | None = None) -> JobStatus:
+    """How the training in a directory is.
+
+    Args:
+        state, reason: what a scheduler says; None where nobody but the directory knows.
+    """
+    state = state or own_state(folder)
+    logged: dict[str, Any] = {}
+    losses: list[float] = []
+    evaluations: list[tuple[int, float, float | None]] = []
+    for line in metrics(folder):
+        if _is_number(line.get("loss")):
+            logged = line
+            losses.append(line["loss"])
+        if _is_number(line.get("valid_loss")):
+            value = line.get("pair_f1")
+            evaluations.append((line["step"], line["valid_loss"], value if _is_number(value) else None))
+    if state == "failed" and reason is None:
+        reason = last_line(folder) if ended(folder) is not None else _FROM_OUTSIDE
+    return JobStatus(
+        state,
+        logged.get("step"),
+        steps if type(steps := logged.get("steps")) is int else None,
+        logged.get("loss"),
+        max((value for _, _, value in evaluations if value is not None), default=None),
+        speed if _is_number(speed := logged.get("tokens_per_second")) else None,
+        left if state == "running" and _is_number(left := logged.get("eta_seconds")) else None,
+        reason,
+        tuple(_means(losses)),
+        tuple(evaluations),
+    )
+
+
+def metrics(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of metrics so far; what is no line yet is left out."""
+    try:
+        lines = (folder / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        # People edit files, and a disk that is full cuts them.
+        if isinstance(found, dict) and type(found.get("step")) is int:
+            yield found
+
+
+def last_line(folder: Path) -> str:
+    """The last line of the log that says something."""
+    try:
+        with (folder / LOG).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 4096))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return "there is no log"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")
+
+
+def trainer(folder: Path) -> int | None:
+    """The process that trains in a directory; None where there is none any more."""
+    return _alive(folder / PID)
+
+
+def starter(folder: Path) -> int | None:
+    """The process that was started to train in a directory, or to wait until it may."""
+    return _alive(folder / LAUNCH)
+
+
+def ended(folder: Path) -> int | None:
+    """The exit code of a training that has said how it ended."""
+    try:
+        return int((folder / EXIT_CODE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def own_state(folder: Path) -> State:
+    """What the files of a directory say, and the processes of this machine that they name."""
+    code = ended(folder)
+    if code is not None:
+        return told(code)
+    if trainer(folder) is not None:
+        return "running" if is_beating(folder) else "stalled"
+    if starter(folder) is not None:
+        return "queued" if launch_of(folder).get("after") and not (folder / PID).exists() else "running"
+    # It began, and somebody ended it who gave it no time to say so.
+    return "failed" if (folder / PID).exists() or (folder / LAUNCH).exists() else "created"
+
+
+def told(code: int) -> State:
+    """What an exit code means."""
+    return {0: "done", STOPPED: "stopped"}.get(code, "failed")  # type: ignore[return-value]
+
+
+def launch_of(folder: Path) -> dict[str, Any]:
+    """How the training in a directory was started; empty where it was not, or cannot be read."""
+    try:
+        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_beating(folder: Path) -> bool:
+    """Whether a trainer has been heard of lately. Before the first batch the base is loaded."""
+    times = [file.stat().st_mtime for name in (HEARTBEAT, PID) if (file := folder / name).exists()]
+    return bool(times) and max(times) > time() - _SILENCE
+
+
+def _alive(path: Path) -> int | None:
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        pid = int(recorded["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if is_alive(recorded) else None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _means(values: list[float]) -> Iterator[float]:
+    """So many values as a curve has points, each the mean of a part."""
+    width = min(_CURVE, len(values))
+    for number in range(width):
+        part = values[number * len(values) // width : (number + 1) * len(values) // width]
+        yield sum(part) / len(part)

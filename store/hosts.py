@@ -1,0 +1,94 @@
+"""Other machines to train on."""
+
+from dataclasses import dataclass
+
+import msgspec
+from sqlite_utils import Database
+
+from store.database import now
+from store.errors import NotFound, StoreError
+from store.records import HostSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine that has a name.
+
+    Attributes:
+        ssh: how OpenSSH knows it; None for this machine.
+        workdir: the folder there that everything is below.
+    """
+
+    name: str
+    ssh: str | None
+    workdir: str
+    settings: HostSettings
+
+
+def add_host(db: Database, host: Host) -> None:
+    """Remember a host.
+
+    Raises:
+        StoreError: there is one of that name.
+    """
+    with db.atomic():
+        if db.execute("SELECT 1 FROM hosts WHERE name = ?", [host.name]).fetchone():
+            raise StoreError(
+                f"there is a host {host.name!r} already; choose another name, or kdtui host rm {host.name}"
+            )
+        db.execute(
+            "INSERT INTO hosts (name, ssh, workdir, settings, created_at) VALUES (?, ?, ?, ?, ?)",
+            [host.name, host.ssh, host.workdir, msgspec.json.encode(host.settings).decode(), now()],
+        )
+
+
+def list_hosts(db: Database) -> list[Host]:
+    """All hosts, by name."""
+    rows = db.execute("SELECT name, ssh, workdir, settings FROM hosts ORDER BY name").fetchall()
+    return [
+        Host(name, ssh, workdir, msgspec.json.decode(settings, type=HostSettings))
+        for name, ssh, workdir, settings in rows
+    ]
+
+
+def get_host(db: Database, name: str) -> Host:
+    """The host of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for host in list_hosts(db):
+        if host.name == name:
+            return host
+    names = ", ".join(host.name for host in list_hosts(db)) or "none yet; kdtui host add makes one"
+    raise NotFound(f"there is no host {name!r}; there are: {names}")
+
+
+def change_host(db: Database, name: str, settings: HostSettings) -> None:
+    """Change how trainings are started on a host.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    get_host(db, name)
+    with db.atomic():
+        db.execute("UPDATE hosts SET settings = ? WHERE name = ?", [msgspec.json.encode(settings).decode(), name])
+
+
+def forget_host(db: Database, name: str) -> None:
+    """Forget a host; nothing changes there.
+
+    Raises:
+        NotFound: there is none of that name.
+        StoreError: trainings are there.
+    """
+    get_host(db, name)
+    with db.atomic():
+        there = db.execute(
+            "SELECT jobs.name FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE hosts.name = ? ORDER BY jobs.id",
+            [name],
+        ).fetchall()
+        if there:
+            names = ", ".join(job for (job,) in there)
+            raise StoreError(f"trainings are on host {name}: {names}; kdtui sft rm forgets them")
+        db.execute("DELETE FROM hosts WHERE name = ?", [name])

@@ -1,0 +1,491 @@
+"""Hosts behind a real sshd: what is wrong with the way to them is one clear sentence, and nothing is left there."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs import package
+from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, check_alias
+from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from store.hosts import Host
+from store.records import HostSettings
+from tests import sshd
+
+Kdtui = Callable[..., Any]
+
+pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Sshd]:
+    with sshd.running(tmp_path / "sshd") as found:
+        monkeypatch.setenv(SSH_COMMAND, found.command)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+        (tmp_path / "run").mkdir()
+        yield found
+
+
+@pytest.fixture
+def host(server: sshd.Sshd, tmp_path: Path) -> Host:
+    assert server.config.exists()
+    return Host("far", "gpu", str(tmp_path / 'it\'s a "work" dir'), HostSettings(python=sys.executable))
+
+
+def asked(host: Host, do: Callable[[HostClient], Any]) -> Any:
+    async def within() -> Any:
+        async with reach(host) as client:
+            return await do(client)
+
+    return asyncio.run(within())
+
+
+async def ran(host: Host, *arguments: str, **more: Any) -> Any:
+    transport = SshTransport(host.name, host.ssh or "")
+    await transport.open()
+    try:
+        return await run(transport, arguments, **more)
+    finally:
+        await transport.close()
+
+
+def add(kdtui: Kdtui, tmp_path: Path, *more: object) -> Any:
+    return kdtui(
+        "host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there", "--python", sys.executable, *more
+    )
+
+
+@pytest.mark.usefixtures("server")
+def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) -> None:
+    assert add(kdtui, tmp_path).code == 0
+    result = kdtui("host", "check", "far", "--json")
+    found = {row["name"]: row for row in result.rows}
+    assert found["reachable"]["state"] == "ok"
+    assert found["python"]["found"].startswith("3.")
+    assert "torch" in found["packages"]["found"]
+    assert "is not there yet" in found["base"]["found"]
+    assert found["clock"]["state"] == "ok"
+    assert result.code == 0
+    assert [row["name"] for row in kdtui("host", "ls", "--json").rows] == ["far"]
+    assert kdtui("host", "set", "far", "--python", "/nowhere/python3").code == 0
+    result = kdtui("host", "check", "far")
+    assert (result.code, "there is no Python at /nowhere/python3" in result.out) == (1, True)
+    assert kdtui("host", "rm", "far").code == 0
+    assert kdtui("host", "ls", "--json").rows == []
+
+
+@pytest.mark.usefixtures("server")
+def test_a_workdir_is_below_the_home_folder_unless_it_is_given_in_full(kdtui: Kdtui) -> None:
+    assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "~/some where").code == 0
+    [row] = kdtui("host", "ls", "--json").rows
+    assert row["workdir"] == str(Path("~").expanduser() / "some where")
+
+
+@pytest.mark.usefixtures("server")
+def test_packages_that_are_missing_are_named_with_what_to_do(kdtui: Kdtui, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    add(kdtui, tmp_path, "--python", tmp_path / "bare" / "bin" / "python")
+    result = kdtui("host", "check", "far", "--json")
+    [packages] = [row for row in result.rows if row["name"] == "packages"]
+    assert packages["found"].startswith("no torch, transformers, peft")
+    assert packages["advice"] == "kdtui host setup far"
+    assert "cannot train yet: packages" in result.err
+
+
+def unknown_key(server: sshd.Sshd) -> None:
+    (server.folder / "known_hosts").write_text("")
+
+
+def changed_key(server: sshd.Sshd) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(server.folder / "another")], check=True)
+    key = (server.folder / "another.pub").read_text().split()[:2]
+    (server.folder / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {' '.join(key)}\n")
+
+
+def wrong_key(server: sshd.Sshd) -> None:
+    (server.folder / "authorized_keys").write_text("")
+
+
+def encrypted_key(server: sshd.Sshd) -> None:
+    command = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "a secret", "-f", str(server.folder / "client")]
+    subprocess.run(command, check=True)
+
+
+def nobody_there(server: sshd.Sshd) -> None:
+    server.stop()
+
+
+def no_such_name(server: sshd.Sshd) -> None:
+    server.write_config(HostName="there-is-no-such-host.invalid")
+
+
+def jump_host_down(server: sshd.Sshd) -> None:
+    server.write_config(ProxyJump=f"127.0.0.1:{sshd.free_port()}")
+
+
+def bad_configuration(server: sshd.Sshd) -> None:
+    server.write_config(NoSuchOption="yes")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            unknown_key,
+            "its key is not known yet; connect once by hand, and compare it with what its owner says: ssh gpu",
+        ),
+        (changed_key, "its key is not the one that is known, so it may be another machine"),
+        (wrong_key, "it refuses your key (Permission denied (publickey)); for a key with a passphrase: ssh-add"),
+        (encrypted_key, "for a key with a passphrase: ssh-add"),
+        (nobody_there, "nobody listens there"),
+        (no_such_name, "there is no machine of that name"),
+        (jump_host_down, "host far: "),
+        (bad_configuration, "ssh's configuration is wrong"),
+    ],
+)
+def test_a_host_that_cannot_be_reached_says_why(
+    server: sshd.Sshd, host: Host, spoil: Callable[[sshd.Sshd], None], said: str
+) -> None:
+    spoil(server)
+    with pytest.raises(TransportError) as problem:
+        asked(host, lambda client: client.ask("status", jobs=None))
+    assert said in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])
+def test_a_server_that_says_nothing_is_given_up(
+    server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.jobs.ssh._OPENS", 3.0)
+    monkeypatch.setattr("kdtui.jobs.ssh._CONNECT", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server.write_config(Port=silent.getsockname()[1])
+
+        async def meet() -> None:
+            silent.setblocking(False)
+            loop = asyncio.get_running_loop()
+            accepting = asyncio.create_task(loop.sock_accept(silent))
+            opening = asyncio.create_task(SshTransport("far", "gpu").open())
+            connection, _ = await accepting
+            await loop.sock_sendall(connection, banner)
+            try:
+                await opening
+            finally:
+                connection.close()
+
+        with pytest.raises(TransportError, match=r"says nothing|does not answer|cannot be reached"):
+            asyncio.run(meet())
+
+
+@pytest.mark.parametrize(
+    "alias", ["-oProxyCommand=touch /tmp/x", "a b", "", "gpu\n", "gpu;reboot", "$(reboot)", "-", "--"]
+)
+def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: str) -> None:
+    with pytest.raises(KdtuiError, match="is no host for ssh"):
+        check_alias(alias)
+    result = kdtui("host", "add", "far", f"--ssh={alias}", "--workdir", "/x")
+    assert result.code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["add", "far"], "say --ssh ALIAS, or --local"),
+        (["add", "far", "--local", "--ssh", "gpu"], "say --ssh ALIAS, or --local"),
+        (["add", "../far", "--local", "--workdir", "/x"], "cannot be a name"),
+        (["add", "far", "--local", "--workdir", "/x\ny"], "a name of one line"),
+        (["add", "far", "--local", "--workdir", "/x", "--gpus", "2"], "are Slurm's; add --launcher slurm"),
+        (["add", "far", "--local", "--workdir", "/x", "--nodes", "2"], "add --launcher slurm"),
+        (
+            ["add", "far", "--local", "--workdir", "/x", "--launcher", "slurm", "--option", "--a=b\nrm x"],
+            "options and commands are one line each",
+        ),
+        (["check", "far"], "there is no host 'far'"),
+        (["rm", "far"], "there is no host 'far'"),
+        (["setup", "far", "--wheels", "/nowhere"], "does not exist"),
+    ],
+)
+def test_what_is_no_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+    result = kdtui("host", *arguments)
+    assert result.code in (1, 2)
+    assert said in result.err
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), max_size=4))
+def test_arguments_arrive_as_they_are(arguments: list[str]) -> None:
+    done = asyncio.run(run(LocalTransport("here"), ["printf", "%s\\0", *arguments, "end"]))
+    assert done.out.decode() == "".join(f"{each}\0" for each in [*arguments, "end"])
+
+
+def test_arguments_arrive_through_ssh_too(host: Host) -> None:
+    hostile = ["a b", "it's", '"', "$(reboot)", "`x`", "new\nline", "\\", "-n", "*", "ünïcode", "!", "~", "#"]
+    done = asyncio.run(ran(host, "printf", "%s\\0", *hostile))
+    assert done.out.decode() == "".join(f"{each}\0" for each in hostile)
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 255])
+def test_the_exit_code_of_a_command_is_its_own(host: Host, code: int) -> None:
+    assert asyncio.run(ran(host, "sh", "-c", f"echo out; echo err >&2; exit {code}")) == asyncio.run(
+        run(LocalTransport("here"), ["sh", "-c", f"echo out; echo err >&2; exit {code}"])
+    )
+
+
+def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None:
+    server.stop()
+    with (server.folder / "sshd_config").open("a") as file:
+        file.write('ForceCommand sh -c \'echo "Welcome to the cluster"; eval "$SSH_ORIGINAL_COMMAND"; echo Bye\'\n')
+    server.start()
+    assert asyncio.run(ran(host, "echo", "hello")).out == b"hello\n"
+    assert asked(host, lambda client: client.ask("status", jobs=None)) == {}
+
+
+def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
+    content = os.urandom(3_000_000)
+    assert asyncio.run(ran(host, "cat", data=content)).out == content
+
+    async def streamed() -> bytes:
+        transport = SshTransport("far", "gpu")
+        await transport.open()
+        try:
+            return b"".join([chunk async for chunk in stream(transport, ["printf", "a\\n\\nb\\n"])])
+        finally:
+            await transport.close()
+
+    assert asyncio.run(streamed()) == b"a\n\nb\n"
+
+
+def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd, host: Host) -> None:
+    async def many(client: HostClient) -> list[Any]:
+        return await asyncio.gather(*(client.ask("status", jobs=None) for _ in range(6)))
+
+    asked(host, lambda client: client.bring_code())
+    before = (server.folder / "sshd.log").read_text().count("Accepted publickey")
+    assert asked(host, many) == [{}] * 6
+    assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == before + 1
+    assert server.process is not None
+    until(lambda: not children(server.process.pid))  # type: ignore[union-attr]
+
+
+def test_a_killed_client_leaves_nothing_behind(server: sshd.Sshd, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("one\n")
+    code = (
+        "import asyncio, sys\n"
+        "from kdtui.jobs.client import reach\n"
+        "from store.hosts import Host\nfrom store.records import HostSettings\n"
+        "async def main():\n"
+        "    async with reach(Host('far', 'gpu', '/x', HostSettings())) as client:\n"
+        "        async for chunk in client.follow(sys.argv[1], 0):\n"
+        "            print(chunk.decode(), end='', flush=True)\n"
+        "asyncio.run(main())\n"
+    )
+    client = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")], stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"one\n"
+    client.kill()
+    client.wait()
+    assert server.process is not None
+    pid = server.process.pid
+    until(lambda: not children(pid))
+    here = subprocess.run(["pgrep", "-f", str(server.config)], capture_output=True, text=True, check=False).stdout
+    assert here == ""
+
+
+def test_a_frozen_network_is_noticed(server: sshd.Sshd) -> None:
+    async def freeze() -> None:
+        transport = SshTransport("far", "gpu", keepalive=1)
+        await transport.open()
+        frozen: list[int] = []
+        try:
+            assert server.process is not None
+            frozen = family(server.process.pid)
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            await run(transport, ["true"], timeout=30)
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+            await transport.close()
+
+    started = time.monotonic()
+    with pytest.raises(TransportError, match=r"does not answer|was lost"):
+        asyncio.run(freeze())
+    assert time.monotonic() - started < 25
+
+
+def test_a_command_that_hangs_is_given_up(host: Host) -> None:
+    with pytest.raises(TransportError, match="does not answer"):
+        asyncio.run(ran(host, "sleep", "60", timeout=0.5))
+
+
+def test_what_takes_long_and_moves_is_not_given_up(host: Host) -> None:
+    done = asyncio.run(ran(host, "sh", "-c", "for i in 1 2 3 4; do sleep 0.4; echo $i; done", timeout=1.0))
+    assert done.out == b"1\n2\n3\n4\n"
+
+
+def test_an_upload_goes_on_where_a_killed_client_was(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "base.gguf"
+    path.write_bytes(os.urandom(1 << 20) * 300)
+    code = (
+        "import asyncio, sys, json\nfrom pathlib import Path\n"
+        "from kdtui.jobs.client import reach\nfrom kdtui.jobs.package import Tree\n"
+        "from store.hosts import Host\nfrom store.records import HostSettings\n"
+        "async def main():\n"
+        "    tree = Tree.of(Path(sys.argv[1]))\n"
+        "    async with reach(Host('far', 'gpu', sys.argv[2], HostSettings(python=sys.executable))) as client:\n"
+        "        files = [[name, size] for name, _, size, _ in tree.files]\n"
+        "        known = await client.ask('have', job='x', key=tree.key, files=files)\n"
+        "        print(json.dumps(known['files']), flush=True)\n"
+        "        await client.bring(tree, known['files'])\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-c", code, str(path), host.workdir]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE)
+    part = Path(host.workdir) / "blobs" / package.Tree.of(path).key / "base.gguf.part"
+    until(lambda: part.exists() and part.stat().st_size > 1 << 20)
+    first.kill()
+    first.communicate()
+    assert not part.with_name("base.gguf").exists()
+    until(lambda: not subprocess.run(["pgrep", "-f", str(part)], capture_output=True, check=False).stdout)
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 0 < json.loads(second.stdout)["base.gguf"] < path.stat().st_size
+    assert package.sha256(part.with_name("base.gguf")) == package.sha256(path)
+    third = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(third.stdout)["base.gguf"] == "whole"
+
+
+def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "base.gguf"
+    path.write_bytes(b"right" * 1000)
+    tree = package.Tree.of(path)
+    part = Path(host.workdir) / "blobs" / tree.key / "base.gguf.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"wrong")
+    asked(host, lambda client: client.bring_code())
+    with pytest.raises(KdtuiError, match="did not come whole, and has been dropped; try again"):
+        asked(host, lambda client: client.bring(tree, {"base.gguf": 5}))
+    asked(host, lambda client: client.bring(tree, {"base.gguf": 0}))
+    assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
+
+
+def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        path = tmp_path / "base.gguf"
+        path.write_bytes(b"x" * 5_000_000)
+        tree = package.Tree.of(path)
+        full = Host("far", "gpu", str(small / "w"), host.settings)
+        with pytest.raises(KdtuiError, match="No space left on device; make room below"):
+            asked(full, lambda client: client.bring(tree, {"base.gguf": 0}))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Path) -> None:
+    job = Path(host.workdir) / "jobs" / "one" / "adapter"
+    (job / "deep er").mkdir(parents=True)
+    (job / "large").write_bytes(os.urandom(3_000_000))
+    for number in range(40):
+        (job / "deep er" / f"it's {number}").write_bytes(os.urandom(number))
+    (job / "half.part").write_bytes(b"not yet")
+    target = tmp_path / "home"
+    # As a killed client left it.
+    (target / "adapter").mkdir(parents=True)
+    (target / "adapter" / "large.part").write_bytes((job / "large").read_bytes()[:1_000_000])
+    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 41
+    for path in job.rglob("*"):
+        if path.is_file() and path.suffix != ".part":
+            assert (target / "adapter" / path.relative_to(job)).read_bytes() == path.read_bytes()
+    assert not list(target.rglob("*.part"))
+    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 0
+    (target / "adapter" / "large.part").write_bytes(b"something else")
+    (target / "adapter" / "large").unlink()
+    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 1
+    assert (target / "adapter" / "large").read_bytes() == (job / "large").read_bytes()
+
+
+def test_a_host_leads_nobody_out_of_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lie(*_: object, **__: object) -> Any:
+        return {"files": [["../../evil", 4, "0" * 64]]}
+
+    monkeypatch.setattr(HostClient, "ask", lie)
+    with pytest.raises(KdtuiError, match="which is in no job directory"):
+        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
+
+
+@pytest.mark.usefixtures("server")
+def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
+    kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    add(kdtui, tmp_path)
+    result = kdtui("host", "setup", "far", "--wheels", wheels)
+    assert result.code == 1
+    assert "No matching distribution found for tinywheel==1.0" in result.err
+    with zipfile.ZipFile(wheels / "tinywheel-1.0-py3-none-any.whl", "w") as wheel:
+        about = "tinywheel-1.0.dist-info"
+        wheel.writestr("tinywheel.py", "")
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tinywheel\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{about}/RECORD", "")
+    result = kdtui("host", "setup", "far", "--wheels", wheels)
+    assert (result.code, "host far is ready" in result.err) == (0, True)
+    python = tmp_path / "there" / "venv" / "bin" / "python"
+    assert subprocess.run([python, "-c", "import tinywheel"], check=False).returncode == 0
+
+
+def test_what_a_host_installs_is_what_kdtui_is_tested_with() -> None:
+    pinned = dict(
+        line.split("==")
+        for line in Path(__file__).parents[2].joinpath("constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    wanted = dict(line.split("==") for line in package.requirements().splitlines() if "==" in line)
+    assert set(wanted) >= {"torch", "transformers", "peft", "accelerate", "safetensors"}
+    assert wanted == {name: pinned[name] for name in wanted}
+
+
+def test_the_package_that_is_sent_is_small_and_the_same_each_time() -> None:
+    first = package.code()
+    package.code.cache_clear()
+    assert package.code() == first
+    assert len(first.content) < 1_000_000
+
+
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(each) for each in path.read_text().split()] if path.exists() else []
+
+
+def family(pid: int) -> list[int]:
+    return [each for child in children(pid) for each in (child, *family(child))]
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)

@@ -1,0 +1,136 @@
+"""A real sshd on 127.0.0.1 with throw-away keys, and a client configuration that knows it: no ~/.ssh is touched."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+@dataclass
+class Sshd:
+    """A server, and how to reach it.
+
+    Attributes:
+        config: of the client; the server is called `gpu` there.
+        port: that it listens at.
+    """
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    @property
+    def command(self) -> str:
+        """For the variable that says which ssh is used."""
+        return f"ssh -F '{self.config}'"
+
+    def write_config(self, **options: object) -> None:
+        """Have the client use these options, beside what it needs."""
+        usual: dict[str, object] = {
+            "HostName": "127.0.0.1",
+            "Port": self.port,
+            "User": _user(),
+            "IdentityFile": f'"{self.folder}/client"',
+            "IdentitiesOnly": "yes",
+            "IdentityAgent": "none",
+            "UserKnownHostsFile": f'"{self.folder}/known_hosts"',
+            "GlobalKnownHostsFile": "/dev/null",
+        }
+        lines = [f"    {name} {value}" for name, value in (usual | options).items()]
+        self.config.write_text("\n".join(["Host gpu other", *lines]) + "\n")
+
+    def know_host(self) -> None:
+        """Have the client know the key of the server."""
+        key = (self.folder / "host.pub").read_text().split()[:2]
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {' '.join(key)}\n")
+
+    @property
+    def commands(self) -> int:
+        """How many it has run so far, that of the connection itself left out."""
+        log = (self.folder / "sshd.log").read_text()
+        return log.count("Starting session: command") - log.count("Accepted publickey")
+
+    def start(self) -> None:
+        """Start the server, and wait until it listens."""
+        assert SSHD is not None
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        with (self.folder / "sshd.log").open("ab") as log:
+            # In the foreground, and logging to the file.
+            self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None, (self.folder / "sshd.log").read_text()
+            time.sleep(0.02)
+        raise AssertionError((self.folder / "sshd.log").read_text())
+
+    def stop(self) -> None:
+        """End the server, and all connections to it."""
+        if self.process is None:
+            return
+        # Sessions are processes of their own.
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split() if children.exists() else ():
+            subprocess.run(["kill", pid], check=False, capture_output=True)
+        self.process.terminate()
+        self.process.wait(10)
+        self.process = None
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Sshd]:
+    """A server with its files in a folder, which nobody else may write."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in ("host", "client"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    server = Sshd(folder, free_port())
+    shutil.copy(folder / "client.pub", folder / "authorized_keys")
+    (folder / "sshd_config").write_text(
+        f"""
+        ListenAddress 127.0.0.1:{server.port}
+        HostKey {folder}/host
+        AuthorizedKeysFile {folder}/authorized_keys
+        PidFile none
+        LogLevel VERBOSE
+        StrictModes no
+        UsePAM no
+        PasswordAuthentication no
+        KbdInteractiveAuthentication no
+        PermitRootLogin yes
+        AllowTcpForwarding yes
+        """
+    )
+    server.write_config()
+    server.know_host()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _user() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.getuid()).pw_name
