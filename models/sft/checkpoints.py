@@ -3,6 +3,7 @@
 They hold tensors as safetensors and the rest as JSON; nothing is pickled.
 """
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -64,6 +65,9 @@ def save_checkpoint(
         save_file(_optimizer_tensors(optimizer), part / _OPTIMIZER)
         (part / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
         part.rename(target)
+    except SafetensorError as error:
+        # It has words of its own for a disk that is full.
+        raise OSError(errno.EIO, " ".join(str(error).split())) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     best = checkpoint_of(folder, progress.best[1]) if progress.best else None

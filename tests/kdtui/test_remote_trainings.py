@@ -126,7 +126,8 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     result = kdtui("sft", "resume", "far-one", "--follow")
     assert result.code == 0, result.err
     assert "going on from step" in result.err
-    assert result.err.count("step 1 of") == 1, "each line comes once"
+    steps = [line.partition(":")[0] for line in result.err.splitlines() if line.startswith("step ")]
+    assert len(steps) == len(set(steps)) > 0, "each line comes once"
     assert "use it with: --adapter far-one" in result.err
     [answer] = kdtui("generate", "o34", "--student", base, "--adapter", "far-one", "--json").rows
     assert answer["session"] == "o34"

@@ -33,7 +33,7 @@ def test_the_sessions(size: tuple[int, int], demo_store: Path, settle: Settle, s
 
 @sizes
 def test_an_open_session(size: tuple[int, int], demo_store: Path, settle: Settle, snap_compare: Any) -> None:
-    assert snap_compare(KdtuiApp(demo_store), terminal_size=size, run_before=steps(settle, "enter", "p"))
+    assert snap_compare(KdtuiApp(demo_store), terminal_size=size, run_before=steps(settle, "enter"))
 
 
 @sizes
