@@ -98,6 +98,11 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
                 )
                 other.append(perf_counter() - started)
             report(f"{_SMALL:,} small files down", _SMALL / min(ours), _SMALL / min(other), "/s", "at least 0.8")
+            batch = folder / "batch"
+            batch.write_text(f'lcd "{home}"\nget -r "{job}"\n')
+            sftp = ["sftp", "-q", "-F", str(server.config), "-o", f"ControlPath={control}", "-b", str(batch), "gpu"]
+            other = [_run(sftp) for _ in range(_RUNS)]
+            report(f"{_SMALL:,} small files down, sftp", _SMALL / min(ours), _SMALL / min(other), "/s", "at least 0.8")
             ours, other = [], []
             for _ in range(_RUNS):
                 ours.append(await _timed(lambda: _pack(client, job)))

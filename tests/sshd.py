@@ -106,6 +106,7 @@ def running(folder: Path) -> Iterator[Sshd]:
         AuthorizedKeysFile {folder}/authorized_keys
         PidFile none
         LogLevel VERBOSE
+        Subsystem sftp internal-sftp
         StrictModes no
         UsePAM no
         PasswordAuthentication no

@@ -12,11 +12,9 @@ from typing import Any
 import msgspec
 from sqlite_utils import Database
 
-from kdtui.distill.training_set import encode
 from kdtui.errors import KdtuiError
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import is_file
-from kdtui.workflows.training_set import open_vocabulary, training_examples, validation_examples
 from models.embedded import NAME, SHIPPED, embedded_student, shipped_adapter
 from models.errors import ModelError
 from models.sft.host import ID
@@ -83,6 +81,9 @@ def prepare(
         ModelError: the job cannot be one.
         StoreError: the name is taken.
     """
+    # Imported here: a list of trainings needs none of it.
+    from kdtui.workflows.training_set import training_examples, validation_examples
+
     checked_name(name)
     for taken in (get_job, named_model):
         try:
@@ -114,6 +115,8 @@ def prepare(
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
+    from kdtui.distill.training_set import encode
+
     count = 0
     with path.open("wb") as file:
         for line in lines:
@@ -125,6 +128,7 @@ def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
 def _content(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
     """What stands in the job file: the job, and in its manifest what it is trained on."""
     # Imported here: llama.cpp takes a third of a second, and a list of trainings needs none.
+    from kdtui.workflows.training_set import open_vocabulary
     from models.provenance import about_base
 
     gguf = Path(job.base) if job.base.endswith(".gguf") else None
