@@ -44,7 +44,8 @@ def imported(db: Database, outdoor: Path) -> None:
 @pytest.fixture
 def launch(kdtui: Kdtui, base: Path) -> Kdtui:
     def start(name: str, *arguments: object) -> Any:
-        return kdtui("sft", "launch", "--name", name, "--base", base, "--learning-rate", 0.003, *arguments)
+        options = ["--name", name, "--base", base, "--learning-rate", 0.003, "--batch-tokens", 5000]
+        return kdtui("sft", "launch", *options, *arguments)
 
     return start
 
@@ -90,7 +91,7 @@ def test_a_training_becomes_an_adapter_that_generates(
 
 
 def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
-    assert launch("long", "--epochs", 15).code == 0
+    assert launch("long", "--epochs", 10).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
     assert "is at work already" in kdtui("sft", "resume", "long").err
@@ -107,7 +108,7 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
 
 
 def test_a_killed_training_is_failed_and_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
-    assert launch("killed", "--epochs", 15).code == 0
+    assert launch("killed", "--epochs", 10).code == 0
     where = folder(db, "killed")
     until(lambda: list((where / "checkpoints").glob("step-????????")))
     pid = trainer(where)
