@@ -9,10 +9,12 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -20,6 +22,7 @@ from time import perf_counter, sleep
 import psutil
 
 from benchmarks.measure import report
+from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND
@@ -48,73 +51,78 @@ def main() -> None:
 
 
 async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
-    """Each way and the other in turn, through a connection that is there already, as the best of several runs."""
-    source, there, home = folder / "source", folder / "work", folder / "home"
-    job = there / "jobs" / "one" / "adapter"
-    source.mkdir()
-    job.mkdir(parents=True)
-    (source / "large").write_bytes(os.urandom(1 << 20) * size)
+    """Each way and the other in turn, through a connection that is there already; the best of several runs counts."""
+    there, home = folder / "work", folder / "home"
+    job = there / "jobs" / "one"
+    large, copy = folder / "large", folder / "copy"
+    large.write_bytes(os.urandom(1 << 20) * size)
+    (job / "adapter").mkdir(parents=True)
     for number in range(_SMALL):
-        (job / f"{number}").write_bytes(os.urandom(2000))
+        (job / "adapter" / f"{number}").write_bytes(os.urandom(2000))
+    (job / "checkpoints").mkdir()
+    (job / "checkpoints" / "large").write_bytes(large.read_bytes())
     host = Host("far", "gpu", str(there), HostSettings(python=sys.executable))
     control = folder / "plain"
-    plain = ["ssh", "-F", str(server.config), "-o", f"ControlPath={control}"]
-    master = subprocess.Popen([*plain, "-o", "ControlMaster=yes", "-N", "gpu"])
+    plain = f"-F '{server.config}' -o 'ControlPath={control}'"
+    batch = folder / "batch"
+    batch.write_text(f'lcd "{home}"\nget -r "{job}/adapter"\n')
+    master = subprocess.Popen(["sh", "-c", f"exec ssh {plain} -o ControlMaster=yes -N gpu"])
     while not control.exists():
         sleep(0.05)
+
+    async def compare(what: str, amount: int, unit: str, ours: Callable[[], Awaitable[object]], other: str) -> None:
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(_RUNS):
+            for side in range(2):
+                for left in (there / "blobs", home, folder / "copies"):
+                    shutil.rmtree(left, ignore_errors=True)
+                home.mkdir()
+                started = perf_counter()
+                if side:
+                    subprocess.run(["sh", "-c", other], check=True, stdout=subprocess.DEVNULL)
+                else:
+                    await ours()
+                times[side].append(perf_counter() - started)
+        report(what, amount / min(times[0]), amount / min(times[1]), unit, "at least 0.8")
+
     try:
         async with reach(host) as client:
             await client.bring_code()
-            tree = package.Tree.of(source / "large")
-            ours, other = [], []
-            for _ in range(_RUNS):
-                subprocess.run(["rm", "-rf", str(there / "blobs")], check=True)
-                ours.append(await _timed(lambda: client.bring(tree, {"large": 0})))
-                command = f"cat >'{folder}/copy' && sha256sum '{folder}/copy'"
-                with (source / "large").open("rb") as file:
-                    other.append(_run([*plain, "gpu", command], stdin=file))
-            report(f"{size:,} MB up", size / min(ours), size / min(other), "MB/s", "at least 0.8")
-            (job.parent / "checkpoints").mkdir()
-            (job.parent / "checkpoints" / "large").write_bytes((source / "large").read_bytes())
-            ours, other = [], []
-            for _ in range(_RUNS):
-                subprocess.run(["rm", "-rf", str(home)], check=True)
-                ours.append(await _timed(lambda: client.fetch("one", "key", ["checkpoints"], home)))
-                with (folder / "copy").open("wb") as file:
-                    command = f"sha256sum '{job.parent}/checkpoints/large' >&2; cat '{job.parent}/checkpoints/large'"
-                    other.append(_run([*plain, "gpu", command], stdout=file, then=["sha256sum", str(folder / "copy")]))
-            report(f"{size:,} MB down", size / min(ours), size / min(other), "MB/s", "at least 0.8")
-            ours, other = [], []
-            for _ in range(_RUNS):
-                subprocess.run(["rm", "-rf", str(home)], check=True)
-                ours.append(await _timed(lambda: client.fetch("one", "key", ["adapter"], home)))
-                home.mkdir(exist_ok=True)
-                started = perf_counter()
-                subprocess.run(
-                    f"ssh -F '{server.config}' -o 'ControlPath={control}' gpu \"tar -C '{job}' -cf - .\" "
-                    f"| tar -C '{home}' -xf -",
-                    shell=True,
-                    check=True,
+            tree = package.Tree.of(large)
+            await compare(
+                f"{size:,} MB up",
+                size,
+                "MB/s",
+                lambda: client.bring(tree, {"large": 0}),
+                f"ssh {plain} gpu \"cat >'{copy}' && sha256sum '{copy}'\" <'{large}'",
+            )
+            await compare(
+                f"{size:,} MB down",
+                size,
+                "MB/s",
+                lambda: client.fetch("one", "key", ["checkpoints"], home),
+                f"ssh {plain} gpu \"sha256sum '{large}'\" && ssh {plain} gpu \"cat '{large}'\" >'{copy}' "
+                f"&& sha256sum '{copy}'",
+            )
+            for name, other in (
+                ("tar", f"ssh {plain} gpu \"tar -C '{job}' -cf - adapter\" | tar -C '{home}' -xf -"),
+                ("sftp", f"sftp -q {plain} -b '{batch}' gpu"),
+            ):
+                await compare(
+                    f"{_SMALL:,} small files down, {name}",
+                    _SMALL,
+                    "/s",
+                    lambda: client.fetch("one", "key", ["adapter"], home),
+                    other,
                 )
-                other.append(perf_counter() - started)
-            report(f"{_SMALL:,} small files down", _SMALL / min(ours), _SMALL / min(other), "/s", "at least 0.8")
-            batch = folder / "batch"
-            batch.write_text(f'lcd "{home}"\nget -r "{job}"\n')
-            sftp = ["sftp", "-q", "-F", str(server.config), "-o", f"ControlPath={control}", "-b", str(batch), "gpu"]
-            other = [_run(sftp) for _ in range(_RUNS)]
-            report(f"{_SMALL:,} small files down, sftp", _SMALL / min(ours), _SMALL / min(other), "/s", "at least 0.8")
-            ours, other = [], []
-            for _ in range(_RUNS):
-                ours.append(await _timed(lambda: _pack(client, job)))
-                started = perf_counter()
-                subprocess.run(
-                    f"tar -C '{job}' -cf - . | ssh -F '{server.config}' -o 'ControlPath={control}' gpu "
-                    f"\"mkdir -p '{folder}/copies' && tar -C '{folder}/copies' -xf -\"",
-                    shell=True,
-                    check=True,
-                )
-                other.append(perf_counter() - started)
-            report(f"{_SMALL:,} small files up", _SMALL / min(ours), _SMALL / min(other), "/s", "at least 0.8")
+            await compare(
+                f"{_SMALL:,} small files up, tar",
+                _SMALL,
+                "/s",
+                lambda: _pack(client, job / "adapter"),
+                f"tar -C '{job}' -cf - adapter "
+                f"| ssh {plain} gpu \"mkdir '{folder}/copies' && tar -C '{folder}/copies' -xf -\"",
+            )
     finally:
         master.terminate()
         master.wait()
@@ -123,7 +131,10 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
 async def _pack(client: HostClient, folder: Path) -> None:
     """As a training with its checkpoints is brought; it is no training, so it does not start."""
     name = new_key()
-    with package.packed(folder.parent, [folder.name], {"id": name.encode(), "job.json": b"{}"}) as file:
+    with (
+        package.packed(folder.parent, [folder.name], {"job.json": b"{}", "id": name.encode()}) as file,
+        suppress(KdtuiError),
+    ):
         await client.ask(
             "launch",
             package.chunks(file),
@@ -139,21 +150,9 @@ async def _pack(client: HostClient, folder: Path) -> None:
         )
 
 
-async def _timed(work: Callable[[], object]) -> float:
+def _run(command: list[str]) -> float:
     started = perf_counter()
-    try:
-        await work()  # type: ignore[misc]
-    except Exception as error:
-        if "did not start" not in str(error):
-            raise
-    return perf_counter() - started
-
-
-def _run(command: list[str], *, then: list[str] | None = None, **streams: object) -> float:
-    started = perf_counter()
-    subprocess.run(command, check=True, **{"stdout": subprocess.DEVNULL, **streams})  # type: ignore[call-overload]
-    if then is not None:
-        subprocess.run(then, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return perf_counter() - started
 
 

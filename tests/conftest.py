@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
+from kdtui.jobs.ssh import SSH_COMMAND
 from models.embedded import embedded_student
 from store.database import open_database
+from tests import sshd
 from tests.fake_chat_server import Serve, serving
 
 # Tests that are started in the background of a shell ignore interrupts, and so would what they start.
@@ -76,6 +78,16 @@ def llama_server() -> Iterator[str]:
     assert server.listening_address.startswith("http://127.0.0.1:")
     yield f"{server.listening_address}/v1"
     del server
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Sshd]:
+    """A real sshd that kdtui's ssh knows as `gpu`."""
+    with sshd.running(tmp_path / "sshd") as found:
+        monkeypatch.setenv(SSH_COMMAND, found.command)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+        (tmp_path / "run").mkdir()
+        yield found
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ def add(
         time=time,
         gpus=gpus,
         nodes=nodes,
-        options=_tuple(option),
-        commands=_tuple(before),
+        options=option,
+        commands=before,
     )
     with open_store(db) as store:
         host = make_host(store, name, ssh, workdir, settings)
@@ -111,8 +111,8 @@ def set_(
             time=time,
             gpus=gpus,
             nodes=nodes,
-            options=_tuple(option),
-            commands=_tuple(before),
+            options=option,
+            commands=before,
         )
         change_host(store, name, settings)
     say(f"host {name}: {_how(settings)}")
@@ -146,7 +146,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
 def check(
     name: HostArgument,
     base: Annotated[
-        str | None, typer.Option("--base", help="Say too whether this base is there.", metavar="BASE")
+        str, typer.Option("--base", help="Say too whether this base is there.", metavar="BASE")
     ] = "smollm2",
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -161,9 +161,10 @@ def check(
 
     with open_store(db) as store:
         host = get_host(store, name)
-        place = None if base is None else Path(trainable(store, base))
+        place = Path(trainable(store, base))
     findings = []
-    for finding in check_host(host, place if place is not None and place.exists() else None):
+    # An id on the hub is fetched by the host itself.
+    for finding in check_host(host, place if place.exists() else None):
         findings.append(finding)
         if as_json:
             print_json(asdict(finding))
@@ -216,14 +217,14 @@ def connect(
     from functools import partial
 
     from kdtui.errors import KdtuiError
-    from kdtui.jobs.ssh import check_command, connect_command, shared_socket
+    from kdtui.jobs.ssh import connect_command, shared_command, shared_socket
     from store.hosts import get_host
 
     with open_store(db) as store:
         host = get_host(store, name)
     if host.ssh is None:
         raise KdtuiError(f"host {name} is this machine; there is nothing to connect to")
-    check = partial(subprocess.run, check_command(host.ssh), check=False, capture_output=True)
+    check = partial(subprocess.run, shared_command(host.ssh, "check"), check=False, capture_output=True)
     if check().returncode == 0:
         say(f"there is a connection to {name} already")
         return
@@ -236,16 +237,18 @@ def connect(
 
 @app.command("rm")
 def rm(name: HostArgument, db: DatabaseOption = None) -> None:
-    """Forget a host; nothing changes there."""
-    from store.hosts import forget_host
+    """Forget a host, and end the connection that kdtui host connect has left; nothing changes there."""
+    import subprocess
+
+    from kdtui.jobs.ssh import shared_command
+    from store.hosts import forget_host, get_host
 
     with open_store(db) as store:
+        host = get_host(store, name)
         forget_host(store, name)
+    if host.ssh is not None:
+        subprocess.run(shared_command(host.ssh, "exit"), check=False, capture_output=True)
     say(f"forgot host {name}; what is in its workdir stays there")
-
-
-def _tuple(option: list[str] | None) -> tuple[str, ...] | None:
-    return None if option is None else tuple(option)
 
 
 def _how(settings: "HostSettings") -> str:

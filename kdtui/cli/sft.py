@@ -16,11 +16,19 @@ from kdtui.cli.options import (
     formats,
     open_store,
 )
-from kdtui.cli.output import live_table, print_json, print_table, print_text, progress_bar, say
+from kdtui.cli.output import live_table, print_json, print_table, print_text, say
+from kdtui.cli.trainings import (
+    curve,
+    evaluate_adapter,
+    fetch_adapter,
+    follow_training,
+    is_to_fetch,
+    look,
+    start_training,
+    try_to_fetch,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlite_utils import Database
 
     from kdtui.workflows.fine_tune import JobRow
@@ -189,11 +197,11 @@ def launch(
         )
         ready = prepare(store, name, jobs_folder(db), settings, job, host=host, after=after)
         say(f"training {name}: {ready.examples:,} sessions an epoch, {ready.valid:,} to validate on, in {ready.folder}")
-        _start(store, name)
+        start_training(store, name)
         if follow:
-            _follow(store, name)
+            follow_training(store, name)
             if evaluate:
-                _evaluate(store, name, db)
+                evaluate_adapter(store, name, db)
 
 
 @app.command("ls")
@@ -228,8 +236,8 @@ def ls(
             say(f"kdtui: {problem}; its trainings are shown as they were seen last")
         if not cached:
             for row in all_jobs(store):
-                if _is_to_fetch(row) and row.job.host not in problems:
-                    _try_to_fetch(store, row.job.name)
+                if is_to_fetch(row) and row.job.host not in problems:
+                    try_to_fetch(store, row.job.name)
 
 
 _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
@@ -258,10 +266,10 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     from kdtui.workflows.fine_tune import one_job
 
     with open_store(db) as store:
-        _look(store, name)
+        look(store, name)
         row = one_job(store, name)
-        if _is_to_fetch(row):
-            _try_to_fetch(store, name)
+        if is_to_fetch(row):
+            try_to_fetch(store, name)
             row = one_job(store, name)
     if as_json:
         print_json(_to_json(row))
@@ -278,10 +286,10 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     }
     print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
     if status.curve:
-        print_text(f"loss     {_curve(status.curve)}  {status.curve[0]:.3f} to {status.curve[-1]:.3f}")
+        print_text(f"loss     {curve(status.curve)}  {status.curve[0]:.3f} to {status.curve[-1]:.3f}")
     values = [value for _, _, value in status.evaluations if value is not None]
     if values:
-        print_text(f"pair F1  {_curve(values)}  {values[0]:.3f} to {values[-1]:.3f}")
+        print_text(f"pair F1  {curve(values)}  {values[0]:.3f} to {values[-1]:.3f}")
     if status.evaluations:
         print_table(["step", "validation loss", "pair F1"], status.evaluations)
 
@@ -298,7 +306,7 @@ def logs(
 
     with open_store(db) as store:
         if follow:
-            _follow(store, name)
+            follow_training(store, name)
             return
         job = get_job(store, name)
         content = fine_tune.log_of(job) if job.host is None else remote.log_of(store, job)
@@ -316,7 +324,7 @@ def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
     with open_store(db) as store:
         job = get_job(store, name)
         left = stop(job) if job.host is None else remote.cancel(store, job)
-        _look(store, name)
+        look(store, name)
         status = one_job(store, name).status
     for each in left:
         say(f"training {name} did not stop by itself: {each}")
@@ -342,9 +350,9 @@ def resume(
         job = get_job(store, name)
         if (local or host is not None) and job.host != host:
             move(store, job, host)
-        _start(store, name)
+        start_training(store, name)
         if follow:
-            _follow(store, name)
+            follow_training(store, name)
 
 
 @app.command("fetch")
@@ -356,9 +364,9 @@ def fetch(
 ) -> None:
     """Bring home the adapter of a training on a host; what is here whole already does not come again."""
     with open_store(db) as store:
-        _fetch(store, name, checkpoints=checkpoints)
+        fetch_adapter(store, name, checkpoints=checkpoints)
         if evaluate:
-            _evaluate(store, name, db)
+            evaluate_adapter(store, name, db)
 
 
 @app.command("adopt")
@@ -377,7 +385,7 @@ def adopt(
         known = get_host(store, host)
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
         take_over(store, known, name, jobs_folder(db))
-        _look(store, name)
+        look(store, name)
     say(f"training {name} is known now; kdtui sft show {name} says how it is")
 
 
@@ -428,135 +436,6 @@ def _settings(
     return TrainingSettings(names, form, formats(knowledge), target, sample, neighbours, budget, epochs, seed)
 
 
-def _start(store: "Database", name: str) -> None:
-    """Start a training where it belongs, or go on with it."""
-    from kdtui.workflows import remote
-    from kdtui.workflows.fine_tune import launch as start
-    from store.jobs import get_job
-
-    job = get_job(store, name)
-    if job.host is None:
-        pid = start(store, job)
-        say(f"it runs as process {pid}; kdtui sft logs {name} --follow shows it, and kdtui sft cancel {name} stops it")
-        return
-    try:
-        for event in remote.launch(store, job):
-            match event:
-                case remote.Bringing(what, size):
-                    say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
-                case remote.Submitting(script):
-                    for line in script.rstrip().splitlines():
-                        say(f"  {line}")
-                case remote.Launched(host, number, launcher):
-                    what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
-                    say(f"it runs on {host} as {what}; kdtui sft logs {name} --follow shows it")
-    except BaseException:
-        say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
-        raise
-    _look(store, name)
-
-
-def _look(store: "Database", name: str) -> None:
-    """See how a training on a host is now; a host that cannot be reached is said."""
-    from kdtui.workflows.remote import refresh
-
-    for seen in refresh(store, {name}):
-        if seen.problem is not None:
-            say(f"kdtui: {seen.problem}; it is shown as it was seen last")
-
-
-def _is_to_fetch(row: "JobRow") -> bool:
-    from models.sft.job_files import ADAPTER
-
-    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
-
-
-def _try_to_fetch(store: "Database", name: str) -> None:
-    """Bring home what is done; where that fails, what else was asked for is done all the same."""
-    from kdtui.errors import KdtuiError
-
-    try:
-        _fetch(store, name)
-    except KdtuiError as problem:
-        say(f"kdtui: {problem}")
-
-
-def _fetch(store: "Database", name: str, *, checkpoints: bool = False) -> None:
-    """Bring home what a training has made; then its adapter has its name."""
-    from kdtui.errors import KdtuiError
-    from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.remote import fetch
-    from store.jobs import get_job
-
-    job = get_job(store, name)
-    if job.host is None:
-        raise KdtuiError(f"training {name!r} is here already")
-    count = fetch(store, job, checkpoints=checkpoints)
-    row = one_job(store, name)
-    if row.status.state == "failed":
-        raise KdtuiError(f"training {name!r}: {row.status.reason}")
-    said = f"fetched {count} files of training {name} from {job.host}"
-    say(said + (f"; use it with: --adapter {name}" if row.status.state == "done" else ""))
-
-
-def _evaluate(store: "Database", name: str, db: "Path | None") -> None:
-    """Score the adapter of a training on the validation splits of what it was trained on."""
-    from kdtui.cli.evaluate import evaluate
-    from kdtui.workflows.fine_tune import base_of, one_job
-
-    job = one_job(store, name).job
-    for dataset in job.settings.datasets:
-        evaluate(
-            dataset=dataset,
-            split="valid",
-            student=base_of(job),
-            adapter=[name],
-            knowledge=",".join(() if job.settings.target else job.settings.knowledge) or "none",
-            strategy=job.settings.form,
-            db=db,
-        )
-
-
-def _follow(store: "Database", name: str) -> None:
-    """Print the log as it grows, under it how far the training is; an interrupt ends this, and not the training."""
-    from codecs import getincrementaldecoder
-
-    from kdtui.errors import KdtuiError
-    from kdtui.workflows import fine_tune, remote
-
-    job = fine_tune.one_job(store, name).job
-    events = fine_tune.follow(job.folder) if job.host is None else remote.follow(store, job)
-    decoder = getincrementaldecoder("utf-8")("replace")
-    held = ""
-    with progress_bar() as progress:
-        task = progress.add_task("steps", total=None)
-        for event in events:
-            if isinstance(event, fine_tune.LogGrew):
-                *lines, held = (held + decoder.decode(event.text)).split("\n")
-                for line in lines:
-                    say(line)
-                continue
-            if isinstance(event, remote.ConnectionLost):
-                say(f"kdtui: {event.problem}; trying again")
-                continue
-            status = event.status
-            shown = f"{_curve(status.curve[-30:])} loss {status.loss:.3f}" if status.loss is not None else status.state
-            quality = f", pair F1 {status.pair_f1:.3f}" if status.pair_f1 is not None else ""
-            progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
-    if held:
-        say(held)
-    row = fine_tune.one_job(store, name)
-    if _is_to_fetch(row):
-        _fetch(store, name)
-        row = fine_tune.one_job(store, name)
-    if row.status.state == "failed":
-        raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
-    if row.status.state == "done":
-        say(f"training {name} is done; use it with: --adapter {name}")
-    else:
-        say(f"training {name} is {row.status.state}")
-
-
 def _to_json(row: "JobRow") -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -570,15 +449,6 @@ def _to_json(row: "JobRow") -> dict[str, Any]:
         "seen_at": row.job.seen_at,
         "created_at": row.job.created_at,
     }
-
-
-_BARS = "▁▂▃▄▅▆▇█"
-
-
-def _curve(values: "Sequence[float]") -> str:
-    """A line of bars."""
-    low, high = min(values), max(values)
-    return "".join(_BARS[round((value - low) / ((high - low) or 1) * (len(_BARS) - 1))] for value in values)
 
 
 def _duration(seconds: float | None) -> str | None:

@@ -12,8 +12,12 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
+from models.sft.host import sha256
 from models.sft.processes import GRACE
 from store.hosts import Host
+
+CANCEL_TIMEOUT = GRACE + 60
+"""Seconds that a cancel may take: the trainer writes its checkpoint."""
 
 _SMALL = 1 << 20
 """Bytes of a file below which it travels together with others."""
@@ -27,8 +31,6 @@ class HostClient:
 
     def __init__(self, host: Host, transport: Transport) -> None:
         self.host = host
-        self.round_trips = 0
-        """Commands that were run there."""
         self._transport = transport
         self._workdir = PurePosixPath(host.workdir)
 
@@ -67,7 +69,7 @@ class HostClient:
         command = ["env", f"PYTHONPATH={self.code}", python, "-P", "-m", "models.sft.host"]
         done = await self._run(command, both(), timeout=timeout)
         if done.code and "No module named" in done.err and data is None:
-            await self._bring_code()
+            await self.bring_code()
             done = await self._run(command, both(), timeout=timeout)
         with suppress(ValueError, IndexError):
             answer = json.loads(done.out.splitlines()[-1])
@@ -111,7 +113,7 @@ class HostClient:
         wanted = [
             (name, size, digest)
             for name, size, digest in told
-            if not ((target / name).is_file() and package.sha256(target / name) == digest)
+            if not ((target / name).is_file() and sha256(target / name) == digest)
         ]
         for name, *_ in wanted:
             # A host may be anybody's: nothing it says leads out of the folder.
@@ -124,7 +126,7 @@ class HostClient:
             if size > _SMALL:
                 await self._fetch_large(f"{self.job_folder(job)}/{name}", target / name, size, digest)
         for name, _, digest in wanted:
-            if package.sha256(target / name) != digest:
+            if sha256(target / name) != digest:
                 (target / name).unlink()
                 raise KdtuiError(f"host {self.host.name}: {name} did not come whole; try again")
         return len(wanted)
@@ -135,7 +137,6 @@ class HostClient:
         Raises:
             TransportError: the way was lost.
         """
-        self.round_trips += 1
         # Our end of its input closes with us, however we end, and so nothing of this is left there.
         script = 'tail -c "+$2" -F "$1" 2>/dev/null & tail=$!; cat >/dev/null; kill "$tail"'
         async for chunk in stream(self._transport, ["sh", "-c", script, "sh", path, str(offset + 1)], timeout=None):
@@ -152,9 +153,6 @@ class HostClient:
 
     async def bring_code(self) -> None:
         """Bring the package `models`, whole or not at all."""
-        await self._bring_code()
-
-    async def _bring_code(self) -> None:
         content = package.code().content
         # A name of its own: two clients may bring it at once.
         script = (
@@ -188,17 +186,15 @@ class HostClient:
             with part.open("r+b" if offset else "wb") as file:
                 file.seek(min(offset, size))
                 file.truncate()
-                self.round_trips += 1
                 async for chunk in stream(self._transport, ["tail", "-c", f"+{file.tell() + 1}", source]):
                     file.write(chunk)
-            if package.sha256(part) == digest:
+            if sha256(part) == digest:
                 break
         part.replace(path)
 
     async def _run(
         self, command: list[str], data: bytes | AsyncIterable[bytes] = b"", *, timeout: float = TIMEOUT
     ) -> Completed:
-        self.round_trips += 1
         return await run(self._transport, command, data, timeout=timeout)
 
     def _no_room(self, err: str) -> KdtuiError:
@@ -220,18 +216,32 @@ class HostClient:
 
 
 @asynccontextmanager
-async def reach(host: Host) -> AsyncIterator[HostClient]:
-    """Reach a host, and leave nothing of the connection behind.
+async def connected(name: str, ssh: str | None) -> AsyncIterator[Transport]:
+    """The way to a machine, and nothing left of it behind.
+
+    Args:
+        ssh: how OpenSSH knows it; None for this machine.
 
     Raises:
         TransportError: it cannot be reached.
     """
-    transport: Transport = LocalTransport(host.name) if host.ssh is None else SshTransport(host.name, host.ssh)
+    transport: Transport = LocalTransport(name) if ssh is None else SshTransport(name, ssh)
     await transport.open()
     try:
-        yield HostClient(host, transport)
+        yield transport
     finally:
         await transport.close()
+
+
+@asynccontextmanager
+async def reach(host: Host) -> AsyncIterator[HostClient]:
+    """A client of a host, as long as the way to it is open.
+
+    Raises:
+        TransportError: it cannot be reached.
+    """
+    async with connected(host.name, host.ssh) as transport:
+        yield HostClient(host, transport)
 
 
 def _parts(files: list[tuple[str, int, str]]) -> Iterator[list[tuple[str, int, str]]]:
@@ -250,7 +260,3 @@ def _parts(files: list[tuple[str, int, str]]) -> Iterator[list[tuple[str, int, s
 def _last(err: str) -> str:
     lines = [line.strip() for line in err.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it says no more"
-
-
-CANCEL_TIMEOUT = GRACE + 60
-"""Seconds that a cancel may take: the trainer writes its checkpoint."""

@@ -16,6 +16,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from kdtui.jobs.transport import CHUNK
+from models.sft.host import sha256
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Of all files in the zip, so that the same package is the same zip."""
@@ -77,12 +78,6 @@ class Tree:
         found = tuple((each.name, each, each.stat().st_size, sha256(each)) for each in paths)
         names = json.dumps([[name, digest] for name, _, _, digest in found])
         return cls(hashlib.sha256(names.encode()).hexdigest()[:32], found)
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

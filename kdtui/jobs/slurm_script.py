@@ -3,9 +3,8 @@
 import shlex
 from pathlib import PurePosixPath
 
-from models.sft.job_files import LOG
+from models.sft.job_files import EXIT_CODE, LOG, STOPPED
 from models.sft.slurm import CANCELLED
-from models.sft.state import STOPPED
 from store.records import HostSettings
 
 _LEAD = 120
@@ -46,11 +45,11 @@ def slurm_script(settings: HostSettings, folder: str, python: str, code: str) ->
         f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}",
         f"export KDTUI_JOB={shlex.quote(folder)}",
         f"cd {shlex.quote(folder)} || exit 1",
-        "rm -f exit_code",
+        f"rm -f {EXIT_CODE}",
         f"srun {_trainer(settings, folder, python)}",
         "code=$?",
         "# The time was up, and there is a checkpoint: the rest is trained in a new job.",
-        f'if [ "$(cat exit_code 2>/dev/null)" = {STOPPED} ] && [ ! -e {CANCELLED} ]; then',
+        f'if [ "$(cat {EXIT_CODE} 2>/dev/null)" = {STOPPED} ] && [ ! -e {CANCELLED} ]; then',
         '    scontrol requeue "$SLURM_JOB_ID"',
         "fi",
         'exit "$code"',

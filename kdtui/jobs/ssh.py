@@ -27,6 +27,9 @@ _OPENS = 60.0
 
 _READY = b"kdtui-ready"
 
+_OURS = {"ClearAllForwardings": "yes", "RemoteCommand": "none", "RequestTTY": "no", "PermitLocalCommand": "no"}
+"""What the user's configuration says for logins by hand would get in our way."""
+
 _ALIAS = re.compile(r"[A-Za-z0-9_\[\]:.%@][A-Za-z0-9_\[\]:.%@+-]*")
 
 
@@ -82,10 +85,7 @@ class SshTransport:
                     ControlMaster="yes",
                     ControlPersist="no",
                     ControlPath=self._socket,
-                    ClearAllForwardings="yes",
-                    RemoteCommand="none",
-                    RequestTTY="no",
-                    PermitLocalCommand="no",
+                    **_OURS,
                 ),
                 "--",
                 self._alias,
@@ -141,9 +141,7 @@ class SshTransport:
                 ProxyCommand="false",
                 BatchMode="yes",
                 LogLevel="ERROR",
-                ClearAllForwardings="yes",
-                RemoteCommand="none",
-                RequestTTY="no",
+                **_OURS,
             ),
             *("-T", "--", self._alias, line),
         ]
@@ -161,7 +159,8 @@ class SshTransport:
         for pattern, sentence in _EXPLANATIONS:
             if (found := re.search(pattern, said)) is not None:
                 return TransportError(
-                    f"host {self.name}: " + sentence.format(alias=self._alias, found=" ".join(found[0].split()))
+                    f"host {self.name}: "
+                    + sentence.format(alias=self._alias, found=" ".join(found[found.re.groups].split()))
                 )
         lines = [line.strip() for line in said.splitlines() if line.strip() and "banner" not in line.lower()]
         return TransportError(
@@ -178,7 +177,7 @@ class SshTransport:
         if not Path(shared_socket(self._alias)).exists():
             return False
         check = await asyncio.create_subprocess_exec(
-            *check_command(self._alias),
+            *shared_command(self._alias, "check"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -193,15 +192,14 @@ def connect_command(alias: str, hours: int) -> list[str]:
         ControlPath=shared_socket(alias),
         ControlPersist=f"{hours}h",
         ServerAliveInterval="15",
-        ClearAllForwardings="yes",
-        RemoteCommand="none",
+        **_OURS,
     )
     return [*_ssh(), *options, "-N", "-f", "--", check_alias(alias)]
 
 
-def check_command(alias: str) -> list[str]:
-    """What says, by its exit code, whether there is such a connection."""
-    return [*_ssh(), *_options(ControlPath=shared_socket(alias)), "-O", "check", "--", check_alias(alias)]
+def shared_command(alias: str, do: str) -> list[str]:
+    """What says, by its exit code, whether there is such a connection (`check`), or ends it (`exit`)."""
+    return [*_ssh(), *_options(ControlPath=shared_socket(alias)), "-O", do, "--", check_alias(alias)]
 
 
 def shared_socket(alias: str) -> str:
@@ -219,15 +217,10 @@ def _sockets() -> Path:
     Raises:
         KdtuiError: somebody else has made it.
     """
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    named = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    base = named if named.is_dir() and os.access(named, os.W_OK) and len(os.fsencode(named)) < 50 else Path("/tmp")
     folder = base / f"kdtui-{os.getuid()}"
-    if len(os.fsencode(folder)) > 60:
-        folder = Path("/tmp") / f"kdtui-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        folder = Path("/tmp") / f"kdtui-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise KdtuiError(f"{folder}: it belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours")
     folder.chmod(0o700)
@@ -249,8 +242,9 @@ _EXPLANATIONS = (
         "its key is not known yet; connect once by hand, and compare it with what its owner says: ssh {alias}",
     ),
     (
-        r"stdio forwarding failed|open failed: \S+[^\n]*|UNKNOWN port 65535",
-        "the jump host does not let through ({found}); try: ssh {alias}",
+        # The cause is what was said first.
+        r"(?s)\A\s*([^\r\n]+).*(?:stdio forwarding failed|open failed: |UNKNOWN port 65535)",
+        "the jump host is down, or does not let through ({found}); try: ssh {alias}",
     ),
     (
         r"Permission denied \([^)]*\)",

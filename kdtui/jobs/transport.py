@@ -229,7 +229,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         # The process would be waited for until its pipes close, and ssh has given those to its master, which keeps them
         # for as long as the command runs there.
         process._transport.close()  # type: ignore[attr-defined]
-        await asyncio.sleep(0)
+        # It has been killed by that, and is gone in a moment; a loop that ends before would complain on the screen.
+        while process.returncode is None:
+            await asyncio.sleep(0.01)
 
 
 class LocalTransport:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -13,14 +13,17 @@ from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import reach
-from kdtui.jobs.ssh import SshTransport, check_alias
-from kdtui.jobs.transport import LocalTransport, Transport, TransportError, run
+from kdtui.jobs.client import connected, reach
+from kdtui.jobs.ssh import check_alias
+from kdtui.jobs.transport import TransportError, run
+from kdtui.workflows.async_events import iterate
 from kdtui.workflows.manage_models import checked_name
-from kdtui.workflows.remote import iterate
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host
 from store.records import HostSettings
+
+HERE = "here"
+"""Where trainings are that are on no host."""
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 _LEAST_FREE = 5e9
@@ -52,6 +55,8 @@ def make_host(db: Database, name: str, ssh: str | None, workdir: str, settings: 
         StoreError: the name is taken.
     """
     checked_name(name)
+    if name == HERE:
+        raise KdtuiError(f"{HERE!r} is what lists of trainings call this machine; choose another name")
     if ssh is not None:
         check_alias(ssh)
     check_host_settings(settings)
@@ -84,12 +89,8 @@ def _in_full(name: str, ssh: str | None, workdir: str) -> str:
     below = workdir.removeprefix("~/") if workdir != "~" else "."
 
     async def ask() -> str:
-        transport: Transport = LocalTransport(name) if ssh is None else SshTransport(name, ssh)
-        await transport.open()
-        try:
+        async with connected(name, ssh) as transport:
             done = await run(transport, ["sh", "-c", "cd && pwd"])
-        finally:
-            await transport.close()
         return done.out.decode("utf-8", "replace").strip()
 
     try:
@@ -110,7 +111,7 @@ def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
     return iterate(_check(host, base))
 
 
-async def _check(host: Host, base: Path | None) -> AsyncIterator[HostFinding]:
+async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
     tree = await asyncio.to_thread(package.Tree.of, base) if base is not None else None
     try:
         async with reach(host) as client:
@@ -202,7 +203,7 @@ def set_up(host: Host, wheels: Path | None) -> Iterator[bytes]:
     return iterate(_set_up(host, wheels))
 
 
-async def _set_up(host: Host, wheels: Path | None) -> AsyncIterator[bytes]:
+async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
     tree = None
     if wheels is not None:
         tree = await asyncio.to_thread(package.Tree.of, wheels)
@@ -234,6 +235,8 @@ def changed(settings: HostSettings, **changes: object) -> HostSettings:
     Raises:
         KdtuiError: they cannot be used together.
     """
-    found = replace(settings, **{name: value for name, value in changes.items() if value is not None})
+    said = {name: value for name, value in changes.items() if value is not None}
+    # Options that may be repeated come as lists.
+    found = replace(settings, **{name: tuple(each) if isinstance(each, list) else each for name, each in said.items()})
     check_host_settings(found)
     return found

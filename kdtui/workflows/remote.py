@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,7 @@ from kdtui.jobs import package
 from kdtui.jobs.client import CANCEL_TIMEOUT, HostClient, reach
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
+from kdtui.workflows.async_events import iterate
 from kdtui.workflows.fine_tune import LogGrew, StatusSeen, check_active, known_status
 from models.json_files import read_object
 from models.sft.host import GONE, ID
@@ -36,7 +37,7 @@ _LOOK = 5.0
 _QUIET = 10.0
 """Seconds that the rest of a log may take to come, when its training has ended."""
 
-Event = TypeVar("Event")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def launch(db: Database, job: StoredJob) -> Iterator[Bringing | Submitting | Lau
     return iterate(_launch(job, get_host(db, job.host)))
 
 
-async def _launch(job: StoredJob, host: Host) -> AsyncIterator[Bringing | Submitting | Launched]:
+async def _launch(job: StoredJob, host: Host) -> AsyncGenerator[Bringing | Submitting | Launched]:
     content = read_object(job.folder / JOB)
     base = Path(content["base"])
     tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
@@ -146,20 +147,19 @@ def refresh(db: Database, names: set[str] | None = None) -> Iterator[HostSeen]:
             by_host.setdefault(job.host, []).append(job)
     hosts = {host.name: host for host in list_hosts(db)}
 
-    async def look(name: str) -> tuple[str, dict[str, Any] | None, str | None]:
+    async def look(name: str) -> HostSeen:
         try:
             async with reach(hosts[name]) as client:
-                return name, await client.ask("status", jobs=[job.name for job in by_host[name]]), None
+                told = await client.ask("status", jobs=[job.name for job in by_host[name]])
         except KdtuiError as problem:
-            return name, None, str(problem)
+            return HostSeen(name, str(problem))
+        for job in by_host[name]:
+            _remember(db, job, told[job.name])
+        return HostSeen(name, None)
 
-    async def look_at_all() -> AsyncIterator[HostSeen]:
+    async def look_at_all() -> AsyncGenerator[HostSeen]:
         for seen in asyncio.as_completed([look(name) for name in by_host]):
-            name, told, problem = await seen
-            for job in by_host[name] if told is not None else ():
-                assert told is not None
-                _remember(db, job, told[job.name])
-            yield HostSeen(name, problem)
+            yield await seen
 
     return iterate(look_at_all())
 
@@ -266,7 +266,6 @@ def move(db: Database, job: StoredJob, host: str | None) -> StoredJob:
 
         async def clear() -> None:
             async with reach(target) as client:
-                await client.bring_code()
                 await client.ask("remove", job=job.name, id=job.key)
 
         asyncio.run(clear())
@@ -285,7 +284,7 @@ def follow(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSeen | Conn
     return iterate(_follow(db, job, get_host(db, job.host)))
 
 
-async def _follow(db: Database, job: StoredJob, host: Host) -> AsyncIterator[LogGrew | StatusSeen | ConnectionLost]:
+async def _follow(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[LogGrew | StatusSeen | ConnectionLost]:
     shown = lost = 0
     was_there = False
     while True:
@@ -399,37 +398,13 @@ def _remember(db: Database, job: StoredJob, told: dict[str, Any]) -> JobStatus:
     return seen
 
 
-def _with_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitable[Event]]) -> Event:
+def _with_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitable[Answer]]) -> Answer:
     """Reach the host of a training for one question."""
     assert job.host is not None
     host = get_host(db, job.host)
 
-    async def reached() -> Event:
+    async def reached() -> Answer:
         async with reach(host) as client:
             return await ask(client)
 
     return asyncio.run(reached())
-
-
-def iterate(events: AsyncIterator[Event]) -> Iterator[Event]:
-    """Events as they come, in a loop of their own that ends with the iterator."""
-    with asyncio.Runner() as runner:
-        try:
-            while True:
-                try:
-                    event = runner.run(_next(events))
-                except StopAsyncIteration:
-                    return
-                yield event
-        finally:
-            runner.run(_close(events))
-
-
-async def _next(events: AsyncIterator[Event]) -> Event:
-    return await anext(events)
-
-
-async def _close(events: AsyncIterator[object]) -> None:
-    close = getattr(events, "aclose", None)
-    if close is not None:
-        await close()

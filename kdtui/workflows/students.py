@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from kdtui.distill.pattern_student import PatternStudent
-    from models.calibration import Calibration, CarriedCalibrations
+    from models.calibration import Calibration
     from models.clustering import Matrix
     from models.student import Student
 
@@ -182,8 +182,8 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         from models.strategies import make_strategy
 
         used, calibration = _strategy(db, dataset, settings)
-        if calibration is None and used == "pairs" and (carried := _carried(db, settings)) is not None:
-            calibration = carried.with_evidence if opened.has_evidence else carried.without_evidence
+        if used == "pairs":
+            calibration = calibration or opened.carried
         strategy = make_strategy(used, calibration)
 
         def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
@@ -199,12 +199,12 @@ class OpenModel:
 
     Attributes:
         task: makes a task of a session, with the knowledge that the student is given.
-        has_evidence: whether questions about pairs say how likely they are by other sessions.
+        carried: how its adapter says that it is to be asked about pairs; None where it does not, or there are several.
     """
 
     student: "Student"
     task: Callable[[Session], Task]
-    has_evidence: bool
+    carried: "Calibration | None"
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     """The language model of these settings; otherwise as `open_student`."""
     # Imported here: llama.cpp takes a third of a second.
     from kdtui.workflows.fine_tune import adapter_file
-    from models.provenance import adapter_manifest, check_adapter
+    from models.provenance import adapter_manifest, carried_calibrations, check_adapter
     from models.student import DEFAULT_CONTEXT, Student
 
     path = located_model(db, NAME if settings.student == SHIPPED else settings.student)
@@ -223,11 +223,16 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     cache = user_cache_path("kdtui")
     with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache / "prefixes") as student:
         task = _task_maker(db, dataset, settings, adapters, evidence, lambda text: len(student.model.tokenize(text)))
+        manifests = []
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
             student.model.adapter(adapter.path)
-            check_adapter(adapter.path, adapter_manifest(adapter.path), student.model, path, cache / "norms")
-        yield OpenModel(student, task, evidence is not None)
+            manifests.append(adapter_manifest(adapter.path))
+            check_adapter(adapter.path, manifests[-1], student.model, path, cache / "norms")
+        calibration = None
+        if len(manifests) == 1 and (carried := carried_calibrations(manifests[0])) is not None:
+            calibration = carried.without_evidence if evidence is None else carried.with_evidence
+        yield OpenModel(student, task, calibration)
 
 
 def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
@@ -335,21 +340,21 @@ def _strategy(
     stored = calibrations(db, dataset, settings) if db is not None and dataset is not None else {}
     strategy = settings.strategy or next((each.strategy for each in stored.values() if each.chosen), None)
     if strategy is None:
-        strategy = DEFAULT_STRATEGY if _carried(db, settings) is None else "pairs"
+        strategy = "pairs" if _is_trained_for_pairs(db, settings) else DEFAULT_STRATEGY
     found = stored.get(strategy)
     calibration = None if found is None else msgspec.json.decode(found.weights, type=Calibration)
     return cast("StrategyName", strategy), calibration
 
 
-def _carried(db: "Database | None", settings: RunSettings) -> "CarriedCalibrations | None":
-    """How the only adapter of these settings says that it is to be asked about pairs."""
-    if len(_adapters(settings)) != 1:
-        return None
+def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
+    """Whether the only adapter of these settings says how it is to be asked about pairs."""
+    if settings.student == SHIPPED or len(settings.adapters) != 1:
+        return settings.student == SHIPPED
     from kdtui.workflows.fine_tune import adapter_file
     from models.provenance import adapter_manifest, carried_calibrations
 
-    [(adapter, _)] = _adapters(settings)
-    return carried_calibrations(adapter_manifest(adapter_file(db, adapter)))
+    [(adapter, _)] = settings.adapters
+    return carried_calibrations(adapter_manifest(adapter_file(db, adapter))) is not None
 
 
 def _one_by_one(

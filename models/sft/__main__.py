@@ -6,10 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from models.errors import ModelError
-from models.sft.job_files import end, held
-
-STOPPED = 143
-"""What a shell reports of a process that SIGTERM ended."""
+from models.sft.job_files import STOPPED, end, held
 
 
 def main(arguments: list[str]) -> int:
@@ -18,6 +15,8 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m models.sft JOB_DIR", file=sys.stderr)
         return 2
     folder = Path(arguments[0])
+    # Progress bars are for terminals, and this goes into a log.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         # Of several processes the first one speaks for all.
         is_first = os.environ.get("RANK", "0") == "0"

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from models.errors import ModelError
+from models.json_files import read_object
 from models.sft import processes, slurm
 from models.sft.job_files import JOB, LOG
 from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
@@ -41,6 +42,12 @@ GONE = "its directory is gone from the host"
 _CHUNK = 1 << 20
 
 Request = Mapping[str, Any]
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def have(request: Request) -> object:
@@ -82,7 +89,7 @@ def publish(request: Request) -> object:
         # Another client was faster.
         return None
     with part.open("ab") as file, _alone(file, part):
-        if _sha256(part) != request["sha256"]:
+        if sha256(part) != request["sha256"]:
             part.unlink(missing_ok=True)
             raise ModelError(f"{target}: it did not come whole, and has been dropped; try again")
         part.replace(target)
@@ -111,12 +118,8 @@ def launch(request: Request, data: BinaryIO) -> object:
 
 
 def status(request: Request) -> object:
-    """How trainings are: `{"workdir", "jobs": [NAME, …] or null for all}`, `{NAME: status, …}`."""
-    root = Path(request["workdir"]) / "jobs"
-    names = (
-        request["jobs"] if request["jobs"] is not None else sorted(each.parent.name for each in root.glob(f"*/{JOB}"))
-    )
-    folders = {name: root / name for name in names}
+    """How trainings are: `{"workdir", "jobs": [NAME, …]}`, `{NAME: status, …}`."""
+    folders = {name: Path(request["workdir"]) / "jobs" / name for name in request["jobs"]}
     queue = slurm.Queue(folders.values())
     return {name: _status(folder, queue) for name, folder in folders.items()}
 
@@ -140,17 +143,13 @@ def files(request: Request) -> object:
     names = {path: path.relative_to(job) for path in paths}
     # What is being written belongs to nobody yet.
     whole = {path: name for path, name in names.items() if not any(part.endswith(".part") for part in name.parts)}
-    return {"files": [[name.as_posix(), path.stat().st_size, _sha256(path)] for path, name in whole.items()]}
+    return {"files": [[name.as_posix(), path.stat().st_size, sha256(path)] for path, name in whole.items()]}
 
 
 def describe(request: Request) -> object:
     """What is to be known of a job directory, to take it over: `{"workdir", "job"}`."""
     job = _existing(request)
-    try:
-        content = json.loads((job / JOB).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{job / JOB}: it cannot be read, so this is no training") from error
-    return {"job": content, "id": _id(job), "launch": launch_of(job)}
+    return {"job": read_object(job / JOB), "id": _id(job)}
 
 
 def remove(request: Request) -> object:
@@ -179,7 +178,6 @@ def check(request: Request) -> object:
         "free_bytes": disk.free,
         "gpus": _gpus(),
         "packages": _packages(_prepared(workdir) or request["python"], request["packages"]),
-        "prepared": _prepared(workdir) is not None,
         "base": blob is not None and blob.is_dir() and not any(blob.rglob("*.part")),
         "clock": time.time(),
         "slurm": shutil.which("sbatch") is not None,
@@ -298,14 +296,6 @@ def _id(job: Path) -> str | None:
         return (job / ID).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
 
 
 def _gpus() -> list[str]:

@@ -12,6 +12,9 @@ from models.errors import ModelError
 
 JOB, TRAIN, VALID = "job.json", "train.jsonl", "valid.jsonl"
 PID, METRICS, HEARTBEAT, ADAPTER, EXIT_CODE = "pid", "metrics.jsonl", "heartbeat", "adapter", "exit_code"
+STOPPED = 143
+"""The exit code of a trainer that was told to stop, and has left a checkpoint: what a shell reports of SIGTERM."""
+
 LOG, LAUNCH, CHECKPOINTS = "log", "launch.json", "checkpoints"
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -66,7 +69,7 @@ def beat(job: Path) -> None:
 
 
 def end(job: Path, code: int) -> None:
-    """Say that the training has ended, and how: 0 done, 143 stopped with a checkpoint, anything else failed."""
+    """Say that the training has ended, and how: 0 done, `STOPPED`, anything else failed."""
     write_whole(job / EXIT_CODE, f"{code}\n")
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from models.errors import ModelError
-from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, end, identity, write_whole
-from models.sft.state import STOPPED, ended, last_line, own_state, starter, told, trainer
+from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, STOPPED, end, identity, write_whole
+from models.sft.state import ACTIVE, ended, last_line, own_state, starter, told, trainer
 
 GRACE = 120.0
 """Seconds that a trainer has to write a checkpoint, before it is ended without one."""
@@ -72,24 +72,10 @@ def start(
         command = [python or sys.executable, *trainer_arguments(folder, processes)]
         if after is not None:
             command = [sys.executable, "-m", "models.sft.processes", "wait", str(after), str(folder), *command]
-        environment = {**os.environ, _MARK: str(folder)}
-        if code is not None:
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
         try:
-            with (folder / LOG).open("ab") as log:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=environment,
-                    # Neither an interrupt nor the end of the terminal reaches it.
-                    start_new_session=True,
-                )
+            process = _spawn(folder, command, code=code, after=after)
         except OSError as error:
             raise ModelError(f"{command[0]}: {error.strerror}; a Python with torch and peft is needed there") from error
-        told = {**identity(process.pid), "launcher": "direct", "after": None if after is None else str(after)}
-        write_whole(folder / LAUNCH, json.dumps(told))
     limit = monotonic() + _STARTS
     while trainer(folder) is None and process.poll() is None and after is None and monotonic() < limit:
         sleep(0.02)
@@ -108,17 +94,30 @@ def start_commands(folder: Path, commands: Sequence[Sequence[str]]) -> int:
         if (running := starter(folder)) is not None:
             return running
         (folder / EXIT_CODE).unlink(missing_ok=True)
-        with (folder / LOG).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "models.sft.processes", "run", str(folder), json.dumps(commands)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, _MARK: str(folder)},
-                start_new_session=True,
-            )
-        write_whole(folder / LAUNCH, json.dumps({**identity(process.pid), "launcher": "direct", "after": None}))
-        return process.pid
+        command = [sys.executable, "-m", "models.sft.processes", "run", str(folder), json.dumps(commands)]
+        return _spawn(folder, command).pid
+
+
+def _spawn(
+    folder: Path, command: Sequence[str], *, code: str | None = None, after: Path | None = None
+) -> "subprocess.Popen[bytes]":
+    """Run a command that outlives this process, and leave in the folder what it says, and who it is."""
+    environment = {**os.environ, _MARK: str(folder)}
+    if code is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
+    with (folder / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            # Neither an interrupt nor the end of the terminal reaches it.
+            start_new_session=True,
+        )
+    told = {**identity(process.pid), "launcher": "direct", "after": None if after is None else str(after)}
+    write_whole(folder / LAUNCH, json.dumps(told))
+    return process
 
 
 def trainer_arguments(folder: Path, processes: int) -> list[str]:
@@ -198,7 +197,7 @@ def _command(pid: int) -> str:
 
 def wait_and_train(before: Path, folder: Path, command: Sequence[str]) -> None:
     """Wait until another training is done, and become the trainer; where it was not done, this one fails."""
-    while own_state(before) in ("created", "queued", "running", "stalled"):
+    while own_state(before) in ("created", *ACTIVE):
         sleep(_LOOK)
     code = ended(before)
     if code is None or told(code) != "done":

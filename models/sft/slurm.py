@@ -10,9 +10,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from models.errors import ModelError
-from models.sft.job_files import EXIT_CODE, LAUNCH, end, write_whole
+from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, end, write_whole
 from models.sft.processes import launching
-from models.sft.state import STOPPED, State, ended, is_beating, launch_of, told
+from models.sft.state import State, ended, is_beating, launch_of, told
 
 SCRIPT = "slurm.sh"
 CANCELLED = "cancelled"

@@ -8,10 +8,7 @@ from pathlib import Path
 from time import time
 from typing import Any, Literal, TypeAlias
 
-from models.sft.job_files import EXIT_CODE, HEARTBEAT, LAUNCH, LOG, METRICS, PID, is_alive
-
-STOPPED = 143
-"""The exit code of a trainer that was told to stop, and has left a checkpoint: what a shell reports of SIGTERM."""
+from models.sft.job_files import EXIT_CODE, HEARTBEAT, LAUNCH, LOG, METRICS, PID, STOPPED, is_alive
 
 _SILENCE = 300.0
 """Seconds without a heartbeat, which comes with every batch, after which a training counts as stalled."""

@@ -46,6 +46,8 @@ class Pairs:
     def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
         """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
 
+        evidence = told(task)
+
         def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
             bundles = [
                 WrittenBundle(
@@ -56,7 +58,7 @@ class Pairs:
                     complete=False,
                 )
                 for number, (probability, positions) in enumerate(
-                    likely_bundles(self._pairs.probabilities(scores, told(task)), self._pairs.threshold)
+                    likely_bundles(self._pairs.probabilities(scores, evidence), self._pairs.threshold)
                 )
             ]
             for bundle in bundles:
@@ -69,7 +71,7 @@ class Pairs:
                 )
             return written
 
-        return _plan(task, chat, answer, conclude)
+        return _plan(task, evidence, chat, answer, conclude)
 
     def plan_scores(
         self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, take: Callable[[Matrix], None]
@@ -81,11 +83,12 @@ class Pairs:
             yield []
             return []
 
-        return _plan(task, chat, answer, conclude)
+        return _plan(task, told(task), chat, answer, conclude)
 
 
 def _plan(
     task: Task,
+    evidence: Matrix | None,
     chat: ChatTokenizer,
     answer: AnswerTokens,
     conclude: Callable[[Workspace, Branch, Matrix], Program[list[WrittenBundle]]],
@@ -96,7 +99,6 @@ def _plan(
             "use the strategy list"
         )
     prompt = chat.prompt(task.ask("pairs", task.in_order))
-    evidence = told(task)
     longest = pair_question(task.products - 1, task.products, None if evidence is None else 0.99)
     question = len(answer.spell(longest)) + _ANSWER_ROOM
     intent = len(answer.spell(longest_bundle(task.products))) + INTENT_TOKENS

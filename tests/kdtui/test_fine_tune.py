@@ -27,6 +27,7 @@ from models.sft.state import job_status, trainer
 from store.datasets import get_session, iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
 from tests.models.tiny import make_model
+from tests.waiting import until
 
 Kdtui = Callable[..., Any]
 
@@ -52,13 +53,6 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
 
 def folder(db: Database, name: str) -> Path:
     return Path(db.execute("SELECT folder FROM jobs WHERE name = ?", [name]).fetchone()[0])
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 def test_a_training_becomes_an_adapter_that_generates(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,17 @@ from hypothesis import strategies as st
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, check_alias
+from kdtui.jobs.ssh import SshTransport, check_alias
 from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from models.sft.host import sha256
 from store.hosts import Host
 from store.records import HostSettings
 from tests import sshd
+from tests.waiting import until
 
 Kdtui = Callable[..., Any]
 
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Sshd]:
-    with sshd.running(tmp_path / "sshd") as found:
-        monkeypatch.setenv(SSH_COMMAND, found.command)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-        (tmp_path / "run").mkdir()
-        yield found
 
 
 @pytest.fixture
@@ -137,6 +130,13 @@ def jump_host_down(server: sshd.Sshd) -> None:
     server.write_config(ProxyJump=f"127.0.0.1:{sshd.free_port()}")
 
 
+def jump_host_refuses(server: sshd.Sshd) -> None:
+    server.write_config()
+    jump = server.config.read_text().replace("Host gpu other", "Host jump")
+    server.write_config(ProxyJump="jump", Port=sshd.free_port())
+    server.config.write_text(server.config.read_text() + jump)
+
+
 def bad_configuration(server: sshd.Sshd) -> None:
     server.write_config(NoSuchOption="yes")
 
@@ -153,7 +153,8 @@ def bad_configuration(server: sshd.Sshd) -> None:
         (encrypted_key, "for a key with a passphrase: ssh-add"),
         (nobody_there, "nobody listens there"),
         (no_such_name, "there is no machine of that name"),
-        (jump_host_down, "host far: "),
+        (jump_host_down, "the jump host is down, or does not let through (ssh: connect to host 127.0.0.1 port"),
+        (jump_host_refuses, "does not let through (channel 0: open failed: connect failed: Connection refused"),
         (bad_configuration, "ssh's configuration is wrong"),
     ],
 )
@@ -162,7 +163,7 @@ def test_a_host_that_cannot_be_reached_says_why(
 ) -> None:
     spoil(server)
     with pytest.raises(TransportError) as problem:
-        asked(host, lambda client: client.ask("status", jobs=None))
+        asked(host, lambda client: client.ask("status", jobs=[]))
     assert said in str(problem.value)
     assert "\n" not in str(problem.value)
 
@@ -207,6 +208,7 @@ def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: 
     [
         (["add", "far"], "say --ssh ALIAS, or --local"),
         (["add", "far", "--local", "--ssh", "gpu"], "say --ssh ALIAS, or --local"),
+        (["add", "here", "--local", "--workdir", "/x"], "is what lists of trainings call this machine"),
         (["add", "../far", "--local", "--workdir", "/x"], "cannot be a name"),
         (["add", "far", "--local", "--workdir", "/x\ny"], "a name of one line"),
         (["add", "far", "--local", "--workdir", "/x", "--gpus", "2"], "are Slurm's; add --launcher slurm"),
@@ -252,7 +254,7 @@ def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None
         file.write('ForceCommand sh -c \'echo "Welcome to the cluster"; eval "$SSH_ORIGINAL_COMMAND"; echo Bye\'\n')
     server.start()
     assert asyncio.run(ran(host, "echo", "hello")).out == b"hello\n"
-    assert asked(host, lambda client: client.ask("status", jobs=None)) == {}
+    assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
 
 
 def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
@@ -272,7 +274,7 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
 
 def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd, host: Host) -> None:
     async def many(client: HostClient) -> list[Any]:
-        return await asyncio.gather(*(client.ask("status", jobs=None) for _ in range(6)))
+        return await asyncio.gather(*(client.ask("status", jobs=[]) for _ in range(6)))
 
     asked(host, lambda client: client.bring_code())
     before = (server.folder / "sshd.log").read_text().count("Accepted publickey")
@@ -280,6 +282,38 @@ def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == before + 1
     assert server.process is not None
     until(lambda: not children(server.process.pid))  # type: ignore[union-attr]
+
+
+def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
+    kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path
+) -> None:
+    add(kdtui, tmp_path)
+    assert "connected to far" in kdtui("host", "connect", "far").err
+    log = server.folder / "sshd.log"
+    assert log.read_text().count("Accepted publickey") == 1
+    # No key is needed any more, and a connection that is there is not made again.
+    (server.folder / "authorized_keys").write_text("")
+    assert kdtui("host", "check", "far").code == 0
+    assert "there is a connection to far already" in kdtui("host", "connect", "far").err
+    assert log.read_text().count("Accepted publickey") == 1
+    assert kdtui("host", "rm", "far").code == 0
+    assert server.process is not None
+    pid = server.process.pid
+    until(lambda: not children(pid))
+    add(kdtui, tmp_path)
+    result = kdtui("host", "connect", "far")
+    assert (result.code, "did not let us in" in result.err) == (1, True)
+
+
+def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path) -> None:
+    add(kdtui, tmp_path)
+    kdtui("host", "connect", "far")
+    server.stop()
+    subprocess.run(["pkill", "-9", "-f", str(server.config)], check=False)
+    server.start()
+    assert kdtui("host", "check", "far").code == 0
+    assert "connected to far" in kdtui("host", "connect", "far").err
+    assert kdtui("host", "rm", "far").code == 0
 
 
 def test_a_killed_client_leaves_nothing_behind(server: sshd.Sshd, tmp_path: Path) -> None:
@@ -364,7 +398,7 @@ def test_an_upload_goes_on_where_a_killed_client_was(host: Host, tmp_path: Path)
     until(lambda: not subprocess.run(["pgrep", "-f", str(part)], capture_output=True, check=False).stdout)
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < json.loads(second.stdout)["base.gguf"] < path.stat().st_size
-    assert package.sha256(part.with_name("base.gguf")) == package.sha256(path)
+    assert sha256(part.with_name("base.gguf")) == sha256(path)
     third = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(third.stdout)["base.gguf"] == "whole"
 
@@ -482,10 +516,3 @@ def children(pid: int) -> list[int]:
 
 def family(pid: int) -> list[int]:
     return [each for child in children(pid) for each in (child, *family(child))]
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)

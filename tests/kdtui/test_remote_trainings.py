@@ -17,7 +17,6 @@ import pytest
 from sqlite_utils import Database
 
 from kdtui.jobs.slurm_script import slurm_script
-from kdtui.jobs.ssh import SSH_COMMAND
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.fine_tune import StatusSeen
 from kdtui.workflows.import_dataset import import_dataset
@@ -32,6 +31,7 @@ from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
 from tests import slurm, sshd
 from tests.models.tiny import make_model
+from tests.waiting import until
 
 Kdtui = Callable[..., Any]
 
@@ -50,15 +50,6 @@ def imported(db: Database, outdoor: Path) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Sshd]:
-    with sshd.running(tmp_path / "sshd") as found:
-        monkeypatch.setenv(SSH_COMMAND, found.command)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-        (tmp_path / "run").mkdir()
-        yield found
-
-
-@pytest.fixture
 def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The folder of a host `far`."""
     assert server.process is not None
@@ -72,13 +63,6 @@ def launch(kdtui: Kdtui, base: Path, name: str, *arguments: object) -> Any:
     # A step takes a whole epoch, so there are few of them.
     options = ["--name", name, "--base", base, "--learning-rate", 0.003, "--batch-tokens", 30000]
     return kdtui("sft", "launch", *options, *arguments)
-
-
-def until(condition: Callable[[], object], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
 
 
 def state(kdtui: Kdtui, name: str) -> str:
@@ -128,6 +112,8 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     assert "going on from step" in result.err
     steps = [line.partition(":")[0] for line in result.err.splitlines() if line.startswith("step ")]
     assert len(steps) == len(set(steps)) > 0, "each line comes once"
+    assert "Loop <" not in result.err, "nothing is said of how it works"
+    assert "it/s" not in result.err, "no progress bars in logs"
     assert "use it with: --adapter far-one" in result.err
     [answer] = kdtui("generate", "o34", "--student", base, "--adapter", "far-one", "--json").rows
     assert answer["session"] == "o34"
@@ -185,7 +171,8 @@ def test_a_followed_log_goes_on_behind_a_lost_connection(
 @pytest.mark.usefixtures("imported")
 def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
-    kdtui("host", "add", "second", "--local", "--workdir", other, "--python", sys.executable)
+    options = ["--local", "--workdir", other, "--python", sys.executable, "--processes", 2]
+    assert kdtui("host", "add", "second", *options).code == 0
     assert launch(kdtui, base, "moving", "--host", "far", "--epochs", 30).code == 0
     job = workdir / "jobs" / "moving"
     until(lambda: list((job / "checkpoints").glob("step-????????")))
@@ -297,24 +284,19 @@ def test_what_cannot_be_asked_is_one_sentence(kdtui: Kdtui, arguments: list[str]
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cluster(tmp_path: Path, kdtui: Kdtui, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The workdir of a host `cluster` with Slurm, through sshd."""
     with slurm.running(tmp_path / "slurm") as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-        (tmp_path / "run").mkdir()
-        (tmp_path / "sshd").mkdir(mode=0o700)
-        with sshd.running(tmp_path / "sshd") as server:
-            server.stop()
-            with (server.folder / "sshd_config").open("a") as file:
-                file.write("SetEnv " + " ".join(f'"{name}={value}"' for name, value in environment.items()) + "\n")
-            server.start()
-            monkeypatch.setenv(SSH_COMMAND, server.command)
-            folder = tmp_path / "cluster home"
-            options = ["--ssh", "gpu", "--workdir", folder, "--python", sys.executable, "--launcher", "slurm"]
-            assert kdtui("host", "add", "cluster", *options, "--partition", "short", "--time", "10").code == 0
-            yield folder
+        server.stop()
+        with (server.folder / "sshd_config").open("a") as file:
+            file.write("SetEnv " + " ".join(f'"{name}={value}"' for name, value in environment.items()) + "\n")
+        server.start()
+        folder = tmp_path / "cluster home"
+        options = ["--ssh", "gpu", "--workdir", folder, "--python", sys.executable, "--launcher", "slurm"]
+        assert kdtui("host", "add", "cluster", *options, "--partition", "short", "--time", "10").code == 0
+        yield folder
 
 
 @needs_sshd

@@ -38,6 +38,7 @@ from models.sft.objective import Objective, collate
 from models.strategies import make_strategy
 from models.student import Student
 from tests.models.tiny import make_model
+from tests.waiting import until
 
 SYSTEM = Message("system", "Bundle.")
 WORDS = ("camp", "phone")
@@ -118,13 +119,6 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = load_file(folder / "adapter" / "adapter_model.safetensors")
     return found
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: Path) -> None:

@@ -1,0 +1,150 @@
+"""What several commands do with a training, here or on a host: start it, see how it is, follow it, bring it home."""
+
+from typing import TYPE_CHECKING
+
+from kdtui.cli.output import progress_bar, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sqlite_utils import Database
+
+    from kdtui.workflows.fine_tune import JobRow
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def start_training(store: "Database", name: str) -> None:
+    """Start a training where it belongs, or go on with it."""
+    from kdtui.workflows import remote
+    from kdtui.workflows.fine_tune import launch as start
+    from store.jobs import get_job
+
+    job = get_job(store, name)
+    if job.host is None:
+        pid = start(store, job)
+        say(f"it runs as process {pid}; kdtui sft logs {name} --follow shows it, and kdtui sft cancel {name} stops it")
+        return
+    try:
+        for event in remote.launch(store, job):
+            match event:
+                case remote.Bringing(what, size):
+                    say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
+                case remote.Submitting(script):
+                    for line in script.rstrip().splitlines():
+                        say(f"  {line}")
+                case remote.Launched(host, number, launcher):
+                    what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
+                    say(f"it runs on {host} as {what}; kdtui sft logs {name} --follow shows it")
+    except BaseException:
+        say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
+        raise
+    look(store, name)
+
+
+def look(store: "Database", name: str) -> None:
+    """See how a training on a host is now; a host that cannot be reached is said."""
+    from kdtui.workflows.remote import refresh
+
+    for seen in refresh(store, {name}):
+        if seen.problem is not None:
+            say(f"kdtui: {seen.problem}; it is shown as it was seen last")
+
+
+def is_to_fetch(row: "JobRow") -> bool:
+    from models.sft.job_files import ADAPTER
+
+    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
+
+
+def try_to_fetch(store: "Database", name: str) -> None:
+    """Bring home what is done; where that fails, what else was asked for is done all the same."""
+    from kdtui.errors import KdtuiError
+
+    try:
+        fetch_adapter(store, name)
+    except KdtuiError as problem:
+        say(f"kdtui: {problem}")
+
+
+def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) -> None:
+    """Bring home what a training has made; then its adapter has its name."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.fine_tune import one_job
+    from kdtui.workflows.remote import fetch
+    from store.jobs import get_job
+
+    job = get_job(store, name)
+    if job.host is None:
+        raise KdtuiError(f"training {name!r} is here already")
+    count = fetch(store, job, checkpoints=checkpoints)
+    row = one_job(store, name)
+    if row.status.state == "failed":
+        raise KdtuiError(f"training {name!r}: {row.status.reason}")
+    said = f"fetched {count} files of training {name} from {job.host}"
+    say(said + (f"; use it with: --adapter {name}" if row.status.state == "done" else ""))
+
+
+def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
+    """Score the adapter of a training on the validation splits of what it was trained on."""
+    from kdtui.cli.evaluate import evaluate
+    from kdtui.workflows.fine_tune import base_of, one_job
+
+    job = one_job(store, name).job
+    for dataset in job.settings.datasets:
+        evaluate(
+            dataset=dataset,
+            split="valid",
+            student=base_of(job),
+            adapter=[name],
+            knowledge=",".join(() if job.settings.target else job.settings.knowledge) or "none",
+            strategy=job.settings.form,
+            db=db,
+        )
+
+
+def follow_training(store: "Database", name: str) -> None:
+    """Print the log as it grows, under it how far the training is; an interrupt ends this, and not the training."""
+    from codecs import getincrementaldecoder
+
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows import fine_tune, remote
+
+    job = fine_tune.one_job(store, name).job
+    events = fine_tune.follow(job.folder) if job.host is None else remote.follow(store, job)
+    decoder = getincrementaldecoder("utf-8")("replace")
+    held = ""
+    with progress_bar() as progress:
+        task = progress.add_task("steps", total=None)
+        for event in events:
+            if isinstance(event, fine_tune.LogGrew):
+                *lines, held = (held + decoder.decode(event.text)).split("\n")
+                for line in lines:
+                    say(line)
+                continue
+            if isinstance(event, remote.ConnectionLost):
+                say(f"kdtui: {event.problem}; trying again")
+                continue
+            status = event.status
+            shown = f"{curve(status.curve[-30:])} loss {status.loss:.3f}" if status.loss is not None else status.state
+            quality = f", pair F1 {status.pair_f1:.3f}" if status.pair_f1 is not None else ""
+            progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
+    if held:
+        say(held)
+    row = fine_tune.one_job(store, name)
+    if is_to_fetch(row):
+        fetch_adapter(store, name)
+        row = fine_tune.one_job(store, name)
+    if row.status.state == "failed":
+        raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
+    if row.status.state == "done":
+        say(f"training {name} is done; use it with: --adapter {name}")
+    else:
+        say(f"training {name} is {row.status.state}")
+
+
+def curve(values: "Sequence[float]") -> str:
+    """Values as a line of bars."""
+    low, high = min(values), max(values)
+    return "".join(_BARS[round((value - low) / ((high - low) or 1) * (len(_BARS) - 1))] for value in values)
