@@ -15,11 +15,14 @@ from sqlite_utils import Database
 from kdtui.jobs.ssh import SSH_COMMAND
 from models.embedded import embedded_student
 from store.database import open_database
-from tests import sshd
+from tests import processors, sshd
 from tests.fake_chat_server import Serve, serving
 
 # Tests that are started in the background of a shell ignore interrupts, and so would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Before anything counts them.
+processors.share()
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -27,6 +27,9 @@ _MARK = "KDTUI_JOB"
 _STARTS = 1.0
 """Seconds in which a trainer that cannot run at all says so."""
 
+_ENDS = 10.0
+"""Seconds that a process may take to go, after it has said how it ended."""
+
 _LOOK = 2.0
 """Seconds between two looks at a training that another one waits for."""
 
@@ -66,7 +69,7 @@ def start(
         ModelError: it does not start.
     """
     with launching(folder):
-        if (running := trainer(folder) or starter(folder)) is not None:
+        if (running := _at_work(folder)) is not None:
             return running
         (folder / EXIT_CODE).unlink(missing_ok=True)
         command = [python or sys.executable, *trainer_arguments(folder, processes)]
@@ -91,11 +94,21 @@ def start_commands(folder: Path, commands: Sequence[Sequence[str]]) -> int:
         ModelError: another client starts them at this moment.
     """
     with launching(folder):
-        if (running := starter(folder)) is not None:
+        if (running := _at_work(folder)) is not None:
             return running
         (folder / EXIT_CODE).unlink(missing_ok=True)
         command = [sys.executable, "-m", "models.sft.processes", "run", str(folder), json.dumps(commands)]
         return _spawn(folder, command).pid
+
+
+def _at_work(folder: Path) -> int | None:
+    """The process of a training; one that has said how it ended is given the time to go."""
+    limit = monotonic() + _ENDS
+    while (running := trainer(folder) or starter(folder)) is not None:
+        if ended(folder) is None or monotonic() > limit:
+            return running
+        sleep(0.05)
+    return None
 
 
 def _spawn(

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.threads import FreeProcessors, processors, threads_beside
+from tests.processors import all_of_them
 
 
 @pytest.fixture
 def busy() -> Iterator[None]:
     """As many other programs at work as there are processors."""
     with ExitStack() as stack:
+        stack.enter_context(all_of_them())
         for _ in range(processors()):
             program = subprocess.Popen([sys.executable, "-c", "while True: pass"])
             stack.callback(program.wait)

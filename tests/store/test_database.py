@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,10 @@ def test_a_read_only_database_is_one_sentence(tmp_path: Path, outdoor: Path) -> 
     open_database(path).close()
     path.chmod(0o444)
     path.parent.chmod(0o555)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    temporary = Path(tempfile.gettempdir())
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(temporary) and folder != temporary:
+            folder.chmod(0o755)
     command = [sys.executable, "-m", "kdtui", "--db", str(path)]
     command += ["data", "import", str(outdoor), "-d", "d"]
     if os.geteuid() == 0:

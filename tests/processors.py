@@ -1,0 +1,29 @@
+"""Tests that run side by side have processors of their own: threads that share one wait for each other for ever."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+
+
+def share() -> None:
+    """Keep this process, and all that it starts, to its share of the processors; without pytest-xdist it has all."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(worker.removeprefix("gw") or 0)
+    if own := sorted(_ALL)[number % count :: count]:
+        os.sched_setaffinity(0, own)
+
+
+@contextmanager
+def all_of_them() -> Iterator[None]:
+    """All processors, for a test of how they are shared."""
+    if not _ALL:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _ALL)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
