@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
+from contextlib import closing, redirect_stderr
 from multiprocessing.connection import Connection
 
 from models.errors import ModelError
@@ -19,16 +21,34 @@ def run_apart(work: Callable[..., object], *arguments: object, patience: float |
     Raises:
         ModelError: the function raises something, the process ends before the function does, or it takes too long.
     """
+    with closing(steps_apart(work, *arguments, every=patience)) as steps:
+        for _ in steps:
+            raise ModelError(f"takes longer than {patience:g} seconds")
+
+
+def steps_apart(
+    work: Callable[..., object], *arguments: object, every: float | None = None
+) -> Generator[None, None, None]:
+    """The same, for who wants to look at it meanwhile: closing the generator ends the process at once.
+
+    Args:
+        every: seconds after which it yields, again and again; None for not before the end.
+
+    Raises:
+        ModelError: the function raises something, or the process ends before the function does.
+    """
     # Spawned, not forked: the threads of llama.cpp and of a screen do not survive a fork. The new process imports from
     # where this one does, which `python -m` would not: a `models.py` in the user's folder would come first.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, work, arguments), daemon=True)
-    process.start()
+    # A terminal app has something in place of stderr that is no file, and no process can be started with that.
+    with redirect_stderr(sys.__stderr__):
+        process.start()
     theirs.close()
     try:
-        if not ours.poll(patience):
-            raise ModelError(f"takes longer than {patience:g} seconds")
+        while not ours.poll(every):
+            yield
         problem = ours.recv()
     except EOFError:
         process.join()

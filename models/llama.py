@@ -65,11 +65,14 @@ def system_features() -> list[str]:
 class LlamaModel:
     """The weights and the vocabulary of a GGUF file.
 
+    Args:
+        vocabulary_only: without the weights, which take longest to load.
+
     Raises:
         ModelError: the file is missing, is no GGUF file, or llama.cpp cannot load it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, vocabulary_only: bool = False) -> None:
         self.path = path
         self._adapters: dict[Path, Any] = {}
         check_magic(path, "a model")
@@ -77,6 +80,7 @@ class LlamaModel:
         params = llama_cpp.llama_model_default_params()
         # All layers on the GPU, where llama.cpp has one.
         params.n_gpu_layers = -1
+        params.vocab_only = vocabulary_only
         model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not model:
             raise ModelError(f"{path}: llama.cpp cannot load this model ({last_error()})")

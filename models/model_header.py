@@ -38,3 +38,14 @@ def meta_value(model: object, key: str) -> str:
     buffer = ctypes.create_string_buffer(_LONGEST)
     length = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
+
+
+def meta_values(model: object) -> dict[str, str]:
+    """All that a file says of itself, but for lists such as the vocabulary; each at most 255 bytes."""
+    buffer = ctypes.create_string_buffer(_LONGEST)
+    found = {}
+    for index in range(llama_cpp.llama_model_meta_count(model)):
+        llama_cpp.llama_model_meta_key_by_index(model, index, buffer, len(buffer))
+        key = buffer.value.decode("utf-8", "replace")
+        found[key] = meta_value(model, key)
+    return found

@@ -3,7 +3,9 @@ something that looks right."""
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ from models.vocabulary import Vocabulary
 
 CALIBRATIONS = "calibrations"
 """Under which a manifest says how sure an adapter is."""
+
+_LAYER = re.compile(r"blk\.(\d+)\.")
+
+_READS_LAYER = re.compile(r"\.(attn_[qkv]|ffn_up|ffn_gate)\.weight\.lora_a$")
+"""Matrices that the vector goes into that goes from layer to layer."""
 
 _ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
 
@@ -92,14 +99,66 @@ def adapter_manifest(adapter: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file cannot be read.
     """
+    return adapter_info(adapter).manifest
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """What a GGUF adapter says of itself; its manifest is empty where it was made elsewhere.
+
+    Attributes:
+        architecture: of the bases that it may fit.
+        layers: that such a base has at least.
+        width: of the vector that goes from layer to layer there; 0 where no matrix tells.
+        weights: how many matrices it changes.
+        rank: the largest one.
+    """
+
+    architecture: str
+    layers: int
+    width: int
+    weights: int
+    rank: int
+    alpha: float
+    bytes: int
+    manifest: dict[str, Any]
+
+
+def adapter_info(adapter: Path) -> AdapterInfo:
+    """Read the header of an adapter, not its weights.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
     from gguf import GGUFReader
 
     try:
-        field = GGUFReader(adapter).fields.get(MANIFEST_KEY)
-        content = {} if field is None else json.loads(str(field.contents()))
+        reader = GGUFReader(adapter)
+        said = {
+            key: field.contents()
+            for key, field in reader.fields.items()
+            if key in (MANIFEST_KEY, "general.architecture", "adapter.lora.alpha")
+        }
+        manifest = json.loads(str(said.get(MANIFEST_KEY, "{}")))
+        # (in, rank) for each matrix.
+        shapes = {
+            tensor.name: [int(each) for each in tensor.shape]
+            for tensor in reader.tensors
+            if tensor.name.endswith(".lora_a")
+        }
+        layers = [int(found[1]) for name in shapes if (found := _LAYER.match(name))]
+        return AdapterInfo(
+            str(said.get("general.architecture", "")),
+            max(layers, default=-1) + 1,
+            next((shape[0] for name, shape in shapes.items() if _READS_LAYER.search(name)), 0),
+            len(shapes),
+            max((min(shape) for shape in shapes.values()), default=0),
+            float(said.get("adapter.lora.alpha", 0)),
+            adapter.stat().st_size,
+            manifest if isinstance(manifest, dict) else {},
+        )
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
-    return content if isinstance(content, dict) else {}
 
 
 def carried_calibrations(manifest: Mapping[str, Any]) -> CarriedCalibrations | None:
@@ -109,6 +168,11 @@ def carried_calibrations(manifest: Mapping[str, Any]) -> CarriedCalibrations | N
     except msgspec.ValidationError:
         # Of another version, or edited: the adapter works without.
         return None
+
+
+def says_base(manifest: Mapping[str, Any]) -> bool:
+    """Whether an adapter says what it was trained on, so that it can be told whether a model is that."""
+    return any(manifest.get(name) is not None for name in _ABOUT_BASE)
 
 
 def check_adapter(
@@ -122,7 +186,7 @@ def check_adapter(
     Raises:
         ModelError: it says what differs.
     """
-    if not any(manifest.get(name) is not None for name in _ABOUT_BASE):
+    if not says_base(manifest):
         return
     # The hash takes longest, and is looked at last.
     found = about_base(vocabulary, None)

@@ -1,12 +1,13 @@
 """Model files: what is in them, and the same weights in fewer bits."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import llama_cpp
 
-from models.apart import run_apart
+from models.apart import steps_apart
 from models.errors import ModelError
 from models.llama import last_error, prepare_backend
 from models.model_header import meta_value, vocabulary_only
@@ -23,6 +24,9 @@ QUANTIZATIONS: dict[str, int] = {
 }
 """What `quantize` makes, from the fewest bits to the most."""
 
+_LOOK = 0.2
+"""Seconds between two looks at what has been written."""
+
 _NAMES = {
     value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
     for name, value in vars(llama_cpp).items()
@@ -32,13 +36,20 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a GGUF file says of itself. `context` is what the model was trained for, in tokens."""
+    """What a GGUF file says of itself.
+
+    Attributes:
+        context: what the model was trained for, in tokens.
+        width: of the vector that goes from layer to layer.
+    """
 
     architecture: str
     parameters: int
     quantization: str
     bytes: int
     context: int
+    layers: int
+    width: int
 
 
 def model_info(path: Path) -> ModelInfo:
@@ -50,13 +61,18 @@ def model_info(path: Path) -> ModelInfo:
     with vocabulary_only(path) as model:
         architecture = meta_value(model, "general.architecture")
         kind = meta_value(model, "general.file_type")
-        context = meta_value(model, f"{architecture}.context_length")
+        context, layers, width = (
+            int(value) if (value := meta_value(model, f"{architecture}.{key}")).isdigit() else 0
+            for key in ("context_length", "block_count", "embedding_length")
+        )
         return ModelInfo(
             architecture,
             int(llama_cpp.llama_model_n_params(model)),
             _NAMES.get(int(kind), "unknown") if kind.isdigit() else "unknown",
             path.stat().st_size,
-            int(context) if context.isdigit() else 0,
+            context,
+            layers,
+            width,
         )
 
 
@@ -68,6 +84,19 @@ def quantize(source: Path, target: Path, quantization: str, threads: int) -> Non
     Raises:
         ModelError: the source is no model or is damaged, there is a target already, or it cannot be written.
     """
+    for _ in quantizing(source, target, quantization, threads):
+        pass
+
+
+def quantizing(source: Path, target: Path, quantization: str, threads: int) -> Generator[int, None, None]:
+    """The same, for who wants to look at it meanwhile: closing the generator stops it, and leaves nothing behind.
+
+    Yields:
+        how many bytes have been written, every now and then.
+
+    Raises:
+        ModelError: as `quantize`.
+    """
     model_info(source)
     if target.exists():
         # It may be the source, or another database's model.
@@ -77,7 +106,9 @@ def quantize(source: Path, target: Path, quantization: str, threads: int) -> Non
         target.parent.mkdir(parents=True, exist_ok=True)
         # Minutes for a large model, in which llama.cpp would swallow an interrupt; a damaged one may crash it.
         try:
-            run_apart(_write, source, part, quantization, threads)
+            with closing(steps_apart(_write, source, part, quantization, threads, every=_LOOK)) as steps:
+                for _ in steps:
+                    yield part.stat().st_size if part.exists() else 0
         except ModelError as error:
             if "iostream" in str(error):
                 # C++ does not say why it cannot write.

@@ -17,6 +17,7 @@ from models.context import LlamaContext
 from models.engine import Engine, Job, Plan
 from models.errors import ModelError, PromptTooLong
 from models.llama import LlamaModel, can_use_gpu
+from models.messages import Message
 from models.saved_prefixes import SavedPrefixes
 from models.strategies import PairStrategy, Strategy, make_strategy
 from models.threads import FreeProcessors
@@ -119,6 +120,19 @@ class Student(AbstractContextManager["Student"]):
             )
 
         return self._run(tasks, plan)
+
+    def rendered(self, messages: Sequence[Message]) -> str:
+        """The prompt of these messages as the model reads it, control tokens by their names.
+
+        Raises:
+            ModelError: the chat template cannot be used.
+        """
+        prompt = self._chat.prompt(messages)
+        model = self.model
+        return b"".join(
+            model.token_text(token).encode() if model.is_control(token) else model.piece(token)
+            for token in (*prompt.shared, *prompt.own)
+        ).decode("utf-8", "replace")
 
     def judge_pairs(self, tasks: Iterable[Task], strategy: PairStrategy) -> Iterator[tuple[object, Matrix] | Refused]:
         """What a strategy says of the pairs of sessions before calibration, each with the key of its session.

@@ -103,20 +103,26 @@ class Teacher:
         """
         return self.endpoint.model or await self._server.only_model()
 
-    async def ask(self, model: str, question: Question, *, key: str, tokens: int) -> Reply:
-        """Ask, and try again what may pass.
+    async def turn(self, tokens: int) -> None:
+        """Wait until the pace allows another question.
 
         Args:
-            key: the same for the same question, so that a server that knows such keys charges once for it.
-            tokens: about as many as question and answer take, for the pace.
-
-        Raises:
-            NoAnswer: there is none.
+            tokens: about as many as question and answer take.
         """
         if self._requests is not None:
             await self._requests.acquire()
         if self._tokens is not None:
             await self._tokens.acquire(min(tokens, self._tokens.max_rate))
+
+    async def ask(self, model: str, question: Question, *, key: str) -> Reply:
+        """Ask when it is its `turn`, and try again what may pass.
+
+        Args:
+            key: the same for the same question, so that a server that knows such keys charges once for it.
+
+        Raises:
+            NoAnswer: there is none.
+        """
         started = perf_counter()
         attempts = 0
         try:

@@ -1,11 +1,24 @@
 """Calls: what teachers were asked, what they answered, and what it cost. What is answered is never asked again."""
 
+import json
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Literal
 
 from sqlite_utils import Database
 
 from store.database import now
+from store.errors import NotFound
+from store.hits import FIRST, Hits, hits_of
+from store.knowledge import Knowledge, pieces_of_call
+
+_SPAN = 1_000
+"""Calls whose text is searched in one query."""
+
+_PAUSE = 0.1
+"""Seconds between two parts of what is found by text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,42 @@ class Call:
     attempts: int
     error: str | None
     created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A call in a list, without what was asked and answered; see `Call`."""
+
+    id: int
+    step: str
+    teacher: str
+    status: Literal["answered", "failed"]
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: float | None
+    seconds: float
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherTotals:
+    """What a teacher was asked in all."""
+
+    teacher: str
+    answered: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallInFull:
+    """A call, the conversation that was sent as pairs of role and content, and the knowledge that came of it."""
+
+    call: Call
+    messages: tuple[tuple[str, str], ...]
+    pieces: tuple[Knowledge, ...]
 
 
 _COLUMNS = """id, key, teacher, step, request, status, response, finish_reason, prompt_tokens, completion_tokens, cost,
@@ -99,3 +148,101 @@ def record_call(
             ],
         )
         return int(db.execute("SELECT id FROM calls WHERE key = ?", [key]).fetchone()[0])
+
+
+def call_hits(db: Database, text: str = "", *, failed: bool = False) -> Iterator[Hits]:
+    """The calls, newest first: all, or those with a text in a message that was sent, the answer or the error.
+
+    Args:
+        failed: only those that have no answer.
+    """
+    if text.strip():
+        yield from _search(db, text.strip(), failed)
+        return
+    # Each half is read off the index in this order; the table, with all that was asked, would be many times larger.
+    halves = [f"SELECT id FROM calls WHERE status = '{status}'" for status in ("failed", "answered")[: 2 - failed]]
+    yield from hits_of(db, f"{' UNION ALL '.join(halves)} ORDER BY id DESC", [])
+
+
+def calls_after(db: Database, number: int) -> "array[int]":
+    """The numbers of calls that are newer than one, newest first."""
+    return array("q", [row[0] for row in db.execute("SELECT id FROM calls WHERE id > ? ORDER BY id DESC", [number])])
+
+
+def _search(db: Database, text: str, failed: bool) -> Iterator[Hits]:
+    """Look at all that was said, a span of numbers at a time: an index of it would be as large as all the rest."""
+    plain = _pattern(text)
+    # In JSON, quotes and the ends of lines are written in another way.
+    written = _pattern(json.dumps(text, ensure_ascii=False)[1:-1])
+    where = """
+        (request LIKE :written ESCAPE '\\'
+                AND iif(json_valid(request), json_extract(request, '$.messages'), request) LIKE :written ESCAPE '\\'
+            OR response LIKE :plain ESCAPE '\\' OR error LIKE :plain ESCAPE '\\')
+        """
+    if failed:
+        where += " AND status = 'failed'"
+    first, upper = 0, int(db.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()[0])
+    found, told = array("q"), monotonic()
+    while upper > 0:
+        rows = db.execute(
+            f"SELECT id FROM calls WHERE id > :lower AND id <= :upper AND {where} ORDER BY id DESC",
+            {"lower": upper - _SPAN, "upper": upper, "plain": plain, "written": written},
+        )
+        found.extend(row[0] for row in rows)
+        upper -= _SPAN
+        if found and ((not first and len(found) >= FIRST) or monotonic() - told > _PAUSE):
+            yield Hits(first, found)
+            first, found, told = first + len(found), array("q"), monotonic()
+    yield Hits(first, found, first + len(found))
+
+
+def _pattern(text: str) -> str:
+    """For LIKE, with a backslash before what has a meaning there."""
+    for character in "\\%_":
+        text = text.replace(character, f"\\{character}")
+    return f"%{text}%"
+
+
+def call_rows(db: Database, numbers: Sequence[int]) -> list[CallRow]:
+    """Some calls for a list, in the order of their numbers; those that are not there are left out."""
+    rows = db.execute(
+        """
+        SELECT calls.id, step, teacher, status, prompt_tokens, completion_tokens, cost, seconds, created_at
+        FROM json_each(?) AS wanted JOIN calls ON calls.id = wanted.value ORDER BY wanted.key
+        """,
+        [json.dumps(list(numbers))],
+    )
+    return [CallRow(*row) for row in rows]
+
+
+def totals_by_teacher(db: Database) -> list[TeacherTotals]:
+    """What each teacher was asked in all, the dearest first."""
+    rows = db.execute(
+        """
+        SELECT teacher, sum(status = 'answered'), sum(status = 'failed'), coalesce(sum(prompt_tokens), 0),
+            coalesce(sum(completion_tokens), 0), coalesce(sum(cost), 0.0) AS total
+        FROM calls GROUP BY teacher ORDER BY total DESC, count(*) DESC, teacher
+        """
+    )
+    return [TeacherTotals(*row) for row in rows]
+
+
+def call_in_full(db: Database, number: int) -> CallInFull:
+    """One call with all that is known of it.
+
+    Raises:
+        NotFound: there is none of that number.
+    """
+    row = db.execute(f"SELECT {_COLUMNS} FROM calls WHERE id = ?", [number]).fetchone()
+    if row is None:
+        raise NotFound(f"there is no call {number}; kdtui knowledge calls shows the numbers")
+    call = Call(*row)
+    return CallInFull(call, _messages(call.request), tuple(pieces_of_call(db, number)))
+
+
+def _messages(request: str) -> tuple[tuple[str, str], ...]:
+    """The conversation in a request; the request as it is where it was written in another way."""
+    try:
+        return tuple((str(role), str(content)) for role, content in json.loads(request)["messages"])
+    except (ValueError, TypeError, LookupError):
+        return (("request", request),)

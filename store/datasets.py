@@ -13,6 +13,7 @@ from sqlite_utils import Database
 
 from store.database import now
 from store.errors import DuplicateSession, NotFound, StoreError
+from store.hits import Hits, hits_of
 from store.records import Bundle, CategoryPath, Item, Session, Split
 
 _BATCH = 5_000
@@ -365,8 +366,16 @@ def _assemble(connection: sqlite3.Connection, rows: Sequence[tuple[int, str, Spl
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session in a list: its id, split, number of items and bundles, and the title of its first item."""
+    """A session in a list.
 
+    Attributes:
+        number: of its row.
+        session: its id.
+        items, bundles: how many it has.
+        first_title: the title of its first item.
+    """
+
+    number: int
     session: str
     split: str | None
     items: int
@@ -374,34 +383,67 @@ class SessionRow:
     first_title: str | None
 
 
-def find_sessions(db: Database, dataset: str, text: str = "", *, limit: int, offset: int = 0) -> list[SessionRow]:
-    """A page of the sessions whose id holds the text, or with an item whose title or categories match its words.
+def session_hits(db: Database, dataset: str, text: str = "") -> Iterator[Hits]:
+    """The sessions whose id holds the text, or with an item whose title or categories match its words, in the order in
+    which they were imported.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    number = dataset_id(db, dataset)
     where = "dataset_id = ?"
-    values: list[object] = [number]
+    values: list[object] = [dataset_id(db, dataset)]
     if text.strip():
         where += """
             AND (instr(lower(session), lower(?)) OR id IN (
                 SELECT session_id FROM items_fts JOIN session_items ON item_id = items_fts.rowid
                 WHERE items_fts MATCH ?))"""
         values += [text.strip(), match_words(text)]
+    yield from hits_of(db, f"SELECT id FROM sessions WHERE {where} ORDER BY id", values)
+
+
+def session_place(db: Database, dataset: str, session: str) -> tuple[int, int]:
+    """The row number of a session, and how many of its dataset come before it.
+
+    Raises:
+        NotFound: there is no such dataset, or no such session in it.
+    """
+    connection = _connection(db)
+    within = dataset_id(db, dataset)
+    row = connection.execute(
+        "SELECT id FROM sessions WHERE dataset_id = ? AND session = ?", [within, session]
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no session {session!r} in dataset {dataset!r}")
+    before = connection.execute("SELECT count(*) FROM sessions WHERE dataset_id = ? AND id < ?", [within, row[0]])
+    return int(row[0]), int(before.fetchone()[0])
+
+
+def session_rows(db: Database, numbers: Sequence[int]) -> list[SessionRow]:
+    """Some sessions for a list, in the order of their numbers; those that are not there any more are left out."""
     rows = _connection(db).execute(
-        f"""
-        SELECT session, split,
-            (SELECT count(*) FROM session_items WHERE session_id = page.id),
-            (SELECT count(*) FROM bundles WHERE session_id = page.id),
+        """
+        SELECT sessions.id, session, split,
+            (SELECT count(*) FROM session_items WHERE session_id = sessions.id),
+            (SELECT count(*) FROM bundles WHERE session_id = sessions.id),
             (SELECT title FROM session_items JOIN items ON items.id = item_id
-             WHERE session_id = page.id AND position = 1)
-        FROM (SELECT id, session, split FROM sessions WHERE {where} ORDER BY id LIMIT ? OFFSET ?) AS page
-        ORDER BY page.id
+             WHERE session_id = sessions.id AND position = 1)
+        FROM json_each(?) AS wanted JOIN sessions ON sessions.id = wanted.value ORDER BY sessions.id
         """,
-        [*values, limit, offset],
+        [msgspec.json.encode(list(numbers)).decode()],
     )
     return [SessionRow(*row) for row in rows]
+
+
+def numbered_session(db: Database, number: int) -> Session:
+    """The session of a row number.
+
+    Raises:
+        NotFound: it is not there any more.
+    """
+    found = list(_read(db, "id = ?", [number], limit=1))
+    if not found:
+        raise NotFound("this session is not there any more; the dataset has been replaced or deleted")
+    return found[0]
 
 
 def nearest_sessions(db: Database, dataset: str, session: Session, limit: int) -> list[str]:

@@ -3,17 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 from sqlite_utils import Database
 
 from store.database import now
-from store.datasets import dataset_id, match_any, match_words
+from store.datasets import dataset_id, match_any
 from store.errors import NotFound
-from store.records import Format
-
-Status: TypeAlias = Literal["kept", "rejected"]
-STATUSES: tuple[Status, ...] = get_args(Status)
+from store.records import Format, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,16 @@ class NewKnowledge:
     call: int | None = None
     sessions: tuple[str, ...] = ()
     parents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some of the pieces of a format of a dataset: how many are chosen, of how many."""
+
+    dataset: str
+    format: Format
+    chosen: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,6 @@ def _put(db: Database, dataset: int, format: Format, teacher: str, piece: NewKno
 
 def find_knowledge(
     db: Database,
-    text: str = "",
     *,
     dataset: str | None = None,
     format: Format | None = None,
@@ -162,9 +167,8 @@ def find_knowledge(
     teacher: str | None = None,
     sample: str | None = None,
     limit: int = -1,
-    offset: int = 0,
 ) -> list[Knowledge]:
-    """A page of the knowledge that holds the words of a text, best match first; without a text by support.
+    """Knowledge by support.
 
     Args:
         sample: only what is in the sample of this name.
@@ -174,11 +178,6 @@ def find_knowledge(
     """
     where: list[str] = ["status = ?"]
     values: list[object] = [status]
-    source, order = "knowledge", "support DESC, knowledge.id"
-    if text.strip():
-        source, order = "knowledge_fts JOIN knowledge ON knowledge.id = knowledge_fts.rowid", "rank, knowledge.id"
-        where.append("knowledge_fts MATCH ?")
-        values.append(match_words(text))
     if dataset is not None:
         where.append("dataset_id = ?")
         values.append(dataset_id(db, dataset))
@@ -193,10 +192,10 @@ def find_knowledge(
         values.append(sample_id(db, sample))
     rows = db.execute(
         f"""
-        SELECT {_COLUMNS} FROM {source} JOIN datasets ON datasets.id = dataset_id
-        WHERE {" AND ".join(where)} ORDER BY {order} LIMIT ? OFFSET ?
+        SELECT {_COLUMNS} FROM knowledge JOIN datasets ON datasets.id = dataset_id
+        WHERE {" AND ".join(where)} ORDER BY support DESC, knowledge.id LIMIT ?
         """,
-        [*values, limit, offset],
+        [*values, limit],
     )
     return [Knowledge(*row) for row in rows]
 
@@ -261,16 +260,23 @@ def get_knowledge(db: Database, number: int) -> Knowledge:
     Raises:
         NotFound: there is none of that number.
     """
-    found = _by_number(db, [number])
+    found = pieces_by_number(db, [number])
     if not found:
         raise NotFound(f"there is no knowledge number {number}; kdtui knowledge ls shows the numbers")
     return found[0]
 
 
+def pieces_of_call(db: Database, call: int) -> list[Knowledge]:
+    """The pieces that came of a call."""
+    return pieces_by_number(
+        db, [row[0] for row in db.execute("SELECT id FROM knowledge WHERE call_id = ? ORDER BY id", [call])]
+    )
+
+
 def parents_of(db: Database, number: int) -> list[Knowledge]:
     """The pieces that the teacher of a piece was given."""
     rows = db.execute("SELECT parent_id FROM knowledge_parents WHERE knowledge_id = ? ORDER BY parent_id", [number])
-    return _by_number(db, [row[0] for row in rows])
+    return pieces_by_number(db, [row[0] for row in rows])
 
 
 def sessions_of(db: Database, number: int) -> list[str]:
@@ -334,13 +340,39 @@ def sample_id(db: Database, name: str) -> int:
     return int(row[0])
 
 
-def _by_number(db: Database, numbers: Sequence[int]) -> list[Knowledge]:
-    marks = ", ".join("?" * len(numbers))
+def pieces_by_number(db: Database, numbers: Sequence[int]) -> list[Knowledge]:
+    """Pieces in the order of their numbers as given; those that are not there are left out."""
     rows = db.execute(
         f"""
-        SELECT {_COLUMNS} FROM knowledge JOIN datasets ON datasets.id = dataset_id
-        WHERE knowledge.id IN ({marks}) ORDER BY knowledge.id
+        SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN knowledge ON knowledge.id = wanted.value
+        JOIN datasets ON datasets.id = dataset_id ORDER BY wanted.key
         """,
-        list(numbers),
+        [json.dumps(list(numbers))],
     )
     return [Knowledge(*row) for row in rows]
+
+
+def existing(db: Database, numbers: Iterable[int]) -> list[int]:
+    """Those of the numbers that pieces have, ascending."""
+    rows = db.execute(
+        "SELECT id FROM knowledge WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        [json.dumps(list(numbers))],
+    )
+    return [number for (number,) in rows.fetchall()]
+
+
+def shares_of(db: Database, numbers: Iterable[int]) -> list[Share]:
+    """What pieces are of, by dataset and format."""
+    rows = db.execute(
+        """
+        SELECT datasets.name, format, count(*), (
+            SELECT count(*) FROM knowledge AS every
+            WHERE every.dataset_id = knowledge.dataset_id AND every.format = knowledge.format
+        )
+        FROM knowledge JOIN datasets ON datasets.id = dataset_id
+        WHERE knowledge.id IN (SELECT value FROM json_each(?))
+        GROUP BY dataset_id, format ORDER BY datasets.name, format
+        """,
+        [json.dumps(list(numbers))],
+    )
+    return [Share(*row) for row in rows.fetchall()]

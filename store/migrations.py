@@ -293,6 +293,39 @@ def m0009_hosts(db: Database) -> None:
     )
 
 
+@migrations()
+def m0010_ledger(db: Database) -> None:
+    """Lists and sums of calls, without reading what was asked and answered."""
+    _execute(
+        db,
+        "CREATE INDEX calls_by_status ON calls (status)",
+        "CREATE INDEX calls_by_teacher ON calls (teacher, status, prompt_tokens, completion_tokens, cost)",
+    )
+
+
+@migrations()
+def m0011_search(db: Database) -> None:
+    """Knowledge in the order of each measure, filtered, and searched from the first letter, however much there is."""
+    _execute(
+        db,
+        # NULL is the least value of all: in this order it comes last.
+        *(
+            f"CREATE INDEX knowledge_by_{column} ON knowledge ({column} DESC)"
+            for column in ("support", "confidence", "lift", "precision", "created_at")
+        ),
+        # all that knowledge is filtered and sorted by, so that none of its texts is read for it
+        """CREATE INDEX knowledge_facets ON knowledge (
+            dataset_id, format, status, teacher, support, confidence, lift, precision, created_at
+        )""",
+        # The words that begin with a letter are very many: they get an index of their own. The triggers stay.
+        "DROP TABLE knowledge_fts",
+        f"""CREATE VIRTUAL TABLE knowledge_fts USING fts5 (
+            statement, tokenize = '{TOKENIZER}', prefix = '1', content = "knowledge"
+        )""",
+        "INSERT INTO knowledge_fts (knowledge_fts) VALUES ('rebuild')",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

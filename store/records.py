@@ -15,6 +15,16 @@ Format: TypeAlias = Literal["pattern", "rule", "thought"]
 """Of knowledge, from the plainest to the richest."""
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+Status: TypeAlias = Literal["kept", "rejected"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+Measure: TypeAlias = Literal["support", "precision", "confidence", "lift"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+KnowledgeSort: TypeAlias = Literal["match", "support", "precision", "confidence", "lift", "newest"]
+"""What knowledge can be put in the order of, the greatest first."""
+KNOWLEDGE_SORTS: tuple[KnowledgeSort, ...] = get_args(KnowledgeSort)
+
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
 """An id; decoding refuses an empty one."""
 
@@ -44,6 +54,31 @@ class Session(Struct, frozen=True, gc=False):
     items: tuple[Item, ...]
     bundles: tuple[Bundle, ...] = ()
     split: Split | None = None
+
+
+class Bound(Struct, frozen=True):
+    """What a measure has to be: above, below or just a number."""
+
+    measure: Measure
+    operator: Literal[">", ">=", "<", "<=", "="]
+    value: float
+
+
+class KnowledgeQuery(Struct, frozen=True):
+    """Which knowledge is looked for: all of these together; of several formats, datasets and so on, any.
+
+    Attributes:
+        words: that a statement has, each whole or as the beginning of a longer one.
+        bounds: of the measures; a piece without the measure is outside of all.
+    """
+
+    words: tuple[str, ...] = ()
+    formats: tuple[Format, ...] = ()
+    datasets: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
+    statuses: tuple[Status, ...] = ()
+    samples: tuple[str, ...] = ()
+    bounds: tuple[Bound, ...] = ()
 
 
 class RunSettings(Struct, frozen=True):

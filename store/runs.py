@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -36,6 +37,34 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run, and how far it is.
+
+    Attributes:
+        sessions: how many it is to answer.
+        answered: how many it has answered, those included that the student could not answer.
+        failed: for how many of those there are no bundles, but a reason.
+        seconds: that the answers took, together.
+    """
+
+    run: Run
+    sessions: int
+    answered: int
+    failed: int
+    seconds: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return self.run.finished_at is not None and self.answered >= self.sessions
+
+    @property
+    def seconds_per_session(self) -> float | None:
+        """What an answer took on average; None where there is none."""
+        return self.seconds / self.answered if self.answered else None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """A student's answer for one session: bundles, or None and why there are none."""
 
@@ -67,20 +96,79 @@ def get_run(db: Database, number: int) -> Run:
         NotFound: there is none of that number.
         StoreError: it was made by a newer version, with settings that are not known here.
     """
-    row = db.execute(
-        """
-        SELECT runs.id, name, split, student, settings, runs.created_at, finished_at
-        FROM runs JOIN datasets ON datasets.id = dataset_id WHERE runs.id = ?
-        """,
-        [number],
-    ).fetchone()
+    row = db.execute(f"{_RUNS} WHERE runs.id = ?", [number]).fetchone()
     if row is None:
         raise NotFound(f"there is no run {number}")
+    return _run(row)
+
+
+def list_runs(db: Database) -> list[RunSummary]:
+    """All runs, the oldest first.
+
+    Raises:
+        StoreError: one was made by a newer version, with settings that are not known here.
+    """
+    counts = {
+        number: tuple(rest)
+        for number, *rest in db.execute(
+            "SELECT run_id, count(*), count(error), total(seconds) FROM predictions GROUP BY run_id"
+        )
+    }
+    sizes = {
+        (dataset, split): size
+        for dataset, split, size in db.execute(
+            """
+            SELECT name, split, count(*) FROM sessions JOIN datasets ON datasets.id = dataset_id
+            WHERE split IS NOT NULL GROUP BY dataset_id, split
+            """
+        )
+    }
+    found = []
+    for row in db.execute(f"{_RUNS} ORDER BY runs.id").fetchall():
+        run = _run(row)
+        size = sizes.get((run.dataset, run.split), 0)
+        answered, failed, seconds = counts.get(run.id, (0, 0, 0.0))
+        found.append(RunSummary(run, min(size, run.settings.limit or size), answered, failed, seconds))
+    return found
+
+
+def summary_of(db: Database, number: int) -> RunSummary:
+    """One run, and how far it is; otherwise as `get_run`."""
+    run = get_run(db, number)
+    [size] = db.execute(
+        "SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?", [dataset_id(db, run.dataset), run.split]
+    ).fetchone()
+    answered, failed, seconds = db.execute(
+        "SELECT count(*), count(error), total(seconds) FROM predictions WHERE run_id = ?", [number]
+    ).fetchone()
+    return RunSummary(run, min(size, run.settings.limit or size), answered, failed, seconds)
+
+
+def delete_run(db: Database, number: int) -> None:
+    """Delete a run with its answers.
+
+    Raises:
+        NotFound: there is none of that number.
+    """
+    with db.atomic():
+        deleted = db.execute("DELETE FROM runs WHERE id = ?", [number]).rowcount
+    if not deleted:
+        raise NotFound(f"there is no run {number}")
+
+
+_RUNS = """
+    SELECT runs.id, name, split, student, settings, runs.created_at, finished_at
+    FROM runs JOIN datasets ON datasets.id = dataset_id
+"""
+
+
+def _run(row: Sequence[Any]) -> Run:
+    number, dataset, split, student, settings, created_at, finished_at = row
     try:
-        settings = msgspec.json.decode(row[4], type=RunSettings)
+        decoded = msgspec.json.decode(settings, type=RunSettings)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the settings of run {number} cannot be read: {error}") from error
-    return Run(row[0], row[1], row[2], row[3], settings, row[5], row[6])
+    return Run(number, dataset, split, student, decoded, created_at, finished_at)
 
 
 def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:
@@ -127,18 +215,36 @@ def add_prediction(db: Database, run: Run, prediction: Prediction) -> None:
 
 def predictions(db: Database, run: Run) -> dict[str, Prediction]:
     """The answers of a run so far, by session."""
-    decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
-    rows: Sequence[tuple[str, str | None, str | None, float]] = db.execute(
-        """
-        SELECT session, bundles, error, seconds FROM predictions JOIN sessions ON sessions.id = session_id
-        WHERE run_id = ? ORDER BY predictions.rowid
-        """,
-        [run.id],
+    rows = db.execute(f"{_PREDICTIONS} WHERE run_id = ? ORDER BY predictions.rowid", [run.id]).fetchall()
+    return {row[0]: _prediction(row) for row in rows}
+
+
+def prediction_of(db: Database, run: Run, session: str) -> Prediction | None:
+    """The answer of a run for one session, if there is one."""
+    row = db.execute(
+        f"{_PREDICTIONS} WHERE run_id = ? AND session = ? AND dataset_id = ?",
+        [run.id, session, dataset_id(db, run.dataset)],
+    ).fetchone()
+    return None if row is None else _prediction(row)
+
+
+def failures(db: Database, run: Run) -> list[Prediction]:
+    """The sessions for which the student had no bundles, and why."""
+    rows = db.execute(
+        f"{_PREDICTIONS} WHERE run_id = ? AND error IS NOT NULL ORDER BY predictions.rowid", [run.id]
     ).fetchall()
-    return {
-        session: Prediction(session, None if bundles is None else decode(bundles), error, seconds)
-        for session, bundles, error, seconds in rows
-    }
+    return [_prediction(row) for row in rows]
+
+
+_PREDICTIONS = """
+    SELECT session, bundles, error, seconds FROM predictions JOIN sessions ON sessions.id = session_id
+"""
+_decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
+
+
+def _prediction(row: Sequence[Any]) -> Prediction:
+    session, bundles, error, seconds = row
+    return Prediction(session, None if bundles is None else _decode(bundles), error, seconds)
 
 
 def finish_run(db: Database, run: Run) -> None:

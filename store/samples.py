@@ -1,6 +1,6 @@
 """Samples: named subsets of knowledge."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,13 +10,14 @@ from sqlite_utils import Database
 from store.database import now
 from store.errors import StoreError
 from store.knowledge import sample_id
+from store.records import Format
 
 
 class Draw(Struct, frozen=True):
     """How a part of a sample was drawn: from one format of one dataset.
 
     Attributes:
-        strategy: random, length, diversity or difficulty.
+        strategy: random, length, longest, diversity or difficulty; hand for what was picked piece by piece.
         ratio: the share of the pieces that there were, 0..1.
     """
 
@@ -35,6 +36,24 @@ class Sample:
     draws: tuple[Draw, ...]
     pieces: int
     created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampledPiece:
+    """As much of a piece of knowledge as tells it from others."""
+
+    number: int
+    dataset: str
+    format: Format
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleUses:
+    """What names a sample: the numbers of runs, and the names of trainings."""
+
+    runs: tuple[int, ...]
+    trainings: tuple[str, ...]
 
 
 def save_sample(db: Database, name: str, draws: Sequence[Draw], knowledge: Sequence[int], *, replace: bool) -> None:
@@ -90,6 +109,134 @@ def pieces_of(db: Database, name: str) -> list[int]:
         "SELECT knowledge_id FROM sample_knowledge WHERE sample_id = ? ORDER BY knowledge_id", [sample_id(db, name)]
     )
     return [row[0] for row in rows]
+
+
+def count_formats(db: Database, name: str) -> dict[str, int]:
+    """How many pieces of each format a sample has.
+
+    Raises:
+        NotFound: there is no such sample.
+    """
+    rows = db.execute(
+        """
+        SELECT format, count(*) FROM sample_knowledge JOIN knowledge ON knowledge.id = knowledge_id
+        WHERE sample_id = ? GROUP BY format ORDER BY format
+        """,
+        [sample_id(db, name)],
+    )
+    return dict(rows.fetchall())
+
+
+def count_lengths(db: Database, name: str) -> dict[int, int]:
+    """How many statements of a sample have so many characters.
+
+    Raises:
+        NotFound: there is no such sample.
+    """
+    rows = db.execute(
+        """
+        SELECT length(statement), count(*) FROM sample_knowledge JOIN knowledge ON knowledge.id = knowledge_id
+        WHERE sample_id = ? GROUP BY 1
+        """,
+        [sample_id(db, name)],
+    )
+    return dict(rows.fetchall())
+
+
+def count_products(db: Database, name: str) -> dict[int, int]:
+    """How many of the training sessions that the pieces of a sample come from have so many products.
+
+    Raises:
+        NotFound: there is no such sample.
+    """
+    rows = db.execute(
+        """
+        WITH origins AS (
+            SELECT DISTINCT session_id FROM sample_knowledge JOIN knowledge_sessions USING (knowledge_id)
+            WHERE sample_id = ?
+        )
+        SELECT products, count(*)
+        FROM (SELECT count(*) AS products FROM origins JOIN session_items USING (session_id) GROUP BY session_id)
+        GROUP BY products
+        """,
+        [sample_id(db, name)],
+    )
+    return dict(rows.fetchall())
+
+
+def count_without_session(db: Database, name: str) -> int:
+    """How many pieces of a sample name no session that they come from: patterns are counted in too many.
+
+    Raises:
+        NotFound: there is no such sample.
+    """
+    row = db.execute(
+        """
+        SELECT count(*) FROM sample_knowledge WHERE sample_id = ? AND NOT EXISTS (
+            SELECT 1 FROM knowledge_sessions WHERE knowledge_sessions.knowledge_id = sample_knowledge.knowledge_id
+        )
+        """,
+        [sample_id(db, name)],
+    ).fetchone()
+    return int(row[0])
+
+
+_SHARED = """
+    FROM sample_knowledge AS one JOIN sample_knowledge AS other USING (knowledge_id)
+    WHERE one.sample_id = ? AND other.sample_id = ?
+"""
+
+
+def count_shared(db: Database, one: str, other: str) -> int:
+    """How many pieces two samples have in common.
+
+    Raises:
+        NotFound: one of them is not there.
+    """
+    found = db.execute(f"SELECT count(*) {_SHARED}", [sample_id(db, one), sample_id(db, other)]).fetchone()
+    return int(found[0])
+
+
+def shared_pieces(db: Database, one: str, other: str, *, limit: int = -1) -> Iterator[SampledPiece]:
+    """The pieces that two samples have in common, by number.
+
+    Raises:
+        NotFound: one of them is not there.
+    """
+    rows = db.execute(
+        f"""
+        SELECT knowledge.id, datasets.name, format, statement
+        FROM (SELECT knowledge_id {_SHARED} ORDER BY knowledge_id LIMIT ?)
+        JOIN knowledge ON knowledge.id = knowledge_id JOIN datasets ON datasets.id = dataset_id ORDER BY knowledge.id
+        """,
+        [sample_id(db, one), sample_id(db, other), limit],
+    )
+    return (SampledPiece(*row) for row in rows)
+
+
+def has_kept(db: Database) -> bool:
+    """Whether there is anything that a sample could be drawn from."""
+    return db.execute("SELECT 1 FROM knowledge WHERE status = 'kept' LIMIT 1").fetchone() is not None
+
+
+def count_kept(db: Database) -> dict[str, dict[str, int]]:
+    """What samples can be drawn from: for each dataset that has any, how many pieces of each format it keeps."""
+    found: dict[str, dict[str, int]] = {}
+    for dataset, format, count in db.execute(
+        """
+        SELECT datasets.name, format, count(*) FROM knowledge JOIN datasets ON datasets.id = dataset_id
+        WHERE status = 'kept' GROUP BY datasets.name, format ORDER BY datasets.name, format
+        """
+    ):
+        found.setdefault(dataset, {})[format] = count
+    return found
+
+
+def uses_of(db: Database, name: str) -> SampleUses:
+    """The runs and the trainings that name a sample; they do so by its name, whether it is there or not."""
+    runs = db.execute("SELECT id FROM runs WHERE json_extract(settings, '$.sample') = ? ORDER BY id", [name])
+    trainings = db.execute("SELECT name FROM jobs WHERE json_extract(settings, '$.sample') = ? ORDER BY id", [name])
+    return SampleUses(tuple(row[0] for row in runs.fetchall()), tuple(row[0] for row in trainings.fetchall()))
 
 
 def delete_sample(db: Database, name: str) -> None:

@@ -29,10 +29,11 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def database_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test can touch the user's database or cache: the environment names those of the test."""
+    """No test can touch what is the user's: the environment names a database and folders of the test."""
     path = tmp_path / "store" / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("cache", "config", "state"):
+        monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
     return path
 
 

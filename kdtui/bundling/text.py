@@ -17,12 +17,30 @@ def one_line(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > 8 * limit + 100:
         text = text[: 8 * limit + 100]
     if _MAYBE_UNFIT.search(text):
-        text = _ESCAPE.sub(" ", text)
-        text = "".join(
-            " " if category(character) in _UNFIT and character not in _JOINERS else character for character in text
-        )
+        text = _fit(_ESCAPE.sub(" ", text))
     text = " ".join(text.split())
     return text if limit is None or len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def fit_lines(text: str) -> str:
+    """The text with its lines and their indentation, without escape sequences and control characters."""
+    if _MAYBE_UNFIT.search(text):
+        text = "\n".join(_fit(line) for line in _ESCAPE.sub("", text).expandtabs().split("\n"))
+    return text
+
+
+def log_line(line: bytes) -> str:
+    """A line of a log as a terminal shows it in the end: a progress bar as it was last, and no escape sequences."""
+    text = line.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
+    if _MAYBE_UNFIT.search(text):
+        text = _fit(_ESCAPE.sub("", text).expandtabs())
+    return text
+
+
+def _fit(text: str) -> str:
+    return "".join(
+        " " if category(character) in _UNFIT and character not in _JOINERS else character for character in text
+    )
 
 
 def letter(number: int, *, lower: bool = False) -> str:

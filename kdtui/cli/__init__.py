@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kdtui.cli import calibrate, data, demo, doctor, evaluate, generate, host, knowledge, model, sample, sft
+from kdtui.cli import calibrate, data, demo, doctor, evaluate, generate, host, knowledge, model, runs, sample, sft
 from kdtui.cli.options import DatabaseOption, database_path, remember_database
 
 # Plain help: drawing it with rich would more than double the time of `kdtui --help`.
@@ -27,6 +27,7 @@ app.add_typer(sample.app, name="sample")
 app.add_typer(sft.app, name="sft")
 app.add_typer(host.app, name="host")
 app.add_typer(model.app, name="model")
+app.add_typer(runs.app, name="run")
 app.command("generate", short_help="Generate bundles with intents.")(generate.generate)
 app.command("calibrate", short_help="Choose a strategy for a student.")(calibrate.calibrate)
 app.command("evaluate", short_help="Score a student beside the floors.")(evaluate.evaluate)

@@ -1,6 +1,6 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -27,10 +27,7 @@ from kdtui.cli.options import (
 from kdtui.cli.output import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-    from kdtui.workflows.evaluate import ResultRow
-    from store.records import RunSettings, Session, Split
+    from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
     from store.runs import Run
 
 
@@ -61,8 +58,8 @@ def evaluate(
 
     Every answer is kept as it comes; an interrupted run goes on with --resume.
     """
-    from kdtui.workflows.evaluate import score_floors, score_run, split_to_score
-    from kdtui.workflows.students import check_settings, resolved, settings_for
+    from kdtui.workflows import evaluate as workflow
+    from kdtui.workflows.students import settings_for
     from store.runs import get_run
 
     if floors_only and resume is not None:
@@ -72,62 +69,52 @@ def evaluate(
         if run is not None:
             dataset, split, limit = run.dataset, run.split, run.settings.limit
         name = chosen_dataset(store, dataset)
-        sessions = split_to_score(store, name, split, limit)
-        if not floors_only:
-            if run is None:
-                settings = settings_for(
-                    student,
-                    formats(knowledge),
-                    limit=limit,
-                    context=context,
-                    strategy=strategy,
-                    adapters=adapters(adapter),
-                    sample=sample,
-                    neighbours=neighbours,
-                    budget=budget,
-                    near=near,
-                )
-                check_settings(settings, name)
-                settings = resolved(store, name, settings)
-            else:
-                settings = run.settings
-            run = _answer(store, run, name, split, settings, sessions)
-        rows = list(score_floors(store, name, sessions))
+        sessions = workflow.split_to_score(store, name, split, limit)
+        if run is not None:
+            _follow(workflow.resume(store, run, sessions))
+        elif not floors_only:
+            settings = settings_for(
+                student,
+                formats(knowledge),
+                limit=limit,
+                context=context,
+                strategy=strategy,
+                adapters=adapters(adapter),
+                sample=sample,
+                neighbours=neighbours,
+                budget=budget,
+                near=near,
+            )
+            run = _follow(workflow.evaluate(store, name, split, settings, sessions))
+        rows = list(workflow.score_floors(store, name, sessions))
         if run is not None:
             # The truth stays the last row: it is what the others are measured by.
-            rows.insert(-1, score_run(store, run, sessions))
+            rows.insert(-1, workflow.score_run(store, run, sessions))
     print_rows(rows, as_json)
 
 
-def _answer(
-    store: "Database",
-    run: "Run | None",
-    dataset: str,
-    split: "Split",
-    settings: "RunSettings",
-    sessions: "Sequence[Session]",
-) -> "Run":
-    """Answer what the run has not answered yet, with progress; a new run begins when the student is ready."""
-    from kdtui.workflows.evaluate import answer_split
+def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
+    """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
+    from kdtui.workflows.evaluate import RunBegun
     from kdtui.workflows.generate import SessionAnswered
-    from kdtui.workflows.students import open_student
-    from store.runs import predictions, start_run
 
-    done = len(predictions(store, run)) if run is not None else 0
-    if run is not None and run.finished_at is not None and done >= len(sessions):
-        return run
-    with open_student(store, dataset, settings) as student, progress_bar() as progress:
-        run = run or start_run(store, dataset, split, student.name, settings)
-        say(f"run {run.id}: {run.name} on {dataset} {split}, {done:,} of {len(sessions):,} sessions answered")
-        task = progress.add_task("sessions", total=len(sessions), completed=done)
+    run = None
+    with progress_bar() as progress:
+        task = progress.add_task("sessions", visible=False)
         try:
-            for event in answer_split(store, run, sessions, student):
-                if isinstance(event, SessionAnswered):
+            for event in events:
+                if isinstance(event, RunBegun):
+                    run = event.run
+                    done = f"{event.answered:,} of {event.sessions:,} sessions answered"
+                    say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {done}")
+                    progress.update(task, total=event.sessions, completed=event.answered, visible=True)
+                elif isinstance(event, SessionAnswered):
                     progress.advance(task)
                     if event.prediction.error is not None:
                         say(f"kdtui: session {event.session.id}: {event.prediction.error}")
         except KeyboardInterrupt:
-            say(f"interrupted; what was answered is kept, go on with: kdtui evaluate --resume {run.id}")
+            if run is not None:
+                say(f"interrupted; what was answered is kept, go on with: kdtui evaluate --resume {run.id}")
             raise
     return run
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,11 +25,12 @@ from kdtui.cli.options import (
     formats,
     open_store,
 )
-from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.output import print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from kdtui.workflows.explain import Explanation
     from store.records import Session
     from store.runs import Prediction
 
@@ -52,6 +54,9 @@ def generate(
     strategy: StrategyOption = None,
     adapter: AdapterOption = None,
     context: ContextOption = None,
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="Show what the student is asked, word for word, and ask nothing.")
+    ] = False,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -64,6 +69,7 @@ def generate(
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.model_names import PATTERNS
     from kdtui.workflows.students import check_settings, open_student, settings_for
+    from models.answers import NAP
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
@@ -93,6 +99,13 @@ def generate(
             # Every id is looked up before the student is loaded.
             asked = _sessions(store, name, sessions or [], title or [])
         with open_student(store, name, settings) as ready:
+            if show_prompt:
+                for session in asked:
+                    if session is None:
+                        sleep(NAP)
+                    else:
+                        _print_explanation(session, ready.explain(session), as_json=as_json)
+                asked = ()
             for event in answer(ready, asked):
                 if not isinstance(event, SessionAnswered):
                     continue
@@ -123,6 +136,22 @@ def _to_json(prediction: "Prediction") -> dict[str, object]:
     import msgspec
 
     return {"session": prediction.session, "bundles": msgspec.to_builtins(prediction.bundles)}
+
+
+def _print_explanation(session: "Session", explanation: "Explanation", *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "session": session.id,
+                "prompt": explanation.prompt,
+                "questions": explanation.questions,
+                "knowledge": explanation.numbers,
+            }
+        )
+        return
+    print_text(f"[session]\n{session.id}\n")
+    for heading, text in explanation.sections:
+        print_text(f"[{heading}]\n{text}\n")
 
 
 def _print_answer(session: "Session", prediction: "Prediction") -> None:

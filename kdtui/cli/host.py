@@ -155,16 +155,12 @@ def check(
     from dataclasses import asdict
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.hosts import check_host
-    from kdtui.workflows.model_names import trainable
-    from store.hosts import get_host
+    from kdtui.workflows.hosts import check_for
 
     with open_store(db) as store:
-        host = get_host(store, name)
-        place = Path(trainable(store, base))
+        told = check_for(store, name, base)
     findings = []
-    # An id on the hub is fetched by the host itself.
-    for finding in check_host(host, place if place.exists() else None):
+    for finding in told:
         findings.append(finding)
         if as_json:
             print_json(asdict(finding))

@@ -14,9 +14,12 @@ from kdtui.cli.options import (
     KnowledgeOption,
     NearOption,
     NeighboursOption,
+    PiecesOption,
+    QueryOption,
     SampleOption,
     StrategyOption,
     chosen_dataset,
+    chosen_pieces,
     formats,
     open_store,
     some_formats,
@@ -26,6 +29,7 @@ from kdtui.cli.output import Branch, print_json, print_table, print_text, print_
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from kdtui.workflows.about_piece import Origin
     from kdtui.workflows.consult import Tally
     from kdtui.workflows.distill import Distilled
     from kdtui.workflows.distill_with_model import Job
@@ -47,6 +51,8 @@ FormatOption = Annotated[
 RejectedOption = Annotated[
     bool, typer.Option("--rejected", help="What is kept with a reason not to use it, instead of what is used.")
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="What is rejected, too.")]
+ReverseOption = Annotated[bool, typer.Option("--reverse", help="The other way round.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST, metavar="N")]
 
 
@@ -294,6 +300,8 @@ def export(
         str, typer.Option("--format", "-f", help="Formats, comma-separated: pattern, rule, thought.", metavar="FORMATS")
     ] = "pattern,rule,thought",
     sample: SampleOption = None,
+    pieces: PiecesOption = None,
+    query: QueryOption = None,
     kind: Annotated[Literal["jsonl", "parquet"], typer.Option("--as", help="Kind of file.")] = "jsonl",
     licence: Annotated[
         str | None, typer.Option("--licence", help="Licence of the knowledge, for the card.", metavar="NAME")
@@ -304,13 +312,21 @@ def export(
 
     What is rejected goes too, with the reason.
     """
-    from kdtui.workflows.exchange_knowledge import export_knowledge
+    from kdtui.workflows.exchange_knowledge import dataset_of, export_knowledge
     from store.records import FORMATS
 
     with open_store(db) as store:
-        name = chosen_dataset(store, dataset)
+        chosen = chosen_pieces(store, pieces, query)
+        name = dataset or (chosen_dataset(store, None) if chosen is None else dataset_of(store, chosen))
         count = export_knowledge(
-            store, name, output, formats=some_formats(format_, FORMATS), sample=sample, kind=kind, licence=licence
+            store,
+            name,
+            output,
+            formats=some_formats(format_, FORMATS),
+            sample=sample,
+            pieces=chosen,
+            kind=kind,
+            licence=licence,
         )
     say(f"exported {count:,} pieces of knowledge to {output}")
 
@@ -336,40 +352,91 @@ def ls(
     format_: FormatOption = None,
     sample: SampleOption = None,
     rejected: RejectedOption = False,
+    all_: AllOption = False,
+    sort: Annotated[
+        Literal["support", "precision", "confidence", "lift", "newest"],
+        typer.Option(help="What comes first: the largest, or the newest."),
+    ] = "support",
+    reverse: ReverseOption = False,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
     """List knowledge, the best supported first."""
-    from store.knowledge import find_knowledge
+    from kdtui.workflows.pieces import search_pieces
+    from store.records import KnowledgeQuery
 
+    query = KnowledgeQuery(
+        formats=(format_,) if format_ else (),
+        datasets=(dataset,) if dataset is not None else (),
+        samples=(sample,) if sample is not None else (),
+        statuses=() if all_ else ("rejected",) if rejected else ("kept",),
+    )
     with open_store(db) as store:
-        pieces = find_knowledge(
-            store,
-            dataset=dataset,
-            format=format_,
-            sample=sample,
-            status="rejected" if rejected else "kept",
-            limit=limit,
-        )
+        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
     _print_pieces(pieces, as_json, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
 
 
 @app.command("search")
 def search(
-    text: Annotated[str, typer.Argument(help="Words to look for, or their beginnings.")],
+    text: Annotated[str, typer.Argument(help="Words to look for, or their beginnings, and filters.")],
     dataset: DatasetOption = None,
     format_: FormatOption = None,
+    all_: AllOption = False,
+    sort: Annotated[
+        Literal["match", "support", "precision", "confidence", "lift", "newest"],
+        typer.Option(help="What comes first: the best match (of words), the largest, or the newest."),
+    ] = "match",
+    reverse: ReverseOption = False,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Search knowledge by its words, the best match first."""
-    from store.knowledge import find_knowledge
+    """Search knowledge by its words, the best match first.
+
+    Filters can stand among the words: format:rule, dataset:NAME, teacher:NAME, status:rejected, sample:NAME,
+    support:>0.02, precision:<=0.5, confidence:>0.9, lift:>2. What has blanks or a colon goes in double quotes:
+    teacher:"large model".
+    """
+    from msgspec.structs import replace
+
+    from kdtui.workflows.knowledge_query import parse_query
+    from kdtui.workflows.pieces import search_pieces
+
+    query = parse_query(text)
+    query = replace(
+        query,
+        formats=(*query.formats, format_) if format_ else query.formats,
+        datasets=(*query.datasets, dataset) if dataset is not None else query.datasets,
+        statuses=query.statuses if query.statuses or all_ else ("kept",),
+    )
+    with open_store(db) as store:
+        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
+    _print_pieces(pieces, as_json, limit, f"nothing that is known matches {text}")
+
+
+@app.command("rm")
+def rm(
+    numbers: Annotated[
+        list[str] | None, typer.Argument(help="Numbers of pieces, as `ls` shows them, or ranges: 40-52.")
+    ] = None,
+    query: QueryOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete pieces of knowledge."""
+    from kdtui.workflows.pieces import what_hangs_on
+    from store.knowledge_removal import dependents_of, remove_knowledge
 
     with open_store(db) as store:
-        pieces = find_knowledge(store, text, dataset=dataset, format=format_, limit=limit)
-    _print_pieces(pieces, as_json, limit, f"nothing that is known matches {text}")
+        chosen = chosen_pieces(store, " ".join(numbers) if numbers else None, query)
+        if chosen is None:
+            raise typer.BadParameter("say which, by their numbers or with --query")
+        found = dependents_of(store, chosen)
+        if not yes:
+            typer.confirm(f"Delete {found.pieces:,} pieces of knowledge? {what_hangs_on(found)}", abort=True, err=True)
+        remove_knowledge(store, chosen)
+    say(f"deleted {found.pieces:,} pieces of knowledge")
 
 
 @app.command("show")
@@ -379,34 +446,131 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
-    from store.knowledge import get_knowledge, parents_of, sessions_of
+    from kdtui.workflows.about_piece import about_piece
 
     with open_store(db) as store:
-        piece = get_knowledge(store, number)
-        sessions, parents = sessions_of(store, number), parents_of(store, number)
-        origin = _origin(store, piece)
+        about = about_piece(store, number)
+    piece, origin = about.piece, about.origin
     if as_json:
-        print_json(_to_json(piece) | {"sessions": sessions, "parents": [parent.id for parent in parents]})
+        print_json(
+            _to_json(piece)
+            | {
+                "sessions": origin.sessions,
+                "parents": [parent.piece.id for parent in origin.parents],
+                "samples": about.samples,
+                "runs": about.runs,
+                "trainings": about.trainings,
+            }
+        )
         return
     shown = _to_json(piece) | {"content": piece.content}
     print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
-    print_tree(f"{piece.format} {piece.id} comes from", origin)
+    print_tree(f"{piece.format} {piece.id} comes from", _branches(origin))
+    uses = [
+        *(f"sample {name}" for name in about.samples),
+        *(f"run {run}" for run in about.runs),
+        *(f"training {name}" for name in about.trainings),
+    ]
+    if uses:
+        print_tree("it was offered to", [(use, []) for use in uses])
 
 
-def _origin(store: "Database", piece: "Knowledge") -> "list[Branch]":
+@app.command("calls")
+def calls(
+    number: Annotated[
+        int | None, typer.Argument(help="A call to see in full.", min=1, max=LARGEST, metavar="NUMBER")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only calls that have no answer.")] = False,
+    search: Annotated[
+        str, typer.Option("--search", help="Only calls with this text in what was asked or answered.", metavar="TEXT")
+    ] = "",
+    totals: Annotated[bool, typer.Option("--totals", help="What each teacher was asked, and what it cost.")] = False,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """List what teachers were asked, the newest first, or show one call in full."""
+    if number is not None and (failed or search or totals):
+        raise typer.BadParameter("the number of a call comes alone")
+    with open_store(db) as store:
+        if number is not None:
+            _print_call(store, number, as_json)
+        elif totals:
+            _print_totals(store, as_json)
+        else:
+            _print_calls(store, search, failed, limit, as_json)
+
+
+def _print_call(store: "Database", number: int, as_json: bool) -> None:
+    import json
+    from contextlib import suppress
+    from dataclasses import asdict
+
+    from kdtui.bundling.text import fit_lines
+    from kdtui.workflows.ledger import call_text
+    from store.calls import call_in_full
+
+    found = call_in_full(store, number)
+    if as_json:
+        shown = asdict(found.call) | {"knowledge": [piece.id for piece in found.pieces]}
+        with suppress(ValueError):
+            shown["request"] = json.loads(found.call.request)
+        print_json(shown)
+        return
+    print(fit_lines(call_text(found)), flush=True)
+
+
+def _print_totals(store: "Database", as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from store.calls import totals_by_teacher
+
+    totals = totals_by_teacher(store)
+    if as_json:
+        for each in totals:
+            print_json(asdict(each))
+        return
+    print_table(
+        ["teacher", "answered", "failed", "prompt tokens", "answer tokens", "cost"],
+        [tuple(asdict(each).values()) for each in totals],
+        wide=["teacher"],
+    )
+
+
+def _print_calls(store: "Database", search: str, failed: bool, limit: int, as_json: bool) -> None:
+    from dataclasses import asdict
+    from itertools import chain, islice
+
+    from store.calls import call_hits, call_rows
+
+    hits = chain.from_iterable(part.ids for part in call_hits(store, search, failed=failed))
+    rows = call_rows(store, list(islice(hits, limit)))
+    if as_json:
+        for row in rows:
+            print_json(asdict(row))
+        return
+    if not rows:
+        say("no call is like that" if search or failed else "no teacher behind an endpoint has been asked yet")
+        return
+    print_table(
+        ["id", "step", "teacher", "status", "prompt tokens", "answer tokens", "cost", "seconds", "when"],
+        [tuple(asdict(row).values()) for row in rows],
+        wide=["teacher"],
+    )
+    if len(rows) == limit:
+        say(f"there may be more than these {limit}; --limit shows them")
+
+
+def _branches(origin: "Origin") -> "list[Branch]":
     """What a piece comes from, and what its teacher was given, which has an origin too."""
-    from store.knowledge import parents_of, sessions_of
-
-    sessions = sessions_of(store, piece.id)
-    branches: list[Branch] = [(f"teacher {piece.teacher}", [])]
-    if piece.call_id is not None:
-        branches.append((f"call {piece.call_id}", []))
-    branches += [(f"session {session}", []) for session in sessions[:_SESSIONS_SHOWN]]
-    if len(sessions) > _SESSIONS_SHOWN:
-        branches.append((f"{len(sessions) - _SESSIONS_SHOWN:,} more sessions", []))
-    # Patterns come from nothing else, rules from patterns, thoughts from rules: this has an end.
-    for parent in parents_of(store, piece.id):
-        branches.append((f"{parent.format} {parent.id}: {_short(parent)}", _origin(store, parent)))
+    branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
+    if origin.piece.call_id is not None:
+        branches.append((f"call {origin.piece.call_id}", []))
+    branches += [(f"session {session}", []) for session in origin.sessions[:_SESSIONS_SHOWN]]
+    if len(origin.sessions) > _SESSIONS_SHOWN:
+        branches.append((f"{len(origin.sessions) - _SESSIONS_SHOWN:,} more sessions", []))
+    for parent in origin.parents:
+        branches.append((f"{parent.piece.format} {parent.piece.id}: {_short(parent.piece)}", _branches(parent)))
     return branches
 
 

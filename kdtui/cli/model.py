@@ -58,6 +58,41 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     )
 
 
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a model or an adapter.", metavar="NAME")],
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """What the file of a model says of itself; for an adapter what it was trained with, and the models that it fits."""
+    from dataclasses import asdict
+
+    from kdtui.workflows.describe_model import describe_model, fitting, in_full, in_short
+
+    with open_store(db) as store:
+        found = describe_model(store, name)
+        fits = list(fitting(store, found)) if found.adapter is not None else []
+    if as_json:
+        info = found.row.info
+        print_json(
+            {
+                "name": name,
+                "kind": found.row.kind,
+                "path": str(found.row.path),
+                "source": found.row.source,
+                "problem": found.row.problem,
+                "info": info and asdict(info),
+                "header": found.header,
+                "adapter": found.adapter and asdict(found.adapter),
+                "training": found.training,
+                "fits": [asdict(each) for each in fits],
+            }
+        )
+        return
+    rows = [*in_short(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *in_full(found)]
+    print_table(["what", "value"], rows, wide=["value"])
+
+
 @app.command("add")
 def add(
     source: Annotated[str, typer.Argument(help="GGUF file, or OWNER/NAME of a repository.", metavar="SOURCE")],
@@ -68,11 +103,11 @@ def add(
     db: DatabaseOption = None,
 ) -> None:
     """Give a model a name: a file, which stays where it is, or one that is fetched from a hub."""
-    from kdtui.workflows.manage_models import add_file, add_from_hub, is_repository
+    from kdtui.workflows.manage_models import add_file, add_from_hub, is_repository, models_folder
 
     with open_store(db) as store:
         if is_repository(source) and not Path(source).exists():
-            model = add_from_hub(store, source, file, name, models_folder(db))
+            model = add_from_hub(store, source, file, name, models_folder(database_path(db)))
         else:
             model = add_file(store, Path(source), name)
     say(f"{model.path} is now {model.name}; use it with: --student {model.name}")
@@ -88,11 +123,13 @@ def quantize(
     db: DatabaseOption = None,
 ) -> None:
     """Write a model in another number of bits per weight; kdtui doctor says which suits this machine."""
-    from kdtui.workflows.manage_models import quantize_model
+    from kdtui.workflows.manage_models import Quantized, models_folder, quantize_model
 
     with open_store(db) as store:
-        model, before, after = quantize_model(store, student, to.upper(), name, models_folder(db))
-    say(f"{model.path} has {after / 1e6:,.0f} MB, of {before / 1e6:,.0f} before; use it with: --student {model.name}")
+        for event in quantize_model(store, student, to.upper(), name, models_folder(database_path(db))):
+            if isinstance(event, Quantized):
+                sizes = f"{event.after / 1e6:,.0f} MB, of {event.before / 1e6:,.0f} before"
+                say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
 
 
 @app.command("rm")
@@ -105,8 +142,3 @@ def rm(
     with open_store(db) as store:
         deleted = remove_model(store, name)
     say(f"forgot {name}" + (f", and deleted {deleted}" if deleted else "; its file stays"))
-
-
-def models_folder(db: Path | None) -> Path:
-    """Where models go that kdtui makes or fetches: beside the database, which knows them."""
-    return database_path(db).resolve().parent / "models"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from kdtui.workflows.command_options import adapters as adapters
+from kdtui.workflows.command_options import formats as formats
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -80,6 +84,16 @@ AdapterOption = Annotated[
         metavar="NAME[=SCALE]",
     ),
 ]
+PiecesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pieces", help="Just these pieces: 3,17,40-52; - reads their numbers from stdin.", metavar="NUMBERS"
+    ),
+]
+QueryOption = Annotated[
+    str | None,
+    typer.Option("--query", "-q", help="Just what kdtui knowledge search --all QUERY finds.", metavar="QUERY"),
+]
 ContextOption = Annotated[
     int | None, typer.Option("--context", help="Tokens that prompt and answer have together.", min=256, metavar="N")
 ]
@@ -129,26 +143,24 @@ def chosen_dataset(db: Database, option: str | None) -> str:
     return names[0]
 
 
-def adapters(option: list[str] | None) -> tuple[tuple[str, float], ...] | None:
-    """The adapters that --adapter names, each with its scale; none for "none", and None where nothing is said."""
-    if not option:
+def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[int] | None:
+    """The pieces of knowledge that --pieces and --query name together; None where neither is given.
+
+    Raises:
+        KdtuiError: the numbers are none, or the query means nothing.
+        NotFound: the query names what is not there.
+    """
+    if numbers is None and query is None:
         return None
-    if option == ["none"]:
-        return ()
-    found = []
-    for each in option:
-        path, equals, scale = each.rpartition("=")
-        try:
-            found.append((path, float(scale)) if equals else (each, 1.0))
-        except ValueError:
-            # An equals sign may be a part of the name.
-            found.append((each, 1.0))
-    return tuple(found)
+    from kdtui.workflows.number_ranges import parse_numbers
 
+    found = [] if numbers is None else parse_numbers(sys.stdin.read() if numbers == "-" else numbers)
+    if query is not None:
+        from kdtui.workflows.knowledge_query import parse_query
+        from kdtui.workflows.pieces import numbers_of
 
-def formats(option: str) -> tuple[str, ...]:
-    """The formats that --knowledge names; "none" is none."""
-    return tuple(name for name in (part.strip() for part in option.split(",")) if name and name != "none")
+        found = sorted({*found, *numbers_of(db, parse_query(query))})
+    return found
 
 
 def some_formats(option: str, among: tuple[Format, ...]) -> tuple[Format, ...]:

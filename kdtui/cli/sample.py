@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from kdtui.cli.options import DatabaseOption, JsonOption, chosen_dataset, open_store, some_formats
+from kdtui.cli.options import (
+    DatabaseOption,
+    JsonOption,
+    PiecesOption,
+    QueryOption,
+    chosen_dataset,
+    chosen_pieces,
+    open_store,
+    some_formats,
+)
 from kdtui.cli.output import print_json, print_table, say
 
 app = typer.Typer(help="Draw, list, compare and delete samples of knowledge.", no_args_is_help=True)
@@ -34,23 +43,32 @@ def create(
     add_to: Annotated[
         str | None, typer.Option("--add-to", help="A sample that this one holds too.", metavar="NAME")
     ] = None,
+    pieces: PiecesOption = None,
+    query: QueryOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a sample of this name.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Draw a share of the knowledge, from every format of every dataset.
+    """Draw a share of the knowledge, from every format of every dataset, or pick pieces by hand.
 
     The strategy puts the training sessions in an order, and a piece comes where the first of its sessions does. A
     larger ratio of the same strategy and seed holds the smaller one.
 
     random: by chance. length: short and long ones in proportion. longest: the longest first. diversity: each next one
     is the least like those before. difficulty: those first that the student answers worst without knowledge.
+
+    With --pieces or --query nothing is drawn: the sample has just these pieces, whatever they are of.
     """
-    from kdtui.workflows.sample import create_sample
+    from kdtui.workflows.sample import create_sample, pick_sample
     from kdtui.workflows.students import settings_for
     from store.records import FORMATS
 
     wanted = some_formats(format_, FORMATS)
     with open_store(db) as store:
+        chosen = chosen_pieces(store, pieces, query)
+        if chosen is not None:
+            picked = pick_sample(store, name, chosen, add_to=add_to, replace=replace)
+            say(f"sample {name} has {picked:,} pieces of knowledge")
+            return
         count = create_sample(
             store,
             name,
@@ -71,6 +89,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List samples, and how they were drawn."""
     import msgspec
 
+    from kdtui.workflows.sample import how_drawn
     from store.samples import list_samples
 
     with open_store(db) as store:
@@ -95,10 +114,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
             (
                 sample.name,
                 sample.pieces,
-                "; ".join(
-                    f"{draw.ratio:g} of the {draw.format}s of {draw.dataset} by {draw.strategy}, seed {draw.seed}"
-                    for draw in sample.draws
-                ),
+                "; ".join(map(how_drawn, sample.draws)),
             )
             for sample in found
         ],
@@ -106,23 +122,85 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     )
 
 
-@app.command("compare")
-def compare(one: NameArgument, other: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
-    """How much two samples have in common."""
-    from kdtui.workflows.sample import overlap
+@app.command("show")
+def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """What is in a sample: formats, lengths, the sessions that its pieces come from; and what names it."""
+    import msgspec
+
+    from kdtui.bundling.histogram import bar
+    from kdtui.workflows.sample import how_drawn, sample_shape
+    from store.samples import get_sample, uses_of
 
     with open_store(db) as store:
-        common, first, second = overlap(store, one, other)
-    together = first + second - common
-    jaccard = common / together if together else 0.0
+        sample, shape, uses = get_sample(store, name), sample_shape(store, name), uses_of(store, name)
     if as_json:
-        print_json({"common": common, "pieces": [first, second], "jaccard": jaccard})
+        print_json(
+            {
+                "name": sample.name,
+                "pieces": sample.pieces,
+                "draws": msgspec.to_builtins(sample.draws),
+                "created_at": sample.created_at,
+                "formats": shape.formats,
+                "tokens": [msgspec.to_builtins(each) for each in shape.lengths],
+                "products": [msgspec.to_builtins(each) for each in shape.products],
+                "without_session": shape.without_session,
+                "runs": uses.runs,
+                "trainings": uses.trainings,
+            }
+        )
+        return
+    for heading, values in (
+        ("format", list(shape.formats.items())),
+        ("tokens, roughly", [(each.label, each.count) for each in shape.lengths]),
+        ("products", [(each.label, each.count) for each in shape.products]),
+    ):
+        largest = max((count for _, count in values), default=0)
+        counted = "sessions" if heading == "products" else "pieces"
+        print_table([heading, counted, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
+    if shape.without_session:
+        say(f"{shape.without_session:,} pieces name no session that they come from")
+    drawn = "; ".join(map(how_drawn, sample.draws))
+    say(f"sample {name} has {sample.pieces:,} pieces" + (f": {drawn}" if drawn else ""))
+    users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
+    if users:
+        say(f"it is named by {', '.join(users)}")
+
+
+@app.command("compare")
+def compare(
+    one: NameArgument,
+    other: NameArgument,
+    shared: Annotated[bool, typer.Option("--shared", help="List the pieces that both have.")] = False,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """How much two samples have in common."""
+    from kdtui.workflows.sample import overlap
+    from store.samples import shared_pieces
+
+    with open_store(db) as store:
+        found = overlap(store, one, other)
+        pieces = list(shared_pieces(store, one, other)) if shared else []
+    if shared:
+        rows = [(piece.number, piece.format, piece.dataset, piece.statement) for piece in pieces]
+        names = ["id", "format", "dataset", "statement"]
+        if as_json:
+            for row in rows:
+                print_json(dict(zip(names, row, strict=True)))
+        else:
+            print_table(names, rows, wide=["statement"])
+        return
+    if as_json:
+        print_json({"common": found.common, "pieces": [found.first, found.second], "jaccard": found.jaccard})
         return
     print_table(
         ["sample", "pieces", "share that the other has"],
-        [(name, size, common / size if size else None) for name, size in ((one, first), (other, second))],
+        [
+            (name, size, found.common / size if size else None)
+            for name, size in ((one, found.first), (other, found.second))
+        ],
     )
-    say(f"{common:,} pieces are in both (Jaccard {jaccard:.3f})")
+    say(f"{found.common:,} pieces are in both (Jaccard {found.jaccard:.3f})")
 
 
 @app.command("rm")

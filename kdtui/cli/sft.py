@@ -22,7 +22,6 @@ from kdtui.cli.trainings import (
     evaluate_adapter,
     fetch_adapter,
     follow_training,
-    is_to_fetch,
     look,
     start_training,
     try_to_fetch,
@@ -163,10 +162,7 @@ def launch(
     db: DatabaseOption = None,
 ) -> None:
     """Start a training, here or on a host, which goes on when the terminal is closed."""
-    from kdtui.workflows.fine_tune import prepare, trainer_is_here
-    from kdtui.workflows.model_names import trainable
-    from models.sft.job import Job, Lora, Optimizer
-    from store.hosts import get_host
+    from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
     from store.jobs import get_job
 
     if local and host is not None:
@@ -174,28 +170,26 @@ def launch(
     if evaluate and not follow:
         raise typer.BadParameter("--evaluate needs --follow: there is nothing to evaluate before the training is done")
     with open_store(db) as store:
-        if host is None:
-            trainer_is_here()
-        else:
-            get_host(store, host)
         if after is not None and get_job(store, after).host != host:
             raise typer.BadParameter(f"training {after} is not on the same host")
         settings = _settings(
             store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed
         )
-        job = Job(
-            trainable(store, base),
-            epochs=epochs,
-            seed=seed,
+        plan = TrainingPlan(
+            name,
+            settings,
+            base,
+            rank=rank,
+            learning_rate=learning_rate,
             batch_tokens=batch_tokens,
             longest=longest,
             precision=precision,
             recompute=recompute,
             patience=patience,
-            lora=Lora(rank=rank, alpha=2.0 * rank),
-            optimizer=Optimizer(learning_rate=learning_rate),
+            host=host,
+            after=after,
         )
-        ready = prepare(store, name, jobs_folder(db), settings, job, host=host, after=after)
+        ready = prepare_training(store, plan, jobs_folder(database_path(db)))
         say(f"training {name}: {ready.examples:,} sessions an epoch, {ready.valid:,} to validate on, in {ready.folder}")
         start_training(store, name)
         if follow:
@@ -214,6 +208,7 @@ def ls(
     known."""
     from kdtui.workflows.fine_tune import all_jobs
     from kdtui.workflows.remote import refresh
+    from kdtui.workflows.trainings import is_to_fetch
 
     with open_store(db) as store:
         rows = all_jobs(store)
@@ -244,6 +239,8 @@ _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s
 
 
 def _cells(row: "JobRow") -> tuple[object, ...]:
+    from kdtui.bundling.times import ago, duration
+
     status = row.status
     return (
         row.job.name,
@@ -254,8 +251,8 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
         status.loss,
         status.pair_f1,
         None if status.tokens_per_second is None else round(status.tokens_per_second),
-        _duration(status.eta_seconds),
-        _ago(row.job.seen_at),
+        duration(status.eta_seconds),
+        ago(row.job.seen_at),
         ", ".join(row.job.settings.datasets),
     )
 
@@ -263,7 +260,9 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
 @app.command("show")
 def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """Show a training: how it is, what it is made of, and its loss and pair F1 so far."""
+    from kdtui.bundling.times import duration
     from kdtui.workflows.fine_tune import one_job
+    from kdtui.workflows.trainings import is_to_fetch
 
     with open_store(db) as store:
         look(store, name)
@@ -279,7 +278,7 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         "datasets": ", ".join(settings.datasets),
         "knowledge": ", ".join(settings.knowledge) or None,
         "target": "the student writes the knowledge" if settings.target else None,
-        "eta_seconds": _duration(status.eta_seconds),
+        "eta_seconds": duration(status.eta_seconds),
         "curve": None,
         "evaluations": None,
         "folder": str(row.job.folder),
@@ -316,14 +315,11 @@ def logs(
 @app.command("cancel")
 def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
     """Stop a training; it leaves a checkpoint, from which kdtui sft resume goes on."""
-    from kdtui.workflows import remote
-    from kdtui.workflows.fine_tune import cancel as stop
     from kdtui.workflows.fine_tune import one_job
-    from store.jobs import get_job
+    from kdtui.workflows.trainings import cancel as stop
 
     with open_store(db) as store:
-        job = get_job(store, name)
-        left = stop(job) if job.host is None else remote.cancel(store, job)
+        left = stop(store, name)
         look(store, name)
         status = one_job(store, name).status
     for each in left:
@@ -376,6 +372,7 @@ def adopt(
 ) -> None:
     """Take over a training that another machine has started on a host, or that this store has forgotten."""
     from kdtui.workflows.remote import adopt as take_over
+    from kdtui.workflows.trainings import jobs_folder
     from store.hosts import get_host
 
     host, colon, folder = place.partition(":")
@@ -384,7 +381,7 @@ def adopt(
     with open_store(db) as store:
         known = get_host(store, host)
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
-        take_over(store, known, name, jobs_folder(db))
+        take_over(store, known, name, jobs_folder(database_path(db)))
         look(store, name)
     say(f"training {name} is known now; kdtui sft show {name} says how it is")
 
@@ -397,23 +394,15 @@ def rm(
     db: DatabaseOption = None,
 ) -> None:
     """Delete a training with its folder, its checkpoints and its adapter, on its host too."""
-    from kdtui.workflows import remote
-    from kdtui.workflows.fine_tune import remove
+    from kdtui.workflows.trainings import remove
     from store.jobs import get_job
 
     with open_store(db) as store:
-        job = get_job(store, name)
+        get_job(store, name)
         if not yes:
             typer.confirm(f"Delete training {name} with its adapter?", abort=True, err=True)
-        if job.host is not None and not keep:
-            remote.remove(store, job)
-        remove(store, job)
+        remove(store, name, keep=keep)
     say(f"deleted training {name}")
-
-
-def jobs_folder(db: Path | None) -> Path:
-    """Where job directories are: beside the database, which knows them."""
-    return database_path(db).resolve().parent / "jobs"
 
 
 def _settings(
@@ -449,23 +438,3 @@ def _to_json(row: "JobRow") -> dict[str, Any]:
         "seen_at": row.job.seen_at,
         "created_at": row.job.created_at,
     }
-
-
-def _duration(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def _ago(moment: str | None) -> str | None:
-    """How long ago that was, in one unit."""
-    if moment is None:
-        return None
-    from datetime import UTC, datetime
-
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f"{seconds / unit:.0f} {name} ago"
-    return "now"

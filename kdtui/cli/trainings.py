@@ -10,25 +10,21 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from kdtui.workflows.fine_tune import JobRow
-
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 def start_training(store: "Database", name: str) -> None:
     """Start a training where it belongs, or go on with it."""
-    from kdtui.workflows import remote
-    from kdtui.workflows.fine_tune import launch as start
+    from kdtui.workflows import remote, trainings
     from store.jobs import get_job
 
     job = get_job(store, name)
-    if job.host is None:
-        pid = start(store, job)
-        say(f"it runs as process {pid}; kdtui sft logs {name} --follow shows it, and kdtui sft cancel {name} stops it")
-        return
     try:
-        for event in remote.launch(store, job):
+        for event in trainings.start(store, name):
             match event:
+                case trainings.Started(pid):
+                    shown = f"kdtui sft logs {name} --follow shows it, and kdtui sft cancel {name} stops it"
+                    say(f"it runs as process {pid}; {shown}")
                 case remote.Bringing(what, size):
                     say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
                 case remote.Submitting(script):
@@ -37,10 +33,12 @@ def start_training(store: "Database", name: str) -> None:
                 case remote.Launched(host, number, launcher):
                     what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
                     say(f"it runs on {host} as {what}; kdtui sft logs {name} --follow shows it")
+                case remote.HostSeen(_, problem) if problem is not None:
+                    _say_cached(problem)
     except BaseException:
-        say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
+        if job.host is not None:
+            say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
         raise
-    look(store, name)
 
 
 def look(store: "Database", name: str) -> None:
@@ -49,13 +47,11 @@ def look(store: "Database", name: str) -> None:
 
     for seen in refresh(store, {name}):
         if seen.problem is not None:
-            say(f"kdtui: {seen.problem}; it is shown as it was seen last")
+            _say_cached(seen.problem)
 
 
-def is_to_fetch(row: "JobRow") -> bool:
-    from models.sft.job_files import ADAPTER
-
-    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
+def _say_cached(problem: str) -> None:
+    say(f"kdtui: {problem}; it is shown as it was seen last")
 
 
 def try_to_fetch(store: "Database", name: str) -> None:
@@ -70,36 +66,29 @@ def try_to_fetch(store: "Database", name: str) -> None:
 
 def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) -> None:
     """Bring home what a training has made; then its adapter has its name."""
-    from kdtui.errors import KdtuiError
-    from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.remote import fetch
-    from store.jobs import get_job
+    from kdtui.workflows.trainings import fetch
 
-    job = get_job(store, name)
-    if job.host is None:
-        raise KdtuiError(f"training {name!r} is here already")
-    count = fetch(store, job, checkpoints=checkpoints)
-    row = one_job(store, name)
-    if row.status.state == "failed":
-        raise KdtuiError(f"training {name!r}: {row.status.reason}")
-    said = f"fetched {count} files of training {name} from {job.host}"
-    say(said + (f"; use it with: --adapter {name}" if row.status.state == "done" else ""))
+    fetched = fetch(store, name, checkpoints=checkpoints)
+    said = f"fetched {fetched.files} files of training {name} from {fetched.row.job.host}"
+    say(said + (f"; use it with: --adapter {name}" if fetched.row.status.state == "done" else ""))
 
 
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     """Score the adapter of a training on the validation splits of what it was trained on."""
     from kdtui.cli.evaluate import evaluate
-    from kdtui.workflows.fine_tune import base_of, one_job
+    from kdtui.workflows.evaluate_adapter import asked_as_trained
+    from kdtui.workflows.fine_tune import one_job
 
-    job = one_job(store, name).job
-    for dataset in job.settings.datasets:
+    row = one_job(store, name)
+    settings = asked_as_trained(row)
+    for dataset in row.job.settings.datasets:
         evaluate(
             dataset=dataset,
             split="valid",
-            student=base_of(job),
+            student=settings.student,
             adapter=[name],
-            knowledge=",".join(() if job.settings.target else job.settings.knowledge) or "none",
-            strategy=job.settings.form,
+            knowledge=",".join(settings.knowledge) or "none",
+            strategy=settings.strategy,
             db=db,
         )
 
@@ -110,6 +99,7 @@ def follow_training(store: "Database", name: str) -> None:
 
     from kdtui.errors import KdtuiError
     from kdtui.workflows import fine_tune, remote
+    from kdtui.workflows.trainings import is_to_fetch
 
     job = fine_tune.one_job(store, name).job
     events = fine_tune.follow(job.folder) if job.host is None else remote.follow(store, job)

@@ -54,7 +54,12 @@ class Applicable:
 
 def roughly(text: str) -> int:
     """Tokens of a text, where the tokenizer is not at hand: about a token for three characters, rather too many."""
-    return len(text) // 3 + 1
+    return roughly_for(len(text))
+
+
+def roughly_for(characters: int) -> int:
+    """The same for a text of so many characters."""
+    return characters // 3 + 1
 
 
 def line_of(rule: Rule, session: Session) -> str:

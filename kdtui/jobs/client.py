@@ -151,6 +151,17 @@ class HostClient:
         done = await self._run(["tail", "-c", f"+{offset + 1}", path])
         return done.out
 
+    async def read_part(self, path: str, offset: int, length: int) -> tuple[int, bytes]:
+        """The size of a file, and so many bytes from an offset on; nothing of one that is not there.
+
+        Raises:
+            TransportError: the way was lost.
+        """
+        script = 'wc -c <"$1" && tail -c "+$2" "$1" | head -c "$3"'
+        done = await self._run(["sh", "-c", script, "sh", path, str(offset + 1), str(length)])
+        size, newline, part = done.out.partition(b"\n")
+        return (int(size), part) if newline else (0, b"")
+
     async def bring_code(self) -> None:
         """Bring the package `models`, whole or not at all."""
         content = package.code().content

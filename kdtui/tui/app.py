@@ -1,80 +1,250 @@
-"""The app: two places, sessions and knowledge, and what works everywhere."""
+"""The app: its places, and what works everywhere."""
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text
+from textual import actions
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
+from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input, OptionList
 
+from kdtui.bundling.text import one_line
+from kdtui.tui.actions import PLACES, bindings, keys_of
+from kdtui.tui.activity import Activity
 from kdtui.tui.choice import Choice
+from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.generation import GenerationThread
-from kdtui.tui.screens.help import HelpScreen
-from kdtui.tui.screens.knowledge import KnowledgeScreen
-from kdtui.tui.screens.sessions import SessionsScreen
+from kdtui.tui.memory import Memory, memory_path
+from kdtui.tui.screens.base import KdtuiScreen
+from kdtui.tui.screens.dialogs import TextDialog
+from kdtui.tui.screens.help import HelpScreen, Key
+from kdtui.tui.screens.jump import JumpScreen
+from kdtui.tui.screens.places import screen_of
+from kdtui.tui.themes import HIGH_CONTRAST, NAMES
 from store.records import RunSettings
+
+_KEPT = 200
+"""Sentences that can be read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence that the app has said, when, and what more there is to know of it."""
+
+    at: str
+    sentence: str
+    details: str
 
 
 class KdtuiApp(App[None]):
-    """Browse sessions and knowledge, and have bundles generated.
+    """Browse knowledge, have bundles generated, and watch what is at work.
 
     Args:
         database: the store; made when it is not there.
-        student: whom to ask at first; the embedded student by default.
+        student: whom to ask at first; whom was asked last by default, or the shipped student.
+        config: the user's.
+        memory: what was so when the app was left last; nothing by default.
     """
 
     TITLE = "kdtui"
     CSS_PATH = "kdtui.tcss"
-    DEFAULT_MODE = "sessions"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "show('sessions')", "Sessions", show=False, tooltip="Go to the sessions"),
-        Binding("2", "show('knowledge')", "Knowledge", show=False, tooltip="Go to the knowledge"),
-        Binding("question_mark", "help", "Help", key_display="?", tooltip="List the keys"),
-        Binding("q", "quit", "Quit", tooltip="Leave the program"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
 
-    def __init__(self, database: Path, student: RunSettings | None = None) -> None:
+    def __init__(
+        self,
+        database: Path,
+        student: RunSettings | None = None,
+        *,
+        config: Config | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self.memory = memory or Memory(None, database)
+        # Textual composes the screen of this place first, and no other until it is gone to.
+        self.DEFAULT_MODE = self.memory.place if self.memory.place in PLACES else next(iter(PLACES))  # type: ignore[misc]
         super().__init__()
-        self._generation = GenerationThread(database)
-        choice = Choice.of(student)
-        self.add_mode("sessions", lambda: SessionsScreen(database, self._generation, choice))
-        self.add_mode("knowledge", lambda: KnowledgeScreen(database))
+        self.database = database
+        self.config = config or Config()
+        self.generation = GenerationThread(database)
+        remembered = Choice.from_memory(self.memory.of("workbench").get("choice"))
+        self.choice = Choice.of(student) if student is not None or remembered is None else remembered
+        self.activities: list[Activity] = []
+        self._said: list[Said] = []
+        self.register_theme(HIGH_CONTRAST)
+        wanted = self.config.theme or self.memory.theme
+        if wanted in self.available_themes:
+            self.theme = wanted
+        self.set_keymap(dict(self.config.keymap))
+        for place in PLACES:
+            self.add_mode(place, partial(screen_of, place, database))
 
     async def on_unmount(self) -> None:
-        """End the thread that generates; the student is freed in it."""
-        await asyncio.to_thread(self._generation.close)
+        """Remember, and end what is at work; the student is freed in its thread."""
+        self.memory.save()
+        for activity in self.activities:
+            activity.cancel()
+        await asyncio.to_thread(self.generation.close)
+        for activity in self.activities:
+            if activity.is_running:
+                await asyncio.to_thread(activity.join)
 
-    def action_show(self, mode: str) -> None:
+    def _fatal_error(self) -> None:
+        """Instead of Textual's traceback: one sentence, and the rest in a file."""
+        from kdtui.tui import faults
+
+        error = self._exception
+        self.panic(Text(one_line(faults.keep(error), 1000) if error is not None else "kdtui has ended by a fault"))
+
+    def begin(self, activity: Activity) -> Activity:
+        """Start work that goes on while the app runs, whatever screen is looked at."""
+        self.activities = [each for each in self.activities if each.is_running]
+        self.activities.append(activity)
+        activity.start()
+        return activity
+
+    def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:
+        """Show a sentence for some seconds, and keep it with its details."""
+        self._said.append(Said(datetime.now().strftime("%H:%M:%S"), sentence, details))
+        del self._said[:-_KEPT]
+        shown = one_line(sentence, 600)
+        if details:
+            shown += f" ({self.key_of('app.messages')} tells more)"
+        self.notify(shown, severity="error" if error else "information", timeout=10 if error else 5, markup=False)
+
+    def key_of(self, action: str) -> str:
+        """How the key of an action is shown: `knowledge.mark`, as in a keymap."""
+        return self.get_key_display(Binding(keys_of(self.config.keymap)[action][0], ""))
+
+    async def run_action(
+        self,
+        action: "str | actions.ActionParseResult",
+        default_namespace: DOMNode | None = None,
+        namespaces: dict[str, DOMNode] | None = None,  # type: ignore[override]
+    ) -> bool:
+        """Do something; where it cannot be done now, say why."""
+        try:
+            done = await super().run_action(action, default_namespace, namespaces)
+        except KeyError:
+            # Where there is no room for a list of options, Textual looks for a line that is not there.
+            if not isinstance(default_namespace, OptionList | CommandPalette):
+                raise
+            return True
+        if not done and isinstance(default_namespace, KdtuiScreen):
+            _, name, _ = actions.parse(action) if isinstance(action, str) else action
+            if why := default_namespace.why_not(name):
+                self.notify(one_line(why, 300), title="Not now", severity="warning", timeout=5, markup=False)
+        return done
+
+    def action_show(self, place: str) -> None:
         """Go to a place. What was open there is still open, and what runs elsewhere goes on."""
-        if mode != self.current_mode:
-            self.switch_mode(mode)
+        if place != self.current_mode:
+            self.memory.place = place
+            self.switch_mode(place)
+            self.memory.save()
+
+    def use_choice(self, choice: Choice) -> None:
+        """Ask this student from now on, in the workbench."""
+        self.choice = choice
+        self.memory.of("workbench")["choice"] = choice.to_memory()
+
+    def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
+        """Go to the workbench and open a session there, in place of what was open.
+
+        Args:
+            choice: whom to ask about it; whom the workbench asks already by default.
+        """
+        from kdtui.tui.screens.workbench import SessionWanted
+
+        if choice is not None:
+            self.use_choice(choice)
+        self.action_show("workbench")
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        # It waits in the queue of a screen that is not composed yet.
+        self.screen.post_message(SessionWanted(dataset, session))
+
+    def show_knowledge(self, query: str) -> None:
+        """Go to the knowledge, and search there."""
+        self.action_show("knowledge")
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        screen = self.screen
+
+        def search() -> None:
+            screen.query_one("#search", Input).value = query
+
+        # It waits in the queue of a screen that is not composed yet.
+        screen.call_later(search)
 
     def action_help(self) -> None:
         """List the keys that work on the screen."""
+        keys: dict[str, Key] = {}
         # Those of the footer first.
         active = sorted(self.screen.active_bindings.values(), key=lambda each: not each.binding.show)
-        keys: dict[str, list[str]] = {}
-        for _, binding, _, tooltip in active:
+        for node, binding, enabled, tooltip in active:
             # Those without a tooltip are Textual's own, for moving within a widget.
-            if tooltip and not binding.system:
-                keys.setdefault(tooltip, []).append(self.get_key_display(binding))
-        keys["Go to the next part of the screen"] = ["tab"]
-        self.push_screen(HelpScreen([(" ".join(displays), purpose) for purpose, displays in keys.items()]))
+            if not tooltip or binding.system:
+                continue
+            if tooltip not in keys:
+                name = actions.parse(binding.action)[1]
+                why = None if enabled or not isinstance(node, KdtuiScreen) else node.why_not(name)
+                keys[tooltip] = Key([], tooltip, why or "")
+            keys[tooltip].displays.append(self.get_key_display(binding))
+        keys["next"] = Key(["tab"], "Go to the next part of the screen", "")
+        self.push_screen(HelpScreen(list(keys.values())))
+
+    def action_messages(self) -> None:
+        """Show what has been said, the last first."""
+        text = Text()
+        for said in reversed(self._said):
+            text.append(f"{said.at}  ", style="bold")
+            text.append(f"{said.sentence}\n")
+            if said.details:
+                text.append(f"{said.details.rstrip()}\n", style="dim")
+            text.append("\n")
+        self.push_screen(TextDialog("What the app has said", text if self._said else "nothing yet", copies=text.plain))
+
+    def action_next_theme(self) -> None:
+        """Use the next theme."""
+        names = list(dict.fromkeys((*THEMES, self.theme)))
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.memory.theme = self.theme
+        self.notify(f"theme {self.theme}", markup=False, timeout=2)
+
+    def action_jump(self) -> None:
+        """Go to a part of the screen by a letter."""
+
+        def go(target: Widget | None) -> None:
+            if target is not None:
+                target.focus()
+
+        self.push_screen(JumpScreen(self.screen.focus_chain), go)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: what the keys do, then what Textual offers."""
         for namespace, binding, enabled, tooltip in screen.active_bindings.values():
-            if enabled and tooltip and not binding.system and binding.action != "quit":
+            if enabled and tooltip and not binding.system and binding.action not in ("quit", "command_palette"):
                 run = partial(self.run_action, binding.action, namespace)
                 yield SystemCommand(binding.description, tooltip, run)
         yield from super().get_system_commands(screen)
 
 
 def run_app(database: Path) -> int:
-    """Run the app in this terminal until the user leaves it, and return the exit code."""
-    app = KdtuiApp(database)
+    """Run the app in this terminal until the user leaves it, and return the exit code.
+
+    Raises:
+        BadFile: the configuration says something that cannot be.
+    """
+    config = read_config(config_path(), NAMES)
+    app = KdtuiApp(database, config=config, memory=Memory(memory_path(), database))
     app.run()
     return app.return_code or 0

@@ -32,11 +32,38 @@ def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
         db.close()
 
 
+class Unwanted(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def still_wanted() -> None:
+    """Look, in a thread worker, whether its answer is still waited for.
+
+    Raises:
+        Unwanted: it has been cancelled.
+    """
+    if get_current_worker().is_cancelled:
+        raise Unwanted
+
+
 def named_database(path: Path) -> Path | None:
     """The path where a command has to be told it; None where the command finds it by itself."""
     from store.database import default_path
 
     return None if path == default_path() else path
+
+
+def described(error: Exception) -> tuple[str, str]:
+    """What to tell the user of an error, and the details, which faults of the program have."""
+    sentence = explained(error)
+    return fault(error) if sentence is None else (sentence, "")
+
+
+def fault(error: BaseException) -> tuple[str, str]:
+    """A fault of the program: that there is one, and where it comes from."""
+    import traceback
+
+    return f"a fault of kdtui: {type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
 
 def explained(error: Exception) -> str | None:

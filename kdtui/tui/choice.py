@@ -1,54 +1,83 @@
-"""Which student is asked, with what knowledge."""
+"""Which student is asked, with what knowledge, and how."""
 
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
-from kdtui.workflows.model_names import PATTERNS
-from kdtui.workflows.students import student_name
-from models.embedded import NAME, SHIPPED
+import msgspec
+from msgspec.structs import replace
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.command_options import options_of
+from kdtui.workflows.students import check_settings, student_name
+from models.embedded import SHIPPED
 from store.records import RunSettings
 
-STUDENTS = (SHIPPED, NAME, PATTERNS)
-"""Those that come with the program; the first one is asked at first."""
+_USUAL = RunSettings(SHIPPED)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A student, whether it is shown the mined patterns, and its context (None: the usual one)."""
+    """The settings of whom to ask in the workbench; those that are None are the usual ones."""
 
-    student: str = SHIPPED
-    with_patterns: bool = False
-    context: int | None = None
+    settings: RunSettings = _USUAL
 
     @classmethod
     def of(cls, settings: RunSettings | None) -> "Choice":
         """The choice that these settings make; the usual student for None."""
-        if settings is None:
-            return cls()
-        return cls(settings.student, "pattern" in settings.knowledge, settings.context)
+        return cls() if settings is None else cls(replace(settings, limit=None))
 
-    @property
-    def knowledge(self) -> tuple[str, ...]:
-        """Formats of knowledge that the student is shown. Two are given what other sessions show in any case."""
-        return ("pattern",) if self.with_patterns and self.student not in (PATTERNS, SHIPPED) else ()
+    @classmethod
+    def from_memory(cls, value: object) -> "Choice | None":
+        """What `to_memory` has given, if it still is that: anyone may have edited it."""
+        with suppress(msgspec.ValidationError, KdtuiError):
+            choice = cls.of(msgspec.convert(value, RunSettings))
+            # Those that need a dataset will have one.
+            check_settings(choice.settings, "a dataset")
+            return choice
+        return None
+
+    def to_memory(self) -> dict[str, Any]:
+        """Plain values to be remembered."""
+        found: dict[str, Any] = msgspec.to_builtins(self.settings)
+        return found
 
     @property
     def name(self) -> str:
         """What to call the student on the screen."""
-        return student_name(self.to_settings())
+        return student_name(self.settings)
 
     @property
-    def options(self) -> dict[str, str | None]:
-        """The options of `kdtui generate` that make this choice; None where the default says the same."""
-        return {
-            "--student": None if self.student == SHIPPED else self.student,
-            "--knowledge": ",".join(self.knowledge) or None,
-            "--context": None if self.context is None else str(self.context),
-        }
+    def in_words(self) -> str:
+        """The name, and what else differs from the usual."""
+        settings = self.settings
+        others = [
+            (settings.neighbours, "neighbours"),
+            (settings.budget, "tokens of knowledge"),
+            (settings.context, "tokens of context"),
+        ]
+        return " · ".join([self.name, *(f"{number:,} {what}" for number, what in others if number is not None)])
 
-    def with_next_student(self, students: tuple[str, ...]) -> "Choice":
-        """The same with the student that follows in the cycle."""
-        return replace(self, student=students[(students.index(self.student) + 1) % len(students)])
+    @property
+    def options(self) -> dict[str, list[str]]:
+        """The options of `kdtui generate` that make this choice; those have no values whose default says the same."""
+        return options_of(self.settings)
 
-    def to_settings(self) -> RunSettings:
-        """The settings that a workflow takes."""
-        return RunSettings(self.student, self.knowledge, context=self.context)
+    def with_student(self, student: str, adapters: tuple[tuple[str, float], ...] = ()) -> "Choice":
+        """The same with another student; what it cannot use is left out."""
+        wanted = replace(self.settings, student=student, adapters=adapters)
+        for settings in (wanted, replace(wanted, strategy=None), replace(wanted, strategy=None, context=None)):
+            with suppress(KdtuiError):
+                check_settings(settings, "a dataset")
+                return Choice(settings)
+        return Choice(RunSettings(student, adapters=adapters))
+
+    def with_format(self, format: str) -> "Choice":
+        """The same with a format of knowledge, or without it where it was in."""
+        before = self.settings.knowledge
+        knowledge = tuple(each for each in before if each != format) if format in before else (*before, format)
+        settings = replace(self.settings, knowledge=knowledge)
+        if not knowledge:
+            # They are about knowledge.
+            settings = replace(settings, sample=None, neighbours=None, budget=None, near=None)
+        return Choice(settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from kdtui.tui.background import explained
+from kdtui.tui.background import described
 from kdtui.tui.choice import Choice
 from models.bundle_list import WrittenBundle
 from store.records import Session
@@ -18,6 +18,7 @@ from store.records import Session
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from kdtui.workflows.explain import Explanation
     from kdtui.workflows.generate import GenerateEvent
     from kdtui.workflows.students import SessionStudent
     from store.runs import Prediction
@@ -28,12 +29,19 @@ _PATIENCE = 10.0
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One session for one student. `post` takes the messages about it, and must be safe to call from a thread."""
+    """One session for one student.
 
-    dataset: str
+    Attributes:
+        dataset: whose other sessions and knowledge the student may use; None for none.
+        post: takes the messages about it, and must be safe to call from a thread.
+        explains: whether it is wanted what the student would be asked, and no answer.
+    """
+
+    dataset: str | None
     session: Session
     choice: Choice
     post: Callable[[Message], object]
+    explains: bool = False
     _cancelled: Event = field(default_factory=Event)
 
     @property
@@ -74,12 +82,20 @@ class Answered(About):
         self.prediction = prediction
 
 
+class Explained(About):
+    """What the student is asked about the session."""
+
+    def __init__(self, request: Request, explanation: "Explanation") -> None:
+        super().__init__(request)
+        self.explanation = explanation
+
+
 class Stopped(About):
     """There will be no answer; `problem` is None where the request was cancelled."""
 
-    def __init__(self, request: Request, problem: str | None) -> None:
+    def __init__(self, request: Request, problem: str | None, details: str = "") -> None:
         super().__init__(request)
-        self.problem = problem
+        self.problem, self.details = problem, details
 
 
 class GenerationThread:
@@ -124,26 +140,28 @@ class GenerationThread:
                 db = open_database(self._database)
                 stack.callback(db.close)
                 version = _data_version(db)
-                loaded = (request.dataset, request.choice.student, request.choice.knowledge, request.choice.context)
-                student = stack.enter_context(open_student(db, request.dataset, request.choice.to_settings()))
+                loaded = (request.dataset, request.choice)
+                student = stack.enter_context(open_student(db, request.dataset, request.choice.settings))
                 while True:
                     self._answer(student, request)
                     following = self._requests.get()
                     # Another program may have mined new patterns, or replaced the dataset.
                     if following is None or version != _data_version(db):
                         return following
-                    choice = following.choice
-                    if loaded != (following.dataset, choice.student, choice.knowledge, choice.context):
+                    if loaded != (following.dataset, following.choice):
                         return following
                     request = following
         except Exception as error:
             # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
-            request.post(Stopped(request, explained(error) or f"{type(error).__name__}: {error}"))
+            request.post(Stopped(request, *described(error)))
             return self._requests.get()
 
     def _answer(self, student: "SessionStudent", request: Request) -> None:
         from kdtui.workflows.generate import BundleGrew, generate
 
+        if request.explains and not self._unwanted(request):
+            request.post(Explained(request, student.explain(request.session)))
+            return
         events = cast("Generator[GenerateEvent]", generate(student, [request.session]))
         with closing(events):
             if not self._unwanted(request):

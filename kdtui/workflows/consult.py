@@ -1,7 +1,7 @@
 """Asking a teacher: a call is looked up before it is paid for, kept as soon as it is answered, and within a budget."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -12,6 +12,7 @@ import msgspec
 from sqlite_utils import Database
 
 from kdtui.distill.applicable import roughly
+from kdtui.workflows.gate import Gate
 from models.errors import ModelError
 from models.messages import Message
 from models.teacher import NoAnswer, Question, Teacher
@@ -60,7 +61,7 @@ class Tally:
 
 
 class BudgetReached(Exception):
-    """The next call might pass the budget; none has been made."""
+    """The next call might pass the budget, or nothing more is to be asked; none has been made."""
 
 
 class NotPaidYet(Exception):
@@ -86,8 +87,11 @@ class Ledger:
     Args:
         model: of the teacher.
 
+        gate: where nothing passes, or nothing more, nothing is asked; what is under way is still kept.
+        changed: called when a call begins and when it is over.
+
     Attributes:
-        closed: whether nothing more is paid for; what is under way is still kept.
+        asking: calls that are under way.
     """
 
     db: Database
@@ -96,7 +100,9 @@ class Ledger:
     prices: Prices
     budget: Budget
     tally: Tally = field(default_factory=Tally)
-    closed: bool = False
+    gate: Gate = field(default_factory=Gate)
+    changed: Callable[[], None] = lambda: None
+    asking: int = 0
     _reserved: float = 0.0
     _under_way: dict[str, "asyncio.Future[Call]"] = field(default_factory=dict)
 
@@ -139,17 +145,24 @@ class Ledger:
         highest = self.prices.of(most, question.most_tokens)
         # This call is one of those that are under way.
         calls = self.tally.paid + self.tally.failed + len(self._under_way)
-        if self.closed or (self.budget.calls is not None and calls > self.budget.calls):
+        if self.budget.calls is not None and calls > self.budget.calls:
             raise BudgetReached
         if self.budget.cost is not None and self.tally.cost + self._reserved + highest > self.budget.cost:
             raise BudgetReached
         self._reserved += highest
         record = partial(record_call, self.db, key=key, teacher=self.name, step=step, request=request)
         try:
-            reply = await self.teacher.ask(self.model, question, key=key, tokens=prompt + _USUAL_ANSWER)
+            await self._turn(prompt + _USUAL_ANSWER)
+            self.asking += 1
+            self.changed()
+            try:
+                reply = await self.teacher.ask(self.model, question, key=key)
+            finally:
+                self.asking -= 1
         except NoAnswer as error:
             self.tally.failed += 1
             record(seconds=error.seconds, attempts=error.attempts, error=str(error))
+            self.changed()
             raise
         finally:
             self._reserved -= highest
@@ -167,9 +180,23 @@ class Ledger:
         self.tally.prompt_tokens += reply.prompt_tokens or 0
         self.tally.completion_tokens += reply.completion_tokens or 0
         self.tally.cost += cost
+        self.changed()
         call = answered_call(self.db, key)
         assert call is not None
         return call
+
+    async def _turn(self, tokens: int) -> None:
+        """Wait until a call may be made.
+
+        Raises:
+            BudgetReached: none may be made any more.
+        """
+        await self.gate.passed()
+        await self.teacher.turn(tokens)
+        # It may have been held while this call waited for the pace.
+        await self.gate.passed()
+        if self.gate.closed:
+            raise BudgetReached
 
 
 @dataclass(slots=True)

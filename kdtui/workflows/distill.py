@@ -12,8 +12,8 @@ from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
 from kdtui.distill.thoughts import rejection
 from kdtui.errors import KdtuiError
 from store.datasets import iter_sessions
-from store.knowledge import NewKnowledge, Status, find_knowledge, replace_knowledge
-from store.records import Format, Session
+from store.knowledge import NewKnowledge, find_knowledge, replace_knowledge
+from store.records import Format, Session, Status
 
 DISTILLED: tuple[Format, ...] = ("rule", "thought")
 """Formats that are distilled; patterns are mined."""

@@ -1,7 +1,7 @@
 """A language model as the teacher: its rules by self-reflection, and its thoughts, from each training session."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
@@ -25,8 +25,10 @@ from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.distill.retrieval import decoded, rules_that_apply
 from kdtui.distill.rules import Rule, applies_to, consolidate
 from kdtui.distill.thoughts import rejection
+from kdtui.workflows.async_events import iterate
 from kdtui.workflows.consult import Budget, BudgetReached, Desk, Ledger, NotPaidYet, Prices, Rehearsal, Tally, text_of
 from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
+from kdtui.workflows.gate import Gate
 from models.chat_server import Endpoint
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
@@ -42,18 +44,21 @@ _RULES = 5
 _PATIENCE = 60.0
 """Seconds that calls under way are waited for when the work is broken off: they are paid for."""
 
+_ENDED = "it was told to end"
+
 _CALLS: dict[Format, int] = {"rule": 3, "thought": 1}
 """For one session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """So many of the sessions of a format are done."""
+    """So many of the sessions of a format are done, and so many calls are under way."""
 
     format: Format
     sessions: int
     of: int
     tally: Tally
+    asking: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,15 @@ class Stopped:
     """The work ends before it is done; what was answered is kept, and the same command goes on from there."""
 
     reason: str
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """So many sessions of all formats have been looked up; `tally` is what they would cost, as in `rehearse`."""
+
+    sessions: int
+    of: int
     tally: Tally
 
 
@@ -103,11 +117,14 @@ class _Told:
     parents: tuple[int, ...]
 
 
-def distil_with_model(db: Database, job: Job) -> Iterator[DistillEvent]:
+def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Iterator[DistillEvent]:
     """Ask a teacher about the training sessions, many at a time, and keep what it says.
 
     An interrupt, or closing the iterator, lets the calls that are under way end: they are paid for. A second interrupt
     does not wait.
+
+    Args:
+        gate: holds the work, or ends it, from another thread.
 
     Raises:
         NotFound: there is no such dataset.
@@ -116,7 +133,7 @@ def distil_with_model(db: Database, job: Job) -> Iterator[DistillEvent]:
     """
     sessions = training_sessions(db, job.dataset)[: job.limit]
     with asyncio.Runner() as runner:
-        work = runner.run(_begin(db, job, sessions))
+        work = runner.run(_begin(db, job, sessions, gate or Gate()))
         try:
             while (event := runner.run(work.next_event())) is not None:
                 yield event
@@ -130,18 +147,32 @@ def rehearse(db: Database, job: Job) -> Tally:
     Raises:
         As `distil_with_model`.
     """
-    return asyncio.run(_rehearse(db, job, training_sessions(db, job.dataset)[: job.limit]))
+    tally = Tally()
+    for event in rehearsal(db, job):
+        tally = event.tally
+    return tally
 
 
-async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Tally:
+def rehearsal(db: Database, job: Job) -> Iterator[Rehearsed]:
+    """`rehearse`, session by session.
+
+    Raises:
+        As `distil_with_model`.
+    """
+    return iterate(_rehearse(db, job, training_sessions(db, job.dataset)[: job.limit]))
+
+
+async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
     teacher = Teacher(job.endpoint, job.pace)
     try:
         desk = Rehearsal(db, await teacher.model(), job.prices)
     finally:
         await teacher.close()
+    done = 0
     for format in job.formats:
         converse = _conversation(db, job.dataset, format, desk, lambda _: None)
         for session in sessions:
+            done += 1
             desk.asked = 0
             try:
                 await converse(session)
@@ -149,14 +180,14 @@ async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Tall
                 desk.count_further(_CALLS[format] - desk.asked)
             except ModelError:
                 # An answer in the ledger that is of no use: it would be met again.
-                continue
-    return desk.tally
+                pass
+            yield Rehearsed(done, len(job.formats) * len(sessions), replace(desk.tally))
 
 
-async def _begin(db: Database, job: Job, sessions: Sequence[Session]) -> "_Work":
+async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate) -> "_Work":
     teacher = Teacher(job.endpoint, job.pace)
     try:
-        ledger = Ledger(db, teacher, await teacher.model(), job.prices, job.budget)
+        ledger = Ledger(db, teacher, await teacher.model(), job.prices, job.budget, gate=gate)
     except BaseException:
         await teacher.close()
         raise
@@ -175,30 +206,48 @@ class _Work:
     ledger: Ledger
     _events: "asyncio.Queue[DistillEvent | None]" = field(default_factory=asyncio.Queue)
     _running: "asyncio.Task[None] | None" = None
+    _watching: "asyncio.Task[None] | None" = None
     _stopped: str | None = None
 
     def start(self) -> None:
         """Begin, in the loop that runs."""
         self._running = asyncio.create_task(self._run())
+        self._watching = asyncio.create_task(self._watch())
 
     async def next_event(self) -> DistillEvent | None:
         """What happens next; None at the end."""
         event = await self._events.get()
         if event is None:
             assert self._running is not None
-            await self._running
+            await asyncio.wait([self._running])
+            if self._running.cancelled():
+                # Only `_watch` does that while events are waited for.
+                return None
+            self._running.result()
         return event
 
     async def end(self) -> None:
         """Pay for nothing more, and wait for what is under way."""
-        self.ledger.closed = True
+        self.ledger.gate.close()
         try:
             if self._running is not None and not self._running.done():
                 await asyncio.wait([self._running], timeout=_PATIENCE)
                 self._running.cancel()
                 await asyncio.wait([self._running])
+            if self._watching is not None:
+                self._watching.cancel()
         finally:
             await self.ledger.teacher.close()
+
+    async def _watch(self) -> None:
+        """Once nothing more is to be asked, do not wait for ever for what is under way."""
+        assert self._running is not None
+        await self.ledger.gate.close_seen()
+        _, waiting = await asyncio.wait([self._running], timeout=_PATIENCE)
+        if waiting:
+            given_up = f"what was under way did not come back in {_PATIENCE:g} seconds, and is given up"
+            self._events.put_nowait(Stopped(given_up, self.ledger.tally))
+            self._running.cancel()
 
     async def _run(self) -> None:
         try:
@@ -217,22 +266,33 @@ class _Work:
         waiting = iter(self.sessions)
         done = 0
 
+        def tell_progress() -> None:
+            tally = replace(self.ledger.tally)
+            self._events.put_nowait(Progress(format, done, len(self.sessions), tally, self.ledger.asking))
+
+        self.ledger.changed = tell_progress
+
         async def take_sessions() -> None:
             nonlocal done
             for session in waiting:
+                await self.ledger.gate.passed()
+                if self.ledger.gate.closed:
+                    self._stopped = self._stopped or _ENDED
+                    return
                 try:
                     await converse(session)
                 except BudgetReached:
-                    self._stopped = self._stopped or "the next call might pass the budget"
+                    reason = _ENDED if self.ledger.gate.closed else "the next call might pass the budget"
+                    self._stopped = self._stopped or reason
                     return
                 except ModelError as error:
                     self._events.put_nowait(SessionFailed(format, session.id, str(error)))
                     if isinstance(error, NoAnswer) and error.ends:
                         self._stopped = str(error)
-                        self.ledger.closed = True
+                        self.ledger.gate.close()
                         return
                 done += 1
-                self._events.put_nowait(Progress(format, done, len(self.sessions), replace(self.ledger.tally)))
+                tell_progress()
 
         try:
             async with asyncio.TaskGroup() as group:

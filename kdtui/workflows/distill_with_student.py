@@ -6,6 +6,7 @@ it put together wrongly, or not.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -22,7 +23,16 @@ from store.knowledge import NewKnowledge, replace_knowledge
 from store.records import Bundle, Format, Session
 from store.runs import Prediction, latest_run, predictions, start_run
 
-DistillEvent: TypeAlias = GenerateEvent | Distilled
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """So many of the sessions have been answered before."""
+
+    answered: int
+    of: int
+
+
+DistillEvent: TypeAlias = Begun | GenerateEvent | Distilled
 
 
 def distil_with_student(
@@ -40,7 +50,9 @@ def distil_with_student(
     sessions = training_sessions(db, dataset)[:limit]
     settings = resolved(db, dataset, settings_for(student, limit=limit))
     run = latest_run(db, dataset, "train", settings.student)
-    if run is None or run.settings != settings or len(predictions(db, run)) < len(sessions):
+    answered = len(predictions(db, run)) if run is not None and run.settings == settings else 0
+    yield Begun(answered, len(sessions))
+    if run is None or run.settings != settings or answered < len(sessions):
         with open_student(db, dataset, settings) as ready:
             # A run begins when the student is ready.
             if run is None or run.settings != settings:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
+from typing import TypeAlias
 
 from sqlite_utils import Database
 
@@ -12,11 +13,27 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.model_names import PATTERNS
-from kdtui.workflows.students import SessionStudent, open_student
+from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
 from models.answers import Answered
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session, Split
-from store.runs import Run, add_prediction, finish_run, predictions
+from store.runs import Run, add_prediction, finish_run, predictions, start_run
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegun:
+    """The student is ready, and begins to answer, or goes on with it.
+
+    Attributes:
+        answered: how many of the sessions have an answer already.
+    """
+
+    run: Run
+    answered: int
+    sessions: int
+
+
+EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +45,12 @@ class ResultRow:
 
     def to_json(self) -> dict[str, object]:
         """A flat object; null where a metric has no session or no hit to average over."""
-        values = {
-            key: None if isinstance(value, float) and isnan(value) else value
-            for key, value in asdict(self.scores).items()
-        }
-        return {"name": self.name, **values}
+        return {"name": self.name, **scores_to_json(self.scores)}
+
+
+def scores_to_json(scores: Scores) -> dict[str, object]:
+    """A flat object; null where a metric has no session or no hit to average over."""
+    return {key: None if isinstance(value, float) and isnan(value) else value for key, value in asdict(scores).items()}
 
 
 def split_to_score(db: Database, dataset: str, split: Split, limit: int | None) -> list[Session]:
@@ -46,6 +64,33 @@ def split_to_score(db: Database, dataset: str, split: Split, limit: int | None) 
     if not sessions:
         raise KdtuiError(f"dataset {dataset!r} has no sessions in its {split} split; there is nothing to score")
     return sessions
+
+
+def evaluate(
+    db: Database, dataset: str, split: Split, settings: RunSettings, sessions: Sequence[Session]
+) -> Iterator[EvaluateEvent]:
+    """Answer the sessions of a split in a new run, which begins when the student is ready.
+
+    Raises:
+        KdtuiError: the settings are refused, or what they need is not there.
+        ModelError: the model cannot be loaded, or fails.
+    """
+    check_settings(settings, dataset)
+    settings = resolved(db, dataset, settings)
+    with open_student(db, dataset, settings) as student:
+        run = start_run(db, dataset, split, student.name, settings)
+        yield RunBegun(run, 0, len(sessions))
+        yield from answer_split(db, run, sessions, student)
+
+
+def resume(db: Database, run: Run, sessions: Sequence[Session]) -> Iterator[EvaluateEvent]:
+    """Go on with a run; nothing is done where there is nothing left. Otherwise as `evaluate`."""
+    answered = len(predictions(db, run))
+    if run.finished_at is not None and answered >= len(sessions):
+        return
+    with open_student(db, run.dataset, run.settings) as student:
+        yield RunBegun(run, answered, len(sessions))
+        yield from answer_split(db, run, sessions, student)
 
 
 def answer_split(

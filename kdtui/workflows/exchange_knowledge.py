@@ -1,6 +1,6 @@
 """Knowledge goes out to a folder, and comes in from one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -10,15 +10,16 @@ from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.knowledge_files import CARD, Kind, KnowledgeLine, card, encode, file_of, read
 from kdtui.exchange.output import write_whole
 from store.datasets import dataset_id, dataset_source
+from store.errors import NotFound
 from store.knowledge import (
-    STATUSES,
     NewKnowledge,
     add_knowledge,
     find_knowledge,
     parents_by_knowledge,
     sessions_by_knowledge,
+    shares_of,
 )
-from store.records import FORMATS, Format
+from store.records import FORMATS, STATUSES, Format
 
 
 def export_knowledge(
@@ -28,10 +29,14 @@ def export_knowledge(
     *,
     formats: tuple[Format, ...] = FORMATS,
     sample: str | None = None,
+    pieces: Iterable[int] | None = None,
     kind: Kind = "jsonl",
     licence: str | None = None,
 ) -> int:
     """Write knowledge with a card into a folder, and return how many pieces. What is rejected goes too.
+
+    Args:
+        pieces: the numbers of those that are wanted; None for all.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -39,8 +44,9 @@ def export_knowledge(
         BadFile: the folder cannot be written.
     """
     lines: list[KnowledgeLine] = []
+    wanted = None if pieces is None else set(pieces)
     for format in formats:
-        lines += _lines(db, dataset, format, sample)
+        lines += (line for line in _lines(db, dataset, format, sample) if wanted is None or line.id in wanted)
     if not lines:
         raise KdtuiError(f"there is no such knowledge of dataset {dataset!r}; kdtui knowledge ls shows what there is")
     try:
@@ -53,6 +59,21 @@ def export_knowledge(
     write_whole(file_of(folder, kind), encode(lines, kind))
     write_whole(folder / CARD, [text.encode()])
     return len(lines)
+
+
+def dataset_of(db: Database, pieces: Iterable[int]) -> str:
+    """The one dataset that pieces are of.
+
+    Raises:
+        NotFound: none of them is there.
+        KdtuiError: they are of several.
+    """
+    names = sorted({share.dataset for share in shares_of(db, pieces)})
+    if not names:
+        raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
+    if len(names) > 1:
+        raise KdtuiError(f"the pieces are of several datasets, which have a folder each: {', '.join(names)}")
+    return names[0]
 
 
 def import_knowledge(db: Database, dataset: str, path: Path) -> int:

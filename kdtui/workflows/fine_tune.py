@@ -142,6 +142,11 @@ def all_jobs(db: Database) -> list[JobRow]:
     return [_row(db, job) for job in list_jobs(db)]
 
 
+def known_jobs(db: Database) -> list[JobRow]:
+    """All trainings as they are known, the newest first; what is done is not made ready for use by that."""
+    return [JobRow(job, known_status(job)) for job in list_jobs(db)]
+
+
 def one_job(db: Database, name: str) -> JobRow:
     """One training; its adapter gets its name if it is done.
 

@@ -16,10 +16,11 @@ from kdtui.jobs import package
 from kdtui.jobs.client import connected, reach
 from kdtui.jobs.ssh import check_alias
 from kdtui.jobs.transport import TransportError, run
-from kdtui.workflows.async_events import iterate
+from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.model_names import trainable
 from models.sft.state import ACTIVE
-from store.hosts import Host, add_host
+from store.hosts import Host, add_host, get_host
 from store.records import HostSettings
 
 HERE = "here"
@@ -94,7 +95,7 @@ def _in_full(name: str, ssh: str | None, workdir: str) -> str:
         return done.out.decode("utf-8", "replace").strip()
 
     try:
-        home = asyncio.run(ask())
+        home = finish(ask())
     except TransportError as problem:
         raise KdtuiError(
             f"{problem}; or give the folder in full, --workdir /…, and it is added without asking"
@@ -109,6 +110,22 @@ def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
         base: a model that trainings would start from.
     """
     return iterate(_check(host, base))
+
+
+def check_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
+    """What the host of a name has for trainings from a base. The store is not needed any more when this returns.
+
+    Args:
+        base: as a person names it.
+
+    Raises:
+        NotFound: there is no such host.
+        KdtuiError: there is no such base.
+    """
+    host = get_host(db, name)
+    place = Path(trainable(db, base))
+    # An id on the hub is fetched by the host itself.
+    return check_host(host, place if place.exists() else None)
 
 
 async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
@@ -188,6 +205,14 @@ def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -
         "as here" if same else f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} this machine",
         "" if same else "what it says of times is off by that",
     )
+
+
+def in_brief(finding: HostFinding) -> str:
+    """What fits a cell of a table: how much is free, and which GPUs there are."""
+    if finding.name == "gpus" and finding.state == "ok":
+        names = [told.partition(",")[0] for told in finding.found.split("; ")]
+        return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+    return re.split(r" below |;", finding.found)[0]
 
 
 def set_up(host: Host, wheels: Path | None) -> Iterator[bytes]:

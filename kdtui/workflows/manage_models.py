@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import RESERVED, located_model
@@ -31,36 +31,62 @@ _HUB_PATIENCE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model, and what its file says; or None and what is wrong with it."""
+    """A model, and what its file says; or None and what is wrong with it.
+
+    Attributes:
+        made: whether the file is the program's own, to be deleted with the name.
+        bytes: of the file; None where it has not been looked at.
+    """
 
     name: str
     path: Path
     source: str
     info: "ModelInfo | None"
     problem: str | None
-    kind: str = "base"
+    kind: Literal["base", "adapter"] = "base"
+    made: bool = False
+    bytes: int | None = None
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it comes with the program."""
+        return self.name in RESERVED
 
 
 def list_models(db: "Database") -> Iterator[ModelRow]:
     """The embedded student, and all models that have a name."""
+    return map(read_model, known_models(db))
+
+
+def known_models(db: "Database") -> list[ModelRow]:
+    """The same, before their files are looked at."""
+    rows = []
+    try:
+        rows.append(ModelRow(embedded.NAME, embedded.embedded_student(), "embedded", None, None))
+    except ModelError as error:
+        rows.append(ModelRow(embedded.NAME, Path(), "embedded", None, str(error)))
+    with suppress(ModelError):
+        rows.append(ModelRow(embedded.SHIPPED, embedded.shipped_adapter(), "embedded", None, None, "adapter"))
+    return rows + [
+        ModelRow(model.name, model.path, model.source, None, None, model.kind, model.made) for model in named_models(db)
+    ]
+
+
+def read_model(row: ModelRow) -> ModelRow:
+    """A model with what its file says."""
+    if row.problem is not None:
+        return row
+    if row.kind == "adapter":
+        if not row.path.is_file():
+            return replace(row, problem=f"{row.path}: there is no such file")
+        return replace(row, bytes=row.path.stat().st_size)
     from models.quantization import model_info
 
     try:
-        known = [NamedModel(embedded.NAME, embedded.embedded_student(), "embedded", made=False)]
+        info = model_info(row.path)
+        return replace(row, info=info, bytes=info.bytes)
     except ModelError as error:
-        known = []
-        yield ModelRow(embedded.NAME, Path(), "embedded", None, str(error))
-    with suppress(ModelError):
-        known.append(NamedModel(embedded.SHIPPED, embedded.shipped_adapter(), "embedded", made=False, kind="adapter"))
-    for model in [*known, *named_models(db)]:
-        if model.kind == "adapter":
-            there = None if model.path.is_file() else f"{model.path}: there is no such file"
-            yield ModelRow(model.name, model.path, model.source, None, there, kind="adapter")
-            continue
-        try:
-            yield ModelRow(model.name, model.path, model.source, model_info(model.path), None)
-        except ModelError as error:
-            yield ModelRow(model.name, model.path, model.source, None, str(error))
+        return replace(row, problem=str(error))
 
 
 def add_file(db: "Database", path: Path, name: str | None) -> NamedModel:
@@ -122,29 +148,43 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
     return model
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A model is being written in another number of bits: how many bytes of it are there."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A model in another number of bits, and the sizes in bytes of the file that it was made of, and of its own."""
+
+    model: NamedModel
+    before: int
+    after: int
+
+
 def quantize_model(
     db: "Database", student: str, quantization: str, name: str | None, folder: Path
-) -> tuple[NamedModel, int, int]:
-    """Write a model in another number of bits, and give it a name.
-
-    Returns:
-        The model, and the sizes of the file that it was made of and of its own, in bytes.
+) -> Iterator[Writing | Quantized]:
+    """Write a model in another number of bits, and give it a name. Closing the iterator leaves nothing behind.
 
     Raises:
         KdtuiError: there is no such quantization, or the name cannot be used.
         ModelError: the source is no model, or the target cannot be written.
         StoreError: the name is taken.
     """
-    from models.quantization import QUANTIZATIONS, quantize
+    from models.quantization import QUANTIZATIONS, quantizing
     from models.threads import processors
 
     if quantization not in QUANTIZATIONS:
         raise KdtuiError(f"there is no quantization {quantization!r}; there are: {', '.join(QUANTIZATIONS)}")
     source = located_model(db, student)
-    stem = student if source.stem != Path(student).stem else source.stem
-    name = _free(db, name or _slug(f"{stem}-{quantization}".lower()))
+    name = _free(db, name or quantized_name(source, student, quantization))
     target = folder / f"{name}.gguf"
-    quantize(source, target, quantization, processors())
+    with closing(quantizing(source, target, quantization, processors())) as steps:
+        for written in steps:
+            yield Writing(written)
     model = NamedModel(name, target, f"{student} as {quantization}", made=True)
     try:
         add_model(db, model)
@@ -152,7 +192,18 @@ def quantize_model(
         # Nothing else knows of the file, and it would be in the way of the next attempt.
         target.unlink(missing_ok=True)
         raise
-    return model, source.stat().st_size, target.stat().st_size
+    yield Quantized(model, source.stat().st_size, target.stat().st_size)
+
+
+def quantized_name(source: Path, student: str, quantization: str) -> str:
+    """What a model in another number of bits is called, if nobody says."""
+    stem = student if source.stem != Path(student).stem else source.stem
+    return _slug(f"{stem}-{quantization}".lower())
+
+
+def models_folder(database: Path) -> Path:
+    """Where models go that the program makes or fetches: beside the database, which knows them."""
+    return database.resolve().parent / "models"
 
 
 def remove_model(db: "Database", name: str) -> Path | None:

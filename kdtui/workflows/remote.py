@@ -16,7 +16,7 @@ from kdtui.jobs import package
 from kdtui.jobs.client import CANCEL_TIMEOUT, HostClient, reach
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
-from kdtui.workflows.async_events import iterate
+from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.fine_tune import LogGrew, StatusSeen, check_active, known_status
 from models.json_files import read_object
 from models.sft.host import GONE, ID
@@ -28,7 +28,7 @@ from store.hosts import Host, get_host, list_hosts
 from store.jobs import StoredJob, add_job, get_job, list_jobs, move_job, remember_status
 from store.records import TrainingSettings
 
-_PAUSES = (1, 2, 5, 10, 30)
+PAUSES = (1, 2, 5, 10, 30)
 """Seconds before a lost connection is tried again; the last one for ever."""
 
 _LOOK = 5.0
@@ -147,7 +147,7 @@ def refresh(db: Database, names: set[str] | None = None) -> Iterator[HostSeen]:
             by_host.setdefault(job.host, []).append(job)
     hosts = {host.name: host for host in list_hosts(db)}
 
-    async def look(name: str) -> HostSeen:
+    async def look_at(name: str) -> HostSeen:
         try:
             async with reach(hosts[name]) as client:
                 told = await client.ask("status", jobs=[job.name for job in by_host[name]])
@@ -158,7 +158,7 @@ def refresh(db: Database, names: set[str] | None = None) -> Iterator[HostSeen]:
         return HostSeen(name, None)
 
     async def look_at_all() -> AsyncGenerator[HostSeen]:
-        for seen in asyncio.as_completed([look(name) for name in by_host]):
+        for seen in asyncio.as_completed([look_at(name) for name in by_host]):
             yield await seen
 
     return iterate(look_at_all())
@@ -173,9 +173,9 @@ def cancel(db: Database, job: StoredJob) -> list[str]:
     """
 
     async def ask(client: HostClient) -> list[str]:
-        check_active(job.name, await _look(db, client, job))
+        check_active(job.name, await look(db, client, job))
         told = await client.ask("cancel", job=job.name, id=job.key, grace=GRACE, timeout=CANCEL_TIMEOUT)
-        await _look(db, client, job)
+        await look(db, client, job)
         return list(told["left"])
 
     return _with_host(db, job, ask)
@@ -187,7 +187,7 @@ def status(db: Database, job: StoredJob) -> JobStatus:
     Raises:
         TransportError: the host cannot be reached.
     """
-    return _with_host(db, job, lambda client: _look(db, client, job))
+    return _with_host(db, job, lambda client: look(db, client, job))
 
 
 def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
@@ -202,7 +202,7 @@ def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
     """
 
     async def ask(client: HostClient) -> int:
-        seen = await _look(db, client, job)
+        seen = await look(db, client, job)
         folders = [*([ADAPTER] if seen.state == "done" else []), *([CHECKPOINTS] if checkpoints else [])]
         if not folders:
             raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {seen.state}")
@@ -268,7 +268,7 @@ def move(db: Database, job: StoredJob, host: str | None) -> StoredJob:
             async with reach(target) as client:
                 await client.ask("remove", job=job.name, id=job.key)
 
-        asyncio.run(clear())
+        finish(clear())
     move_job(db, job.name, host)
     return get_job(db, job.name)
 
@@ -302,7 +302,7 @@ async def _follow(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Lo
             if not lost:
                 yield ConnectionLost(str(problem))
             # It comes back: what happens there goes on meanwhile.
-            await asyncio.sleep(_PAUSES[min(lost, len(_PAUSES) - 1)])
+            await asyncio.sleep(PAUSES[min(lost, len(PAUSES) - 1)])
             lost += 1
 
 
@@ -363,7 +363,7 @@ def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
             told: dict[str, Any] = await client.ask("describe", job=name)
             return told
 
-    told = asyncio.run(ask())
+    told = finish(ask())
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
@@ -380,7 +380,12 @@ def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
     return get_job(db, name)
 
 
-async def _look(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
+async def look(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
+    """Ask a host that is reached how a training is, and remember it.
+
+    Raises:
+        TransportError: the way was lost.
+    """
     return _remember(db, job, (await client.ask("status", jobs=[job.name]))[job.name])
 
 
@@ -407,4 +412,4 @@ def _with_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitab
         async with reach(host) as client:
             return await ask(client)
 
-    return asyncio.run(reached())
+    return finish(reached())

@@ -1,12 +1,16 @@
 """Samples of knowledge: a share of each format of each dataset, drawn by one strategy."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 from sqlite_utils import Database
 
+from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
+from kdtui.distill.applicable import roughly_for
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.sampling import (
     SampleStrategy,
@@ -19,10 +23,24 @@ from kdtui.distill.sampling import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.distill import training_sessions
-from store.knowledge import find_knowledge, sessions_by_knowledge
+from store.errors import NotFound
+from store.knowledge import existing, find_knowledge, sessions_by_knowledge, shares_of
 from store.records import Format, Session
 from store.runs import latest_run, predictions
-from store.samples import Draw, get_sample, pieces_of, save_sample
+from store.samples import (
+    Draw,
+    count_formats,
+    count_lengths,
+    count_products,
+    count_shared,
+    count_without_session,
+    get_sample,
+    pieces_of,
+    save_sample,
+)
+
+BY_HAND = "hand"
+"""The strategy of what was picked piece by piece."""
 
 
 def create_sample(
@@ -66,6 +84,28 @@ def create_sample(
     chosen = sorted(set(pieces))
     save_sample(db, name, draws, chosen, replace=replace)
     return len(chosen)
+
+
+def pick_sample(
+    db: Database, name: str, pieces: Sequence[int], *, add_to: str | None = None, replace: bool = False
+) -> int:
+    """Store a sample of just these pieces, and return how many it has; numbers that are not there are left out.
+
+    Args:
+        add_to: a sample that the new one also holds all of.
+
+    Raises:
+        NotFound: none of the pieces is there, or the other sample.
+        StoreError: the name is taken.
+    """
+    draws = list(get_sample(db, add_to).draws) if add_to is not None else []
+    held = pieces_of(db, add_to) if add_to is not None else []
+    shares = shares_of(db, pieces)
+    if not shares:
+        raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
+    draws += [Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in shares]
+    save_sample(db, name, draws, existing(db, {*held, *pieces}), replace=replace)
+    return get_sample(db, name).pieces
 
 
 def _order(
@@ -123,11 +163,66 @@ def _pieces(db: Database, dataset: str, sessions: Sequence[Session], format: For
     return found
 
 
-def overlap(db: Database, one: str, other: str) -> tuple[int, int, int]:
-    """How many pieces two samples have in common, and how many each has.
+@dataclass(frozen=True, slots=True)
+class SampleShape:
+    """What is in a sample.
+
+    Attributes:
+        formats: how many pieces of each.
+        lengths: pieces by the length of their statements, in tokens, roughly.
+        products: the training sessions that the pieces come from, by the number of their products.
+        without_session: pieces that name no session that they come from.
+    """
+
+    formats: dict[str, int]
+    lengths: list[Bin]
+    products: list[Bin]
+    without_session: int
+
+
+def sample_shape(db: Database, name: str) -> SampleShape:
+    """What is in a sample.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    tokens: Counter[int] = Counter()
+    for characters, count in count_lengths(db, name).items():
+        tokens[roughly_for(characters)] += count
+    return SampleShape(
+        count_formats(db, name),
+        histogram(tokens),
+        histogram(count_products(db, name)),
+        count_without_session(db, name),
+    )
+
+
+def how_drawn(draw: Draw) -> str:
+    """How a part of a sample was drawn, in words."""
+    if draw.strategy == BY_HAND:
+        return f"{draw.ratio:.2g} of the {draw.format}s of {draw.dataset} by hand"
+    return f"{draw.ratio:g} of the {draw.format}s of {draw.dataset} by {draw.strategy}, seed {draw.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How many pieces two samples have in common, and how many each has."""
+
+    common: int
+    first: int
+    second: int
+
+    @property
+    def jaccard(self) -> float:
+        """The pieces that both have, as a share of those that either has."""
+        together = self.first + self.second - self.common
+        return self.common / together if together else 0.0
+
+
+def overlap(db: Database, one: str, other: str) -> Overlap:
+    """How many pieces two samples have in common.
 
     Raises:
         NotFound: one of them is not there.
     """
-    first, second = set(pieces_of(db, one)), set(pieces_of(db, other))
-    return len(first & second), len(first), len(second)
+    return Overlap(count_shared(db, one, other), get_sample(db, one).pieces, get_sample(db, other).pieces)

@@ -20,6 +20,7 @@ from kdtui.bundling.prompt import session_messages
 from kdtui.bundling.truth import teaches_pairs
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
+from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
 from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
 from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
@@ -46,10 +47,12 @@ class SessionStudent:
     Attributes:
         name: tells it, and its knowledge, from others in a table.
         answer: takes sessions, or None where there is none at the moment, and yields events whose key is the session.
+        explain: what it is asked about a session, and with what knowledge.
     """
 
     name: str
     answer: Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
+    explain: Callable[[Session], Explanation]
 
 
 def settings_for(
@@ -155,7 +158,7 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         assert dataset is not None
         train = list(iter_sessions(db, dataset, split="train"))
         fitted = PatternStudent.fit(train, list(iter_sessions(db, dataset, split="valid")))
-        yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles))
+        yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles), partial(explain_patterns, fitted))
         return
     if is_endpoint(settings.student):
         from models.chat_server import Endpoint
@@ -168,14 +171,21 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
             assert db is not None
             assert dataset is not None
             nearest = nearest_for(db, dataset, settings)
-            yield SessionStudent(name, partial(answer_by_aicl, db, dataset, Endpoint(url, model or None), nearest))
+            yield SessionStudent(
+                name,
+                partial(answer_by_aicl, db, dataset, Endpoint(url, model or None), nearest),
+                partial(explain_aicl, nearest),
+            )
             return
         from models.endpoint import EndpointStudent
 
-        task = _task_maker(db, dataset, settings, (), None, roughly)
+        knowledge = _retriever(db, dataset, settings, roughly)
+        task = _task_maker(knowledge, (), None)
         with EndpointStudent(Endpoint(url, model or None)) as remote:
             yield SessionStudent(
-                name, lambda sessions: remote.answer(None if each is None else task(each) for each in sessions)
+                name,
+                lambda sessions: remote.answer(None if each is None else task(each) for each in sessions),
+                lambda session: explain_endpoint(task(session), knowledge(session)),
             )
         return
     with open_model(db, dataset, settings) as opened:
@@ -190,7 +200,10 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
             tasks = (None if session is None else opened.task(session) for session in sessions)
             return opened.student.answer(tasks, strategy)
 
-        yield SessionStudent(name, answer)
+        def explain(session: Session) -> Explanation:
+            return explain_model(opened.student, opened.task(session), opened.knowledge(session), used)
+
+        yield SessionStudent(name, answer, explain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +212,13 @@ class OpenModel:
 
     Attributes:
         task: makes a task of a session, with the knowledge that the student is given.
+        knowledge: what of it applies to a session.
         carried: how its adapter says that it is to be asked about pairs; None where it does not, or there are several.
     """
 
     student: "Student"
     task: Callable[[Session], Task]
+    knowledge: Callable[[Session], Applicable]
     carried: "Calibration | None"
 
 
@@ -222,7 +237,8 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
         evidence = _evidence(db, dataset)
     cache = user_cache_path("kdtui")
     with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache / "prefixes") as student:
-        task = _task_maker(db, dataset, settings, adapters, evidence, lambda text: len(student.model.tokenize(text)))
+        knowledge = _retriever(db, dataset, settings, lambda text: len(student.model.tokenize(text)))
+        task = _task_maker(knowledge, adapters, evidence)
         manifests = []
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
@@ -232,40 +248,45 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
         calibration = None
         if len(manifests) == 1 and (carried := carried_calibrations(manifests[0])) is not None:
             calibration = carried.without_evidence if evidence is None else carried.with_evidence
-        yield OpenModel(student, task, calibration)
+        yield OpenModel(student, task, knowledge, calibration)
 
 
 def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
     return ((SHIPPED, 1.0),) if settings.student == SHIPPED else settings.adapters
 
 
+def _retriever(
+    db: "Database | None", dataset: str | None, settings: RunSettings, count: Callable[[str], int]
+) -> Callable[[Session], Applicable]:
+    """What finds the knowledge that applies to a session with these settings; it may be none.
+
+    Args:
+        count: tokens of a text.
+    """
+    if not settings.knowledge and settings.strategy != AICL:
+        return lambda _: Applicable()
+    from kdtui.distill.retrieval import Retriever
+    from kdtui.workflows.nearest import nearest_for
+
+    assert db is not None
+    assert dataset is not None
+    return Retriever(db, dataset, settings, nearest_for(db, dataset, settings), count)
+
+
 def _task_maker(
-    db: "Database | None",
-    dataset: str | None,
-    settings: RunSettings,
+    knowledge: Callable[[Session], Applicable],
     adapters: tuple[Adapter, ...],
     evidence: "Callable[[Session], Matrix] | None",
-    count: Callable[[str], int],
 ) -> Callable[[Session], Task]:
-    """What makes a task of a session, with the knowledge of these settings.
+    """What makes a task of a session.
 
     Args:
         evidence: how likely the pairs of a session are by other sessions.
-        count: tokens of a text.
     """
-    retrieve: Callable[[Session], Applicable] | None = None
-    if settings.knowledge or settings.strategy == AICL:
-        from kdtui.distill.retrieval import Retriever
-        from kdtui.workflows.nearest import nearest_for
-
-        assert db is not None
-        assert dataset is not None
-        retrieve = Retriever(db, dataset, settings, nearest_for(db, dataset, settings), count)
 
     def task(session: Session) -> Task:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
-        applicable = retrieve(session) if retrieve is not None else Applicable()
-        ask = partial(prompt, session, applicable, has_evidence=evidence is not None)
+        ask = partial(prompt, session, knowledge(session), has_evidence=evidence is not None)
         known = partial(evidence, session) if evidence is not None else None
         return Task(session, len(session.items), ask, adapters, known)
 
@@ -307,14 +328,8 @@ def shown_prompt(
         NotFound: there is no such dataset, or no such sample.
         KdtuiError: there is no knowledge of a format.
     """
-    from kdtui.distill.retrieval import Retriever
-    from kdtui.workflows.nearest import nearest_for
-
     check_settings(settings, dataset)
-    wanted = settings.knowledge or settings.strategy == AICL
-    applicable = Applicable()
-    if wanted:
-        applicable = Retriever(db, dataset, settings, nearest_for(db, dataset, settings), roughly)(session)
+    applicable = _retriever(db, dataset, settings, roughly)(session)
     return applicable, prompt(session, applicable, "list", range(1, len(session.items) + 1))
 
 

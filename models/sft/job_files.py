@@ -17,6 +17,9 @@ STOPPED = 143
 
 LOG, LAUNCH, CHECKPOINTS = "log", "launch.json", "checkpoints"
 
+LOG_PART = 1 << 16
+"""Bytes of a log that are read at a time; part number n begins at n times that."""
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 

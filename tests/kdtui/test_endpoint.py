@@ -68,12 +68,9 @@ def test_a_secret_in_an_address_is_neither_shown_nor_stored(kdtui: Kdtui, db: Da
     assert not list(db.query("SELECT * FROM runs"))
 
 
-def test_the_app_cycles_through_an_endpoint_and_back() -> None:
+def test_the_app_can_ask_an_endpoint() -> None:
     address = "http://localhost:8000/v1#rules"
-    choice = Choice.of(settings_for(address))
-    assert choice.name == "rules at localhost:8000"
-    assert choice.options["--student"] == address
-    students = (address, "smollm2", "patterns")
-    for student in ("smollm2", "patterns", address):
-        choice = choice.with_next_student(students)
-        assert choice.student == student
+    choice = Choice.of(settings_for("smollm2", ("rule",), strategy="pairs", context=1024)).with_student(address)
+    assert choice.name == "rules at localhost:8000 + rule"
+    assert choice.options["--student"] == [address]
+    assert choice.settings == settings_for(address, ("rule",))

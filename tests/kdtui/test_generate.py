@@ -116,3 +116,44 @@ def test_neither_sessions_nor_titles_is_wrong_usage(kdtui: Kdtui) -> None:
 
 def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_what_the_student_is_asked_is_shown_word_for_word(db: Database, kdtui: Kdtui) -> None:
+    mine_patterns(db, "outdoor")
+    [shown] = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", "pattern", "--show-prompt", "--json").rows
+    assert list(shown) == ["session", "prompt", "questions", "knowledge"]
+    assert shown["prompt"].startswith("<|im_start|>system\n")
+    assert shown["prompt"].endswith("<|im_end|>\n<|im_start|>assistant\n")
+    assert "\nLikely bundles:\n" in shown["prompt"]
+    assert shown["questions"] == []
+    text = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", "pattern", "--show-prompt").out
+    assert "[knowledge]\npattern: " in text
+    assert "[prompt]\n<|im_start|>system" in text
+
+
+def test_of_pairs_each_question_is_shown_with_the_share_that_is_in_it(kdtui: Kdtui) -> None:
+    [shown] = kdtui("generate", "o34", "--show-prompt", "--json").rows
+    products = sum(line[:1].isdigit() for line in shown["prompt"].splitlines())
+    assert len(shown["questions"]) == products * (products - 1) // 2
+    assert all(question.endswith("%?") for question in shown["questions"])
+    [shown] = kdtui("generate", "-t", "Tent", "-t", "Pegs", "--show-prompt", "--json").rows
+    assert shown["questions"] == ["1,2?"]
+
+
+def test_what_a_title_says_cannot_leave_its_place_in_the_prompt(kdtui: Kdtui) -> None:
+    titles = ("-t", "<|im_end|>", "-t", "[red]\x1b[31mx")
+    shown = kdtui("generate", *titles, "--student", "smollm2", "--show-prompt")
+    assert "1. <|im_end|>\n2. [red] x<|im_end|>" in shown.out
+
+
+def test_the_pattern_student_says_what_it_thinks_of_each_pair(kdtui: Kdtui) -> None:
+    shown = kdtui("generate", "o34", "--student", "patterns", "--show-prompt").out
+    assert "There is no prompt." in shown
+    assert "[pairs]\n1,2 " in shown
+    assert "[prompt]" not in shown
+
+
+def test_stdin_is_explained_line_by_line(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, "".join(json.dumps({"session": name, "items": [{"id": "a"}]}) + "\n" for name in "xy"))
+    result = kdtui("generate", "-", "--student", "smollm2", "--show-prompt", "--json")
+    assert [row["session"] for row in result.rows] == ["x", "y"]

@@ -1,5 +1,6 @@
 """`kdtui knowledge`: mined, listed, searched and shown."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from kdtui.distill.patterns import Pattern
 from kdtui.distill.retrieval import decoded
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
-from store.knowledge import find_knowledge
+from store.datasets import write_dataset
+from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
+from store.records import Item, RunSettings, Session
+from store.runs import start_run
+from store.samples import pieces_of
 
 Kdtui = Callable[..., Any]
 
@@ -48,7 +53,7 @@ def test_search_finds_words_and_their_beginnings(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("mined")
-@pytest.mark.parametrize("text", ['"', "a AND", "(", "*", "tent OR NEAR(", "x' --", "-", "statement:tent"])
+@pytest.mark.parametrize("text", ['"', "a AND", "(", "*", "tent OR NEAR(", "x' --", "-", '"statement:tent"', "16:9 x"])
 def test_any_text_can_be_searched_for(kdtui: Kdtui, text: str) -> None:
     result = kdtui("knowledge", "search", "--json", "--", text)
     assert (result.code, result.err) == (0, "")
@@ -87,3 +92,94 @@ def test_mining_needs_training_bundles(db: Database, tmp_path: Path, kdtui: Kdtu
 @pytest.mark.usefixtures("mined")
 def test_an_unknown_dataset_is_named_with_the_nearest(kdtui: Kdtui) -> None:
     assert "did you mean 'outdoor'?" in kdtui("knowledge", "mine", "-d", "outdor").err
+
+
+@pytest.mark.usefixtures("mined")
+def test_filters_stand_among_the_words(kdtui: Kdtui) -> None:
+    rows = kdtui("knowledge", "search", "tent format:pattern precision:>=0.5", "--json").rows
+    assert rows
+    assert all("Tent" in row["statement"] and row["precision"] >= 0.5 for row in rows)
+    assert kdtui("knowledge", "search", "tent status:rejected", "--json").rows == []
+    wrong = kdtui("knowledge", "search", "tent colour:red")
+    assert (wrong.code, len(wrong.err.splitlines())) == (1, 1)
+    assert "there is no filter colour:" in wrong.err
+
+
+def test_what_is_rejected_is_shown_when_it_is_asked_for(mined: Database, kdtui: Kdtui) -> None:
+    add_knowledge(mined, "outdoor", "rule", "t", [NewKnowledge("Tents alone", "{}", 0.9, rejected="too bold")])
+    for arguments in (["ls"], ["search", "tents"]):
+        shown = [row["statement"] for row in kdtui("knowledge", *arguments, "--json").rows]
+        every = [row["statement"] for row in kdtui("knowledge", *arguments, "--all", "--json").rows]
+        assert "Tents alone" not in shown
+        assert "Tents alone" in every
+    rejected = kdtui("knowledge", "search", "status:rejected", "--json").rows
+    assert [row["statement"] for row in rejected] == ["Tents alone"]
+    assert [row["reason"] for row in kdtui("knowledge", "ls", "--rejected", "--json").rows] == ["too bold"]
+
+
+@pytest.mark.usefixtures("mined")
+@pytest.mark.parametrize("measure", ["support", "precision", "confidence", "lift"])
+def test_a_list_is_sorted_by_a_measure(kdtui: Kdtui, measure: str) -> None:
+    values = [row[measure] for row in kdtui("knowledge", "ls", "--sort", measure, "--json").rows]
+    assert values == sorted(values, reverse=True)
+    values = [
+        row[measure] for row in kdtui("knowledge", "search", "camping", "--sort", measure, "--reverse", "--json").rows
+    ]
+    assert values == sorted(values)
+
+
+def test_pieces_are_deleted_by_number_or_by_a_search(mined: Database, kdtui: Kdtui) -> None:
+    numbers = [piece.id for piece in find_knowledge(mined)]
+    assert kdtui("knowledge", "rm", numbers[0], f"{numbers[1]}-{numbers[1]}", "--yes").code == 0
+    assert kdtui("knowledge", "rm", "--query", "tent", "--yes").code == 0
+    left = find_knowledge(mined)
+    assert left
+    assert not [piece for piece in left if piece.id in numbers[:2] or "Tent" in piece.statement]
+    assert kdtui("knowledge", "rm").code == 2
+    gone = kdtui("knowledge", "rm", numbers[0], "--yes")
+    assert (gone.code, gone.err) == (
+        1,
+        "kdtui: there is no knowledge of these numbers; kdtui knowledge ls shows the numbers\n",
+    )
+
+
+def test_a_sample_is_picked_by_hand(mined: Database, kdtui: Kdtui) -> None:
+    numbers = [piece.id for piece in find_knowledge(mined)]
+    assert kdtui("sample", "create", "few", "--pieces", f"{numbers[0]},{numbers[2]}").code == 0
+    assert pieces_of(mined, "few") == sorted([numbers[0], numbers[2]])
+    assert kdtui("sample", "create", "more", "--query", "tent", "--add-to", "few").code == 0
+    assert set(pieces_of(mined, "few")) < set(pieces_of(mined, "more"))
+    assert "by hand" in kdtui("sample", "ls").out
+    taken = kdtui("sample", "create", "few", "--pieces", numbers[1])
+    assert (taken.code, taken.out) == (1, "")
+    assert kdtui("sample", "create", "x", "--pieces", "one").code == 1
+    assert kdtui("sample", "create", "x", "--pieces", 99_999).code == 1
+
+
+def test_chosen_pieces_are_exported_alone(mined: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    number = find_knowledge(mined)[0].id
+    assert kdtui("knowledge", "export", "-o", tmp_path / "one", "--pieces", number).code == 0
+    [line] = (tmp_path / "one" / "knowledge.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == number
+    add_knowledge_of_another_dataset(mined)
+    both = kdtui("knowledge", "export", "-o", tmp_path / "two", "--query", "")
+    assert both.code == 1
+    assert "the pieces are of several datasets, which have a folder each: other, outdoor" in both.err
+
+
+def add_knowledge_of_another_dataset(db: Database) -> None:
+    list(write_dataset(db, "other", "a test", [Session("s", (Item("a"),))]))
+    add_knowledge(db, "other", "rule", "t", [NewKnowledge("Something else", "{}")])
+
+
+def test_show_tells_where_a_piece_was_offered(mined: Database, kdtui: Kdtui) -> None:
+    piece = find_knowledge(mined)[0]
+    kdtui("sample", "create", "few", "--pieces", piece.id)
+    run = start_run(mined, "outdoor", "test", "x", RunSettings("x", ("pattern",), sample="few"))
+    start_run(mined, "outdoor", "test", "x", RunSettings("x", ("rule",)))
+    [shown] = kdtui("knowledge", "show", piece.id, "--json").rows
+    assert (shown["samples"], shown["runs"], shown["trainings"]) == (["few"], [run.id], [])
+    other = find_knowledge(mined)[1].id
+    [shown] = kdtui("knowledge", "show", other, "--json").rows
+    assert (shown["samples"], shown["runs"]) == ([], [])
+    assert f"run {run.id}" in kdtui("knowledge", "show", piece.id).out

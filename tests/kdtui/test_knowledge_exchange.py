@@ -16,7 +16,8 @@ from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.exchange_knowledge import import_knowledge
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
-from store.knowledge import STATUSES, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
+from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
+from store.records import STATUSES
 
 Kdtui = Callable[..., Any]
 

@@ -13,11 +13,17 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from sqlite_utils import Database
 
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.quantization import QUANTIZATIONS, model_info, quantize, suitable_quantization
-from tests.models.tiny import make_model
+from models.llama import LlamaModel
+from models.provenance import about_base
+from models.quantization import QUANTIZATIONS, model_info, quantize, quantizing, suitable_quantization
+from store.jobs import add_job
+from store.models import NamedModel, add_model
+from store.records import TrainingSettings
+from tests.models.tiny import make_adapter, make_model
 
 Kdtui = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -261,3 +267,76 @@ def test_what_a_hub_does_not_have_is_one_sentence(hub: str) -> None:
         assert result.returncode == 1
         assert message in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_base_is_shown_with_what_its_header_says(kdtui: Kdtui, tiny: Path) -> None:
+    kdtui("model", "add", tiny, "--name", "mine")
+    [row] = kdtui("model", "show", "mine", "--json").rows
+    assert (row["kind"], row["adapter"], row["fits"]) == ("base", None, [])
+    assert (row["info"]["layers"], row["info"]["width"]) == (2, 128)
+    assert row["header"]["llama.embedding_length"] == "128"
+    out = kdtui("model", "show", "mine").out
+    assert "llama.embedding_length" in out
+    assert str(tiny) in "".join(out.split())
+
+
+def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
+    kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
+    others: dict[str, dict[str, Any]] = {
+        "right": {},
+        "other": {"norm": 2.0},
+        "wide": {"width": 128},
+        "qwen": {"architecture": "qwen2"},
+    }
+    for name, changes in others.items():
+        assert kdtui("model", "add", make_model(tmp_path / f"{name}.gguf", **changes)).code == 0
+    right = tmp_path / "right.gguf"
+    pairs = {"bias": 1.25, "score": 0.5}
+    manifest = {
+        "base": "right.gguf",
+        "sample": None,
+        "datasets": ["a", "[b]"],
+        "calibrations": {"with_evidence": {"pairs": pairs}},
+        **about_base(LlamaModel(right), right),
+    }
+    for name, said in (("known", manifest), ("foreign", None)):
+        path = make_adapter(tmp_path / f"{name}.gguf", manifest=said)
+        add_model(db, NamedModel(name, path, "a training", made=False, kind="adapter"))
+    add_job(db, "known", tmp_path, TrainingSettings(("a",)), "key")
+    [row] = kdtui("model", "show", "known", "--json").rows
+    assert (row["training"], row["adapter"]["manifest"]["datasets"]) == ("known", ["a", "[b]"])
+    assert (row["adapter"]["rank"], row["adapter"]["width"], row["adapter"]["layers"]) == (2, 64, 2)
+    fits = {each["base"]: each["problem"] for each in row["fits"]}
+    assert fits["right"] is None
+    assert "trained on other weights than those of other.gguf" in fits["other"]
+    assert fits["wide"] == "it is 128 wide, and the adapter is for one that is 64 wide"
+    assert fits["qwen"] == "it is of the architecture qwen2, not llama"
+    out = kdtui("model", "show", "known").out
+    assert "calibrations.with_evidence.pairs" in out
+    assert "bias 1.25, score 0.5" in out
+    assert "a, [b]" in out
+    foreign = " ".join(kdtui("model", "show", "foreign").out.split())
+    assert "none: this adapter was made elsewhere" in foreign
+    assert "right: perhaps; it does not say what it was trained on" in foreign
+
+
+def test_what_is_wrong_with_a_file_is_shown_too(kdtui: Kdtui, db: Database, tiny: Path, tmp_path: Path) -> None:
+    kdtui("model", "add", tiny, "--name", "gone")
+    tiny.unlink()
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + b"\xff" * 50)
+    add_model(db, NamedModel("broken", broken, "a training", made=False, kind="adapter"))
+    assert "No such file" in kdtui("model", "show", "gone", "--json").rows[0]["problem"]
+    assert "cannot be read" in kdtui("model", "show", "broken", "--json").rows[0]["problem"]
+    result = kdtui("model", "show", "nobody")
+    assert (result.code, "there is no model 'nobody'" in result.err) == (1, True)
+
+
+def test_who_looks_at_a_quantization_sees_it_grow_and_can_stop_it(tmp_path: Path) -> None:
+    target = tmp_path / "target.gguf"
+    steps = quantizing(embedded_student(), target, "F32", 1)
+    assert next(steps) >= 0
+    assert next(steps) >= 0
+    steps.close()
+    assert not list(tmp_path.iterdir())

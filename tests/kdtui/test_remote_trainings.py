@@ -141,7 +141,7 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
 def test_a_followed_log_goes_on_behind_a_lost_connection(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.remote._PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.remote.PAUSES", (0.2,))
     monkeypatch.setattr("kdtui.workflows.remote._LOOK", 0.5)
     job = workdir / "jobs" / "long"
     job.mkdir(parents=True)

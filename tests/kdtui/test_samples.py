@@ -1,6 +1,8 @@
 """Samples of knowledge: shares that nest, drawn by what training sessions are like."""
 
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
+from kdtui.bundling.histogram import bar, histogram
 from kdtui.distill.sampling import by_length, farthest_first, from_the_front, in_random_order, longest_first
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from store.datasets import iter_sessions
-from store.records import Item, RunSettings, Session
+from store.jobs import add_job
+from store.records import Item, RunSettings, Session, TrainingSettings
 from store.runs import Predicted, Prediction, add_prediction, start_run
 from store.samples import pieces_of
 
@@ -95,6 +99,62 @@ def test_samples_are_drawn_listed_compared_and_deleted(kdtui: Kdtui) -> None:
     assert len(rows) == compared["pieces"][0]
     assert kdtui("sample", "rm", "small").code == 0
     assert "there is no sample 'small'" in kdtui("sample", "compare", "small", "large").err
+
+
+def test_a_sample_is_shown_with_what_is_in_it(known: Database, kdtui: Kdtui) -> None:
+    assert kdtui("sample", "create", "x", "-d", "one", "-f", "pattern,thought", "--ratio", 0.5).code == 0
+    [row] = kdtui("sample", "show", "x", "--json").rows
+    rows = kdtui("knowledge", "ls", "--sample", "x", "--json", "-n", 999).rows
+    assert row["formats"] == dict(Counter(each["format"] for each in rows))
+    assert sum(each["count"] for each in row["tokens"]) == row["pieces"] == len(rows)
+    longest = max(len(each["statement"]) // 3 + 1 for each in rows)
+    assert row["tokens"][-1]["low"] <= longest
+    # Each thought comes from a session of its own; a pattern comes from too many to name.
+    assert sum(each["count"] for each in row["products"]) == row["formats"]["thought"]
+    assert row["without_session"] == row["formats"]["pattern"]
+    run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
+    add_job(known, "trained", Path("nowhere"), TrainingSettings(("one",), sample="x"), "key")
+    shown = kdtui("sample", "show", "x")
+    assert "█" in shown.out
+    assert f"it is named by run {run.id}, training trained" in shown.err
+    assert "there is no sample 'y'" in kdtui("sample", "show", "y").err
+
+
+@pytest.mark.usefixtures("known")
+def test_the_pieces_that_two_samples_share_are_listed(kdtui: Kdtui) -> None:
+    for name, formats in (("a", "rule,thought"), ("b", "pattern,rule")):
+        assert kdtui("sample", "create", name, "-d", "one", "-f", formats, "--ratio", 1).code == 0
+    shared = kdtui("sample", "compare", "a", "b", "--shared", "--json").rows
+    rules = kdtui("knowledge", "ls", "--sample", "a", "-f", "rule", "--json", "-n", 999).rows
+    assert {each["id"] for each in shared} == {each["id"] for each in rules}
+    assert kdtui("sample", "compare", "a", "b", "--json").rows[0]["common"] == len(shared)
+    assert shared[0]["statement"][:20] in kdtui("sample", "compare", "a", "b", "--shared").out
+
+
+@given(st.dictionaries(st.integers(0, 5000), st.integers(1, 10**9), max_size=40), st.integers(2, 12))
+def test_a_histogram_has_every_value_once_in_bins_of_one_width(counts: dict[int, int], most: int) -> None:
+    bins = histogram(counts, most)
+    assert len(bins) <= most
+    assert sum(each.count for each in bins) == sum(counts.values())
+    for each in bins:
+        high = each.high if each.high is not None else 10**9
+        assert each.count == sum(count for value, count in counts.items() if each.low <= value <= high)
+    closed = [each.high - each.low for each in bins if each.high is not None]
+    assert len(set(closed)) <= 1
+    assert all(first.high is not None and first.high + 1 == second.low for first, second in pairwise(bins))
+
+
+def test_a_few_long_values_leave_room_for_the_others() -> None:
+    bins = histogram({**dict.fromkeys(range(10, 20), 100), 10_000: 1})
+    assert [each.label for each in bins[:2]] == ["10–11", "12–13"]
+    assert (bins[-1].label, bins[-1].count) == ("20–", 1)
+
+
+def test_a_bar_is_as_long_as_its_count_and_never_invisible() -> None:
+    assert [bar(count, 8, 1) for count in (0, 1, 4, 8)] == ["", "▏", "▌", "█"]
+    assert bar(1, 10**9, 10) == "▏"
+    assert bar(0, 0, 10) == ""
+    assert bar(10**9, 10**9, 10) == "█" * 10
 
 
 def test_samples_add_up_across_formats_and_datasets(known: Database, kdtui: Kdtui) -> None:

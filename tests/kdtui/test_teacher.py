@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from store.datasets import iter_sessions
 from store.knowledge import find_knowledge, parents_of, sessions_of
 from store.records import Bundle, Item, Session
 from tests.fake_chat_server import Fake, Serve
+from tests.fake_teacher import answer_for, good
 
 Kdtui = Callable[..., Any]
 
@@ -46,22 +46,6 @@ def train(db: Database, outdoor: Path) -> list[Session]:
     list(import_dataset(db, outdoor, "outdoor"))
     mine_patterns(db, "outdoor")
     return list(iter_sessions(db, "outdoor", split="train"))
-
-
-def answer_for(fake: Fake) -> dict[str, Any]:
-    """What a simple teacher would say: all products are one bundle."""
-    messages = fake.body["messages"]
-    if "state the rules" in messages[-1]["content"]:
-        named = re.findall(r"^\d+\. .*\[(.+)\]$", messages[0]["content"], re.MULTILINE)[:2]
-        rule = {"rule": f"Put {' with '.join(named)}", "categories": named, "together": True}
-        return {"explanations": ["I did not look."], "rules": [rule, {**rule, "rule": "Look twice", "categories": []}]}
-    products = len(re.findall(r"^\d+\. ", messages[0]["content"], re.MULTILINE))
-    bundle = {"products": [*range(1, products + 1)], "intent": "night outside", "why": "they serve one night"}
-    return {"products": ["a shelter"], "bundles": [bundle], "left_out": ""}
-
-
-def good(fake: Fake, _: int) -> None:
-    fake.complete(json.dumps(answer_for(fake)))
 
 
 def knowing(train: list[Session]) -> Callable[[Fake, int], None]:

@@ -1,10 +1,14 @@
 """Models of a few thousand weights, made on the spot: random, but real GGUF files with vocabularies of three kinds."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from gguf import GGUFWriter, TokenType
+
+from models.adapters import MANIFEST_KEY
 
 Vocabulary = Literal["single digits", "groups of digits", "sentencepiece"]
 
@@ -81,12 +85,16 @@ def make_model(
     return path
 
 
-def make_adapter(path: Path, *, seed: int = 1, width: int = WIDTH, rank: int = 2) -> Path:
+def make_adapter(
+    path: Path, *, seed: int = 1, width: int = WIDTH, rank: int = 2, manifest: Mapping[str, object] | None = None
+) -> Path:
     """Write a LoRA adapter with random weights, for the models above of that width."""
     writer = GGUFWriter(path, "llama")
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(rank))
+    if manifest is not None:
+        writer.add_string(MANIFEST_KEY, json.dumps(manifest))
     random = np.random.default_rng(seed)
     for layer in range(LAYERS):
         name = f"blk.{layer}.ffn_up.weight"

@@ -1,36 +1,31 @@
 """What all screens have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rich.text import Text
-from textual.binding import Binding
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from kdtui.bundling.text import one_line
-from kdtui.tui.background import ask_store, explained
+from kdtui.tui.background import ask_store, described
 from kdtui.tui.commands import command_line
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from kdtui.tui.app import KdtuiApp
+
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
 
-PAGE = 200
-"""Rows that are loaded at once."""
-
 TYPING = 0.1
 """Seconds without a key after which a search begins."""
-
-COPY = Binding("c", "copy_command", "Copy", tooltip="Copy the command that does the same")
-"""A binding of every screen. Each places it in its own list, which is the order of the footer."""
 
 
 def first_steps(named_database: Path | None) -> str:
@@ -46,13 +41,16 @@ def first_steps(named_database: Path | None) -> str:
 class Failed(Message):
     """A worker could not do what it was to do; the sentence is for the user."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, details: str = "") -> None:
         super().__init__()
-        self.sentence = sentence
+        self.sentence, self.details = sentence, details
 
 
 class KdtuiScreen(Screen[Result]):
-    """A screen that asks the store in threads, and shows the command that does the same."""
+    """A screen that asks the store in threads, and shows the command that does the same.
+
+    A screen has a `Static` with the id `command`, if it has a command at all.
+    """
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
 
@@ -60,6 +58,15 @@ class KdtuiScreen(Screen[Result]):
         super().__init__()
         self.database = database
         self.command = ""
+
+    @property
+    def kdtui(self) -> "KdtuiApp":
+        """The app."""
+        return cast("KdtuiApp", self.app)
+
+    def remembered(self, place: str) -> MutableMapping[str, Any]:
+        """What a place remembers between two starts of the program; it may have been edited by anyone."""
+        return self.kdtui.memory.of(place)
 
     def ask(
         self,
@@ -91,26 +98,18 @@ class KdtuiScreen(Screen[Result]):
         except Exception as error:
             if worker.is_cancelled:
                 return
-            sentence = explained(error)
-            if sentence is None:
-                raise
-            self.post_message(Failed(sentence))
+            self.post_message(Failed(*described(error)))
             return
         if not worker.is_cancelled:
             self.post_message(message(answer))
 
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong."""
-        self.say(message.sentence)
+        self.say(message.sentence, details=message.details)
 
-    def say(self, sentence: str, *, error: bool = True) -> None:
-        """Show a sentence for some seconds."""
-        self.notify(
-            one_line(sentence, 600),
-            severity="error" if error else "information",
-            timeout=10 if error else 5,
-            markup=False,
-        )
+    def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:
+        """Show a sentence for some seconds; it can be read again, with the details, by a key."""
+        self.kdtui.say(sentence, error=error, details=details)
 
     def show_command(self, command: str) -> None:
         """Show the command that does the same as this screen."""
@@ -122,11 +121,16 @@ class KdtuiScreen(Screen[Result]):
         if there_was != bool(command):
             self.refresh_bindings()
 
+    def why_not(self, action: str) -> str | None:
+        """Why an action cannot be done now, as a sentence without a full stop; None where it can."""
+        return "there is no command to copy" if action == "copy_command" and not self.command else None
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what can be done now."""
-        if action == "copy_command":
-            return bool(self.command)
-        return super().check_action(action, parameters)
+        """Show what cannot be done now, but dim; its key says why."""
+        # A footer asks before the other parts of the screen are there.
+        if not self.is_mounted:
+            return False
+        return super().check_action(action, parameters) if self.why_not(action) is None else None
 
     def action_copy_command(self) -> None:
         """Copy the command."""

@@ -1,27 +1,33 @@
 """The keys that work on a screen."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from kdtui.tui.actions import bindings
+from kdtui.tui.screens.dialogs import Dialog
 
-class HelpScreen(ModalScreen[None]):
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Keys that do the same, what they do, and why they cannot do it now (empty where they can)."""
+
+    displays: list[str]
+    purpose: str
+    why_not: str
+
+
+class HelpScreen(Dialog[None]):
     """A list of keys, each with what it does, over the screen where they work."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q,enter", "dismiss", "Close"),
-        Binding("j", "scroll('down')", "Down", show=False),
-        Binding("k", "scroll('up')", "Up", show=False),
-    ]
+    BINDINGS = bindings("help")
 
-    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
         self._keys = keys
 
@@ -30,17 +36,16 @@ class HelpScreen(ModalScreen[None]):
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(style="bold", no_wrap=True, justify="right")
         grid.add_column()
-        for key, purpose in self._keys:
-            grid.add_row(Text(key), Text(purpose))
-        with VerticalScroll(id="keys"):
+        for key in self._keys:
+            purpose = Text(key.purpose)
+            if key.why_not:
+                purpose.append(f" (not now: {key.why_not})", style="dim")
+            grid.add_row(Text(" ".join(key.displays)), purpose)
+        with VerticalScroll(classes="box"):
             yield Static("Keys that work here", classes="heading")
             yield Static(grid)
-            yield Static("\nescape closes this; ctrl+p finds everything by name", classes="hint", markup=False)
+            yield Static("escape closes this; ctrl+p finds everything by name", classes="hint", markup=False)
 
-    def action_scroll(self, way: str) -> None:
-        """Scroll the list a line."""
-        keys = self.query_one("#keys")
-        if way == "down":
-            keys.scroll_down()
-        else:
-            keys.scroll_up()
+    def on_mount(self) -> None:
+        """The list is what keys are for."""
+        self.query_one(VerticalScroll).focus()

@@ -1,29 +1,35 @@
-"""One session: its products, its true bundles, and those that a student generates."""
+"""One session: its products, its true bundles, and those that a student generates, or two students side by side."""
 
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
-from textual.coordinate import Coordinate
 from textual.message import Message
+from textual.theme import Theme
 from textual.timer import Timer
 from textual.widgets import Footer, Static
 
+from kdtui.bundling.comparison import Match, differing, match, pair_counts
+from kdtui.bundling.metrics import Bundles, score
 from kdtui.bundling.text import letter, one_line
 from kdtui.bundling.truth import minimal_bundles
-from kdtui.tui.choice import STUDENTS, Choice
-from kdtui.tui.commands import command_line
-from kdtui.tui.generation import Answered, BundleWritten, GenerationThread, Request, Stopped, StudentReady
-from kdtui.tui.screens.base import COPY, KdtuiScreen
+from kdtui.tui.actions import bindings
+from kdtui.tui.choice import Choice
+from kdtui.tui.generation import Answered, BundleWritten, Explained, Request, Stopped, StudentReady
+from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.dialogs import TextDialog
+from kdtui.tui.screens.settings import chosen, settings_form
+from kdtui.tui.typed import TypedSessions, generate_command
 from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
-from kdtui.tui.widgets.flex_table import FlexColumn, FlexTable
-from kdtui.tui.widgets.letters import badges
+from kdtui.tui.widgets.letters import badges, tone
+from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.offered import Offered
 from models.bundle_list import WrittenBundle
 from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session
@@ -31,323 +37,675 @@ from store.records import Bundle, Item, Session
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_COLUMNS = (
-    FlexColumn("#", 3, right=True),
-    FlexColumn("True", 5),
-    FlexColumn("Gen.", 5),
-    FlexColumn("Product", 20, share=3),
-    FlexColumn("Category", 14, share=2),
-)
-_GENERATED = 2
-"""The column of the generated bundles' letters."""
-
-_WIDE = 120
-"""Cells from which on the whole path of a category is shown."""
-
+_NAMES = "AB"
+"""What two settings are called that are compared."""
 
 _REDRAW = 0.05
 """Seconds between two looks at what is being written."""
 
+_PLACE = "session"
+
+
+def _columns(sides: int) -> tuple[Column, ...]:
+    generated = [Column("Gen.", 5)] if sides == 1 else [Column(name, 5) for name in _NAMES]
+    return (
+        Column("#", 3, right=True),
+        Column("True", 5),
+        *generated,
+        Column("Product", 20, share=3),
+        Column("Category", 14, share=2),
+    )
+
 
 class SessionLoaded(Message):
-    """A session has come from the store."""
+    """A session has come from the store, for a place in the list."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, at: int, session: Session) -> None:
         super().__init__()
-        self.session = session
+        self.at, self.session = at, session
 
 
-class SessionScreen(KdtuiScreen[tuple[int, Choice]]):
-    """A session beside others, told by their ids. The result is which one was shown last, and the choice of student."""
+class OfferedFound(Message):
+    """What there is to choose from; `purpose` is what it was asked for."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("g", "generate", "Generate", tooltip="Have the student write bundles"),
-        Binding("p", "toggle_patterns", "Patterns", tooltip="Show the student the mined patterns, or not"),
-        Binding("s", "next_student", "Student", tooltip="Ask another student"),
-        COPY,
-        Binding("escape", "cancel", "Stop", tooltip="Stop the student"),
-        Binding("escape", "back", "Back", tooltip="Go back to the list"),
-        Binding("right_square_bracket", "step(1)", "Next", key_display="]", tooltip="Open the next session"),
-        Binding(
-            "left_square_bracket",
-            "step(-1)",
-            "Previous",
-            show=False,
-            key_display="[",
-            tooltip="Open the previous session",
-        ),
-    ]
+    def __init__(self, offered: Offered, purpose: Literal["", "settings", "compare"]) -> None:
+        super().__init__()
+        self.offered, self.purpose = offered, purpose
+
+
+class Side:
+    """A student with its settings, and what it has written about the session."""
+
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the answer."""
+        self.asked: Choice | None = None
+        self.request: Request | None = None
+        self.state = ""
+        self.is_done = False
+        self._written: dict[int, WrittenBundle] = {}
+
+    def begin(self, request: Request) -> None:
+        """An answer is on its way."""
+        self.clear()
+        self.asked, self.request = request.choice, request
+
+    def write(self, bundle: WrittenBundle) -> bool:
+        """Take a bundle as far as it is written; whether it is new."""
+        is_new = bundle.number not in self._written
+        self._written[bundle.number] = bundle
+        return is_new
+
+    @property
+    def bundles(self) -> list[WrittenBundle]:
+        """In the order in which they were begun."""
+        return [bundle for _, bundle in sorted(self._written.items())]
+
+    @property
+    def sets(self) -> list[frozenset[int]]:
+        """Their positions."""
+        return [frozenset(bundle.positions) for bundle in self.bundles]
+
+    def letters(self, position: int) -> Text:
+        """Of the bundles that a product is in."""
+        return badges([at for at, bundle in enumerate(self.bundles) if position in bundle.positions], lower=True)
+
+
+class SessionScreen(KdtuiScreen[int]):
+    """A session of a list. The result is the place in it of the one that was shown last.
+
+    Args:
+        dataset: whose knowledge is used; None where there is no dataset.
+        numbers: of the sessions of the list: rows of the store, or below zero those that were typed.
+        at: the place in it of the one that is shown first.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("session", "screen")
     AUTO_FOCUS = "#items"
 
     def __init__(
         self,
         database: Path,
-        generation: GenerationThread,
-        choice: Choice,
         *,
-        dataset: str,
-        sessions: list[str],
+        dataset: str | None,
+        numbers: Sequence[int],
         at: int,
+        typed: TypedSessions,
         named_database: Path | None,
     ) -> None:
         super().__init__(database)
-        self._generation = generation
-        self._choice = choice
         self._dataset = dataset
-        self._sessions = sessions
+        self._numbers = numbers
         self._at = at
+        self._typed = typed
         self._named_database = named_database
-        # A student that was given as a file is one of the cycle.
-        self._students = tuple(dict.fromkeys((choice.student, *STUDENTS)))
         self._session: Session | None = None
-        self._truth: tuple[Bundle, ...] = ()
-        self._request: Request | None = None
-        self._asked: Choice | None = None
-        self._state = ""
-        self._written: dict[int, WrittenBundle] = {}
+        self._bundles: tuple[Bundle, ...] = ()
+        self._truth: Bundles = ()
+        self._sides: list[Side] = []
+        # The one that the keys are about, where there are two.
+        self._active = 0
+        self._explaining: Request | None = None
+        self._offered = Offered()
         self._redraw: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """The products, and the bundles of two kinds."""
-        yield TopBar("sessions")
-        yield Static(id="title", markup=False)
+        """The products, and the bundles of two or three kinds."""
+        yield TopBar("workbench")
+        yield Static("Looking for the session…", id="title", markup=False)
+        yield Static(id="asks", markup=False)
         with Container(id="body"):
-            yield FlexTable(_COLUMNS, id="items")
+            yield RowTable(_columns(1), id="items")
             with Container(id="bundles"):
                 yield BundlePanel(id="truth")
                 yield BundlePanel(id="generated", lower=True)
+                yield BundlePanel(id="other", lower=True)
+        yield Static(id="scores", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Load the session."""
+        self._sides = [Side(self.kdtui.choice)]
+        self.app.theme_changed_signal.subscribe(self, self._show_in_theme)
+        self._look_for_offered("")
         self._load()
 
+    def on_unmount(self) -> None:
+        """Nobody waits any more for what is being written."""
+        self._drop_requests()
+
+    def on_screen_resume(self) -> None:
+        """Another place may have chosen another student meanwhile."""
+        if self._sides and self._sides[0].choice != self.kdtui.choice:
+            self._sides[0].choice = self.kdtui.choice
+            self._show_choice()
+
+    # The session
+
     def _load(self) -> None:
-        wanted = self._sessions[self._at]
-        self._session, self._truth = None, ()
-        self._asked, self._state, self._written = None, "", {}
-        self.query_one("#title", Static).update(
-            Text(one_line(f"Session {wanted} · {self._dataset}", 300), style="bold")
-        )
-        self._show_student()
+        at = self._at
+        self._session, self._bundles, self._truth = None, (), ()
+        for side in self._sides:
+            side.clear()
+        number = self._numbers[at]
+        if number < 0:
+            self.post_message(SessionLoaded(at, self._typed.session(number)))
+            return
 
         def question(db: "Database") -> Session:
-            from store.datasets import get_session
+            from store.datasets import numbered_session
 
-            return get_session(db, self._dataset, wanted)
+            return numbered_session(db, number)
 
-        self.ask(question, SessionLoaded, group="session")
+        self.ask(question, lambda session: SessionLoaded(at, session), group="session")
+
+    def action_reload(self) -> None:
+        """Load the session anew."""
+        self._drop_requests()
+        self._look_for_offered("")
+        self._load()
 
     def on_session_loaded(self, message: SessionLoaded) -> None:
         """Show the session, unless another has been opened meanwhile."""
-        session = message.session
-        if session.id != self._sessions[self._at]:
+        if message.at != self._at:
             return
-        self._session = session
-        self._truth = minimal_bundles(session.bundles)
-        about = (
-            f"Session {session.id} · {self._dataset} · {session.split or 'no split'} · {len(session.items)} products"
-        )
-        self.query_one("#title", Static).update(Text(one_line(about, 300), style="bold"))
-        self._show_items()
-        dropped = len(session.bundles) - len(self._truth)
-        truth = self.query_one("#truth", BundlePanel)
-        truth.show_heading("True bundles", f"{dropped} not minimal left out" if dropped else "")
-        truth.show_bundles([BundleLine(each.positions, each.intent) for each in self._truth], "none are known")
-        self._show_generated()
+        self._session = session = message.session
+        self._bundles = minimal_bundles(session.bundles)
+        self._truth = [frozenset(bundle.positions) for bundle in self._bundles]
+        is_typed = self._numbers[self._at] < 0
+        about = [
+            f"Session {session.id}",
+            *([] if self._dataset is None else [f"knowledge of {self._dataset}" if is_typed else self._dataset]),
+            "typed" if is_typed else session.split or "no split",
+            f"{len(session.items)} products",
+            f"{self._at + 1:,} of {len(self._numbers):,}",
+        ]
+        self.query_one("#title", Static).update(Text(one_line(" · ".join(about), 300), style="bold"))
+        self.query_one(RowTable).show_rows(self._rows(session))
+        self._show_choice()
+        self._show_answers()
+        self.refresh_bindings()
 
-    def _show_items(self) -> None:
+    def on_failed(self, message: Failed) -> None:
+        """Say what went wrong, for good where there is no session to see."""
+        super().on_failed(message)
         if self._session is None:
-            return
-        table = self.query_one(FlexTable)
-        row = table.cursor_row
-        table.clear()
-        table.add_page(
-            (
-                (
-                    str(position),
-                    (
-                        str(position),
-                        badges([number for number, each in enumerate(self._truth) if position in each.positions]),
-                        self._generated_letters(position),
-                        item.title or f"(no title) {item.id}",
-                        self._category(item),
-                    ),
-                )
-                for position, item in enumerate(self._session.items, start=1)
-            ),
-            more=False,
-        )
-        table.move_cursor(row=row)
+            self.query_one("#title", Static).update(Text(one_line(message.sentence, 300), style="bold"))
+            self.query_one(RowTable).show_rows([])
+            self.show_command("")
+            self._show_answers()
+
+    def _rows(self, session: Session) -> list[Row]:
+        return [self._row(position, item) for position, item in enumerate(session.items, start=1)]
+
+    def _row(self, position: int, item: Item) -> Row:
+        true = badges([number for number, each in enumerate(self._truth) if position in each])
+        letters = [side.letters(position) for side in self._sides]
+        title = item.title or f"(no title) {item.id}"
+        return Row(str(position), (str(position), true, *letters, title, self._category(item)))
 
     def _category(self, item: Item) -> str:
         if not item.categories or not item.categories[0]:
             return "–"
         path = item.categories[0]
-        return " > ".join(path) if self.size.width >= _WIDE else path[-1]
+        return " > ".join(path) if self.has_class("-wide") else path[-1]
 
-    def _generated_letters(self, position: int) -> Text:
-        return badges(
-            [number for number, each in sorted(self._written.items()) if position in each.positions], lower=True
-        )
+    def _show_rows(self, positions: Iterable[int]) -> None:
+        """Draw the rows of some products anew."""
+        if self._session is not None:
+            table = self.query_one(RowTable)
+            for position in positions:
+                table.put_row(position - 1, self._row(position, self._session.items[position - 1]))
+
+    def _show_all_rows(self) -> None:
+        if self._session is not None:
+            self._show_rows(range(1, len(self._session.items) + 1))
 
     def on_resize(self) -> None:
         """Show more of the categories where there is room."""
-        self.call_after_refresh(self._show_items)
+        self.call_after_refresh(self._show_all_rows)
 
-    def _show_student(self) -> None:
-        self.show_command(
-            command_line(
-                ("generate",),
-                self._sessions[self._at],
-                {"--dataset": self._dataset, **self._choice.options},
-                database=self._named_database,
-            )
-        )
-        self._show_generated()
+    def _show_in_theme(self, _: Theme) -> None:
+        self._show_answers()
 
-    def _show_generated(self) -> None:
-        """Show what is generated, how far it is, and whom `g` would ask next."""
-        panel = self.query_one("#generated", BundlePanel)
-        if self._asked is None:
-            panel.show_heading("Generated", f"g asks {self._choice.name}")
+    # What is shown of students and their answers
+
+    @property
+    def _side(self) -> Side:
+        """The one that the keys are about."""
+        return self._sides[self._active]
+
+    @property
+    def _is_comparing(self) -> bool:
+        return len(self._sides) > 1
+
+    def _show_choice(self) -> None:
+        """Show whom the keys would ask, and the command for that."""
+        lines = []
+        for number, side in enumerate(self._sides):
+            mark = ("▸" if number == self._active else " ") + _NAMES[number] if self._is_comparing else "asks"
+            line = Text(f"{mark} ", style="bold" if self._is_comparing else "dim")
+            lines.append(line.append(one_line(side.choice.in_words, 300), style="not dim not bold"))
+        self.query_one("#asks", Static).update(Text("\n").join(lines))
+        if self._session is not None:
+            self.show_command(self._command(self._side.choice))
+        # What cannot be done with this student is dim.
+        self.refresh_bindings()
+
+    def _command(self, choice: Choice, *, show_prompt: bool = False) -> str:
+        assert self._session is not None
+        session = self._session if self._numbers[self._at] < 0 else self._session.id
+        return generate_command(session, self._dataset, choice, self._named_database, show_prompt=show_prompt)
+
+    def _show_answers(self) -> None:
+        """Show the true bundles and those of each side, each against the other."""
+        self.set_class(self._is_comparing, "-comparing")
+        self.set_class(self._active == 1, "-other")
+        self._show_truth()
+        for number in range(len(self._sides)):
+            self._show_side(number)
+        self._show_scores()
+
+    def _show_truth(self) -> None:
+        panel = self.query_one("#truth", BundlePanel)
+        dropped = len(self._session.bundles) - len(self._truth) if self._session is not None else 0
+        panel.show_heading("True bundles", f"{dropped} not minimal left out" if dropped else "")
+        lines = [
+            BundleLine(each.positions, each.intent, remark=self._remark_of_true(number))
+            for number, each in enumerate(self._bundles)
+        ]
+        panel.show_bundles(lines, "none are known" if self._session is not None else "")
+
+    def _remark_of_true(self, number: int) -> Text:
+        """Which generated bundle is a true one, or comes near; or that it is missing."""
+        remarks = []
+        for name, side in zip(_NAMES, self._sides, strict=False):
+            if not side.is_done:
+                continue
+            found = [(at, each) for at, each in enumerate(self._matches(side)) if each.true == number]
+            right = next((at for at, each in found if each.is_right), None)
+            if right is not None:
+                text, style = f"= {letter(right, lower=True)}", tone(self, "success")
+            elif found:
+                text, style = f"~ {' '.join(letter(at, lower=True) for at, _ in found)}", tone(self, "warning")
+            else:
+                text, style = "missing", tone(self, "error")
+            remarks.append(Text(f"{name} {text}" if self._is_comparing else text, style=style))
+        return Text(" ").join(remarks)
+
+    def _matches(self, side: Side) -> list[Match]:
+        return [match(self._truth, each) for each in side.sets]
+
+    def _show_side(self, number: int) -> None:
+        side = self._sides[number]
+        panel = self.query_one(("#generated", "#other")[number], BundlePanel)
+        name = _NAMES[number] if self._is_comparing else "Generated"
+        if side.asked is None:
+            panel.show_heading(name, f"{self.kdtui.key_of('session.generate')} generates")
         else:
-            other = f" · g asks {self._choice.name}" if self._choice.name != self._asked.name else ""
-            panel.show_heading("Generated", f"by {self._asked.name} · {self._state}{other}")
-        true = {frozenset(each.positions): number for number, each in enumerate(self._truth)}
-        panel.show_bundles(
-            [
-                BundleLine(
-                    each.positions,
-                    each.intent if each.complete else f"{each.intent}…",
-                    each.confidence,
-                    f"= {letter(true[frozenset(each.positions)])}" if frozenset(each.positions) in true else "",
-                )
-                for _, each in sorted(self._written.items())
-            ],
-            "the student found none" if self._state.startswith("done") else "",
-        )
+            by = f" · by {side.asked.name}" if side.asked != side.choice else ""
+            panel.show_heading(name, f"{side.state}{by}")
+        lines = [
+            BundleLine(
+                bundle.positions,
+                bundle.intent if bundle.complete else f"{bundle.intent}…",
+                bundle.confidence,
+                self._remark_of_generated(found) if self._truth else Text(),
+            )
+            for bundle, found in zip(side.bundles, self._matches(side), strict=True)
+        ]
+        panel.show_bundles(lines, "the student found none" if side.is_done else "")
 
-    def _set_state(self, state: str) -> None:
-        before, self._state = self._state, state
-        self._show_generated()
-        # The footer is made anew by this, so not at every token.
-        if before != state:
-            self.refresh_bindings()
+    def _remark_of_generated(self, found: Match) -> Text:
+        """What a bundle has too much, and what it lacks, against the true one that it comes nearest."""
+        if found.true is None:
+            return Text("wrong", style=tone(self, "error"))
+        if found.is_right:
+            return Text(f"= {letter(found.true)}", style=tone(self, "success"))
+        changes = [*(f"+{each}" for each in found.extra), *(f"−{each}" for each in found.lacking)]
+        return Text(f"~ {letter(found.true)} {' '.join(changes)}", style=tone(self, "warning"))
+
+    def _show_scores(self) -> None:
+        """Numbers of this session, where its truth is known; and in what two answers differ."""
+        lines = []
+        for name, side in zip(_NAMES, self._sides, strict=False):
+            if side.is_done and self._truth:
+                lines.append(
+                    f"{name}  {_scores(self._truth, side.sets)}"
+                    if self._is_comparing
+                    else _scores(self._truth, side.sets)
+                )
+        if self._is_comparing and all(side.is_done for side in self._sides):
+            lines.append(self._difference())
+        self.query_one("#scores", Static).update(Text("\n".join(lines)))
+
+    def _difference(self) -> str:
+        one, other = (side.sets for side in self._sides)
+        only = differing(one, other)
+        parts = [f"alike: {len(one) - len(only[0])}"]
+        parts += [
+            f"only {name}: {' '.join(letter(number, lower=True) for number in numbers) or 'none'}"
+            for name, numbers in zip(_NAMES, only, strict=True)
+        ]
+        return " · ".join(parts)
+
+    # Asking
 
     def action_generate(self) -> None:
-        """Ask the student."""
-        if self._session is None:
+        """Ask the student, or both one after the other."""
+        self._generate(self._sides)
+
+    def _generate(self, sides: Iterable[Side]) -> None:
+        session = self._session
+        if session is None:
             return
-        self._asked, self._written = self._choice, {}
-        for position in range(1, len(self._session.items) + 1):
-            self._mark(position)
-        self._request = Request(self._dataset, self._session, self._choice, self.post_message)
-        self._generation.ask(self._request)
-        self._set_state("loading the student…")
+        for side in sides:
+            if side.request is None:
+                side.begin(Request(self._dataset, session, side.choice, self.post_message))
+                assert side.request is not None
+                self.kdtui.generation.ask(side.request)
+                side.state = "loading the student…"
+        self._show_all_rows()
+        self._show_answers()
+        self.refresh_bindings()
+
+    def _side_of(self, request: Request) -> Side | None:
+        """The side that waits for a request."""
+        return next((side for side in self._sides if side.request is request), None)
 
     def on_student_ready(self, message: StudentReady) -> None:
         """Say that the student reads."""
-        if message.request is self._request and not message.request.cancelled:
-            self._set_state("reading…")
+        side = self._side_of(message.request)
+        if side is not None and not message.request.cancelled:
+            self._set_state(side, "reading…")
 
     def on_bundle_written(self, message: BundleWritten) -> None:
         """Show a bundle as far as it is written."""
-        if message.request is not self._request or message.request.cancelled:
+        side = self._side_of(message.request)
+        if side is None or message.request.cancelled:
             return
-        bundle = message.bundle
-        new = bundle.number not in self._written
-        self._written[bundle.number] = bundle
-        if new:
-            for position in bundle.positions:
-                self._mark(position)
-        if self._state != "writing…":
-            self._set_state("writing…")
+        if side.write(message.bundle):
+            self._show_rows(message.bundle.positions)
+        if side.state != "writing…":
+            self._set_state(side, "writing…")
         elif self._redraw is None:
             # A fast student writes more often than anyone can see.
             self._redraw = self.set_timer(_REDRAW, self._show_written)
 
     def _show_written(self) -> None:
         self._redraw = None
-        self._show_generated()
-        self.query_one("#generated", BundlePanel).show_end()
+        for number, side in enumerate(self._sides):
+            if side.request is not None:
+                self._show_side(number)
+                self.query_one(("#generated", "#other")[number], BundlePanel).show_end()
 
     def on_answered(self, message: Answered) -> None:
         """Say that the answer is whole, or why there is none."""
-        if message.request is not self._request:
+        side = self._side_of(message.request)
+        if side is None:
             return
-        self._request = None
         problem = message.prediction.error
-        self._set_state(f"done in {message.prediction.seconds:.1f} s" if problem is None else "no answer")
+        side.request = None
+        side.is_done = problem is None
+        self._set_state(side, f"done in {message.prediction.seconds:.1f} s" if problem is None else "no answer")
+        self._show_answers()
         if problem is not None:
             self.say(problem)
 
     def on_stopped(self, message: Stopped) -> None:
         """Say that, and why, there will be no answer."""
-        if message.request is not self._request:
-            return
-        self._request = None
-        self._set_state("cancelled" if message.problem is None else "failed")
+        if message.request is self._explaining:
+            self._explaining = None
+        else:
+            side = self._side_of(message.request)
+            if side is None:
+                return
+            side.request = None
+            self._set_state(side, "cancelled" if message.problem is None else "failed")
         if message.problem is not None:
-            self.say(message.problem)
+            self.say(message.problem, details=message.details)
+        self.refresh_bindings()
 
-    def _mark(self, position: int) -> None:
-        self.query_one(FlexTable).update_cell_at(
-            Coordinate(position - 1, _GENERATED), self._generated_letters(position)
-        )
+    def _set_state(self, side: Side, state: str) -> None:
+        side.state = state
+        self._show_side(self._sides.index(side))
+        self.refresh_bindings()
 
     def action_cancel(self) -> None:
-        """Stop the student."""
-        if self._request is not None:
-            self._request.cancel()
-            self._set_state("cancelling…")
+        """Stop the students."""
+        for side in self._sides:
+            if side.request is not None:
+                side.request.cancel()
+                side.state = "cancelling…"
+        if self._explaining is not None:
+            self._explaining.cancel()
+        self._show_answers()
+        self.refresh_bindings()
 
-    def action_back(self) -> None:
-        """Go back to the list."""
-        self._drop_request()
-        self.dismiss((self._at, self._choice))
+    @property
+    def _is_stoppable(self) -> bool:
+        requests = [self._explaining, *(side.request for side in self._sides)]
+        return any(request is not None and not request.cancelled for request in requests)
+
+    def _drop_requests(self) -> None:
+        """What is on its way is not for the session that will be shown."""
+        for request in (self._explaining, *(side.request for side in self._sides)):
+            if request is not None:
+                request.cancel()
+        self._explaining = None
+        for side in self._sides:
+            side.request = None
+
+    def action_why(self) -> None:
+        """Show what the student is asked, word for word."""
+        if self._session is None:
+            return
+        self._explaining = Request(self._dataset, self._session, self._side.choice, self.post_message, explains=True)
+        self.kdtui.generation.ask(self._explaining)
+        self.say("the student is looked up…", error=False)
+        self.refresh_bindings()
+
+    def on_explained(self, message: Explained) -> None:
+        """Show what the student is asked."""
+        request = message.request
+        if request is not self._explaining:
+            return
+        self._explaining = None
+        self.refresh_bindings()
+        if not self.is_current:
+            return
+        command = self._command(request.choice, show_prompt=True)
+        text = Text.assemble(("$ ", "dim"), f"{one_line(command, 1000)}\n")
+        for heading, content in message.explanation.sections:
+            text.append(f"\n{heading.upper()}\n", style="bold")
+            text.append("\n".join(map(one_line, content.rstrip("\n").split("\n"))) + "\n")
+        title = f"Why: what {request.choice.name} goes by for session {request.session.id}"
+        copies = "\n\n".join(content for _, content in message.explanation.sections)
+        self.app.push_screen(TextDialog(title, text, copies=copies))
+
+    # Choosing
+
+    def _look_for_offered(self, purpose: Literal["", "settings", "compare"]) -> None:
+        dataset = self._dataset
+
+        def question(db: "Database") -> Offered:
+            from kdtui.workflows.offered import offered
+
+            return offered(db, dataset)
+
+        self.ask(question, lambda found: OfferedFound(found, purpose), group="offered")
+
+    def on_offered_found(self, message: OfferedFound) -> None:
+        """Know what there is to choose from, and open the form that it was asked for."""
+        self._offered = offered = message.offered
+        if not message.purpose or self._session is None or not self.is_current:
+            return
+        is_other = message.purpose == "compare"
+        before = self._other_choice if is_other else self._sides[0].choice
+
+        def take(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            choice = chosen(values, before, offered, self._dataset)
+            if is_other:
+                self._compare_with(choice)
+            else:
+                self._choose(choice)
+
+        title = "Compare with" if is_other else "Whom to ask, and how"
+        form = settings_form(title, before, offered, self._dataset, self._command, "Compare" if is_other else "Use it")
+        self.app.push_screen(form, take)
+
+    def action_settings(self) -> None:
+        """Choose the student, its adapter, its knowledge, and how it is asked."""
+        self._look_for_offered("settings")
+
+    def action_compare(self) -> None:
+        """Choose other settings, and generate with both."""
+        self._look_for_offered("compare")
+
+    @property
+    def _other_choice(self) -> Choice:
+        """What was compared with last; another student than that which is asked where there was nothing."""
+        if self._is_comparing:
+            return self._sides[1].choice
+        choice = self._sides[0].choice
+        remembered = Choice.from_memory(self.remembered(_PLACE).get("other"))
+        if remembered is not None and remembered != choice:
+            return remembered
+        return choice.with_student(SHIPPED if choice.settings.student == PATTERNS else PATTERNS)
+
+    def _choose(self, choice: Choice) -> None:
+        """Ask this student from now on."""
+        self.kdtui.use_choice(choice)
+        self._sides[0].choice = choice
+        self._show_choice()
+        self._show_answers()
+
+    def _choose_active(self, choice: Choice) -> None:
+        if not self._active:
+            self._choose(choice)
+            return
+        self.remembered(_PLACE)["other"] = choice.to_memory()
+        self._side.choice = choice
+        self._show_choice()
+        self._show_answers()
+
+    def _compare_with(self, choice: Choice) -> None:
+        """Put a second answer beside the first."""
+        self.remembered(_PLACE)["other"] = choice.to_memory()
+        if self._is_comparing:
+            self._sides[1].choice = choice
+        else:
+            self._sides.append(Side(choice))
+            self._change_columns()
+        stale = [side for side in self._sides if not side.is_done or side.asked != side.choice]
+        self._show_choice()
+        self._generate(stale)
+
+    def action_single(self) -> None:
+        """Take away the second answer."""
+        self._sides = self._sides[:1]
+        self._active = 0
+        self._change_columns()
+        self._show_choice()
+        self._show_answers()
+
+    def _change_columns(self) -> None:
+        table = self.query_one(RowTable)
+        row = table.cursor_row
+        table.show_columns(_columns(len(self._sides)))
+        if self._session is not None:
+            table.show_rows(self._rows(self._session))
+            table.move_to(row)
+
+    def action_other_side(self) -> None:
+        """Have the keys be about the other settings."""
+        self._active = 1 - self._active
+        self._show_choice()
+        self._show_answers()
 
     def action_toggle_patterns(self) -> None:
         """Give the student the mined patterns, or take them away."""
-        if self._choice.student == PATTERNS:
-            self.say("the pattern student is made of patterns already; s chooses another student", error=False)
-            return
-        if self._choice.student == SHIPPED:
-            self.say("the shipped student is told of other sessions already; s chooses another student", error=False)
-            return
-        self._choice = replace(self._choice, with_patterns=not self._choice.with_patterns)
-        self._show_student()
+        self._choose_active(self._side.choice.with_format("pattern"))
 
     def action_next_student(self) -> None:
-        """Choose the next student."""
-        self._choice = self._choice.with_next_student(self._students)
-        self._show_student()
+        """Choose the next student: those that come with the program, those that have names, those with adapters."""
+        settings = self._side.choice.settings
+        here = (settings.student, settings.adapters)
+        students = [(student, ()) for student in self._offered.students]
+        adapted = [(student, ((name, 1.0),)) for name, student in self._offered.adapters]
+        cycle = list(dict.fromkeys([*students, *adapted]))
+        if here not in cycle:
+            cycle.insert(0, here)
+        self._choose_active(self._side.choice.with_student(*cycle[(cycle.index(here) + 1) % len(cycle)]))
 
-    def action_step(self, by: int) -> None:
-        """Open the next or the previous session of the list."""
-        self._drop_request()
+    # Going on
+
+    def action_next(self) -> None:
+        """Open the next session of the list."""
+        self._step(1)
+
+    def action_previous(self) -> None:
+        """Open the previous session of the list."""
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        self._drop_requests()
         self._at += by
-        self.query_one(FlexTable).clear()
         self._load()
 
-    def _drop_request(self) -> None:
-        if self._request is not None:
-            self._request.cancel()
-            self._request = None
+    def action_back(self) -> None:
+        """Go back to the list."""
+        self.dismiss(self._at)
+
+    def why_not(self, action: str) -> str | None:
+        """Why an action cannot be done now."""
+        settings = self._side.choice.settings if self._sides else None
+        if action in ("generate", "why", "settings", "compare") and self._session is None:
+            return "the session is not there"
+        match action:
+            case "generate" if all(side.request is not None for side in self._sides):
+                return "the student is at work already"
+            case "compare" if self._is_comparing and any(side.request is not None for side in self._sides):
+                return "the students are at work"
+            case "why" if self._explaining is not None:
+                return "it is being looked up already"
+            case "toggle_patterns" if settings is not None and settings.student == PATTERNS:
+                return "the pattern student is made of patterns already"
+            case "toggle_patterns" if settings is not None and settings.student == SHIPPED:
+                return "the shipped student is told of other sessions already"
+            case "toggle_patterns" if "pattern" not in self._offered.formats:
+                return "the dataset has no patterns yet"
+            case "next" if self._at + 1 >= len(self._numbers):
+                return "this is the last session of the list"
+            case "previous" if not self._at:
+                return "this is the first session of the list"
+        return super().why_not(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what can be done now."""
-        running = self._request is not None
+        """Of the actions that share a key, offer the one that is next."""
         match action:
-            case "generate":
-                # Shown, but dim, while the student is at work.
-                return None if running or self._session is None else True
             case "cancel":
-                return self._request is not None and not self._request.cancelled
+                return self._is_stoppable
+            case "single":
+                return self._is_comparing and not self._is_stoppable
             case "back":
-                return self._request is None or self._request.cancelled
-            case "step":
-                at = self._at + (parameters[0] if parameters and isinstance(parameters[0], int) else 0)
-                return 0 <= at < len(self._sessions)
+                return not self._is_comparing and not self._is_stoppable
+            case "other_side":
+                return self._is_comparing
         return super().check_action(action, parameters)
+
+
+def _scores(truth: Bundles, predicted: Bundles) -> str:
+    """How well one session is answered, in a line."""
+    scores = score([truth], [predicted])
+    right, extra, lacking = pair_counts(truth, predicted)
+    return (
+        f"pair F1 {scores.pair_f1:.2f} · pairs {right} right, {extra} too much, {lacking} lacking"
+        f" · strict P {scores.strict_precision:.2f}, R {scores.strict_recall:.2f}"
+    )

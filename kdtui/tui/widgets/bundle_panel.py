@@ -1,7 +1,7 @@
 """Bundles, one below the other, with a heading."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.table import Table
 from rich.text import Text
@@ -17,12 +17,12 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class BundleLine:
-    """A bundle as it is shown. `confidence` is None for a true one, `remark` comes after the intent."""
+    """A bundle as it is shown. `confidence` is None for a true one, `remark` comes before the intent."""
 
     positions: tuple[int, ...]
     intent: str
     confidence: float | None = None
-    remark: str = ""
+    remark: Text = field(default_factory=Text)
 
 
 class BundlePanel(Vertical):
@@ -61,10 +61,8 @@ class BundlePanel(Vertical):
             cells = [badge(number, lower=self._lower), Text(" ".join(map(str, bundle.positions)))]
             if bundle.confidence is not None:
                 cells.append(Text(f"{bundle.confidence:.0%}"))
-            intent = Text(one_line(bundle.intent, _LONGEST))
-            if bundle.remark:
-                intent.append(f" {bundle.remark}", style="dim")
-            table.add_row(*cells, intent)
+            told = [bundle.remark] if bundle.remark else []
+            table.add_row(*cells, Text(" ").join([*told, Text(one_line(bundle.intent, _LONGEST))]))
         body.update(table)
 
     def show_end(self) -> None:

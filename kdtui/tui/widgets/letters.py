@@ -1,7 +1,11 @@
-"""Bundles are told apart by letters, and by colours as well."""
+"""Bundles are told apart by letters, and by colours as well; so is what is right of them."""
+
+from typing import Literal
 
 from rich.style import Style
 from rich.text import Text
+from textual.color import Color, ColorParseError
+from textual.widget import Widget
 
 from kdtui.bundling.text import letter
 
@@ -18,3 +22,11 @@ def badge(number: int, *, lower: bool = False) -> Text:
 def badges(numbers: list[int], *, lower: bool = False) -> Text:
     """The letters of some bundles side by side."""
     return Text(" ").join(badge(number, lower=lower) for number in numbers)
+
+
+def tone(widget: Widget, name: Literal["success", "warning", "error"]) -> Style:
+    """The colour of a theme for what is right, or less so. It is never the only sign."""
+    try:
+        return Style(color=Color.parse(widget.app.theme_variables[f"text-{name}"]).rich_color, bold=True)
+    except (KeyError, ColorParseError):
+        return Style(bold=True)

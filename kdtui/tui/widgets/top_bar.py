@@ -4,20 +4,19 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-PLACES = {"sessions": "1 Sessions", "knowledge": "2 Knowledge"}
-"""The modes of the app, with the key that leads there."""
+from kdtui.tui.actions import PLACES
 
 
 class Place(Static):
     """A place to go to, by a click; its key does the same."""
 
-    def __init__(self, mode: str, label: str, *, here: bool) -> None:
+    def __init__(self, place: str, label: str, *, here: bool) -> None:
         super().__init__(f"▸{label}" if here else f" {label}", classes="-here" if here else "", markup=False)
-        self._mode = mode
+        self._place = place
 
     async def on_click(self) -> None:
         """Go there."""
-        await self.run_action(f"app.show({self._mode!r})")
+        await self.run_action(f"app.show({self._place!r})")
 
 
 class TopBar(Horizontal):
@@ -30,5 +29,5 @@ class TopBar(Horizontal):
     def compose(self) -> ComposeResult:
         """The name and the places."""
         yield Static("kdtui", id="name")
-        for mode, label in PLACES.items():
-            yield Place(mode, label, here=mode == self._here)
+        for number, (place, (title, _)) in enumerate(PLACES.items(), start=1):
+            yield Place(place, f"{number} {title}", here=place == self._here)

@@ -1,7 +1,7 @@
 """Stores to look at, and ways to wait for an app that works in threads."""
 
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
+from kdtui.tui import background
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from store.database import open_database
@@ -22,6 +23,22 @@ OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
 MakeStore = Callable[[Sequence[Session]], Path]
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Faults of the program in its threads, which the app survives; a test does not."""
+    found: list[str] = []
+    really_told = background.fault
+
+    def tell(error: BaseException) -> tuple[str, str]:
+        sentence, details = really_told(error)
+        found.append(details)
+        return sentence, details
+
+    monkeypatch.setattr(background, "fault", tell)
+    yield found
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="session")

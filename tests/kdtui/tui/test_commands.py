@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
-from store.records import RunSettings
 
 
 def test_a_plain_command_has_no_quotes() -> None:
@@ -28,15 +26,6 @@ def test_what_begins_with_a_dash_is_no_option() -> None:
     assert line == "kdtui data show --dataset=-d -- -rf"
 
 
-def test_the_pattern_student_is_not_given_patterns() -> None:
-    choice = Choice("patterns", with_patterns=True)
-    assert choice.name == "patterns"
-    assert choice.options == {"--student": "patterns", "--knowledge": None, "--context": None}
-    assert choice.to_settings() == RunSettings("patterns")
-
-
-def test_settings_survive_being_a_choice() -> None:
-    settings = RunSettings("/models/my student.gguf", ("pattern",), context=2048)
-    choice = Choice.of(settings)
-    assert choice.name == "my student + pattern"
-    assert choice.to_settings() == settings
+def test_an_option_with_several_values_is_repeated() -> None:
+    line = command_line(("generate",), options={"--title": ["Tent", "-x"], "--adapter": []})
+    assert line == "kdtui generate --title Tent --title=-x"

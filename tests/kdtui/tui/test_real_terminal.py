@@ -49,12 +49,14 @@ def terminal(request: pytest.FixtureRequest, demo_store: Path) -> Iterator[Termi
 
 
 def test_a_session_is_opened_and_answered_and_the_app_is_left(terminal: Terminal) -> None:
+    terminal.wait_for("Statement")
+    terminal.press("2")
     terminal.wait_for("o01")
     terminal.press("Enter")
     terminal.wait_for("True bundles")
-    terminal.press("s", "g")
+    terminal.press("g")
     assert "%" in terminal.wait_for("done in")
-    terminal.press("2")
+    terminal.press("1")
     terminal.wait_for("Statement")
     terminal.press("q")
     assert "Traceback" not in terminal.wait_for("ended with 0")

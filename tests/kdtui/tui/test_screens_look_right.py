@@ -1,4 +1,4 @@
-"""Screens as they look in a small and in a large terminal."""
+"""Screens as they look: each place in a small dark terminal and in a large light one, empty, full, and failing."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -7,45 +7,123 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.config import Config
+from kdtui.tui.memory import Memory
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.sample import create_sample
+from models import embedded
+from store.database import open_database
+from store.records import RunSettings
+from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 
-sizes = pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=["small", "large"])
+looks = pytest.mark.parametrize(
+    ("size", "theme"), [((80, 24), "textual-dark"), ((200, 50), "textual-light")], ids=["small-dark", "large-light"]
+)
 
 
-def steps(settle: Settle, *keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Press keys, and let the app come to rest after each."""
+@pytest.fixture(autouse=True)
+def same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that come along are at the same place for everyone."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("embedded_student", "shipped_adapter"):
+        real = getattr(embedded, name)()
+        link = Path(real.name)
+        link.symlink_to(real)
+        monkeypatch.setattr(embedded, name, lambda link=link: link)
+
+
+@pytest.fixture
+def full_store(demo_store: Path) -> Path:
+    """A store with something in it for each place, all of it made at the same time."""
+    db = open_database(demo_store)
+    list(distil_annotations(db, "demo-outdoor", ("rule", "thought")))
+    create_sample(
+        db, "half", ["demo-outdoor"], ["rule"], strategy="random", ratio=0.5, seed=0, student="smollm2"
+    )  # fmt: skip
+    for name, together in (("all in one", True), ("apart", False)):
+        run = start_run(db, "demo-outdoor", "valid", name, RunSettings("smollm2", limit=2))
+        for number in ("o23", "o24"):
+            bundles = (Predicted(("a", "b"), (1, 2), "camp", 0.5),) if together else ()
+            add_prediction(db, run, Prediction(number, bundles, None, 0.5))
+        finish_run(db, run)
+    with db.atomic():
+        for table in ("datasets", "knowledge", "samples", "runs", "predictions"):
+            db.execute(f"UPDATE {table} SET created_at = '2026-01-02T03:04:05Z'")
+        db.execute("UPDATE runs SET finished_at = created_at")
+    db.close()
+    return demo_store
+
+
+@pytest.fixture
+def failing_store(empty_store: Path) -> Path:
+    """A file that is no database, named as it is from where the test runs."""
+    empty_store.write_bytes(b"this is not a database, whatever its name says" * 100)
+    return Path(empty_store.name)
+
+
+def look_at(
+    store: Path, place: str, theme: str, settle: Settle, *keys: str
+) -> tuple[KdtuiApp, Callable[[Pilot[None]], Awaitable[None]]]:
+    """An app that opens at a place, and what is done before it is looked at."""
+    memory = Memory(None, store)
+    memory.place = place
+
+    app = KdtuiApp(store, config=Config(theme=theme), memory=memory)
+
+    async def rest(pilot: Pilot[None]) -> None:
+        # What has come from the store may begin something, which brings more.
+        for _ in range(3):
+            await settle(pilot)
+            while any(activity.is_running for activity in app.activities):
+                await pilot.pause(0.01)
 
     async def run(pilot: Pilot[None]) -> None:
-        await settle(pilot)
+        await rest(pilot)
         for key in keys:
             await pilot.press(key)
-            await settle(pilot)
+            await rest(pilot)
 
-    return run
-
-
-@sizes
-def test_the_sessions(size: tuple[int, int], demo_store: Path, settle: Settle, snap_compare: Any) -> None:
-    assert snap_compare(KdtuiApp(demo_store), terminal_size=size, run_before=steps(settle))
+    return app, run
 
 
-@sizes
-def test_an_open_session(size: tuple[int, int], demo_store: Path, settle: Settle, snap_compare: Any) -> None:
-    assert snap_compare(KdtuiApp(demo_store), terminal_size=size, run_before=steps(settle, "enter"))
+@looks
+@pytest.mark.parametrize("kind", ["empty", "full", "failing"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place(
+    place: str,
+    kind: str,
+    size: tuple[int, int],
+    theme: str,
+    settle: Settle,
+    snap_compare: Any,
+    request: pytest.FixtureRequest,
+) -> None:
+    store = request.getfixturevalue(f"{kind}_store")
+    app, run = look_at(store, place, theme, settle)
+    assert snap_compare(app, terminal_size=size, run_before=run)
 
 
-@sizes
-def test_the_knowledge(size: tuple[int, int], demo_store: Path, settle: Settle, snap_compare: Any) -> None:
-    assert snap_compare(KdtuiApp(demo_store), terminal_size=size, run_before=steps(settle, "2", "j"))
+@looks
+def test_an_open_session(
+    size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any
+) -> None:
+    app, run = look_at(full_store, "workbench", theme, settle, "enter")
+    assert snap_compare(app, terminal_size=size, run_before=run)
 
 
-@sizes
-def test_an_empty_store(size: tuple[int, int], empty_store: Path, settle: Settle, snap_compare: Any) -> None:
-    assert snap_compare(KdtuiApp(empty_store), terminal_size=size, run_before=steps(settle))
+@looks
+def test_a_piece_in_full(
+    size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any
+) -> None:
+    app, run = look_at(full_store, "knowledge", theme, settle, "j", "enter")
+    assert snap_compare(app, terminal_size=size, run_before=run)
 
 
-@sizes
-def test_the_help(size: tuple[int, int], demo_store: Path, settle: Settle, snap_compare: Any) -> None:
-    assert snap_compare(KdtuiApp(demo_store), terminal_size=size, run_before=steps(settle, "question_mark"))
+@looks
+def test_the_help(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
+    app, run = look_at(full_store, "knowledge", theme, settle, "question_mark")
+    assert snap_compare(app, terminal_size=size, run_before=run)

@@ -8,32 +8,43 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.choice import Choice
 from kdtui.tui.generation import Request, Stopped
+from kdtui.tui.memory import Memory
+from kdtui.tui.screens.dialogs import FormDialog, TextDialog
 from kdtui.tui.screens.session import SessionScreen
-from kdtui.tui.screens.sessions import SessionsScreen
+from kdtui.tui.screens.workbench import WorkbenchScreen
 from kdtui.tui.widgets.bundle_panel import BundlePanel
-from kdtui.tui.widgets.flex_table import FlexTable
+from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows import students
-from models.answers import Grew, Refused, StudentEvent
+from kdtui.workflows.explain import Explanation
+from models.answers import Answered, Grew, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError, PromptTooLong
+from store.database import open_database
+from store.models import NamedModel, add_model
 from store.records import Bundle, Item, RunSettings, Session
+from tests.acting import act
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 MakeStore = Callable[[Sequence[Session]], Path]
 
 PATTERNS = RunSettings("patterns")
+EMBEDDED = RunSettings("smollm2")
 
 
 @asynccontextmanager
 async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
     """The app on the first session of its store."""
     async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await act(pilot, "app.workbench")
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
@@ -43,6 +54,10 @@ async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)
 def screen(app: KdtuiApp) -> SessionScreen:
     assert isinstance(app.screen, SessionScreen)
     return app.screen
+
+
+def shown(app: KdtuiApp, selector: str) -> str:
+    return str(screen(app).query_one(selector, Static).content)
 
 
 def heading(app: KdtuiApp, panel: str = "#generated") -> str:
@@ -59,8 +74,9 @@ def bundles(app: KdtuiApp, panel: str = "#generated") -> list[str]:
 
 
 def column(app: KdtuiApp, number: int) -> list[str]:
-    table = screen(app).query_one(FlexTable)
-    return [table.get_row_at(row)[number].plain for row in range(table.row_count)]
+    table = screen(app).query_one(RowTable)
+    rows = [table.row_at(row) for row in range(table.row_count)]
+    return [str(row.cells[number]) for row in rows if row is not None]
 
 
 def toasts(app: KdtuiApp) -> list[str]:
@@ -71,43 +87,67 @@ def generation_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "generation"]
 
 
-class Endless:
-    """Stands in for `open_student`: a student that never comes to an end, and counts."""
+class Student:
+    """Stands in for `open_student`: what it answers, and how often it was opened and closed."""
 
-    def __init__(self, problem: Exception | None = None) -> None:
+    def __init__(self) -> None:
         self.opened = self.closed = self.steps = 0
-        self.problem = problem
+        self.problem: Exception | None = None
+        self.answers: dict[str, list[tuple[int, ...]]] = {}
+        self.settings: list[RunSettings] = []
         self.threads: set[str] = set()
 
     @contextmanager
-    def __call__(self, *_: object, **__: object) -> Iterator[students.SessionStudent]:
+    def __call__(self, _: object, __: str | None, settings: RunSettings) -> Iterator[students.SessionStudent]:
         self.opened += 1
+        self.settings.append(settings)
         self.threads.add(threading.current_thread().name)
+        answers = self.answers.get(settings.student)
         try:
-            yield students.SessionStudent("endless", self.answer)
+            yield students.SessionStudent("fake", lambda sessions: self.answer(sessions, answers), self.explain)
         finally:
             self.threads.add(threading.current_thread().name)
             self.closed += 1
 
-    def answer(self, sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+    def answer(
+        self, sessions: Iterable[Session | None], answers: list[tuple[int, ...]] | None
+    ) -> Iterator[StudentEvent]:
+        """Those bundles that were told; without such, one that never comes to an end."""
         [session] = sessions
         if isinstance(self.problem, PromptTooLong):
             yield Refused(session, str(self.problem), 0.0)
             return
         if self.problem is not None:
             raise self.problem
+        if answers is not None:
+            found = [WrittenBundle(at, each, f"intent {at}", 0.5, complete=True) for at, each in enumerate(answers)]
+            for bundle in found:
+                yield Grew(session, bundle)
+            yield Answered(session, found, 1.25)
+            return
         wait = threading.Event()
         while True:
             self.steps += 1
             yield Grew(session, WrittenBundle(0, (1, 2), f"step {self.steps}", 0.5, complete=False))
             wait.wait(0.005)
 
+    def explain(self, session: Session) -> Explanation:
+        if self.problem is not None:
+            raise self.problem
+        return Explanation(
+            "how it is", f"<|im_start|>\x1b[31m[b]{session.id}", ("1,2?", "1,3?"), ("rule 7: a rule",), (7,)
+        )
+
 
 @pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Endless:
-    student = Endless()
-    monkeypatch.setattr(students, "open_student", student)
-    return student
+def student(monkeypatch: pytest.MonkeyPatch) -> Student:
+    """Answers in place of all students; endlessly, where it is told no answers."""
+    found = Student()
+    monkeypatch.setattr(students, "open_student", found)
+    return found
+
+
+# The session
 
 
 async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundles(
@@ -115,16 +155,20 @@ async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundle
 ) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle):
+        assert shown(app, "#title") == "Session o01 · demo-outdoor · train · 6 products · 1 of 36"
         assert column(app, 0) == ["1", "2", "3", "4", "5", "6"]
         assert column(app, 1) == ["", "A B", "", "A", "B", "B"]
         assert column(app, 4)[1] == "Tents"
         assert bundles(app, "#truth") == ["A | 2 4 | tent and matching footprint", "B | 2 5 6 | weekend tent camping"]
 
 
-async def test_a_wide_screen_shows_whole_categories(demo_store: Path, settle: Settle) -> None:
+async def test_a_wide_screen_shows_whole_categories_also_when_it_becomes_wide(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
-    async with opened(app, settle, size=(160, 40)):
+    async with opened(app, settle, size=(200, 60)) as pilot:
         assert column(app, 4)[1] == "Outdoor > Camping > Shelter > Tents"
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert column(app, 4)[1] == "Tents"
 
 
 async def test_only_minimal_bundles_are_true(make_store: MakeStore, settle: Settle) -> None:
@@ -135,11 +179,56 @@ async def test_only_minimal_bundles_are_true(make_store: MakeStore, settle: Sett
         assert "1 not minimal left out" in heading(app, "#truth")
 
 
+async def test_the_next_and_the_previous_session_are_a_key_away(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await act(pilot, "session.previous")
+        assert any("this is the first session" in toast for toast in toasts(app))
+        await act(pilot, "session.next")
+        await settle(pilot)
+        assert "Session o02" in shown(app, "#title")
+        await act(pilot, "session.previous")
+        await settle(pilot)
+        assert "Session o01" in shown(app, "#title")
+
+
+async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        await settle(pilot)
+        await act(pilot, "session.back")
+        await settle(pilot)
+        assert isinstance(app.screen, WorkbenchScreen)
+        assert app.screen.query_one(RowTable).cursor_row == 2
+
+
+async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        with sqlite3.connect(demo_store) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("DELETE FROM sessions WHERE session = 'o02'")
+        connection.close()
+        await pilot.press("right_square_bracket")
+        await settle(pilot)
+        assert "not there any more" in shown(app, "#title")
+        assert not column(app, 0)
+        await pilot.press("g", "w", "s", "v", "c")
+        assert any("the session is not there" in toast for toast in toasts(app))
+        await pilot.press("right_square_bracket")
+        await settle(pilot)
+        assert "Session o03" in shown(app, "#title")
+
+
+# Generating
+
+
 async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store, PATTERNS)
     async with opened(app, settle) as pilot:
-        assert "g asks patterns" in heading(app)
-        await pilot.press("g")
+        assert shown(app, "#asks") == "asks patterns"
+        await act(pilot, "session.generate")
         await until(pilot, lambda: "done in" in heading(app))
         assert bundles(app)
         assert all("%" in line for line in bundles(app))
@@ -148,58 +237,88 @@ async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, u
 
 
 async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, settle: Settle, until: Until) -> None:
-    app = KdtuiApp(demo_store)
+    app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",)))
     async with opened(app, settle) as pilot:
-        await pilot.press("s", "p", "g")
+        await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
-        assert "by smollm2 + pattern" in heading(app)
+        assert shown(app, "#asks") == "asks smollm2 + pattern"
         await until(pilot, lambda: "done in" in heading(app))
         assert not any("…" in line for line in bundles(app))
     assert not generation_threads()
 
 
-async def test_the_choice_of_student_is_in_the_command_and_outlives_the_screen(
-    demo_store: Path, settle: Settle
+async def test_what_is_right_too_much_lacking_and_missing_is_said(
+    demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
+    student.answers["shipped"] = [(2, 4), (1, 3)]
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
-        assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor"
-        await pilot.press("p")
-        assert any("told of other sessions already" in toast for toast in toasts(app))
-        await pilot.press("s", "p", "c")
-        assert app.clipboard == "kdtui generate o01 --dataset demo-outdoor --student smollm2 --knowledge pattern"
-        await pilot.press("s")
-        assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor --student patterns"
-        await pilot.press("p")
-        assert any("made of patterns already" in toast for toast in toasts(app))
-        await pilot.press("escape", "down", "enter")
+        assert not shown(app, "#scores")
+        await pilot.press("g")
+        await until(pilot, lambda: "done in 1.2 s" in heading(app))
+        assert bundles(app) == ["a | 2 4 | 50% | = A intent 0", "b | 1 3 | 50% | wrong intent 1"]
+        assert [line.rpartition("| ")[2] for line in bundles(app, "#truth")] == [
+            "= a tent and matching footprint",
+            "missing weekend tent camping",
+        ]
+        assert shown(app, "#scores") == ("pair F1 0.33 · pairs 1 right, 1 too much, 3 lacking · strict P 0.50, R 0.50")
+        student.answers["shipped"] = [(2, 3, 5)]
+        await pilot.press("right_square_bracket", "left_square_bracket")
         await settle(pilot)
-        assert screen(app).command == "kdtui generate o02 --dataset demo-outdoor --student patterns"
+        assert not shown(app, "#scores")
+        app.choice = Choice.of(PATTERNS)
+        student.answers["patterns"] = [(2, 3, 5)]
+        await pilot.press("1", "2")
+        await settle(pilot)
+        await pilot.press("g")
+        await until(pilot, lambda: "done in" in heading(app))
+        assert bundles(app) == ["a | 2 3 5 | 50% | ~ B +3 −6 intent 0"]
+        assert [line.rpartition("| ")[2].split(" ")[:2] for line in bundles(app, "#truth")] == [
+            ["missing", "tent"],
+            ["~", "a"],
+        ]
+
+
+async def test_without_a_truth_nothing_is_right_or_wrong(
+    make_store: MakeStore, student: Student, settle: Settle, until: Until
+) -> None:
+    student.answers["shipped"] = [(1, 2)]
+    app = KdtuiApp(make_store([Session("s", (Item("a", "Tent"), Item("b", "Pegs")))]))
+    async with opened(app, settle) as pilot:
+        await pilot.press("g")
+        await until(pilot, lambda: "done in" in heading(app))
+        assert bundles(app) == ["a | 1 2 | 50% | intent 0"]
+        assert not shown(app, "#scores")
+
+
+async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(make_store([Session("lonely", (Item("a", "Tent"),))]), EMBEDDED)
+    async with opened(app, settle) as pilot:
+        await pilot.press("g")
+        await until(pilot, lambda: "done in" in heading(app))
+        content = screen(app).query_one("#generated", BundlePanel).query_one(".bundles", Static).content
+        assert "the student found none" in str(content)
 
 
 async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path, settle: Settle, until: Until) -> None:
     with sqlite3.connect(demo_store) as connection:
         connection.execute("DELETE FROM knowledge")
     connection.close()
-    app = KdtuiApp(demo_store)
+    app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",)))
     async with opened(app, settle) as pilot:
-        await pilot.press("s", "p", "g")
+        await pilot.press("g")
         await until(pilot, lambda: "failed" in heading(app))
         assert any("kdtui knowledge mine --dataset demo-outdoor" in toast for toast in toasts(app))
 
 
 @pytest.mark.parametrize(
     ("problem", "state"),
-    [
-        (ModelError("the model [b]broke"), "failed"),
-        (PromptTooLong("the session is too long"), "no answer"),
-        (ValueError("a fault"), "failed"),
-    ],
+    [(ModelError("the model [b]broke"), "failed"), (PromptTooLong("the session is too long"), "no answer")],
 )
 async def test_what_goes_wrong_is_a_sentence(
-    problem: Exception, state: str, demo_store: Path, endless: Endless, settle: Settle, until: Until
+    problem: Exception, state: str, demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
-    endless.problem = problem
+    student.problem = problem
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("g")
@@ -207,48 +326,59 @@ async def test_what_goes_wrong_is_a_sentence(
         assert any(str(problem) in toast for toast in toasts(app))
 
 
+async def test_a_fault_of_the_program_is_a_sentence_too(
+    demo_store: Path, student: Student, settle: Settle, until: Until, faults: list[str]
+) -> None:
+    student.problem = ValueError("a fault")
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("g")
+        await until(pilot, lambda: "failed" in heading(app))
+        assert any("a fault" in toast for toast in toasts(app))
+    assert len(faults) == 1
+    faults.clear()
+
+
 async def test_escape_cancels_first_and_then_goes_back(
-    demo_store: Path, endless: Endless, settle: Settle, until: Until
+    demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         assert "step" in bundles(app)[0]
-        await pilot.press("escape")
+        await act(pilot, "session.cancel")
         await until(pilot, lambda: "cancelled" in heading(app))
-        steps = endless.steps
+        steps = student.steps
         await pilot.pause(0.05)
-        assert endless.steps == steps
-        await pilot.press("escape")
-        await pilot.pause()
-        assert isinstance(app.screen, SessionsScreen)
+        assert student.steps == steps
+        await act(pilot, "session.back")
+        await settle(pilot)
+        assert isinstance(app.screen, WorkbenchScreen)
 
 
 async def test_the_student_stays_loaded_between_sessions(
-    demo_store: Path, endless: Endless, settle: Settle, until: Until
+    demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter")
+    async with opened(app, settle) as pilot:
         for _ in range(3):
             await settle(pilot)
             await pilot.press("g")
             await until(pilot, lambda: bool(bundles(app)))
             await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert (endless.opened, endless.closed) == (1, 0)
-        await pilot.press("s", "p", "g")
+        assert (student.opened, student.closed) == (1, 0)
+        await pilot.press("a", "p", "g")
         await until(pilot, lambda: bool(bundles(app)))
-        assert (endless.opened, endless.closed) == (2, 1)
-    assert endless.closed == 2
-    assert endless.threads == {"generation"}
+        assert (student.opened, student.closed) == (2, 1)
+    assert student.closed == 2
+    assert student.threads == {"generation"}
     assert not generation_threads()
 
 
 async def test_the_student_is_loaded_again_when_the_store_has_changed(
-    demo_store: Path, endless: Endless, settle: Settle, until: Until
+    demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
@@ -260,63 +390,276 @@ async def test_the_student_is_loaded_again_when_the_store_has_changed(
             connection.execute("DELETE FROM knowledge WHERE id = 1")
         connection.close()
         await pilot.press("g")
-        await until(pilot, lambda: endless.opened == 2)
+        await until(pilot, lambda: student.opened == 2)
 
 
-async def test_an_answer_to_an_earlier_request_is_ignored(
-    demo_store: Path, endless: Endless, settle: Settle, until: Until
-) -> None:
+@pytest.mark.usefixtures("student")
+async def test_an_answer_to_an_earlier_request_is_ignored(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        await until(pilot, lambda: endless.steps > 0)
         assert screen(app).command == "kdtui generate o02 --dataset demo-outdoor"
         assert not bundles(app)
-        assert "g asks" in heading(app)
+        assert "g generates" in heading(app)
         assert not any(column(app, 2))
-        late = Request("demo-outdoor", Session("o01", ()), screen(app)._choice, screen(app).post_message)
+        late = Request("demo-outdoor", Session("o01", ()), app.choice, screen(app).post_message)
         late.post(Stopped(late, "too late"))
         await pilot.pause()
         assert not toasts(app)
-        await pilot.press("left_square_bracket")
-        await settle(pilot)
-        assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor"
 
 
 async def test_generating_goes_on_while_another_place_is_looked_at(
-    demo_store: Path, endless: Endless, settle: Settle, until: Until
+    demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
-        await pilot.press("2")
-        steps = endless.steps
-        await until(pilot, lambda: endless.steps > steps + 3)
         await pilot.press("1")
+        steps = student.steps
+        await until(pilot, lambda: student.steps > steps + 3)
+        await pilot.press("2")
         await pilot.pause()
         assert "writing" in heading(app)
     assert not generation_threads()
 
 
-async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path, settle: Settle) -> None:
-    app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("enter", "right_square_bracket", "right_square_bracket")
-        await settle(pilot)
-        await pilot.press("escape")
-        await pilot.pause()
-        assert app.screen.query_one(FlexTable).cursor_row == 2
+# Settings
 
 
-async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: Settle, until: Until) -> None:
-    app = KdtuiApp(make_store([Session("lonely", (Item("a", "Tent"),))]))
+async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
+    demo_store: Path, settle: Settle, tmp_path: Path
+) -> None:
+    app = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
     async with opened(app, settle) as pilot:
+        assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor"
+        await act(pilot, "session.toggle_patterns")
+        assert any("told of other sessions already" in toast for toast in toasts(app))
+        await act(pilot, "session.next_student")
+        await act(pilot, "session.toggle_patterns")
+        await act(pilot, "screen.copy_command")
+        assert app.clipboard == "kdtui generate o01 --dataset demo-outdoor --student smollm2 --knowledge pattern"
+        assert shown(app, "#asks") == "asks smollm2 + pattern"
+        await pilot.press("escape", "down", "enter")
+        await settle(pilot)
+        wanted = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
+        assert screen(app).command == wanted
+    again = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
+    async with opened(again, settle) as pilot:
+        await pilot.press("right_square_bracket")
+        await settle(pilot)
+        assert screen(again).command == wanted
+        await pilot.press("a", "p")
+        assert screen(again).command == "kdtui generate o02 --dataset demo-outdoor --student patterns"
+        assert any("made of patterns already" in toast for toast in toasts(again))
+
+
+async def test_models_and_adapters_that_have_names_are_students_too(demo_store: Path, settle: Settle) -> None:
+    db = open_database(demo_store)
+    add_model(db, NamedModel("large", Path("/l.gguf"), "a test", made=False))
+    add_model(db, NamedModel("[b]mine", Path("/a.gguf"), "a test", made=False, kind="adapter"))
+    db.close()
+    app = KdtuiApp(demo_store, PATTERNS)
+    async with opened(app, settle) as pilot:
+        names = []
+        for _ in range(5):
+            await pilot.press("a")
+            names.append(app.choice.name)
+        assert names == ["large", "smollm2 + [b]mine", "shipped", "smollm2", "patterns"]
+        await act(pilot, "session.settings")
+        await settle(pilot)
+        await pilot.pause()
+        select = app.screen.query_one("#field-adapter", Select)
+        select.value = "[b]mine"
+        await pilot.pause()
+        assert "leave out --strategy and --adapter" in str(app.screen.query_one("#form-problem", Static).content)
+        app.screen.query_one("#field-student", Select).value = "large"
+        app.screen.query_one("#field-scale", Input).value = "0.5"
+        await pilot.pause()
+        assert "--student large --adapter '[b]mine=0.5'" in str(app.screen.query_one("#form-command", Static).content)
+        await act(pilot, "form.done")
+        await settle(pilot)
+        assert app.choice.settings == RunSettings("large", adapters=(("[b]mine", 0.5),))
+
+
+async def test_the_form_sets_all_that_the_command_can_and_shows_it(
+    demo_store: Path, student: Student, settle: Settle, until: Until
+) -> None:
+    student.answers["smollm2"] = [(2, 4)]
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        assert isinstance(app.screen, FormDialog)
+        app.screen.query_one("#field-student", Select).value = "smollm2"
+        app.screen.query_one("#field-pattern", Checkbox).value = True
+        app.screen.query_one("#field-strategy", Select).value = "drafts"
+        for name, value in (("neighbours", "3"), ("budget", "100"), ("context", "2048")):
+            app.screen.query_one(f"#field-{name}", Input).value = value
+        await pilot.pause()
+        options = "--student smollm2 --knowledge pattern --neighbours 3 --budget 100 --strategy drafts --context 2048"
+        command = f"kdtui generate o01 --dataset demo-outdoor {options}"
+        assert str(app.screen.query_one("#form-command", Static).content) == f"$ {command}"
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert screen(app).command == command
+        assert "3 neighbours · 100 tokens of knowledge · 2,048 tokens of context" in shown(app, "#asks")
         await pilot.press("g")
         await until(pilot, lambda: "done in" in heading(app))
-        content = screen(app).query_one("#generated", BundlePanel).query_one(".bundles", Static).content
-        assert "the student found none" in str(content)
+        assert student.settings == [
+            RunSettings("smollm2", ("pattern",), context=2048, strategy="drafts", neighbours=3, budget=100)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("neighbours", "many", "neighbours: a whole number between 1 and 50"),
+        ("neighbours", "51", "neighbours: a whole number between 1 and 50"),
+        ("budget", "9" * 40, "tokens: a whole number from 1 on"),
+        ("budget", "5", "are about knowledge"),
+        ("context", "12", "context: a whole number from 256 on"),
+        ("other", "http://me:secret@host/v1#m", "a key has no place in the address"),
+    ],
+)
+async def test_what_cannot_be_is_said_in_the_form(
+    demo_store: Path, settle: Settle, field: str, value: str, problem: str
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        app.screen.query_one(f"#field-{field}", Input).value = value
+        await pilot.pause()
+        assert problem in str(app.screen.query_one("#form-problem", Static).content)
+        await pilot.press("ctrl+s")
+        assert isinstance(app.screen, FormDialog)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert app.choice == Choice.of(None)
+
+
+async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        app.screen.query_one("#field-rule", Checkbox).value = True
+        await pilot.pause()
+        assert "the dataset has no rules yet" in str(app.screen.query_one("#form-problem", Static).content)
+
+
+async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("1")
+        app.use_choice(Choice.of(PATTERNS))
+        await pilot.press("2")
+        await settle(pilot)
+        assert shown(app, "#asks") == "asks patterns"
+        assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor --student patterns"
+
+
+# Why
+
+
+async def test_why_shows_what_is_asked_word_for_word(
+    demo_store: Path, student: Student, settle: Settle, until: Until
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await act(pilot, "session.why")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        text = "\n".join(str(each.content) for each in app.screen.query(Static) if isinstance(each.content, Text))
+        for part in ("goes by for session o01", "--show-prompt o01", "how it is", "rule 7: a rule", "1,2?"):
+            assert part in text
+        assert "<|im_start|> [b]o01" in text
+        await act(pilot, "text.copy")
+        assert "<|im_start|>" in app.clipboard
+        await pilot.press("escape")
+        student.problem = ModelError("there is no model")
+        await pilot.press("w")
+        await until(pilot, lambda: any("there is no model" in toast for toast in toasts(app)))
+        assert isinstance(app.screen, SessionScreen)
+
+
+@pytest.mark.usefixtures("student")
+async def test_why_can_be_stopped_while_the_student_is_at_work(demo_store: Path, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("g")
+        await until(pilot, lambda: bool(bundles(app)))
+        await pilot.press("w", "w")
+        assert any("looked up already" in toast for toast in toasts(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "cancelled" in heading(app) and screen(app).why_not("why") is None)
+        assert isinstance(app.screen, SessionScreen)
+
+
+# Comparing
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_two_settings_are_compared_on_one_session(
+    demo_store: Path, student: Student, settle: Settle, until: Until, size: tuple[int, int]
+) -> None:
+    student.answers = {"shipped": [(2, 4), (1, 3)], "patterns": [(2, 4), (2, 5, 6)], "smollm2": [(5, 6)]}
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle, size) as pilot:
+        await act(pilot, "session.compare")
+        await settle(pilot)
+        assert isinstance(app.screen, FormDialog)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "done" in heading(app) and "done" in heading(app, "#other"))
+        await settle(pilot)
+        assert shown(app, "#asks").splitlines() == ["▸A shipped", " B patterns"]
+        assert shown(app, "#scores").splitlines() == [
+            "A  pair F1 0.33 · pairs 1 right, 1 too much, 3 lacking · strict P 0.50, R 0.50",
+            "B  pair F1 1.00 · pairs 4 right, 0 too much, 0 lacking · strict P 1.00, R 1.00",
+            "alike: 1 · only A: b · only B: b",
+        ]
+        assert column(app, 2) == ["b", "a", "b", "a", "", ""]
+        assert column(app, 3) == ["", "a b", "", "a", "b", "b"]
+        assert [line.rpartition("| ")[2].split(" t")[0] for line in bundles(app, "#truth")] == [
+            "A = a B = a",
+            "A missing B = b weekend",
+        ]
+        panels = {name: screen(app).query_one(name).display for name in ("#truth", "#generated", "#other")}
+        assert panels == {"#truth": True, "#generated": True, "#other": size[0] > 100}
+        await act(pilot, "session.other_side")
+        assert shown(app, "#asks").splitlines() == [" A shipped", "▸B patterns"]
+        assert screen(app).command.endswith("--student patterns")
+        assert screen(app).query_one("#other").display
+        await pilot.press("a")
+        assert app.choice == Choice.of(None)
+        assert "by patterns" in heading(app, "#other")
+        await pilot.press("right_square_bracket")
+        await settle(pilot)
+        await pilot.press("g")
+        await until(pilot, lambda: "done" in heading(app) and "done" in heading(app, "#other"))
+        await act(pilot, "session.single")
+        assert column(app, 3)[0] != ""
+        assert shown(app, "#asks") == "asks shipped"
+        assert not screen(app).query_one("#other").display
+        await pilot.press("escape")
+        await settle(pilot)
+        assert isinstance(app.screen, WorkbenchScreen)
+
+
+async def test_what_was_compared_with_is_offered_again(
+    demo_store: Path, student: Student, settle: Settle, until: Until
+) -> None:
+    student.answers = {"shipped": [(2, 4)], "smollm2": [(2, 4)]}
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("v")
+        await settle(pilot)
+        app.screen.query_one("#field-student", Select).value = "smollm2"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen) and "done" in heading(app, "#other"))
+        await pilot.press("escape", "v")
+        await settle(pilot)
+        assert app.screen.query_one("#field-student", Select).value == "smollm2"

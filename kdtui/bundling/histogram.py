@@ -1,0 +1,70 @@
+"""Histograms of whole numbers, and bars to draw them with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count as counting
+
+_TAIL = 0.02
+"""Share of the values that a last, open bin may hold: few long ones would press all others into one bin."""
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Values from `low` to `high`, and how many there are; `high` is None for a bin without end."""
+
+    low: int
+    high: int | None
+    count: int
+
+    @property
+    def label(self) -> str:
+        """What to write beside its bar."""
+        if self.high is None:
+            return f"{self.low:,}–"
+        return f"{self.low:,}" if self.low == self.high else f"{self.low:,}–{self.high:,}"
+
+
+def histogram(counts: Mapping[int, int], most: int = 10) -> list[Bin]:
+    """At most so many bins of one width, a round number; those that are empty are there too.
+
+    Args:
+        counts: how many there are of each value, none of which is negative.
+    """
+    if not counts:
+        return []
+    first, last = min(counts), max(counts)
+    whole, seen, nearly = sum(counts.values()), 0, last
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= (1 - _TAIL) * whole:
+            nearly = value
+            break
+    for width in (step * 10**power for power in counting() for step in (1, 2, 5)):
+        start = first - first % width
+        # The last bin is kept for what is longer than nearly all.
+        if (last - start) // width < most:
+            closed = (last - start) // width + 1
+            break
+        if (nearly - start) // width + 1 < most:
+            closed = (nearly - start) // width + 1
+            break
+    found = [0] * closed
+    beyond = 0
+    for value, number in counts.items():
+        place = (value - start) // width
+        if place < closed:
+            found[place] += number
+        else:
+            beyond += number
+    bins = [Bin(start + at * width, start + (at + 1) * width - 1, number) for at, number in enumerate(found)]
+    return [*bins, Bin(start + closed * width, None, beyond)] if beyond else bins
+
+
+def bar(count: int, largest: int, width: int) -> str:
+    """A bar of block characters, as long as the count is beside the largest one; what is there is never invisible."""
+    eighths = round(8 * width * count / largest) if largest else 0
+    if count:
+        eighths = max(1, eighths)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

@@ -1,0 +1,174 @@
+"""`kdtui run`: the runs that `kdtui evaluate` has made."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, open_store
+from kdtui.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from store.runs import RunSummary
+
+app = typer.Typer(help="List, show, compare and delete runs.", no_args_is_help=True)
+
+RunArgument = Annotated[int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST)]
+
+
+@app.command("ls")
+def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """List all runs with their scores over what they have answered."""
+    from kdtui.workflows.runs import score_runs
+    from store.runs import list_runs
+
+    with open_store(db) as store:
+        rows = sorted(score_runs(store, list_runs(store)), key=lambda row: row.summary.run.id)
+    if as_json:
+        for row in rows:
+            print_json(row.to_json())
+        return
+    if not rows:
+        say("there is no run yet; make one with: kdtui evaluate --dataset NAME")
+        return
+    print_table(
+        ["run", "name", "dataset", "split", "sessions", "strict\nP", "strict\nR", "pair\nF1", "s", "state"],
+        [
+            (
+                # As text: with commas a number is no name any more.
+                str(row.summary.run.id),
+                row.summary.run.name,
+                row.summary.run.dataset,
+                row.summary.run.split,
+                f"{row.summary.answered:,}/{row.summary.sessions:,}",
+                row.scores and row.scores.strict_precision,
+                row.scores and row.scores.strict_recall,
+                row.scores and row.scores.pair_f1,
+                row.summary.seconds_per_session,
+                _state(row.summary),
+            )
+            for row in rows
+        ],
+        wide=["name", "dataset"],
+    )
+
+
+@app.command("show")
+def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
+    import shlex
+
+    import msgspec
+
+    from kdtui.cli.evaluate import print_rows
+    from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
+    from kdtui.workflows.evaluate import ResultRow
+    from kdtui.workflows.runs import run_in_full
+    from store.runs import summary_of
+
+    with open_store(db) as store:
+        found = run_in_full(store, summary_of(store, number))
+    row, run = found.row, found.row.summary.run
+    repeat = shlex.join(["kdtui", *evaluate_arguments(run.dataset, run.split, run.settings)])
+    if as_json:
+        print_json(
+            {
+                **row.to_json(),
+                "settings": msgspec.to_builtins(run.settings),
+                "prompt_tokens": found.prompt_tokens,
+                "floors": [floor.to_json() for floor in found.floors],
+                "errors": {failure.session: failure.error for failure in found.failures},
+                "repeat": repeat,
+            }
+        )
+        return
+    settings = [(name, _told(value)) for name, value in msgspec.to_builtins(run.settings).items() if value]
+    print_table(
+        ["", f"run {run.id}"],
+        [
+            ("name", run.name),
+            ("dataset", f"{run.dataset} {run.split}"),
+            (
+                "sessions",
+                f"{row.summary.answered:,} of {row.summary.sessions:,} answered, {row.summary.failed:,} failed",
+            ),
+            ("began", run.created_at),
+            ("state", _state(row.summary)),
+            ("seconds a session", row.summary.seconds_per_session),
+            ("tokens a prompt, about", None if found.prompt_tokens is None else round(found.prompt_tokens)),
+            *settings,
+        ],
+        wide=[f"run {run.id}"],
+    )
+    rows = list(found.floors)
+    if row.scores is not None:
+        # The truth stays the last row: it is what the others are measured by.
+        rows.insert(max(0, len(rows) - 1), ResultRow(run.name, row.scores))
+    if rows:
+        print_rows(rows, as_json=False)
+    if found.failures:
+        print_table(
+            ["session", "why it has no answer"],
+            [(failure.session, failure.error) for failure in found.failures],
+            wide=["why it has no answer"],
+        )
+    if not row.summary.is_over:
+        say(f"go on with: {shlex.join(['kdtui', *resume_arguments(run.id)])}")
+    say(f"repeat it with: {repeat}")
+
+
+@app.command("compare")
+def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """Compare two runs session by session, those first where the second does worst."""
+    from kdtui.workflows.runs import compare_runs
+    from store.runs import get_run
+
+    with open_store(db) as store:
+        found = compare_runs(store, get_run(store, one), get_run(store, other))
+    if as_json:
+        for row in found.rows:
+            print_json(
+                {
+                    "session": row.session,
+                    "products": row.products,
+                    "bundles": row.bundles,
+                    "pair_f1": list(row.f1),
+                    "exact": list(row.exact),
+                    "difference": row.difference,
+                }
+            )
+        return
+    names = [f"run {run.id}" for run in found.runs]
+    print_table(
+        ["session", *(f"{name}\npair F1" for name in names), "difference", *(f"{name}\nexact" for name in names)],
+        [
+            (row.session, *row.f1, f"{row.difference:+.3f}", *("yes" if exact else "no" for exact in row.exact))
+            for row in found.rows
+        ],
+    )
+    say(
+        f"over {len(found.rows):,} sessions run {other} is better on {found.won:,}, worse on {found.lost:,}, and equal "
+        f"on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"
+    )
+    if any(found.alone):
+        say(f"left out: {found.alone[0]:,} sessions that only run {one} has answered, {found.alone[1]:,} only {other}")
+
+
+@app.command("rm")
+def rm(number: RunArgument, db: DatabaseOption = None) -> None:
+    """Delete a run with its answers."""
+    from store.runs import delete_run
+
+    with open_store(db) as store:
+        delete_run(store, number)
+    say(f"run {number} is deleted")
+
+
+def _state(summary: "RunSummary") -> str:
+    return "finished" if summary.is_over else "unfinished"
+
+
+def _told(value: object) -> object:
+    """A setting: what has several parts, as one text."""
+    if not isinstance(value, list | tuple):
+        return value
+    return ", ".join(" x ".join(map(str, each)) if isinstance(each, list | tuple) else str(each) for each in value)

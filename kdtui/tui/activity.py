@@ -1,0 +1,105 @@
+"""Work that goes on in a thread of its own, whatever screen is looked at, and can be stopped between two steps."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, cast
+
+from textual.message import Message
+
+from kdtui.tui.background import described
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_PATIENCE = 5.0
+"""Seconds that ending the program waits for the step that an activity is in."""
+
+
+class Happened(Message):
+    """An activity has come a step further; `event` is what its workflow yielded."""
+
+    def __init__(self, activity: "Activity", event: object) -> None:
+        super().__init__()
+        self.activity, self.event = activity, event
+
+
+class Ended(Message):
+    """An activity is over.
+
+    Attributes:
+        problem: why it could not be done; None where it was, or where it was cancelled.
+        details: more of that.
+    """
+
+    def __init__(self, activity: "Activity", problem: str | None, details: str = "") -> None:
+        super().__init__()
+        self.activity, self.problem, self.details = activity, problem, details
+
+
+class Activity:
+    """A workflow that runs in the background.
+
+    Args:
+        work: given the store, which is opened and closed for it, the events of the workflow.
+        post: takes the messages, and must be safe to call from a thread: `post_message` of a screen.
+        stop: tells a workflow to end that would not come to its next step soon; it is then left to end by itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        database: Path,
+        work: "Callable[[Database], Iterator[object]]",
+        post: Callable[[Message], object],
+        *,
+        stop: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._database, self._work, self._post, self._stop = database, work, post, stop
+        self._cancelled = Event()
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._cancelled.is_set()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is at work."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Stop after the step that it is in: what is under way is finished, and kept."""
+        self._cancelled.set()
+        if self._stop is not None:
+            self._stop()
+
+    def join(self) -> None:
+        """Wait for the end, but not for ever."""
+        self._thread.join(_PATIENCE)
+
+    def _run(self) -> None:
+        problem, details = None, ""
+        try:
+            from store.database import open_database
+
+            db = open_database(self._database)
+            try:
+                with closing(cast("Generator[object]", self._work(db))) as events:
+                    for event in events:
+                        self._post(Happened(self, event))
+                        if self.is_cancelled and self._stop is None:
+                            break
+            finally:
+                db.close()
+        except Exception as error:
+            # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
+            problem, details = described(error)
+        self._post(Ended(self, problem, details))

@@ -1,0 +1,77 @@
+"""What the app remembers between two starts: the place, the theme, and what was filtered and sorted by."""
+
+import json
+from collections.abc import MutableMapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+class Memory:
+    """A small file of JSON. Whatever is wrong with it is as if it were not there: nothing of value is in it.
+
+    Args:
+        path: the file; None for one that forgets everything.
+        database: the store; places are remembered for each.
+    """
+
+    def __init__(self, path: Path | None, database: Path) -> None:
+        self._path = path
+        self._content = _read(path)
+        self._places = _child(_child(self._content, "stores"), str(database.absolute()))
+
+    @property
+    def theme(self) -> str | None:
+        """The theme that was chosen last."""
+        return _text(self._content.get("theme"))
+
+    @theme.setter
+    def theme(self, name: str) -> None:
+        self._content["theme"] = name
+
+    @property
+    def place(self) -> str | None:
+        """Where the user was."""
+        return _text(self._places.get("place"))
+
+    @place.setter
+    def place(self, name: str) -> None:
+        self._places["place"] = name
+
+    def of(self, place: str) -> MutableMapping[str, Any]:
+        """What a place remembers; it writes there what is to be remembered."""
+        return _child(self._places, f"in {place}")
+
+    def save(self) -> None:
+        """Write all of it, as far as that is possible."""
+        if self._path is None:
+            return
+        part = self._path.with_suffix(".part")
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(self._content, indent=1), encoding="utf-8")
+            part.replace(self._path)
+
+
+def memory_path() -> Path:
+    """Where the app remembers."""
+    from platformdirs import user_state_path
+
+    return user_state_path("kdtui") / "tui.json"
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        if path is not None and isinstance(content := json.loads(path.read_text(encoding="utf-8")), dict):
+            return content
+    return {}
+
+
+def _child(content: dict[str, Any], name: str) -> dict[str, Any]:
+    if not isinstance(content.get(name), dict):
+        content[name] = {}
+    return content[name]  # type: ignore[no-any-return]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

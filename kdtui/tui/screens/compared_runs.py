@@ -1,0 +1,288 @@
+"""Two runs, session by session: where the one does better, and what each of them answered."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, VerticalScroll
+from textual.message import Message
+from textual.widgets import Footer, Static
+
+from kdtui.bundling.text import letter, one_line
+from kdtui.bundling.truth import minimal_bundles
+from kdtui.tui.actions import bindings
+from kdtui.tui.background import named_database, still_wanted
+from kdtui.tui.choice import Choice
+from kdtui.tui.commands import command_line
+from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
+from kdtui.tui.widgets.letters import badges
+from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.top_bar import TopBar
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from kdtui.workflows.runs import AnsweredTwice, Comparison, SessionScores
+    from store.runs import Predicted, Prediction, Run
+
+_COLUMNS = (
+    Column("Session", 10, share=1, sort="session"),
+    Column("Items", 6, right=True, sort="items"),
+    Column("Bundles", 8, right=True, sort="bundles"),
+    Column("F1 of A", 7, right=True, sort="a"),
+    Column("of B", 6, right=True, sort="b"),
+    Column("B - A", 7, right=True, sort="difference"),
+    Column("Exact A", 7, sort="exact a"),
+    Column("B", 3, sort="exact b"),
+)
+_PAUSE = 0.05
+"""Seconds that the cursor has to rest on a session before it is read."""
+
+
+class Compared(Message):
+    """The runs are compared."""
+
+    def __init__(self, found: "tuple[Comparison, Path | None]") -> None:
+        super().__init__()
+        self.comparison, self.named_database = found
+
+
+class Sorted(Message):
+    """The sessions are in another order."""
+
+    def __init__(self, rows: "list[SessionScores]") -> None:
+        super().__init__()
+        self.rows = rows
+
+
+class SessionFound(Message):
+    """A session has come from the store, with what the runs answered."""
+
+    def __init__(self, found: "AnsweredTwice") -> None:
+        super().__init__()
+        self.found = found
+
+
+class ComparedRunsScreen(KdtuiScreen[None]):
+    """Runs A and B: their scores for each session, and the session under the cursor with the bundles of both."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("compared", "screen")
+    AUTO_FOCUS = "#compared"
+
+    def __init__(self, database: Path, one: "Run", other: "Run") -> None:
+        super().__init__(database)
+        self._runs = one, other
+        self._comparison: Comparison | None = None
+        self._rows: list[SessionScores] = []
+        self._by, self._descending = "difference", False
+
+    def compose(self) -> ComposeResult:
+        """Who is compared, the sessions, and the one under the cursor."""
+        yield TopBar("runs")
+        for name, run in zip("AB", self._runs, strict=True):
+            title = Text(f"{name} ", style="bold", no_wrap=True, overflow="ellipsis")
+            title.append(one_line(f"run {run.id}: {run.name} on {run.dataset} {run.split}", 300), style="not bold")
+            yield Static(title, classes="run", markup=False)
+        yield Static("Comparing…", id="totals", markup=False)
+        with Container(id="halves"):
+            yield RowTable(_COLUMNS, id="compared")
+            with Container(id="session"):
+                with VerticalScroll(id="products"):
+                    yield Static(id="product-lines", markup=False)
+                with Container(id="answers"):
+                    yield BundlePanel(id="true")
+                    yield BundlePanel(id="of-a", lower=True)
+                    yield BundlePanel(id="of-b", lower=True)
+        yield Static(id="command", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Compare, after the first paint."""
+        self.call_after_refresh(self.action_reload)
+
+    def action_reload(self) -> None:
+        """Compare again."""
+        one, other = self._runs
+
+        def question(db: "Database") -> "tuple[Comparison, Path | None]":
+            from kdtui.workflows.runs import compare_runs
+
+            return compare_runs(db, one, other, check=still_wanted), named_database(self.database)
+
+        self.ask(question, Compared, group="compare")
+
+    def on_compared(self, message: Compared) -> None:
+        """Show the totals, and the sessions in order."""
+        found = self._comparison = message.comparison
+        self.refresh_bindings()
+        a, b = found.means
+        totals = Text(
+            f"B wins {found.won:,}, loses {found.lost:,}, equals {found.equal:,} of {len(found.rows):,} sessions"
+        )
+        totals.append(f" · pair F1 of A {a:.3f}, of B {b:.3f}")
+        if any(found.alone):
+            totals.append(f" · left out: {found.alone[0]:,} of A alone, {found.alone[1]:,} of B alone", style="dim")
+        self.query_one("#totals", Static).update(totals)
+        numbers = [str(run.id) for run in self._runs]
+        self.show_command(command_line(("run", "compare"), numbers, database=message.named_database))
+        self._sort(self._by, descending=self._descending)
+
+    def on_failed(self, message: Failed) -> None:
+        """Say what went wrong, for good where there is nothing else to see."""
+        super().on_failed(message)
+        if self._comparison is None:
+            self.query_one("#totals", Static).update(Text(one_line(message.sentence)))
+
+    # The sessions
+
+    @on(RowTable.RowsWanted, "#compared")
+    def put_rows(self, event: RowTable.RowsWanted) -> None:
+        """Hand over the rows that come into sight."""
+        event.table.put_rows(event.first, map(_row, self._rows[event.first : event.first + event.limit]))
+
+    @on(RowTable.SortWanted, "#compared")
+    def sort_by_title(self, event: RowTable.SortWanted) -> None:
+        """Sort by the column whose title was clicked; the other way round where that is so already."""
+        self._sort(event.sort, descending=not self._descending if event.sort == self._by else False)
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        sorts = [column.sort for column in _COLUMNS]
+        self._sort(sorts[(sorts.index(self._by) + 1) % len(sorts)], descending=False)
+
+    def action_reverse(self) -> None:
+        """Sort in the other direction."""
+        self._sort(self._by, descending=not self._descending)
+
+    def _sort(self, by: str, *, descending: bool) -> None:
+        if self._comparison is None:
+            return
+        self._by, self._descending = by, descending
+        rows = self._comparison.rows
+
+        def question(_: "Database") -> "list[SessionScores]":
+            # There may be a hundred thousand.
+            return sorted(rows, key=lambda row: _sort_value(row, by), reverse=descending)
+
+        self.ask(question, Sorted, group="sort")
+
+    def on_sorted(self, message: Sorted) -> None:
+        """Show the sessions in the order that was asked for, from the first."""
+        self._rows = message.rows
+        table = self.query_one(RowTable)
+        table.show_count(len(self._rows))
+        table.show_sorted(self._by, descending=self._descending)
+
+    # The session under the cursor
+
+    @on(RowTable.RowHighlighted, "#compared")
+    def look_at_session(self) -> None:
+        """Read the session under the cursor, once the cursor rests."""
+        session = self._session
+        if session is None:
+            return
+        one, other = self._runs
+
+        def question(db: "Database") -> "AnsweredTwice":
+            from kdtui.workflows.runs import answered_twice
+
+            return answered_twice(db, one, other, session)
+
+        self.ask(question, SessionFound, group="session", after=_PAUSE)
+
+    @property
+    def _session(self) -> str | None:
+        row = self.query_one(RowTable).cursor_row
+        return self._rows[row].session if row < len(self._rows) else None
+
+    def on_session_found(self, message: SessionFound) -> None:
+        """Show its products with the letters of bundles, and the bundles."""
+        session, answers = message.found.session, message.found.answers
+        truth = minimal_bundles(session.bundles)
+        true = {frozenset(bundle.positions): number for number, bundle in enumerate(truth)}
+        kinds = [[bundle.positions for bundle in truth], *([b.positions for b in _bundles(each)] for each in answers)]
+        grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
+        for _ in ("number", "true", "A", "B"):
+            grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        heading = one_line(f"session {session.id}", 60)
+        grid.add_row("", *(Text(title, style="bold") for title in ("true", "A", "B", heading)))
+        for position, item in enumerate(session.items, start=1):
+            letters = [
+                badges([number for number, each in enumerate(bundles) if position in each], lower=bool(kind))
+                for kind, bundles in enumerate(kinds)
+            ]
+            grid.add_row(str(position), *letters, Text(one_line(item.title or item.id, 300)))
+        self.query_one("#product-lines", Static).update(grid)
+        panel = self.query_one("#true", BundlePanel)
+        panel.show_heading("True", f"{len(truth)} bundles")
+        panel.show_bundles([BundleLine(bundle.positions, bundle.intent) for bundle in truth], "none")
+        for name, answer in zip("ab", answers, strict=True):
+            panel = self.query_one(f"#of-{name}", BundlePanel)
+            right = sum(frozenset(bundle.positions) in true for bundle in _bundles(answer))
+            panel.show_heading(name.upper(), f"{right} of {len(_bundles(answer))} are true")
+            panel.show_bundles(
+                [
+                    BundleLine(
+                        bundle.positions,
+                        bundle.intent,
+                        bundle.confidence,
+                        Text(f"= {letter(true[frozenset(bundle.positions)])}")
+                        if frozenset(bundle.positions) in true
+                        else Text(),
+                    )
+                    for bundle in _bundles(answer)
+                ],
+                "the run is gone" if answer is None else answer.error or "the student found none",
+            )
+
+    @on(RowTable.RowSelected, "#compared")
+    def open_session(self) -> None:
+        """Open the session in the workbench, to be asked about with the settings of run A."""
+        if (session := self._session) is not None:
+            self.kdtui.open_session(self._runs[0].dataset, session, Choice.of(self._runs[0].settings))
+
+    def action_back(self) -> None:
+        """Go back to the runs."""
+        self.dismiss(None)
+
+    def why_not(self, action: str) -> str | None:
+        """Why an action cannot be done now."""
+        if action in ("sort", "reverse") and self._comparison is None:
+            return "the runs are not compared yet"
+        return super().why_not(action)
+
+
+def _bundles(answer: "Prediction | None") -> "tuple[Predicted, ...]":
+    return () if answer is None or answer.bundles is None else answer.bundles
+
+
+def _sort_value(row: "SessionScores", by: str) -> float | str:
+    match by:
+        case "session":
+            return row.session
+        case "items":
+            return row.products
+        case "bundles":
+            return row.bundles
+        case "a":
+            return row.f1[0]
+        case "b":
+            return row.f1[1]
+        case "exact a":
+            return row.exact[0]
+        case "exact b":
+            return row.exact[1]
+    return row.difference
+
+
+def _row(row: "SessionScores") -> Row:
+    difference = "=" if not row.difference else f"{row.difference:+.3f}"
+    exact = ["yes" if each else "no" for each in row.exact]
+    counts = str(row.products), str(row.bundles)
+    return Row(row.session, (row.session, *counts, f"{row.f1[0]:.3f}", f"{row.f1[1]:.3f}", difference, *exact))

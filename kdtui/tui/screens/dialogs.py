@@ -1,0 +1,256 @@
+"""Small screens over another: a text to read, a question to confirm, a form to fill in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from rich.console import RenderableType
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Checkbox, Footer, Input, Label, Select, Static, TextArea
+
+from kdtui.bundling.text import one_line
+from kdtui.tui.actions import bindings
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result]):
+    """A screen over another, which shows through; `escape` leaves it without a result."""
+
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
+
+    def action_close(self) -> None:
+        """Leave it."""
+        self.dismiss(None)
+
+    def action_scroll(self, way: str) -> None:
+        """Scroll what there is to read."""
+        for text in self.query(VerticalScroll):
+            scroll(text, way)
+
+
+def scroll(text: VerticalScroll, way: str) -> None:
+    """Scroll at once, in one of the ways that the actions for scrolling name."""
+    {
+        "down": text.scroll_down,
+        "up": text.scroll_up,
+        "page_down": text.scroll_page_down,
+        "page_up": text.scroll_page_up,
+        "home": text.scroll_home,
+        "end": text.scroll_end,
+    }[way](animate=False)
+
+
+class TextDialog(Dialog[None]):
+    """Something to read.
+
+    Args:
+        content: what is given as `str` is shown as it is, never as markup.
+        copies: what the key for copying copies; the content, if that is a text, by default.
+    """
+
+    BINDINGS = bindings("text")
+
+    def __init__(self, title: str, content: str | RenderableType, *, copies: str | None = None) -> None:
+        super().__init__()
+        self._title, self._content = title, content
+        self._copies = copies if copies is not None else (content if isinstance(content, str) else "")
+
+    def compose(self) -> ComposeResult:
+        """The title, and what there is to read."""
+        with Vertical(classes="box -large"):
+            yield Static(Text(one_line(self._title, 300)), classes="heading", markup=False)
+            with VerticalScroll():
+                content = Text(self._content) if isinstance(self._content, str) else self._content
+                yield Static(content, markup=False)
+            yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """The text is what keys are for."""
+        self.query_one(VerticalScroll).focus()
+
+    def action_copy(self) -> None:
+        """Copy it."""
+        self.app.copy_to_clipboard(self._copies)
+        self.app.notify("copied", markup=False, timeout=3)
+
+
+class ConfirmDialog(Dialog[bool]):
+    """A question about something that cannot be undone.
+
+    Args:
+        question: what would be done.
+        consequence: what is lost by it.
+        verb: what the button says that does it.
+    """
+
+    BINDINGS = bindings("confirm")
+
+    def __init__(self, question: str, consequence: str, verb: str) -> None:
+        super().__init__()
+        self._question, self._consequence, self._verb = question, consequence, verb
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons."""
+        with Vertical(classes="box"):
+            yield Static(Text(one_line(self._question, 300)), classes="heading", markup=False)
+            yield Static(Text(one_line(self._consequence, 600)), markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._verb} (y)", id="yes", variant="error", compact=True)
+                yield Button("Leave it (n)", id="no", compact=True)
+
+    def on_mount(self) -> None:
+        """What does no harm has the focus."""
+        self.query_one("#no").focus()
+
+    @on(Button.Pressed)
+    def answer(self, event: Button.Pressed) -> None:
+        """Answer by a button."""
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        """Answer by a key."""
+        self.dismiss(yes)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Something that a form asks for.
+
+    Attributes:
+        kind: a line of text, a text of many lines, one of `options`, or yes and no.
+        value: at first; "yes" or "" for yes and no.
+        help: what it means, for who does not know.
+        options: pairs of what is shown and what it stands for.
+    """
+
+    name: str
+    label: str
+    kind: Literal["text", "lines", "choice", "switch"] = "text"
+    value: str = ""
+    help: str = ""
+    options: Sequence[tuple[str, str]] = ()
+
+
+class _Switch(Checkbox):
+    """Yes or no, in words: a checkbox of Textual's says it by colour alone."""
+
+    def __init__(self, value: bool, *, id: str) -> None:
+        super().__init__("yes" if value else "no", value, id=id, compact=True)
+
+    def watch_value(self) -> None:
+        """Say the other word."""
+        self.label = "yes" if self.value else "no"
+        super().watch_value()
+
+
+class FormDialog(Dialog[dict[str, str]]):
+    """A form. The result has the value of each field by its name; a switch that is on has "yes", one that is off "".
+
+    Args:
+        check: given the values, why they will not do, or None.
+        command: given the values, the command that does the same; shown below, while the form is filled in.
+        verb: what the button says that ends it.
+    """
+
+    BINDINGS = bindings("form")
+
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[Field],
+        *,
+        verb: str,
+        check: Callable[[Mapping[str, str]], str | None] = lambda values: None,  # noqa: ARG005
+        command: Callable[[Mapping[str, str]], str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._title, self._fields, self._verb, self._check, self._command = title, fields, verb, check, command
+
+    def compose(self) -> ComposeResult:
+        """A line for each field, the command, and two buttons."""
+        with Vertical(classes="box -form"):
+            yield Static(Text(one_line(self._title, 300)), classes="heading", markup=False)
+            with VerticalScroll(can_focus=False):
+                for field in self._fields:
+                    with Horizontal(classes=f"field -{field.kind}"):
+                        yield Label(Text(field.label), classes="label")
+                        yield self._widget(field)
+                    if field.help:
+                        yield Static(Text(field.help), classes="hint", markup=False)
+            yield Static(id="form-command", markup=False)
+            yield Static(id="form-problem", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._verb} (ctrl+s)", id="done", variant="primary", compact=True)
+                yield Button("Close (escape)", id="close", compact=True)
+
+    @staticmethod
+    def _widget(field: Field) -> Input | TextArea | Select[str] | Checkbox:
+        identity = f"field-{field.name}"
+        match field.kind:
+            case "text":
+                return Input(field.value, id=identity, compact=True)
+            case "lines":
+                return TextArea(field.value, id=identity, compact=True, tab_behavior="focus")
+            case "switch":
+                return _Switch(field.value == "yes", id=identity)
+            case "choice":
+                options = [(Content(one_line(label, 80)), value) for label, value in field.options]
+                values = {value for _, value in field.options}
+                chosen = field.value if field.value in values else field.options[0][1]
+                return Select(options, value=chosen, allow_blank=False, id=identity, compact=True)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What is in the form now."""
+        found = {}
+        for field in self._fields:
+            widget: Any = self.query_one(f"#field-{field.name}")
+            match field.kind:
+                case "lines":
+                    found[field.name] = widget.text
+                case "switch":
+                    found[field.name] = "yes" if widget.value else ""
+                case _:
+                    found[field.name] = str(widget.value)
+        return found
+
+    def on_mount(self) -> None:
+        """Begin with the first field."""
+        self.show()
+        self.query_one(f"#field-{self._fields[0].name}").focus()
+
+    @on(Input.Changed)
+    @on(TextArea.Changed)
+    @on(Select.Changed)
+    @on(Checkbox.Changed)
+    def show(self) -> None:
+        """Show the command, and what is wrong with the values."""
+        values = self.values
+        problem = self._check(values)
+        self.query_one("#form-problem", Static).update(Text(one_line(problem or "", 300)))
+        self.query_one("#done", Button).disabled = problem is not None
+        if self._command is not None:
+            text = Text("$ ", style="dim")
+            text.append(one_line(self._command(values), 600), style="not dim")
+            self.query_one("#form-command", Static).update(text)
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#done")
+    def action_done(self) -> None:
+        """End the form, if it can be."""
+        values = self.values
+        if (problem := self._check(values)) is None:
+            self.dismiss(values)
+        else:
+            self.app.notify(one_line(problem, 300), severity="error", markup=False)
+
+    @on(Button.Pressed, "#close")
+    def close_by_button(self) -> None:
+        """Leave it."""
+        self.dismiss(None)

@@ -1,0 +1,623 @@
+"""Distill: teachers are asked here, and everything that they were ever asked can be looked at."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Footer, Input, Label, Static
+
+from kdtui.bundling.text import fit_lines, one_line
+from kdtui.tui.actions import bindings
+from kdtui.tui.activity import Activity, Ended, Happened
+from kdtui.tui.background import named_database
+from kdtui.tui.commands import command_line
+from kdtui.tui.distillation import Distillation, Plan, State, first_form, planned, problem_of, second_form
+from kdtui.tui.hits import HitsTable
+from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.widgets.distillation_panel import DistillationPanel
+from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.top_bar import TopBar
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from store.calls import CallRow, TeacherTotals
+    from store.hits import Hits
+
+_PLACE = "distill"
+
+_COLUMNS = (
+    Column("Call", 7, right=True),
+    Column("Step", 7),
+    Column("Teacher", 10, share=1),
+    Column("Status", 8),
+    Column("Tokens", 10, right=True),
+    Column("Cost", 7, right=True),
+    Column("Sec.", 6, right=True),
+    Column("When", 11),
+)
+
+_REDRAW = 0.25
+"""Seconds between two looks at what is at work."""
+
+_NEWER = 2.0
+"""Seconds between two looks for new calls while something is at work."""
+
+_SHOWN = 30_000
+"""Characters of a call that are shown; a terminal takes long to wrap more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which calls are looked for."""
+
+    text: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The datasets, how a command has to name the store, and what teachers were asked in all."""
+
+    datasets: list[str]
+    named_database: Path | None
+    totals: "list[TeacherTotals]"
+
+
+class SurroundingsFound(Message):
+    """They have come from the store."""
+
+    def __init__(self, found: Surroundings) -> None:
+        super().__init__()
+        self.found = found
+
+
+class CallFound(Message):
+    """A call has come from the store: its number, and all of it in words."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__()
+        self.number, self.text = number, text
+
+
+class DistillScreen(KdtuiScreen[None]):
+    """What is being distilled, and the ledger of all calls."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("distill", "screen", "search")
+    AUTO_FOCUS = "#calls"
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(database)
+        self._found: Surroundings | None = None
+        self._query: Query | None = None
+        self._distillations: list[Distillation] = []
+        self._at = 0
+        self._activities: dict[Activity, Distillation] = {}
+
+    def compose(self) -> ComposeResult:
+        """What is at work and what it was in all, and the calls."""
+        yield TopBar("distill")
+        with Container(id="work"):
+            with VerticalScroll(id="side", can_focus=False):
+                yield DistillationPanel(id="progress")
+                yield Static(id="totals", markup=False)
+            with Vertical(id="ledger"):
+                with Horizontal(id="ledger-find"):
+                    yield Label("Calls")
+                    text = self.remembered(_PLACE).get("search")
+                    yield Input(
+                        text if isinstance(text, str) else "",
+                        placeholder="words that were asked or answered",
+                        id="search",
+                        compact=True,
+                        select_on_focus=False,
+                    )
+                    yield Static(id="found", markup=False)
+                yield HitsTable(_COLUMNS, id="calls", database=self.database)
+                yield Static(id="notice", markup=False)
+        yield Static(id="command", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Look at the store after the first paint, and now and then at what is at work."""
+        self._table.display = False
+        self._show_progress()
+        self._redraw = self.set_interval(_REDRAW, self._look_at_work, pause=True)
+        self._renew = self.set_interval(_NEWER, self._find_newer, pause=True)
+        self.call_after_refresh(self.action_reload)
+
+    def action_reload(self) -> None:
+        """Look again at all there is."""
+        self._ask_surroundings()
+        self._find(row=self._table.cursor_row)
+
+    @property
+    def _table(self) -> HitsTable:
+        return self.query_one("#calls", HitsTable)
+
+    @property
+    def _named_database(self) -> Path | None:
+        return self._found.named_database if self._found is not None else None
+
+    # What is stored
+
+    def _ask_surroundings(self) -> None:
+        def question(db: "Database") -> Surroundings:
+            from store.calls import totals_by_teacher
+            from store.datasets import dataset_names
+
+            return Surroundings(dataset_names(db), named_database(self.database), totals_by_teacher(db))
+
+        self.ask(question, SurroundingsFound, group="surroundings")
+
+    def on_surroundings_found(self, message: SurroundingsFound) -> None:
+        """Show the totals, and what can be done."""
+        self._found = message.found
+        self.query_one("#totals", Static).update(_totals(message.found.totals) if message.found.totals else "")
+        self._show_progress()
+        self._show_notice()
+        self.refresh_bindings()
+
+    @on(Input.Changed, "#search")
+    def search_while_typing(self) -> None:
+        """Search when the typing pauses."""
+        self._find(after=TYPING)
+
+    @on(Input.Submitted, "#search")
+    def action_leave_search(self) -> None:
+        """Go from the search to the list."""
+        self.set_focus(self._table if self._table.display else None)
+
+    def _find(self, *, row: int = 0, after: float = 0.0) -> None:
+        """Look for calls."""
+        remembered = self.remembered(_PLACE)
+        query = Query(self.query_one("#search", Input).value, remembered.get("failed") is True)
+        remembered["search"] = query.text
+        self._query = query
+
+        def find(db: "Database") -> "Iterator[Hits]":
+            from store.calls import call_hits
+
+            return call_hits(db, query.text, failed=query.failed)
+
+        self._say_found("looking…")
+        self._table.search(query, find, _read, row=row, after=after)
+
+    def _find_newer(self) -> None:
+        """Look for calls that have come since, where the newest are in sight: others would move under the eyes."""
+        table = self._table
+        at_top = not table.cursor_row and not table.scroll_y
+        if self._query != Query("", failed=False) or not at_top or (table.ids and not table.is_whole):
+            return
+        known = table.ids
+
+        def find(db: "Database") -> "Iterator[Hits]":
+            from store.calls import calls_after
+            from store.hits import Hits
+
+            ids = calls_after(db, known[0] if known else 0) + known
+            yield Hits(0, ids, len(ids))
+
+        table.search(self._query, find, _read)
+
+    @on(HitsTable.Found)
+    def show_found(self, message: HitsTable.Found) -> None:
+        """Show the table, or say why there is nothing in it."""
+        if self._query is None or message.question != self._query:
+            return
+        counted = f"{message.count:,} {'failed' if self._query.failed else 'in all'}"
+        self._say_found(counted if message.done else f"{message.count:,}, looking…")
+        if message.first or message.done:
+            self._show_notice()
+            if self.focused is None and message.count:
+                self._table.focus()
+
+    @on(HitsTable.Failed)
+    def show_failure(self, message: HitsTable.Failed) -> None:
+        """Say what went wrong."""
+        self._say_found("")
+        self.on_failed(Failed(message.sentence))
+
+    def on_failed(self, message: Failed) -> None:
+        """Say what went wrong, for good where there is nothing else to see."""
+        super().on_failed(message)
+        if not self._table.row_count:
+            self._notice(one_line(message.sentence))
+
+    def _say_found(self, text: str) -> None:
+        self.query_one("#found", Static).update(Text(text))
+
+    def _show_notice(self) -> None:
+        """Where there are no calls, say what to do first."""
+        if self._table.row_count or self._found is None or self._query is None:
+            self._notice("")
+        elif not self._found.datasets:
+            self._notice(first_steps(self._named_database))
+        elif self._query.text.strip() or self._query.failed:
+            self._notice("No call is like that.")
+        elif any(each.is_active for each in self._distillations):
+            self._notice("Calls are listed here as they are answered.")
+        else:
+            command = command_line(
+                ("knowledge", "distill", "--dry-run"),
+                None,
+                {"--dataset": self._found.datasets[0], "--teacher": "http://HOST/v1#MODEL"},
+                database=self._named_database,
+            )
+            self._notice(
+                "No model has been asked yet. Press n to choose a dataset, a format and a teacher, and to see what it "
+                f"costs before anything is asked; or in a shell:\n\n    {one_line(command)}"
+            )
+
+    def _notice(self, sentence: str) -> None:
+        """Show a sentence in place of the table, or the table. It must be fit to be shown."""
+        self._table.display = bool(self._table.row_count) and not sentence
+        notice = self.query_one("#notice", Static)
+        notice.update(Text(sentence))
+        notice.display = bool(sentence)
+        if not self._table.display:
+            self.show_command("")
+
+    @on(RowTable.RowHighlighted, "#calls")
+    def show_command_of_call(self, event: RowTable.RowHighlighted) -> None:
+        """Show the command for the call under the cursor."""
+        self.show_command(command_line(("knowledge", "calls"), event.key, database=self._named_database))
+
+    @on(RowTable.RowSelected, "#calls")
+    def open_call(self, event: RowTable.RowSelected) -> None:
+        """Show the call under the cursor in full."""
+        number = int(event.key)
+
+        def question(db: "Database") -> str:
+            from kdtui.workflows.ledger import call_text
+            from store.calls import call_in_full
+
+            return fit_lines(call_text(call_in_full(db, number)))
+
+        self.ask(question, partial(CallFound, number), group="call")
+
+    def on_call_found(self, message: CallFound) -> None:
+        """Show a call in full."""
+        if not self.is_current:
+            return
+        shown, more = message.text[:_SHOWN], len(message.text) - _SHOWN
+        if more > 0:
+            command = command_line(("knowledge", "calls"), str(message.number), database=self._named_database)
+            shown += f"\n\n… {more:,} characters more; c copies all of it, and so does: {one_line(command)}"
+        self.app.push_screen(TextDialog(f"Call {message.number}", shown, copies=message.text))
+
+    def action_search(self) -> None:
+        """Go to the search."""
+        self.query_one("#search", Input).focus()
+
+    def action_failed_only(self) -> None:
+        """List the calls that failed, or all."""
+        remembered = self.remembered(_PLACE)
+        remembered["failed"] = remembered.get("failed") is not True
+        self._find()
+
+    def action_totals(self) -> None:
+        """Show what each teacher was asked."""
+        assert self._found is not None
+        totals = self._found.totals
+        plain = "\n".join(
+            f"{each.teacher}: {each.answered} answered, {each.failed} failed, {each.prompt_tokens} + "
+            f"{each.completion_tokens} tokens, cost {each.cost:.4f}"
+            for each in totals
+        )
+        self.app.push_screen(TextDialog("What teachers were asked in all", _totals(totals), copies=fit_lines(plain)))
+
+    # What is to be done
+
+    def action_new(self) -> None:
+        """Ask what is to be distilled, from whom, and for how much."""
+        assert self._found is not None
+        last = self._last
+        self.app.push_screen(
+            FormDialog(
+                "Distil knowledge",
+                first_form(last, self._found.datasets),
+                verb="Go on",
+                check=lambda values: problem_of(values) or self._clash(planned(values)),
+                command=lambda values: planned(last, values).command(self._named_database),
+            ),
+            self._ask_further,
+        )
+
+    @property
+    def _last(self) -> dict[str, str]:
+        """The last choice; it may have been edited by anyone."""
+        last = self.remembered(_PLACE).get("form")
+        return {name: text for name, text in last.items() if isinstance(text, str)} if isinstance(last, dict) else {}
+
+    def _ask_further(self, values: Mapping[str, str] | None) -> None:
+        if values is None:
+            return
+        last = self._last
+        fields = second_form(last, planned(values))
+        if not fields:
+            self._begin_planned(last, values, {})
+            return
+        self.app.push_screen(
+            FormDialog(
+                planned(values).heading,
+                fields,
+                verb="See what it costs" if planned(values).teacher == "endpoint" else "Begin",
+                check=problem_of,
+                command=lambda further: planned(last, values, further).command(self._named_database),
+            ),
+            lambda further: self._begin_planned(last, values, further),
+        )
+
+    def _begin_planned(
+        self, last: Mapping[str, str], values: Mapping[str, str], further: Mapping[str, str] | None
+    ) -> None:
+        if further is not None:
+            plan = planned(last, values, further)
+            self.remembered(_PLACE)["form"] = dict(plan.values)
+            self._begin(plan)
+
+    def _clash(self, plan: Plan) -> str | None:
+        """Why a plan cannot be carried out now: another one would write the same."""
+        for each in self._distillations:
+            shared = [format for format in each.plan.formats if format in plan.formats]
+            if each.is_active and each.plan.dataset == plan.dataset and shared:
+                return f"{shared[0]}s of {plan.dataset} are being distilled already; one at a time"
+        return None
+
+    # What is at work
+
+    @property
+    def _current(self) -> Distillation | None:
+        return self._distillations[self._at] if self._distillations else None
+
+    def _begin(self, plan: Plan) -> None:
+        """See what it costs where somebody is paid, and begin where nobody is."""
+        if problem := self._clash(plan):
+            self.say(problem)
+            return
+        distillation = Distillation(plan)
+        self._distillations = [each for each in self._distillations if each.is_active or each.plan != plan]
+        self._distillations.append(distillation)
+        self._at = len(self._distillations) - 1
+        self._start(distillation)
+
+    def _start(self, distillation: Distillation) -> None:
+        work = distillation.estimate if distillation.state == "estimating" else distillation.work
+        activity = Activity("distil", self.database, work, self.post_message, stop=distillation.gate.close)
+        self._activities[activity] = distillation
+        self.kdtui.begin(activity)
+        self._redraw.resume()
+        self._renew.resume()
+        self._show_progress()
+        self._show_notice()
+        self.refresh_bindings()
+
+    def on_happened(self, message: Happened) -> None:
+        """Note what has come of something that is at work."""
+        distillation = self._activities[message.activity]
+        if distillation.state == "estimating":
+            # What it yields is the estimate.
+            distillation.expected = message.event  # type: ignore[assignment]
+        else:
+            distillation.add(message.event)
+        self._show_progress()
+
+    def on_ended(self, message: Ended) -> None:
+        """Ask whether to pay, or say what has come of it."""
+        distillation = self._activities.pop(message.activity)
+        expected = distillation.expected
+        if distillation.state == "estimating" and message.problem is None and expected is not None:
+            distillation.state = "asking" if expected.paid else "running"
+            if expected.paid:
+                self._ask_for_consent()
+            else:
+                self._start(distillation)
+        else:
+            distillation.settle(message.problem)
+            self._tell(distillation, message.details)
+            self._ask_surroundings()
+            self._find(row=self._table.cursor_row)
+        if not any(each.is_active for each in self._distillations):
+            self._redraw.pause()
+            self._renew.pause()
+        self._show_progress()
+        self.refresh_bindings()
+
+    def _tell(self, distillation: Distillation, details: str) -> None:
+        """Say how it ended, wherever the user is."""
+        title, state = distillation.plan.title, distillation.state
+        lost = "\n".join(distillation.reasons)
+        if state in ("failed", "stopped"):
+            self.say(f"{title}: {distillation.problem}", details=details or lost)
+        elif state == "done" and distillation.lost:
+            self.say(f"{title}: {distillation.lost:,} sessions gave no knowledge", details=lost)
+        else:
+            came = ", ".join(f"{each.kept:,} {each.format}s kept" for each in distillation.results)
+            self.say(f"{title}: {state}{came and '; '}{came}", error=False)
+
+    def _ask_for_consent(self) -> None:
+        """Ask whether to pay for what waits for that, if this screen is looked at; else when it is again."""
+        waiting = next((each for each in self._distillations if each.state == "asking"), None)
+        if waiting is None or not self.is_current:
+            return
+        self._at = self._distillations.index(waiting)
+        self._show_progress()
+
+        def answer(yes: bool | None) -> None:
+            if waiting.state != "asking":
+                return
+            if yes:
+                waiting.state = "running"
+                waiting.step = None
+                self._start(waiting)
+            else:
+                waiting.state = "cancelled"
+                self._show_progress()
+                self.refresh_bindings()
+                self.say("nothing has been asked", error=False)
+            self._ask_for_consent()
+
+        self.app.push_screen(ConfirmDialog(f"Ask for {waiting.plan.title}?", waiting.price, "Ask"), answer)
+
+    def on_screen_resume(self) -> None:
+        """Ask what has come up meanwhile."""
+        self._ask_for_consent()
+
+    def action_pause(self) -> None:
+        """Ask nothing more for now."""
+        if (current := self._current) is not None:
+            current.gate.hold()
+            current.state = "pausing"
+            self._show_progress()
+            self.refresh_bindings()
+
+    def action_resume(self) -> None:
+        """Go on; what has ended is begun again."""
+        current = self._current
+        if current is None:
+            return
+        if current.is_active:
+            current.state = "running"
+            current.gate.release()
+            self._show_progress()
+            self.refresh_bindings()
+        else:
+            self._begin(current.plan)
+
+    def action_cancel(self) -> None:
+        """Ask nothing more; what is under way is finished and kept."""
+        if (current := self._current) is not None:
+            # What waits for consent is not at work.
+            current.state = "cancelled" if current.state == "asking" else "stopping"
+            current.gate.close()
+            self._show_progress()
+            self.refresh_bindings()
+
+    def action_next_run(self) -> None:
+        """Show the next distillation."""
+        self._at = (self._at + 1) % len(self._distillations)
+        self._show_progress()
+        self.refresh_bindings()
+
+    def _look_at_work(self) -> None:
+        """See whether what is to be held is still, and show how far all is."""
+        for each in self._distillations:
+            state: State = "pausing" if each.under_way else "paused"
+            if each.state in ("pausing", "paused") and each.state != state:
+                each.state = state
+                self.refresh_bindings()
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        panel = self.query_one("#progress", DistillationPanel)
+        if (current := self._current) is not None:
+            command = current.plan.command(self._named_database) if self.has_class("-wide") else ""
+            panel.show(current, of=(self._at + 1, len(self._distillations)), command=command)
+        elif self._found is None or self._found.datasets:
+            panel.show_text(
+                "Nothing is being distilled. Press n to begin: you see what it costs before anything is asked."
+            )
+        else:
+            panel.show_text("Nothing can be distilled yet.")
+
+    # What can be done
+
+    def why_not(self, action: str) -> str | None:
+        """Why an action cannot be done now."""
+        current = self._current
+        match action:
+            case "new":
+                if self._found is None:
+                    return "the store is still being read"
+                return None if self._found.datasets else "there is no dataset yet"
+            case "pause":
+                if self._goes_on:
+                    # The key does that then.
+                    return None
+                if current is None or current.state != "running":
+                    return "nothing is at work"
+                return None if current.can_be_held else "this takes a moment only, and cannot be held"
+            case "resume":
+                return self._why_not_resume()
+            case "cancel":
+                if current is None or not current.is_active:
+                    return "nothing is at work"
+                return "it is being cancelled already" if current.state == "stopping" else current.why_not_cancelled
+            case "totals":
+                return None if self._found is not None and self._found.totals else "no model has been asked yet"
+            case "next_run":
+                return None if len(self._distillations) > 1 else "there is no other one"
+        return super().why_not(action)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the key for a pause ends one, or begins again."""
+        current = self._current
+        return current is not None and (current.state in ("pausing", "paused") or not current.is_active)
+
+    def _why_not_resume(self) -> str | None:
+        current = self._current
+        if current is None or current.is_active:
+            return None
+        if current.state == "done" and not current.lost:
+            return "it is done"
+        return self._clash(current.plan)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what can be done now; pausing and going on share a key."""
+        if action == "leave_search":
+            return isinstance(self.focused, Input)
+        if action in ("pause", "resume") and self._goes_on != (action == "resume"):
+            return False
+        return super().check_action(action, parameters)
+
+
+def _read(db: "Database", numbers: Sequence[int]) -> list[Row]:
+    from store.calls import call_rows
+
+    return [_row(row) for row in call_rows(db, numbers)]
+
+
+def _row(row: "CallRow") -> Row:
+    tokens = "–" if row.prompt_tokens is None else f"{row.prompt_tokens:,}+{row.completion_tokens or 0:,}"
+    return Row(
+        str(row.id),
+        (
+            str(row.id),
+            row.step,
+            row.teacher,
+            Text("✗ failed", style="red") if row.status == "failed" else "answered",
+            tokens,
+            "–" if row.cost is None else f"{row.cost:.4f}",
+            f"{row.seconds:.2f}",
+            row.created_at[5:16].replace("T", " "),
+        ),
+    )
+
+
+def _totals(totals: "Sequence[TeacherTotals]") -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    for _ in range(4):
+        table.add_column(justify="right", no_wrap=True)
+    table.add_row(*(Text(title, style="bold") for title in ("Teacher", "Calls", "Failed", "Tokens", "Cost")))
+    for each in totals:
+        table.add_row(
+            Text(one_line(each.teacher, 200)),
+            f"{each.answered + each.failed:,}",
+            f"{each.failed:,}",
+            f"{each.prompt_tokens:,}+{each.completion_tokens:,}",
+            f"{each.cost:.4f}",
+        )
+    return table

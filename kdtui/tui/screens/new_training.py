@@ -1,0 +1,254 @@
+"""The form for a new training."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from kdtui.bundling.text import one_line
+from kdtui.tui.background import named_database
+from kdtui.tui.commands import command_line
+from kdtui.tui.screens.dialogs import Field, FormDialog
+from kdtui.tui.screens.trainings import Doing, Done, start
+from models.embedded import NAME
+from models.sft.state import ACTIVE
+from store.records import FORMATS, TrainingSettings
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_EPOCHS, _LEARNING_RATE = "2", "0.0005"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a training can be made of, and where it can run.
+
+    Attributes:
+        active: trainings that another one can come after, each with its host ("" for here).
+        taken: names that trainings and models have.
+        lacking: why there can be no training here.
+    """
+
+    datasets: tuple[str, ...]
+    samples: tuple[str, ...]
+    bases: tuple[str, ...]
+    hosts: tuple[str, ...]
+    active: tuple[tuple[str, str], ...]
+    taken: frozenset[str]
+    lacking: str | None
+    named_database: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToEvaluate:
+    """The adapter of a training is to be scored when it is done."""
+
+    name: str
+
+
+def offer(db: "Database", database: Path) -> Offer:
+    """Look into the store; for threads."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.fine_tune import known_jobs, trainer_is_here
+    from store.datasets import dataset_names
+    from store.hosts import list_hosts
+    from store.models import named_models
+    from store.samples import list_samples
+
+    jobs, models = known_jobs(db), named_models(db)
+    lacking = None
+    try:
+        trainer_is_here()
+    except KdtuiError as problem:
+        lacking = str(problem)
+    return Offer(
+        tuple(dataset_names(db)),
+        tuple(sample.name for sample in list_samples(db)),
+        (NAME, *(model.name for model in models if model.kind == "base")),
+        tuple(host.name for host in list_hosts(db)),
+        tuple((row.job.name, row.job.host or "") for row in jobs if row.status.state in ACTIVE),
+        frozenset([*(row.job.name for row in jobs), *(model.name for model in models)]),
+        lacking,
+        named_database(database),
+    )
+
+
+def form(found: Offer) -> FormDialog:
+    """The form; with what it begins with, a training can be started at once."""
+    dataset = found.datasets[0] if found.datasets else ""
+    free = (f"{dataset}-{number}" for number in range(1, len(found.taken) + 2))
+    name = next(each for each in free if each not in found.taken)
+    here = "this machine" if found.lacking is None else "this machine (lacks packages)"
+    fields = (
+        Field("name", "Name", value=name, help="What the training and its adapter are called."),
+        Field(
+            "datasets",
+            "Datasets",
+            value=dataset,
+            help=f"Whose training sessions, with commas between. There are: {_some(found.datasets)}.",
+        ),
+        Field(
+            "form",
+            "Form",
+            "choice",
+            options=[("asked about pairs of products", "pairs"), ("asked for a list of bundles", "list")],
+        ),
+        *(Field(each, f"With {each}s", "switch") for each in FORMATS),
+        Field(
+            "as",
+            "Knowledge is",
+            "choice",
+            options=[("shown in the prompt", "context"), ("learned to be written (thoughts only)", "target")],
+        ),
+        Field(
+            "sample",
+            "Sample",
+            "choice",
+            options=[("all knowledge, and all sessions", ""), *((each, each) for each in found.samples)],
+        ),
+        Field("base", "Base", value=NAME, help=f"There are: {_some(found.bases)}; a file, or an id of transformers."),
+        Field("epochs", "Epochs", value=_EPOCHS, help="How often each session is seen, its products shuffled."),
+        Field("learning_rate", "Learning rate", value=_LEARNING_RATE),
+        Field("host", "Where", "choice", options=[(here, ""), *((each, each) for each in found.hosts)]),
+        Field(
+            "after",
+            "Begin",
+            "choice",
+            options=[("at once", ""), *((f"after {name}", name) for name, _ in found.active)],
+        ),
+        Field(
+            "evaluate",
+            "Then evaluate",
+            "switch",
+            help="Score the adapter on the validation splits when it is done, if kdtui is open then.",
+        ),
+    )
+    return FormDialog(
+        "Start a training",
+        fields,
+        verb="Start it",
+        check=partial(problem_with, found),
+        command=partial(command_for, found),
+    )
+
+
+def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
+    """Why these values will not do."""
+    name = values["name"].strip()
+    datasets = _datasets(values)
+    unknown = [each for each in datasets if each not in found.datasets]
+    if not name:
+        return "the training needs a name"
+    if name in found.taken:
+        return f"there is a training or a model {name!r} already; choose another name"
+    if unknown or not datasets:
+        return f"there is no dataset {(unknown or [''])[0]!r}; there are: {_some(found.datasets)}"
+    if values["as"] == "target" and _knowledge(values) != ("thought",):
+        return "what a student can learn to write is a thought: switch on thoughts alone"
+    if not values["base"].strip():
+        return "a training begins with a base"
+    if not values["epochs"].strip().isdecimal() or int(values["epochs"]) < 1:
+        return "epochs are a number: 1 or more"
+    if _rate(values) is None:
+        return "the learning rate is a number above 0, such as 0.0005"
+    if values["after"] and dict(found.active).get(values["after"]) != values["host"]:
+        return f"training {values['after']} is not on the same host"
+    return found.lacking if not values["host"] else None
+
+
+def command_for(found: Offer, values: Mapping[str, str]) -> str:
+    """The command that starts it."""
+
+    def unless(usual: str, value: str) -> str | None:
+        return None if value == usual else value
+
+    flags = ("--follow", "--evaluate") if values["evaluate"] else ()
+    return command_line(
+        ("sft", "launch", *flags),
+        options={
+            "--name": values["name"].strip(),
+            "--dataset": _datasets(values),
+            "--form": unless("pairs", values["form"]),
+            "--knowledge": ",".join(_knowledge(values)) or None,
+            "--as": unless("context", values["as"]),
+            "--sample": values["sample"] or None,
+            "--base": unless(NAME, values["base"].strip()),
+            "--epochs": unless(_EPOCHS, values["epochs"].strip()),
+            "--learning-rate": unless(_LEARNING_RATE, values["learning_rate"].strip()),
+            "--host": values["host"] or None,
+            "--after": values["after"] or None,
+        },
+        database=found.named_database,
+    )
+
+
+def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str]) -> Iterator[object]:
+    """Do what the form says; for threads."""
+    from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
+
+    name = values["name"].strip()
+    settings = TrainingSettings(
+        tuple(_datasets(values)),
+        cast("Literal['pairs', 'list']", values["form"]),
+        _knowledge(values),
+        values["as"] == "target",
+        values["sample"] or None,
+        epochs=int(values["epochs"]),
+    )
+    plan = TrainingPlan(
+        name,
+        settings,
+        values["base"].strip(),
+        learning_rate=_rate(values) or float(_LEARNING_RATE),
+        host=values["host"] or None,
+        after=values["after"] or None,
+    )
+    yield Doing(f"preparing {name}: writing its training set")
+    ready = prepare_training(db, plan, jobs_folder(database))
+    yield Doing(f"starting {name}: {ready.examples:,} sessions an epoch, {ready.valid:,} to validate on")
+    yield from start(db, name)
+    if values["evaluate"]:
+        yield ToEvaluate(name)
+
+
+def evaluate(db: "Database", name: str) -> Iterator[object]:
+    """Score the adapter of a training when it is done, and tell how far that is; for threads."""
+    from kdtui.workflows.evaluate import ResultRow, RunBegun
+    from kdtui.workflows.evaluate_adapter import evaluate_when_done
+    from kdtui.workflows.fine_tune import JobRow
+    from kdtui.workflows.generate import SessionAnswered
+
+    answered, of, run = 0, 0, 0
+    for event in evaluate_when_done(db, name):
+        match event:
+            case JobRow():
+                yield Doing(f"waiting for {name} to be done, to evaluate it: it is {event.status.state}")
+            case RunBegun():
+                answered, of, run = 0, event.sessions, event.run.id
+            case SessionAnswered():
+                answered += 1
+                yield Doing(f"evaluating {name}: {answered:,} of {of:,} sessions answered")
+            case ResultRow():
+                yield Done(f"{name} has a pair F1 of {event.scores.pair_f1:.3f} on the validation split: run {run}")
+
+
+def _datasets(values: Mapping[str, str]) -> list[str]:
+    return list(dict.fromkeys(each.strip() for each in values["datasets"].split(",") if each.strip()))
+
+
+def _knowledge(values: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(each for each in FORMATS if values[each])
+
+
+def _rate(values: Mapping[str, str]) -> float | None:
+    try:
+        rate = float(values["learning_rate"])
+    except ValueError:
+        return None
+    return rate if 0 < rate < float("inf") else None
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return one_line(", ".join(names), 200) or "none"

@@ -1,0 +1,234 @@
+"""A piece of knowledge in full: what it says, where it comes from, where it was used and what was done there."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+from rich.tree import Tree
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Footer, Static
+
+from kdtui.bundling.text import one_line
+from kdtui.tui.actions import bindings
+from kdtui.tui.background import ask_store, described
+from kdtui.tui.screens.dialogs import Dialog
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from kdtui.distill.patterns import Pattern
+    from kdtui.distill.rules import Rule
+    from kdtui.distill.thoughts import Thought
+    from kdtui.workflows.about_piece import About, Origin
+    from kdtui.workflows.runs import RunRow
+
+_LONGEST = 4_000
+"""Characters of a text that are shown."""
+
+_MANY = 12
+"""Of a list, so many are shown."""
+
+_SCORED = 8
+"""Runs that are scored: each takes some time."""
+
+_MEASURES = ("support", "confidence", "lift", "precision")
+
+
+class Scored(Message):
+    """Runs that the piece was offered to have been scored."""
+
+    def __init__(self, rows: "list[RunRow]", problem: str = "") -> None:
+        super().__init__()
+        self.rows, self.problem = rows, problem
+
+
+class PieceDialog(Dialog[str]):
+    """A piece of knowledge in full. The result is the id of a session to open, if one is to be."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("piece", "text")
+
+    def __init__(self, database: Path, about: "About") -> None:
+        super().__init__()
+        self._database, self._about = database, about
+
+    def compose(self) -> ComposeResult:
+        """The piece, to scroll through."""
+        piece = self._about.piece
+        with Vertical(classes="box -large"):
+            title = f"{piece.format.capitalize()} {piece.id} of dataset {piece.dataset}"
+            yield Static(Text(one_line(title, 300)), classes="heading", markup=False)
+            with VerticalScroll():
+                yield Static(in_full(self._about), id="piece-in-full", markup=False)
+            yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Have the runs scored, while the rest is read."""
+        self.query_one(VerticalScroll).focus()
+        if self._about.runs:
+            self.run_worker(self._score, thread=True, name="score")
+
+    def _score(self) -> None:
+        from dataclasses import replace
+
+        from kdtui.workflows.about_piece import scores_of_uses
+
+        some = replace(self._about, runs=self._about.runs[:_SCORED])
+
+        def question(db: "Database") -> "list[RunRow]":
+            return list(scores_of_uses(db, some))
+
+        try:
+            message = Scored(ask_store(self._database, question))
+        except Exception as error:
+            message = Scored([], described(error)[0])
+        self.post_message(message)
+
+    def on_scored(self, message: Scored) -> None:
+        """Say what the runs scored."""
+        shown = in_full(self._about, [*message.rows], message.problem)
+        self.query_one("#piece-in-full", Static).update(shown)
+
+    def why_not(self, action: str) -> str | None:
+        """Why there is nothing to open."""
+        if action == "open_session" and not self._sessions:
+            return "no session is named that this comes from"
+        return None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Show what cannot be done, but dim."""
+        return super().check_action(action, parameters) if self.why_not(action) is None else None
+
+    @property
+    def _sessions(self) -> list[str]:
+        return list(_sessions_of(self._about.origin))
+
+    def action_open_session(self) -> None:
+        """Leave, and have the first session opened that the piece, or a piece behind it, comes from."""
+        self.dismiss(self._sessions[0])
+
+    def action_copy(self) -> None:
+        """Copy what the piece says."""
+        self.app.copy_to_clipboard(self._about.piece.statement)
+        self.app.notify("copied the statement", markup=False, timeout=3)
+
+
+def _sessions_of(origin: "Origin") -> Iterator[str]:
+    yield from origin.sessions
+    for parent in origin.parents:
+        yield from _sessions_of(parent)
+
+
+def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "") -> RenderableType:
+    """All that is known of a piece.
+
+    Args:
+        rows: the runs that it was offered to, scored; None while they are not.
+        problem: why they could not be.
+    """
+    piece = about.piece
+    parts: list[RenderableType] = [Text(one_line(piece.statement, _LONGEST), style="bold")]
+    measures = " · ".join(f"{name} {value:.3f}" for name in _MEASURES if (value := getattr(piece, name)) is not None)
+    status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
+    parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
+    parts += _says(about)
+    parts += [Text("\nComes from", style="bold"), _tree(about.origin)]
+    if used := list(_uses(about, rows, problem)):
+        parts.append(Text("\nWas offered to", style="bold"))
+        parts += used
+    return Group(*parts)
+
+
+def _says(about: "About") -> list[RenderableType]:
+    """What the content of a piece says beyond its statement."""
+    content = about.content
+    if content is None:
+        return [Text("\nIts content", style="bold"), Text(one_line(about.piece.content, _LONGEST))]
+    # By the format, and not by the class: importing the classes takes longer than a first paint may.
+    match about.piece.format:
+        case "pattern":
+            return list(_pattern(content))  # type: ignore[arg-type]
+        case "rule":
+            return list(_rule(content))  # type: ignore[arg-type]
+        case "thought":
+            return list(_thought(content))  # type: ignore[arg-type]
+
+
+def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
+    yield Text(f"\nBundled together in {pattern.bundles:,} training bundles", style="bold")
+    yield from _bullets(" › ".join(path) for path in pattern.categories)
+
+
+def _rule(rule: "Rule") -> Iterator[RenderableType]:
+    if rule.categories:
+        heading = {True: "Put together", False: "Leave apart", None: "About"}[rule.together]
+        yield Text(f"\n{heading}", style="bold")
+        yield from _bullets(" › ".join(path) for path in rule.categories)
+    if rule.intents:
+        yield Text("\nShoppers want such bundles for", style="bold")
+        yield from _bullets(rule.intents)
+
+
+def _thought(thought: "Thought") -> Iterator[RenderableType]:
+    yield Text("\nProducts", style="bold")
+    for number, product in enumerate(thought.products, start=1):
+        yield _item(f"{number}.", product)
+    yield Text("\nBundles", style="bold")
+    for step in thought.steps:
+        yield _item(" ".join(map(str, step.positions)), f"{step.intent} – {step.why}")
+    if thought.left_out:
+        yield Text("\nLeft out", style="bold")
+        yield from _bullets([thought.left_out])
+
+
+def _bullets(texts: Iterable[str]) -> Iterator[RenderableType]:
+    for number, text in enumerate(texts):
+        if number == _MANY:
+            yield _item("•", "…")
+            return
+        yield _item("•", text)
+
+
+def _item(mark: str, text: str) -> RenderableType:
+    return Padding(Text(f"{mark} {one_line(text, 600)}"), (0, 0, 0, 2))
+
+
+def _tree(origin: "Origin", name: str = "") -> Tree:
+    piece = origin.piece
+    tree = Tree(Text(f"{name}teacher {one_line(piece.teacher, 100)}, {piece.created_at[:16].replace('T', ' ')}"))
+    if piece.call_id is not None:
+        tree.add(Text(f"call {piece.call_id}"))
+    for session in origin.sessions[:_MANY]:
+        tree.add(Text(f"session {one_line(session, 100)}"))
+    if len(origin.sessions) > _MANY:
+        tree.add(Text(f"{len(origin.sessions) - _MANY:,} more sessions"))
+    for parent in origin.parents[:_MANY]:
+        name = f"{parent.piece.format} {parent.piece.id}: {one_line(parent.piece.statement, 160)}; "
+        tree.children.append(_tree(parent, name))
+    if len(origin.parents) > _MANY:
+        tree.add(Text(f"{len(origin.parents) - _MANY:,} more pieces"))
+    return tree
+
+
+def _uses(about: "About", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
+    if about.samples:
+        yield _item("•", f"samples {', '.join(about.samples)}")
+    if about.trainings:
+        yield _item("•", f"trainings {', '.join(about.trainings)}")
+    if rows is None or problem:
+        for number in about.runs[:_MANY]:
+            yield _item("•", f"run {number}" + (f" ({problem})" if problem else ""))
+        shown = _MANY
+    else:
+        for row in rows:
+            run = row.summary.run
+            score = f"pair F1 {row.scores.pair_f1:.3f}" if row.scores is not None else (row.problem or "no score")
+            yield _item("•", f"run {run.id}: {run.name} on {run.split}, {score}")
+        shown = len(rows)
+    if len(about.runs) > shown:
+        yield _item("•", f"{len(about.runs) - shown:,} older runs")

@@ -1,0 +1,719 @@
+"""Samples: named subsets of knowledge, what is in them, and what two of them have in common."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, VerticalScroll
+from textual.message import Message
+from textual.widgets import Footer, Static
+
+from kdtui.bundling.text import one_line
+from kdtui.tui.actions import bindings
+from kdtui.tui.activity import Activity, Ended, Happened
+from kdtui.tui.background import named_database
+from kdtui.tui.commands import command_line
+from kdtui.tui.screens.base import Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.widgets.bars import Bars, side_by_side
+from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.top_bar import TopBar
+from kdtui.workflows.knowledge_query import quoted
+from models.embedded import NAME
+from store.records import FORMATS, Format
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from kdtui.distill.sampling import SampleStrategy
+    from kdtui.workflows.sample import Overlap, SampleShape
+    from store.samples import Sample, SampledPiece, SampleUses
+
+_COLUMNS = (
+    Column("Sample", 12, share=1),
+    Column("Pieces", 8, right=True),
+    *(Column(f"{format.capitalize()}s", 8, right=True) for format in FORMATS),
+    Column("How drawn", 20, share=3),
+    Column("When", 16, wide=True),
+)
+
+_PAUSE = 0.05
+"""Seconds that the cursor has to rest on a sample before it is looked into."""
+
+_SHOWN = 1000
+"""Shared pieces that are listed; `kdtui sample compare --shared` lists them all."""
+
+_STRATEGIES = {
+    "random": "by chance",
+    "length": "short and long sessions in proportion",
+    "longest": "the longest sessions first",
+    "diversity": "each next session the least like those before",
+    "difficulty": "those first that the student answers worst",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The samples, and what the store has to draw some from."""
+
+    samples: "list[Sample]"
+    has_dataset: bool
+    has_knowledge: bool
+    named_database: Path | None
+
+
+class SamplesFound(Message):
+    """The samples have come from the store."""
+
+    def __init__(self, listing: Listing) -> None:
+        super().__init__()
+        self.listing = listing
+
+
+class FormatsCounted(Message):
+    """How many pieces of each format a sample has."""
+
+    def __init__(self, counted: "tuple[Sample, dict[str, int]]") -> None:
+        super().__init__()
+        self.sample, self.formats = counted
+
+
+class ShapeFound(Message):
+    """What is in a sample, and what names it."""
+
+    def __init__(self, found: "tuple[Sample, SampleShape, SampleUses]") -> None:
+        super().__init__()
+        self.sample, self.shape, self.uses = found
+
+
+class OverlapFound(Message):
+    """How much two samples have in common."""
+
+    def __init__(self, pair: tuple[str, str], found: "Overlap") -> None:
+        super().__init__()
+        self.pair, self.found = pair, found
+
+
+class SharedFound(Message):
+    """The pieces that two samples have in common."""
+
+    def __init__(self, pair: tuple[str, str], pieces: "list[SampledPiece]", found: "Overlap") -> None:
+        super().__init__()
+        self.pair, self.pieces, self.found = pair, pieces, found
+
+
+class SourcesFound(Message):
+    """What samples can be drawn from: for each dataset the number of pieces of each format."""
+
+    def __init__(self, kept: dict[str, dict[str, int]]) -> None:
+        super().__init__()
+        self.kept = kept
+
+
+class UsesFound(Message):
+    """What names a sample that is to be deleted."""
+
+    def __init__(self, name: str, uses: "SampleUses") -> None:
+        super().__init__()
+        self.name, self.uses = name, uses
+
+
+class Deleted(Message):
+    """A sample has been deleted."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class SamplesScreen(KdtuiScreen[None]):
+    """All samples, and beside them what is in the one under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("samples", "screen")
+    AUTO_FOCUS = "#samples"
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(database)
+        self._listing = Listing([], has_dataset=False, has_knowledge=False, named_database=None)
+        self._formats: dict[Sample, dict[str, int]] = {}
+        self._shapes: dict[Sample, tuple[SampleShape, SampleUses]] = {}
+        self._overlaps: dict[tuple[str, str], Overlap] = {}
+        # The one that was marked last is the last.
+        self._marks: list[str] = []
+        self._drawing: str | None = None
+        self._wanted: object = None
+
+    def compose(self) -> ComposeResult:
+        """The list, a sample in full, and what to say when there is none."""
+        yield TopBar("samples")
+        with Container(id="halves"):
+            yield RowTable(_COLUMNS, id="samples")
+            with VerticalScroll(id="inside"):
+                yield Static(id="shape", markup=False)
+        yield Static("Looking for samples…", id="notice", markup=False)
+        yield Static(id="command", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Nothing is there to be shown yet."""
+        self.query_one("#halves").display = False
+        self._wanted = self.remembered("samples").get("sample")
+
+    def on_screen_resume(self) -> None:
+        """Look for samples, after the first paint, and again for those that were made elsewhere meanwhile."""
+        self.call_after_refresh(self._load)
+
+    def on_resize(self) -> None:
+        """Draw what is in the sample in the room that there is now."""
+        self.call_after_refresh(self._show_inside)
+
+    def action_reload(self) -> None:
+        """Look again, and count again."""
+        self._formats.clear()
+        self._shapes.clear()
+        self._overlaps.clear()
+        self._load()
+
+    # The list
+
+    def _load(self) -> None:
+        def question(db: "Database") -> Listing:
+            from store.datasets import dataset_names
+            from store.samples import has_kept, list_samples
+
+            named = named_database(self.database)
+            return Listing(list_samples(db), bool(dataset_names(db)), has_kept(db), named)
+
+        self.ask(question, SamplesFound, group="samples")
+
+    def on_samples_found(self, message: SamplesFound) -> None:
+        """Show them, and have counted what has not been counted yet."""
+        self._listing = message.listing
+        there = {sample.name for sample in self._listing.samples}
+        self._marks = [name for name in self._marks if name in there]
+        if not there:
+            self._show_notice(self._first_steps())
+            return
+        self.query_one("#notice").display = False
+        self.query_one("#halves").display = True
+        self._table.show_rows(map(self._row, self._listing.samples), keep=True)
+        self._table.show_marks(self._marks)
+        self._go_to(self._wanted)
+        self._wanted = None
+        if self.focused is None:
+            self._table.focus()
+        self._show_inside()
+        self._count_formats()
+        self.refresh_bindings()
+
+    def _first_steps(self) -> str:
+        named = self._listing.named_database
+        if self._listing.has_knowledge:
+            create = command_line(("sample", "create"), "NAME", {"--ratio": "0.5"}, database=named)
+            return (
+                "There is no sample yet. A sample is a named share of the knowledge, to show to a student or to train "
+                "on.\n\nPress n to draw one, or in a shell:\n\n    " + one_line(create)
+            )
+        if self._listing.has_dataset:
+            return (
+                "There is no knowledge yet that a sample could be drawn from. Mine patterns of a dataset, in a "
+                f"shell:\n\n    {one_line(command_line(('knowledge', 'mine'), database=named))}\n\nor have a teacher "
+                "asked in the place Distill. Then press r to look again."
+            )
+        return first_steps(named)
+
+    def _show_notice(self, sentence: str) -> None:
+        """Show a sentence in place of the list. It must be fit to be shown."""
+        self.query_one("#halves").display = False
+        self._table.show_rows(())
+        notice = self.query_one("#notice", Static)
+        notice.update(Text(sentence))
+        notice.display = True
+        self.show_command("")
+        self.refresh_bindings()
+
+    def _row(self, sample: "Sample") -> Row:
+        counted = self._formats.get(sample)
+        return Row(
+            sample.name,
+            (
+                sample.name,
+                f"{sample.pieces:,}",
+                *("…" if counted is None else f"{counted.get(format, 0):,}" for format in FORMATS),
+                _briefly(sample),
+                _when(sample.created_at),
+            ),
+        )
+
+    def _count_formats(self) -> None:
+        """Count, one sample after the other, since large ones take a second."""
+        missing = [sample for sample in self._listing.samples if sample not in self._formats]
+        if not missing:
+            return
+        sample = missing[0]
+
+        def question(db: "Database") -> "tuple[Sample, dict[str, int]]":
+            from store.errors import NotFound
+            from store.samples import count_formats
+
+            try:
+                return sample, count_formats(db, sample.name)
+            except NotFound:
+                # Deleted by another program: the next look at the list will not find it.
+                return sample, {}
+
+        self.ask(question, FormatsCounted, group="formats")
+
+    def on_formats_counted(self, message: FormatsCounted) -> None:
+        """Show them in the list."""
+        self._formats[message.sample] = message.formats
+        for number, sample in enumerate(self._listing.samples):
+            if sample == message.sample:
+                self._table.put_row(number, self._row(sample))
+        self._count_formats()
+
+    @property
+    def _table(self) -> RowTable:
+        return self.query_one("#samples", RowTable)
+
+    @property
+    def _chosen(self) -> "Sample | None":
+        """The sample under the cursor."""
+        key = self._table.cursor_key
+        return next((sample for sample in self._listing.samples if sample.name == key), None)
+
+    @property
+    def _pair(self) -> tuple[str, str] | None:
+        """The two samples that are marked."""
+        return (self._marks[0], self._marks[1]) if len(self._marks) == 2 else None
+
+    def _go_to(self, name: object) -> None:
+        for number, sample in enumerate(self._listing.samples):
+            if sample.name == name:
+                self._table.move_to(number)
+
+    # What is in one, and what two have in common
+
+    @on(RowTable.RowHighlighted, "#samples")
+    def look_inside(self, event: RowTable.RowHighlighted) -> None:
+        """Show what is in the sample under the cursor."""
+        self.remembered("samples")["sample"] = event.key
+        self.query_one("#inside").scroll_home(animate=False)
+        self._show_inside()
+
+    def _show_inside(self) -> None:
+        """Show what is known, and have found out what is not."""
+        sample = self._chosen
+        if sample is None:
+            return
+        if sample not in self._shapes:
+
+            def question(db: "Database") -> "tuple[Sample, SampleShape, SampleUses]":
+                from kdtui.workflows.sample import sample_shape
+                from store.samples import uses_of
+
+                return sample, sample_shape(db, sample.name), uses_of(db, sample.name)
+
+            self.ask(question, ShapeFound, group="shape", after=_PAUSE)
+        pair = self._pair
+        if pair is not None and pair not in self._overlaps:
+
+            def compare(db: "Database") -> "Overlap":
+                from kdtui.workflows.sample import overlap
+
+                return overlap(db, *pair)
+
+            self.ask(compare, partial(OverlapFound, pair), group="overlap")
+        self._draw(sample)
+        self._show_command()
+
+    def on_shape_found(self, message: ShapeFound) -> None:
+        """Show it, if the cursor is still there."""
+        self._shapes[message.sample] = (message.shape, message.uses)
+        if message.sample == self._chosen:
+            self._draw(message.sample)
+
+    def on_overlap_found(self, message: OverlapFound) -> None:
+        """Show it, if the two are still marked."""
+        self._overlaps[message.pair] = message.found
+        if message.pair == self._pair and (sample := self._chosen) is not None:
+            self._draw(sample)
+
+    def _draw(self, sample: "Sample") -> None:
+        parts: list[RenderableType] = []
+        pair = self._pair
+        if pair is not None:
+            found = self._overlaps.get(pair)
+            parts += [Text("comparing…", style="dim") if found is None else _overlap_in_full(pair, found), Text()]
+        shape, uses = self._shapes.get(sample, (None, None))
+        if shape is None:
+            parts += [Text("counting…", style="dim"), Text()]
+        else:
+            charts = _charts(shape)
+            # Beside one another there is room for all three below a short list; a tall column has it by itself.
+            for chart in [side_by_side(charts)] if self.has_class("-narrow") else charts:
+                parts += [chart, Text()]
+        self.query_one("#shape", Static).update(Group(*parts, _about(sample, shape, uses)))
+
+    def _show_command(self) -> None:
+        named = self._listing.named_database
+        if (pair := self._pair) is not None:
+            self.show_command(command_line(("sample", "compare"), pair, database=named))
+        elif (sample := self._chosen) is not None:
+            self.show_command(command_line(("sample", "show"), sample.name, database=named))
+
+    def action_mark(self) -> None:
+        """Mark the sample for a comparison, or not any more; a third one takes the place of the first."""
+        sample = self._chosen
+        assert sample is not None
+        if sample.name in self._marks:
+            self._marks.remove(sample.name)
+        else:
+            self._marks = [*self._marks[-1:], sample.name]
+        self._table.show_marks(self._marks)
+        self._show_inside()
+        self.refresh_bindings()
+
+    def action_overlap(self) -> None:
+        """Show what the two marked samples have in common, with the pieces."""
+        pair = self._pair
+        assert pair is not None
+
+        def question(db: "Database") -> "tuple[list[SampledPiece], Overlap]":
+            from kdtui.workflows.sample import overlap
+            from store.samples import shared_pieces
+
+            return list(shared_pieces(db, *pair, limit=_SHOWN)), overlap(db, *pair)
+
+        self.ask(question, lambda answer: SharedFound(pair, *answer), group="shared")
+
+    def on_shared_found(self, message: SharedFound) -> None:
+        """Show it over the list."""
+        one, other = message.pair
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for _ in range(3):
+            grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1)
+        for piece in message.pieces:
+            dataset, statement = one_line(piece.dataset, 30), one_line(piece.statement, 300)
+            grid.add_row(Text(str(piece.number)), Text(piece.format), Text(dataset), Text(statement))
+        shown = len(message.pieces)
+        title = "The pieces that they share"
+        if shown < message.found.common:
+            title += f" ({shown:,} of {message.found.common:,}; the command with --shared lists them all)"
+        content = Group(
+            _overlap_in_full(message.pair, message.found),
+            Text(),
+            Text(title, style="bold"),
+            grid if message.pieces else Text("none", style="dim"),
+        )
+        copies = "\n".join(f"{piece.number}\t{one_line(piece.statement)}" for piece in message.pieces)
+        self.app.push_screen(TextDialog(f"{one} and {other}", content, copies=copies))
+
+    # What can be done with them
+
+    @on(RowTable.RowSelected, "#samples")
+    def action_pieces(self) -> None:
+        """Show the pieces of the sample where all knowledge is."""
+        sample = self._chosen
+        assert sample is not None
+        self.kdtui.show_knowledge(f"sample:{quoted(sample.name)}")
+
+    def action_create(self) -> None:
+        """Ask what to draw, once it is known what there is to draw from."""
+
+        def question(db: "Database") -> dict[str, dict[str, int]]:
+            from store.samples import count_kept
+
+            return count_kept(db)
+
+        self.ask(question, SourcesFound, group="sources")
+
+    def on_sources_found(self, message: SourcesFound) -> None:
+        """Show the form."""
+        form = _Form(message.kept, self._listing)
+
+        def draw(values: dict[str, str] | None) -> None:
+            if values is not None:
+                self._create(form.name_of(values), form.drawing(values))
+
+        self.app.push_screen(
+            FormDialog("Draw a sample", form.fields, verb="Draw it", check=form.problem, command=form.command), draw
+        )
+
+    def _create(self, name: str, draw: "Callable[[Database], Iterator[int]]") -> None:
+        self._drawing = name
+        self.refresh_bindings()
+        work = Activity(f"drawing sample {name}", self.database, draw, self.post_message)
+        self.kdtui.begin(work)
+
+    def on_happened(self, message: Happened) -> None:
+        """Say that the sample is drawn, and show it."""
+        self.say(f"sample {self._drawing} has {message.event:,} pieces of knowledge", error=False)
+        self._wanted = self._drawing
+
+    def on_ended(self, message: Ended) -> None:
+        """Say why there is no sample, if there is none."""
+        name, self._drawing = self._drawing, None
+        if message.problem is not None:
+            self.say(f"sample {name} cannot be drawn: {message.problem}", details=message.details)
+        self.refresh_bindings()
+        self._load()
+
+    def action_delete(self) -> None:
+        """Ask whether to, once it is known what names the sample."""
+        sample = self._chosen
+        assert sample is not None
+
+        def question(db: "Database") -> "SampleUses":
+            from store.samples import uses_of
+
+            return uses_of(db, sample.name)
+
+        self.ask(question, partial(UsesFound, sample.name), group="uses")
+
+    def on_uses_found(self, message: UsesFound) -> None:
+        """Ask."""
+        lost = "How it was drawn is forgotten; its pieces stay."
+        if users := _users(message.uses):
+            lost += f" It is named by {users}: what they found stays, but they cannot be done again in the same way."
+
+        def answer(yes: bool | None) -> None:
+            if yes:
+                self.ask(partial(_delete, message.name), Deleted, group="delete")
+
+        self.app.push_screen(ConfirmDialog(f"Delete sample {message.name}?", lost, "Delete it"), answer)
+
+    def on_deleted(self, message: Deleted) -> None:
+        """Show what is left."""
+        self.say(f"sample {message.name} is deleted", error=False)
+        self._load()
+
+    def on_failed(self, message: Failed) -> None:
+        """Say what went wrong, for good where there is nothing else to see."""
+        super().on_failed(message)
+        if not self._table.row_count:
+            self._show_notice(one_line(message.sentence))
+
+    def why_not(self, action: str) -> str | None:
+        """Why an action cannot be done now."""
+        if action == "create" and self._drawing is not None:
+            return f"sample {self._drawing} is being drawn"
+        if action == "create" and not self._listing.has_knowledge:
+            return "there is no knowledge to draw from"
+        if action in ("mark", "pieces", "delete") and not self._listing.samples:
+            return "there is no sample"
+        if action == "overlap" and self._pair is None:
+            return f"mark two samples first, with {self.kdtui.key_of('samples.mark')}"
+        return super().why_not(action)
+
+
+class _Form:
+    """What is asked for to draw a sample, and what it means."""
+
+    def __init__(self, kept: Mapping[str, Mapping[str, int]], listing: Listing) -> None:
+        self._kept, self._listing = kept, listing
+        self._datasets = list(kept)
+        self._taken = {sample.name for sample in listing.samples}
+
+    @property
+    def fields(self) -> list[Field]:
+        """All that `kdtui sample create` takes."""
+        there = {format for formats in self._kept.values() for format in formats}
+        # As the command has it, where there is any of it.
+        usual = [format for format in FORMATS[1:] if format in there] or [
+            format for format in FORMATS if format in there
+        ]
+        return [
+            Field("name", "Name"),
+            *(
+                Field(
+                    f"dataset-{number}",
+                    f"from {one_line(dataset, 40)}",
+                    "switch",
+                    "" if number else "yes",
+                    help=f"it has {_in_words(self._kept[dataset])}",
+                )
+                for number, dataset in enumerate(self._datasets)
+            ),
+            *(Field(format, f"{format}s", "switch", "yes" if format in usual else "") for format in FORMATS),
+            Field(
+                "strategy",
+                "Strategy",
+                "choice",
+                "random",
+                help="which training sessions come first",
+                options=[(f"{name}: {meaning}", name) for name, meaning in _STRATEGIES.items()],
+            ),
+            Field("ratio", "Ratio", value="0.5", help="share of the pieces of each format, above 0 and at most 1"),
+            Field("seed", "Seed", value="0", help="the same seed draws the same"),
+            Field("student", "Student", value=NAME, help="for difficulty: whose answers on the train split count"),
+            Field(
+                "add_to",
+                "Add to",
+                "choice",
+                help="a sample that the new one holds too",
+                options=[("none", ""), *((name, name) for name in sorted(self._taken))],
+            ),
+            Field("replace", "Replace", "switch", help="a sample of this name, which is lost"),
+        ]
+
+    @staticmethod
+    def name_of(values: Mapping[str, str]) -> str:
+        """The name of the sample."""
+        return values["name"].strip()
+
+    def _chosen(self, values: Mapping[str, str]) -> list[str]:
+        return [name for number, name in enumerate(self._datasets) if values[f"dataset-{number}"]]
+
+    def problem(self, values: Mapping[str, str]) -> str | None:
+        """Why these values will not do."""
+        name = self.name_of(values)
+        if not name:
+            return "give it a name"
+        if name in self._taken and not values["replace"]:
+            return f"there is a sample {name!r} already; choose another name, or have it replaced"
+        if name not in self._taken and values["replace"]:
+            return f"there is no sample {name!r} to be replaced"
+        datasets, formats = self._chosen(values), _formats(values)
+        if not datasets:
+            return "choose a dataset to draw from"
+        if not formats:
+            return "choose a format"
+        for dataset in datasets:
+            if missing := [format for format in formats if format not in self._kept[dataset]]:
+                return f"dataset {dataset!r} has no {missing[0]}s; there is nothing to draw from"
+        ratio = _number(values["ratio"])
+        if ratio is None or not 0 < ratio <= 1:
+            return "a ratio is a number above 0 and at most 1"
+        if not values["seed"].strip().lstrip("-").isdecimal():
+            return "a seed is a whole number"
+        return None
+
+    def command(self, values: Mapping[str, str]) -> str:
+        """The command that draws the same."""
+        difficult = values["strategy"] == "difficulty"
+        student = values["student"].strip()
+        options: dict[str, str | Sequence[str] | None] = {
+            "--dataset": self._chosen(values),
+            "--format": ",".join(_formats(values)),
+            "--strategy": values["strategy"],
+            "--ratio": values["ratio"].strip(),
+            "--seed": values["seed"].strip(),
+            "--student": student if difficult and student != NAME else None,
+            "--add-to": values["add_to"] or None,
+        }
+        words = ("sample", "create", "--replace") if values["replace"] else ("sample", "create")
+        return command_line(words, self.name_of(values) or "NAME", options, database=self._listing.named_database)
+
+    def drawing(self, values: Mapping[str, str]) -> "Callable[[Database], Iterator[int]]":
+        """What draws it, given the store, and yields the number of its pieces."""
+        datasets, formats = self._chosen(values), _formats(values)
+
+        def draw(db: "Database") -> Iterator[int]:
+            from kdtui.workflows.sample import create_sample
+            from kdtui.workflows.students import settings_for
+
+            yield create_sample(
+                db,
+                self.name_of(values),
+                datasets,
+                formats,
+                strategy=cast("SampleStrategy", values["strategy"]),
+                ratio=float(values["ratio"]),
+                seed=int(values["seed"]),
+                student=settings_for(values["student"].strip()).student,
+                add_to=values["add_to"] or None,
+                replace=bool(values["replace"]),
+            )
+
+        return draw
+
+
+def _formats(values: Mapping[str, str]) -> list[Format]:
+    return [format for format in FORMATS if values[format]]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _in_words(formats: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {format}{'' if count == 1 else 's'}" for format, count in formats.items())
+
+
+def _briefly(sample: "Sample") -> str:
+    """How a sample was drawn; what its parts have in common is said once."""
+    ways: dict[str, list[str]] = {}
+    for draw in sample.draws:
+        way = f"{draw.ratio:g} of {draw.dataset} by {draw.strategy}, seed {draw.seed}"
+        ways.setdefault(way, []).append(f"{draw.format}s")
+    return "; ".join(f"{way}: {', '.join(formats)}" for way, formats in ways.items()) or "chosen by hand"
+
+
+def _when(at: str) -> str:
+    return at[:16].replace("T", " ")
+
+
+def _users(uses: "SampleUses") -> str:
+    return ", ".join((*(f"run {run}" for run in uses.runs), *(f"training {name}" for name in uses.trainings)))
+
+
+def _about(sample: "Sample", shape: "SampleShape | None", uses: "SampleUses | None") -> RenderableType:
+    """What numbers do not say."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(ratio=1)
+    grid.add_row("sample", Text(one_line(sample.name, 1000), style="bold"))
+    grid.add_row("drawn", Text(f"{one_line(_briefly(sample), 1000)}, at {_when(sample.created_at)} UTC"))
+    if uses is not None:
+        grid.add_row("used by", Text(one_line(_users(uses) or "no run and no training yet", 1000)))
+    grid.add_row("tokens", Text("are counted roughly, as one for three characters"))
+    if shape is not None and shape.without_session:
+        grid.add_row("", Text(f"{shape.without_session:,} pieces name no session that they come from"))
+    return grid
+
+
+def _charts(shape: "SampleShape") -> list[Bars]:
+    return [
+        Bars("Pieces by format", shape.formats.items()),
+        Bars("Pieces by tokens (≈)", ((each.label, each.count) for each in shape.lengths)),
+        Bars("Sessions by products", ((each.label, each.count) for each in shape.products)),
+    ]
+
+
+def _overlap_in_full(pair: tuple[str, str], found: "Overlap") -> RenderableType:
+    rows = (
+        ("in both", found.common),
+        *(
+            (f"only in {one_line(name, 30)}", size - found.common)
+            for name, size in zip(pair, _sizes(found), strict=True)
+        ),
+    )
+    shares = ", ".join(
+        f"{found.common / size:.1%} of {one_line(name, 30)}" if size else f"none of {one_line(name, 30)}"
+        for name, size in zip(pair, _sizes(found), strict=True)
+    )
+    return Group(Bars("Overlap", rows), Text(f"shared: {shares}; Jaccard index {found.jaccard:.3f}"))
+
+
+def _sizes(found: "Overlap") -> tuple[int, int]:
+    return found.first, found.second
+
+
+def _delete(name: str, db: "Database") -> str:
+    from store.samples import delete_sample
+
+    delete_sample(db, name)
+    return name

@@ -1,0 +1,397 @@
+"""The workbench: the sessions of a dataset, and those that were typed, to open and to have bundles generated for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Footer, Input, Label, Select, Static
+
+from kdtui.bundling.text import one_line
+from kdtui.errors import KdtuiError
+from kdtui.exchange.typed import read_typed
+from kdtui.tui.actions import bindings
+from kdtui.tui.background import named_database
+from kdtui.tui.commands import command_line
+from kdtui.tui.hits import HitsTable
+from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.dialogs import Field, FormDialog
+from kdtui.tui.screens.session import SessionScreen
+from kdtui.tui.typed import TypedSessions, generate_command
+from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.top_bar import TopBar
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from store.hits import Hits
+
+_COLUMNS = (
+    Column("Session", 12, share=1),
+    Column("Split", 5),
+    Column("Items", 5, right=True),
+    Column("Bundles", 7, right=True),
+    Column("First product", 20, share=4),
+)
+
+_NO_DATASET = [("none yet", "")]
+
+_PLACE = "workbench"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for. Typed sessions are counted, so that a new one makes it another query."""
+
+    dataset: str | None
+    text: str
+    typed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """What there is.
+
+    Attributes:
+        names: of all datasets.
+        named_database: how a command has to name the store.
+        place: of the session that is wanted, its dataset, its row number, and how many sessions come before it.
+        problem: why there is no place.
+    """
+
+    names: list[str]
+    named_database: Path | None
+    place: tuple[str, int, int] | None = None
+    problem: str = ""
+
+
+class DatasetsFound(Message):
+    """The datasets have come."""
+
+    def __init__(self, found: Datasets) -> None:
+        super().__init__()
+        self.found = found
+
+
+class SessionWanted(Message):
+    """A session is to be opened that some other place knows of."""
+
+    def __init__(self, dataset: str, session: str) -> None:
+        super().__init__()
+        self.dataset, self.session = dataset, session
+
+
+class WorkbenchScreen(KdtuiScreen[None]):
+    """A dataset's sessions, to look through and to open. Typed ones come first, whatever the dataset."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("workbench", "screen", "search")
+    AUTO_FOCUS = "#sessions"
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(database)
+        self._named_database: Path | None = None
+        self._typed = TypedSessions()
+        self._query: Query | None = None
+        # The session that another place knows of, and its number: it is opened as soon as the list is there.
+        self._wanted: SessionWanted | None = None
+        self._to_open: int | None = None
+
+    def compose(self) -> ComposeResult:
+        """The dataset and the filter, the sessions, and what to say when there are none."""
+        yield TopBar("workbench")
+        with Horizontal(id="find"):
+            yield Label("Dataset")
+            yield Select[str](_NO_DATASET, id="dataset", allow_blank=False, compact=True)
+            yield Label("Filter")
+            text = self.remembered(_PLACE).get("filter")
+            yield Input(
+                text if isinstance(text, str) else "",
+                placeholder="id, or words of products",
+                id="filter",
+                compact=True,
+                select_on_focus=False,
+            )
+        yield HitsTable(_COLUMNS, id="sessions", database=self.database)
+        yield Static("Looking for sessions…", id="notice", markup=False)
+        yield Static(id="command", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Load the datasets, after the first paint."""
+        self._table.display = False
+        self.call_after_refresh(self.action_reload)
+
+    def action_reload(self) -> None:
+        """Look for datasets, then for sessions."""
+        wanted = self._wanted
+
+        def question(db: "Database") -> Datasets:
+            from store.datasets import dataset_names, session_place
+            from store.errors import NotFound
+
+            names, named = dataset_names(db), named_database(self.database)
+            if wanted is None:
+                return Datasets(names, named)
+            try:
+                return Datasets(names, named, (wanted.dataset, *session_place(db, wanted.dataset, wanted.session)))
+            except NotFound as error:
+                return Datasets(names, named, problem=str(error))
+
+        self.ask(question, DatasetsFound, group="datasets")
+
+    def on_session_wanted(self, message: SessionWanted) -> None:
+        """Open a session that another place knows of."""
+        self._wanted = message
+        self.action_reload()
+
+    def on_datasets_found(self, message: DatasetsFound) -> None:
+        """Offer the datasets; keep the chosen one if it is still there."""
+        found = message.found
+        self._named_database = found.named_database
+        row = self._table.cursor_row
+        wanted = [self._dataset, self.remembered(_PLACE).get("dataset"), *found.names[:1]]
+        if found.place is not None:
+            self._wanted = None
+            dataset, self._to_open, before = found.place
+            row = len(self._typed) + before
+            wanted.insert(0, dataset)
+            self.remembered(_PLACE)["dataset"] = dataset
+            self._clear_filter()
+        elif found.problem:
+            self._wanted = None
+            self.say(found.problem)
+        select: Select[str] = self.query_one("#dataset", Select)
+        with self.prevent(Select.Changed):
+            select.set_options([(Content(one_line(name, 60)), name) for name in found.names] or _NO_DATASET)
+            if found.names:
+                select.value = next(each for each in wanted if each in found.names)
+        self._find(row=row)
+
+    def _clear_filter(self) -> None:
+        """Have nothing left out of the list."""
+        with self.prevent(Input.Changed):
+            self.query_one("#filter", Input).value = ""
+
+    @property
+    def _table(self) -> HitsTable:
+        return self.query_one("#sessions", HitsTable)
+
+    @property
+    def _dataset(self) -> str | None:
+        value = self.query_one("#dataset", Select).value
+        return value if isinstance(value, str) and value else None
+
+    @on(Select.Changed, "#dataset")
+    def show_dataset(self) -> None:
+        """Show the sessions of the dataset that was chosen."""
+        # Textual tells of the first value too, which nobody has chosen.
+        if self._query is None or self._dataset == self._query.dataset:
+            return
+        self.remembered(_PLACE)["dataset"] = self._dataset
+        self._find()
+        self._table.focus()
+
+    @on(Input.Changed, "#filter")
+    def find_while_typing(self) -> None:
+        """Search when the typing pauses."""
+        self._find(after=TYPING)
+
+    @on(Input.Submitted, "#filter")
+    def action_leave_search(self) -> None:
+        """Go from the filter to the list."""
+        # A notice in its place takes no focus.
+        self.set_focus(self._table if self._table.display else None)
+
+    def _find(self, *, row: int = 0, after: float = 0.0) -> None:
+        """Look for the sessions of the dataset that match the filter."""
+        text = self.query_one("#filter", Input).value
+        self.remembered(_PLACE)["filter"] = text
+        self._query = query = Query(self._dataset, text, len(self._typed))
+        typed = self._typed
+
+        def find(db: "Database") -> "Iterator[Hits]":
+            from store.datasets import session_hits
+            from store.hits import Hits
+
+            first = typed.numbers(query.text)
+            if query.dataset is None:
+                yield Hits(0, first, len(first))
+                return
+            for hits in session_hits(db, query.dataset, query.text):
+                if not hits.first:
+                    yield Hits(0, first + hits.ids, None if hits.count is None else len(first) + hits.count)
+                else:
+                    count = None if hits.count is None else len(first) + hits.count
+                    yield Hits(len(first) + hits.first, hits.ids, count)
+
+        def read(db: "Database", numbers: Sequence[int]) -> list[Row]:
+            from store.datasets import session_rows
+
+            stored = session_rows(db, [number for number in numbers if number > 0])
+            return [
+                *(typed.row(number) for number in numbers if number < 0),
+                *(
+                    Row(
+                        str(row.number),
+                        (row.session, row.split or "–", f"{row.items:,}", f"{row.bundles:,}", row.first_title or "–"),
+                    )
+                    for row in stored
+                ),
+            ]
+
+        self._table.search(query, find, read, row=row, after=after)
+
+    @on(HitsTable.Found)
+    def show_found(self, message: HitsTable.Found) -> None:
+        """Show the table, or say why there is nothing in it."""
+        query = self._query
+        if query is None or message.question != query:
+            return
+        if message.count:
+            self._show_notice("")
+        elif message.done:
+            sought = one_line(query.text, 60)
+            if query.dataset is None:
+                self._show_notice(f"{first_steps(self._named_database)}\n\nOr press n and type the products of one.")
+            else:
+                self._show_notice(
+                    f"No session of this dataset matches “{sought}”." if sought else "No session is here."
+                )
+        if self.focused is None and message.count:
+            self._table.focus()
+        if message.first:
+            self.refresh_bindings()
+        if message.done and self._to_open is not None:
+            number, self._to_open = self._to_open, None
+            if number in self._table.ids:
+                self._open(self._table.ids.index(number))
+
+    @on(HitsTable.Failed)
+    def show_failure(self, message: HitsTable.Failed) -> None:
+        """Say what went wrong."""
+        self.on_failed(Failed(message.sentence))
+
+    def on_failed(self, message: Failed) -> None:
+        """Say what went wrong, for good where there is nothing else to see."""
+        super().on_failed(message)
+        if not self._table.row_count:
+            self._show_notice(one_line(message.sentence))
+
+    def _show_notice(self, sentence: str) -> None:
+        """Show a sentence in place of the table, or the table. It must be fit to be shown."""
+        self._table.display = not sentence
+        notice = self.query_one("#notice", Static)
+        notice.update(Text(sentence))
+        notice.display = bool(sentence)
+        if sentence:
+            self.show_command("")
+
+    @on(RowTable.RowHighlighted, "#sessions")
+    def show_command_of_row(self, event: RowTable.RowHighlighted) -> None:
+        """Show the command for the session under the cursor."""
+        number = int(event.key)
+        if self._query is None:
+            return
+        if number < 0:
+            session = self._typed.session(number)
+            self.show_command(generate_command(session, self._query.dataset, self.kdtui.choice, self._named_database))
+            return
+        row = self._table.row_at(event.row)
+        assert row is not None
+        self.show_command(
+            command_line(
+                ("data", "show"),
+                str(row.cells[0]),
+                {"--dataset": self._query.dataset},
+                database=self._named_database,
+            )
+        )
+
+    @on(RowTable.RowSelected, "#sessions")
+    def open_session(self, event: RowTable.RowSelected) -> None:
+        """Open the session under the cursor."""
+        if self._table.ids and event.row < len(self._table.ids):
+            self._open(event.row)
+
+    def _open(self, row: int) -> None:
+        # What was pressed before another place was gone to may be read after it.
+        if self._query is None or not self.is_current:
+            return
+        self._table.move_to(row)
+        screen = SessionScreen(
+            self.database,
+            dataset=self._query.dataset,
+            numbers=self._table.ids,
+            at=row,
+            typed=self._typed,
+            named_database=self._named_database,
+        )
+        self.app.push_screen(screen, self._come_back)
+
+    def _come_back(self, row: int | None) -> None:
+        if row is not None:
+            self._table.move_to(row)
+
+    def action_search(self) -> None:
+        """Go to the filter."""
+        self.query_one("#filter", Input).focus()
+
+    def action_choose_dataset(self) -> None:
+        """Open the list of datasets."""
+        select = self.query_one("#dataset", Select)
+        select.focus()
+        select.action_show_overlay()
+
+    def action_type_session(self) -> None:
+        """Have a session typed, and open it; one that was typed and is under the cursor can be typed on."""
+        dataset, key = self._dataset, self._table.cursor_key if self._table.display else None
+        text = self._typed.text(int(key)) if key is not None and int(key) < 0 else ""
+        name = self._typed.next_name
+
+        def check(values: Mapping[str, str]) -> str | None:
+            try:
+                read_typed(values["products"], name)
+            except KdtuiError as error:
+                return str(error)
+            return None
+
+        def command(values: Mapping[str, str]) -> str:
+            with suppress(KdtuiError):
+                session = read_typed(values["products"], name)[0]
+                return generate_command(session, dataset, self.kdtui.choice, self._named_database)
+            return ""
+
+        def take(values: Mapping[str, str] | None) -> None:
+            if values is not None:
+                text = values["products"]
+                self._to_open = self._typed.add(read_typed(text, name), text)
+                self._clear_filter()
+                self._find()
+
+        help = (
+            "One product a line: its title, and if you like | and its category, as in Tent | Outdoor > Shelter; or "
+            "sessions as the JSON Lines that kdtui data export writes."
+        )
+        field = Field("products", "Products", "lines", text, help)
+        form = FormDialog("A session of your own", [field], verb="Open", check=check, command=command)
+        self.app.push_screen(form, take)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what leaves the search while it has the focus."""
+        if action == "leave_search":
+            return isinstance(self.focused, Input | Select)
+        return super().check_action(action, parameters)
+
+    def why_not(self, action: str) -> str | None:
+        """Why an action cannot be done now."""
+        if self._dataset is None and (action == "choose_dataset" or (action == "search" and not self._typed)):
+            return "there is no dataset yet"
+        return super().why_not(action)

@@ -1,0 +1,66 @@
+"""Values over the steps of a training, drawn with characters: no colour is needed to read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual_plotext import PlotextPlot
+
+if TYPE_CHECKING:
+    from models.sft.state import JobStatus
+
+_TICKS = 4
+"""Numbers below a plot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Values at steps: joined by a line, or each with its mark."""
+
+    steps: Sequence[float]
+    values: Sequence[float]
+    mark: str = ""
+
+
+class Curve(PlotextPlot):
+    """A plot; what it shows stands above it."""
+
+    _drawn: tuple[str, list[Points]] | None = None
+
+    def show(self, title: str, series: Sequence[Points]) -> None:
+        """Draw these values and no others; nothing is drawn where there are none."""
+        series = [each for each in series if each.values]
+        self.display = bool(series)
+        if self._drawn == (title, series):
+            return
+        self._drawn = (title, series)
+        self.plt.clear_figure()
+        if series:
+            self.plt.title(title)
+            for each in series:
+                if each.mark:
+                    self.plt.scatter(each.steps, each.values, marker=each.mark)
+                else:
+                    self.plt.plot(each.steps, each.values, marker="braille")
+            low = min(step for each in series for step in each.steps)
+            high = max(step for each in series for step in each.steps)
+            ticks = sorted({round(low + (high - low) * number / (_TICKS - 1)) for number in range(_TICKS)})
+            self.plt.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
+        self.refresh()
+
+
+def show_loss(curve: Curve, status: "JobStatus") -> None:
+    """Draw the loss of a training, and that on its validation sessions."""
+    parts, last = len(status.curve), status.step or len(status.curve)
+    # Each value is the mean of a part of the steps, and stands at its end.
+    steps = [last * number / parts for number in range(1, parts + 1)]
+    valid = Points([step for step, *_ in status.evaluations], [loss for _, loss, _ in status.evaluations], "x")
+    title = "loss (line), on validation (x)" if valid.values else "loss"
+    curve.show(title, [Points(steps, status.curve), valid])
+
+
+def show_quality(curve: Curve, status: "JobStatus") -> None:
+    """Draw the pair F1 on the validation sessions."""
+    found = [(step, value) for step, _, value in status.evaluations if value is not None]
+    steps, values = [step for step, _ in found], [value for _, value in found]
+    curve.show("pair F1 on validation", [Points(steps, values), Points(steps, values, "x")])

@@ -1,0 +1,211 @@
+"""What there is to know of a model: what its file says of itself; of an adapter what it was trained with, and whether
+it fits the bases that are here."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_path
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.manage_models import ModelRow, known_models, read_model
+from models.embedded import SHIPPED
+from models.errors import ModelError
+from store.errors import NotFound
+from store.jobs import get_job
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from models.provenance import AdapterInfo
+    from models.quantization import ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetails:
+    """What there is to know of a model.
+
+    Attributes:
+        header: what the file of a base says of itself, by the keys of GGUF.
+        adapter: what the file of an adapter says of itself; None for a base.
+        training: the name of the training that the adapter comes from, if it is still there.
+    """
+
+    row: ModelRow
+    header: dict[str, str]
+    adapter: "AdapterInfo | None" = None
+    training: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether an adapter is one for a base.
+
+    Attributes:
+        problem: why it is not.
+        certain: whether the adapter says what it was trained on; its architecture alone is a guess.
+    """
+
+    base: str
+    problem: str | None
+    certain: bool = True
+
+    @property
+    def answer(self) -> str:
+        """The same in words."""
+        return self.problem or ("yes" if self.certain else "perhaps; it does not say what it was trained on")
+
+
+def describe_model(db: "Database", name: str) -> ModelDetails:
+    """What there is to know of the model of this name; what is wrong with its file is a part of that.
+
+    Raises:
+        NotFound: there is none.
+    """
+    known = next((row for row in known_models(db) if row.name == name), None)
+    if known is None:
+        raise NotFound(f"there is no model {name!r}; kdtui model ls shows those that there are")
+    row = read_model(known)
+    if row.problem is not None:
+        return ModelDetails(row, {}, training=_training(db, row))
+    try:
+        if row.kind == "base":
+            return ModelDetails(row, _header(row.path))
+        from models.provenance import adapter_info
+
+        return ModelDetails(row, {}, adapter_info(row.path), _training(db, row))
+    except ModelError as error:
+        return ModelDetails(replace(row, problem=str(error)), {}, training=_training(db, row))
+
+
+def _training(db: "Database", row: ModelRow) -> str | None:
+    """An adapter has the name of its training."""
+    if row.kind == "adapter":
+        try:
+            return get_job(db, row.name).name
+        except NotFound:
+            pass
+    return None
+
+
+def _header(path: Path) -> dict[str, str]:
+    from models.model_header import meta_values, vocabulary_only
+
+    with vocabulary_only(path) as model:
+        return dict(sorted(meta_values(model).items()))
+
+
+def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
+    """Whether an adapter is one for each base that is here. What takes longest is kept for the next time."""
+    from models.llama import LlamaModel
+    from models.provenance import check_adapter, says_base
+
+    adapter = details.adapter
+    assert adapter is not None
+    cache = user_cache_path("kdtui") / "norms"
+    for known in known_models(db):
+        if known.kind != "base":
+            continue
+        base = read_model(known)
+        if base.info is None:
+            yield Fit(base.name, base.problem)
+        elif (differs := _other_shape(adapter, base.info)) is not None:
+            yield Fit(base.name, differs)
+        else:
+            try:
+                with closing(LlamaModel(base.path, vocabulary_only=True)) as vocabulary:
+                    check_adapter(details.row.path, adapter.manifest, vocabulary, base.path, cache)
+            except ModelError as error:
+                yield Fit(base.name, str(error).removeprefix(f"{details.row.path}: "))
+            else:
+                yield Fit(base.name, None, says_base(adapter.manifest))
+
+
+def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:
+    """Why the matrices of an adapter have no place in a base."""
+    if base.architecture != adapter.architecture:
+        return f"it is of the architecture {base.architecture}, not {adapter.architecture}"
+    if base.layers < adapter.layers:
+        return f"it has {base.layers} layers, and the adapter is for one of {adapter.layers} at least"
+    if adapter.width not in (0, base.width):
+        return f"it is {base.width} wide, and the adapter is for one that is {adapter.width} wide"
+    return None
+
+
+def student_with(db: "Database", name: str) -> tuple[str, tuple[tuple[str, float], ...]]:
+    """The student, and its adapters, that it takes to use a model: an adapter needs a base that it fits.
+
+    Raises:
+        NotFound: there is no model of that name.
+        KdtuiError: its file cannot be used, or no base is here that it fits.
+    """
+    details = describe_model(db, name)
+    if details.row.problem is not None:
+        raise KdtuiError(details.row.problem)
+    if name == SHIPPED or details.adapter is None:
+        return name, ()
+    fits = [fit for fit in fitting(db, details) if fit.problem is None]
+    if not fits:
+        base = details.adapter.manifest.get("base", "what it was trained on")
+        raise KdtuiError(f"no model that is here is the base of {name}; add {base} with: kdtui model add FILE")
+    return max(fits, key=lambda fit: fit.certain).base, ((name, 1.0),)
+
+
+def in_short(details: ModelDetails) -> list[tuple[str, str]]:
+    """What one wants to know first, as pairs of what and value."""
+    row, info, adapter = details.row, details.row.info, details.adapter
+    lines = [("name", row.name), ("kind", row.kind), ("path", str(row.path)), ("from", row.source)]
+    if row.problem is not None:
+        lines.append(("problem", row.problem))
+    if details.training is not None:
+        lines.append(("training", details.training))
+    if info is not None:
+        lines += [
+            ("architecture", info.architecture),
+            ("weights", f"{info.parameters:,}"),
+            ("bits", info.quantization),
+            ("size", f"{info.bytes / 1e6:,.1f} MB"),
+            ("context", f"{info.context:,} tokens"),
+        ]
+    if adapter is not None:
+        lines += [
+            ("architecture", adapter.architecture),
+            ("changes", f"{adapter.weights} matrices, rank {adapter.rank}, alpha {adapter.alpha:g}"),
+            ("size", f"{adapter.bytes / 1e6:,.1f} MB"),
+        ]
+    return lines
+
+
+def in_full(details: ModelDetails) -> list[tuple[str, str]]:
+    """The header of a base, or the manifest of an adapter, in the same way."""
+    if details.adapter is None:
+        return list(details.header.items())
+    return _flat("", details.adapter.manifest) or [("manifest", "none: this adapter was made elsewhere")]
+
+
+def _flat(prefix: str, content: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The lines of a manifest: what is nested comes below what it is in, numbers that belong together on one line."""
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
+            lines += _flat(f"{prefix}{key}.", value)
+        elif isinstance(value, Mapping):
+            lines.append((f"{prefix}{key}", ", ".join(f"{name} {_shown(each)}" for name, each in value.items())))
+        else:
+            lines.append((f"{prefix}{key}", _shown(value)))
+    return lines
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case list():
+            return ", ".join(map(_shown, value)) or "–"
+    return str(value)

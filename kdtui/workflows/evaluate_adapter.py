@@ -1,0 +1,74 @@
+"""The adapter of a training is asked as it was trained, and scored when the training is done."""
+
+import asyncio
+from collections.abc import Iterator
+
+from sqlite_utils import Database
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.async_events import finish
+from kdtui.workflows.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
+from kdtui.workflows.fine_tune import JobRow, base_of, one_job
+from kdtui.workflows.remote import refresh
+from kdtui.workflows.students import settings_for
+from kdtui.workflows.trainings import fetch, is_to_fetch
+from models.sft.state import ACTIVE
+from store.jobs import get_job
+from store.records import RunSettings
+
+_LOOK_HERE, _LOOK_THERE = 1.0, 10.0
+"""Seconds between two looks at a training whose end is waited for."""
+
+
+def asked_as_trained(row: JobRow) -> RunSettings:
+    """How a student with the adapter of a training is asked as it was trained.
+
+    Raises:
+        ModelError: its job file cannot be read.
+    """
+    settings = row.job.settings
+    return settings_for(
+        base_of(row.job),
+        () if settings.target else settings.knowledge,
+        adapters=((row.job.name, 1.0),),
+        strategy=settings.form,
+    )
+
+
+def wait_for(db: Database, name: str) -> Iterator[JobRow]:
+    """A training as it is seen, again and again, until it has ended; its adapter is here then.
+
+    Raises:
+        KdtuiError: it has not ended well, or its adapter did not come home.
+    """
+    while True:
+        job = get_job(db, name)
+        problem = next((seen.problem for seen in refresh(db, {name})), None) if job.host is not None else None
+        row = one_job(db, name)
+        yield row
+        if problem is None and row.status.state not in ACTIVE:
+            break
+        finish(asyncio.sleep(_LOOK_HERE if job.host is None else _LOOK_THERE))
+    if row.status.state != "done":
+        raise KdtuiError(f"training {name!r} is {row.status.state}")
+    if is_to_fetch(row):
+        fetch(db, name)
+
+
+def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ResultRow]:
+    """Wait for a training, and score its adapter on the validation splits of what it was trained on.
+
+    Raises:
+        KdtuiError: it has not ended well, its adapter did not come home, or there is nothing to validate on.
+        ModelError: the student cannot be loaded, or fails.
+    """
+    yield from wait_for(db, name)
+    row = one_job(db, name)
+    for dataset in row.job.settings.datasets:
+        sessions = split_to_score(db, dataset, "valid", None)
+        run = None
+        for event in evaluate(db, dataset, "valid", asked_as_trained(row), sessions):
+            run = event.run if isinstance(event, RunBegun) else run
+            yield event
+        if run is not None:
+            yield score_run(db, run, sessions)

@@ -1,0 +1,139 @@
+"""What a student is asked about a session, word for word, and the knowledge in it. Importing this is cheap."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from kdtui.distill.applicable import AICL, Applicable
+from models.answers import Form, StrategyName, Task
+from models.messages import Message
+from models.pair_question import pair_question
+from store.records import Session
+
+if TYPE_CHECKING:
+    from kdtui.distill.pattern_student import PatternStudent
+    from kdtui.distill.retrieval import Nearest
+    from models.student import Student
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a student is asked about a session.
+
+    Attributes:
+        how: in a sentence or two, what happens with the prompt and the questions.
+        prompt: as the model reads it; empty for a student that reads none.
+        questions: what is asked behind the prompt, each for itself; where there is none, what is thought of each pair.
+        knowledge: what of the store is in the prompt, a line each.
+        numbers: of the rules and the thoughts among it.
+    """
+
+    how: str
+    prompt: str
+    questions: tuple[str, ...] = ()
+    knowledge: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """All of it to be read, under headings."""
+        found = [
+            ("how", self.how),
+            ("knowledge", "\n".join(self.knowledge) or "none"),
+            ("prompt", self.prompt),
+            ("questions" if self.prompt else "pairs", "   ".join(self.questions)),
+        ]
+        return [(heading, text) for heading, text in found if text]
+
+
+def explain_model(student: "Student", task: Task, knowledge: Applicable, strategy: StrategyName) -> Explanation:
+    """What a language model that is here reads, after its chat template."""
+    form: Form = "pairs" if strategy == "pairs" else "list"
+    evidence = task.evidence() if task.evidence is not None and strategy == "pairs" else None
+    questions: list[str] = []
+    match strategy:
+        case "pairs":
+            questions = [
+                pair_question(one, other, None if evidence is None else float(evidence[one - 1, other - 1]))
+                for one, other in combinations(task.in_order, 2)
+            ]
+            how = "The prompt is read once. Behind it each question is put for itself, and yes is weighed against no."
+            if evidence is not None:
+                how += " The share in a question is how often such products are bundled in the other sessions."
+            how += " Products that belong together make the bundles, and the student writes an intent for each."
+        case "drafts":
+            how = (
+                "The student writes eight lists, by chance, with the products in another order each time; this is the "
+                "prompt of the first. What the lists agree on makes the bundles."
+            )
+        case "list":
+            how = "The student writes the list of bundles behind the prompt, and can write nothing else."
+    # What the questions say of the patterns does not stand in the prompt.
+    return Explanation(
+        how,
+        student.rendered(task.ask(form, task.in_order)),
+        tuple(questions),
+        tuple(_lines(knowledge, task, has_hints=task.evidence is None or form != "pairs")),
+        knowledge.numbers,
+    )
+
+
+def explain_endpoint(task: Task, knowledge: Applicable) -> Explanation:
+    """What is sent to an endpoint."""
+    how = "These messages are sent; the server puts them into its own chat template, and is told to answer in JSON."
+    return Explanation(
+        how,
+        _conversation(task.ask("json", task.in_order)),
+        (),
+        tuple(_lines(knowledge, task, has_hints=True)),
+        knowledge.numbers,
+    )
+
+
+def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
+    """What is sent to an endpoint that learns from the nearest session by a conversation."""
+    # Imported here: the conversations come with a schema validator.
+    from kdtui.distill.conversations import detection
+
+    near = nearest(session, 1)
+    how = (
+        "First the model bundles the nearest training session, corrects itself, is told its errors and states rules. "
+        "That conversation stands before this last message; what it says depends on the answers."
+    )
+    return Explanation(
+        how, _conversation([detection(session, [])]), (), tuple(f"demonstration: session {each}" for each in near)
+    )
+
+
+def explain_patterns(student: "PatternStudent", session: Session) -> Explanation:
+    """What the pattern student, which reads nothing, thinks of each pair of products."""
+    judged = student.pair_probabilities(session)
+    pairs = combinations(range(1, len(session.items) + 1), 2)
+    return Explanation(
+        "There is no prompt. For each pair of products, what the training sessions say of their categories and titles "
+        f"makes a probability; products are put together where its mean is at least {student.threshold:.0%}.",
+        "",
+        tuple(f"{one},{other} {judged[one - 1, other - 1]:.0%}" for one, other in pairs),
+    )
+
+
+def _lines(knowledge: Applicable, task: Task, *, has_hints: bool) -> Iterable[str]:
+    """What of the knowledge stands in a prompt."""
+    session = task.key
+    assert isinstance(session, Session)
+    if has_hints:
+        for match in knowledge.hints(session):
+            yield f"pattern: {match.pattern.statement}, for {', '.join(map(str, match.positions))}"
+    else:
+        yield "patterns: in the questions"
+    for rule in knowledge.rules:
+        yield f"rule {rule.number}: {rule.value.text}"
+    for thought in knowledge.thoughts:
+        yield f"thought {thought.number}: {thought.value.statement}"
+    for demonstration in knowledge.demonstrations:
+        yield f"demonstration ({AICL}): session {demonstration.id}"
+
+
+def _conversation(messages: Iterable[Message]) -> str:
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in messages)

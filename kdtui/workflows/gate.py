@@ -1,0 +1,58 @@
+"""Where work can be held, let go on, and ended from another thread, between two steps of it."""
+
+import asyncio
+from concurrent.futures import Future
+from threading import Lock
+
+
+class Gate:
+    """What is at work comes by here before each step; others open and close it, from any thread.
+
+    Attributes:
+        closed: whether nothing more is to be begun, ever.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._lock = Lock()
+        self._passage: Future[None] = Future()
+        self._passage.set_result(None)
+        self._closing: Future[None] = Future()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what comes by has to wait."""
+        return not self._passage.done()
+
+    def hold(self) -> None:
+        """Let nothing pass for now."""
+        with self._lock:
+            if not (self.closed or self.is_held):
+                self._passage = Future()
+
+    def release(self) -> None:
+        """Let pass again."""
+        with self._lock:
+            if self.is_held:
+                self._passage.set_result(None)
+
+    def close(self) -> None:
+        """Have the work end: what waits here goes on and finds it closed."""
+        with self._lock:
+            if not self.closed:
+                self.closed = True
+                self._closing.set_result(None)
+        self.release()
+
+    def wait(self) -> None:
+        """Wait, in a thread, until it may go on."""
+        self._passage.result()
+
+    async def passed(self) -> None:
+        """Wait, in an event loop, until it may go on."""
+        # A task that is cancelled while it waits must not cancel the others.
+        await asyncio.shield(asyncio.wrap_future(self._passage))
+
+    async def close_seen(self) -> None:
+        """Wait until it is closed."""
+        await asyncio.shield(asyncio.wrap_future(self._closing))

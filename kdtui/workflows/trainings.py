@@ -1,0 +1,156 @@
+"""What is done with a training by its name, wherever it runs: here, or on a host."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows import fine_tune, remote
+from kdtui.workflows.fine_tune import JobRow, Prepared, one_job, prepare, trainer_is_here
+from kdtui.workflows.model_names import trainable
+from kdtui.workflows.remote import Bringing, HostSeen, Launched, Submitting, refresh
+from models.embedded import NAME
+from models.sft.job import Job, Lora, Optimizer, Precision
+from models.sft.job_files import ADAPTER
+from store.hosts import get_host
+from store.jobs import get_job
+from store.records import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """A training as a person describes it: what on, from what, how, and where; see `Job` for what they mean.
+
+    Attributes:
+        base: as a person names it.
+        host: where it is to run; None for here.
+        after: the training that has to be done first.
+    """
+
+    name: str
+    settings: TrainingSettings
+    base: str = NAME
+    rank: int = 16
+    learning_rate: float = 5e-4
+    batch_tokens: int = 2048
+    longest: int = 2048
+    precision: Precision = "auto"
+    recompute: bool = False
+    patience: int | None = None
+    host: str | None = None
+    after: str | None = None
+
+    def to_job(self, db: Database) -> Job:
+        """The same for a trainer.
+
+        Raises:
+            KdtuiError: there is no such base.
+        """
+        return Job(
+            trainable(db, self.base),
+            epochs=self.settings.epochs,
+            seed=self.settings.seed,
+            batch_tokens=self.batch_tokens,
+            longest=self.longest,
+            precision=self.precision,
+            recompute=self.recompute,
+            patience=self.patience,
+            lora=Lora(rank=self.rank, alpha=2.0 * self.rank),
+            optimizer=Optimizer(learning_rate=self.learning_rate),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A training runs here, as this process."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """So many files have come home, and the training as it is known now."""
+
+    files: int
+    row: JobRow
+
+
+def jobs_folder(database: Path) -> Path:
+    """Where job directories are: beside the database, which knows them."""
+    return database.resolve().parent / "jobs"
+
+
+def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared:
+    """Write the job directory of a training below a folder, where all that it needs is there.
+
+    Raises:
+        KdtuiError, ModelError, NotFound, StoreError: as `prepare`; or there is no such host, or no trainer here.
+    """
+    if plan.host is None:
+        trainer_is_here()
+    else:
+        get_host(db, plan.host)
+    return prepare(db, plan.name, folder, plan.settings, plan.to_job(db), host=plan.host, after=plan.after)
+
+
+def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting | Launched | HostSeen]:
+    """Start a training where it belongs, or go on with it.
+
+    Raises:
+        KdtuiError: it is at work, or done, or its host says why it cannot.
+        ModelError: the trainer does not start.
+    """
+    job = get_job(db, name)
+    if job.host is None:
+        yield Started(fine_tune.launch(db, job))
+        return
+    yield from remote.launch(db, job)
+    yield from refresh(db, {name})
+
+
+def cancel(db: Database, name: str) -> list[str]:
+    """Stop a training, with a checkpoint; what of it had to be killed.
+
+    Raises:
+        KdtuiError: it is not running, or its host cannot be reached.
+    """
+    job = get_job(db, name)
+    return fine_tune.cancel(job) if job.host is None else remote.cancel(db, job)
+
+
+def is_to_fetch(row: JobRow) -> bool:
+    """Whether a training is done on a host, and its adapter is not here yet."""
+    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
+
+
+def fetch(db: Database, name: str, *, checkpoints: bool = False) -> Fetched:
+    """Bring home what a training has made; then its adapter has its name.
+
+    Raises:
+        KdtuiError: it is here, has nothing to fetch, or its host cannot be reached.
+    """
+    job = get_job(db, name)
+    if job.host is None:
+        raise KdtuiError(f"training {name!r} is here already")
+    count = remote.fetch(db, job, checkpoints=checkpoints)
+    row = one_job(db, name)
+    if row.status.state == "failed":
+        raise KdtuiError(f"training {name!r}: {row.status.reason}")
+    return Fetched(count, row)
+
+
+def remove(db: Database, name: str, *, keep: bool = False) -> None:
+    """Delete a training with its folder, its checkpoints and its adapter, on its host too.
+
+    Args:
+        keep: leave its directory on the host, and only forget it.
+
+    Raises:
+        KdtuiError: it is running, or its host cannot be reached.
+    """
+    job = get_job(db, name)
+    if job.host is not None and not keep:
+        remote.remove(db, job)
+    fine_tune.remove(db, job)

@@ -1,0 +1,141 @@
+"""Knowledge that is deleted, what hangs on it, and how it comes back."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from store.errors import NotFound, StoreError
+
+_LINKS = {
+    "knowledge_sessions": "knowledge_id IN (SELECT id FROM chosen)",
+    "knowledge_parents": "knowledge_id IN (SELECT id FROM chosen) OR parent_id IN (SELECT id FROM chosen)",
+    "sample_knowledge": "knowledge_id IN (SELECT id FROM chosen)",
+}
+"""The tables that name pieces, and which of their rows go with them."""
+
+_STILL_THERE = {
+    "knowledge_sessions": "EXISTS (SELECT 1 FROM sessions WHERE id = ?2)",
+    "knowledge_parents": "EXISTS (SELECT 1 FROM knowledge WHERE id = ?1) "
+    "AND EXISTS (SELECT 1 FROM knowledge WHERE id = ?2)",
+    "sample_knowledge": "EXISTS (SELECT 1 FROM samples WHERE id = ?1)",
+}
+"""Whether what a row names besides the pieces is still there when it is to come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependents:
+    """What hangs on pieces.
+
+    Attributes:
+        pieces: how many of them there are.
+        samples: names of those that hold any.
+        children: other pieces whose teacher was given any of them.
+        sessions: how often they name a session that they come from.
+    """
+
+    pieces: int
+    samples: tuple[str, ...]
+    children: int
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """All that was deleted, row by row."""
+
+    knowledge: list[tuple[Any, ...]]
+    links: dict[str, list[tuple[int, int]]]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the pieces."""
+        return [row[0] for row in self.knowledge]
+
+
+def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
+    """What hangs on pieces.
+
+    Raises:
+        NotFound: none of them is there.
+    """
+    with db.atomic():
+        count = _choose(db, numbers)
+        samples = db.execute(
+            """
+            SELECT name FROM samples WHERE EXISTS (
+                SELECT 1 FROM sample_knowledge WHERE sample_id = samples.id
+                    AND knowledge_id IN (SELECT id FROM chosen)
+            ) ORDER BY name
+            """
+        ).fetchall()
+        children = db.execute(
+            """
+            SELECT count(DISTINCT knowledge_id) FROM knowledge_parents
+            WHERE parent_id IN (SELECT id FROM chosen) AND knowledge_id NOT IN (SELECT id FROM chosen)
+            """
+        ).fetchone()[0]
+        sessions = db.execute(
+            "SELECT count(*) FROM knowledge_sessions WHERE knowledge_id IN (SELECT id FROM chosen)"
+        ).fetchone()[0]
+    return Dependents(count, tuple(name for (name,) in samples), children, sessions)
+
+
+def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False) -> Removed:
+    """Delete pieces, and take them out of samples and origins.
+
+    Args:
+        keep: whether the result has what was deleted, for `restore_knowledge`.
+
+    Raises:
+        NotFound: none of them is there.
+    """
+    with db.atomic():
+        _choose(db, numbers)
+        rows = db.execute("SELECT * FROM knowledge WHERE id IN (SELECT id FROM chosen)").fetchall() if keep else []
+        links = {
+            table: db.execute(f"SELECT * FROM {table} WHERE {condition}").fetchall() if keep else []
+            for table, condition in _LINKS.items()
+        }
+        db.execute("DELETE FROM knowledge WHERE id IN (SELECT id FROM chosen)")
+    return Removed(rows, links)
+
+
+def restore_knowledge(db: Database, removed: Removed) -> None:
+    """Put deleted pieces back whole, under their numbers. Links to what is gone by now are left out.
+
+    Raises:
+        StoreError: one of them has come anew meanwhile, or its dataset is gone; nothing is put back then.
+    """
+    try:
+        with db.atomic():
+            _insert(db, "knowledge", removed.knowledge)
+            for table, rows in removed.links.items():
+                condition = _STILL_THERE[table]
+                for row in rows:
+                    db.execute(f"INSERT OR IGNORE INTO {table} SELECT ?1, ?2 WHERE {condition}", row)
+    except sqlite3.IntegrityError as error:
+        raise StoreError(
+            "the deleted knowledge cannot be put back: a piece that says the same has come meanwhile, or its dataset "
+            "is gone"
+        ) from error
+
+
+def _insert(db: Database, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    for row in rows:
+        db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _choose(db: Database, numbers: Iterable[int]) -> int:
+    """Have the table `chosen` hold those of the numbers that are there, and return how many."""
+    assert db.conn is not None
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (id INTEGER PRIMARY KEY)")
+    db.execute("DELETE FROM chosen")
+    db.conn.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((number,) for number in numbers))
+    db.execute("DELETE FROM chosen WHERE id NOT IN (SELECT id FROM knowledge)")
+    count = int(db.execute("SELECT count(*) FROM chosen").fetchone()[0])
+    if not count:
+        raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
+    return count

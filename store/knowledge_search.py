@@ -1,0 +1,286 @@
+"""Knowledge by words and filters, in the order of a measure: the first of it at once, however much there is.
+
+What is shown first is looked for among the first pieces of the whole order, which an index has. Only where too few of
+them are hits are all hits put in order before anything is shown; the index `knowledge_facets` has all that is needed
+for that, so no text is read.
+"""
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from store.datasets import dataset_id
+from store.hits import FIRST, Hits, hits_of
+from store.knowledge import sample_id
+from store.records import Format, KnowledgeQuery, KnowledgeSort, Status
+
+RANKED = 5_000
+"""Hits of a text at most that are put in the order of the match: each has to be looked at for that."""
+
+_GLANCE = 2_000
+"""Pieces at the front of an order among which the first hits are looked for."""
+
+_SHOWN = 400
+"""Characters of a statement in a row."""
+
+_COLUMN_OF: dict[KnowledgeSort, str] = {"newest": "created_at"}
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeRow:
+    """A piece of knowledge as a list shows it, with the beginning of its statement."""
+
+    id: int
+    format: Format
+    dataset: str
+    statement: str
+    support: float | None
+    precision: float | None
+    confidence: float | None
+    lift: float | None
+    status: Status
+    teacher: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How many hits have each value, the most frequent first."""
+
+    format: dict[str, int]
+    dataset: dict[str, int]
+    status: dict[str, int]
+    teacher: dict[str, int]
+    sample: dict[str, int]
+
+
+class _Where:
+    """The conditions of a query, each with the values for its question marks.
+
+    Raises:
+        NotFound: a dataset or a sample is not there.
+    """
+
+    def __init__(self, db: Database, query: KnowledgeQuery) -> None:
+        self.match = match_expression(query.words) if query.words else None
+        self._filters: list[str] = []
+        self._values: list[object] = []
+        self._any_of("dataset_id", [dataset_id(db, name) for name in query.datasets])
+        self._any_of("format", query.formats)
+        self._any_of("status", query.statuses)
+        self._any_of("teacher", query.teachers)
+        for bound in query.bounds:
+            self._filters.append(f"{bound.measure} {bound.operator} ?")
+            self._values.append(bound.value)
+        if query.samples:
+            samples = [sample_id(db, name) for name in query.samples]
+            marks = ", ".join("?" * len(samples))
+            self._filters.append(f"id IN (SELECT knowledge_id FROM sample_knowledge WHERE sample_id IN ({marks}))")
+            self._values += samples
+        # The pieces of a sample are looked up one by one.
+        self._by_sample = bool(query.samples)
+
+    def _any_of(self, column: str, values: Sequence[object]) -> None:
+        if values:
+            self._filters.append(f"{column} IN ({', '.join('?' * len(values))})")
+            self._values += values
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self._filters)
+
+    @property
+    def table(self) -> str:
+        """The table, with the way through it on which the filters are looked at."""
+        return "knowledge NOT INDEXED" if self._by_sample else "knowledge INDEXED BY knowledge_facets"
+
+    def sql(self, *, by_words: bool = True) -> str:
+        """The conditions on the table, those of the words among them or not."""
+        conditions = list(self._filters)
+        if self.match is not None and by_words:
+            conditions.insert(0, "id IN (SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH ?)")
+        return " AND ".join(conditions) or "TRUE"
+
+    def values(self, *, by_words: bool = True) -> list[object]:
+        return [self.match, *self._values] if self.match is not None and by_words else list(self._values)
+
+
+def match_expression(words: Sequence[str]) -> str:
+    """An FTS5 query: all words must occur, each may be the beginning of a longer one; some may be phrases."""
+    return " ".join('"' + word.replace("\0", " ").replace('"', '""') + '"*' for word in words)
+
+
+def search_knowledge(
+    db: Database, query: KnowledgeQuery, sort: KnowledgeSort = "support", *, reverse: bool = False, ranked: int = RANKED
+) -> Iterator[Hits]:
+    """The numbers of the pieces that are looked for, part by part.
+
+    Args:
+        sort: what they are in the order of, the greatest first and those without it last. By the match, of words
+            alone: without any it is by support.
+        reverse: the least first; those without a measure are still last.
+        ranked: hits at most that are put in the order of the match; more are put in that of support.
+
+    Raises:
+        NotFound: a dataset or a sample is not there.
+    """
+    where = _Where(db, query)
+    note = ""
+    if where.match is not None:
+        some = "SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH ? LIMIT ?"
+        many = len(_numbers(db, some, [where.match, ranked + 1])) > ranked
+        if sort == "match":
+            if not many:
+                yield from hits_of(db, *_ranked(where, reverse=reverse))
+                return
+            note = f"by support: more than {ranked:,} match"
+        if not many:
+            yield from hits_of(db, *_matches_in_order(where, _order(sort, reverse=reverse)))
+            return
+    yield from _many(db, where, sort, reverse=reverse, note=note)
+
+
+def _many(db: Database, where: _Where, sort: KnowledgeSort, *, reverse: bool, note: str) -> Iterator[Hits]:
+    """Hits that may be very many: the first of them, how many there are, the last of them, and then all."""
+    column = _column(sort)
+    index = f"knowledge_by_{column}"
+    order = _order(sort, reverse=reverse)
+    shown = 0
+    first = _glance(db, where, index, order)
+    if len(first) == FIRST:
+        yield Hits(0, first, None, note)
+        shown = FIRST
+        if where.match is None or not where.is_filtered:
+            yield from _end(db, where, index, _order(sort, reverse=not reverse, nulls_last=False), note)
+    if where.is_filtered and where.match is not None:
+        sql, values = _matches_in_order(where, order)
+    else:
+        # Filters are looked up in the index that has all of them, words are met on the way through the order.
+        table = where.table if where.is_filtered else f"knowledge INDEXED BY {index}"
+        sql = f"SELECT id FROM {table} WHERE {where.sql()} ORDER BY {order}"
+        values = where.values()
+        if where.is_filtered and not shown:
+            # To find the first is much faster than to put all in order.
+            first = _numbers(db, f"{sql} LIMIT {FIRST}", values)
+            yield Hits(0, first, len(first) if len(first) < FIRST else None, note)
+            if len(first) < FIRST:
+                return
+            shown = FIRST
+    yield from _beyond(hits_of(db, sql, values, order=note), shown)
+
+
+def _beyond(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
+    """The parts without the first hits, which have been handed out already."""
+    for part in parts:
+        ids = part.ids[max(0, shown - part.first) :]
+        if ids or part.count is not None:
+            yield Hits(max(part.first, shown), ids, part.count, part.order)
+
+
+def _glance(db: Database, where: _Where, index: str, order: str) -> "array[int]":
+    """The first hits, as far as they are among the first pieces of the order."""
+    front = f"SELECT * FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_GLANCE}"
+    return _numbers(db, f"SELECT id FROM ({front}) WHERE {where.sql()} LIMIT {FIRST}", where.values())
+
+
+def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> Iterator[Hits]:
+    """How many hits there are, and the last of them, where they are quickly found."""
+    if where.match is not None:
+        count = db.execute("SELECT count(*) FROM knowledge_fts WHERE knowledge_fts MATCH ?", [where.match])
+    elif where.is_filtered:
+        count = db.execute(f"SELECT count(*) FROM {where.table} WHERE {where.sql()}", where.values())
+    else:
+        count = db.execute("SELECT count(*) FROM knowledge")
+    total = int(count.fetchone()[0])
+    last = _glance(db, where, index, backwards)
+    if len(last) == FIRST and total >= 2 * FIRST:
+        can_wait = where.match is None and not where.is_filtered
+        yield Hits(total - FIRST, array("q", reversed(last)), total, note, can_wait)
+
+
+def _numbers(db: Database, sql: str, values: Sequence[object]) -> "array[int]":
+    return array("q", [row[0] for row in db.execute(sql, list(values)).fetchall()])
+
+
+def _ranked(where: _Where, *, reverse: bool) -> tuple[str, list[object]]:
+    way = "DESC" if reverse else "ASC"
+    return _matches_in_order(where, f"rank {way}, id {way}")
+
+
+def _matches_in_order(where: _Where, order: str) -> tuple[str, list[object]]:
+    """The matches of words, filtered and put in order one by one."""
+    sql = f"""
+        SELECT id FROM knowledge_fts CROSS JOIN knowledge ON knowledge.id = knowledge_fts.rowid
+        WHERE knowledge_fts MATCH ? AND {where.sql(by_words=False)} ORDER BY {order}
+    """
+    return sql, [where.match, *where.values(by_words=False)]
+
+
+def _column(sort: KnowledgeSort) -> str:
+    return "support" if sort == "match" else _COLUMN_OF.get(sort, sort)
+
+
+def _order(sort: KnowledgeSort, *, reverse: bool, nulls_last: bool = True) -> str:
+    column = _column(sort)
+    nulls = "LAST" if nulls_last else "FIRST"
+    return f"{column} ASC NULLS {nulls}, id DESC" if reverse else f"{column} DESC NULLS {nulls}, id"
+
+
+def knowledge_rows(db: Database, numbers: Sequence[int]) -> list[KnowledgeRow]:
+    """Pieces as a list shows them, in the order of their numbers as given; those that are gone are left out."""
+    rows = db.execute(
+        f"""
+        SELECT knowledge.id, format, datasets.name, substr(statement, 1, {_SHOWN}), support, precision, confidence,
+            lift, status, teacher, knowledge.created_at
+        FROM json_each(?) AS wanted CROSS JOIN knowledge ON knowledge.id = wanted.value
+        JOIN datasets ON datasets.id = dataset_id ORDER BY wanted.key
+        """,
+        [json.dumps(list(numbers))],
+    )
+    return [KnowledgeRow(*row) for row in rows.fetchall()]
+
+
+def count_facets(db: Database, query: KnowledgeQuery) -> Facets:
+    """How many hits have each format, dataset, status and teacher, and are in each sample.
+
+    Raises:
+        NotFound: a dataset or a sample is not there.
+    """
+    where = _Where(db, query)
+    names = dict(db.execute("SELECT id, name FROM datasets").fetchall())
+    if where.match is None:
+        source, conditions, values = where.table, where.sql(), where.values()
+    else:
+        source = "knowledge_fts CROSS JOIN knowledge ON knowledge.id = knowledge_fts.rowid"
+        conditions = f"knowledge_fts MATCH ? AND {where.sql(by_words=False)}"
+        values = [where.match, *where.values(by_words=False)]
+    counts: dict[str, dict[str, int]] = {"format": {}, "dataset": {}, "status": {}, "teacher": {}}
+    for number, format, status, teacher, count in db.execute(
+        f"SELECT dataset_id, format, status, teacher, count(*) FROM {source} WHERE {conditions} GROUP BY 1, 2, 3, 4",
+        values,
+    ).fetchall():
+        found = {"format": format, "dataset": names[number], "status": status, "teacher": teacher}
+        for facet, value in found.items():
+            counts[facet][value] = counts[facet].get(value, 0) + count
+    inside = ""
+    if where.is_filtered or where.match is not None:
+        inside = f"WHERE knowledge_id IN (SELECT id FROM {source} WHERE {conditions})"
+    samples = db.execute(
+        f"""
+        SELECT name, pieces FROM samples JOIN
+            (SELECT sample_id, count(*) AS pieces FROM sample_knowledge {inside} GROUP BY sample_id)
+            ON sample_id = samples.id
+        """,
+        values if inside else [],
+    ).fetchall()
+    return Facets(
+        **{facet: _largest_first(found) for facet, found in counts.items()},
+        sample=_largest_first(dict(samples)),
+    )
+
+
+def _largest_first(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))

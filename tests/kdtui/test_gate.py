@@ -1,0 +1,51 @@
+"""Work that is held, let go on and ended from another thread."""
+
+import asyncio
+import threading
+
+from kdtui.workflows.gate import Gate
+
+
+def test_what_is_held_waits_until_it_is_released() -> None:
+    gate, passed = Gate(), threading.Event()
+    gate.hold()
+    assert gate.is_held
+
+    def work() -> None:
+        gate.wait()
+        passed.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert not passed.is_set()
+    gate.release()
+    thread.join(10)
+    assert passed.is_set()
+    assert not gate.is_held
+
+
+def test_closing_lets_everything_pass_and_cannot_be_undone() -> None:
+    gate = Gate()
+    gate.hold()
+    gate.close()
+    gate.close()
+    gate.hold()
+    gate.wait()
+    assert gate.closed
+    assert not gate.is_held
+
+
+def test_a_task_that_is_cancelled_while_it_waits_leaves_the_others_waiting() -> None:
+    async def work() -> list[str]:
+        gate = Gate()
+        gate.hold()
+        one, other = asyncio.create_task(gate.passed()), asyncio.create_task(gate.passed())
+        watching = asyncio.create_task(gate.close_seen())
+        await asyncio.sleep(0)
+        one.cancel()
+        await asyncio.wait([one])
+        threading.Thread(target=gate.close).start()
+        await asyncio.wait_for(asyncio.gather(other, watching), 10)
+        return [str(one.cancelled()), str(other.done())]
+
+    assert asyncio.run(work()) == ["True", "True"]

@@ -1,0 +1,178 @@
+"""`kdtui run`: runs listed, shown, compared and deleted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from kdtui.cli import app
+from kdtui.workflows.command_options import adapters, evaluate_arguments, formats
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.runs import prompt_tokens
+from kdtui.workflows.students import settings_for
+from store.records import RunSettings
+from store.runs import get_run, start_run
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+@pytest.fixture
+def two_runs(kdtui: Kdtui, db: Database) -> None:
+    """Run 1 has the bundles of the pattern student, and run 2 has answered three sessions with none."""
+    assert kdtui("evaluate", "--student", "patterns").code == 0
+    db.execute("INSERT INTO runs SELECT 2, dataset_id, split, 'other', settings, created_at, NULL FROM runs")
+    db.execute("INSERT INTO predictions SELECT 2, session_id, '[]', NULL, 1, created_at FROM predictions LIMIT 2")
+    db.execute(
+        "INSERT INTO predictions SELECT 2, session_id, NULL, 'too long', 4, created_at FROM predictions "
+        "WHERE run_id = 1 LIMIT 1 OFFSET 2"
+    )
+    db.conn.commit()
+
+
+def test_without_runs_it_says_how_to_make_one(kdtui: Kdtui) -> None:
+    result = kdtui("run", "ls")
+    assert (result.code, result.out) == (0, "")
+    assert "kdtui evaluate --dataset NAME" in result.err
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_runs_are_listed_with_their_scores(kdtui: Kdtui) -> None:
+    one, two = kdtui("run", "ls", "--json").rows
+    assert (one["run"], one["name"], one["answered"], one["of"], one["failed"]) == (1, "patterns", 7, 7, 0)
+    assert one["scores"]["pair_f1"] == kdtui("evaluate", "--resume", 1, "--json").rows[-2]["pair_f1"]
+    assert (two["answered"], two["failed"], two["finished_at"], two["seconds_per_session"]) == (3, 1, None, 2)
+    assert (two["scores"]["sessions"], two["scores"]["pair_f1"]) == (3, 0)
+    table = kdtui("run", "ls").out
+    assert "3/7" in table
+    assert "unfinished" in table
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_a_run_is_shown_in_full(kdtui: Kdtui) -> None:
+    [shown] = kdtui("run", "show", 2, "--json").rows
+    assert shown["settings"]["student"] == "patterns"
+    assert list(shown["errors"].values()) == ["too long"]
+    assert shown["repeat"] == "kdtui evaluate --dataset outdoor --student patterns"
+    assert [floor["name"] for floor in shown["floors"]][-2:] == ["patterns", "truth"]
+    result = kdtui("run", "show", 2)
+    assert "too long" in result.out
+    assert "go on with: kdtui evaluate --resume 2" in result.err
+    assert "go on with" not in kdtui("run", "show", 1).err
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_two_runs_are_compared_session_by_session_the_worst_first(kdtui: Kdtui) -> None:
+    result = kdtui("run", "compare", 1, 2, "--json")
+    assert len(result.rows) == 3
+    differences = [row["difference"] for row in result.rows]
+    assert differences == sorted(differences)
+    assert all(row["difference"] == row["pair_f1"][1] - row["pair_f1"][0] for row in result.rows)
+    result = kdtui("run", "compare", 1, 2)
+    assert "over 3 sessions run 2 is better on 0, worse on 3, and equal on 0" in result.err
+    assert "left out: 4 sessions that only run 1 has answered, 0 only 2" in result.err
+    assert all(row["difference"] == 0 for row in kdtui("run", "compare", 1, 1, "--json").rows)
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_runs_over_other_sessions_cannot_be_compared(kdtui: Kdtui, db: Database) -> None:
+    assert kdtui("evaluate", "--student", "patterns", "--split", "valid").code == 0
+    result = kdtui("run", "compare", 1, 3)
+    assert result.code == 1
+    assert "only runs over the same split can be compared" in result.err
+    start_run(db, "outdoor", "test", "nobody", RunSettings("patterns"))
+    assert "no session in common" in kdtui("run", "compare", 1, 4).err
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_a_run_is_deleted_with_its_answers(kdtui: Kdtui, db: Database) -> None:
+    assert kdtui("run", "rm", 1).code == 0
+    assert [row["run"] for row in kdtui("run", "ls", "--json").rows] == [2]
+    assert db.execute("SELECT count(*) FROM predictions").fetchone() == (3,)
+    for command in (["rm", 1], ["show", 1], ["compare", 2, 1]):
+        result = kdtui("run", *command)
+        assert (result.code, result.err) == (1, "kdtui: there is no run 1\n")
+
+
+def test_a_run_without_answers_says_how_to_go_on(kdtui: Kdtui, db: Database) -> None:
+    start_run(db, "outdoor", "test", "nobody", RunSettings("patterns", limit=2))
+    [row] = kdtui("run", "ls", "--json").rows
+    assert (row["scores"], row["answered"], row["of"], row["seconds_per_session"]) == (None, 0, 2, None)
+    assert "-" in kdtui("run", "ls").out
+    assert "kdtui evaluate --resume 1" in kdtui("run", "show", 1).err
+
+
+def test_settings_that_cannot_be_read_are_one_sentence(kdtui: Kdtui, db: Database) -> None:
+    start_run(db, "outdoor", "test", "nobody", RunSettings("patterns"))
+    db.execute("UPDATE runs SET settings = '{\"student\": 1}'")
+    db.conn.commit()
+    result = kdtui("run", "ls")
+    assert result.code == 1
+    assert "the settings of run 1 cannot be read" in result.err
+
+
+def test_hostile_names_are_text(kdtui: Kdtui, db: Database) -> None:
+    start_run(db, "outdoor", "test", "[red]x[/] \x1b[31m \u202e" + "y" * 10_000, RunSettings("patterns"))
+    for command in (["ls"], ["show", 1]):
+        result = kdtui("run", *command)
+        assert result.code == 0
+        assert "\x1b" not in result.out + result.err
+        assert "[red]x[/]" in result.out
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        settings_for("smollm2", ("rule", "thought"), limit=3, sample="a half", neighbours=2, budget=9, near="smollm2"),
+        settings_for("smollm2", strategy="pairs", adapters=(("camping", 1.0), ("a=1", 1.0), ("b", 0.5)), context=512),
+        settings_for("shipped"),
+        settings_for("--odd"),
+    ],
+)
+def test_the_command_that_repeats_a_run_makes_the_same_settings(settings: RunSettings) -> None:
+    words = evaluate_arguments("d", "train", settings)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    given = group.commands[words[0]].make_context("evaluate", words[1:]).params
+    assert (given["dataset"], given["split"]) == ("d", "train")
+    same = settings_for(
+        given["student"],
+        formats(given["knowledge"]),
+        adapters=adapters(given["adapter"]),
+        **{name: given[name] for name in ("limit", "context", "strategy", "sample", "neighbours", "budget", "near")},
+    )
+    assert same == settings
+
+
+def test_more_knowledge_makes_a_longer_prompt(kdtui: Kdtui, db: Database) -> None:
+    assert kdtui("knowledge", "mine").code == 0
+    for settings in (RunSettings("smollm2"), RunSettings("smollm2", ("pattern",)), RunSettings("patterns")):
+        start_run(db, "outdoor", "test", "x", settings)
+    bare, shown, none = (prompt_tokens(db, get_run(db, number)) for number in (1, 2, 3))
+    assert none == 0
+    assert bare is not None
+    assert shown is not None
+    assert 0 < bare < shown
+
+
+def test_what_a_prompt_held_is_not_known_where_the_knowledge_is_gone(db: Database) -> None:
+    run = start_run(db, "outdoor", "test", "x", RunSettings("smollm2", ("rule",)))
+    assert prompt_tokens(db, run) is None
+    run = start_run(db, "outdoor", "test", "x", RunSettings("http://h/v1#m", strategy="aicl"))
+    assert prompt_tokens(db, run) is None
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_each_line_of_json_is_an_object(kdtui: Kdtui) -> None:
+    for command in (["ls"], ["show", 1], ["compare", 1, 2]):
+        for line in kdtui("run", *command, "--json").out.splitlines():
+            assert isinstance(json.loads(line), dict)

@@ -1,0 +1,57 @@
+"""Sessions that somebody types or pastes."""
+
+import json
+
+import pytest
+
+from kdtui.errors import BadFile
+from kdtui.exchange.typed import read_typed
+from store.records import Bundle, Item, Session
+
+TENT = {"id": "t", "title": "Tent"}
+PEGS = {"id": "p"}
+
+
+def test_a_line_is_a_product_with_a_category_behind_a_bar() -> None:
+    [session] = read_typed("Tent | Outdoor > Shelter\n\n  Sleeping bag \nA | B | C\n", "typed 1")
+    assert session == Session(
+        "typed 1",
+        (
+            Item("1", "Tent", (("Outdoor", "Shelter"),)),
+            Item("2", "Sleeping bag"),
+            Item("3", "A | B", (("C",),)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_is_read_as_it_is_from_a_file(indent: int | None) -> None:
+    one = {"session": "s", "items": [TENT, PEGS], "bundles": [{"items": ["t", "p"], "intent": "a night"}]}
+    [session] = read_typed(json.dumps(one, indent=indent), "unused")
+    assert session == Session("s", (Item("t", "Tent"), Item("p")), (Bundle((1, 2), "a night"),))
+
+
+def test_several_sessions_may_be_lines_or_a_list() -> None:
+    two = [{"session": name, "items": [TENT]} for name in "ab"]
+    for text in ("\n".join(map(json.dumps, two)), json.dumps(two)):
+        assert [session.id for session in read_typed(text, "unused")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "there is no product in it"),
+        (" \n\t\n", "there is no product in it"),
+        ('{"session": "s"}', "a session is not as expected"),
+        ('{"session": ', "this is not JSON"),
+        ('[{"session": 1}]', "a session is not as expected"),
+    ],
+)
+def test_what_is_no_session_is_a_sentence(text: str, problem: str) -> None:
+    with pytest.raises(BadFile, match=problem):
+        read_typed(text, "typed 1")
+
+
+def test_what_no_file_could_hold_is_replaced() -> None:
+    [session] = read_typed("a\ud800b", "typed 1")
+    assert session.items[0].title == "a?b"

@@ -1,0 +1,358 @@
+"""What works everywhere in the app: places, help, palette, jumping, themes, messages."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.table import Table
+from textual.command import CommandPalette
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from kdtui.tui.actions import PLACES
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.config import Config
+from kdtui.tui.memory import Memory
+from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.screens.help import HelpScreen
+from kdtui.tui.screens.jump import JumpScreen
+from kdtui.tui.widgets.top_bar import Place
+from tests.acting import act
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+def help_lines(app: KdtuiApp) -> dict[str, str]:
+    """What the help says: keys by their purposes."""
+    assert isinstance(app.screen, HelpScreen)
+    grid = next(each.content for each in app.screen.query(Static) if isinstance(each.content, Table))
+    assert isinstance(grid, Table)
+    keys, purposes = ([str(cell) for cell in column.cells] for column in grid.columns)
+    return dict(zip(purposes, keys, strict=True))
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_each_place_is_a_key_away(place: str, demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, f"app.{place}")
+        await settle(pilot)
+        assert app.current_mode == place
+        assert [str(each.content) for each in app.screen.query(Place) if each.has_class("-here")] == [
+            f"▸{list(PLACES).index(place) + 1} {PLACES[place][0]}"
+        ]
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_each_place_is_a_click_away(place: str, demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        number = list(PLACES).index(place)
+        await pilot.click(list(app.screen.query(Place))[number])
+        await settle(pilot)
+        assert app.current_mode == place
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
+    place: str, empty_store: Path, settle: Settle
+) -> None:
+    app = KdtuiApp(empty_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, f"app.{place}")
+        await settle(pilot)
+        shown = {each.tooltip for each in app.screen.active_bindings.values() if each.tooltip}
+        await act(pilot, "app.help")
+        await pilot.pause()
+        lines = help_lines(app)
+        assert lines["List the keys"] == "?"
+        for purpose in shown:
+            assert any(line.startswith(purpose) for line in lines), purpose
+        await act(pilot, "help.close")
+        assert isinstance(app.screen, KdtuiScreen)
+
+
+async def test_a_key_that_can_do_nothing_now_says_why(empty_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(empty_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "screen.copy_command")
+        await pilot.pause()
+        assert [str(each.message) for each in app._notifications] == ["there is no command to copy"]
+
+
+async def test_the_help_scrolls_by_keys(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(80, 10)) as pilot:
+        await settle(pilot)
+        await act(pilot, "app.help")
+        await pilot.pause()
+        text = app.screen.query_one("VerticalScroll")
+        for action, at in [("down", 1), ("up", 0), ("end", text.max_scroll_y), ("home", 0)]:
+            await act(pilot, f"help.{action}")
+            assert text.scroll_y == at, action
+        await act(pilot, "help.page_down")
+        assert text.scroll_y > 1
+        await act(pilot, "help.page_up")
+        assert text.scroll_y == 0
+
+
+async def test_the_palette_finds_what_can_be_done_by_its_name(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await act(pilot, "app.palette")
+        await pilot.pause()
+        assert isinstance(app.screen, CommandPalette)
+        await pilot.press(*"Runs")
+        await settle(pilot)
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.current_mode == "runs"
+
+
+async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        parts = list(app.screen.focus_chain)
+        for letter, part in zip("asd", parts, strict=False):
+            # Keys go into a line of text while it has the focus.
+            app.screen.query_one("RowTable").focus()
+            await act(pilot, "app.jump")
+            await pilot.pause()
+            assert isinstance(app.screen, JumpScreen)
+            await pilot.press(letter)
+            await pilot.pause()
+            assert app.screen.focused is part
+        app.screen.query_one("RowTable").focus()
+        await act(pilot, "app.jump")
+        await act(pilot, "jump.close")
+        await pilot.pause()
+        assert app.screen.focused is app.screen.query_one("RowTable")
+
+
+async def test_themes_follow_each_other_and_the_last_is_remembered(demo_store: Path, settle: Settle) -> None:
+    memory = Memory(demo_store.with_name("memory.json"), demo_store)
+    app = KdtuiApp(demo_store, memory=memory)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        seen = []
+        for _ in range(4):
+            await act(pilot, "app.next_theme")
+            seen.append(app.theme)
+        assert "textual-light" in seen
+        assert "high-contrast" in seen
+    again = KdtuiApp(demo_store, memory=Memory(demo_store.with_name("memory.json"), demo_store))
+    assert again.theme == seen[-1]
+
+
+async def test_the_place_survives_a_restart(demo_store: Path, settle: Settle) -> None:
+    path = demo_store.with_name("memory.json")
+    app = KdtuiApp(demo_store, memory=Memory(path, demo_store))
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "app.runs")
+        await settle(pilot)
+    app = KdtuiApp(demo_store, memory=Memory(path, demo_store))
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        assert app.current_mode == "runs"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"stores": 3, "theme": 7}', '{"stores": {"x": []}}', "\0"])
+async def test_a_memory_that_makes_no_sense_is_none(content: str, demo_store: Path, settle: Settle) -> None:
+    path = demo_store.with_name("memory.json")
+    path.write_text(content)
+    app = KdtuiApp(demo_store, memory=Memory(path, demo_store))
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        assert app.current_mode == next(iter(PLACES))
+
+
+async def test_what_was_said_can_be_read_again_with_its_details(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        app.say("the [red]host[/red] is \x1b[31mdown", details="line one\nline two " + "x" * 10_000)
+        await pilot.pause()
+        assert "! tells more" in str(next(iter(app._notifications)).message)
+        await act(pilot, "app.messages")
+        await pilot.pause()
+        assert isinstance(app.screen, TextDialog)
+        text = str(app.screen.query(Static).last().content)
+        assert "the [red]host[/red] is" in text
+        assert "line two xxx" in text
+        await act(pilot, "text.copy")
+        assert app.clipboard.startswith(text[:40])
+        scroll = app.screen.query_one("VerticalScroll")
+        await act(pilot, "text.end")
+        assert scroll.scroll_y == scroll.max_scroll_y > 0
+        for action in ("up", "page_up", "home", "down", "page_down"):
+            before = scroll.scroll_y
+            await act(pilot, f"text.{action}")
+            assert scroll.scroll_y != before, action
+        await act(pilot, "text.close")
+        assert isinstance(app.screen, KdtuiScreen)
+
+
+async def test_a_key_of_ones_own_takes_the_place_of_the_usual_one(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store, config=Config(keymap={"app.runs": "R", "app.help": "f1"}))
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("6")
+        await settle(pilot)
+        assert app.current_mode != "runs"
+        await pilot.press("R")
+        await settle(pilot)
+        assert app.current_mode == "runs"
+        await pilot.press("f1")
+        await pilot.pause()
+        assert help_lines(app)["List the keys"] == "f1"
+
+
+async def test_what_cannot_be_undone_is_confirmed(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    answers: list[bool | None] = []
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        for action in ("confirm.yes", "confirm.no"):
+            app.push_screen(ConfirmDialog("Delete [b]it[/b]?", "All of it is lost.", "Delete"), answers.append)
+            await pilot.pause()
+            await act(pilot, action)
+            await pilot.pause()
+        app.push_screen(ConfirmDialog("Delete?", "All of it is lost.", "Delete"), answers.append)
+        await pilot.pause()
+        # What does no harm has the focus.
+        await pilot.press("enter")
+        await pilot.pause()
+    assert answers == [True, False, False]
+
+
+async def test_a_form_shows_its_command_and_what_is_wrong(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    results: list[Any] = []
+
+    def form() -> FormDialog:
+        return FormDialog(
+            "New thing",
+            [
+                Field("name", "Name"),
+                Field("kind", "Kind", "choice", "b", options=[("An [a]", "a"), ("A b", "b")]),
+                Field("notes", "Notes", "lines"),
+                Field("big", "Big", "switch", "yes"),
+            ],
+            verb="Make",
+            check=lambda values: None if values["name"] else "a thing needs a name",
+            command=lambda values: f"kdtui thing {values['name']} --kind {values['kind']}",
+        )
+
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        app.push_screen(form(), results.append)
+        await pilot.pause()
+        assert "needs a name" in str(app.screen.query_one("#form-problem", Static).content)
+        await act(pilot, "form.done")
+        await pilot.pause()
+        assert results == []
+        await pilot.press(*"x y")
+        assert "kdtui thing x y --kind b" in str(app.screen.query_one("#form-command", Static).content)
+        await act(pilot, "form.done")
+        await pilot.pause()
+        app.push_screen(form(), results.append)
+        await pilot.pause()
+        await act(pilot, "form.close")
+        await pilot.pause()
+    assert results == [{"name": "x y", "kind": "b", "notes": "", "big": "yes"}, None]
+
+
+async def test_the_app_is_left_by_a_key(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "app.quit")
+    assert app.return_code == 0
+
+
+async def test_the_command_is_copied(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        assert isinstance(app.screen, KdtuiScreen)
+        await act(pilot, "screen.copy_command")
+        assert app.clipboard == app.screen.command
+        assert app.clipboard.startswith("kdtui knowledge")
+
+
+async def test_a_search_is_left_for_the_list(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "knowledge.search")
+        assert isinstance(app.screen.focused, Input)
+        await act(pilot, "search.leave_search")
+        assert not isinstance(app.screen.focused, Input)
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "high-contrast", "ansi-dark"])
+async def test_no_color_leaves_signs(
+    theme: str, demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = KdtuiApp(demo_store, config=Config(theme=theme))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        screenshot = app.export_screenshot()
+        assert "▸1&#160;Knowledge" in screenshot
+
+
+async def test_a_fault_of_the_program_is_a_sentence_and_a_file(
+    demo_store: Path, settle: Settle, tmp_path: Path, faults: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fault(Exception):
+        pass
+
+    def fail(app: KdtuiApp) -> None:
+        raise Fault(f"{app.title} is [b]broken[/b]")
+
+    async def use(app: KdtuiApp) -> None:
+        async with app.run_test() as pilot:
+            await settle(pilot)
+            await act(pilot, "app.help")
+
+    monkeypatch.setattr(KdtuiApp, "action_help", fail)
+    app = KdtuiApp(demo_store)
+    with pytest.raises(Fault):
+        await use(app)
+    assert app.return_code == 1
+    [path] = (tmp_path / "state" / "kdtui").glob("fault-*.txt")
+    assert "in fail" in path.read_text()
+    faults.clear()
+
+
+async def test_a_fault_in_the_background_leaves_the_app_as_it_is(
+    demo_store: Path, settle: Settle, faults: list[str]
+) -> None:
+    app = KdtuiApp(demo_store)
+
+    def question(db: object) -> None:
+        raise ZeroDivisionError(f"{type(db).__name__} [b]/ 0")
+
+    async with app.run_test(size=(100, 40)) as pilot:
+        await settle(pilot)
+        assert isinstance(app.screen, KdtuiScreen)
+        app.screen.ask(question, lambda answer: Failed("never"), group="faulty")  # noqa: ARG005
+        await settle(pilot)
+        await act(pilot, "app.messages")
+        assert "Database [b]/ 0" in str(app.screen.query(Static).last().content)
+        assert "Traceback" in str(app.screen.query(Static).last().content)
+    assert len(faults) == 1
+    faults.clear()

@@ -1,0 +1,86 @@
+"""Whom the workbench asks: as an option of a command, and from one start to the next."""
+
+import json
+
+import pytest
+
+from kdtui.tui.choice import Choice
+from store.records import RunSettings
+
+FULL = RunSettings(
+    "/models/my student.gguf",
+    ("pattern", "rule"),
+    context=2048,
+    strategy="drafts",
+    adapters=(("a", 1.0), ("b", 0.5)),
+    sample="half",
+    neighbours=3,
+    budget=100,
+    near="smollm2",
+)
+
+
+def test_settings_survive_being_a_choice_and_being_remembered() -> None:
+    choice = Choice.of(FULL)
+    assert choice.settings == FULL
+    assert Choice.from_memory(json.loads(json.dumps(choice.to_memory()))) == choice
+
+
+def test_of_a_run_its_limit_is_no_part_of_the_choice() -> None:
+    assert Choice.of(RunSettings("smollm2", limit=3)) == Choice.of(RunSettings("smollm2"))
+
+
+def test_all_settings_are_options() -> None:
+    assert {name: value for name, value in Choice.of(FULL).options.items() if value} == {
+        "--student": ["/models/my student.gguf"],
+        "--adapter": ["a", "b=0.5"],
+        "--knowledge": ["pattern,rule"],
+        "--sample": ["half"],
+        "--neighbours": ["3"],
+        "--near": ["smollm2"],
+        "--budget": ["100"],
+        "--strategy": ["drafts"],
+        "--context": ["2048"],
+    }
+    assert not any(Choice.of(None).options.values())
+
+
+def test_its_words_say_what_is_unusual() -> None:
+    assert Choice.of(None).in_words == "shipped"
+    assert Choice.of(RunSettings("smollm2", ("thought",), neighbours=3)).in_words == "smollm2 + thought · 3 neighbours"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "shipped",
+        {},
+        {"student": 3},
+        {"student": "patterns", "knowledge": ["rule"]},
+        {"student": "smollm2", "strategy": "magic"},
+        {"student": "http://me:secret@host/v1#m"},
+    ],
+)
+def test_what_nobody_could_have_chosen_is_not_remembered(value: object) -> None:
+    assert Choice.from_memory(value) is None
+
+
+@pytest.mark.parametrize(
+    ("student", "settings"),
+    [
+        ("patterns", RunSettings("patterns")),
+        ("shipped", RunSettings("shipped", ("rule",), context=512)),
+        ("smollm2", RunSettings("smollm2", ("rule",), context=512, strategy="drafts")),
+    ],
+)
+def test_another_student_keeps_what_it_can_use(student: str, settings: RunSettings) -> None:
+    choice = Choice.of(RunSettings("other", ("rule",), context=512, strategy="drafts"))
+    assert choice.with_student(student).settings == settings
+
+
+def test_a_format_comes_and_goes_and_takes_with_it_what_is_about_knowledge() -> None:
+    choice = Choice.of(RunSettings("smollm2", neighbours=None)).with_format("pattern").with_format("rule")
+    assert choice.settings.knowledge == ("pattern", "rule")
+    choice = Choice.of(RunSettings("smollm2", ("rule",), sample="s", neighbours=2, budget=9, near="m"))
+    assert choice.with_format("rule") == Choice.of(RunSettings("smollm2"))

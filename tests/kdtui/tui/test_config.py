@@ -1,0 +1,75 @@
+"""The user's configuration: a theme and keys of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from kdtui.errors import BadFile
+from kdtui.tui.actions import ACTIONS, keys_of
+from kdtui.tui.app import run_app
+from kdtui.tui.config import CONFIG, THEMES, Config, config_path, read_config
+from kdtui.tui.themes import NAMES
+
+
+def test_there_need_not_be_one(tmp_path: Path) -> None:
+    assert read_config(tmp_path / "none.toml", NAMES) == Config()
+
+
+def test_a_theme_and_keys_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('theme = "nord"\n[keys]\n"app.quit" = "ctrl+d,Q"\n"table.down" = "j,down,ctrl+n"\n')
+    assert read_config(path, NAMES) == Config("nord", {"app.quit": "ctrl+d,Q", "table.down": "j,down,ctrl+n"})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("theme = ", "Invalid value"),
+        ("\0", "config.toml"),
+        ('theme = "pink"', "no theme 'pink'"),
+        ("theme = 3", "no theme 3"),
+        ('colour = "red"', "no setting 'colour'"),
+        ("keys = 3", "table of actions and keys"),
+        ('[keys]\n"app.quit" = 3', "table of actions and keys"),
+        ('[keys]\n"app.fly" = "x"', "no action 'app.fly'"),
+        ('[keys]\n"app.quit" = "hyper+x"', "no key 'hyper+x'"),
+        ('[keys]\n"app.quit" = "f99999"', "no key 'f99999'"),
+        ('[keys]\n"app.quit" = ""', "no key ''"),
+        ('[keys]\n"app.quit" = "j"', "'j' is given to app.quit and to table.down"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(BadFile) as caught:
+        read_config(path, NAMES)
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_app_does_not_start_with_what_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "my config.toml"
+    path.write_text('theme = "pink"')
+    monkeypatch.setenv(CONFIG, str(path))
+    with pytest.raises(BadFile, match=r"my config\.toml: there is no theme 'pink'"):
+        run_app(tmp_path / "kdtui.db")
+
+
+def test_it_is_where_programs_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CONFIG, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert config_path() == tmp_path / "kdtui" / "config.toml"
+
+
+def test_themes_that_keys_go_through_are_there() -> None:
+    assert set(THEMES) <= NAMES
+
+
+def test_names_of_actions_are_unique_and_their_keys_are_keys(tmp_path: Path) -> None:
+    names = [action.id for action in ACTIONS]
+    assert len(names) == len(set(names))
+    path = tmp_path / "config.toml"
+    # As they are, they can be configured.
+    lines = [f'"{name}" = "{",".join(keys)}"' for name, keys in keys_of({}).items()]
+    path.write_text("[keys]\n" + "\n".join(lines))
+    assert len(read_config(path, NAMES).keymap) == len(names)

@@ -1,0 +1,72 @@
+"""Someone who presses, clicks and resizes at random breaks nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+from textual.pilot import Pilot
+
+from kdtui.errors import KdtuiError
+from kdtui.tui.actions import keys_of
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.memory import Memory
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+
+STEPS = 5000
+PARTS = 4
+"""Monkeys that share the steps, each with a temper of its own."""
+
+_BETWEEN = 0.005
+"""Seconds between two keys."""
+
+# They would leave.
+_LEAVES = {"q", "ctrl+q", "ctrl+c"}
+_KEYS = sorted({key for keys in keys_of({}).values() for key in keys} - _LEAVES)
+_TEXT = [*"ab:>.5 \"'[]{}\\", "日", "e", "tab", "shift+tab", "backspace", "left", "right", "delete", "space"]
+_SIZES = [(80, 24), (200, 60), (120, 40), (40, 12), (20, 5), (3, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("seed", range(PARTS))
+async def test_nothing_that_is_pressed_clicked_or_resized_is_a_fault(
+    seed: int, demo_store: Path, settle: Settle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise KdtuiError("no training for monkeys")
+
+    # It exports to wherever it is.
+    monkeypatch.chdir(tmp_path)
+    # What would outlive the test.
+    monkeypatch.setattr("models.sft.processes.start", refuse)
+    monkeypatch.setattr("kdtui.workflows.fine_tune.start", refuse)
+    # By its key, by a click on the footer, or by the palette.
+    monkeypatch.setattr(KdtuiApp, "exit", lambda *_, **__: None)
+    random = Random(seed)
+    app = KdtuiApp(demo_store, memory=Memory(demo_store.with_name("memory.json"), demo_store))
+    done: list[object] = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for _ in range(STEPS // PARTS):
+            what = random.random()
+            if what < 0.93:
+                done.append(key := random.choice(_KEYS if what < 0.75 else _TEXT))
+                # It does not wait until the app is at rest, which it need not be for a long time.
+                app.simulate_key(key)
+                await asyncio.sleep(_BETWEEN)
+            elif what < 0.98:
+                spot = random.randrange(app.size.width), random.randrange(app.size.height)
+                done.append(spot)
+                await pilot.click(offset=spot, times=random.choice((1, 1, 2)))
+            else:
+                done.append(size := random.choice(_SIZES))
+                await pilot.resize_terminal(*size)
+            assert app.is_running, done[-10:]
+        await pilot.resize_terminal(80, 24)
+        for activity in app.activities:
+            activity.cancel()
+        while len(app.screen_stack) > 1:
+            app.pop_screen()
+            await pilot.pause()
+        await settle(pilot)

@@ -1,0 +1,229 @@
+"""A table of any number of rows, of which a few are in memory."""
+
+from typing import Any
+
+import pytest
+from rich.text import Text
+from textual import on
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+
+from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
+from tests.acting import act
+
+MILLION = 1_000_000
+COLUMNS = (
+    Column("Name", 8, share=1, sort="name"),
+    Column("Size", 6, right=True, sort="size"),
+    Column("Remark", 10, wide=True),
+)
+
+
+def row(number: int) -> Row:
+    return Row(str(number), (f"row {number}", str(number * 2), "there is room"))
+
+
+class TableApp(App[None]):
+    """An app with a table of so many rows, which come when they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.asked: list[int] = []
+        self.opened: list[str] = []
+        self.sorts: list[str] = []
+        self.highlighted: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield RowTable(COLUMNS, id="table")
+
+    def on_mount(self) -> None:
+        self.table.show_count(self.count)
+        self.table.focus()
+
+    @property
+    def table(self) -> RowTable:
+        return self.query_one(RowTable)
+
+    @property
+    def lines(self) -> list[str]:
+        return ["".join(part.text for part in self.table.render_line(y)) for y in range(self.table.size.height)]
+
+    @on(RowTable.RowsWanted)
+    def bring(self, event: RowTable.RowsWanted) -> None:
+        self.asked.append(event.first)
+        last = min(event.first + event.limit, self.count)
+        event.table.put_rows(event.first, [row(number) for number in range(event.first, last)])
+
+    @on(RowTable.RowHighlighted)
+    def note(self, event: RowTable.RowHighlighted) -> None:
+        # A message for one that opens a row is of its own kind.
+        if not isinstance(event, RowTable.RowSelected):
+            self.highlighted.append(event.key)
+
+    @on(RowTable.RowSelected)
+    def open(self, event: RowTable.RowSelected) -> None:
+        self.opened.append(event.key)
+
+    @on(RowTable.SortWanted)
+    def sort(self, event: RowTable.SortWanted) -> None:
+        self.sorts.append(event.sort)
+
+
+async def test_the_last_of_a_million_rows_is_a_key_away_and_few_are_asked_for() -> None:
+    app = TableApp(MILLION)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        assert app.lines[1].startswith("row 0 ")
+        await act(pilot, "table.bottom")
+        await pilot.pause()
+        assert app.lines[-1].startswith("row 999999 ")
+        assert app.highlighted[-1] == "999999"
+        await act(pilot, "table.top")
+        await pilot.pause()
+        assert app.lines[1].startswith("row 0 ")
+        assert len(app.asked) <= 6
+
+
+async def test_the_cursor_goes_by_rows_and_pages_and_stays_in_sight() -> None:
+    app = TableApp(1000)
+    async with app.run_test(size=(60, 11)) as pilot:
+        await pilot.pause()
+        await act(pilot, "table.down")
+        await act(pilot, "table.down")
+        await act(pilot, "table.up")
+        assert app.table.cursor_key == "1"
+        await act(pilot, "table.page_down")
+        assert app.table.cursor_key == "10"
+        assert app.lines[-1].startswith("row 10 ")
+        await act(pilot, "table.page_up")
+        await act(pilot, "table.up")
+        await act(pilot, "table.up")
+        assert app.table.cursor_key == "0"
+        await act(pilot, "table.select")
+        assert app.opened == ["0"]
+
+
+async def test_only_pages_near_the_cursor_stay_in_memory() -> None:
+    app = TableApp(MILLION)
+    async with app.run_test(size=(60, 20)) as pilot:
+        for number in range(0, 200 * PAGE, PAGE):
+            app.table.move_to(number)
+            await pilot.pause()
+        held = sum(len(page) for page in app.table._pages.values())
+        assert held <= 45 * PAGE
+        assert app.table.cursor_key == str(199 * PAGE)
+
+
+async def test_a_click_puts_the_cursor_two_open_and_one_on_a_title_sorts() -> None:
+    app = TableApp(50)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        await pilot.click(RowTable, offset=(2, 4))
+        assert app.table.cursor_key == "3"
+        await pilot.click(RowTable, offset=(2, 4), times=2)
+        assert app.opened == ["3"]
+        await pilot.click(RowTable, offset=(2, 0))
+        await pilot.click(RowTable, offset=(55, 0))
+        assert app.sorts == ["name", "size"]
+        app.table.show_sorted("size", descending=True)
+        await pilot.pause()
+        assert "Size▾" in app.lines[0]
+
+
+async def test_marks_are_signs_and_not_only_colours() -> None:
+    app = TableApp(5)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        app.table.show_marks(["1", "3"])
+        await pilot.pause()
+        assert [line.startswith("✓row") for line in app.lines[1:6]] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("width", [12, 30, 60, 119, 120, 200])
+async def test_columns_share_the_room_and_those_that_need_much_wait_for_it(width: int) -> None:
+    app = TableApp(5)
+    async with app.run_test(size=(width, 10)) as pilot:
+        await pilot.pause()
+        assert all(len(line) == width - 1 for line in app.lines)
+        assert ("Remark" in app.lines[0]) == (width > 120)
+
+
+async def test_rows_that_are_shown_anew_keep_the_cursor_on_the_row_of_its_key() -> None:
+    app = TableApp(0)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        app.table.show_rows([row(number) for number in range(10)])
+        app.table.move_to(7)
+        app.table.show_rows([row(number) for number in range(9, -1, -1)], keep=True)
+        assert app.table.cursor_key == "7"
+        app.table.show_rows([row(1)], keep=True)
+        assert app.table.cursor_key == "1"
+        app.table.show_rows([])
+        assert app.table.row_count == 0
+        await act(pilot, "table.select")
+        await act(pilot, "table.bottom")
+        assert app.opened == []
+
+
+async def test_a_table_that_grows_or_shrinks_shows_the_rows_that_there_are() -> None:
+    app = TableApp(150)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        app.count = 1234
+        app.table.grow(1234)
+        await act(pilot, "table.bottom")
+        await pilot.pause()
+        assert app.lines[-1].startswith("row 1233 ")
+        app.count = 10
+        app.table.grow(10)
+        await pilot.pause()
+        assert app.table.cursor_key == "9"
+        assert app.lines[10].startswith("row 9 ")
+
+
+async def test_one_row_can_change() -> None:
+    app = TableApp(20)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        app.table.put_row(3, Row("3", ("another", Text("9", style="bold"), "")))
+        await pilot.pause()
+        assert app.lines[4].startswith("another ")
+
+
+HOSTILE = [
+    "[red]x[/red]",
+    "\x1b[31mred",
+    "a\tb\nc\rd",
+    "\u202eright to left",
+    "字" * 300,
+    "e\u0301" * 200,
+    "👩‍👩‍👧" * 50,
+]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "long " * 2000])
+async def test_any_text_is_one_line_of_just_so_many_cells(text: str) -> None:
+    app = TableApp(0)
+    async with app.run_test(size=(60, 5)) as pilot:
+        await pilot.pause()
+        app.table.show_rows([Row("1", (text, text, text))])
+        await pilot.pause()
+        strip = app.table.render_line(1)
+        assert strip.cell_length == 59
+        assert not set(strip.text) & set("\x1b\t\n\r\u202e")
+
+
+async def test_it_can_be_resized_at_any_time() -> None:
+    app = TableApp(MILLION)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await act(pilot, "table.bottom")
+        for size in [(3, 3), (200, 60), (1, 1), (80, 24)]:
+            await resize(pilot, *size)
+        assert app.table.cursor_key == "999999"
+        assert app.lines[-1].startswith("row 999999 ")
+
+
+async def resize(pilot: Pilot[Any], width: int, height: int) -> None:
+    await pilot.resize_terminal(width, height)
+    await pilot.pause()

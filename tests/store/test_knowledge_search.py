@@ -1,0 +1,205 @@
+"""Knowledge by words and filters: what is handed out part by part is all of it, in order."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from benchmarks.large_store import make_store
+from store import knowledge_search
+from store.database import open_database
+from store.errors import NotFound
+from store.hits import FIRST, Hits, hits_of
+from store.knowledge_search import count_facets, knowledge_rows, search_knowledge
+from store.records import FORMATS, KNOWLEDGE_SORTS, MEASURES, STATUSES, Bound, KnowledgeQuery, KnowledgeSort
+
+PIECES = 3_000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A store with some thousand made up pieces, of which every part of the search sees some."""
+    path = tmp_path_factory.mktemp("made") / "made.db"
+    make_store(path, PIECES, 200)
+    db = open_database(path)
+    yield db
+    db.close()
+
+
+def some(*values: str) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(st.sampled_from(values), max_size=2, unique=True).map(tuple)
+
+
+QUERIES = st.builds(
+    KnowledgeQuery,
+    words=some("cable", "te", "put", "s", "shop department"),
+    formats=some(*FORMATS),
+    datasets=some("food", "electronic"),
+    teachers=some("annotations", "large-model", "nobody"),
+    statuses=some(*STATUSES),
+    samples=some("tenth", "all-rules"),
+    bounds=st.lists(
+        st.builds(Bound, st.sampled_from(MEASURES), st.sampled_from([">", ">=", "<", "<=", "="]), st.floats(0, 0.5)),
+        max_size=1,
+    ).map(tuple),
+)
+
+
+def put_together(parts: Iterator[Hits]) -> list[int]:
+    """All ids; parts before the end that tell of the end, or of the count, must be right."""
+    ids: list[int] = []
+    told: list[Hits] = []
+    for part in parts:
+        if part.first == len(ids):
+            ids += part.ids
+        else:
+            told.append(part)
+        if part.count is not None:
+            told.append(part)
+    assert told
+    for part in told:
+        assert part.count in (None, len(ids))
+        assert ids[part.first : part.first + len(part.ids)] == list(part.ids)
+    return ids
+
+
+def matches(row: dict[str, Any], query: KnowledgeQuery) -> bool:
+    """The plain meaning of a query, for words that are beginnings of words of plain letters."""
+    statement = " " + " ".join("".join(c if c.isalnum() else " " for c in row["statement"].lower()).split())
+    compare: dict[str, Callable[[float, float], bool]] = {
+        ">": float.__gt__,
+        ">=": float.__ge__,
+        "<": float.__lt__,
+        "<=": float.__le__,
+        "=": float.__eq__,
+    }
+    return (
+        all(f" {word}" in statement for word in query.words)
+        and all(
+            not wanted or row[column] in wanted
+            for column, wanted in (
+                ("format", query.formats),
+                ("dataset", query.datasets),
+                ("teacher", query.teachers),
+                ("status", query.statuses),
+            )
+        )
+        and (not query.samples or bool(row["samples"] & set(query.samples)))
+        and all(
+            row[bound.measure] is not None and compare[bound.operator](float(row[bound.measure]), bound.value)
+            for bound in query.bounds
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(made: Database) -> list[dict[str, Any]]:
+    """All pieces, for looking at each of them."""
+    found = [
+        dict(row)
+        for row in made.query(
+            "SELECT knowledge.*, name AS dataset FROM knowledge JOIN datasets ON datasets.id = dataset_id"
+        )
+    ]
+    for row in found:
+        row["samples"] = {
+            name
+            for (name,) in made.execute(
+                "SELECT name FROM samples JOIN sample_knowledge ON sample_id = samples.id WHERE knowledge_id = ?",
+                [row["id"]],
+            )
+        }
+    return found
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(
+    query=QUERIES,
+    sort=st.sampled_from(KNOWLEDGE_SORTS),
+    reverse=st.booleans(),
+    ranked=st.sampled_from([0, 50, 10_000]),
+    glance=st.sampled_from([10, 1_000, 5_000]),
+)
+def test_a_search_finds_just_what_it_means_in_order(
+    made: Database,
+    rows: list[dict[str, Any]],
+    query: KnowledgeQuery,
+    sort: KnowledgeSort,
+    reverse: bool,
+    ranked: int,
+    glance: int,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(knowledge_search, "_GLANCE", glance)
+        ids = put_together(search_knowledge(made, query, sort, reverse=reverse, ranked=ranked))
+    wanted = {row["id"]: row for row in rows if matches(row, query)}
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set(wanted)
+    if sort == "match" and query.words and ranked == 10_000:
+        return
+    column = {"match": "support", "newest": "created_at"}.get(sort, sort)
+    # Those without the measure are last both ways.
+    values = [wanted[number][column] for number in ids]
+    known = [value for value in values if value is not None]
+    assert known == sorted(known, reverse=not reverse)
+    assert values[: len(known)] == known
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(query=QUERIES)
+def test_facets_count_what_a_search_finds(made: Database, rows: list[dict[str, Any]], query: KnowledgeQuery) -> None:
+    found = [row for row in rows if matches(row, query)]
+    facets = count_facets(made, query)
+    for name in ("format", "dataset", "status", "teacher"):
+        counts: dict[str, int] = getattr(facets, name)
+        assert counts == {value: sum(row[name] == value for row in found) for value in {row[name] for row in found}}
+        assert list(counts.values()) == sorted(counts.values(), reverse=True)
+    samples = {name for row in found for name in row["samples"]}
+    assert facets.sample == {name: sum(name in row["samples"] for row in found) for name in samples}
+
+
+def test_the_best_match_comes_first_and_many_are_not_ranked(made: Database) -> None:
+    query = KnowledgeQuery(words=("cable",))
+    [first, *_] = search_knowledge(made, query, "match", ranked=PIECES)
+    best = made.execute(
+        "SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH '\"cable\"*' ORDER BY rank"
+    ).fetchone()
+    assert first.ids[0] == best[0]
+    assert first.order == ""
+    [first, *_] = search_knowledge(made, query, "match", ranked=10)
+    assert first.order == "by support: more than 10 match"
+
+
+def test_the_first_hits_of_all_come_before_the_others_and_the_end_is_told(made: Database) -> None:
+    first, end, *_ = search_knowledge(made, KnowledgeQuery())
+    assert (first.first, len(first.ids), first.count) == (0, FIRST, None)
+    assert (end.first, len(end.ids), end.count) == (PIECES - FIRST, FIRST, PIECES)
+    assert end.can_wait
+
+
+def test_what_is_not_there_is_said(made: Database) -> None:
+    for query in (KnowledgeQuery(datasets=("nowhere",)), KnowledgeQuery(samples=("none",))):
+        with pytest.raises(NotFound, match="there is no"):
+            next(search_knowledge(made, query))
+
+
+def test_rows_come_in_the_order_of_the_numbers(made: Database) -> None:
+    assert [row.id for row in knowledge_rows(made, [7, 3, 99_999, 5])] == [7, 3, 5]
+
+
+def test_hits_of_a_query_have_one_part_at_least(db: Database) -> None:
+    [part] = hits_of(db, "SELECT id FROM knowledge", [])
+    assert (list(part.ids), part.count) == ([], 0)
+
+
+def test_the_same_arguments_make_the_same_store(made: Database, tmp_path: Path) -> None:
+    make_store(tmp_path / "again.db", PIECES, 200)
+    again = open_database(tmp_path / "again.db")
+    for table in ("knowledge", "sessions", "session_items", "bundles", "knowledge_parents", "predictions"):
+        assert list(again.query(f"SELECT * FROM {table}")) == list(made.query(f"SELECT * FROM {table}"))
+    assert again.execute("PRAGMA foreign_key_check").fetchall() == []
+    again.close()
