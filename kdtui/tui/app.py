@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar
 
 from rich.text import Text
@@ -36,14 +37,18 @@ from store.records import RunSettings
 _KEPT = 200
 """Sentences that can be read again."""
 
+_SHORT, _LONG = 5.0, 10.0
+"""Seconds that a sentence is shown, and one about a problem."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A sentence that the app has said, when, and what more there is to know of it."""
+    """A sentence that the app has said, when, what more there is to know of it, and until when it is shown."""
 
     at: str
     sentence: str
     details: str
+    until: float
 
 
 class KdtuiApp(App[None]):
@@ -113,12 +118,17 @@ class KdtuiApp(App[None]):
 
     def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:
         """Show a sentence for some seconds, and keep it with its details."""
-        self._said.append(Said(datetime.now().strftime("%H:%M:%S"), sentence, details))
+        timeout = _LONG if error else _SHORT
+        # Two parts of a screen may fail by the same.
+        is_shown = bool(self._said) and self._said[-1].sentence == sentence and self._said[-1].until > monotonic()
+        self._said.append(Said(datetime.now().strftime("%H:%M:%S"), sentence, details, monotonic() + timeout))
         del self._said[:-_KEPT]
+        if is_shown:
+            return
         shown = one_line(sentence, 600)
         if details:
             shown += f" ({self.key_of('app.messages')} tells more)"
-        self.notify(shown, severity="error" if error else "information", timeout=10 if error else 5, markup=False)
+        self.notify(shown, severity="error" if error else "information", timeout=timeout, markup=False)
 
     def key_of(self, action: str) -> str:
         """How the key of an action is shown: `knowledge.mark`, as in a keymap."""
@@ -184,6 +194,12 @@ class KdtuiApp(App[None]):
 
         # It waits in the queue of a screen that is not composed yet.
         screen.call_later(search)
+
+    def action_command_palette(self) -> None:
+        """Find what can be done by its name."""
+        # Textual's has an id, and cannot be opened while the last one is still going.
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette())
 
     def action_help(self) -> None:
         """List the keys that work on the screen."""

@@ -204,6 +204,16 @@ async def test_what_was_said_can_be_read_again_with_its_details(demo_store: Path
         assert isinstance(app.screen, KdtuiScreen)
 
 
+async def test_the_same_is_not_shown_twice_at_once(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        for sentence in ("it is down", "it is down", "so is another"):
+            app.say(sentence)
+        await pilot.pause()
+        assert [each.message for each in app._notifications] == ["it is down", "so is another"]
+
+
 async def test_a_key_of_ones_own_takes_the_place_of_the_usual_one(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, config=Config(keymap={"app.runs": "R", "app.help": "f1"}))
     async with app.run_test() as pilot:
