@@ -1,5 +1,6 @@
 """`kdtui knowledge`: what is known about bundles."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -217,23 +218,25 @@ def _ask_model(store: "Database", job: "Job", as_json: bool, *, dry_run: bool) -
     with progress_bar() as progress:
         tasks = {format: progress.add_task(f"{format}s", total=None, start=False) for format in job.formats}
         try:
-            for event in distil_with_model(store, job):
-                match event:
-                    case Progress(format, sessions, of, tally):
-                        progress.start_task(tasks[format])
-                        progress.update(
-                            tasks[format],
-                            total=of,
-                            completed=sessions,
-                            description=f"{format}s · {_spent(tally)}",
-                        )
-                    case SessionFailed(format, session, reason):
-                        failed += 1
-                        say(f"kdtui: session {session}: no {format}s; {reason}")
-                    case Stopped(reason, tally):
-                        stopped = reason
-                    case Distilled():
-                        _print_distilled(event, job.dataset, as_json)
+            # An interrupt may come here, too: what is under way is waited for before anything else.
+            with closing(distil_with_model(store, job)) as events:
+                for event in events:
+                    match event:
+                        case Progress(format, sessions, of, tally):
+                            progress.start_task(tasks[format])
+                            progress.update(
+                                tasks[format],
+                                total=of,
+                                completed=sessions,
+                                description=f"{format}s · {_spent(tally)}",
+                            )
+                        case SessionFailed(format, session, reason):
+                            failed += 1
+                            say(f"kdtui: session {session}: no {format}s; {reason}")
+                        case Stopped(reason, tally):
+                            stopped = reason
+                        case Distilled():
+                            _print_distilled(event, job.dataset, as_json)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise

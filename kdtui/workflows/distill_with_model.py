@@ -1,9 +1,12 @@
 """A language model as the teacher: its rules by self-reflection, and its thoughts, from each training session."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import current_thread, main_thread
 from typing import TypeAlias
 
 import msgspec
@@ -117,7 +120,7 @@ class _Told:
     parents: tuple[int, ...]
 
 
-def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Iterator[DistillEvent]:
+def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Generator[DistillEvent]:
     """Ask a teacher about the training sessions, many at a time, and keep what it says.
 
     An interrupt, or closing the iterator, lets the calls that are under way end: they are paid for. A second interrupt
@@ -135,10 +138,16 @@ def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Itera
     with asyncio.Runner() as runner:
         work = runner.run(_begin(db, job, sessions, gate or Gate()))
         try:
-            while (event := runner.run(work.next_event())) is not None:
-                yield event
+            with _interrupts_told(runner.get_loop(), work.interrupt):
+                try:
+                    while (event := runner.run(work.next_event())) is not None:
+                        yield event
+                finally:
+                    runner.run(work.end())
         finally:
-            runner.run(work.end())
+            # The caller is told as of any interrupt, now that what was paid for is kept.
+            if work.interrupts:
+                raise KeyboardInterrupt
 
 
 def rehearse(db: Database, job: Job) -> Tally:
@@ -196,6 +205,23 @@ async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate
     return work
 
 
+@contextmanager
+def _interrupts_told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
+    """Interrupts come as a call between two steps of a loop: one within a step would end whatever is at work in it."""
+    is_ours = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        if is_ours:
+            loop.add_signal_handler(signal.SIGINT, tell)
+    except NotImplementedError:
+        # Windows: the loop's own way has to do.
+        is_ours = False
+    try:
+        yield
+    finally:
+        if is_ours:
+            loop.remove_signal_handler(signal.SIGINT)
+
+
 @dataclass(slots=True)
 class _Work:
     """Workers that each take the next session until there is none, or no more may be paid for."""
@@ -208,6 +234,14 @@ class _Work:
     _running: "asyncio.Task[None] | None" = None
     _watching: "asyncio.Task[None] | None" = None
     _stopped: str | None = None
+    interrupts: int = 0
+
+    def interrupt(self) -> None:
+        """Have it end: the first time what is under way is waited for, the second time it is not."""
+        self.interrupts += 1
+        self._events.put_nowait(None)
+        if self.interrupts > 1 and self._running is not None:
+            self._running.cancel()
 
     def start(self) -> None:
         """Begin, in the loop that runs."""
@@ -216,8 +250,8 @@ class _Work:
 
     async def next_event(self) -> DistillEvent | None:
         """What happens next; None at the end."""
-        event = await self._events.get()
-        if event is None:
+        event = None if self.interrupts else await self._events.get()
+        if event is None and not self.interrupts:
             assert self._running is not None
             await asyncio.wait([self._running])
             if self._running.cancelled():

@@ -461,7 +461,7 @@ def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session]
     assert started.wait(30)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "what was answered is kept" in err
     assert len(calls(db)) == len(fake.asked) < 4 * len(train)
     assert all(row["status"] == "answered" for row in calls(db))

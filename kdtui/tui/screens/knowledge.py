@@ -278,7 +278,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
         browse, shown = self.query_one("#browse"), self.query_one("#notice", Static)
         if notice:
             shown.update(Text(notice))
-        if shown.display != bool(notice):
+        if (browse.display, shown.display) != (not notice, bool(notice)):
             browse.display, shown.display = not notice, bool(notice)
             if not notice and self.focused is None:
                 self._table.focus()
@@ -299,7 +299,8 @@ class KnowledgeScreen(KdtuiScreen[None]):
                 ("knowledge", "mine"), options={"--dataset": self._datasets[0]}, database=self._named_database
             )
             return (
-                "There is no knowledge yet. In a shell, mine patterns of a dataset:\n\n"
+                f"There is no knowledge yet. {self.kdtui.key_of('app.distill')} and then "
+                f"{self.kdtui.key_of('distill.new')} have it distilled, or in a shell:\n\n"
                 f"    {one_line(mine)}\n\nThen press r to look again."
             )
         return first_steps(self._named_database)
