@@ -12,6 +12,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import actions
 from textual.app import App, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.dom import DOMNode
@@ -49,6 +50,14 @@ class Said:
     sentence: str
     details: str
     until: float
+
+
+class Palette(CommandPalette):
+    """The command palette."""
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave it, once: a command that is chosen twice would take the screen below along."""
+        return super().dismiss(result) if self.is_current else AwaitComplete()
 
 
 class KdtuiApp(App[None]):
@@ -199,7 +208,7 @@ class KdtuiApp(App[None]):
         """Find what can be done by its name."""
         # Textual's has an id, and cannot be opened while the last one is still going.
         if not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette())
+            self.push_screen(Palette())
 
     def action_help(self) -> None:
         """List the keys that work on the screen."""

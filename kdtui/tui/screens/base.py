@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from rich.text import Text
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
@@ -110,6 +111,28 @@ class KdtuiScreen(Screen[Result]):
     def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:
         """Show a sentence for some seconds; it can be read again, with the details, by a key."""
         self.kdtui.say(sentence, error=error, details=details)
+
+    def show_content(self, content: Widget, *, unless: str, focus: Widget) -> bool:
+        """Show the content of the screen, unless there is a sentence to be shown in its place, in `#notice`.
+
+        Args:
+            unless: the sentence, fit to be shown; empty where there is content.
+            focus: what of the content takes the keys when it comes to be shown, where nothing else takes them.
+
+        Returns:
+            Whether the content was hidden and is shown now, or the other way round.
+        """
+        notice = self.query_one("#notice", Static)
+        if unless:
+            notice.update(Text(unless))
+        before = content.display, notice.display
+        content.display, notice.display = not unless, bool(unless)
+        # Textual lets what is hidden keep the keys, or takes them away later, when it may be shown again.
+        if unless and self.focused is not None and content in self.focused.ancestors_with_self:
+            self.set_focus(None)
+        elif not unless and self.focused is None:
+            self.set_focus(focus)
+        return before != (content.display, notice.display)
 
     def show_command(self, command: str) -> None:
         """Show the command that does the same as this screen."""

@@ -130,7 +130,7 @@ class DistillScreen(KdtuiScreen[None]):
 
     def on_mount(self) -> None:
         """Look at the store after the first paint, and now and then at what is at work."""
-        self._table.display = False
+        self._notice("Looking for calls…")
         self._show_progress()
         self._redraw = self.set_interval(_REDRAW, self._look_at_work, pause=True)
         self._renew = self.set_interval(_NEWER, self._find_newer, pause=True)
@@ -219,8 +219,6 @@ class DistillScreen(KdtuiScreen[None]):
         self._say_found(counted if message.done else f"{message.count:,}, looking…")
         if message.first or message.done:
             self._show_notice()
-            if self.focused is None and message.count:
-                self._table.focus()
 
     @on(HitsTable.Failed)
     def show_failure(self, message: HitsTable.Failed) -> None:
@@ -239,8 +237,10 @@ class DistillScreen(KdtuiScreen[None]):
 
     def _show_notice(self) -> None:
         """Where there are no calls, say what to do first."""
-        if self._table.row_count or self._found is None or self._query is None:
+        if self._table.row_count:
             self._notice("")
+        elif self._found is None or self._query is None:
+            self._notice("Looking for calls…")
         elif not self._found.datasets:
             self._notice(first_steps(self._named_database))
         elif self._query.text.strip() or self._query.failed:
@@ -261,11 +261,8 @@ class DistillScreen(KdtuiScreen[None]):
 
     def _notice(self, sentence: str) -> None:
         """Show a sentence in place of the table, or the table. It must be fit to be shown."""
-        self._table.display = bool(self._table.row_count) and not sentence
-        notice = self.query_one("#notice", Static)
-        notice.update(Text(sentence))
-        notice.display = bool(sentence)
-        if not self._table.display:
+        self.show_content(self._table, unless=sentence, focus=self._table)
+        if sentence:
             self.show_command("")
 
     @on(RowTable.RowHighlighted, "#calls")

@@ -172,7 +172,7 @@ class JobsScreen(TrainingScreen):
         yield TopBar("jobs")
         with Container(id="body"):
             with Vertical(id="lists"):
-                yield Static("Looking for trainings…", id="notice", markup=False)
+                yield Static(id="notice", markup=False)
                 yield RowTable(_JOBS, id="jobs")
                 yield RowTable(_HOSTS, id="hosts")
                 yield Static(id="no-hosts", markup=False)
@@ -186,7 +186,8 @@ class JobsScreen(TrainingScreen):
 
     def on_mount(self) -> None:
         """What is known is shown first; then it is looked after as long as somebody sees it."""
-        self.query_one("#jobs").display = False
+        jobs = self.query_one("#jobs")
+        self.show_content(jobs, unless="Looking for trainings…", focus=jobs)
         self.query_one("#doing").display = False
         self._recall()
         self.set_interval(_TICK, self._tick)
@@ -238,22 +239,21 @@ class JobsScreen(TrainingScreen):
 
     def _show_trainings(self) -> None:
         assert self._overview is not None
-        table, notice = self.query_one("#jobs", RowTable), self.query_one("#notice", Static)
+        table = self.query_one("#jobs", RowTable)
         trainings = self._overview.trainings
-        had_focus = self.focused is None or self.focused in (table, notice)
-        table.display, notice.display = bool(trainings), not trainings
         self._put_rows(table, [Row(each.name, _cells(each)) for each in trainings])
-        if not trainings:
-            named = self._overview.named_database
-            if self._overview.has_dataset:
-                launch = command_line(("sft", "launch"), None, {"--dataset": "NAME", "--name": "NAME"}, database=named)
-                key = self.kdtui.key_of("jobs.new")
-                said = f"There is no training yet. {key} starts one; in a shell:\n\n    {one_line(launch)}"
-                self.show_text("#notice", Text(said))
-            else:
-                self.show_text("#notice", Text(first_steps(named)))
-        if had_focus and self.is_current:
-            self.set_focus(table if trainings else None)
+        self.show_content(table, unless="" if trainings else self._first_steps(), focus=table)
+
+    def _first_steps(self) -> str:
+        assert self._overview is not None
+        named = self._overview.named_database
+        if not self._overview.has_dataset:
+            return first_steps(named)
+        launch = command_line(("sft", "launch"), None, {"--dataset": "NAME", "--name": "NAME"}, database=named)
+        return (
+            f"There is no training yet. {self.kdtui.key_of('jobs.new')} starts one; in a shell:\n\n"
+            f"    {one_line(launch)}"
+        )
 
     def _show_hosts(self) -> None:
         assert self._overview is not None

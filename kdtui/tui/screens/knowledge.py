@@ -162,13 +162,14 @@ class KnowledgeScreen(KdtuiScreen[None]):
                 yield HitsTable(_COLUMNS, id="knowledge", database=self.database)
                 with VerticalScroll(id="about"):
                     yield Static(id="piece", markup=False)
-        yield Static("Looking for knowledge…", id="notice", markup=False)
+        yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Load all knowledge, after the first paint."""
         self._table.show_marks(self._marks)
+        self._show_state()
         self.call_after_refresh(self.action_reload)
 
     @property
@@ -275,13 +276,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
         line.update(state)
         line.set_class(bool(self._problem), "-problem")
         notice = self._notice()
-        browse, shown = self.query_one("#browse"), self.query_one("#notice", Static)
-        if notice:
-            shown.update(Text(notice))
-        if (browse.display, shown.display) != (not notice, bool(notice)):
-            browse.display, shown.display = not notice, bool(notice)
-            if not notice and self.focused is None:
-                self._table.focus()
+        if self.show_content(self.query_one("#browse"), unless=notice, focus=self._table):
             # What can be done is another then.
             self.refresh_bindings()
         self.show_command("" if notice or question is None else self._search_command(question))

@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -164,7 +163,7 @@ class RunsScreen(KdtuiScreen[None]):
         with Container(id="halves"):
             yield RowTable(COLUMNS, id="runs")
             yield Container(id="plot")
-        yield Static("Looking for runs…", id="notice", markup=False)
+        yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer(compact=True, show_command_palette=False)
 
@@ -179,7 +178,7 @@ class RunsScreen(KdtuiScreen[None]):
         if isinstance(text := memory.get("filter"), str):
             self.query_one("#filter", Input).value = text[:200]
         self._show_filter()
-        self.query_one("#halves").display = False
+        self.show_content(self.query_one("#halves"), unless="Looking for runs…", focus=self.query_one(RowTable))
         self.call_after_refresh(self._load)
         if self._plot:
             self.call_after_refresh(self._show_plot)
@@ -315,11 +314,7 @@ class RunsScreen(KdtuiScreen[None]):
         table.show_sorted(self._by, descending=self._descending)
         table.show_marks(self._marks)
         notice = self._notice(text, anything=bool(entries))
-        self.query_one("#halves").display = not notice
-        self.query_one("#notice").display = bool(notice)
-        self.query_one("#notice", Static).update(Text(notice))
-        if not notice and self.focused is None:
-            table.focus()
+        self.show_content(self.query_one("#halves"), unless=notice, focus=table)
         self._show_selection()
 
     def _row(self, entry: Entry) -> Row:

@@ -158,13 +158,13 @@ class SamplesScreen(KdtuiScreen[None]):
             yield RowTable(_COLUMNS, id="samples")
             with VerticalScroll(id="inside"):
                 yield Static(id="shape", markup=False)
-        yield Static("Looking for samples…", id="notice", markup=False)
+        yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Nothing is there to be shown yet."""
-        self.query_one("#halves").display = False
+        self._show_notice("Looking for samples…")
         self._wanted = self.remembered("samples").get("sample")
 
     def on_screen_resume(self) -> None:
@@ -202,14 +202,11 @@ class SamplesScreen(KdtuiScreen[None]):
         if not there:
             self._show_notice(self._first_steps())
             return
-        self.query_one("#notice").display = False
-        self.query_one("#halves").display = True
+        self.show_content(self.query_one("#halves"), unless="", focus=self._table)
         self._table.show_rows(map(self._row, self._listing.samples), keep=True)
         self._table.show_marks(self._marks)
         self._go_to(self._wanted)
         self._wanted = None
-        if self.focused is None:
-            self._table.focus()
         self._show_inside()
         self._count_formats()
         self.refresh_bindings()
@@ -232,11 +229,8 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def _show_notice(self, sentence: str) -> None:
         """Show a sentence in place of the list. It must be fit to be shown."""
-        self.query_one("#halves").display = False
+        self.show_content(self.query_one("#halves"), unless=sentence, focus=self._table)
         self._table.show_rows(())
-        notice = self.query_one("#notice", Static)
-        notice.update(Text(sentence))
-        notice.display = True
         self.show_command("")
         self.refresh_bindings()
 

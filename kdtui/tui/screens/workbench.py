@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -120,13 +119,13 @@ class WorkbenchScreen(KdtuiScreen[None]):
                 select_on_focus=False,
             )
         yield HitsTable(_COLUMNS, id="sessions", database=self.database)
-        yield Static("Looking for sessions…", id="notice", markup=False)
+        yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Load the datasets, after the first paint."""
-        self._table.display = False
+        self._show_notice("Looking for sessions…")
         self.call_after_refresh(self.action_reload)
 
     def action_reload(self) -> None:
@@ -265,8 +264,6 @@ class WorkbenchScreen(KdtuiScreen[None]):
                 self._show_notice(
                     f"No session of this dataset matches “{sought}”." if sought else "No session is here."
                 )
-        if self.focused is None and message.count:
-            self._table.focus()
         if message.first:
             self.refresh_bindings()
         if message.done and self._to_open is not None:
@@ -287,10 +284,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
 
     def _show_notice(self, sentence: str) -> None:
         """Show a sentence in place of the table, or the table. It must be fit to be shown."""
-        self._table.display = not sentence
-        notice = self.query_one("#notice", Static)
-        notice.update(Text(sentence))
-        notice.display = bool(sentence)
+        self.show_content(self._table, unless=sentence, focus=self._table)
         if sentence:
             self.show_command("")
 

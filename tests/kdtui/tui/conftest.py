@@ -17,6 +17,7 @@ from kdtui.workflows.mine_patterns import mine_patterns
 from store.database import open_database
 from store.datasets import write_dataset
 from store.records import Session
+from tests.acting import rest
 
 OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
 
@@ -90,7 +91,7 @@ def settle() -> Settle:
         deadline = monotonic() + 20
         quiet = 0
         while quiet < 2:
-            await pilot.pause()
+            await rest(pilot)
             running = [worker for worker in pilot.app.workers if not worker.is_finished]
             quiet = 0 if running else quiet + 1
             with suppress(WorkerCancelled):

@@ -19,7 +19,7 @@ from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDial
 from kdtui.tui.screens.help import HelpScreen
 from kdtui.tui.screens.jump import JumpScreen
 from kdtui.tui.widgets.top_bar import Place
-from tests.acting import act
+from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -69,7 +69,7 @@ async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
         await settle(pilot)
         shown = {each.tooltip for each in app.screen.active_bindings.values() if each.tooltip}
         await act(pilot, "app.help")
-        await pilot.pause()
+        await rest(pilot)
         lines = help_lines(app)
         assert lines["List the keys"] == "?"
         for purpose in shown:
@@ -83,7 +83,7 @@ async def test_a_key_that_can_do_nothing_now_says_why(empty_store: Path, settle:
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "screen.copy_command")
-        await pilot.pause()
+        await rest(pilot)
         assert [str(each.message) for each in app._notifications] == ["there is no command to copy"]
 
 
@@ -92,7 +92,7 @@ async def test_the_help_scrolls_by_keys(demo_store: Path, settle: Settle) -> Non
     async with app.run_test(size=(80, 10)) as pilot:
         await settle(pilot)
         await act(pilot, "app.help")
-        await pilot.pause()
+        await rest(pilot)
         text = app.screen.query_one("VerticalScroll")
         for action, at in [("down", 1), ("up", 0), ("end", text.max_scroll_y), ("home", 0)]:
             await act(pilot, f"help.{action}")
@@ -108,7 +108,7 @@ async def test_the_palette_finds_what_can_be_done_by_its_name(demo_store: Path, 
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await act(pilot, "app.palette")
-        await pilot.pause()
+        await rest(pilot)
         assert isinstance(app.screen, CommandPalette)
         await pilot.press(*"Runs")
         await settle(pilot)
@@ -128,15 +128,15 @@ async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settl
             # Keys go into a line of text while it has the focus.
             app.screen.query_one("RowTable").focus()
             await act(pilot, "app.jump")
-            await pilot.pause()
+            await rest(pilot)
             assert isinstance(app.screen, JumpScreen)
             await pilot.press(letter)
-            await pilot.pause()
+            await rest(pilot)
             assert app.screen.focused is part
         app.screen.query_one("RowTable").focus()
         await act(pilot, "app.jump")
         await act(pilot, "jump.close")
-        await pilot.pause()
+        await rest(pilot)
         assert app.screen.focused is app.screen.query_one("RowTable")
 
 
@@ -183,10 +183,10 @@ async def test_what_was_said_can_be_read_again_with_its_details(demo_store: Path
     async with app.run_test(size=(100, 30)) as pilot:
         await settle(pilot)
         app.say("the [red]host[/red] is \x1b[31mdown", details="line one\nline two " + "x" * 10_000)
-        await pilot.pause()
+        await rest(pilot)
         assert "! tells more" in str(next(iter(app._notifications)).message)
         await act(pilot, "app.messages")
-        await pilot.pause()
+        await rest(pilot)
         assert isinstance(app.screen, TextDialog)
         text = str(app.screen.query(Static).last().content)
         assert "the [red]host[/red] is" in text
@@ -210,7 +210,7 @@ async def test_the_same_is_not_shown_twice_at_once(demo_store: Path, settle: Set
         await settle(pilot)
         for sentence in ("it is down", "it is down", "so is another"):
             app.say(sentence)
-        await pilot.pause()
+        await rest(pilot)
         assert [each.message for each in app._notifications] == ["it is down", "so is another"]
 
 
@@ -225,7 +225,7 @@ async def test_a_key_of_ones_own_takes_the_place_of_the_usual_one(demo_store: Pa
         await settle(pilot)
         assert app.current_mode == "runs"
         await pilot.press("f1")
-        await pilot.pause()
+        await rest(pilot)
         assert help_lines(app)["List the keys"] == "f1"
 
 
@@ -236,14 +236,14 @@ async def test_what_cannot_be_undone_is_confirmed(demo_store: Path, settle: Sett
         await settle(pilot)
         for action in ("confirm.yes", "confirm.no"):
             app.push_screen(ConfirmDialog("Delete [b]it[/b]?", "All of it is lost.", "Delete"), answers.append)
-            await pilot.pause()
+            await rest(pilot)
             await act(pilot, action)
-            await pilot.pause()
+            await rest(pilot)
         app.push_screen(ConfirmDialog("Delete?", "All of it is lost.", "Delete"), answers.append)
-        await pilot.pause()
+        await rest(pilot)
         # What does no harm has the focus.
         await pilot.press("enter")
-        await pilot.pause()
+        await rest(pilot)
     assert answers == [True, False, False]
 
 
@@ -268,19 +268,19 @@ async def test_a_form_shows_its_command_and_what_is_wrong(demo_store: Path, sett
     async with app.run_test() as pilot:
         await settle(pilot)
         app.push_screen(form(), results.append)
-        await pilot.pause()
+        await rest(pilot)
         assert "needs a name" in str(app.screen.query_one("#form-problem", Static).content)
         await act(pilot, "form.done")
-        await pilot.pause()
+        await rest(pilot)
         assert results == []
         await pilot.press(*"x y")
         assert "kdtui thing x y --kind b" in str(app.screen.query_one("#form-command", Static).content)
         await act(pilot, "form.done")
-        await pilot.pause()
+        await rest(pilot)
         app.push_screen(form(), results.append)
-        await pilot.pause()
+        await rest(pilot)
         await act(pilot, "form.close")
-        await pilot.pause()
+        await rest(pilot)
     assert results == [{"name": "x y", "kind": "b", "notes": "", "big": "yes"}, None]
 
 

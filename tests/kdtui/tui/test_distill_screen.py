@@ -23,7 +23,7 @@ from kdtui.workflows import distill_with_model
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
-from tests.acting import act
+from tests.acting import act, rest
 from tests.fake_chat_server import Fake, Reply, Serve
 from tests.fake_teacher import good
 
@@ -102,9 +102,9 @@ async def choose(pilot: Pilot[None], settle: Settle) -> None:
     """Take what is remembered, in both forms."""
     await settle(pilot)
     await act(pilot, "distill.new")
-    await pilot.pause()
+    await rest(pilot)
     await act(pilot, "form.done")
-    await pilot.pause()
+    await rest(pilot)
     if isinstance(pilot.app.screen, FormDialog):
         await act(pilot, "form.done")
 
@@ -370,7 +370,7 @@ async def test_a_server_that_fails_is_told_with_its_words(
         assert "\x1b" not in panel(app)
         assert column(app, 3).count("✗ failed") == 3
         await act(pilot, "app.messages")
-        await pilot.pause()
+        await rest(pilot)
         assert "answers with status 400" in dialog(app)
         await act(pilot, "text.close")
         await act(pilot, "distill.failed_only")
@@ -664,7 +664,7 @@ async def test_teachers_are_added_up(demo_store: Path, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "distill.totals")
-        await pilot.pause()
+        await rest(pilot)
         assert "teacher [b]one[/b]" in dialog(app)
         assert "900+120" in dialog(app)
         assert "1.5000" in dialog(app)

@@ -1,5 +1,6 @@
 """What is known: searched while one types, narrowed down, looked into, and done something with."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -27,7 +28,7 @@ from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, add_prediction, start_run
 from store.samples import pieces_of, save_sample
-from tests.acting import act
+from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -326,7 +327,7 @@ async def test_a_narrow_screen_shows_facets_when_they_are_asked_for(full_store: 
         facets = app.screen.query_one(FacetList)
         assert not facets.display
         await act(pilot, "knowledge.facets")
-        await pilot.pause()
+        await rest(pilot)
         assert facets.display
         assert app.focused is facets
         await pilot.resize_terminal(200, 60)
@@ -498,7 +499,7 @@ async def test_marked_pieces_are_exported(full_store: Path, tmp_path: Path, sett
         await act(pilot, "knowledge.export")
         assert isinstance(app.screen, FormDialog)
         app.screen.query_one("#field-folder", Input).value = str(tmp_path / "out")
-        await pilot.pause()
+        await rest(pilot)
         shown = str(app.screen.query_one("#form-command", Static).content)
         assert shown.startswith(f"$ kdtui knowledge export --output {tmp_path / 'out'} --pieces ")
         await act(pilot, "form.done")
@@ -619,3 +620,22 @@ async def test_keys_of_the_user_do_what_they_are_for(full_store: Path, settle: S
         await settle(pilot)
         await pilot.press("x")
         assert state(app).endswith("· 1 marked")
+
+
+async def test_the_list_takes_the_keys_whenever_it_comes_to_be_shown(full_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, KnowledgeScreen)
+        browse, table = screen.query_one("#browse"), screen.query_one("#knowledge")
+        assert app.focused is table
+        for steps in range(6):
+            screen.show_content(browse, unless="nothing", focus=table)
+            # Textual hides it and takes the focus away in steps of its own.
+            for _ in range(steps):
+                await asyncio.sleep(0.005)
+            assert app.focused is None
+            screen.show_content(browse, unless="", focus=table)
+            await rest(pilot)
+            assert app.focused is table

@@ -22,7 +22,7 @@ from store.database import open_database
 from store.jobs import add_job
 from store.models import NamedModel, add_model, named_models
 from store.records import TrainingSettings
-from tests.acting import act
+from tests.acting import act, rest
 from tests.models.tiny import make_adapter, make_model
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -168,7 +168,7 @@ async def test_a_file_gets_a_name_by_a_form_that_shows_the_command(
         assert isinstance(form, FormDialog)
         assert str(form.query_one("#form-problem", Static).content) == "say which file"
         form.query_one("#field-path", Input).value = str(path)
-        await pilot.pause()
+        await rest(pilot)
         assert "kdtui model add '" in str(form.query_one("#form-command", Static).content)
         await act(pilot, "form.done")
         await settle(pilot)
@@ -212,7 +212,7 @@ async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settl
         assert isinstance(form, FormDialog)
         form.query_one("#field-kind", Select).value = "Q8_0"
         form.query_one("#field-name", Input).value = "small"
-        await pilot.pause()
+        await rest(pilot)
         assert str(form.query_one("#form-command", Static).content) == (
             "$ kdtui model quantize right --to Q8_0 --name small"
         )

@@ -9,7 +9,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
-from tests.acting import act
+from tests.acting import act, rest
 
 MILLION = 1_000_000
 COLUMNS = (
@@ -73,14 +73,14 @@ class TableApp(App[None]):
 async def test_the_last_of_a_million_rows_is_a_key_away_and_few_are_asked_for() -> None:
     app = TableApp(MILLION)
     async with app.run_test(size=(60, 20)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         assert app.lines[1].startswith("row 0 ")
         await act(pilot, "table.bottom")
-        await pilot.pause()
+        await rest(pilot)
         assert app.lines[-1].startswith("row 999999 ")
         assert app.highlighted[-1] == "999999"
         await act(pilot, "table.top")
-        await pilot.pause()
+        await rest(pilot)
         assert app.lines[1].startswith("row 0 ")
         assert len(app.asked) <= 6
 
@@ -88,7 +88,7 @@ async def test_the_last_of_a_million_rows_is_a_key_away_and_few_are_asked_for() 
 async def test_the_cursor_goes_by_rows_and_pages_and_stays_in_sight() -> None:
     app = TableApp(1000)
     async with app.run_test(size=(60, 11)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         await act(pilot, "table.down")
         await act(pilot, "table.down")
         await act(pilot, "table.up")
@@ -109,7 +109,7 @@ async def test_only_pages_near_the_cursor_stay_in_memory() -> None:
     async with app.run_test(size=(60, 20)) as pilot:
         for number in range(0, 200 * PAGE, PAGE):
             app.table.move_to(number)
-            await pilot.pause()
+            await rest(pilot)
         held = sum(len(page) for page in app.table._pages.values())
         assert held <= 45 * PAGE
         assert app.table.cursor_key == str(199 * PAGE)
@@ -118,7 +118,7 @@ async def test_only_pages_near_the_cursor_stay_in_memory() -> None:
 async def test_a_click_puts_the_cursor_two_open_and_one_on_a_title_sorts() -> None:
     app = TableApp(50)
     async with app.run_test(size=(60, 20)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         await pilot.click(RowTable, offset=(2, 4))
         assert app.table.cursor_key == "3"
         await pilot.click(RowTable, offset=(2, 4), times=2)
@@ -127,16 +127,16 @@ async def test_a_click_puts_the_cursor_two_open_and_one_on_a_title_sorts() -> No
         await pilot.click(RowTable, offset=(55, 0))
         assert app.sorts == ["name", "size"]
         app.table.show_sorted("size", descending=True)
-        await pilot.pause()
+        await rest(pilot)
         assert "Size▾" in app.lines[0]
 
 
 async def test_marks_are_signs_and_not_only_colours() -> None:
     app = TableApp(5)
     async with app.run_test(size=(60, 20)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         app.table.show_marks(["1", "3"])
-        await pilot.pause()
+        await rest(pilot)
         assert [line.startswith("✓row") for line in app.lines[1:6]] == [False, True, False, True, False]
 
 
@@ -144,7 +144,7 @@ async def test_marks_are_signs_and_not_only_colours() -> None:
 async def test_columns_share_the_room_and_those_that_need_much_wait_for_it(width: int) -> None:
     app = TableApp(5)
     async with app.run_test(size=(width, 10)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         assert all(len(line) == width - 1 for line in app.lines)
         assert ("Remark" in app.lines[0]) == (width > 120)
 
@@ -152,7 +152,7 @@ async def test_columns_share_the_room_and_those_that_need_much_wait_for_it(width
 async def test_rows_that_are_shown_anew_keep_the_cursor_on_the_row_of_its_key() -> None:
     app = TableApp(0)
     async with app.run_test(size=(60, 20)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         app.table.show_rows([row(number) for number in range(10)])
         app.table.move_to(7)
         app.table.show_rows([row(number) for number in range(9, -1, -1)], keep=True)
@@ -169,15 +169,15 @@ async def test_rows_that_are_shown_anew_keep_the_cursor_on_the_row_of_its_key() 
 async def test_a_table_that_grows_or_shrinks_shows_the_rows_that_there_are() -> None:
     app = TableApp(150)
     async with app.run_test(size=(60, 20)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         app.count = 1234
         app.table.grow(1234)
         await act(pilot, "table.bottom")
-        await pilot.pause()
+        await rest(pilot)
         assert app.lines[-1].startswith("row 1233 ")
         app.count = 10
         app.table.grow(10)
-        await pilot.pause()
+        await rest(pilot)
         assert app.table.cursor_key == "9"
         assert app.lines[10].startswith("row 9 ")
 
@@ -185,9 +185,9 @@ async def test_a_table_that_grows_or_shrinks_shows_the_rows_that_there_are() -> 
 async def test_one_row_can_change() -> None:
     app = TableApp(20)
     async with app.run_test(size=(60, 20)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         app.table.put_row(3, Row("3", ("another", Text("9", style="bold"), "")))
-        await pilot.pause()
+        await rest(pilot)
         assert app.lines[4].startswith("another ")
 
 
@@ -206,9 +206,9 @@ HOSTILE = [
 async def test_any_text_is_one_line_of_just_so_many_cells(text: str) -> None:
     app = TableApp(0)
     async with app.run_test(size=(60, 5)) as pilot:
-        await pilot.pause()
+        await rest(pilot)
         app.table.show_rows([Row("1", (text, text, text))])
-        await pilot.pause()
+        await rest(pilot)
         strip = app.table.render_line(1)
         assert strip.cell_length == 59
         assert not set(strip.text) & set("\x1b\t\n\r\u202e")
@@ -226,4 +226,4 @@ async def test_it_can_be_resized_at_any_time() -> None:
 
 async def resize(pilot: Pilot[Any], width: int, height: int) -> None:
     await pilot.resize_terminal(width, height)
-    await pilot.pause()
+    await rest(pilot)

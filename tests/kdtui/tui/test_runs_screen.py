@@ -30,7 +30,7 @@ from models.bundle_list import WrittenBundle
 from store.database import open_database
 from store.records import Bundle, Item, RunSettings, Session
 from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, list_runs, start_run
-from tests.acting import act
+from tests.acting import act, rest
 
 MakeStore = Callable[[Sequence[Session]], Path]
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -228,14 +228,14 @@ async def test_a_key_sorts_by_the_next_column_and_another_turns_it(store: Path, 
     async with app.run_test() as pilot:
         await at_runs(pilot, settle)
         await act(pilot, "runs.sort")
-        await pilot.pause()
+        await rest(pilot)
         assert [row[1] for row in rows(app)] == sorted((row[1] for row in rows(app)), key=str.casefold)
         await act(pilot, "runs.reverse")
-        await pilot.pause()
+        await rest(pilot)
         assert [row[1] for row in rows(app)] == sorted((row[1] for row in rows(app)), key=str.casefold, reverse=True)
         for _ in range(6):
             await act(pilot, "runs.sort")
-        await pilot.pause()
+        await rest(pilot)
         qualities = [row[7] for row in rows(app)]
         assert qualities[0] == "1.00"
         assert qualities == sorted(qualities, key=float, reverse=True)
@@ -248,7 +248,7 @@ async def test_what_is_not_known_comes_last_in_both_directions(store: Path, sett
         for expected in (["3", "2", "1"], ["1", "2", "3"]):
             assert [row[0] for row in rows(app)][:3] == expected
             await act(pilot, "runs.reverse")
-            await pilot.pause()
+            await rest(pilot)
 
 
 async def test_a_click_on_a_title_sorts_and_a_second_one_turns_it(store: Path, settle: Settle) -> None:
@@ -257,7 +257,7 @@ async def test_a_click_on_a_title_sorts_and_a_second_one_turns_it(store: Path, s
         await at_runs(pilot, settle)
         for expected in (["1", "2", "3"], ["3", "2", "1"]):
             await pilot.click(RowTable, offset=(2, 0))
-            await pilot.pause()
+            await rest(pilot)
             assert numbers(app) == expected
 
 
@@ -288,10 +288,10 @@ async def test_floors_can_be_left_out(store: Path, settle: Settle) -> None:
     async with app.run_test() as pilot:
         await at_runs(pilot, settle)
         await act(pilot, "runs.floors")
-        await pilot.pause()
+        await rest(pilot)
         assert len(rows(app)) == 3
         await act(pilot, "runs.floors")
-        await pilot.pause()
+        await rest(pilot)
         assert len(rows(app)) > 3
 
 
@@ -326,7 +326,7 @@ async def test_the_command_is_that_of_the_row(store: Path, settle: Settle) -> No
         await at_runs(pilot, settle)
         assert command(app) == "kdtui run show 3"
         await pilot.press("end")
-        await pilot.pause()
+        await rest(pilot)
         assert command(app) == "kdtui evaluate --floors-only --dataset demo-outdoor --split test"
 
 
@@ -349,7 +349,7 @@ async def test_runs_are_plotted_by_their_numbers(store: Path, settle: Settle) ->
         await rested(pilot, settle)
         assert "tokens a prompt, about" in str(app.screen.query_one(QualityPlot).render())
         await act(pilot, "runs.plot")
-        await pilot.pause()
+        await rest(pilot)
         assert not app.screen.query_one("#plot").display
 
 
@@ -413,7 +413,7 @@ async def test_a_run_in_full_scrolls(store: Path, settle: Settle) -> None:
         seen = [text.scroll_y]
         for action in ("down", "page_down", "up", "page_up", "end", "home"):
             await act(pilot, f"run.{action}")
-            await pilot.pause()
+            await rest(pilot)
             seen.append(text.scroll_y)
         assert seen[0] < seen[1] < seen[2] > seen[3] > seen[4]
         assert seen[5] == text.max_scroll_y > 0 == seen[6]
@@ -426,7 +426,7 @@ async def test_a_run_is_gone_on_with_from_where_it_is_shown(store: Path, settle:
         await pilot.press("enter")
         await settle(pilot)
         await act(pilot, "run.resume")
-        await pilot.pause()
+        await rest(pilot)
         assert "the run is finished" in toasts(app)
         await act(pilot, "run.back")
         await pilot.press("j", "enter")
@@ -442,7 +442,7 @@ async def test_floors_are_shown_with_all_metrics(store: Path, settle: Settle) ->
     async with app.run_test(size=(100, 30)) as pilot:
         await at_runs(pilot, settle)
         await pilot.press("end", "enter")
-        await pilot.pause()
+        await rest(pilot)
         assert isinstance(app.screen, TextDialog)
         assert "category&#160;5" in app.export_screenshot()
         await pilot.press("c", "escape")
@@ -469,13 +469,13 @@ async def test_two_marked_runs_are_compared_the_worst_first(store: Path, settle:
     async with app.run_test() as pilot:
         await at_runs(pilot, settle)
         await act(pilot, "runs.compare")
-        await pilot.pause()
+        await rest(pilot)
         assert any("mark two runs first" in toast for toast in toasts(app))
         await pilot.press("end", "home", "j", "j")
         await act(pilot, "runs.mark")
         await pilot.press("home", "j")
         await act(pilot, "runs.mark")
-        await pilot.pause()
+        await rest(pilot)
         assert command(app) == "kdtui run compare 1 2"
         await act(pilot, "runs.compare")
         await settle(pilot)
@@ -544,12 +544,12 @@ async def test_a_session_is_opened_in_the_workbench_with_the_settings_of_a(
     async with app.run_test() as pilot:
         await compared(pilot, settle)
         await act(pilot, "table.select")
-        await pilot.pause()
+        await rest(pilot)
         [(dataset, session, choice)] = opened
         assert (dataset, session) == ("demo-outdoor", rows(app)[0][0])
         assert choice.settings.student == "patterns"  # type: ignore[attr-defined]
         await act(pilot, "compared.back")
-        await pilot.pause()
+        await rest(pilot)
         assert isinstance(app.screen, RunsScreen)
 
 
@@ -558,7 +558,7 @@ async def test_runs_over_other_splits_are_not_compared(store: Path, settle: Sett
     async with app.run_test() as pilot:
         await at_runs(pilot, settle)
         await pilot.press("space", "v")
-        await pilot.pause()
+        await rest(pilot)
         assert "the two runs are not over the same split" in toasts(app)
         assert isinstance(app.screen, RunsScreen)
 
@@ -574,7 +574,7 @@ async def test_a_comparison_that_cannot_be_made_is_one_sentence(store: Path, set
         await settle(pilot)
         assert "no session in common" in shown(app, "#totals")
         await act(pilot, "compared.sort")
-        await pilot.pause()
+        await rest(pilot)
         assert "the runs are not compared yet" in toasts(app)
 
 
@@ -591,10 +591,10 @@ async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, se
         await settle(pilot)
         app.screen.query_one("#field-other", Input).value = "patterns"
         app.screen.query_one("#field-limit", Input).value = "x"
-        await pilot.pause()
+        await rest(pilot)
         assert "sessions: a whole number" in shown(app, "#form-problem")
         app.screen.query_one("#field-limit", Input).value = "5"
-        await pilot.pause()
+        await rest(pilot)
         assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in shown(app, "#form-command")
         await act(pilot, "form.done")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
@@ -626,7 +626,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         await act(pilot, "runs.new")
         await act(pilot, "runs.delete")
         await act(pilot, "runs.resume")
-        await pilot.pause()
+        await rest(pilot)
         assert "an evaluation is at work; x stops it" in toasts(app)
         assert "the run is at work; x stops it" in toasts(app)
         await pilot.press("1", "6")
@@ -637,7 +637,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         assert row_of(app, 1)[4] == "2/7"
         assert row_of(app, 1)[-1] == "R goes on"
         await act(pilot, "runs.cancel")
-        await pilot.pause()
+        await rest(pilot)
         assert "no evaluation is at work" in toasts(app)
         monkeypatch.undo()
         monkeypatch.setenv("KDTUI_DB", str(demo_store))
@@ -653,7 +653,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         await rested(pilot, settle)
         assert row_of(app, 1)[4] == "7"
         await act(pilot, "runs.resume")
-        await pilot.pause()
+        await rest(pilot)
         assert "the run is finished" in toasts(app)
 
 
@@ -696,7 +696,7 @@ async def test_a_run_is_deleted_once_that_is_confirmed(store: Path, settle: Sett
         await at_runs(pilot, settle)
         await pilot.press("j")
         await act(pilot, "runs.delete")
-        await pilot.pause()
+        await rest(pilot)
         assert isinstance(app.screen, ConfirmDialog)
         said = app.export_screenshot().replace("&#160;", " ")
         assert "Its 3 answers" in said
@@ -705,14 +705,14 @@ async def test_a_run_is_deleted_once_that_is_confirmed(store: Path, settle: Sett
         await rested(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]
         await act(pilot, "runs.delete")
-        await pilot.pause()
+        await rest(pilot)
         await act(pilot, "confirm.yes")
         await rested(pilot, settle)
         assert numbers(app) == ["3", "1"]
         assert "run 2 is deleted" in toasts(app)
         await pilot.press("end")
         await act(pilot, "runs.delete")
-        await pilot.pause()
+        await rest(pilot)
         assert "the cursor is on no run" in toasts(app)
 
 
@@ -726,7 +726,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
         assert "kdtui demo" in notice(app)
         for key in ("n", "s", "S", "p", "v", "x", "R", "d", "F", "space", "slash", "enter"):
             await pilot.press(key)
-        await pilot.pause()
+        await rest(pilot)
         assert isinstance(app.screen, RunsScreen)
         assert "there is no dataset yet" in toasts(app)
         assert "there are no runs yet" in toasts(app)
@@ -782,7 +782,7 @@ async def test_text_from_outside_is_only_text(make_store: MakeStore, settle: Set
         await settle(pilot)
         pictures.append(app.export_screenshot())
         await pilot.press("escape", "home", "d")
-        await pilot.pause()
+        await rest(pilot)
         pictures.append(app.export_screenshot())
         for picture in pictures:
             assert "[red]x[/]" in picture

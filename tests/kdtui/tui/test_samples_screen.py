@@ -23,7 +23,7 @@ from store.knowledge import NewKnowledge, add_knowledge
 from store.records import RunSettings, TrainingSettings
 from store.runs import start_run
 from store.samples import list_samples, save_sample
-from tests.acting import act
+from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -204,12 +204,12 @@ async def test_a_sample_is_drawn_by_a_form_that_shows_the_command(
         for name, value, why in (("ratio", "2", "above 0"), ("ratio", "x", "above 0"), ("seed", "x", "whole number")):
             field = form.query_one(f"#field-{name}", Input)
             before, field.value = field.value, value
-            await pilot.pause()
+            await rest(pilot)
             assert why in str(problem.content)
             field.value = before
         form.query_one("#field-thought", Checkbox).value = False
         form.query_one("#field-strategy", Select).value = "diversity"
-        await pilot.pause()
+        await rest(pilot)
         assert str(form.query_one("#form-command", Static).content) == (
             f"$ kdtui sample create mine --dataset {DATASET} --format rule --strategy diversity --ratio 0.5 --seed 0"
         )
@@ -231,14 +231,14 @@ async def test_a_form_refuses_what_cannot_be_drawn(sampled_store: Path, settle: 
         assert "there is a sample 'half' already" in str(problem.content)
         assert app.screen.query_one("#done", Button).disabled
         app.screen.query_one("#field-replace", Checkbox).value = True
-        await pilot.pause()
+        await rest(pilot)
         assert not str(problem.content)
         assert "kdtui sample create --replace half" in str(app.screen.query_one("#form-command", Static).content)
         await pilot.press("x")
         assert "there is no sample 'halfx' to be replaced" in str(problem.content)
         app.screen.query_one("#field-replace", Checkbox).value = False
         app.screen.query_one("#field-dataset-0", Checkbox).value = False
-        await pilot.pause()
+        await rest(pilot)
         assert "choose a dataset" in str(problem.content)
         await pilot.press("escape")
         assert samples(sampled_store) == ["half", "whole"]

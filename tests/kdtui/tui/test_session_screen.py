@@ -29,7 +29,7 @@ from models.errors import ModelError, PromptTooLong
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import Bundle, Item, RunSettings, Session
-from tests.acting import act
+from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -407,7 +407,7 @@ async def test_an_answer_to_an_earlier_request_is_ignored(demo_store: Path, sett
         assert not any(column(app, 2))
         late = Request("demo-outdoor", Session("o01", ()), app.choice, screen(app).post_message)
         late.post(Stopped(late, "too late"))
-        await pilot.pause()
+        await rest(pilot)
         assert not toasts(app)
 
 
@@ -422,7 +422,7 @@ async def test_generating_goes_on_while_another_place_is_looked_at(
         steps = student.steps
         await until(pilot, lambda: student.steps > steps + 3)
         await pilot.press("2")
-        await pilot.pause()
+        await rest(pilot)
         assert "writing" in heading(app)
     assert not generation_threads()
 
@@ -471,14 +471,14 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         assert names == ["large", "smollm2 + [b]mine", "shipped", "smollm2", "patterns"]
         await act(pilot, "session.settings")
         await settle(pilot)
-        await pilot.pause()
+        await rest(pilot)
         select = app.screen.query_one("#field-adapter", Select)
         select.value = "[b]mine"
-        await pilot.pause()
+        await rest(pilot)
         assert "leave out --strategy and --adapter" in str(app.screen.query_one("#form-problem", Static).content)
         app.screen.query_one("#field-student", Select).value = "large"
         app.screen.query_one("#field-scale", Input).value = "0.5"
-        await pilot.pause()
+        await rest(pilot)
         assert "--student large --adapter '[b]mine=0.5'" in str(app.screen.query_one("#form-command", Static).content)
         await act(pilot, "form.done")
         await settle(pilot)
@@ -499,7 +499,7 @@ async def test_the_form_sets_all_that_the_command_can_and_shows_it(
         app.screen.query_one("#field-strategy", Select).value = "drafts"
         for name, value in (("neighbours", "3"), ("budget", "100"), ("context", "2048")):
             app.screen.query_one(f"#field-{name}", Input).value = value
-        await pilot.pause()
+        await rest(pilot)
         options = "--student smollm2 --knowledge pattern --neighbours 3 --budget 100 --strategy drafts --context 2048"
         command = f"kdtui generate o01 --dataset demo-outdoor {options}"
         assert str(app.screen.query_one("#form-command", Static).content) == f"$ {command}"
@@ -533,7 +533,7 @@ async def test_what_cannot_be_is_said_in_the_form(
         await pilot.press("s")
         await settle(pilot)
         app.screen.query_one(f"#field-{field}", Input).value = value
-        await pilot.pause()
+        await rest(pilot)
         assert problem in str(app.screen.query_one("#form-problem", Static).content)
         await pilot.press("ctrl+s")
         assert isinstance(app.screen, FormDialog)
@@ -548,7 +548,7 @@ async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store:
         await pilot.press("s")
         await settle(pilot)
         app.screen.query_one("#field-rule", Checkbox).value = True
-        await pilot.pause()
+        await rest(pilot)
         assert "the dataset has no rules yet" in str(app.screen.query_one("#form-problem", Static).content)
 
 

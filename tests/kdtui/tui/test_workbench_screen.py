@@ -24,7 +24,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from store.database import open_database
 from store.datasets import write_dataset
 from store.records import Item, RunSettings, Session
-from tests.acting import act
+from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -278,7 +278,7 @@ async def type_session(pilot: Pilot[None], settle: Settle, text: str) -> None:
     await act(pilot, "workbench.type_session")
     await settle(pilot)
     pilot.app.screen.query_one(TextArea).text = text
-    await pilot.pause()
+    await rest(pilot)
     await act(pilot, "form.done")
     await settle(pilot)
 
