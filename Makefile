@@ -9,6 +9,9 @@ export CFLAGS += -mno-amx-int8
 export CXXFLAGS += -mno-amx-int8
 endif
 
+# Tests start many processes; each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test format snapshots clean
 
 demo: $(VENV)/.installed

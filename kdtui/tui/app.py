@@ -86,6 +86,8 @@ class KdtuiApp(App[None]):
         # Textual composes the screen of this place first, and no other until it is gone to.
         self.DEFAULT_MODE = self.memory.place if self.memory.place in PLACES else next(iter(PLACES))  # type: ignore[misc]
         super().__init__()
+        # What a key does is there at once.
+        self.animation_level = "none"
         self.database = database
         self.config = config or Config()
         self.generation = GenerationThread(database)

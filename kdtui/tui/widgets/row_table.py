@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
@@ -147,6 +148,14 @@ class RowTable(ScrollView, can_focus=True):
         self._told: tuple[int, str] | None = None
         self._strips: dict[tuple[int, bool], Strip] = {}
         self._row_styles: dict[tuple[bool, bool], Style] = {}
+
+    def allow_focus(self) -> bool:
+        """It takes keys only where it is shown: Textual would give them to a table that is hidden, and take them away
+        from it later, to the next part of the screen, when it may be shown again.
+        """
+        return super().allow_focus() and all(
+            node.display for node in self.ancestors_with_self if isinstance(node, Widget)
+        )
 
     # What it is given
 

@@ -366,3 +366,21 @@ async def test_a_fault_in_the_background_leaves_the_app_as_it_is(
         assert "Traceback" in str(app.screen.query(Static).last().content)
     assert len(faults) == 1
     faults.clear()
+
+
+async def test_a_hidden_table_is_given_no_keys(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        table = app.screen.query_one("#knowledge")
+        assert app.screen.focused is table
+        app.screen.query_one("#search", Input).value = "nothing is called so"
+        await settle(pilot)
+        # What is laid over a screen gives the keys back when it goes.
+        await act(pilot, "app.help")
+        await act(pilot, "help.close")
+        await settle(pilot)
+        assert app.screen.focused is None
+        app.screen.query_one("#search", Input).value = ""
+        await settle(pilot)
+        assert app.screen.focused is table
