@@ -278,13 +278,25 @@ _COMPARED = (
 _DIALOGS = (
     Action("text", "close", "escape,q", "Close", "Close this"),
     Action("text", "copy", "c", "Copy", "Copy the text"),
+    Action("text", "help", "question_mark", "Help", "List the keys", "app.help"),
+    Action(
+        "text",
+        "messages",
+        "exclamation_mark",
+        "Messages",
+        "Read again what the app has said",
+        "app.messages",
+        footer=False,
+    ),
     *_scrolling("text"),
     Action("help", "close", "escape,question_mark,q,enter", "Close", "Close this"),
     *_scrolling("help"),
     Action("confirm", "yes", "y", "Yes", "Do it", "answer(True)"),
     Action("confirm", "no", "n,escape", "No", "Leave it as it is", "answer(False)"),
+    Action("confirm", "copy", "c", "Copy", "Copy the command that does the same", "copy_command"),
     Action("form", "done", "ctrl+s", "Done", "End the form, and do what it is for", priority=True),
     Action("form", "close", "escape", "Close", "Close this, and do nothing"),
+    Action("form", "copy", "ctrl+o", "Copy", "Copy the command that does the same", "copy_command", priority=True),
     Action("jump", "close", "escape,q", "Close", "Stay where you are"),
 )
 

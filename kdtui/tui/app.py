@@ -16,7 +16,9 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.dom import DOMNode
+from textual.events import Event, InputEvent
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, OptionList
 
@@ -27,7 +29,7 @@ from kdtui.tui.choice import Choice
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.generation import GenerationThread
 from kdtui.tui.memory import Memory, memory_path
-from kdtui.tui.screens.base import KdtuiScreen
+from kdtui.tui.screens.base import OwnScreen
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.help import HelpScreen, Key
 from kdtui.tui.screens.jump import JumpScreen
@@ -52,12 +54,18 @@ class Said:
     until: float
 
 
-class Palette(CommandPalette):
+class Palette(CommandPalette, OwnScreen[None]):
     """The command palette."""
 
     def dismiss(self, result: None = None) -> AwaitComplete:
-        """Leave it, once: a command that is chosen twice would take the screen below along."""
-        return super().dismiss(result) if self.is_current else AwaitComplete()
+        """Leave it, and end its search, which would look for a list that is gone."""
+        self.workers.cancel_node(self)
+        return super().dismiss(result)
+
+    def _gather_commands(self, search_value: str) -> None:  # type: ignore[override]
+        # What was typed before it was left may come after that.
+        if self.is_active:
+            super()._gather_commands(search_value)
 
 
 class KdtuiApp(App[None]):
@@ -103,6 +111,13 @@ class KdtuiApp(App[None]):
         for place in PLACES:
             self.add_mode(place, partial(screen_of, place, database))
 
+    def on_mount(self) -> None:
+        """A theme is remembered however it was chosen: by its key, or in Textual's part of the palette."""
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+
+    def _remember_theme(self, theme: Theme) -> None:
+        self.memory.theme = theme.name
+
     async def on_unmount(self) -> None:
         """Remember, and end what is at work; the student is freed in its thread."""
         self.memory.save()
@@ -112,6 +127,11 @@ class KdtuiApp(App[None]):
         for activity in self.activities:
             if activity.is_running:
                 await asyncio.to_thread(activity.join)
+
+    async def on_event(self, event: Event) -> None:
+        """A key that is pressed while the app is left may come when its screens are gone."""
+        if not isinstance(event, InputEvent) or self.screen_stack:
+            await super().on_event(event)
 
     def _fatal_error(self) -> None:
         """Instead of Textual's traceback: one sentence, and the rest in a file."""
@@ -159,7 +179,7 @@ class KdtuiApp(App[None]):
             if not isinstance(default_namespace, OptionList | CommandPalette):
                 raise
             return True
-        if not done and isinstance(default_namespace, KdtuiScreen):
+        if not done and isinstance(default_namespace, OwnScreen):
             _, name, _ = actions.parse(action) if isinstance(action, str) else action
             if why := default_namespace.why_not(name):
                 self.notify(one_line(why, 300), title="Not now", severity="warning", timeout=5, markup=False)
@@ -223,7 +243,7 @@ class KdtuiApp(App[None]):
                 continue
             if tooltip not in keys:
                 name = actions.parse(binding.action)[1]
-                why = None if enabled or not isinstance(node, KdtuiScreen) else node.why_not(name)
+                why = None if enabled or not isinstance(node, OwnScreen) else node.why_not(name)
                 keys[tooltip] = Key([], tooltip, why or "")
             keys[tooltip].displays.append(self.get_key_display(binding))
         keys["next"] = Key(["tab"], "Go to the next part of the screen", "")
@@ -244,7 +264,6 @@ class KdtuiApp(App[None]):
         """Use the next theme."""
         names = list(dict.fromkeys((*THEMES, self.theme)))
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        self.memory.theme = self.theme
         self.notify(f"theme {self.theme}", markup=False, timeout=2)
 
     def action_jump(self) -> None:

@@ -7,6 +7,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rich.text import Text
+from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -29,16 +30,6 @@ TYPING = 0.1
 """Seconds without a key after which a search begins."""
 
 
-def first_steps(named_database: Path | None) -> str:
-    """What to do where there is no dataset; the path is that of a store that commands do not find by themselves."""
-    demo = command_line(("demo",), database=named_database)
-    own = command_line(("data", "import"), "PATH", {"--dataset": "NAME"}, database=named_database)
-    return (
-        f"There is no dataset yet. In a shell, try the demo:\n\n    {one_line(demo)}\n\n"
-        f"or import your own sessions:\n\n    {one_line(own)}\n\nThen press r to look again."
-    )
-
-
 class Failed(Message):
     """A worker could not do what it was to do; the sentence is for the user."""
 
@@ -47,7 +38,31 @@ class Failed(Message):
         self.sentence, self.details = sentence, details
 
 
-class KdtuiScreen(Screen[Result]):
+class OwnScreen(Screen[Result]):
+    """What places and dialogs have in common.
+
+    Where an action cannot be done just now, the footer shows it dim, and its key says why.
+    """
+
+    @property
+    def kdtui(self) -> "KdtuiApp":
+        """The app."""
+        return cast("KdtuiApp", self.app)
+
+    def why_not(self, action: str) -> str | None:  # noqa: ARG002
+        """Why an action cannot be done now, as a sentence without a full stop; None where it can."""
+        return None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Show what cannot be done now, but dim; its key says why."""
+        return super().check_action(action, parameters) if self.why_not(action) is None else None
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Leave it, once: Textual takes away what is on top, and a key or click may come twice before it is gone."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+
+class KdtuiScreen(OwnScreen[Result]):
     """A screen that asks the store in threads, and shows the command that does the same.
 
     A screen has a `Static` with the id `command`, if it has a command at all.
@@ -59,11 +74,6 @@ class KdtuiScreen(Screen[Result]):
         super().__init__()
         self.database = database
         self.command = ""
-
-    @property
-    def kdtui(self) -> "KdtuiApp":
-        """The app."""
-        return cast("KdtuiApp", self.app)
 
     def remembered(self, place: str) -> MutableMapping[str, Any]:
         """What a place remembers between two starts of the program; it may have been edited by anyone."""
@@ -112,6 +122,19 @@ class KdtuiScreen(Screen[Result]):
         """Show a sentence for some seconds; it can be read again, with the details, by a key."""
         self.kdtui.say(sentence, error=error, details=details)
 
+    def first_steps(self, named_database: Path | None) -> str:
+        """What to do where there is no dataset; the path is that of a store that commands do not find by themselves."""
+        demo = command_line(("demo",), database=named_database)
+        own = command_line(("data", "import"), "PATH", {"--dataset": "NAME"}, database=named_database)
+        return (
+            f"There is no dataset yet. In a shell, try the demo:\n\n    {one_line(demo)}\n\n"
+            f"or import your own sessions:\n\n    {one_line(own)}\n\n{self.look_again()}"
+        )
+
+    def look_again(self) -> str:
+        """That the screen does not notice by itself what is done elsewhere."""
+        return f"Then press {self.kdtui.key_of('screen.reload')} to look again."
+
     def show_content(self, content: Widget, *, unless: str, focus: Widget) -> bool:
         """Show the content of the screen, unless there is a sentence to be shown in its place, in `#notice`.
 
@@ -149,11 +172,8 @@ class KdtuiScreen(Screen[Result]):
         return "there is no command to copy" if action == "copy_command" and not self.command else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Show what cannot be done now, but dim; its key says why."""
-        # A footer asks before the other parts of the screen are there.
-        if not self.is_mounted:
-            return False
-        return super().check_action(action, parameters) if self.why_not(action) is None else None
+        """A footer asks before the other parts of the screen are there."""
+        return super().check_action(action, parameters) if self.is_mounted else False
 
     def action_copy_command(self) -> None:
         """Copy the command."""

@@ -15,14 +15,18 @@ from textual.widgets import Button, Checkbox, Footer, Input, Label, Select, Stat
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.screens.base import OwnScreen
 
 Result = TypeVar("Result")
 
 
-class Dialog(ModalScreen[Result]):
+class Dialog(ModalScreen[Result], OwnScreen[Result]):
     """A screen over another, which shows through; `escape` leaves it without a result."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
+
+    command = ""
+    """The command that does what the dialog is about; empty where there is none."""
 
     def action_close(self) -> None:
         """Leave it."""
@@ -32,6 +36,27 @@ class Dialog(ModalScreen[Result]):
         """Scroll what there is to read."""
         for text in self.query(VerticalScroll):
             scroll(text, way)
+
+    def show_command(self) -> None:
+        """Show the command in the part of the dialog that is there for it."""
+        text = Text("$ " if self.command else "", style="dim")
+        text.append(one_line(self.command, 600), style="not dim")
+        self.query_one("#dialog-command", Static).update(text)
+
+    def why_not(self, action: str) -> str | None:
+        """Why there is no command to copy."""
+        if action == "copy_command" and not self.command:
+            return "there is no command to copy"
+        return super().why_not(action)
+
+    def action_copy_command(self) -> None:
+        """Copy the command."""
+        self.app.copy_to_clipboard(self.command)
+        self.kdtui.say(f"copied: {self.command}", error=False)
+
+    def labelled(self, label: str, action: str) -> str:
+        """What stands on a button, with the key that does the same."""
+        return f"{label} ({self.kdtui.key_of(action)})"
 
 
 def scroll(text: VerticalScroll, way: str) -> None:
@@ -87,31 +112,42 @@ class ConfirmDialog(Dialog[bool]):
         question: what would be done.
         consequence: what is lost by it.
         verb: what the button says that does it.
+        command: does the same.
     """
 
     BINDINGS = bindings("confirm")
 
-    def __init__(self, question: str, consequence: str, verb: str) -> None:
+    def __init__(self, question: str, consequence: str, verb: str, command: str = "") -> None:
         super().__init__()
-        self._question, self._consequence, self._verb = question, consequence, verb
+        self._question, self._consequence, self._verb, self.command = question, consequence, verb, command
 
     def compose(self) -> ComposeResult:
         """The question and two buttons."""
         with Vertical(classes="box"):
             yield Static(Text(one_line(self._question, 300)), classes="heading", markup=False)
             yield Static(Text(one_line(self._consequence, 600)), markup=False)
+            yield Static(id="dialog-command", markup=False)
             with Horizontal(classes="buttons"):
-                yield Button(f"{self._verb} (y)", id="yes", variant="error", compact=True)
-                yield Button("Leave it (n)", id="no", compact=True)
+                yield Button(self.labelled(self._verb, "confirm.yes"), id="yes", variant="error", compact=True)
+                yield Button(self.labelled("Leave it", "confirm.no"), id="no", compact=True)
+                if self.command:
+                    yield Button(self.labelled("Copy", "confirm.copy"), id="copy", compact=True)
 
     def on_mount(self) -> None:
         """What does no harm has the focus."""
+        self.show_command()
         self.query_one("#no").focus()
 
-    @on(Button.Pressed)
+    @on(Button.Pressed, "#yes")
+    @on(Button.Pressed, "#no")
     def answer(self, event: Button.Pressed) -> None:
         """Answer by a button."""
         self.dismiss(event.button.id == "yes")
+
+    @on(Button.Pressed, "#copy")
+    def copy_by_button(self) -> None:
+        """Copy the command."""
+        self.action_copy_command()
 
     def action_answer(self, yes: bool) -> None:
         """Answer by a key."""
@@ -170,7 +206,7 @@ class FormDialog(Dialog[dict[str, str]]):
         command: Callable[[Mapping[str, str]], str] | None = None,
     ) -> None:
         super().__init__()
-        self._title, self._fields, self._verb, self._check, self._command = title, fields, verb, check, command
+        self._title, self._fields, self._verb, self._check, self._to_command = title, fields, verb, check, command
 
     def compose(self) -> ComposeResult:
         """A line for each field, the command, and two buttons."""
@@ -183,11 +219,13 @@ class FormDialog(Dialog[dict[str, str]]):
                         yield self._widget(field)
                     if field.help:
                         yield Static(Text(field.help), classes="hint", markup=False)
-            yield Static(id="form-command", markup=False)
+            yield Static(id="dialog-command", markup=False)
             yield Static(id="form-problem", markup=False)
             with Horizontal(classes="buttons"):
-                yield Button(f"{self._verb} (ctrl+s)", id="done", variant="primary", compact=True)
-                yield Button("Close (escape)", id="close", compact=True)
+                yield Button(self.labelled(self._verb, "form.done"), id="done", variant="primary", compact=True)
+                yield Button(self.labelled("Close", "form.close"), id="close", compact=True)
+                if self._to_command is not None:
+                    yield Button(self.labelled("Copy", "form.copy"), id="copy", compact=True)
 
     @staticmethod
     def _widget(field: Field) -> Input | TextArea | Select[str] | Checkbox:
@@ -235,10 +273,9 @@ class FormDialog(Dialog[dict[str, str]]):
         problem = self._check(values)
         self.query_one("#form-problem", Static).update(Text(one_line(problem or "", 300)))
         self.query_one("#done", Button).disabled = problem is not None
-        if self._command is not None:
-            text = Text("$ ", style="dim")
-            text.append(one_line(self._command(values), 600), style="not dim")
-            self.query_one("#form-command", Static).update(text)
+        if self._to_command is not None:
+            self.command = self._to_command(values)
+            self.show_command()
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#done")
@@ -249,6 +286,11 @@ class FormDialog(Dialog[dict[str, str]]):
             self.dismiss(values)
         else:
             self.app.notify(one_line(problem, 300), severity="error", markup=False)
+
+    @on(Button.Pressed, "#copy")
+    def copy_by_button(self) -> None:
+        """Copy the command, of what is in the form now."""
+        self.action_copy_command()
 
     @on(Button.Pressed, "#close")
     def close_by_button(self) -> None:

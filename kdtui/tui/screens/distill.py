@@ -22,7 +22,7 @@ from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.distillation import Distillation, Plan, State, first_form, planned, problem_of, second_form
 from kdtui.tui.hits import HitsTable
-from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.widgets.distillation_panel import DistillationPanel
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
@@ -242,7 +242,7 @@ class DistillScreen(KdtuiScreen[None]):
         elif self._found is None or self._query is None:
             self._notice("Looking for calls…")
         elif not self._found.datasets:
-            self._notice(first_steps(self._named_database))
+            self._notice(self.first_steps(self._named_database))
         elif self._query.text.strip() or self._query.failed:
             self._notice("No call is like that.")
         elif any(each.is_active for each in self._distillations):
@@ -255,8 +255,9 @@ class DistillScreen(KdtuiScreen[None]):
                 database=self._named_database,
             )
             self._notice(
-                "No model has been asked yet. Press n to choose a dataset, a format and a teacher, and to see what it "
-                f"costs before anything is asked; or in a shell:\n\n    {one_line(command)}"
+                f"No model has been asked yet. Press {self.kdtui.key_of('distill.new')} to choose a dataset, a format "
+                "and a teacher, and to see what it costs before anything is asked; "
+                f"or in a shell:\n\n    {one_line(command)}"
             )
 
     def _notice(self, sentence: str) -> None:
@@ -465,7 +466,8 @@ class DistillScreen(KdtuiScreen[None]):
                 self.say("nothing has been asked", error=False)
             self._ask_for_consent()
 
-        self.app.push_screen(ConfirmDialog(f"Ask for {waiting.plan.title}?", waiting.price, "Ask"), answer)
+        command = waiting.plan.command(self._named_database)
+        self.app.push_screen(ConfirmDialog(f"Ask for {waiting.plan.title}?", waiting.price, "Ask", command), answer)
 
     def on_screen_resume(self) -> None:
         """Ask what has come up meanwhile."""
@@ -523,7 +525,8 @@ class DistillScreen(KdtuiScreen[None]):
             panel.show(current, of=(self._at + 1, len(self._distillations)), command=command)
         elif self._found is None or self._found.datasets:
             panel.show_text(
-                "Nothing is being distilled. Press n to begin: you see what it costs before anything is asked."
+                f"Nothing is being distilled. Press {self.kdtui.key_of('distill.new')} to begin: you see what it costs "
+                "before anything is asked."
             )
         else:
             panel.show_text("Nothing can be distilled yet.")

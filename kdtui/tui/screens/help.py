@@ -44,7 +44,8 @@ class HelpScreen(Dialog[None]):
         with VerticalScroll(classes="box"):
             yield Static("Keys that work here", classes="heading")
             yield Static(grid)
-            yield Static("escape closes this; ctrl+p finds everything by name", classes="hint", markup=False)
+            keys = self.kdtui.key_of("help.close"), self.kdtui.key_of("app.palette")
+            yield Static("{} closes this; {} finds everything by name".format(*keys), classes="hint", markup=False)
 
     def on_mount(self) -> None:
         """The list is what keys are for."""

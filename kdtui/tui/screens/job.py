@@ -138,7 +138,7 @@ class JobScreen(TrainingScreen):
         if message.activity is self._following and not message.activity.is_cancelled and message.problem is not None:
             self._problem = message.problem
             self._show()
-            self.say(message.problem)
+            self.say(message.problem, details=message.details)
 
     @on(LogView.PartsWanted)
     def read(self, event: LogView.PartsWanted) -> None:

@@ -20,7 +20,7 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
-from kdtui.tui.screens.base import Failed, first_steps
+from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.new_training import Offer, ToEvaluate, evaluate, form, offer, prepare_and_start
@@ -248,7 +248,7 @@ class JobsScreen(TrainingScreen):
         assert self._overview is not None
         named = self._overview.named_database
         if not self._overview.has_dataset:
-            return first_steps(named)
+            return self.first_steps(named)
         launch = command_line(("sft", "launch"), None, {"--dataset": "NAME", "--name": "NAME"}, database=named)
         return (
             f"There is no training yet. {self.kdtui.key_of('jobs.new')} starts one; in a shell:\n\n"
@@ -528,7 +528,7 @@ class JobsScreen(TrainingScreen):
             if work.checks in self._health:
                 self._health[work.checks or ""].problem = message.problem
             if work.asks is None:
-                self.say(message.problem)
+                self.say(message.problem, details=message.details)
         self._show_doing()
         if work.checks is not None and work.checks in self._health:
             self._show_host(work.checks)

@@ -10,12 +10,13 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kdtui.tui.actions import bindings
+from kdtui.tui.screens.base import OwnScreen
 
 LETTERS = "asdfghjklwertuiopzxcvbnm"
 """Those that are easy to reach first; `q` is left to leave."""
 
 
-class JumpScreen(ModalScreen[Widget | None]):
+class JumpScreen(ModalScreen[Widget | None], OwnScreen[Widget | None]):
     """Letters over the screen below. The result is the part that was chosen."""
 
     BINDINGS = bindings("jump")

@@ -20,7 +20,7 @@ from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.hits import HitsTable
 from kdtui.tui.marks import Marks
-from kdtui.tui.screens.base import Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.screens.piece_forms import export_form, sample_form
 from kdtui.tui.widgets.facet_list import FacetList
@@ -288,7 +288,8 @@ class KnowledgeScreen(KdtuiScreen[None]):
         if self._count or not self._is_counted:
             return ""
         if sought := one_line(write_query(self._shown.query), 60):
-            return f"Nothing that is known matches “{sought}”.\n\nescape shows all knowledge again."
+            key = self.kdtui.key_of("knowledge.clear_search")
+            return f"Nothing that is known matches “{sought}”.\n\n{key} shows all knowledge again."
         if self._datasets:
             mine = command_line(
                 ("knowledge", "mine"), options={"--dataset": self._datasets[0]}, database=self._named_database
@@ -296,9 +297,9 @@ class KnowledgeScreen(KdtuiScreen[None]):
             return (
                 f"There is no knowledge yet. {self.kdtui.key_of('app.distill')} and then "
                 f"{self.kdtui.key_of('distill.new')} have it distilled, or in a shell:\n\n"
-                f"    {one_line(mine)}\n\nThen press r to look again."
+                f"    {one_line(mine)}\n\n{self.look_again()}"
             )
-        return first_steps(self._named_database)
+        return self.first_steps(self._named_database)
 
     def _search_command(self, question: work.Question) -> str:
         text = write_query(question.query)
@@ -566,7 +567,17 @@ class KnowledgeScreen(KdtuiScreen[None]):
             if yes:
                 self._change(partial(work.remove, numbers, can_undo))
 
-        self.app.push_screen(ConfirmDialog(f"Delete {work.so_many(count)}?", consequence, "Delete"), delete)
+        self.app.push_screen(
+            ConfirmDialog(f"Delete {work.so_many(count)}?", consequence, "Delete", self._removal(numbers)), delete
+        )
+
+    def _removal(self, numbers: list[int]) -> str:
+        """The command that deletes these pieces."""
+        if self._all_of is not None:
+            query = {"--query": write_query(self._all_of)}
+            return command_line(("knowledge", "rm"), None, query, database=self._named_database)
+        ranges = write_numbers(numbers).split(",")
+        return command_line(("knowledge", "rm"), ranges, database=self._named_database)
 
     def action_undo(self) -> None:
         """Put back what was deleted last."""

@@ -443,7 +443,8 @@ class ModelsScreen(KdtuiScreen[None]):
             if yes:
                 self.ask(partial(_remove, known.name), Changed, group="change")
 
-        self.app.push_screen(ConfirmDialog(f"Forget model {known.name}?", lost, verb), answer)
+        command = command_line(("model", "rm"), known.name, database=self._named_database)
+        self.app.push_screen(ConfirmDialog(f"Forget model {known.name}?", lost, verb, command), answer)
 
     def on_changed(self, message: Changed) -> None:
         """Say so, and look again."""

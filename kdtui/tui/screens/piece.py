@@ -18,6 +18,7 @@ from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import ask_store, described
 from kdtui.tui.screens.dialogs import Dialog
+from kdtui.tui.written import written
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -98,11 +99,7 @@ class PieceDialog(Dialog[str]):
         """Why there is nothing to open."""
         if action == "open_session" and not self._sessions:
             return "no session is named that this comes from"
-        return None
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Show what cannot be done, but dim."""
-        return super().check_action(action, parameters) if self.why_not(action) is None else None
+        return super().why_not(action)
 
     @property
     def _sessions(self) -> list[str]:
@@ -132,7 +129,7 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
         problem: why they could not be.
     """
     piece = about.piece
-    parts: list[RenderableType] = [Text(one_line(piece.statement, _LONGEST), style="bold")]
+    parts: list[RenderableType] = [written(piece.statement, _LONGEST, "bold")]
     measures = " · ".join(f"{name} {value:.3f}" for name in _MEASURES if (value := getattr(piece, name)) is not None)
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
     parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
@@ -180,10 +177,11 @@ def _thought(thought: "Thought") -> Iterator[RenderableType]:
         yield _item(f"{number}.", product)
     yield Text("\nBundles", style="bold")
     for step in thought.steps:
-        yield _item(" ".join(map(str, step.positions)), f"{step.intent} – {step.why}")
+        yield _item(" ".join(map(str, step.positions)), step.intent)
+        yield Padding(written(step.why, _LONGEST), (0, 0, 0, 4))
     if thought.left_out:
         yield Text("\nLeft out", style="bold")
-        yield from _bullets([thought.left_out])
+        yield Padding(written(thought.left_out, _LONGEST), (0, 0, 0, 2))
 
 
 def _bullets(texts: Iterable[str]) -> Iterator[RenderableType]:

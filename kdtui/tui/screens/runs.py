@@ -23,7 +23,7 @@ from kdtui.tui.background import Unwanted, named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.run_form import EvaluationForm, Wanted
 from kdtui.tui.run_rows import COLUMNS, SORTS, Entry, begins_with_the_largest, in_order, matches, row_of
-from kdtui.tui.screens.base import Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog
 from kdtui.tui.widgets.row_table import Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -333,7 +333,7 @@ class RunsScreen(KdtuiScreen[None]):
         if self._problem:
             return one_line(self._problem)
         if not self._listing.datasets:
-            return first_steps(self._listing.named_database)
+            return self.first_steps(self._listing.named_database)
         first = command_line(
             ("evaluate",),
             options={"--dataset": self._listing.datasets[0], "--limit": "20"},
@@ -342,7 +342,7 @@ class RunsScreen(KdtuiScreen[None]):
         return (
             f"No student has been evaluated yet. Press {self.kdtui.key_of('runs.new')} to evaluate one, or in a "
             "shell:\n\n"
-            f"    {one_line(first)}\n\nThen press r to look again."
+            f"    {one_line(first)}\n\n{self.look_again()}"
         )
 
     def _run_entries(self) -> Iterator[Entry]:
@@ -751,9 +751,9 @@ class RunsScreen(KdtuiScreen[None]):
         self.app.push_screen(
             ConfirmDialog(
                 f"Delete run {number}, {entry.name} on {entry.scored.dataset} {entry.scored.split}?",
-                f"Its {answered:,} answers, and the time that they took, are lost. The command that does the same: "
-                + command_line(("run", "rm"), str(number), database=self._listing.named_database),
+                f"Its {answered:,} answers, and the time that they took, are lost.",
                 "Delete",
+                command_line(("run", "rm"), str(number), database=self._listing.named_database),
             ),
             then,
         )

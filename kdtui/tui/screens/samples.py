@@ -21,7 +21,7 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
-from kdtui.tui.screens.base import Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.widgets.bars import Bars, side_by_side
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
@@ -217,15 +217,16 @@ class SamplesScreen(KdtuiScreen[None]):
             create = command_line(("sample", "create"), "NAME", {"--ratio": "0.5"}, database=named)
             return (
                 "There is no sample yet. A sample is a named share of the knowledge, to show to a student or to train "
-                "on.\n\nPress n to draw one, or in a shell:\n\n    " + one_line(create)
+                f"on.\n\nPress {self.kdtui.key_of('samples.create')} to draw one, or in a shell:\n\n    "
+                + one_line(create)
             )
         if self._listing.has_dataset:
             return (
                 "There is no knowledge yet that a sample could be drawn from. Mine patterns of a dataset, in a "
                 f"shell:\n\n    {one_line(command_line(('knowledge', 'mine'), database=named))}\n\nor have a teacher "
-                "asked in the place Distill. Then press r to look again."
+                f"asked in the place Distill. {self.look_again()}"
             )
-        return first_steps(named)
+        return self.first_steps(named)
 
     def _show_notice(self, sentence: str) -> None:
         """Show a sentence in place of the list. It must be fit to be shown."""
@@ -484,7 +485,8 @@ class SamplesScreen(KdtuiScreen[None]):
             if yes:
                 self.ask(partial(_delete, message.name), Deleted, group="delete")
 
-        self.app.push_screen(ConfirmDialog(f"Delete sample {message.name}?", lost, "Delete it"), answer)
+        command = command_line(("sample", "rm"), message.name, database=self._listing.named_database)
+        self.app.push_screen(ConfirmDialog(f"Delete sample {message.name}?", lost, "Delete it", command), answer)
 
     def on_deleted(self, message: Deleted) -> None:
         """Show what is left."""

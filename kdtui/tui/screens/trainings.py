@@ -14,7 +14,9 @@ from kdtui.bundling.text import one_line
 from kdtui.bundling.times import ago, duration
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.activity import Activity
+from kdtui.tui.background import named_database
 from kdtui.tui.choice import Choice
+from kdtui.tui.commands import command_line
 from kdtui.tui.screens.base import KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB
@@ -216,6 +218,7 @@ class TrainingScreen(KdtuiScreen[None]):
             f"Stop training {name}?",
             "It writes a checkpoint first, and can go on from there. What it has not reached by then is not trained.",
             "Stop it",
+            "cancel",
             f"stopping {name}{_on(training)}: it writes a checkpoint",
             work,
             name,
@@ -258,6 +261,7 @@ class TrainingScreen(KdtuiScreen[None]):
             f"Delete training {name}?",
             f"Its log, its checkpoints and its adapter are deleted{away}. Runs that were made with it stay.",
             "Delete it",
+            "rm",
             f"deleting {name}{_on(training)}",
             work,
             name,
@@ -315,6 +319,7 @@ class TrainingScreen(KdtuiScreen[None]):
         question: str,
         consequence: str,
         verb: str,
+        command: str,
         doing: str,
         work: "Callable[[Database], Iterator[object]]",
         name: str,
@@ -323,7 +328,8 @@ class TrainingScreen(KdtuiScreen[None]):
             if yes:
                 self.have_done(doing, work, training=name)
 
-        self.app.push_screen(ConfirmDialog(question, consequence, verb), answered)
+        same = command_line(("sft", command), name, database=named_database(self.database))
+        self.app.push_screen(ConfirmDialog(question, consequence, verb, same), answered)
 
 
 def _why_not(action: str, training: Training) -> str | None:

@@ -21,7 +21,7 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.hits import HitsTable
-from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen, first_steps
+from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.typed import TypedSessions, generate_command
@@ -259,7 +259,9 @@ class WorkbenchScreen(KdtuiScreen[None]):
         elif message.done:
             sought = one_line(query.text, 60)
             if query.dataset is None:
-                self._show_notice(f"{first_steps(self._named_database)}\n\nOr press n and type the products of one.")
+                key = self.kdtui.key_of("workbench.type_session")
+                steps = self.first_steps(self._named_database)
+                self._show_notice(f"{steps}\n\nOr press {key} and type the products of one.")
             else:
                 self._show_notice(
                     f"No session of this dataset matches “{sought}”." if sought else "No session is here."

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 from textual.command import CommandPalette
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -155,6 +156,18 @@ async def test_themes_follow_each_other_and_the_last_is_remembered(demo_store: P
     assert again.theme == seen[-1]
 
 
+async def test_a_theme_that_is_chosen_in_the_palette_is_remembered(
+    demo_store: Path, settle: Settle, tmp_path: Path
+) -> None:
+    app = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        # What Textual's own command for it does.
+        app.theme = "nord"
+        await rest(pilot)
+    assert KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store)).theme == "nord"
+
+
 async def test_the_place_survives_a_restart(demo_store: Path, settle: Settle) -> None:
     path = demo_store.with_name("memory.json")
     app = KdtuiApp(demo_store, memory=Memory(path, demo_store))
@@ -247,6 +260,47 @@ async def test_what_cannot_be_undone_is_confirmed(demo_store: Path, settle: Sett
     assert answers == [True, False, False]
 
 
+async def test_the_command_that_does_what_a_dialog_asks_is_shown_and_copied(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        form = FormDialog(
+            "New", [Field("name", "Name")], verb="Make", command=lambda values: f"kdtui x {values['name']}"
+        )
+        for dialog, action, command in (
+            (ConfirmDialog("Delete [b]it[/b]?", "It is lost.", "Delete", "kdtui x rm '[b]it[/b]'"), "confirm.copy", ""),
+            (form, "form.copy", "kdtui x it"),
+        ):
+            app.push_screen(dialog)
+            await rest(pilot)
+            if dialog is form:
+                await pilot.press(*"it")
+            await act(pilot, action)
+            assert app.clipboard == (command or dialog.command)
+            assert str(dialog.query_one("#dialog-command", Static).content) == f"$ {app.clipboard}"
+            dialog.dismiss(None)
+            await rest(pilot)
+        app.push_screen(ConfirmDialog("Sure?", "No command does that.", "Yes"))
+        await rest(pilot)
+        await act(pilot, "confirm.copy")
+        assert [*app._notifications][-1].message == "there is no command to copy"
+
+
+async def test_help_and_messages_open_over_a_text(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        app.push_screen(TextDialog("A text", "of some words"))
+        await rest(pilot)
+        await act(pilot, "text.help")
+        assert help_lines(app)["Copy the text"] == "c"
+        await act(pilot, "help.close")
+        app.say("something was said")
+        await act(pilot, "text.messages")
+        assert isinstance(app.screen, TextDialog)
+        assert "something was said" in str(app.screen.query(Static).last().content)
+
+
 async def test_a_form_shows_its_command_and_what_is_wrong(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     results: list[Any] = []
@@ -274,7 +328,7 @@ async def test_a_form_shows_its_command_and_what_is_wrong(demo_store: Path, sett
         await rest(pilot)
         assert results == []
         await pilot.press(*"x y")
-        assert "kdtui thing x y --kind b" in str(app.screen.query_one("#form-command", Static).content)
+        assert "kdtui thing x y --kind b" in str(app.screen.query_one("#dialog-command", Static).content)
         await act(pilot, "form.done")
         await rest(pilot)
         app.push_screen(form(), results.append)
@@ -289,7 +343,7 @@ async def test_the_app_is_left_by_a_key(demo_store: Path, settle: Settle) -> Non
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "app.quit")
-    assert app.return_code == 0
+    assert not app.is_running
 
 
 async def test_the_command_is_copied(demo_store: Path, settle: Settle) -> None:
@@ -384,3 +438,28 @@ async def test_a_hidden_table_is_given_no_keys(demo_store: Path, settle: Settle)
         app.screen.query_one("#search", Input).value = ""
         await settle(pilot)
         assert app.screen.focused is table
+
+
+async def test_a_dialog_that_is_left_twice_takes_nothing_else_along(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    answers: list[bool | None] = []
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        below, above = TextDialog("Below", "stays"), ConfirmDialog("Delete?", "It is lost.", "Delete")
+        app.push_screen(below)
+        app.push_screen(above, answers.append)
+        await rest(pilot)
+        # Before it is gone, as two clicks are.
+        above.action_answer(True)
+        above.action_answer(True)
+        await rest(pilot)
+        assert app.screen is below
+    assert answers == [True]
+
+
+async def test_a_key_that_comes_when_the_app_has_been_left_is_no_fault(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+    await app.on_event(Key("j", "j"))
+    assert not app.is_running

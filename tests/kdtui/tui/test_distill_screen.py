@@ -453,7 +453,7 @@ async def test_patterns_are_mined_as_the_form_says(demo_store: Path, settle: Set
         await settle(pilot)
         await act(pilot, "form.done")
         await settle(pilot)
-        command = text_of(app.screen.query_one("#form-command", Static))
+        command = text_of(app.screen.query_one("#dialog-command", Static))
         assert (
             "kdtui knowledge mine --dataset demo-outdoor --level 4 --min-support 0.2 --max-size 2"
             in command.replace("\n", "")
@@ -534,7 +534,7 @@ async def test_the_form_is_filled_in_and_remembered(
         for name, value in {"url": url, "model": "m", "per_minute": "600"}.items():
             app.screen.query_one(f"#field-{name}", Input).value = value
         await settle(pilot)
-        command = text_of(app.screen.query_one("#form-command", Static)).replace("\n", "")
+        command = text_of(app.screen.query_one("#dialog-command", Static)).replace("\n", "")
         assert f"--format thought --teacher '{url}#m' --limit 2 --requests-per-minute 600" in command
         await act(pilot, "form.done")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))

@@ -521,7 +521,7 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         assert shown(app, "#form-problem") == ""
-        assert shown(app, "#form-command") == "$ kdtui sft launch --name demo-outdoor-1 --dataset demo-outdoor"
+        assert shown(app, "#dialog-command") == "$ kdtui sft launch --name demo-outdoor-1 --dataset demo-outdoor"
         for values, problem in (
             ({"name": ""}, "needs a name"),
             ({"name": "busy"}, "there is a training or a model 'busy' already"),
@@ -536,7 +536,7 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
             await until(pilot, lambda problem=problem: problem in shown(app, "#form-problem"))  # type: ignore[misc]
         await fill(app, host="", rule="yes", form="list", evaluate="yes")
         await until(pilot, lambda: shown(app, "#form-problem") == "")
-        assert shown(app, "#form-command") == (
+        assert shown(app, "#dialog-command") == (
             "$ kdtui sft launch --follow --evaluate --name x --dataset demo-outdoor --form list --knowledge rule "
             "--epochs 3 --learning-rate 0.001 --after busy"
         )

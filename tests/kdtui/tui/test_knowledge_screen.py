@@ -435,7 +435,7 @@ async def test_marked_pieces_become_a_sample(full_store: Path, settle: Settle) -
         await act(pilot, "knowledge.sample")
         assert isinstance(app.screen, FormDialog)
         await pilot.press(*"few")
-        shown = str(app.screen.query_one("#form-command", Static).content)
+        shown = str(app.screen.query_one("#dialog-command", Static).content)
         numbers = sorted(map(int, keys[:2]))
         assert shown == f"$ kdtui sample create few --pieces {','.join(map(str, numbers))}"
         await act(pilot, "form.done")
@@ -456,7 +456,7 @@ async def test_all_that_was_found_is_marked_and_named_by_the_search(full_store: 
         await act(pilot, "knowledge.sample")
         await pilot.press(*"p")
         assert (
-            str(app.screen.query_one("#form-command", Static).content)
+            str(app.screen.query_one("#dialog-command", Static).content)
             == "$ kdtui sample create p --query format:pattern"
         )
         await act(pilot, "form.close")
@@ -500,7 +500,7 @@ async def test_marked_pieces_are_exported(full_store: Path, tmp_path: Path, sett
         assert isinstance(app.screen, FormDialog)
         app.screen.query_one("#field-folder", Input).value = str(tmp_path / "out")
         await rest(pilot)
-        shown = str(app.screen.query_one("#form-command", Static).content)
+        shown = str(app.screen.query_one("#dialog-command", Static).content)
         assert shown.startswith(f"$ kdtui knowledge export --output {tmp_path / 'out'} --pieces ")
         await act(pilot, "form.done")
         await settle(pilot)
@@ -566,9 +566,25 @@ async def test_text_from_outside_is_only_text(demo_store: Path, settle: Settle, 
             await pilot.press("j")
         await pilot.press("enter")
         await settle(pilot)
-        assert "HOSTILE" not in state(app)
+        screen = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+        assert "· [b]" in screen
+        assert not {"\x1b", "\u202e"} & set(screen)
         await pilot.resize_terminal(80, 24)
         await settle(pilot)
+
+
+async def test_a_piece_that_comes_from_no_session_says_so(demo_store: Path, settle: Settle, until: Until) -> None:
+    db = open_database(demo_store)
+    add_knowledge(db, "demo-outdoor", "rule", "someone", [NewKnowledge("Tents first", "{}", 0.99)])
+    db.close()
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "table.select")
+        await until(pilot, lambda: isinstance(app.screen, PieceDialog))
+        await act(pilot, "piece.open_session")
+        assert isinstance(app.screen, PieceDialog)
+        assert [*app._notifications][-1].message == "no session is named that this comes from"
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:

@@ -169,7 +169,7 @@ async def test_a_file_gets_a_name_by_a_form_that_shows_the_command(
         assert str(form.query_one("#form-problem", Static).content) == "say which file"
         form.query_one("#field-path", Input).value = str(path)
         await rest(pilot)
-        assert "kdtui model add '" in str(form.query_one("#form-command", Static).content)
+        assert "kdtui model add '" in str(form.query_one("#dialog-command", Static).content)
         await act(pilot, "form.done")
         await settle(pilot)
         assert names(empty_store) == ["my-model"]
@@ -213,7 +213,7 @@ async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settl
         form.query_one("#field-kind", Select).value = "Q8_0"
         form.query_one("#field-name", Input).value = "small"
         await rest(pilot)
-        assert str(form.query_one("#form-command", Static).content) == (
+        assert str(form.query_one("#dialog-command", Static).content) == (
             "$ kdtui model quantize right --to Q8_0 --name small"
         )
         await act(pilot, "form.done")

@@ -595,7 +595,7 @@ async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, se
         assert "sessions: a whole number" in shown(app, "#form-problem")
         app.screen.query_one("#field-limit", Input).value = "5"
         await rest(pilot)
-        assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in shown(app, "#form-command")
+        assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in shown(app, "#dialog-command")
         await act(pilot, "form.done")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
         await rested(pilot, settle)

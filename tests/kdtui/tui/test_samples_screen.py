@@ -210,7 +210,7 @@ async def test_a_sample_is_drawn_by_a_form_that_shows_the_command(
         form.query_one("#field-thought", Checkbox).value = False
         form.query_one("#field-strategy", Select).value = "diversity"
         await rest(pilot)
-        assert str(form.query_one("#form-command", Static).content) == (
+        assert str(form.query_one("#dialog-command", Static).content) == (
             f"$ kdtui sample create mine --dataset {DATASET} --format rule --strategy diversity --ratio 0.5 --seed 0"
         )
         await act(pilot, "form.done")
@@ -233,7 +233,7 @@ async def test_a_form_refuses_what_cannot_be_drawn(sampled_store: Path, settle: 
         app.screen.query_one("#field-replace", Checkbox).value = True
         await rest(pilot)
         assert not str(problem.content)
-        assert "kdtui sample create --replace half" in str(app.screen.query_one("#form-command", Static).content)
+        assert "kdtui sample create --replace half" in str(app.screen.query_one("#dialog-command", Static).content)
         await pilot.press("x")
         assert "there is no sample 'halfx' to be replaced" in str(problem.content)
         app.screen.query_one("#field-replace", Checkbox).value = False

@@ -479,7 +479,7 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         app.screen.query_one("#field-student", Select).value = "large"
         app.screen.query_one("#field-scale", Input).value = "0.5"
         await rest(pilot)
-        assert "--student large --adapter '[b]mine=0.5'" in str(app.screen.query_one("#form-command", Static).content)
+        assert "--student large --adapter '[b]mine=0.5'" in str(app.screen.query_one("#dialog-command", Static).content)
         await act(pilot, "form.done")
         await settle(pilot)
         assert app.choice.settings == RunSettings("large", adapters=(("[b]mine", 0.5),))
@@ -502,7 +502,7 @@ async def test_the_form_sets_all_that_the_command_can_and_shows_it(
         await rest(pilot)
         options = "--student smollm2 --knowledge pattern --neighbours 3 --budget 100 --strategy drafts --context 2048"
         command = f"kdtui generate o01 --dataset demo-outdoor {options}"
-        assert str(app.screen.query_one("#form-command", Static).content) == f"$ {command}"
+        assert str(app.screen.query_one("#dialog-command", Static).content) == f"$ {command}"
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert screen(app).command == command
