@@ -140,7 +140,10 @@ _FACETS = tuple(
     )
 )
 
-_PIECE = (Action("piece", "open_session", "o", "Session", "Open a session that it comes from, in the workbench"),)
+_PIECE = (
+    Action("piece", "try_it", "t", "Try it", "Have a student answer a session without this piece, and with it alone"),
+    Action("piece", "open_session", "o", "Session", "Open a session that it comes from, in the workbench"),
+)
 
 _WORKBENCH = (
     Action("workbench", "search", "slash", "Search", "Find sessions by id, or by words of titles and categories"),

@@ -197,11 +197,14 @@ class KdtuiApp(App[None]):
         self.choice = choice
         self.memory.of("workbench")["choice"] = choice.to_memory()
 
-    def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
+    def open_session(
+        self, dataset: str, session: str, choice: Choice | None = None, other: Choice | None = None
+    ) -> None:
         """Go to the workbench and open a session there, in place of what was open.
 
         Args:
             choice: whom to ask about it; whom the workbench asks already by default.
+            other: settings to compare with, at once.
         """
         from kdtui.tui.screens.workbench import SessionWanted
 
@@ -211,7 +214,7 @@ class KdtuiApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         # It waits in the queue of a screen that is not composed yet.
-        self.screen.post_message(SessionWanted(dataset, session))
+        self.screen.post_message(SessionWanted(dataset, session, other))
 
     def show_knowledge(self, query: str) -> None:
         """Go to the knowledge, and search there."""

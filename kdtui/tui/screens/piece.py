@@ -17,6 +17,8 @@ from textual.widgets import Footer, Static
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import ask_store, described
+from kdtui.tui.choice import Choice
+from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import Dialog
 from kdtui.tui.written import written
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from kdtui.distill.thoughts import Thought
     from kdtui.workflows.about_piece import About, Origin
     from kdtui.workflows.runs import RunRow
+    from kdtui.workflows.try_piece import Trial
 
 _LONGEST = 4_000
 """Characters of a text that are shown."""
@@ -49,6 +52,14 @@ class Scored(Message):
         self.rows, self.problem = rows, problem
 
 
+class TrialFound(Message):
+    """How to try the piece is known."""
+
+    def __init__(self, trial: "Trial") -> None:
+        super().__init__()
+        self.trial = trial
+
+
 class PieceDialog(Dialog[str]):
     """A piece of knowledge in full. The result is the id of a session to open, if one is to be."""
 
@@ -57,6 +68,7 @@ class PieceDialog(Dialog[str]):
     def __init__(self, database: Path, about: "About") -> None:
         super().__init__()
         self._database, self._about = database, about
+        self._is_trying = False
 
     def compose(self) -> ComposeResult:
         """The piece, to scroll through."""
@@ -96,9 +108,11 @@ class PieceDialog(Dialog[str]):
         self.query_one("#piece-in-full", Static).update(shown)
 
     def why_not(self, action: str) -> str | None:
-        """Why there is nothing to open."""
+        """Why there is nothing to open, or to try."""
         if action == "open_session" and not self._sessions:
             return "no session is named that this comes from"
+        if action == "try_it" and self._about.piece.reason is not None:
+            return "it was rejected, and no student is shown it"
         return super().why_not(action)
 
     @property
@@ -108,6 +122,36 @@ class PieceDialog(Dialog[str]):
     def action_open_session(self) -> None:
         """Leave, and have the first session opened that the piece, or a piece behind it, comes from."""
         self.dismiss(self._sessions[0])
+
+    def action_try_it(self) -> None:
+        """Look for a session that the piece is about."""
+        if not self._is_trying:
+            self._is_trying = True
+            self.run_worker(self._find_trial, thread=True, name="try")
+
+    def _find_trial(self) -> None:
+        from kdtui.workflows.try_piece import trial_of
+
+        usual = self.kdtui.choice.settings
+        try:
+            message: Message = TrialFound(
+                ask_store(self._database, lambda db: trial_of(db, self._about.piece.id, usual))
+            )
+        except Exception as error:
+            message = Failed(*described(error))
+        self.post_message(message)
+
+    def on_trial_found(self, message: TrialFound) -> None:
+        """Leave, and have the session answered without the piece and with it."""
+        trial = message.trial
+        if self.is_active:
+            self.dismiss(None)
+            self.kdtui.open_session(trial.dataset, trial.session, Choice.of(trial.without), Choice.of(trial.having))
+
+    def on_failed(self, message: Failed) -> None:
+        """Say why it cannot be tried."""
+        self._is_trying = False
+        self.kdtui.say(message.sentence, details=message.details)
 
     def action_copy(self) -> None:
         """Copy what the piece says."""

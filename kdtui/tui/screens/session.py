@@ -121,6 +121,7 @@ class SessionScreen(KdtuiScreen[int]):
         dataset: whose knowledge is used; None where there is no dataset.
         numbers: of the sessions of the list: rows of the store, or below zero those that were typed.
         at: the place in it of the one that is shown first.
+        other: settings to compare with as soon as it is there.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("session", "screen")
@@ -135,9 +136,11 @@ class SessionScreen(KdtuiScreen[int]):
         at: int,
         typed: TypedSessions,
         named_database: Path | None,
+        other: Choice | None = None,
     ) -> None:
         super().__init__(database)
         self._dataset = dataset
+        self._to_compare = other
         self._numbers = numbers
         self._at = at
         self._typed = typed
@@ -229,6 +232,9 @@ class SessionScreen(KdtuiScreen[int]):
         self._show_choice()
         self._show_answers()
         self.refresh_bindings()
+        if self._to_compare is not None:
+            other, self._to_compare = self._to_compare, None
+            self._compare_with(other)
 
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong, for good where there is no session to see."""

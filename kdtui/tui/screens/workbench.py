@@ -19,6 +19,7 @@ from kdtui.errors import KdtuiError
 from kdtui.exchange.typed import read_typed
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database
+from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.hits import HitsTable
 from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
@@ -64,12 +65,14 @@ class Datasets:
         named_database: how a command has to name the store.
         place: of the session that is wanted, its dataset, its row number, and how many sessions come before it.
         problem: why there is no place.
+        other: settings to compare on that session.
     """
 
     names: list[str]
     named_database: Path | None
     place: tuple[str, int, int] | None = None
     problem: str = ""
+    other: Choice | None = None
 
 
 class DatasetsFound(Message):
@@ -81,11 +84,11 @@ class DatasetsFound(Message):
 
 
 class SessionWanted(Message):
-    """A session is to be opened that some other place knows of."""
+    """A session is to be opened that some other place knows of; other settings, where given, are compared on it."""
 
-    def __init__(self, dataset: str, session: str) -> None:
+    def __init__(self, dataset: str, session: str, other: Choice | None = None) -> None:
         super().__init__()
-        self.dataset, self.session = dataset, session
+        self.dataset, self.session, self.other = dataset, session, other
 
 
 class WorkbenchScreen(KdtuiScreen[None]):
@@ -101,7 +104,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         self._query: Query | None = None
         # The session that another place knows of, and its number: it is opened as soon as the list is there.
         self._wanted: SessionWanted | None = None
-        self._to_open: int | None = None
+        self._to_open: tuple[int, Choice | None] | None = None
 
     def compose(self) -> ComposeResult:
         """The dataset and the filter, the sessions, and what to say when there are none."""
@@ -140,7 +143,8 @@ class WorkbenchScreen(KdtuiScreen[None]):
             if wanted is None:
                 return Datasets(names, named)
             try:
-                return Datasets(names, named, (wanted.dataset, *session_place(db, wanted.dataset, wanted.session)))
+                place = wanted.dataset, *session_place(db, wanted.dataset, wanted.session)
+                return Datasets(names, named, place, other=wanted.other)
             except NotFound as error:
                 return Datasets(names, named, problem=str(error))
 
@@ -159,7 +163,8 @@ class WorkbenchScreen(KdtuiScreen[None]):
         wanted = [self._dataset, self.remembered(_PLACE).get("dataset"), *found.names[:1]]
         if found.place is not None:
             self._wanted = None
-            dataset, self._to_open, before = found.place
+            dataset, number, before = found.place
+            self._to_open = number, found.other
             row = len(self._typed) + before
             wanted.insert(0, dataset)
             self.remembered(_PLACE)["dataset"] = dataset
@@ -269,9 +274,9 @@ class WorkbenchScreen(KdtuiScreen[None]):
         if message.first:
             self.refresh_bindings()
         if message.done and self._to_open is not None:
-            number, self._to_open = self._to_open, None
+            (number, other), self._to_open = self._to_open, None
             if number in self._table.ids:
-                self._open(self._table.ids.index(number))
+                self._open(self._table.ids.index(number), other)
 
     @on(HitsTable.Failed)
     def show_failure(self, message: HitsTable.Failed) -> None:
@@ -317,7 +322,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         if self._table.ids and event.row < len(self._table.ids):
             self._open(event.row)
 
-    def _open(self, row: int) -> None:
+    def _open(self, row: int, other: Choice | None = None) -> None:
         # What was pressed before another place was gone to may be read after it.
         if self._query is None or not self.is_current:
             return
@@ -329,6 +334,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
             at=row,
             typed=self._typed,
             named_database=self._named_database,
+            other=other,
         )
         self.app.push_screen(screen, self._come_back)
 
@@ -368,7 +374,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         def take(values: Mapping[str, str] | None) -> None:
             if values is not None:
                 text = values["products"]
-                self._to_open = self._typed.add(read_typed(text, name), text)
+                self._to_open = self._typed.add(read_typed(text, name), text), None
                 self._clear_filter()
                 self._find()
 

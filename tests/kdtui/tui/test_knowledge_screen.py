@@ -400,6 +400,27 @@ async def test_a_session_that_a_piece_comes_from_is_opened(full_store: Path, set
         assert app.current_mode == "workbench"
 
 
+async def test_a_piece_is_tried_on_a_session_without_it_and_with_it_alone(
+    full_store: Path, settle: Settle, until: Until
+) -> None:
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await search(pilot, "format:pattern", settle)
+        number = table(app).cursor_key
+        await act(pilot, "table.select")
+        await until(pilot, lambda: isinstance(app.screen, PieceDialog))
+        await act(pilot, "piece.try_it")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen) and bool(app.screen.query("#other")))
+        screen = app.screen
+        await until(pilot, lambda: "smollm2 + pattern" in text(app, "#asks"))
+        assert text(app, "#asks").splitlines()[0].split()[-1] == "smollm2"
+        assert isinstance(screen, SessionScreen)
+        assert screen._sides[1].choice.settings.sample == f"only-{number}"
+        # Both are asked at once; what they answer is for other tests.
+        assert all(side.request is not None or side.is_done for side in screen._sides)
+
+
 async def test_the_prompt_and_the_answer_of_a_teacher_are_shown(full_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
