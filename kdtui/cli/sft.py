@@ -333,19 +333,36 @@ def resume(
     name: NameArgument,
     host: HostOption = None,
     local: Annotated[bool, typer.Option("--local", help="On this machine.")] = False,
+    from_here: Annotated[
+        bool,
+        typer.Option(
+            "--from-here", help="Its host is gone for good: go on elsewhere from the checkpoints that are here."
+        ),
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Where its base is here, if it was taken over.", metavar="BASE")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
     db: DatabaseOption = None,
 ) -> None:
     """Go on with a training from its last checkpoint: where it was, on another host, or here."""
+    from kdtui.workflows.bases import find_base
+    from kdtui.workflows.model_names import trainable
     from kdtui.workflows.remote import move
     from store.jobs import get_job
 
     if local and host is not None:
         raise typer.BadParameter("--local is here, and --host elsewhere")
+    if from_here and not local and host is None:
+        raise typer.BadParameter("--from-here needs --local or --host, to say where to go on")
     with open_store(db) as store:
         job = get_job(store, name)
+        if base is not None:
+            find_base(store, job, Path(trainable(store, base)))
         if (local or host is not None) and job.host != host:
-            move(store, job, host)
+            move(store, job, host, from_here=from_here)
+            if from_here and job.host is not None:
+                say(f"host {job.host} was not asked; if it comes back, its copy of {name} must not go on")
         start_training(store, name)
         if follow:
             follow_training(store, name)

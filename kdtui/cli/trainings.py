@@ -80,7 +80,7 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     from kdtui.workflows.fine_tune import one_job
 
     row = one_job(store, name)
-    settings = asked_as_trained(row)
+    settings = asked_as_trained(store, row)
     for dataset in row.job.settings.datasets:
         evaluate(
             dataset=dataset,

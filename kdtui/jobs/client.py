@@ -65,8 +65,13 @@ class HostClient:
                     yield chunk
 
         python = self.host.settings.python
-        # Without -P a folder of the user's named like a module of Python would be taken for it.
-        command = ["env", f"PYTHONPATH={self.code}", python, "-P", "-m", "models.sft.host"]
+        # Looked for first: a kdtui that is installed there, of another version, is not to answer. Without -P a folder
+        # of the user's named like a module of Python would be taken for it.
+        script = (
+            '[ -f "$1" ] || { echo "No module named models" >&2; exit 1; }; '
+            'exec env "PYTHONPATH=$1" "$2" -P -m models.sft.host'
+        )
+        command = ["sh", "-c", script, "sh", self.code, python]
         done = await self._run(command, both(), timeout=timeout)
         if done.code and "No module named" in done.err and data is None:
             await self.bring_code()
@@ -119,12 +124,13 @@ class HostClient:
             # A host may be anybody's: nothing it says leads out of the folder.
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise KdtuiError(f"host {self.host.name}: it names a file {name!r}, which is in no job directory")
-        small = [each for each in wanted if each[1] <= _SMALL]
-        for part in _parts(small):
-            await self._fetch_small(job, part, target)
+        # What is small comes last: a checkpoint is taken for whole by its state, which is small.
         for name, size, digest in wanted:
             if size > _SMALL:
                 await self._fetch_large(f"{self.job_folder(job)}/{name}", target / name, size, digest)
+        small = [each for each in wanted if each[1] <= _SMALL]
+        for part in _parts(small):
+            await self._fetch_small(job, part, target)
         for name, _, digest in wanted:
             if sha256(target / name) != digest:
                 (target / name).unlink()

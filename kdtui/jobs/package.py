@@ -68,15 +68,18 @@ class Tree:
     files: tuple[tuple[str, Path, int, str], ...]
 
     @classmethod
-    def of(cls, path: Path) -> "Tree":
+    def of(cls, path: Path, name: str | None = None) -> "Tree":
         """A file, or the files right in a folder.
+
+        Args:
+            name: what a file is called on the host; None for its own name.
 
         Raises:
             OSError: one cannot be read.
         """
         paths = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
-        found = tuple((each.name, each, each.stat().st_size, sha256(each)) for each in paths)
-        names = json.dumps([[name, digest] for name, _, _, digest in found])
+        found = tuple((name or each.name, each, each.stat().st_size, sha256(each)) for each in paths)
+        names = json.dumps([[called, digest] for called, _, _, digest in found])
         return cls(hashlib.sha256(names.encode()).hexdigest()[:32], found)
 
 

@@ -7,6 +7,7 @@ from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
+from kdtui.workflows.bases import check_base, find_base
 from kdtui.workflows.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
 from kdtui.workflows.fine_tune import JobRow, base_of, one_job
 from kdtui.workflows.remote import refresh
@@ -20,13 +21,16 @@ _LOOK_HERE, _LOOK_THERE = 1.0, 10.0
 """Seconds between two looks at a training whose end is waited for."""
 
 
-def asked_as_trained(row: JobRow) -> RunSettings:
+def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
     """How a student with the adapter of a training is asked as it was trained.
 
     Raises:
+        KdtuiError: its base is not here.
         ModelError: its job file cannot be read.
     """
     settings = row.job.settings
+    find_base(db, row.job)
+    check_base(row.job)
     return settings_for(
         base_of(row.job),
         () if settings.target else settings.knowledge,
@@ -67,7 +71,7 @@ def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEve
     for dataset in row.job.settings.datasets:
         sessions = split_to_score(db, dataset, "valid", None)
         run = None
-        for event in evaluate(db, dataset, "valid", asked_as_trained(row), sessions):
+        for event in evaluate(db, dataset, "valid", asked_as_trained(db, row), sessions):
             run = event.run if isinstance(event, RunBegun) else run
             yield event
         if run is not None:

@@ -284,7 +284,11 @@ def log_of(job: StoredJob) -> bytes:
 
 
 def base_of(job: StoredJob) -> str:
-    """The base of a training, as a student is named: the embedded one by its name, others by their file."""
+    """The base of a training, as a student is named: the embedded one by its name, others by their file.
+
+    Raises:
+        ModelError: its job file cannot be read.
+    """
     base = Path(read_job(job.folder / JOB).base)
     return NAME if base.name == embedded_student().name else str(base)
 

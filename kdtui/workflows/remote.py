@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from socket import gethostname
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,9 +18,10 @@ from kdtui.jobs.client import CANCEL_TIMEOUT, HostClient, reach
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish, iterate
+from kdtui.workflows.bases import check_base, find_base
 from kdtui.workflows.fine_tune import LogGrew, StatusSeen, check_active, known_status
 from models.json_files import read_object
-from models.sft.host import GONE, ID
+from models.sft.host import ID
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
 from models.sft.processes import GRACE
 from models.sft.state import ACTIVE, JobStatus
@@ -87,10 +89,10 @@ def launch(db: Database, job: StoredJob) -> Iterator[Bringing | Submitting | Lau
         KdtuiError: the host says why it cannot.
     """
     assert job.host is not None
-    return iterate(_launch(job, get_host(db, job.host)))
+    return iterate(_launch(db, job, get_host(db, job.host)))
 
 
-async def _launch(job: StoredJob, host: Host) -> AsyncGenerator[Bringing | Submitting | Launched]:
+async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Bringing | Submitting | Launched]:
     content = read_object(job.folder / JOB)
     base = Path(content["base"])
     tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
@@ -108,12 +110,17 @@ async def _launch(job: StoredJob, host: Host) -> AsyncGenerator[Bringing | Submi
                 await client.bring(tree, known["files"])
             there = client.blob(tree)
             content["base"] = there if base.is_dir() else str(PurePosixPath(there) / base.name)
+        has_data = known["id"] is None
+        if has_data:
+            check_base(job, host.workdir)
+            if not (job.folder / TRAIN).exists():
+                # It was taken over, and is there no more.
+                raise KdtuiError(f"host {host.name}: training {job.name!r}: {(await look(db, client, job)).reason}")
         folder, python = client.job_folder(job.name), known["python"] or host.settings.python
         script = None
         if host.settings.launcher == "slurm":
             script = slurm_script(host.settings, folder, python, client.code)
             yield Submitting(script)
-        has_data = known["id"] is None
         names = [TRAIN, VALID, CHECKPOINTS, METRICS] if has_data else []
         # The key comes last: a directory that has it came whole.
         last = {JOB: json.dumps(content, indent=2).encode(), ID: job.key.encode()}
@@ -242,35 +249,61 @@ def remove(db: Database, job: StoredJob) -> None:
     _with_host(db, job, lambda client: client.ask("remove", job=job.name, id=job.key))
 
 
-def move(db: Database, job: StoredJob, host: str | None) -> StoredJob:
+def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = False) -> StoredJob:
     """Have a training go on elsewhere, from its last checkpoint: on another host, or here (None).
+
+    Args:
+        from_here: leave its host alone, which is gone for good, and go on from what has come home of it.
 
     Raises:
         TransportError: its host cannot be reached.
-        KdtuiError: it is running, or done.
+        KdtuiError: it is running, or done, or its base or its training set is not here.
     """
-    seen = known_status(job) if job.host is None else status(db, job)
-    if seen.state in (*ACTIVE, "done"):
-        raise KdtuiError(f"training {job.name!r} is {seen.state}; only one that has stopped can go on elsewhere")
-    if job.host is not None and seen.state != "created" and seen.reason != GONE:
-
-        async def bring(client: HostClient) -> None:
-            await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
-            if not (job.folder / TRAIN).exists():
-                await client.fetch(job.name, job.key, [TRAIN, VALID], job.folder)
-
-        _with_host(db, job, bring)
-    if host is not None:
+    target = None if host is None else get_host(db, host)
+    find_base(db, job)
+    check_base(job, None if target is None else target.workdir)
+    if job.host is None:
+        _check_stopped(job, known_status(job))
+    elif not from_here:
+        try:
+            _with_host(db, job, lambda client: _bring_home(db, client, job))
+        except TransportError as problem:
+            raise TransportError(
+                f"{problem}; if {job.host} is gone for good, the same with --from-here goes on from what is here"
+            ) from problem
+    if not (job.folder / TRAIN).exists():
+        raise KdtuiError(f"the training set of {job.name!r} is not here; only host {job.host} has it")
+    if target is not None:
         # It may have been there before: what is here now is newer.
-        target = get_host(db, host)
-
-        async def clear() -> None:
-            async with reach(target) as client:
-                await client.ask("remove", job=job.name, id=job.key)
-
-        finish(clear())
+        finish(_clear(job, target))
+    if job.host is not None and not from_here:
+        # From now on it is not to be started there, by whoever knows it there. Before it is remembered here: otherwise
+        # a client that is killed now would leave two that can be started.
+        to = f"on {gethostname()}" if target is None else f"on host {target.name} ({target.ssh or gethostname()})"
+        _with_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
     move_job(db, job.name, host)
     return get_job(db, job.name)
+
+
+async def _bring_home(db: Database, client: HostClient, job: StoredJob) -> None:
+    """What a training needs to go on elsewhere, unless its host has nothing of it."""
+    told = (await client.ask("status", jobs=[job.name]))[job.name]
+    seen = _remember(db, job, told)
+    _check_stopped(job, seen)
+    if told["exists"] and seen.state != "created":
+        await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
+        if not (job.folder / TRAIN).exists():
+            await client.fetch(job.name, job.key, [TRAIN, VALID], job.folder)
+
+
+async def _clear(job: StoredJob, host: Host) -> None:
+    async with reach(host) as client:
+        await client.ask("remove", job=job.name, id=job.key)
+
+
+def _check_stopped(job: StoredJob, seen: JobStatus) -> None:
+    if seen.state in (*ACTIVE, "done"):
+        raise KdtuiError(f"training {job.name!r} is {seen.state}; only one that has stopped can go on elsewhere")
 
 
 def follow(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSeen | ConnectionLost]:
@@ -377,7 +410,9 @@ def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
     key = told["id"] or name
     (target / ID).write_text(key, encoding="utf-8")
     add_job(db, name, target, settings, key, host=host.name)
-    return get_job(db, name)
+    job = get_job(db, name)
+    find_base(db, job)
+    return job
 
 
 async def look(db: Database, client: HostClient, job: StoredJob) -> JobStatus:

@@ -30,7 +30,7 @@ from typing import IO, Any, BinaryIO
 from models.errors import ModelError
 from models.json_files import read_object
 from models.sft import processes, slurm
-from models.sft.job_files import JOB, LOG
+from models.sft.job_files import JOB, LOG, write_whole
 from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
 
 ID = "id"
@@ -102,6 +102,8 @@ def launch(request: Request, data: BinaryIO) -> object:
     `{"workdir", "job", "id", "launcher", "python", "code", "processes", "after", "script", "has_data"}`
     """
     job = _job(request)
+    if (left := _left(job)).get("id") == request["id"]:
+        raise ModelError(f"{job}: this training goes on {left['to']}, and no more here; it is taken over from there")
     if request["has_data"]:
         _unpack(job, request["id"], data)
     if _id(job) != request["id"]:
@@ -157,12 +159,32 @@ def remove(request: Request) -> object:
     job = _job(request)
     if _id(job) not in (None, request["id"]):
         return None
+    if _left(job).get("id") == request["id"]:
+        _word(job).unlink()
     if job.is_dir() and _status(job, slurm.Queue([job]))["state"] in ACTIVE:
         raise ModelError(f"{job}: it is running; cancel it first")
     shutil.rmtree(job, ignore_errors=True)
     if job.exists():
         raise ModelError(f"{job}: it cannot be deleted")
     return None
+
+
+def leave(request: Request) -> object:
+    """Delete a job directory whose training goes on elsewhere, and leave word of that, so that nobody starts it here.
+
+    `{"workdir", "job", "id", "to"}`
+    """
+    job = _job(request)
+    if _id(job) == request["id"]:
+        remove(request)
+        write_whole(_word(job), json.dumps({"id": request["id"], "to": request["to"]}))
+    return None
+
+
+def trainings(request: Request) -> object:
+    """The names of the job directories that are here, and their ids: `{"workdir"}`."""
+    folders = sorted((Path(request["workdir"]) / "jobs").glob("[!.]*/"))
+    return {folder.name: _id(folder) for folder in folders if (folder / JOB).is_file()}
 
 
 def check(request: Request) -> object:
@@ -219,7 +241,8 @@ def _prepared(workdir: Path) -> str | None:
 
 def _status(folder: Path, queue: "slurm.Queue") -> dict[str, Any]:
     if not folder.is_dir():
-        gone = JobStatus("failed", reason=GONE)
+        left = _left(folder)
+        gone = JobStatus("failed", reason=f"it goes on {left['to']}" if left else GONE)
         return {**asdict(gone), "id": None, "log_bytes": 0, "exists": False}
     state, reason = None, None
     if launch_of(folder).get("launcher") == "slurm":
@@ -280,6 +303,20 @@ def _job(request: Request) -> Path:
     if not name or "/" in name or name.startswith("."):
         raise ModelError(f"{name!r} cannot be the name of a training")
     return Path(str(request["workdir"])) / "jobs" / name
+
+
+def _word(job: Path) -> Path:
+    """The file that says where a training goes on that was here."""
+    return job.with_name(f".{job.name}.moved")
+
+
+def _left(job: Path) -> dict[str, Any]:
+    """What it says; empty where there is none."""
+    try:
+        found = read_object(_word(job))
+    except ModelError:
+        return {}
+    return found if {"id", "to"} <= found.keys() else {}
 
 
 def _existing(request: Request) -> Path:
@@ -343,7 +380,11 @@ def _packages(python: str, names: list[str]) -> object:
 
 
 _OPERATIONS: dict[str, Callable[[Request], object]] = {
-    each.__name__: each for each in (have, publish, status, cancel, files, describe, remove, check, setup, setup_status)
+    each.__name__: each
+    for each in (
+        *(have, publish, status, cancel, files, describe, remove, leave, trainings),
+        *(check, setup, setup_status),
+    )
 }
 
 

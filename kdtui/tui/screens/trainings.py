@@ -285,8 +285,8 @@ class TrainingScreen(KdtuiScreen[None]):
                     # One that it was not trained on.
                     for split in ("valid", "test", "train"):
                         for session in iter_sessions(db, dataset, split=split, limit=1):
-                            return asked_as_trained(row), dataset, session.id
-            return asked_as_trained(row), "", None
+                            return asked_as_trained(db, row), dataset, session.id
+            return asked_as_trained(db, row), "", None
 
         self.ask(question, AdapterOpened, group="adapter")
 

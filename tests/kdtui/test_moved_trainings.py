@@ -1,0 +1,193 @@
+"""Trainings that go from host to host, and from one machine's store to another's: one copy of each can be started.
+
+Their trainer is a script, which writes a checkpoint and stops: what is tested is where things are, and who is told.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.jobs.package import Tree
+from kdtui.workflows.import_dataset import import_dataset
+from models.json_files import read_object
+from models.sft.job_files import EXIT_CODE, JOB
+from tests import sshd
+from tests.models.tiny import make_model
+from tests.waiting import until
+
+Kdtui = Callable[..., Any]
+
+pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "tiny.gguf")
+
+
+def stand_in(workdir: Path) -> None:
+    """A host is set up with a trainer that writes a checkpoint and stops."""
+    python = workdir / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        '#!/bin/sh\nstep="$3/checkpoints/step-00000007"\nmkdir -p "$step"\necho "{}" >"$step/state.json"\n'
+        'echo trained\necho 143 >"$3/exit_code"\n'
+    )
+    python.chmod(0o755)
+    (workdir / "setup").mkdir()
+    (workdir / "setup" / EXIT_CODE).write_text("0")
+
+
+@pytest.fixture
+def far(tmp_path: Path, db: Database, outdoor: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
+    """The workdir of a host `far`; there is another one, `second`."""
+    assert server.process is not None
+    list(import_dataset(db, outdoor, "outdoor"))
+    add_hosts(kdtui, tmp_path)
+    for name in ("far", "second"):
+        stand_in(tmp_path / name)
+    return tmp_path / "far"
+
+
+def add_hosts(kdtui: Kdtui, folder: Path) -> None:
+    for name, ssh in (("far", "gpu"), ("second", "other")):
+        options = ["--ssh", ssh, "--workdir", folder / name, "--python", sys.executable]
+        assert kdtui("host", "add", name, *options).code == 0
+
+
+def stopped(kdtui: Kdtui, base: Path, far: Path, name: str = "one") -> Path:
+    """A training that has stopped on `far`, with a checkpoint; its directory there."""
+    result = kdtui("sft", "launch", "--name", name, "--base", base, "--host", "far")
+    assert result.code == 0, result.err
+    job = far / "jobs" / name
+    until(lambda: (job / EXIT_CODE).exists())
+    return job
+
+
+@pytest.fixture
+def another_machine(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Have commands use the store of another machine, which knows the same hosts."""
+
+    def go() -> None:
+        monkeypatch.setenv("KDTUI_DB", str(tmp_path / "another" / "kdtui.db"))
+        add_hosts(kdtui, tmp_path)
+
+    return go
+
+
+def test_what_was_taken_over_goes_on_on_another_host_from_the_same_base(
+    kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
+) -> None:
+    stopped(kdtui, base, far)
+    another_machine()
+    # The other machine has no such path as the host has.
+    shutil.rmtree(far / "blobs")
+    assert kdtui("sft", "adopt", "far:one").code == 0
+    for where in (["--host", "second"], ["--local"]):
+        result = kdtui("sft", "resume", "one", *where)
+        assert result.code == 1
+        assert "training 'one' starts from tiny.gguf, and that is not here" in result.err
+        assert "kdtui model add FILE" in result.err
+    other = make_model(tmp_path / "other.gguf", seed=1)
+    result = kdtui("sft", "resume", "one", "--host", "second", "--base", other)
+    assert (result.code, "does not start from this; its base has another hash" in result.err) == (1, True)
+    named = tmp_path / "called otherwise.gguf"
+    shutil.copy(base, named)
+    assert kdtui("model", "add", named, "--name", "tiny").code == 0
+    result = kdtui("sft", "resume", "one", "--host", "second")
+    assert result.code == 0, result.err
+    used = read_object(tmp_path / "second" / "jobs" / "one" / JOB)["base"]
+    assert Path(used).is_relative_to(tmp_path / "second" / "blobs")
+    assert Path(used).read_bytes() == base.read_bytes()
+
+
+def test_a_training_from_a_folder_is_taken_over_with_the_folder_named(
+    kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
+) -> None:
+    job = stopped(kdtui, base, far)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    key = Tree.of(folder).key
+    (job / JOB).write_text(json.dumps(read_object(job / JOB) | {"base": f"{far}/blobs/{key}"}))
+    another_machine()
+    assert kdtui("sft", "adopt", "far:one").code == 0
+    result = kdtui("sft", "resume", "one", "--host", "second")
+    assert "starts from a folder that is not here" in result.err
+    result = kdtui("sft", "resume", "one", "--host", "second", "--base", folder)
+    assert result.code == 0, result.err
+    used = read_object(tmp_path / "second" / "jobs" / "one" / JOB)["base"]
+    assert used == str(tmp_path / "second" / "blobs" / key)
+
+
+def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
+    kdtui: Kdtui,
+    base: Path,
+    far: Path,
+    tmp_path: Path,
+    another_machine: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = stopped(kdtui, base, far)
+    first = tmp_path / "store" / "kdtui.db"
+    another_machine()
+    assert kdtui("sft", "adopt", "far:one").code == 0
+    monkeypatch.setenv("KDTUI_DB", str(first))
+    assert kdtui("sft", "resume", "one", "--host", "second").code == 0
+    assert not job.exists()
+    another_machine_again = tmp_path / "another" / "kdtui.db"
+    monkeypatch.setenv("KDTUI_DB", str(another_machine_again))
+    result = kdtui("sft", "resume", "one")
+    assert (result.code, "it goes on on host second (other)" in result.err) == (1, True), result.err
+    assert not job.exists()
+    [row] = kdtui("sft", "ls", "--json").rows
+    assert (row["state"], row["reason"]) == ("failed", "it goes on on host second (other)")
+    # Its training set does not help: whatever a machine remembers, the host knows.
+    (here,) = (tmp_path / "another" / "jobs").iterdir()
+    shutil.copy(tmp_path / "second" / "jobs" / "one" / "train.jsonl", here)
+    result = kdtui("sft", "resume", "one")
+    assert (result.code, "goes on on host second (other), and no more here" in result.err) == (1, True), result.err
+    # It may come back, and its name may be used again.
+    monkeypatch.setenv("KDTUI_DB", str(first))
+    assert kdtui("sft", "resume", "one", "--host", "far").code == 0
+    assert (job / "checkpoints").is_dir()
+    assert not (tmp_path / "second" / "jobs" / "one").exists()
+    assert kdtui("sft", "rm", "one", "--yes").code == 0
+    assert stopped(kdtui, base, far).exists()
+
+
+def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
+    kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, server: sshd.Sshd
+) -> None:
+    stopped(kdtui, base, far)
+    assert kdtui("sft", "fetch", "one", "--checkpoints").code == 0
+    server.stop()
+    kdtui("host", "add", "near", "--local", "--workdir", tmp_path / "near", "--python", sys.executable)
+    stand_in(tmp_path / "near")
+    result = kdtui("sft", "resume", "one", "--host", "near")
+    assert (result.code, "if far is gone for good, the same with --from-here" in result.err) == (1, True)
+    assert "--from-here needs --local or --host" in kdtui("sft", "resume", "one", "--from-here").err
+    result = kdtui("sft", "resume", "one", "--host", "near", "--from-here")
+    assert result.code == 0, result.err
+    assert "host far was not asked; if it comes back, its copy of one must not go on" in result.err
+    job = tmp_path / "near" / "jobs" / "one"
+    assert (job / "checkpoints" / "step-00000007" / "state.json").exists()
+    until(lambda: (job / EXIT_CODE).exists())
+    assert [row["host"] for row in kdtui("sft", "ls", "--json").rows] == ["near"]
+
+
+def test_what_was_taken_over_cannot_leave_its_host_without_its_training_set(
+    kdtui: Kdtui, base: Path, far: Path, another_machine: Callable[[], None], server: sshd.Sshd
+) -> None:
+    stopped(kdtui, base, far)
+    another_machine()
+    assert kdtui("sft", "adopt", "far:one").code == 0
+    server.stop()
+    result = kdtui("sft", "resume", "one", "--local", "--from-here")
+    assert (result.code, "the training set of 'one' is not here; only host far has it" in result.err) == (1, True)
