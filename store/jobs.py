@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -23,6 +24,7 @@ class StoredJob:
         status: JSON, as it was seen last on its host, for whoever asked to read.
         seen_at: when that was.
         after: the training that had to be done first.
+        evaluate: whether its adapter is to be evaluated, and has not been yet.
     """
 
     name: str
@@ -34,11 +36,12 @@ class StoredJob:
     status: str | None = None
     seen_at: str | None = None
     after: str | None = None
+    evaluate: bool = False
 
 
 _SELECT = """
     SELECT jobs.name, folder, jobs.settings, jobs.created_at, coalesce(key, 'job-' || jobs.id), hosts.name, status,
-        seen_at, after
+        seen_at, after, evaluate
     FROM jobs LEFT JOIN hosts ON hosts.id = jobs.host_id
 """
 
@@ -57,6 +60,7 @@ def add_job(
     *,
     host: str | None = None,
     after: str | None = None,
+    evaluate: bool = False,
 ) -> None:
     """Remember a training.
 
@@ -68,10 +72,10 @@ def add_job(
             raise StoreError(f"there is a training {name!r} already; choose another --name, or kdtui sft rm {name}")
         db.execute(
             """
-            INSERT INTO jobs (name, folder, settings, created_at, key, host_id, after)
-            VALUES (?, ?, ?, ?, ?, (SELECT id FROM hosts WHERE name = ?), ?)
+            INSERT INTO jobs (name, folder, settings, created_at, key, host_id, after, evaluate)
+            VALUES (?, ?, ?, ?, ?, (SELECT id FROM hosts WHERE name = ?), ?, ?)
             """,
-            [name, str(folder), msgspec.json.encode(settings).decode(), now(), key, host, after],
+            [name, str(folder), msgspec.json.encode(settings).decode(), now(), key, host, after, int(evaluate)],
         )
 
 
@@ -110,6 +114,12 @@ def remember_status(db: Database, name: str, status: str) -> None:
         db.execute("UPDATE jobs SET status = ?, seen_at = ? WHERE name = ?", [status, now(), name])
 
 
+def remember_evaluation(db: Database, name: str) -> None:
+    """Remember that the adapter of a training has been evaluated."""
+    with db.atomic():
+        db.execute("UPDATE jobs SET evaluate = 0 WHERE name = ?", [name])
+
+
 def forget_job(db: Database, name: str) -> None:
     """Forget a training; its directory stays.
 
@@ -121,6 +131,8 @@ def forget_job(db: Database, name: str) -> None:
         db.execute("DELETE FROM jobs WHERE name = ?", [name])
 
 
-def _job(row: tuple[str, ...]) -> StoredJob:
+def _job(row: tuple[Any, ...]) -> StoredJob:
     name, folder, settings, *rest = row
+    # SQLite knows no truth values.
+    rest[-1] = bool(rest[-1])
     return StoredJob(name, Path(folder), msgspec.json.decode(settings, type=TrainingSettings), *rest)

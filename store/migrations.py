@@ -326,6 +326,12 @@ def m0011_search(db: Database) -> None:
     )
 
 
+@migrations()
+def m0012_evaluations(db: Database) -> None:
+    """Trainings whose adapter is to be evaluated when it is here."""
+    _execute(db, "ALTER TABLE jobs ADD COLUMN evaluate INTEGER NOT NULL DEFAULT 0 CHECK (evaluate IN (0, 1))")
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

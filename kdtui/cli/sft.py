@@ -1,5 +1,6 @@
 """`kdtui sft`: fine-tune a student, and follow it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,8 +22,11 @@ from kdtui.cli.trainings import (
     curve,
     evaluate_adapter,
     fetch_adapter,
+    fetched,
     follow_training,
     look,
+    print_log,
+    say_what_waits,
     start_training,
     try_to_fetch,
 )
@@ -69,7 +73,8 @@ HostOption = Annotated[
     str | None, typer.Option("--host", help="On this host; kdtui host ls shows them.", metavar="NAME")
 ]
 EvaluateOption = Annotated[
-    bool, typer.Option("--evaluate", help="Then score the adapter on the validation splits of its datasets.")
+    bool,
+    typer.Option("--evaluate", help="When it is done, score the adapter on the validation splits of its datasets."),
 ]
 
 
@@ -167,8 +172,6 @@ def launch(
 
     if local and host is not None:
         raise typer.BadParameter("--local is here, and --host elsewhere")
-    if evaluate and not follow:
-        raise typer.BadParameter("--evaluate needs --follow: there is nothing to evaluate before the training is done")
     with open_store(db) as store:
         if after is not None and get_job(store, after).host != host:
             raise typer.BadParameter(f"training {after} is not on the same host")
@@ -188,14 +191,13 @@ def launch(
             patience=patience,
             host=host,
             after=after,
+            evaluate=evaluate,
         )
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
         say(f"training {name}: {ready.examples:,} sessions an epoch, {ready.valid:,} to validate on, in {ready.folder}")
         start_training(store, name)
         if follow:
-            follow_training(store, name)
-            if evaluate:
-                evaluate_adapter(store, name, db)
+            follow_training(store, name, db)
 
 
 @app.command("ls")
@@ -207,32 +209,33 @@ def ls(
     """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
     known."""
     from kdtui.workflows.fine_tune import all_jobs
-    from kdtui.workflows.remote import refresh
-    from kdtui.workflows.trainings import is_to_fetch
+    from kdtui.workflows.remote import CameHome, refresh
 
     with open_store(db) as store:
         rows = all_jobs(store)
         if not rows and not as_json:
             say("there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME")
             return
-        problems = {}
-        if as_json:
-            if not cached:
-                problems = {seen.host: seen.problem for seen in refresh(store) if seen.problem}
-            for row in all_jobs(store):
-                print_json(_to_json(row))
-        else:
-            with live_table(_COLUMNS, wide=["datasets"]) as show:
+        events = []
+        with nullcontext() if as_json else live_table(_COLUMNS, wide=["datasets"]) as show:
+            if show is not None:
                 show(map(_cells, rows))
-                for seen in () if cached else refresh(store):
-                    problems |= {seen.host: seen.problem} if seen.problem else {}
-                    show(map(_cells, all_jobs(store)))
-        for problem in problems.values():
-            say(f"kdtui: {problem}; its trainings are shown as they were seen last")
-        if not cached:
-            for row in all_jobs(store):
-                if is_to_fetch(row) and row.job.host not in problems:
-                    try_to_fetch(store, row.job.name)
+            for event in () if cached else refresh(store, bring_home=True):
+                events.append(event)
+                # What has come home becomes ready for use by that.
+                rows = all_jobs(store)
+                if show is not None:
+                    show(map(_cells, rows))
+        if as_json:
+            for row in rows:
+                print_json(_to_json(row))
+        for event in events:
+            if isinstance(event, CameHome):
+                say(f"kdtui: {event.problem}" if event.problem else fetched(event.name, event.files))
+            elif event.problem:
+                say(f"kdtui: {event.problem}; its trainings are shown as they were seen last")
+        for row in rows:
+            say_what_waits(row)
 
 
 _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
@@ -261,8 +264,7 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
 def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """Show a training: how it is, what it is made of, and its loss and pair F1 so far."""
     from kdtui.bundling.times import duration
-    from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.trainings import is_to_fetch
+    from kdtui.workflows.fine_tune import is_to_fetch, one_job
 
     with open_store(db) as store:
         look(store, name)
@@ -270,6 +272,7 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         if is_to_fetch(row):
             try_to_fetch(store, name)
             row = one_job(store, name)
+    say_what_waits(row)
     if as_json:
         print_json(_to_json(row))
         return
@@ -279,6 +282,7 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         "knowledge": ", ".join(settings.knowledge) or None,
         "target": "the student writes the knowledge" if settings.target else None,
         "eta_seconds": duration(status.eta_seconds),
+        "to_evaluate": "when it is done" if row.job.evaluate else None,
         "curve": None,
         "evaluations": None,
         "folder": str(row.job.folder),
@@ -305,11 +309,10 @@ def logs(
 
     with open_store(db) as store:
         if follow:
-            follow_training(store, name)
+            follow_training(store, name, db)
             return
         job = get_job(store, name)
-        content = fine_tune.log_of(job) if job.host is None else remote.log_of(store, job)
-    print_text(content.decode("utf-8", "replace").rstrip("\n"))
+        print_log(fine_tune.log_of(job) if job.host is None else remote.log_of(store, job))
 
 
 @app.command("cancel")
@@ -365,7 +368,7 @@ def resume(
                 say(f"host {job.host} was not asked; if it comes back, its copy of {name} must not go on")
         start_training(store, name)
         if follow:
-            follow_training(store, name)
+            follow_training(store, name, db)
 
 
 @app.command("fetch")
@@ -375,28 +378,50 @@ def fetch(
     evaluate: EvaluateOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Bring home the adapter of a training on a host; what is here whole already does not come again."""
+    """Bring home the adapter of a training on a host, and evaluate it if that was asked for; what is here whole already
+    does not come again."""
+    from kdtui.workflows.fine_tune import is_to_fetch, one_job
+
     with open_store(db) as store:
-        fetch_adapter(store, name, checkpoints=checkpoints)
-        if evaluate:
+        row = one_job(store, name)
+        waits = evaluate or row.job.evaluate
+        is_here = row.job.host is not None and row.status.state == "done" and not is_to_fetch(row)
+        # What is here is evaluated without its host, which may be gone.
+        if checkpoints or not (is_here and waits):
+            fetch_adapter(store, name, checkpoints=checkpoints)
+        if waits and one_job(store, name).status.state == "done":
             evaluate_adapter(store, name, db)
 
 
 @app.command("adopt")
 def adopt(
-    place: Annotated[str, typer.Argument(help="A host, and the name of a training there.", metavar="HOST:NAME")],
+    place: Annotated[
+        str,
+        typer.Argument(help="A host, and the name of a training there; all of them without.", metavar="HOST[:NAME]"),
+    ],
     db: DatabaseOption = None,
 ) -> None:
-    """Take over a training that another machine has started on a host, or that this store has forgotten."""
+    """Take over what another machine has started on a host, or what this store has forgotten: one training, or all."""
+    from kdtui.errors import KdtuiError
     from kdtui.workflows.remote import adopt as take_over
+    from kdtui.workflows.remote import adopt_all
     from kdtui.workflows.trainings import jobs_folder
     from store.hosts import get_host
 
     host, colon, folder = place.partition(":")
-    if not colon or not folder:
-        raise typer.BadParameter("say HOST:NAME, such as gpu:camping")
+    if not host or (colon and not folder):
+        raise typer.BadParameter("say HOST, or HOST:NAME, such as gpu:camping")
     with open_store(db) as store:
         known = get_host(store, host)
+        if not folder:
+            found = []
+            for each in adopt_all(store, known, jobs_folder(database_path(db))):
+                found.append(each)
+                say(f"kdtui: {each.problem}" if each.problem else f"training {each.name} is known now")
+            if any(each.problem for each in found):
+                raise KdtuiError(f"not all trainings of host {host} could be taken over")
+            say("kdtui sft ls says how they are" if found else f"host {host} has no training that is not known")
+            return
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
         take_over(store, known, name, jobs_folder(database_path(db)))
         look(store, name)
@@ -452,6 +477,7 @@ def _to_json(row: "JobRow") -> dict[str, Any]:
         **asdict(row.status),
         **msgspec.to_builtins(row.job.settings),
         "host": row.job.host,
+        "to_evaluate": row.job.evaluate,
         "seen_at": row.job.seen_at,
         "created_at": row.job.created_at,
     }

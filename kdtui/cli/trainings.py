@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from kdtui.cli.output import progress_bar, say
+from kdtui.cli.output import print_text, progress_bar, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from sqlite_utils import Database
+
+    from kdtui.workflows.fine_tune import JobRow
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -68,16 +70,21 @@ def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) ->
     """Bring home what a training has made; then its adapter has its name."""
     from kdtui.workflows.trainings import fetch
 
-    fetched = fetch(store, name, checkpoints=checkpoints)
-    said = f"fetched {fetched.files} files of training {name} from {fetched.row.job.host}"
-    say(said + (f"; use it with: --adapter {name}" if fetched.row.status.state == "done" else ""))
+    done = fetch(store, name, checkpoints=checkpoints)
+    say(fetched(name, done.files, is_done=done.row.status.state == "done"))
+
+
+def fetched(name: str, files: int, *, is_done: bool = True) -> str:
+    """What is said of a training whose files have come home."""
+    return f"fetched {files} files of training {name}" + (f"; use it with: --adapter {name}" if is_done else "")
 
 
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
-    """Score the adapter of a training on the validation splits of what it was trained on."""
+    """Score the adapter of a training on the validation splits of what it was trained on, and remember that."""
     from kdtui.cli.evaluate import evaluate
     from kdtui.workflows.evaluate_adapter import asked_as_trained
     from kdtui.workflows.fine_tune import one_job
+    from store.jobs import remember_evaluation
 
     row = one_job(store, name)
     settings = asked_as_trained(store, row)
@@ -91,15 +98,41 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
             strategy=settings.strategy,
             db=db,
         )
+    remember_evaluation(store, name)
 
 
-def follow_training(store: "Database", name: str) -> None:
-    """Print the log as it grows, under it how far the training is; an interrupt ends this, and not the training."""
+def print_log(chunks: "Iterable[bytes]") -> None:
+    """Print a log line by line as it is read."""
+    from codecs import getincrementaldecoder
+
+    decoder = getincrementaldecoder("utf-8")("replace")
+    held = ""
+    for chunk in chunks:
+        whole, newline, rest = (held + decoder.decode(chunk)).rpartition("\n")
+        if newline:
+            print_text(whole)
+        held = rest
+    if held:
+        print_text(held)
+
+
+def say_what_waits(row: "JobRow") -> None:
+    """Say of a training that is done that it is to be evaluated, which takes long, and what does that."""
+    name = row.job.name
+    if row.status.state == "done" and row.job.evaluate:
+        does_it = f"kdtui sft logs {name} --follow" if row.job.host is None else f"kdtui sft fetch {name}"
+        say(f"training {name} is done, and its adapter waits to be evaluated: {does_it}")
+
+
+def follow_training(store: "Database", name: str, db: "Path | None") -> None:
+    """Print the log as it grows, under it how far the training is; an interrupt ends this, and not the training.
+
+    When it is done, its adapter comes home, and is evaluated if that was asked for.
+    """
     from codecs import getincrementaldecoder
 
     from kdtui.errors import KdtuiError
     from kdtui.workflows import fine_tune, remote
-    from kdtui.workflows.trainings import is_to_fetch
 
     job = fine_tune.one_job(store, name).job
     events = fine_tune.follow(job.folder) if job.host is None else remote.follow(store, job)
@@ -123,13 +156,15 @@ def follow_training(store: "Database", name: str) -> None:
     if held:
         say(held)
     row = fine_tune.one_job(store, name)
-    if is_to_fetch(row):
+    if fine_tune.is_to_fetch(row):
         fetch_adapter(store, name)
         row = fine_tune.one_job(store, name)
     if row.status.state == "failed":
         raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
     if row.status.state == "done":
         say(f"training {name} is done; use it with: --adapter {name}")
+        if row.job.evaluate:
+            evaluate_adapter(store, name, db)
     else:
         say(f"training {name} is {row.status.state}")
 

@@ -148,6 +148,15 @@ class HostClient:
         async for chunk in stream(self._transport, ["sh", "-c", script, "sh", path, str(offset + 1)], timeout=None):
             yield chunk
 
+    async def pieces(self, path: str) -> AsyncIterator[bytes]:
+        """A file, piece by piece; nothing of one that is not there.
+
+        Raises:
+            TransportError: the way was lost.
+        """
+        async for chunk in stream(self._transport, ["cat", path]):
+            yield chunk
+
     async def read(self, path: str, offset: int) -> bytes:
         """A file from an offset on; empty where it is not there.
 

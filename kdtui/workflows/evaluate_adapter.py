@@ -9,12 +9,12 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
 from kdtui.workflows.bases import check_base, find_base
 from kdtui.workflows.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
-from kdtui.workflows.fine_tune import JobRow, base_of, one_job
+from kdtui.workflows.fine_tune import JobRow, base_of, is_to_fetch, one_job
 from kdtui.workflows.remote import refresh
 from kdtui.workflows.students import settings_for
-from kdtui.workflows.trainings import fetch, is_to_fetch
+from kdtui.workflows.trainings import fetch
 from models.sft.state import ACTIVE
-from store.jobs import get_job
+from store.jobs import get_job, remember_evaluation
 from store.records import RunSettings
 
 _LOOK_HERE, _LOOK_THERE = 1.0, 10.0
@@ -76,3 +76,4 @@ def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEve
             yield event
         if run is not None:
             yield score_run(db, run, sessions)
+    remember_evaluation(db, name)

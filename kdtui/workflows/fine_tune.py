@@ -68,12 +68,14 @@ def prepare(
     *,
     host: str | None = None,
     after: str | None = None,
+    evaluate: bool = False,
 ) -> Prepared:
     """Write a job directory, and remember it under a name; whole, or not at all.
 
     Args:
         host: where it is to run; None for here.
         after: the training that has to be done first.
+        evaluate: whether the adapter is to be evaluated when it is here.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -110,7 +112,7 @@ def prepare(
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    add_job(db, name, target, settings, key, host=host, after=after)
+    add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
     return Prepared(target, count // settings.epochs, valid)
 
 
@@ -177,6 +179,11 @@ def known_status(job: StoredJob) -> JobStatus:
     except msgspec.ValidationError:
         # Another version has seen it.
         return JobStatus("stalled", reason="how it was seen last cannot be read")
+
+
+def is_to_fetch(row: JobRow) -> bool:
+    """Whether a training is done on a host, and its adapter is not here yet."""
+    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
 
 
 def settle(db: Database, row: JobRow) -> None:
@@ -277,10 +284,12 @@ def remove(db: Database, job: StoredJob) -> None:
         db.execute("DELETE FROM models WHERE name = ? AND kind = 'adapter'", [job.name])
 
 
-def log_of(job: StoredJob) -> bytes:
-    """The log of a training here."""
-    path = job.folder / LOG
-    return path.read_bytes() if path.exists() else b""
+def log_of(job: StoredJob) -> Iterator[bytes]:
+    """The log of a training here, piece by piece."""
+    if (job.folder / LOG).exists():
+        with (job.folder / LOG).open("rb") as file:
+            while chunk := file.read(1 << 16):
+                yield chunk
 
 
 def base_of(job: StoredJob) -> str:

@@ -19,7 +19,8 @@ from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.bases import check_base, find_base
-from kdtui.workflows.fine_tune import LogGrew, StatusSeen, check_active, known_status
+from kdtui.workflows.fine_tune import JobRow, LogGrew, StatusSeen, check_active, is_to_fetch, known_status
+from kdtui.workflows.manage_models import checked_name
 from models.json_files import read_object
 from models.sft.host import ID
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
@@ -142,11 +143,21 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
         yield Launched(host.name, told.get("pid") or told["slurm"], host.settings.launcher)
 
 
-def refresh(db: Database, names: set[str] | None = None) -> Iterator[HostSeen]:
+@dataclass(frozen=True, slots=True)
+class CameHome:
+    """What a training has made has come home, in so many files; or a problem says why not."""
+
+    name: str
+    files: int
+    problem: str | None = None
+
+
+def refresh(db: Database, names: set[str] | None = None, *, bring_home: bool = False) -> Iterator[HostSeen | CameHome]:
     """Look at all trainings on all hosts at once, one question a host, and remember how they are.
 
     Args:
         names: of the trainings; None for all.
+        bring_home: fetch the adapters of those that are done, through the same connection.
     """
     by_host: dict[str, list[StoredJob]] = {}
     for job in list_jobs(db):
@@ -154,19 +165,44 @@ def refresh(db: Database, names: set[str] | None = None) -> Iterator[HostSeen]:
             by_host.setdefault(job.host, []).append(job)
     hosts = {host.name: host for host in list_hosts(db)}
 
-    async def look_at(name: str) -> HostSeen:
+    async def look_at(name: str) -> AsyncGenerator[HostSeen | CameHome]:
         try:
             async with reach(hosts[name]) as client:
                 told = await client.ask("status", jobs=[job.name for job in by_host[name]])
+                rows = [JobRow(job, _remember(db, job, told[job.name])) for job in by_host[name]]
+                yield HostSeen(name, None)
+                for row in filter(is_to_fetch, rows if bring_home else ()):
+                    try:
+                        yield CameHome(row.job.name, await _fetch(client, row, checkpoints=False))
+                    except KdtuiError as problem:
+                        yield CameHome(row.job.name, 0, str(problem))
         except KdtuiError as problem:
-            return HostSeen(name, str(problem))
-        for job in by_host[name]:
-            _remember(db, job, told[job.name])
-        return HostSeen(name, None)
+            yield HostSeen(name, str(problem))
 
-    async def look_at_all() -> AsyncGenerator[HostSeen]:
-        for seen in asyncio.as_completed([look_at(name) for name in by_host]):
-            yield await seen
+    async def look_at_all() -> AsyncGenerator[HostSeen | CameHome]:
+        events: asyncio.Queue[HostSeen | CameHome | None] = asyncio.Queue()
+
+        async def tell(name: str) -> None:
+            try:
+                async for event in look_at(name):
+                    events.put_nowait(event)
+            finally:
+                events.put_nowait(None)
+
+        tasks = [asyncio.create_task(tell(name)) for name in by_host]
+        left = len(tasks)
+        try:
+            while left:
+                event = await events.get()
+                if event is None:
+                    left -= 1
+                else:
+                    yield event
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     return iterate(look_at_all())
 
@@ -209,34 +245,49 @@ def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
     """
 
     async def ask(client: HostClient) -> int:
-        seen = await look(db, client, job)
-        folders = [*([ADAPTER] if seen.state == "done" else []), *([CHECKPOINTS] if checkpoints else [])]
-        if not folders:
-            raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {seen.state}")
-        # The adapter has its place when it is whole: a folder that is half there would be taken for it.
-        half = job.folder / "fetching"
-        is_new = not (job.folder / ADAPTER).exists()
-        count = await client.fetch(job.name, job.key, [name for name in folders if name != ADAPTER], job.folder)
-        if ADAPTER in folders:
-            count += await client.fetch(job.name, job.key, [ADAPTER], half if is_new else job.folder)
-        if is_new and (half / ADAPTER).is_dir():
-            (half / ADAPTER).rename(job.folder / ADAPTER)
-            half.rmdir()
-        for name in (LOG, METRICS):
-            content = await client.read(f"{client.job_folder(job.name)}/{name}", 0)
-            (job.folder / name).write_bytes(content)
-        return count
+        return await _fetch(client, JobRow(job, await look(db, client, job)), checkpoints=checkpoints)
 
     return _with_host(db, job, ask)
 
 
-def log_of(db: Database, job: StoredJob) -> bytes:
-    """The log of a training on its host.
+async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
+    job, seen = row.job, row.status
+    if seen.state != "done" and not checkpoints:
+        raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {seen.state}")
+    count = await client.fetch(job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
+    # Before the adapter: what has an adapter here is not fetched again by itself.
+    for name in (LOG, METRICS):
+        part = job.folder / f"{name}.part"
+        with part.open("wb") as file:
+            async for chunk in client.pieces(f"{client.job_folder(job.name)}/{name}"):
+                file.write(chunk)
+        part.replace(job.folder / name)
+    if seen.state == "done":
+        # The adapter has its place when it is whole: a folder that is half there would be taken for it.
+        half = job.folder / "fetching"
+        is_new = not (job.folder / ADAPTER).exists()
+        count += await client.fetch(job.name, job.key, [ADAPTER], half if is_new else job.folder)
+        if is_new and (half / ADAPTER).is_dir():
+            (half / ADAPTER).rename(job.folder / ADAPTER)
+            half.rmdir()
+    return count
+
+
+def log_of(db: Database, job: StoredJob) -> Iterator[bytes]:
+    """The log of a training on its host, piece by piece.
 
     Raises:
         TransportError: the host cannot be reached.
     """
-    return _with_host(db, job, lambda client: client.read(f"{client.job_folder(job.name)}/{LOG}", 0))
+    assert job.host is not None
+    host = get_host(db, job.host)
+
+    async def read() -> AsyncGenerator[bytes]:
+        async with reach(host) as client:
+            async for chunk in client.pieces(f"{client.job_folder(job.name)}/{LOG}"):
+                yield chunk
+
+    return iterate(read())
 
 
 def remove(db: Database, job: StoredJob) -> None:
@@ -388,15 +439,60 @@ def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
         TransportError: the host cannot be reached.
         KdtuiError: there is no such training, or one of this name is known.
     """
+
+    async def ask() -> StoredJob:
+        async with reach(host) as client:
+            return await _adopt(db, client, name, folder)
+
+    return finish(ask())
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A training of a host is known here now; or a problem says why not."""
+
+    name: str
+    problem: str | None = None
+
+
+def adopt_all(db: Database, host: Host, folder: Path) -> Iterator[Adopted]:
+    """Take over all trainings that a host has and this store does not know, and see how they are.
+
+    Args:
+        folder: where the directories of trainings are here.
+
+    Raises:
+        TransportError: the host cannot be reached, or the way was lost; the same again goes on.
+    """
+
+    async def ask() -> AsyncGenerator[Adopted]:
+        async with reach(host) as client:
+            known = {job.key for job in list_jobs(db)}
+            jobs = []
+            for name, key in (await client.ask("trainings")).items():
+                if (key or name) in known:
+                    continue
+                try:
+                    jobs.append(await _adopt(db, client, name, folder))
+                except TransportError:
+                    raise
+                except KdtuiError as problem:
+                    yield Adopted(name, str(problem))
+                    continue
+                yield Adopted(name)
+            told = await client.ask("status", jobs=[job.name for job in jobs]) if jobs else {}
+            for job in jobs:
+                _remember(db, job, told[job.name])
+
+    return iterate(ask())
+
+
+async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> StoredJob:
+    # A host may be anybody's: nothing it says leads out of the folder.
+    checked_name(name)
     with suppress(NotFound):
         raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
-
-    async def ask() -> dict[str, Any]:
-        async with reach(host) as client:
-            told: dict[str, Any] = await client.ask("describe", job=name)
-            return told
-
-    told = finish(ask())
+    told = await client.ask("describe", job=name)
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
@@ -409,7 +505,7 @@ def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
     (target / JOB).write_text(json.dumps(told["job"], indent=2) + "\n", encoding="utf-8")
     key = told["id"] or name
     (target / ID).write_text(key, encoding="utf-8")
-    add_job(db, name, target, settings, key, host=host.name)
+    add_job(db, name, target, settings, key, host=client.host.name)
     job = get_job(db, name)
     find_base(db, job)
     return job

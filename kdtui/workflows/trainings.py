@@ -10,10 +10,9 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows import fine_tune, remote
 from kdtui.workflows.fine_tune import JobRow, Prepared, one_job, prepare, trainer_is_here
 from kdtui.workflows.model_names import trainable
-from kdtui.workflows.remote import Bringing, HostSeen, Launched, Submitting, refresh
+from kdtui.workflows.remote import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from models.embedded import NAME
 from models.sft.job import Job, Lora, Optimizer, Precision
-from models.sft.job_files import ADAPTER
 from store.hosts import get_host
 from store.jobs import get_job
 from store.records import TrainingSettings
@@ -27,6 +26,7 @@ class TrainingPlan:
         base: as a person names it.
         host: where it is to run; None for here.
         after: the training that has to be done first.
+        evaluate: whether the adapter is to be evaluated when it is here.
     """
 
     name: str
@@ -41,6 +41,7 @@ class TrainingPlan:
     patience: int | None = None
     host: str | None = None
     after: str | None = None
+    evaluate: bool = False
 
     def to_job(self, db: Database) -> Job:
         """The same for a trainer.
@@ -92,10 +93,19 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
         trainer_is_here()
     else:
         get_host(db, plan.host)
-    return prepare(db, plan.name, folder, plan.settings, plan.to_job(db), host=plan.host, after=plan.after)
+    return prepare(
+        db,
+        plan.name,
+        folder,
+        plan.settings,
+        plan.to_job(db),
+        host=plan.host,
+        after=plan.after,
+        evaluate=plan.evaluate,
+    )
 
 
-def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting | Launched | HostSeen]:
+def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting | Launched | HostSeen | CameHome]:
     """Start a training where it belongs, or go on with it.
 
     Raises:
@@ -118,11 +128,6 @@ def cancel(db: Database, name: str) -> list[str]:
     """
     job = get_job(db, name)
     return fine_tune.cancel(job) if job.host is None else remote.cancel(db, job)
-
-
-def is_to_fetch(row: JobRow) -> bool:
-    """Whether a training is done on a host, and its adapter is not here yet."""
-    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
 
 
 def fetch(db: Database, name: str, *, checkpoints: bool = False) -> Fetched:

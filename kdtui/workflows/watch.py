@@ -15,9 +15,8 @@ from sqlite_utils import Database
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.fine_tune import StatusSeen, one_job
+from kdtui.workflows.fine_tune import StatusSeen, is_to_fetch, one_job
 from kdtui.workflows.remote import PAUSES, ConnectionLost, look
-from kdtui.workflows.trainings import is_to_fetch
 from models.sft.job_files import LOG, LOG_PART
 from models.sft.state import ACTIVE
 from store.hosts import get_host

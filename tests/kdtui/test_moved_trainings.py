@@ -17,7 +17,7 @@ from kdtui.jobs.package import Tree
 from kdtui.workflows.import_dataset import import_dataset
 from models.json_files import read_object
 from models.sft.job_files import EXIT_CODE, JOB
-from tests import sshd
+from tests import sshd, stand_in
 from tests.models.tiny import make_model
 from tests.waiting import until
 
@@ -31,19 +31,6 @@ def base(tmp_path: Path) -> Path:
     return make_model(tmp_path / "tiny.gguf")
 
 
-def stand_in(workdir: Path) -> None:
-    """A host is set up with a trainer that writes a checkpoint and stops."""
-    python = workdir / "venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(
-        '#!/bin/sh\nstep="$3/checkpoints/step-00000007"\nmkdir -p "$step"\necho "{}" >"$step/state.json"\n'
-        'echo trained\necho 143 >"$3/exit_code"\n'
-    )
-    python.chmod(0o755)
-    (workdir / "setup").mkdir()
-    (workdir / "setup" / EXIT_CODE).write_text("0")
-
-
 @pytest.fixture
 def far(tmp_path: Path, db: Database, outdoor: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The workdir of a host `far`; there is another one, `second`."""
@@ -51,7 +38,7 @@ def far(tmp_path: Path, db: Database, outdoor: Path, server: sshd.Sshd, kdtui: K
     list(import_dataset(db, outdoor, "outdoor"))
     add_hosts(kdtui, tmp_path)
     for name in ("far", "second"):
-        stand_in(tmp_path / name)
+        stand_in.set_up(tmp_path / name)
     return tmp_path / "far"
 
 
@@ -169,7 +156,7 @@ def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
     assert kdtui("sft", "fetch", "one", "--checkpoints").code == 0
     server.stop()
     kdtui("host", "add", "near", "--local", "--workdir", tmp_path / "near", "--python", sys.executable)
-    stand_in(tmp_path / "near")
+    stand_in.set_up(tmp_path / "near")
     result = kdtui("sft", "resume", "one", "--host", "near")
     assert (result.code, "if far is gone for good, the same with --from-here" in result.err) == (1, True)
     assert "--from-here needs --local or --host" in kdtui("sft", "resume", "one", "--from-here").err
@@ -191,3 +178,22 @@ def test_what_was_taken_over_cannot_leave_its_host_without_its_training_set(
     server.stop()
     result = kdtui("sft", "resume", "one", "--local", "--from-here")
     assert (result.code, "the training set of 'one' is not here; only host far has it" in result.err) == (1, True)
+
+
+def test_a_store_that_was_lost_is_made_anew_from_the_host(
+    kdtui: Kdtui, base: Path, far: Path, another_machine: Callable[[], None]
+) -> None:
+    for name in ("one", "two"):
+        stopped(kdtui, base, far, name)
+    assert "has no training that is not known" in kdtui("sft", "adopt", "far").err
+    another_machine()
+    (far / "jobs" / "three").mkdir()
+    (far / "jobs" / "three" / JOB).write_text("no JSON")
+    (far / "jobs" / "what is being brought").mkdir()
+    result = kdtui("sft", "adopt", "far")
+    assert (result.code, result.err.count("is known now")) == (1, 2), result.err
+    assert "job.json: this is no JSON" in result.err
+    rows = kdtui("sft", "ls", "--cached", "--json").rows
+    assert {row["name"]: row["state"] for row in rows} == {"one": "stopped", "two": "stopped"}
+    shutil.rmtree(far / "jobs" / "three")
+    assert "has no training that is not known" in kdtui("sft", "adopt", "far").err

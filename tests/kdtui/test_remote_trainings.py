@@ -275,11 +275,11 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     [
         (["launch", "--name", "x", "--host", "nowhere"], "there is no host 'nowhere'"),
         (["launch", "--name", "x", "--host", "nowhere", "--local"], "--local is here, and --host elsewhere"),
-        (["launch", "--name", "x", "--evaluate"], "--evaluate needs --follow"),
         (["launch", "--name", "x", "--after", "y"], "there is no training 'y'"),
         (["resume", "x"], "there is no training 'x'"),
         (["fetch", "x"], "there is no training 'x'"),
-        (["adopt", "x"], "say HOST:NAME"),
+        (["adopt", "x"], "there is no host 'x'"),
+        (["adopt", "x:"], "say HOST, or HOST:NAME"),
         (["adopt", "x:y"], "there is no host 'x'"),
     ],
 )
@@ -483,4 +483,4 @@ def test_a_store_of_before_knows_its_trainings_still(db: Database, database_of_t
     )
     db.conn.commit()
     job = get_job(open_database(database_of_the_test), "old")
-    assert (job.host, job.key) == (None, "job-1")
+    assert (job.host, job.key, job.evaluate) == (None, "job-1", False)

@@ -204,6 +204,7 @@ def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str])
         learning_rate=_rate(values) or float(_LEARNING_RATE),
         host=values["host"] or None,
         after=values["after"] or None,
+        evaluate=bool(values["evaluate"]),
     )
     yield Doing(f"preparing {name}: writing its training set")
     ready = prepare_training(db, plan, jobs_folder(database))

@@ -76,7 +76,7 @@ class Training:
 
 def seen(row: "JobRow") -> Training:
     """What there is to show of a training. Its folder is looked into, so this is for threads."""
-    from kdtui.workflows.trainings import is_to_fetch
+    from kdtui.workflows.fine_tune import is_to_fetch
 
     checkpoints = sum(not path.name.endswith(".part") for path in (row.job.folder / CHECKPOINTS).glob("step-*"))
     return Training(row.job, row.status, is_to_fetch(row), checkpoints)

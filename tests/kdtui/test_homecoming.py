@@ -1,0 +1,121 @@
+"""Adapters that come home from hosts: through one connection, evaluated when they are here, whole or not at all."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from kdtui.workflows.import_dataset import import_dataset
+from models.sft.job_files import EXIT_CODE
+from store.jobs import get_job
+from tests import sshd, stand_in
+from tests.models.tiny import make_model
+from tests.waiting import until
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "tiny.gguf")
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+needs_sshd = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
+
+
+@pytest.fixture
+def far(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
+    """The workdir of a host `far`, whose trainings are done at once."""
+    assert server.process is not None
+    adapter = stand_in.adapter_by_chance(tmp_path / "made")
+    stand_in.set_up(tmp_path / "far", f'cp -r "{adapter}" "$3/adapter"\necho 0 >"$3/exit_code"\n')
+    options = ["--ssh", "gpu", "--workdir", tmp_path / "far", "--python", sys.executable]
+    assert kdtui("host", "add", "far", *options).code == 0
+    return tmp_path / "far"
+
+
+def done(kdtui: Kdtui, base: Path, far: Path, name: str, *options: object) -> Path:
+    """A training that is done on `far`; its directory there."""
+    result = kdtui("sft", "launch", "--name", name, "--base", base, "--host", "far", *options)
+    assert result.code == 0, result.err
+    until(lambda: (far / "jobs" / name / EXIT_CODE).exists())
+    return far / "jobs" / name
+
+
+@needs_sshd
+def test_an_evaluation_that_was_asked_for_waits_until_the_adapter_is_fetched(
+    kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
+) -> None:
+    done(kdtui, base, far, "one", "--evaluate", "--dataset", "outdoor")
+    assert kdtui("run", "ls", "--json").rows == []
+    for _ in range(2):
+        result = kdtui("sft", "ls")
+        assert "training one is done, and its adapter waits to be evaluated: kdtui sft fetch one" in result.err
+    # It is here by now, and nobody needs the host any more.
+    server.stop()
+    result = kdtui("sft", "show", "one")
+    assert "waits to be evaluated" in result.err
+    result = kdtui("sft", "fetch", "one")
+    assert result.code == 0, result.err
+    assert "on outdoor valid" in result.err
+    assert "one" in result.out
+    [run] = kdtui("run", "ls", "--json").rows
+    assert (run["dataset"], run["split"]) == ("outdoor", "valid")
+    assert "waits to be evaluated" not in kdtui("sft", "ls", "--cached").err
+    assert [row["to_evaluate"] for row in kdtui("sft", "ls", "--cached", "--json").rows] == [False]
+
+
+def test_a_training_here_is_evaluated_by_whoever_looks_at_its_end(kdtui: Kdtui, base: Path, db: Database) -> None:
+    result = kdtui("sft", "launch", "--name", "one", "--base", base, "--epochs", 1, "--evaluate")
+    assert result.code == 0, result.err
+    assert get_job(db, "one").evaluate
+    result = kdtui("sft", "logs", "one", "--follow")
+    assert result.code == 0, result.err
+    assert len(kdtui("run", "ls", "--json").rows) == 1
+    assert not get_job(db, "one").evaluate
+
+
+@needs_sshd
+def test_many_trainings_come_home_through_one_connection(
+    kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
+) -> None:
+    for name in ("one", "two", "three"):
+        done(kdtui, base, far, name)
+    before, connections = server.commands, (server.folder / "sshd.log").read_text().count("Accepted publickey")
+    result = kdtui("sft", "ls", "--json")
+    assert result.err.count("use it with: --adapter") == 3, result.err
+    assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == connections + 1
+    # One look at all, and what is fetched.
+    assert server.commands - before <= 1 + 3 * 4
+    before = server.commands
+    assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done"] * 3
+    assert server.commands - before == 1
+    assert {row["name"] for row in kdtui("model", "ls", "--json").rows} >= {"one", "two", "three"}
+
+
+@needs_sshd
+def test_a_long_log_is_printed_and_brought_piece_by_piece(kdtui: Kdtui, base: Path, far: Path) -> None:
+    job = done(kdtui, base, far, "one")
+    log = "trained\n" + "step ünd loss\n" * 50_000 + "the end"
+    (job / "log").write_text(log)
+    assert kdtui("sft", "logs", "one").out == log + "\n"
+    assert kdtui("sft", "fetch", "one").code == 0
+    home = get_home(kdtui)
+    assert (home / "log").read_text() == log
+    assert not list(home.glob("*.part"))
+    (job / "log").unlink()
+    assert kdtui("sft", "logs", "one").out == ""
+
+
+def get_home(kdtui: Kdtui) -> Path:
+    """The folder of the only training here."""
+    [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "one"]
+    return Path(adapter["path"]).parent
