@@ -93,8 +93,17 @@ class HostClient:
             TransportError: the way was lost; what came stays, and is gone on from.
             KdtuiError: the host has no room, or a file did not come whole.
         """
+        small = [(name, path, size) for name, path, size, _ in tree.files if not missing[name] and size <= _SMALL]
+        digests = {name: digest for name, *_, digest in tree.files}
+        for part in _parts(small):
+            # Together: for each alone Python would be started twice there.
+            names = [name for name, *_ in part]
+            with package.packed(part[0][1].parent, names, {}) as file:
+                expected = {name: digests[name] for name in names}
+                await self.ask("unpack", package.chunks(file), folder=self.blob(tree), files=expected)
+        together = {name for name, *_ in small}
         for name, path, size, digest in tree.files:
-            if missing[name] == "whole":
+            if missing[name] == "whole" or name in together:
                 continue
             target = str(PurePosixPath(self.blob(tree)) / name)
             there = missing[name]
@@ -128,9 +137,9 @@ class HostClient:
         for name, size, digest in wanted:
             if size > _SMALL:
                 await self._fetch_large(f"{self.job_folder(job)}/{name}", target / name, size, digest)
-        small = [each for each in wanted if each[1] <= _SMALL]
+        small = [(name, digest, size) for name, size, digest in wanted if size <= _SMALL]
         for part in _parts(small):
-            await self._fetch_small(job, part, target)
+            await self._fetch_small(job, [name for name, *_ in part], target)
         for name, _, digest in wanted:
             if sha256(target / name) != digest:
                 (target / name).unlink()
@@ -189,14 +198,14 @@ class HostClient:
         if done.code:
             raise self._no_room(done.err)
 
-    async def _fetch_small(self, job: str, part: list[tuple[str, int, str]], target: Path) -> None:
-        names = b"\0".join(name.encode() for name, *_ in part)
+    async def _fetch_small(self, job: str, part: Sequence[str], target: Path) -> None:
+        names = b"\0".join(name.encode() for name in part)
         command = ["tar", "-C", self.job_folder(job), "--null", "--verbatim-files-from", "-T", "-", "-cf", "-"]
         done = await self._run(command, names)
         if done.code:
             raise KdtuiError(f"host {self.host.name}: {_last(done.err)}")
         with tarfile.open(fileobj=io.BytesIO(done.out)) as archive:
-            for name, *_ in part:
+            for name in part:
                 member = archive.extractfile(name)
                 if member is None:
                     continue
@@ -270,15 +279,16 @@ async def reach(host: Host) -> AsyncIterator[HostClient]:
         yield HostClient(host, transport)
 
 
-def _parts(files: list[tuple[str, int, str]]) -> Iterator[list[tuple[str, int, str]]]:
-    part: list[tuple[str, int, str]] = []
+def _parts(files: Sequence[tuple[str, Any, int]]) -> Iterator[list[tuple[str, Any, int]]]:
+    """Files, each with its size as the last of three, in as many parts as are to travel one after the other."""
+    part: list[tuple[str, Any, int]] = []
     size = 0
     for each in files:
-        if part and size + each[1] > _TOGETHER:
+        if part and size + each[-1] > _TOGETHER:
             yield part
             part, size = [], 0
         part.append(each)
-        size += each[1]
+        size += each[-1]
     if part:
         yield part
 

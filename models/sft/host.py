@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any, BinaryIO
 
 from models.errors import ModelError
@@ -93,6 +94,28 @@ def publish(request: Request) -> object:
             part.unlink(missing_ok=True)
             raise ModelError(f"{target}: it did not come whole, and has been dropped; try again")
         part.replace(target)
+    return None
+
+
+def unpack(request: Request, data: BinaryIO) -> object:
+    """Small files that have come together, in the tar behind the request: `{"folder", "files": {name: sha256, …}}`."""
+    folder, digests = Path(request["folder"]), dict(request["files"])
+    folder.mkdir(parents=True, exist_ok=True)
+    # Each gets its name when it is whole, and two clients may bring the same.
+    with TemporaryDirectory(prefix=".", suffix=".part", dir=folder.parent) as part, _as_tar(folder, data) as archive:
+        for member in archive:
+            source = archive.extractfile(member)
+            digest = digests.pop(member.name, None)
+            if source is None or digest is None:
+                raise ModelError(f"{folder}: {member.name!r} was not to come; try again")
+            path = Path(part) / "file"
+            with path.open("wb") as file:
+                shutil.copyfileobj(source, file, _CHUNK)
+            if sha256(path) != digest:
+                raise ModelError(f"{folder}: {member.name!r} did not come whole, and has been dropped; try again")
+            path.replace(folder / member.name)
+    if digests:
+        raise ModelError(f"{folder}: not all files have come; try again")
     return None
 
 
@@ -270,7 +293,7 @@ def _unpack_alone(job: Path, part: Path, job_id: str, data: BinaryIO) -> None:
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()
-        with tarfile.open(fileobj=data, mode="r|") as archive:
+        with _as_tar(job, data) as archive:
             # Python 3.11 has the filter from its fourth release on; what comes here was made by the same program.
             archive.extractall(part, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # type: ignore[arg-type]
         if _id(part) != job_id:
@@ -278,10 +301,17 @@ def _unpack_alone(job: Path, part: Path, job_id: str, data: BinaryIO) -> None:
         if job.exists():
             raise ModelError(f"{job}: another training of this name is there; choose another --name")
         part.rename(job)
-    except tarfile.TarError as error:
-        raise ModelError(f"{job}: it did not come whole ({error}); try again") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _as_tar(what: Path, data: BinaryIO) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(fileobj=data, mode="r|") as archive:
+            yield archive
+    except tarfile.TarError as error:
+        raise ModelError(f"{what}: it did not come whole ({error}); try again") from error
 
 
 @contextmanager
@@ -388,7 +418,9 @@ _OPERATIONS: dict[str, Callable[[Request], object]] = {
 }
 
 
-_WITH_DATA: dict[str, Callable[[Request, BinaryIO], object]] = {"launch": launch, "receive": receive}
+_WITH_DATA: dict[str, Callable[[Request, BinaryIO], object]] = {
+    each.__name__: each for each in (launch, receive, unpack)
+}
 
 
 def main() -> None:

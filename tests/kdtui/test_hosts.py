@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -417,6 +417,63 @@ def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: 
     assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
 
 
+def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
+    host: Host, server: sshd.Sshd, tmp_path: Path
+) -> None:
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"it's {number}").write_bytes(os.urandom(number))
+    (folder / "large").write_bytes(os.urandom(2_000_000))
+    tree = package.Tree.of(folder)
+    files = [[name, size] for name, _, size, _ in tree.files]
+
+    async def bring(client: HostClient) -> dict[str, object]:
+        known: dict[str, object] = (await client.ask("have", job="x", key=tree.key, files=files))["files"]
+        await client.bring(tree, known)
+        return known
+
+    asked(host, lambda client: client.bring_code())
+    before = server.commands
+    assert set(asked(host, bring).values()) == {0}
+    # One question, one for all that is small, and two for what is large.
+    assert server.commands - before == 4
+    there = Path(host.workdir) / "blobs" / tree.key
+    assert {path.name: sha256(path) for path in there.iterdir()} == {name: digest for name, _, _, digest in tree.files}
+    assert [path.name for path in there.parent.iterdir()] == [tree.key]
+    (there / "it's 7").unlink()
+    known = asked(host, bring)
+    assert [name for name, state in known.items() if state != "whole"] == ["it's 7"]
+    assert sha256(there / "it's 7") == sha256(folder / "it's 7")
+
+
+def test_small_files_that_come_changed_or_half_are_refused(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    folder.mkdir()
+    for name in ("one", "two"):
+        (folder / name).write_text(name * 5000)
+    tree = package.Tree.of(folder)
+    (folder / "two").write_text("changed meanwhile")
+    asked(host, lambda client: client.bring_code())
+    with pytest.raises(KdtuiError, match="'two' did not come whole, and has been dropped; try again"):
+        asked(host, lambda client: client.bring(tree, {"one": 0, "two": 0}))
+
+    async def half(client: HostClient) -> Any:
+        with package.packed(folder, ["one", "two"], {}) as file:
+            first = file.read(6000)
+
+        async def cut() -> AsyncIterator[bytes]:
+            yield first
+
+        return await client.ask("unpack", cut(), folder=client.blob(tree), files={"one": "", "two": ""})
+
+    with pytest.raises(KdtuiError, match="did not come whole"):
+        asked(host, half)
+    there = Path(host.workdir) / "blobs"
+    assert [path.name for path in there.iterdir()] == [tree.key]
+    assert [path.name for path in (there / tree.key).iterdir()] == ["one"]
+
+
 def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -428,6 +485,7 @@ def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
         path.write_bytes(b"x" * 5_000_000)
         tree = package.Tree.of(path)
         full = Host("far", "gpu", str(small / "w"), host.settings)
+        asked(full, lambda client: client.bring_code())
         with pytest.raises(KdtuiError, match="No space left on device; make room below"):
             asked(full, lambda client: client.bring(tree, {"base.gguf": 0}))
     finally:
