@@ -196,10 +196,12 @@ def setup(
 
     with open_store(db) as store:
         host = get_host(store, name)
+    already = " already"
     for text in set_up(host, wheels):
+        already = ""
         for line in text.decode("utf-8", "replace").splitlines():
             say(line)
-    say(f"host {name} is ready; kdtui host check {name} says what it has")
+    say(f"host {name} is ready{already}; kdtui host check {name} says what it has")
 
 
 @app.command("connect")

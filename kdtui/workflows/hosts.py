@@ -138,7 +138,12 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
             python = host.settings.python
             before = time()
             told = await client.ask(
-                "check", python=python, key=tree.key if tree else "", packages=list(_PACKAGES), timeout=300
+                "check",
+                python=python,
+                key=tree.key if tree else "",
+                files=[name for name, *_ in tree.files] if tree else [],
+                packages=list(_PACKAGES),
+                timeout=300,
             )
             after = time()
             for finding in _findings(host, told, base, (before + after) / 2):
@@ -218,6 +223,8 @@ def in_brief(finding: HostFinding) -> str:
 def set_up(host: Host, wheels: Path | None) -> Iterator[bytes]:
     """Make the virtual environment of a host, or go on with it; its log as it grows, until it is done.
 
+    Nothing is done, and nothing comes, where it has been made of the same packages already.
+
     Args:
         wheels: a folder of wheels to install from, for a host without a network.
 
@@ -232,17 +239,18 @@ async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
     tree = None
     if wheels is not None:
         tree = await asyncio.to_thread(package.Tree.of, wheels)
+    requirements = package.requirements()
     async with reach(host) as client:
+        if (await client.ask("setup_status", requirements=requirements))["is_ready"]:
+            return
         if tree is not None:
             files = [[name, size] for name, _, size, _ in tree.files]
             known = await client.ask("have", job="none", key=tree.key, files=files)
             await client.bring(tree, known["files"])
-        told = await client.ask(
-            "setup", requirements=package.requirements(), wheels=tree.key if tree is not None else None
-        )
+        told = await client.ask("setup", requirements=requirements, wheels=tree.key if tree is not None else None)
         offset = told["from"]
         while True:
-            status = await client.ask("setup_status")
+            status = await client.ask("setup_status", requirements=requirements)
             grown = await client.read(told["log"], offset)
             offset += len(grown)
             if grown:

@@ -31,7 +31,7 @@ from typing import IO, Any, BinaryIO
 from models.errors import ModelError
 from models.json_files import read_object
 from models.sft import processes, slurm
-from models.sft.job_files import JOB, LOG, write_whole
+from models.sft.job_files import EXIT_CODE, JOB, LOG, write_whole
 from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
 
 ID = "id"
@@ -41,6 +41,8 @@ GONE = "its directory is gone from the host"
 """Why a training has failed whose directory somebody has deleted."""
 
 _CHUNK = 1 << 20
+
+_REQUIREMENTS = "requirements.txt"
 
 Request = Mapping[str, Any]
 
@@ -211,19 +213,22 @@ def trainings(request: Request) -> object:
 
 
 def check(request: Request) -> object:
-    """What this machine has for trainings: `{"workdir", "python", "key", "packages"}`."""
+    """What this machine has for trainings: `{"workdir", "python", "key", "files": [name, …], "packages"}`.
+
+    `key` and `files` are those of a base; without files nothing is asked about one.
+    """
     workdir = Path(request["workdir"])
     there = next(each for each in (workdir, *workdir.parents) if each.exists())
     usable = os.access(there, os.W_OK)
     disk = shutil.disk_usage(there)
-    blob = workdir / "blobs" / request["key"] if request["key"] else None
+    blob = workdir / "blobs" / request["key"]
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "writable": usable,
         "free_bytes": disk.free,
         "gpus": _gpus(),
         "packages": _packages(_prepared(workdir) or request["python"], request["packages"]),
-        "base": blob is not None and blob.is_dir() and not any(blob.rglob("*.part")),
+        "base": all((blob / name).is_file() for name in request["files"]),
         "clock": time.time(),
         "slurm": shutil.which("sbatch") is not None,
         "processors": os.cpu_count(),
@@ -238,13 +243,15 @@ def setup(request: Request) -> object:
     workdir = Path(request["workdir"])
     folder = workdir / "setup"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "requirements.txt").write_text(request["requirements"], encoding="utf-8")
+    # First: what is there of other requirements does not count for these.
+    (folder / EXIT_CODE).unlink(missing_ok=True)
+    (folder / _REQUIREMENTS).write_text(request["requirements"], encoding="utf-8")
     install = [str(workdir / "venv" / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     if request["wheels"]:
         install += ["--no-index", "--find-links", str(workdir / "blobs" / request["wheels"])]
     commands = [
         [sys.executable, "-m", "venv", str(workdir / "venv")],
-        [*install, "-r", str(folder / "requirements.txt")],
+        [*install, "-r", str(folder / _REQUIREMENTS)],
     ]
     log = folder / LOG
     size = log.stat().st_size if log.is_file() else 0
@@ -252,8 +259,11 @@ def setup(request: Request) -> object:
 
 
 def setup_status(request: Request) -> object:
-    """How that is: `{"workdir"}`."""
-    return asdict(job_status(Path(request["workdir"]) / "setup"))
+    """How that is, and whether it has been made of these requirements already: `{"workdir", "requirements"}`."""
+    workdir = Path(request["workdir"])
+    made_of = workdir / "setup" / _REQUIREMENTS
+    same = made_of.is_file() and made_of.read_text(encoding="utf-8") == request["requirements"]
+    return {**asdict(job_status(workdir / "setup")), "is_ready": same and _prepared(workdir) is not None}
 
 
 def _prepared(workdir: Path) -> str | None:

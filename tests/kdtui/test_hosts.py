@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SshTransport, check_alias
 from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
 from models.sft.host import sha256
+from models.sft.state import starter
 from store.hosts import Host
 from store.records import HostSettings
 from tests import sshd
@@ -524,6 +526,17 @@ def test_a_host_leads_nobody_out_of_the_folder(host: Host, tmp_path: Path, monke
         asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
 
 
+def tiny_wheel(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "tinywheel-1.0-py3-none-any.whl", "w") as wheel:
+        about = "tinywheel-1.0.dist-info"
+        wheel.writestr("tinywheel.py", "")
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tinywheel\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{about}/RECORD", "")
+
+
 @pytest.mark.usefixtures("server")
 def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -535,18 +548,76 @@ def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
     result = kdtui("host", "setup", "far", "--wheels", wheels)
     assert result.code == 1
     assert "No matching distribution found for tinywheel==1.0" in result.err
-    with zipfile.ZipFile(wheels / "tinywheel-1.0-py3-none-any.whl", "w") as wheel:
-        about = "tinywheel-1.0.dist-info"
-        wheel.writestr("tinywheel.py", "")
-        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tinywheel\nVersion: 1.0\n")
-        wheel.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{about}/RECORD", "")
+    tiny_wheel(wheels)
     result = kdtui("host", "setup", "far", "--wheels", wheels)
     assert (result.code, "host far is ready" in result.err) == (0, True)
     python = tmp_path / "there" / "venv" / "bin" / "python"
     assert subprocess.run([python, "-c", "import tinywheel"], check=False).returncode == 0
+    # It is made once, and anew for other packages.
+    size = (tmp_path / "there" / "setup" / "log").stat().st_size
+    assert "host far is ready already" in kdtui("host", "setup", "far", "--wheels", tmp_path).err
+    assert (tmp_path / "there" / "setup" / "log").stat().st_size == size
+    monkeypatch.setattr(package, "requirements", lambda: "tinywheel==2.0\n")
+    assert "No matching distribution found for tinywheel==2.0" in kdtui("host", "setup", "far", "--wheels", wheels).err
+
+
+@pytest.mark.usefixtures("server")
+def test_a_set_up_goes_on_without_its_client_and_the_next_one_waits_for_it(
+    kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    tiny_wheel(wheels)
+    add(kdtui, tmp_path)
+    code = (
+        "from kdtui.jobs import package\npackage.requirements = lambda: 'tinywheel==1.0\\n'\n"
+        "from kdtui.__main__ import main\nmain()"
+    )
+    command = [sys.executable, "-c", code, "host", "setup", "far", "--wheels", str(wheels)]
+    client = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert client.stderr is not None
+    assert " -m venv " in client.stderr.readline()
+    client.kill()
+    client.communicate()
+    folder = tmp_path / "there" / "setup"
+    pid = starter(folder)
+    result = kdtui("host", "setup", "far", "--wheels", wheels)
+    assert (result.code, "host far is ready" in result.err) == (0, True), result.err
+    assert pid is None or (folder / "log").read_text().count(" -m venv ") == 1
+
+
+@pytest.mark.usefixtures("server")
+def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text(name)
+    add(kdtui, tmp_path)
+    there = tmp_path / "there" / "blobs" / package.Tree.of(folder).key
+    there.mkdir(parents=True)
+    for name, said in (("config.json", "is not there yet"), ("model.safetensors", "is there")):
+        (there / name).write_text(name)
+        found = kdtui("host", "check", "far", "--base", folder, "--json").rows
+        assert [row["found"] for row in found if row["name"] == "base"] == [f"model {said}"]
+
+
+@pytest.mark.usefixtures("server")
+def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path) -> None:
+    add(kdtui, tmp_path)
+    [gpus] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text('#!/bin/sh\necho "Big GPU, 81559 MiB, 570.1"\necho "Big GPU, 81559 MiB, 570.1"\n')
+    (tools / "nvidia-smi").chmod(0o755)
+    server.stop()
+    with (server.folder / "sshd_config").open("a") as file:
+        file.write(f'SetEnv "PATH={tools}:{os.environ["PATH"]}"\n')
+    server.start()
+    [seen] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
+    assert (seen["state"], seen["found"]) == ("ok", "Big GPU, 81559 MiB, 570.1; Big GPU, 81559 MiB, 570.1")
+    if shutil.which("nvidia-smi") is None:
+        assert (gpus["state"], gpus["advice"]) == ("note", "trainings run, slowly")
 
 
 def test_what_a_host_installs_is_what_kdtui_is_tested_with() -> None:
