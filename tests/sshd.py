@@ -135,3 +135,14 @@ def _user() -> str:
     import pwd
 
     return pwd.getpwuid(os.getuid()).pw_name
+
+
+def children(pid: int) -> list[int]:
+    """What a process has started, and is there still."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(each) for each in path.read_text().split()] if path.exists() else []
+
+
+def family(pid: int) -> list[int]:
+    """The same, and all that those have started."""
+    return [each for child in children(pid) for each in (child, *family(child))]

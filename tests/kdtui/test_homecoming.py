@@ -1,5 +1,7 @@
-"""Adapters that come home from hosts: through one connection, evaluated when they are here, whole or not at all."""
+"""Trainings of a stand-in on hosts: their adapters come home whole, through one connection, and are evaluated then."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +11,13 @@ import pytest
 from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
+from models.sft.host import sha256
 from models.sft.job_files import EXIT_CODE
-from store.jobs import get_job
+from models.sft.processes import stop
+from models.sft.state import starter
+from store.hosts import Host, add_host
+from store.jobs import add_job, get_job
+from store.records import HostSettings, TrainingSettings
 from tests import sshd, stand_in
 from tests.models.tiny import make_model
 from tests.waiting import until
@@ -119,3 +126,82 @@ def get_home(kdtui: Kdtui) -> Path:
     """The folder of the only training here."""
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "one"]
     return Path(adapter["path"]).parent
+
+
+@needs_sshd
+def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
+    kdtui: Kdtui, base: Path, far: Path, db: Database
+) -> None:
+    job = done(kdtui, base, far, "one")
+    # Too large to come at once.
+    large = job / "checkpoints" / "step-00000001" / "optimizer.safetensors"
+    large.parent.mkdir(parents=True)
+    large.write_bytes(os.urandom(1 << 20) * 300)
+    (large.parent / "state.json").write_text("{}")
+    home = get_job(db, "one").folder
+    command = [sys.executable, "-m", "kdtui", "sft", "fetch", "one", "--checkpoints"]
+    client = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    here = home / large.relative_to(job)
+    part = here.with_name(f"{here.name}.part")
+    until(lambda: part.exists() and part.stat().st_size > 1 << 20)
+    client.kill()
+    client.wait()
+    assert not here.exists()
+    assert not (here.parent / "state.json").exists(), "it would be taken for whole"
+    assert not (home / "adapter").exists()
+    came = part.stat().st_size
+    assert 0 < came < large.stat().st_size
+    result = kdtui("sft", "fetch", "one", "--checkpoints")
+    assert result.code == 0, result.err
+    assert sha256(here) == sha256(large)
+    assert (here.parent / "state.json").exists()
+    assert {"adapter", "one.gguf"} <= {path.name for path in home.iterdir()}
+    assert not list(home.rglob("*.part"))
+
+
+@needs_sshd
+def test_many_hosts_are_asked_once_each_and_at_the_same_time(
+    kdtui: Kdtui, db: Database, server: sshd.Sshd, tmp_path: Path
+) -> None:
+    names = [f"host{number}" for number in range(5)]
+    for name in names:
+        add_host(db, Host(name, "gpu", str(tmp_path / name), HostSettings(python=sys.executable)))
+    for number in range(50):
+        host = names[number % len(names)]
+        job = tmp_path / host / "jobs" / f"job{number}"
+        job.mkdir(parents=True)
+        (job / "id").write_text(f"key{number}")
+        (job / EXIT_CODE).write_text("143")
+        add_job(db, job.name, tmp_path / "jobs" / job.name, TrainingSettings(("a",)), f"key{number}", host=host)
+    for most in (3, 1):
+        # The package is brought first, to each of them.
+        before = server.commands
+        rows = kdtui("sft", "ls", "--json").rows
+        assert [row["state"] for row in rows] == ["stopped"] * 50
+        assert server.commands - before <= most * len(names)
+
+
+@needs_sshd
+def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
+    kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
+) -> None:
+    (far / "venv" / "bin" / "python").write_text('#!/bin/sh\necho "began $$"\nexec sleep 120\n')
+    server.stop()
+    assert kdtui("sft", "launch", "--name", "one", "--base", base, "--host", "far").code == 1
+    server.start()
+    command = [sys.executable, "-m", "kdtui", "sft", "resume", "one"]
+    clients = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [client.communicate()[1] for client in clients]
+    job = far / "jobs" / "one"
+    try:
+        assert 0 in [client.returncode for client in clients], said
+        for client, each in zip(clients, said, strict=True):
+            assert client.returncode == 0 or "try again" in each
+        until(lambda: (job / "log").read_text().endswith("\n"))
+        assert (job / "log").read_text().count("began") == 1
+        pid = starter(job)
+        assert kdtui("sft", "resume", "one").code == 0
+        assert starter(job) == pid is not None
+    finally:
+        stop(job, grace=5)
+    assert not [each for each in job.parent.iterdir() if each.name.endswith(".part")]

@@ -28,6 +28,7 @@ from models.sft.state import starter
 from store.hosts import Host
 from store.records import HostSettings
 from tests import sshd
+from tests.sshd import children, family
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
@@ -636,12 +637,3 @@ def test_the_package_that_is_sent_is_small_and_the_same_each_time() -> None:
     package.code.cache_clear()
     assert package.code() == first
     assert len(first.content) < 1_000_000
-
-
-def children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(each) for each in path.read_text().split()] if path.exists() else []
-
-
-def family(pid: int) -> list[int]:
-    return [each for child in children(pid) for each in (child, *family(child))]

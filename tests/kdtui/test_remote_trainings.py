@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pytest
 from sqlite_utils import Database
 
 from kdtui.jobs.slurm_script import slurm_script
+from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TransportError
-from kdtui.workflows.fine_tune import StatusSeen
+from kdtui.workflows.fine_tune import LogGrew, StatusSeen
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.remote import ConnectionLost, follow
 from models.errors import ModelError
@@ -31,6 +33,7 @@ from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
 from tests import slurm, sshd
 from tests.models.tiny import make_model
+from tests.sshd import family
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
@@ -53,7 +56,7 @@ def imported(db: Database, outdoor: Path) -> None:
 def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The folder of a host `far`."""
     assert server.process is not None
-    folder = tmp_path / "there is space"
+    folder = tmp_path / 'it\'s a "work" dir'
     options = ["--ssh", "gpu", "--workdir", folder, "--python", sys.executable]
     assert kdtui("host", "add", "far", *options).code == 0
     return folder
@@ -172,6 +175,44 @@ def test_a_followed_log_goes_on_behind_a_lost_connection(
     server.stop()
     with pytest.raises(TransportError, match="nobody listens"):
         list(follow(db, get_job(db, "long")))
+
+
+@needs_sshd
+def test_a_followed_log_goes_on_behind_a_network_that_froze(
+    db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.remote.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.remote._LOOK", 0.5)
+    monkeypatch.setattr("kdtui.jobs.client.SshTransport", partial(SshTransport, keepalive=1))
+    job = workdir / "jobs" / "long"
+    job.mkdir(parents=True)
+    (job / "id").write_text("key")
+    (job / LAUNCH).write_text(json.dumps(identity(os.getpid())))
+    (job / "log").write_text("one\n")
+    add_job(db, "long", workdir / "home", TrainingSettings(("outdoor",)), "key", host="far")
+    assert server.process is not None
+    found, frozen, lost = b"", list[int](), 0
+    try:
+        for event in follow(db, get_job(db, "long")):
+            if isinstance(event, ConnectionLost):
+                lost += 1
+                continue
+            if not isinstance(event, LogGrew):
+                continue
+            found += event.text
+            if not frozen:
+                # What serves the connection hangs; whoever connects anew is served.
+                frozen = family(server.process.pid)
+                for pid in frozen:
+                    os.kill(pid, signal.SIGSTOP)
+                with (job / "log").open("a") as log:
+                    log.write("two\n")
+            elif found.endswith(b"two\n"):
+                (job / EXIT_CODE).write_text("0")
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert (found, lost) == (b"one\ntwo\n", 1)
 
 
 @needs_sshd
