@@ -1,4 +1,4 @@
-"""Hosts: files up and down against plain tar and cat through ssh, the list of trainings, and what a followed log costs.
+"""Hosts: files up and down against tar and cat through ssh, and sftp; the list of trainings; what a followed log costs.
 
 All through an sshd of its own on 127.0.0.1, which has to be installed.
 
@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND
-from models.sft.job_files import LAUNCH, identity
+from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, add_metrics, identity
 from store.database import open_database
 from store.hosts import Host, add_host
 from store.jobs import add_job, new_key
@@ -46,7 +47,7 @@ def main() -> None:
         os.environ[SSH_COMMAND] = server.command
         folder = Path(name)
         asyncio.run(_files(folder, server, given.size))
-        _list(folder)
+        _list(folder, server)
         _follow(folder)
 
 
@@ -64,8 +65,12 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
     host = Host("far", "gpu", str(there), HostSettings(python=sys.executable))
     control = folder / "plain"
     plain = f"-F '{server.config}' -o 'ControlPath={control}'"
-    batch = folder / "batch"
-    batch.write_text(f'lcd "{home}"\nget -r "{job}/adapter"\n')
+
+    def sftp(*commands: str) -> str:
+        batch = Path(tempfile.mkstemp(dir=folder)[1])
+        batch.write_text("".join(f"{command}\n" for command in commands))
+        return f"sftp -q {plain} -b '{batch}' gpu"
+
     master = subprocess.Popen(["sh", "-c", f"exec ssh {plain} -o ControlMaster=yes -N gpu"])
     while not control.exists():
         sleep(0.05)
@@ -89,24 +94,28 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
         async with reach(host) as client:
             await client.bring_code()
             tree = package.Tree.of(large)
-            await compare(
-                f"{size:,} MB up",
-                size,
-                "MB/s",
-                lambda: client.bring(tree, {"large": 0}),
-                f"ssh {plain} gpu \"cat >'{copy}' && sha256sum '{copy}'\" <'{large}'",
-            )
-            await compare(
-                f"{size:,} MB down",
-                size,
-                "MB/s",
-                lambda: client.fetch("one", "key", ["checkpoints"], home),
-                f"ssh {plain} gpu \"sha256sum '{large}'\" && ssh {plain} gpu \"cat '{large}'\" >'{copy}' "
-                f"&& sha256sum '{copy}'",
-            )
+            for name, other in (
+                ("cat and sha256sum", f"ssh {plain} gpu \"cat >'{copy}' && sha256sum '{copy}'\" <'{large}'"),
+                ("cat", f"ssh {plain} gpu \"cat >'{copy}'\" <'{large}'"),
+                ("sftp", sftp(f'put "{large}" "{copy}"')),
+            ):
+                await compare(f"{size:,} MB up, {name}", size, "MB/s", lambda: client.bring(tree, {"large": 0}), other)
+            get = f"ssh {plain} gpu \"cat '{large}'\" >'{copy}'"
+            for name, other in (
+                ("cat and sha256sum", f"ssh {plain} gpu \"sha256sum '{large}'\" && {get} && sha256sum '{copy}'"),
+                ("cat", get),
+                ("sftp", sftp(f'get "{large}" "{copy}"')),
+            ):
+                await compare(
+                    f"{size:,} MB down, {name}",
+                    size,
+                    "MB/s",
+                    lambda: client.fetch("one", "key", ["checkpoints"], home),
+                    other,
+                )
             for name, other in (
                 ("tar", f"ssh {plain} gpu \"tar -C '{job}' -cf - adapter\" | tar -C '{home}' -xf -"),
-                ("sftp", f"sftp -q {plain} -b '{batch}' gpu"),
+                ("sftp", sftp(f'lcd "{home}"', f'get -r "{job}/adapter"')),
             ):
                 await compare(
                     f"{_SMALL:,} small files down, {name}",
@@ -115,20 +124,27 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
                     lambda: client.fetch("one", "key", ["adapter"], home),
                     other,
                 )
-            await compare(
-                f"{_SMALL:,} small files up, tar",
-                _SMALL,
-                "/s",
-                lambda: _pack(client, job / "adapter"),
+            small = package.Tree.of(job / "adapter")
+
+            async def bring() -> None:
+                await client.bring(small, dict.fromkeys((name for name, *_ in small.files), 0))
+                assert len(list((there / "blobs" / small.key).iterdir())) == _SMALL
+
+            send = (
                 f"tar -C '{job}' -cf - adapter "
-                f"| ssh {plain} gpu \"mkdir '{folder}/copies' && tar -C '{folder}/copies' -xf -\"",
+                f"| ssh {plain} gpu \"mkdir '{folder}/copies' && tar -C '{folder}/copies' -xf -\""
             )
+            for name, ours in (
+                ("of a training", lambda: _pack(client, there, job / "adapter")),
+                ("of a base", bring),
+            ):
+                await compare(f"{_SMALL:,} small files up {name}, tar", _SMALL, "/s", ours, send)
     finally:
         master.terminate()
         master.wait()
 
 
-async def _pack(client: HostClient, folder: Path) -> None:
+async def _pack(client: HostClient, there: Path, folder: Path) -> None:
     """As a training with its checkpoints is brought; it is no training, so it does not start."""
     name = new_key()
     with (
@@ -148,6 +164,7 @@ async def _pack(client: HostClient, folder: Path) -> None:
             script=None,
             has_data=True,
         )
+    assert len(list((there / "jobs" / name / folder.name).iterdir())) == len(list(folder.iterdir()))
 
 
 def _run(command: list[str]) -> float:
@@ -156,26 +173,52 @@ def _run(command: list[str]) -> float:
     return perf_counter() - started
 
 
-def _list(folder: Path) -> None:
+def _list(folder: Path, server: sshd.Sshd) -> None:
     """`kdtui sft ls` with many trainings on several hosts, beside a `kdtui` that does nothing."""
     os.environ["KDTUI_DB"] = str(folder / "kdtui.db")
     db = open_database(folder / "kdtui.db")
     for number in range(_HOSTS):
         add_host(db, Host(f"host{number}", "gpu", str(folder / f"w{number}"), HostSettings(python=sys.executable)))
     for number in range(_JOBS):
-        host = f"host{number % _HOSTS}"
-        add_job(db, f"job{number}", folder / "jobs" / f"job{number}", TrainingSettings(("a",)), new_key(), host=host)
+        name, key = f"job{number}", new_key()
+        there = folder / f"w{number % _HOSTS}" / "jobs" / name
+        there.mkdir(parents=True)
+        (there / "id").write_text(key)
+        (there / EXIT_CODE).write_text(f"{STOPPED}\n")
+        add_metrics(there, {"step": 1, "steps": 2, "loss": 1.0})
+        add_job(db, name, folder / "jobs" / name, TrainingSettings(("a",)), key, host=f"host{number % _HOSTS}")
     db.close()
     kdtui = [sys.executable, "-m", "kdtui"]
-    times = {}
-    for name, command in {
-        "cached": [*kdtui, "sft", "ls", "--cached"],
-        "refreshed": [*kdtui, "sft", "ls"],
-        "nothing": [*kdtui, "--version"],
-    }.items():
-        times[name] = median(_run(command) for _ in range(_RUNS + 1))
-    report(f"list of {_JOBS} trainings, cached, against no list", times["cached"], times["nothing"], "s", "under 0.5 s")
-    report(f"the same, {_HOSTS} hosts looked at", times["refreshed"], times["nothing"], "s", "no bound")
+    # The package is brought by the first one.
+    _look_at([*kdtui, "sft", "ls"])
+    before = server.commands
+    looks = [_look_at([*kdtui, "sft", "ls"]) for _ in range(_RUNS)]
+    trips = (server.commands - before) / _RUNS / _HOSTS
+    first, whole = (median(times) for times in zip(*looks, strict=True))
+    nothing = median(_run([*kdtui, "--version"]) for _ in range(_RUNS))
+    report(f"first line of {_JOBS} trainings, against no list", first, nothing, "s", "under 0.5 s")
+    report(f"the same, {_HOSTS} hosts looked at", whole, nothing, "s", "no bound")
+    print(f"{'round trips to each of them':<44} ours {trips:8.3f}   (at most 3)")
+
+
+def _look_at(command: list[str]) -> tuple[float, float]:
+    """Seconds until a command shows a training on a terminal, and until it has ended; all of them were looked at."""
+    ours, its = pty.openpty()
+    started = perf_counter()
+    process = subprocess.Popen(
+        command, stdout=its, stderr=its, stdin=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(its)
+    shown, first = b"", None
+    # A terminal whose last program has ended is an error.
+    with suppress(OSError):
+        while chunk := os.read(ours, 1 << 16):
+            shown += chunk
+            if first is None and b"job" in shown:
+                first = perf_counter() - started
+    os.close(ours)
+    assert (process.wait(), first is not None, b"stopped" in shown) == (0, True, True), shown.decode()
+    return first or 0.0, perf_counter() - started
 
 
 def _follow(folder: Path) -> None:
