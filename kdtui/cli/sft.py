@@ -209,7 +209,6 @@ def ls(
     """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
     known."""
     from kdtui.workflows.fine_tune import all_jobs
-    from kdtui.workflows.remote import CameHome, refresh
 
     with open_store(db) as store:
         rows = all_jobs(store)
@@ -220,6 +219,9 @@ def ls(
         with nullcontext() if as_json else live_table(_COLUMNS, wide=["datasets"]) as show:
             if show is not None:
                 show(map(_cells, rows))
+            # Imported here: the first line does not wait for it.
+            from kdtui.workflows.remote import CameHome, refresh
+
             for event in () if cached else refresh(store, bring_home=True):
                 events.append(event)
                 # What has come home becomes ready for use by that.
