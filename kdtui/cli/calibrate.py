@@ -7,12 +7,12 @@ import typer
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
+    AskedKnowledgeOption,
     BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
-    KnowledgeOption,
     NearOption,
     NeighboursOption,
     SampleOption,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def calibrate(
     dataset: DatasetOption = None,
     student: StudentOption = "shipped",
-    knowledge: KnowledgeOption = "none",
+    knowledge: AskedKnowledgeOption = None,
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
     near: NearOption = None,
@@ -52,25 +52,26 @@ def calibrate(
     The fastest strategy whose pair F1 is within one standard error of the best is used from then on, for this student
     with this knowledge on this dataset, and confidences are what its judgements proved to be worth.
     """
+    from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.calibrate import Calibrated, SessionJudged, sessions_to_learn_from
     from kdtui.workflows.calibrate import calibrate as run
-    from kdtui.workflows.students import settings_for
     from models.answers import STRATEGIES
     from models.embedded import SHIPPED
 
-    settings = settings_for(
-        student,
-        formats(knowledge),
-        context=context,
-        adapters=adapters(adapter),
-        sample=sample,
-        neighbours=neighbours,
-        budget=budget,
-        near=near,
-    )
-    # The shipped student is trained for one of them.
-    wanted = list(dict.fromkeys(strategy or (["pairs"] if settings.student == SHIPPED else STRATEGIES)))
     with open_store(db) as store, progress_bar() as progress:
+        settings = settings_as_trained(
+            store,
+            student,
+            None if knowledge is None else formats(knowledge),
+            context=context,
+            adapters=adapters(adapter),
+            sample=sample,
+            neighbours=neighbours,
+            budget=budget,
+            near=near,
+        )
+        # The shipped student is trained for one of them.
+        wanted = list(dict.fromkeys(strategy or (["pairs"] if settings.student == SHIPPED else STRATEGIES)))
         name = chosen_dataset(store, dataset)
         sessions = sessions_to_learn_from(store, name, limit)
         tasks = {each: progress.add_task(each, total=len(sessions), start=False) for each in wanted}

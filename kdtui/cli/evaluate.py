@@ -8,12 +8,12 @@ import typer
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
+    AskedKnowledgeOption,
     BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
-    KnowledgeOption,
     NearOption,
     NeighboursOption,
     SampleOption,
@@ -35,7 +35,7 @@ def evaluate(
     dataset: DatasetOption = None,
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Split to answer and score.")] = "test",
     student: StudentOption = "shipped",
-    knowledge: KnowledgeOption = "none",
+    knowledge: AskedKnowledgeOption = None,
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
     near: NearOption = None,
@@ -59,7 +59,7 @@ def evaluate(
     Every answer is kept as it comes; an interrupted run goes on with --resume.
     """
     from kdtui.workflows import evaluate as workflow
-    from kdtui.workflows.students import settings_for
+    from kdtui.workflows.as_trained import settings_as_trained
     from store.runs import get_run
 
     if floors_only and resume is not None:
@@ -73,9 +73,10 @@ def evaluate(
         if run is not None:
             _follow(workflow.resume(store, run, sessions))
         elif not floors_only:
-            settings = settings_for(
+            settings = settings_as_trained(
+                store,
                 student,
-                formats(knowledge),
+                None if knowledge is None else formats(knowledge),
                 limit=limit,
                 context=context,
                 strategy=strategy,

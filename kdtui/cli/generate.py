@@ -9,12 +9,12 @@ import typer
 
 from kdtui.cli.options import (
     AdapterOption,
+    AskedKnowledgeOption,
     BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
-    KnowledgeOption,
     NearOption,
     NeighboursOption,
     SampleOption,
@@ -46,7 +46,7 @@ def generate(
     ] = None,
     dataset: DatasetOption = None,
     student: StudentOption = "shipped",
-    knowledge: KnowledgeOption = "none",
+    knowledge: AskedKnowledgeOption = None,
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
     near: NearOption = None,
@@ -65,28 +65,30 @@ def generate(
     from kdtui.errors import KdtuiError
     from kdtui.exchange.jsonl import read_sessions
     from kdtui.exchange.read_ahead import ReadAhead
+    from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.generate import SessionAnswered
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.model_names import PATTERNS
-    from kdtui.workflows.students import check_settings, open_student, settings_for
+    from kdtui.workflows.students import check_settings, open_student
     from models.answers import NAP
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
-    settings = settings_for(
-        student,
-        formats(knowledge),
-        context=context,
-        strategy=strategy,
-        adapters=adapters(adapter),
-        sample=sample,
-        neighbours=neighbours,
-        budget=budget,
-        near=near,
-    )
     stored = sessions is not None and sessions != ["-"]
     failed = 0
     with open_store(db) as store:
+        settings = settings_as_trained(
+            store,
+            student,
+            None if knowledge is None else formats(knowledge),
+            context=context,
+            strategy=strategy,
+            adapters=adapters(adapter),
+            sample=sample,
+            neighbours=neighbours,
+            budget=budget,
+            near=near,
+        )
         name = dataset
         if stored or settings.knowledge or strategy == AICL or student == PATTERNS:
             name = chosen_dataset(store, dataset)

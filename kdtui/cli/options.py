@@ -47,6 +47,15 @@ KnowledgeOption = Annotated[
         "--knowledge", help="Formats to show the student, comma-separated: pattern, rule, thought.", metavar="FORMATS"
     ),
 ]
+AskedKnowledgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--knowledge",
+        help="Formats to show the student, comma-separated: pattern, rule, thought, or none; by default what the "
+        "adapter was trained with.",
+        metavar="FORMATS",
+    ),
+]
 SampleOption = Annotated[
     str | None, typer.Option("--sample", help="Take the knowledge from this sample only.", metavar="NAME")
 ]

@@ -95,6 +95,9 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
             student=settings.student,
             adapter=[name],
             knowledge=",".join(settings.knowledge) or "none",
+            sample=settings.sample,
+            neighbours=settings.neighbours,
+            budget=settings.budget,
             strategy=settings.strategy,
             db=db,
         )

@@ -33,7 +33,8 @@ def formats(option: str) -> tuple[str, ...]:
 def options_of(settings: "RunSettings") -> dict[str, list[str]]:
     """The options that make these settings, each with its values; what is usual has none. `--limit` is none of them."""
     values: dict[str, object] = {
-        "--knowledge": ",".join(settings.knowledge) or None,
+        # With an adapter, nothing said is what it was trained with.
+        "--knowledge": ",".join(settings.knowledge) or ("none" if settings.adapters else None),
         "--sample": settings.sample,
         "--neighbours": settings.neighbours,
         "--near": settings.near,

@@ -2,7 +2,7 @@
 it fits the bases that are here."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
+from kdtui.workflows.as_trained import shown_as_trained
+from kdtui.workflows.fine_tune import base_of, training_of
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from store.errors import NotFound
 from store.jobs import get_job
+from store.records import RunSettings
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -134,8 +137,8 @@ def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:
     return None
 
 
-def student_with(db: "Database", name: str) -> tuple[str, tuple[tuple[str, float], ...]]:
-    """The student, and its adapters, that it takes to use a model: an adapter needs a base that it fits.
+def student_with(db: "Database", name: str) -> RunSettings:
+    """What it takes to use a model: an adapter needs a base that it fits, and is shown what it was trained with.
 
     Raises:
         NotFound: there is no model of that name.
@@ -145,12 +148,27 @@ def student_with(db: "Database", name: str) -> tuple[str, tuple[tuple[str, float
     if details.row.problem is not None:
         raise KdtuiError(details.row.problem)
     if name == SHIPPED or details.adapter is None:
-        return name, ()
+        return RunSettings(name)
+    settings = RunSettings(_base_for(db, details), adapters=((name, 1.0),))
+    trained = training_of(details.adapter.manifest)
+    return settings if trained is None else shown_as_trained(settings, trained)
+
+
+def _base_for(db: "Database", details: ModelDetails) -> str:
+    """The base that an adapter was trained on, or one that it fits."""
+    assert details.adapter is not None
+    if details.training is not None:
+        # Its folder may be gone, or hold what another version has written.
+        with suppress(ModelError):
+            if (trained_on := base_of(get_job(db, details.training))) is not None:
+                return trained_on
     fits = [fit for fit in fitting(db, details) if fit.problem is None]
     if not fits:
-        base = details.adapter.manifest.get("base", "what it was trained on")
-        raise KdtuiError(f"no model that is here is the base of {name}; add {base} with: kdtui model add FILE")
-    return max(fits, key=lambda fit: fit.certain).base, ((name, 1.0),)
+        name, base = details.row.name, details.adapter.manifest.get("base", "what it was trained on")
+        raise KdtuiError(
+            f"adapter {name!r} needs a GGUF of its base, {base}, and none is here; add it with: kdtui model add FILE"
+        )
+    return max(fits, key=lambda fit: fit.certain).base
 
 
 def in_short(details: ModelDetails) -> list[tuple[str, str]]:

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 
+from msgspec.structs import replace
 from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
 from kdtui.workflows.bases import check_base, find_base
+from kdtui.workflows.describe_model import student_with
 from kdtui.workflows.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
-from kdtui.workflows.fine_tune import JobRow, base_of, is_to_fetch, one_job
+from kdtui.workflows.fine_tune import JobRow, is_to_fetch, one_job
 from kdtui.workflows.remote import refresh
-from kdtui.workflows.students import settings_for
 from kdtui.workflows.trainings import fetch
 from models.sft.state import ACTIVE
 from store.jobs import get_job, remember_evaluation
@@ -25,18 +26,13 @@ def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
     """How a student with the adapter of a training is asked as it was trained.
 
     Raises:
-        KdtuiError: its base is not here.
+        KdtuiError: its base is not here, or no base is here that it fits.
         ModelError: its job file cannot be read.
+        NotFound: it has no adapter yet.
     """
-    settings = row.job.settings
     find_base(db, row.job)
     check_base(row.job)
-    return settings_for(
-        base_of(row.job),
-        () if settings.target else settings.knowledge,
-        adapters=((row.job.name, 1.0),),
-        strategy=settings.form,
-    )
+    return replace(student_with(db, row.job.name), strategy=row.job.settings.form)
 
 
 def wait_for(db: Database, name: str) -> Iterator[JobRow]:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -233,6 +233,30 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
     raise KdtuiError(f"there is no adapter {adapter!r}")
 
 
+def trained_with(db: Database | None, adapter: str) -> TrainingSettings | None:
+    """What the manifest of an adapter says of its training; None where it was made elsewhere, or cannot be read: why
+    is said where it is loaded.
+
+    Raises:
+        KdtuiError: there is no such adapter.
+    """
+    from models.provenance import adapter_manifest
+
+    path = adapter_file(db, adapter)
+    try:
+        return training_of(adapter_manifest(path))
+    except ModelError:
+        return None
+
+
+def training_of(manifest: Mapping[str, Any]) -> TrainingSettings | None:
+    """What a manifest says of the training; None for one of another version, or edited: the adapter works without."""
+    try:
+        return msgspec.convert(manifest, TrainingSettings)
+    except msgspec.ValidationError:
+        return None
+
+
 def launch(db: Database, job: StoredJob) -> int:
     """Start a training here, or go on with it, and return its process id.
 
@@ -292,13 +316,17 @@ def log_of(job: StoredJob) -> Iterator[bytes]:
                 yield chunk
 
 
-def base_of(job: StoredJob) -> str:
+def base_of(job: StoredJob) -> str | None:
     """The base of a training, as a student is named: the embedded one by its name, others by their file.
+
+    None for a folder or an id of transformers: that no student can be.
 
     Raises:
         ModelError: its job file cannot be read.
     """
     base = Path(read_job(job.folder / JOB).base)
+    if base.suffix != ".gguf":
+        return None
     return NAME if base.name == embedded_student().name else str(base)
 
 

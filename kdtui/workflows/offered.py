@@ -69,5 +69,5 @@ def _trained(db: "Database") -> dict[str, str]:
         # Its folder may be gone, or hold what another version has written.
         with suppress(KdtuiError, ModelError, OSError):
             if known_status(job).state == "done" and (job.folder / ADAPTER).is_dir():
-                found[job.name] = base_of(job)
+                found[job.name] = base_of(job) or NAME
     return found

@@ -362,14 +362,13 @@ def _strategy(
 
 
 def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
-    """Whether the only adapter of these settings says how it is to be asked about pairs."""
+    """Whether the only adapter of these settings says that it was trained on questions about pairs."""
     if settings.student == SHIPPED or len(settings.adapters) != 1:
         return settings.student == SHIPPED
-    from kdtui.workflows.fine_tune import adapter_file
-    from models.provenance import adapter_manifest, carried_calibrations
+    from kdtui.workflows.fine_tune import trained_with
 
-    [(adapter, _)] = settings.adapters
-    return carried_calibrations(adapter_manifest(adapter_file(db, adapter))) is not None
+    trained = trained_with(db, settings.adapters[0][0])
+    return trained is not None and trained.form == "pairs"
 
 
 def _one_by_one(

@@ -17,6 +17,8 @@ from sqlite_utils import Database
 
 from kdtui.distill.pattern_student import PatternStudent
 from kdtui.distill.training_set import reordered, shuffled
+from kdtui.workflows.as_trained import shown_as_trained
+from kdtui.workflows.command_options import options_of
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
@@ -25,7 +27,8 @@ from models.pair_question import pair_question
 from models.sft.job_files import identity
 from models.sft.state import job_status, trainer
 from store.datasets import get_session, iter_sessions
-from store.records import Bundle, Item, Session, TrainingSettings
+from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
+from store.runs import get_run
 from tests.models.tiny import make_model
 from tests.waiting import until
 
@@ -73,7 +76,8 @@ def test_a_training_becomes_an_adapter_that_generates(
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "first"]
     assert adapter["kind"] == "adapter"
     for named in ("first", "first=0.5", adapter["path"]):
-        [answer] = kdtui("generate", "o34", "--student", base, "--adapter", named, "--json").rows
+        command = ["generate", "o34", "--student", base, "--adapter", named, "--strategy", "list", "--json"]
+        [answer] = kdtui(*command).rows
         assert answer["bundles"]
     other = kdtui("generate", "o34", "--student", make_model(tmp_path / "wide.gguf", width=128), "--adapter", "first")
     assert other.code == 1
@@ -82,6 +86,69 @@ def test_a_training_becomes_an_adapter_that_generates(
     assert not Path(adapter["path"]).parent.exists()
     assert kdtui("sft", "ls", "--json").rows == []
     assert not list(db.query("SELECT * FROM models"))
+
+
+def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
+    """What a student would be asked about a session, one by one."""
+    result = kdtui("generate", "o34", "--show-prompt", "--json", *arguments)
+    assert result.code == 0, result.err
+    found: list[str] = result.rows[0]["questions"]
+    return found
+
+
+def test_an_adapter_is_asked_as_it_was_trained(kdtui: Kdtui, launch: Kdtui, base: Path, db: Database) -> None:
+    mine_patterns(db, "outdoor")
+    assert launch("mine", "--epochs", 1, "--knowledge", "pattern", "--follow").code == 0
+    train, valid = (list(iter_sessions(db, "outdoor", split=split)) for split in ("train", "valid"))
+    judged = PatternStudent.fit(train, valid).pair_probabilities(get_session(db, "outdoor", "o34"))
+    found = questions(kdtui, "--adapter", "mine")
+    assert found[0] == pair_question(1, 2, float(judged[0, 1]))
+    assert all("%" in question for question in found)
+    assert kdtui("generate", "o34", "--adapter", "mine", "--json").code == 0, "its base was found"
+    # What is said counts.
+    assert questions(kdtui, "--adapter", "mine", "--strategy", "list") == []
+    assert not any("%" in question for question in questions(kdtui, "--adapter", "mine", "--knowledge", "none"))
+    other = kdtui("generate", "o34", "--adapter", "mine", "--student", "smollm2")
+    assert (other.code, "this is no adapter for" in other.err) == (1, True)
+    assert kdtui("evaluate", "--adapter", "mine", "--split", "valid", "--limit", 1).code == 0
+    run = get_run(db, 1)
+    assert (run.settings.student, run.settings.strategy) == (str(base), "pairs")
+    assert run.settings.knowledge == ("pattern",)
+    # What the app would show as the command for these settings means the same.
+    assert questions(kdtui, *words_of(RunSettings(str(base), adapters=(("mine", 1.0),)))) == questions(
+        kdtui, "--adapter", "mine", "--knowledge", "none"
+    )
+
+
+def words_of(settings: RunSettings) -> list[str]:
+    return [word for option, values in options_of(settings).items() for value in values for word in (option, value)]
+
+
+def test_an_adapter_for_a_list_is_asked_for_a_list(kdtui: Kdtui, launch: Kdtui) -> None:
+    assert launch("lists", "--epochs", 1, "--form", "list", "--follow").code == 0
+    assert questions(kdtui, "--adapter", "lists") == []
+
+
+def test_knowledge_of_a_sample_is_shown_again_from_that_sample() -> None:
+    trained = TrainingSettings(("outdoor",), "list", ("rule",), sample="few", budget=9)
+    shown = shown_as_trained(RunSettings("smollm2"), trained)
+    assert (shown.knowledge, shown.sample, shown.budget) == (("rule",), "few", 9)
+    labels = shown_as_trained(RunSettings("smollm2"), TrainingSettings(("outdoor",), sample="few"))
+    assert labels == RunSettings("smollm2"), "without knowledge a sample means nothing to who is asked"
+
+
+def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
+    kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, tmp_path: Path
+) -> None:
+    assert launch("on-folder", "--epochs", 1, "--follow").code == 0
+    job = folder(db, "on-folder") / "job.json"
+    job.write_text(json.dumps(json.loads(job.read_text()) | {"base": str(tmp_path / "a-folder")}))
+    # The only base that is here, the embedded one, has another shape.
+    result = kdtui("generate", "o34", "--adapter", "on-folder")
+    assert "adapter 'on-folder' needs a GGUF of its base" in result.err
+    assert len(result.err.splitlines()) == 1
+    assert kdtui("model", "add", base, "--name", "right").code == 0
+    assert kdtui("generate", "o34", "--adapter", "on-folder").code == 0
 
 
 def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:

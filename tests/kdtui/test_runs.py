@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from kdtui.cli import app
+from kdtui.workflows.as_trained import settings_as_trained
 from kdtui.workflows.command_options import adapters, evaluate_arguments, formats
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.runs import prompt_tokens
@@ -138,15 +139,16 @@ def test_hostile_names_are_text(kdtui: Kdtui, db: Database) -> None:
         settings_for("--odd"),
     ],
 )
-def test_the_command_that_repeats_a_run_makes_the_same_settings(settings: RunSettings) -> None:
+def test_the_command_that_repeats_a_run_makes_the_same_settings(settings: RunSettings, db: Database) -> None:
     words = evaluate_arguments("d", "train", settings)
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     given = group.commands[words[0]].make_context("evaluate", words[1:]).params
     assert (given["dataset"], given["split"]) == ("d", "train")
-    same = settings_for(
+    same = settings_as_trained(
+        db,
         given["student"],
-        formats(given["knowledge"]),
+        None if given["knowledge"] is None else formats(given["knowledge"]),
         adapters=adapters(given["adapter"]),
         **{name: given[name] for name in ("limit", "context", "strategy", "sample", "neighbours", "budget", "near")},
     )

@@ -21,6 +21,7 @@ from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
+from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from kdtui.workflows.describe_model import Fit, ModelDetails
+    from store.records import RunSettings
 
 _COLUMNS = (
     Column("Model", 14, share=2),
@@ -107,9 +109,9 @@ class KindsFound(Message):
 class StudentFound(Message):
     """Whom to ask in the workbench, to use a model."""
 
-    def __init__(self, found: tuple[str, tuple[tuple[str, float], ...]]) -> None:
+    def __init__(self, settings: "RunSettings") -> None:
         super().__init__()
-        self.student, self.adapters = found
+        self.settings = settings
 
 
 class Changed(Message):
@@ -311,7 +313,9 @@ class ModelsScreen(KdtuiScreen[None]):
 
     def on_student_found(self, message: StudentFound) -> None:
         """Go there."""
-        self.kdtui.use_choice(self.kdtui.choice.with_student(message.student, message.adapters))
+        found = message.settings
+        # An adapter is asked as it was trained; another base is asked as the one before.
+        self.kdtui.use_choice(Choice.of(found) if found.adapters else self.kdtui.choice.with_student(found.student))
         self.say(f"the workbench asks {self.kdtui.choice.name} from now on", error=False)
         self.kdtui.action_show("workbench")
 
@@ -518,7 +522,7 @@ def _fitting(details: "ModelDetails", db: "Database") -> "list[Fit]":
     return list(fitting(db, details))
 
 
-def _student_for(name: str, db: "Database") -> tuple[str, tuple[tuple[str, float], ...]]:
+def _student_for(name: str, db: "Database") -> "RunSettings":
     from kdtui.workflows.describe_model import student_with
 
     return student_with(db, name)

@@ -317,7 +317,7 @@ async def test_an_adapter_without_its_base_cannot_be_used(model_store: Path, set
         await go(pilot, settle, "tuned")
         await act(pilot, "models.use")
         await settle(pilot)
-        assert "no model that is here is the base of tuned; add right.gguf" in toasts(app)[-1]
+        assert "adapter 'tuned' needs a GGUF of its base, right.gguf" in toasts(app)[-1]
         assert app.current_mode == "models"
 
 

@@ -1,0 +1,62 @@
+"""An adapter is asked as it was trained: on its base, in its form, and shown the same kinds of knowledge."""
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from kdtui.distill.applicable import AICL
+from kdtui.workflows.model_names import is_file
+from kdtui.workflows.students import settings_for
+from models.embedded import SHIPPED
+from store.records import RunSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def settings_as_trained(
+    db: "Database",
+    student: str,
+    knowledge: tuple[str, ...] | None,
+    *,
+    adapters: tuple[tuple[str, float], ...] | None = None,
+    **others: Any,
+) -> RunSettings:
+    """`settings_for`, where what is not said is as the only adapter was trained.
+
+    The form needs no saying: where no strategy is named or calibrated, it is what the adapter was trained for.
+
+    Args:
+        student: the shipped one for the base of the adapter.
+        knowledge: None where nothing is said of it.
+
+    Raises:
+        KdtuiError: there is no such adapter, or no base is here that it fits.
+    """
+    said = settings_for(student, knowledge or (), adapters=adapters, **others)
+    if len(said.adapters) != 1 or said.adapters[0][0] == SHIPPED:
+        return said
+    # Imported here: without an adapter there is no training to look at.
+    from kdtui.workflows.describe_model import student_with
+    from kdtui.workflows.fine_tune import trained_with
+
+    [(adapter, _)] = said.adapters
+    trained = trained_with(db, adapter)
+    if student == SHIPPED and not is_file(adapter):
+        said = replace(said, student=student_with(db, adapter).student)
+    if knowledge is not None or said.strategy == AICL or trained is None:
+        return said
+    return shown_as_trained(said, trained)
+
+
+def shown_as_trained(settings: RunSettings, trained: TrainingSettings) -> RunSettings:
+    """The settings with the knowledge that the prompts of a training showed."""
+    if trained.target or not trained.knowledge:
+        return settings
+    return replace(
+        settings,
+        knowledge=trained.knowledge,
+        sample=settings.sample or trained.sample,
+        neighbours=settings.neighbours or trained.neighbours,
+        budget=settings.budget or trained.budget,
+    )
