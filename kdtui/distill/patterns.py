@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kdtui.bundling.truth import true_bundles
 from store.records import CategoryPath, Item, Session
@@ -217,6 +218,32 @@ def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> l
                 best[positions] = pattern
     matches = [Match(pattern, positions) for positions, pattern in best.items()]
     return sorted(matches, key=lambda match: (_strength(match.pattern), match.positions), reverse=True)[:limit]
+
+
+def unseen_patterns(session: Session, patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
+    """The patterns that apply to a training session, as if it had not been among those that they were mined from.
+
+    One that its own bundles have made frequent is left out. The precision is nearly so: how many sessions there were is
+    taken from the bundles. Support, confidence and lift stay as they are.
+    """
+    least = min((pattern.bundles for pattern in patterns), default=0)
+    here = _paths(session.items)
+    own = [_paths([session.items[position - 1] for position in bundle]) for bundle in true_bundles(session)]
+    found = []
+    for pattern in patterns:
+        needed = Counter(pattern.categories)
+        if needed <= here:
+            left = pattern.bundles - sum(needed <= bundle for bundle in own)
+            if left >= least:
+                others = max(1.0, pattern.bundles / pattern.precision - 1)
+                found.append(replace(pattern, bundles=left, precision=min(1.0, left / others)))
+    return tuple(found)
+
+
+def _paths(items: Iterable[Item]) -> Counter[CategoryPath]:
+    """How many of the products there are of each category, at every level."""
+    main = [item.categories[0] for item in items if item.categories]
+    return Counter(path[:level] for path in main for level in range(1, len(path) + 1))
 
 
 def _strength(pattern: Pattern) -> tuple[float, int]:

@@ -7,12 +7,12 @@ import msgspec
 from sqlite_utils import Database
 
 from kdtui.distill.applicable import AICL, Applicable, Piece, line_of
-from kdtui.distill.patterns import Pattern
+from kdtui.distill.patterns import Pattern, unseen_patterns
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import KdtuiError
 from store.datasets import get_session, words_of
-from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from
+from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from, sessions_of
 from store.records import Format, RunSettings, Session
 
 Value = TypeVar("Value", Pattern, Rule, Thought)
@@ -72,12 +72,17 @@ class Retriever:
         self._patterns = tuple(decoded(piece, Pattern) for piece in self._all("pattern"))
 
     def __call__(self, session: Session) -> Applicable:
-        """What applies to a session; thoughts of the session itself are left out."""
+        """What applies to a session, without what it tells of its own bundles.
+
+        Its thoughts are left out, rules that come from it alone, and what it adds to patterns. A rule that was found in
+        another session too stays: it would be there without this one.
+        """
         budget = self._settings.budget or DEFAULT_BUDGET
         # A thought is longer than all rules together: it gets what they leave.
         rules, left = self._within(self._rules(session), lambda rule: line_of(rule, session), budget)
         thoughts, _ = self._within(self._thoughts(session), lambda thought: thought.statement, left)
-        return Applicable(self._patterns, rules, thoughts, self._demonstrations(session))
+        patterns = unseen_patterns(session, self._patterns) if session.split == "train" else self._patterns
+        return Applicable(patterns, rules, thoughts, self._demonstrations(session))
 
     def _rules(self, session: Session) -> list[Piece[Rule]]:
         if "rule" not in self._settings.knowledge:
@@ -85,7 +90,12 @@ class Retriever:
         pieces = matching_knowledge(
             self._db, words_of(session), self._dataset, "rule", sample=self._settings.sample, limit=_CANDIDATES
         )
-        return rules_that_apply(pieces, session, _RULES)
+        own = {
+            piece.id
+            for piece in pieces_from(self._db, self._dataset, session.id, "rule")
+            if sessions_of(self._db, piece.id) == [session.id]
+        }
+        return rules_that_apply([piece for piece in pieces if piece.id not in own], session, _RULES)
 
     def _thoughts(self, session: Session) -> list[Piece[Thought]]:
         if "thought" not in self._settings.knowledge:

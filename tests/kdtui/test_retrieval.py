@@ -5,20 +5,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlite_utils import Database
 
 from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.patterns import mine, patterns_for
 from kdtui.distill.retrieval import Retriever
+from kdtui.distill.rules import Rule
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from kdtui.workflows.nearest import nearest_for
 from kdtui.workflows.students import prompt
 from store.datasets import get_session, iter_sessions, match_any, nearest_sessions, words_of
-from store.knowledge import find_knowledge, sessions_of
+from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of
 from store.records import Item, RunSettings, Session
 
 Kdtui = Callable[..., Any]
@@ -63,6 +67,37 @@ def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
     assert session.id not in nearest_sessions(known, "outdoor", session, 50)
     shown = applicable(known, session, "thought", neighbours=5)
     assert all(sessions_of(known, piece.number) != [session.id] for piece in shown.thoughts)
+
+
+def test_a_training_session_is_not_shown_the_rules_that_it_alone_has_taught(known: Database) -> None:
+    one, other = list(iter_sessions(known, "outdoor", split="train"))[:2]
+    word = words_of(one)[0]
+    rules = {
+        text: NewKnowledge(text, msgspec.json.encode(Rule(text)).decode(), precision=1.0, sessions=sessions)
+        for text, sessions in ((f"{word} one", (one.id,)), (f"{word} both", (one.id, other.id)))
+    }
+    list(add_knowledge(known, "outdoor", "rule", "me", rules.values()))
+    shown = {piece.value.text for piece in applicable(known, one, "rule").rules}
+    assert rules.keys() & shown == {f"{word} both"}
+    elsewhere = replace(one, id="another", split="test")
+    assert rules.keys() <= {piece.value.text for piece in applicable(known, elsewhere, "rule").rules}
+
+
+def test_a_training_session_is_shown_the_patterns_of_the_other_sessions(known: Database) -> None:
+    train = list(iter_sessions(known, "outdoor", split="train"))
+    mined = mine(train)
+    fewer = 0
+    for session in train:
+        # Which category is the likeliest may change without the session.
+        others = {tuple(sorted(each.categories)): each for each in mine([one for one in train if one is not session])}
+        shown = applicable(known, session, "pattern").patterns
+        for pattern in shown:
+            assert others[tuple(sorted(pattern.categories))].bundles == pattern.bundles
+        fewer += len(
+            {each.pattern.categories for each in patterns_for(session, mined, 1000)}
+            - {pattern.categories for pattern in shown}
+        )
+    assert fewer, "some are frequent only by the session itself"
 
 
 def test_rules_name_the_products_they_are_about_in_any_order(known: Database) -> None:
