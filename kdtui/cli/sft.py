@@ -59,6 +59,7 @@ UsageOption = Annotated[
 ]
 EpochsOption = Annotated[int, typer.Option(help="Rounds; the products are shuffled in each.", min=1)]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same adapter.", min=0)]
+LongestOption = Annotated[int, typer.Option(help="Longer examples are skipped.", min=1, metavar="TOKENS")]
 BaseOption = Annotated[
     str,
     typer.Option(
@@ -90,6 +91,10 @@ def data(
     epochs: EpochsOption = 1,
     seed: SeedOption = 0,
     base: BaseOption = "smollm2",
+    split: Annotated[
+        Literal["train", "valid"], typer.Option(help="valid is what the training is judged on as it goes.")
+    ] = "train",
+    longest: LongestOption = 2048,
     show: Annotated[int, typer.Option("--show", help="So many examples, whole.", min=0)] = 1,
     output: Annotated[
         Path | None,
@@ -100,19 +105,24 @@ def data(
 ) -> None:
     """Show what would be trained on, and how many tokens it has; or write it as rows of prompt and completion."""
     from kdtui.distill.training_set import as_prompt_completion, encode
+    from kdtui.errors import KdtuiError
     from kdtui.exchange.output import write_whole
-    from kdtui.workflows.training_set import token_statistics, training_examples
+    from kdtui.workflows.training_set import token_statistics, training_examples, validation_examples
+
+    examples = training_examples if split == "train" else validation_examples
 
     with open_store(db) as store:
         settings = _settings(
             store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed
         )
         if output is not None:
-            rows = (row for line in training_examples(store, settings) for row in as_prompt_completion(line))
+            rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
             say(f"wrote {write_whole(output, map(encode, rows)):,} rows of prompt and completion to {output}")
             return
-        lines = list(training_examples(store, settings))
-        statistics = token_statistics(store, base, lines)
+        lines = list(examples(store, settings))
+        if not lines:
+            raise KdtuiError(f"there is no session of the split {split!r} to show")
+        statistics = token_statistics(store, base, lines, longest)
     for line in lines[:show]:
         if as_json:
             print_json(line)
@@ -124,7 +134,10 @@ def data(
         "examples": len(lines),
         "tokens": statistics.tokens,
         "learned": statistics.learned,
+        "shortest": statistics.shortest,
+        "median": statistics.median,
         "longest": statistics.longest,
+        "too long": statistics.too_long,
     }
     if as_json:
         print_json(found)
@@ -146,16 +159,21 @@ def launch(
     epochs: EpochsOption = 2,
     seed: SeedOption = 0,
     rank: Annotated[int, typer.Option(help="Rank of the adapter.", min=1)] = 16,
+    alpha: Annotated[float | None, typer.Option(help="How strongly it acts, over its rank; twice the rank.")] = None,
+    dropout: Annotated[float, typer.Option(help="Share of the adapter's inputs that is left out, by chance.")] = 0.0,
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 5e-4,
     batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch; fewer take less memory.", min=1)] = 2048,
-    longest: Annotated[int, typer.Option(help="Longer examples are skipped.", min=1, metavar="TOKENS")] = 2048,
+    accumulate: Annotated[int, typer.Option(help="Batches of a step; more take no more memory.", min=1)] = 1,
+    longest: LongestOption = 2048,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], typer.Option(help="auto is bfloat16 on GPUs that have it.")
     ] = "auto",
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, and a third more time.")] = False,
+    evaluations: Annotated[int, typer.Option(help="On the validation sessions, per epoch.", min=1)] = 2,
     patience: Annotated[
         int | None, typer.Option(help="End after so many evaluations without a better one.", min=1, metavar="N")
     ] = None,
+    checkpoints: Annotated[int, typer.Option(help="Per epoch.", min=1)] = 4,
     host: HostOption = None,
     local: Annotated[bool, typer.Option("--local", help="On this machine, as without --host.")] = False,
     after: Annotated[
@@ -183,12 +201,17 @@ def launch(
             settings,
             base,
             rank=rank,
+            alpha=alpha,
+            dropout=dropout,
             learning_rate=learning_rate,
             batch_tokens=batch_tokens,
+            accumulate=accumulate,
             longest=longest,
             precision=precision,
             recompute=recompute,
+            evaluations=evaluations,
             patience=patience,
+            checkpoints=checkpoints,
             host=host,
             after=after,
             evaluate=evaluate,

@@ -154,7 +154,8 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
                 continue
             status = event.status
             shown = f"{curve(status.curve[-30:])} loss {status.loss:.3f}" if status.loss is not None else status.state
-            quality = f", pair F1 {status.pair_f1:.3f}" if status.pair_f1 is not None else ""
+            values = [value for _, _, value in status.evaluations if value is not None]
+            quality = f"  {curve(values[-30:])} pair F1 {values[-1]:.3f}" if values else ""
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
     if held:
         say(held)

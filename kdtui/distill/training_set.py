@@ -87,10 +87,15 @@ def encode(line: dict[str, Any]) -> bytes:
 
 
 def as_prompt_completion(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same in the layout that TRL, Axolotl and LLaMA-Factory read: one row per completion."""
+    """The same in the layout that TRL, Axolotl and LLaMA-Factory read: one row per completion.
+
+    What a completion is given goes to the end of the prompt, for there is a loss on all of the other.
+    """
+    *before, last = line["prompt"]
     for completion in line["completions"]:
-        content = completion["given"] + completion["answer"]
-        yield {"prompt": line["prompt"], "completion": [{"role": "assistant", "content": content.strip()}]}
+        given, answer = completion["given"].strip(), completion["answer"].strip()
+        asked = {**last, "content": f"{last['content']}\n\n{given}"} if given else last
+        yield {"prompt": [*before, asked], "completion": [{"role": "assistant", "content": answer}]}
 
 
 def _numbers(bundle: Bundle) -> str:

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -179,11 +180,21 @@ def _in_order(thought: Thought, order: Sequence[int]) -> Thought:
 
 @dataclass(frozen=True, slots=True)
 class TokenStatistics:
-    """Of a training set: all tokens, those that there is a loss on, and those of the longest example."""
+    """Of a training set.
+
+    Attributes:
+        tokens: of all examples.
+        learned: those that there is a loss on.
+        shortest, median, longest: tokens of an example.
+        too_long: examples that the training would skip.
+    """
 
     tokens: int
     learned: int
+    shortest: int
+    median: int
     longest: int
+    too_long: int
 
 
 @contextmanager
@@ -205,8 +216,11 @@ def open_vocabulary(base: str) -> Iterator[Vocabulary]:
     yield load_vocabulary(base)
 
 
-def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]]) -> TokenStatistics:
-    """Count with the vocabulary of a base.
+def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]], longest: int) -> TokenStatistics:
+    """Count with the vocabulary of a base, one example or more.
+
+    Args:
+        longest: tokens of an example that is not too long.
 
     Raises:
         KdtuiError: there is no such base.
@@ -215,8 +229,12 @@ def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]]) -
     with open_vocabulary(trainable(db, base)) as vocabulary:
         chat = ChatTokenizer(vocabulary)
         examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
+    lengths = [example.length for example in examples]
     return TokenStatistics(
-        sum(example.length for example in examples),
+        sum(lengths),
         sum(example.learned for example in examples),
-        max(example.length for example in examples),
+        min(lengths),
+        round(median(lengths)),
+        max(lengths),
+        sum(length > longest for length in lengths),
     )

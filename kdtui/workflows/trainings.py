@@ -24,6 +24,7 @@ class TrainingPlan:
 
     Attributes:
         base: as a person names it.
+        alpha: None for twice the rank.
         host: where it is to run; None for here.
         after: the training that has to be done first.
         evaluate: whether the adapter is to be evaluated when it is here.
@@ -33,12 +34,17 @@ class TrainingPlan:
     settings: TrainingSettings
     base: str = NAME
     rank: int = 16
+    alpha: float | None = None
+    dropout: float = 0.0
     learning_rate: float = 5e-4
     batch_tokens: int = 2048
+    accumulate: int = 1
     longest: int = 2048
     precision: Precision = "auto"
     recompute: bool = False
+    evaluations: int = 2
     patience: int | None = None
+    checkpoints: int = 4
     host: str | None = None
     after: str | None = None
     evaluate: bool = False
@@ -57,9 +63,13 @@ class TrainingPlan:
             longest=self.longest,
             precision=self.precision,
             recompute=self.recompute,
+            evaluations=self.evaluations,
             patience=self.patience,
-            lora=Lora(rank=self.rank, alpha=2.0 * self.rank),
-            optimizer=Optimizer(learning_rate=self.learning_rate),
+            checkpoints=self.checkpoints,
+            lora=Lora(
+                rank=self.rank, alpha=2.0 * self.rank if self.alpha is None else self.alpha, dropout=self.dropout
+            ),
+            optimizer=Optimizer(learning_rate=self.learning_rate, accumulate=self.accumulate),
         )
 
 

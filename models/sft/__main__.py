@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
                 if not _is_out_of_memory(error):
                     # The traceback is for the log.
                     raise
-                _failed("out of memory; lower batch_tokens in job.json, or set recompute to true")
+                _failed("out of memory; lower batch_tokens (--batch-tokens), or turn recompute on (--recompute)")
             finally:
                 if is_first:
                     end(folder, code)

@@ -183,7 +183,7 @@ class Training:
         if not math.isfinite(loss_value) or not math.isfinite(float(norm)):
             raise ModelError(
                 f"the loss is no number any more at step {progress.step + 1:,}; lower optimizer.learning_rate "
-                f"(now {self._job.optimizer.learning_rate:g}); the last checkpoint is from before"
+                f"(--learning-rate, now {self._job.optimizer.learning_rate:g}); the last checkpoint is from before"
             )
         self._optimizer.step()
         self._optimizer.zero_grad()

@@ -24,6 +24,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from kdtui.workflows.training_set import training_examples, validation_examples
 from models.pair_question import pair_question
+from models.sft.job import read_job
 from models.sft.job_files import identity
 from models.sft.state import job_status, trainer
 from store.datasets import get_session, iter_sessions
@@ -151,6 +152,15 @@ def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
     assert kdtui("generate", "o34", "--adapter", "on-folder").code == 0
 
 
+def test_what_is_said_of_a_training_is_what_its_job_has(launch: Kdtui, kdtui: Kdtui, db: Database) -> None:
+    said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
+    assert launch("said", *said).code == 0
+    job = read_job(folder(db, "said") / "job.json")
+    assert (job.lora.rank, job.lora.alpha, job.lora.dropout) == (4, 12.0, 0.1)
+    assert (job.optimizer.accumulate, job.evaluations, job.checkpoints) == (2, 1, 3)
+    kdtui("sft", "cancel", "said")
+
+
 def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
     assert launch("long", "--epochs", 10).code == 0
     until(lambda: job_status(folder(db, "long")).step)
@@ -185,7 +195,7 @@ def test_a_training_that_fails_says_why(kdtui: Kdtui, launch: Kdtui) -> None:
     assert "training 'wild' has failed: models.sft: the loss is no number any more" in result.err
     [row] = kdtui("sft", "ls", "--json").rows
     assert row["state"] == "failed"
-    assert "lower optimizer.learning_rate" in row["reason"]
+    assert "lower optimizer.learning_rate (--learning-rate, now" in row["reason"]
 
 
 def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +250,7 @@ def test_without_a_heartbeat_a_training_is_stalled(tmp_path: Path) -> None:
         (["launch", "--name", "x", "--base", "none"], "there is no student 'none'"),
         (["launch", "--name", "x", "--base", "none.gguf"], "none.gguf: there is no such file"),
         (["launch", "--name", "x", "--learning-rate", "-1"], "learning_rate cannot be -1.0"),
+        (["launch", "--name", "x", "--dropout", "1"], "dropout cannot be 1.0"),
         (["data", "--dataset", "none"], "there is no dataset 'none'"),
         (["data", "--base", "no/where"], "transformers cannot load this base"),
         (["show", "x"], "there is no training 'x'"),
@@ -376,7 +387,10 @@ def test_the_data_is_shown_with_its_tokens(kdtui: Kdtui, base: Path, db: Databas
     assert [row["session"] for row in rows[:2]]
     count = len([*iter_sessions(db, "outdoor", split="train")])
     assert rows[2]["examples"] == count
-    assert rows[2]["longest"] < rows[2]["tokens"]
+    assert 0 < rows[2]["shortest"] <= rows[2]["median"] <= rows[2]["longest"] < rows[2]["tokens"]
+    assert rows[2]["too long"] == 0
+    half = ["--longest", rows[2]["median"]]
+    assert 0 < kdtui("sft", "data", "--base", base, "--show", 0, "--json", *half).rows[0]["too long"] <= count / 2
     assert rows[2]["learned"] < rows[2]["tokens"]
     out = kdtui("sft", "data", "--base", base).out
     assert "[system]" in out
@@ -391,6 +405,24 @@ def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> N
     assert set(rows.column_names) == {"prompt", "completion"}
     assert [message["role"] for message in rows[0]["prompt"]] == ["system", "user"]
     assert rows[0]["completion"][0]["role"] == "assistant"
+
+
+def test_what_is_exported_has_the_question_in_the_prompt_and_only_the_answer_to_be_learned(
+    kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "train.jsonl"
+    assert kdtui("sft", "data", "--output", path).code == 0
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    asked = [
+        each for line in training_examples(db, TrainingSettings(("outdoor",), epochs=1)) for each in line["completions"]
+    ]
+    assert len(rows) == len(asked)
+    for row, one in zip(rows, asked, strict=True):
+        assert row["prompt"][-1]["content"].endswith(f"\n\n{one['given'].strip()}")
+        assert row["completion"] == [{"role": "assistant", "content": one["answer"].strip()}]
+    assert kdtui("sft", "data", "--split", "valid", "--output", path).code == 0
+    expected = sum(len(line["completions"]) for line in validation_examples(db, TrainingSettings(("outdoor",))))
+    assert len(path.read_text().splitlines()) == expected
 
 
 sessions_of_any_bundles = st.integers(2, 8).flatmap(
