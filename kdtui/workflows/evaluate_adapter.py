@@ -11,7 +11,7 @@ from kdtui.workflows.async_events import finish
 from kdtui.workflows.bases import check_base, find_base
 from kdtui.workflows.describe_model import student_with
 from kdtui.workflows.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
-from kdtui.workflows.fine_tune import JobRow, is_to_fetch, one_job
+from kdtui.workflows.fine_tune import JobRow, base_of, is_to_fetch, one_job
 from kdtui.workflows.remote import refresh
 from kdtui.workflows.trainings import fetch
 from models.sft.state import ACTIVE
@@ -31,7 +31,9 @@ def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
         NotFound: it has no adapter yet.
     """
     find_base(db, row.job)
-    check_base(row.job)
+    # In place of a folder of transformers, any file will do that the adapter fits.
+    if base_of(row.job) is not None:
+        check_base(row.job)
     return replace(student_with(db, row.job.name), strategy=row.job.settings.form)
 
 
