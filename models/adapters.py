@@ -5,6 +5,7 @@ one number, alpha: llama.cpp adds `alpha / rank * B @ A`. What else PEFT can tra
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
@@ -41,19 +42,19 @@ _ARCHITECTURES = {
 _PERMUTED = {"llama"}
 """Where llama.cpp has the two halves of each rotated head interleaved, row by row."""
 
-_UNHELD: dict[str, tuple[object, ...]] = {
-    "bias": ("none",),
-    "use_dora": (False,),
-    "lora_bias": (False,),
-    "modules_to_save": (None, []),
-    "trainable_token_indices": (None, []),
-    "layer_replication": (None, []),
-    "target_parameters": (None, []),
-    "fan_in_fan_out": (False,),
-    "use_qalora": (False,),
-    "arrow_config": (None,),
+_HELD = {
+    *("r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "ensure_weight_tying"),
+    *("task_type", "peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision"),
+    *("inference_mode", "runtime_config", "eva_config", "megatron_core", "qalora_group_size"),
 }
-"""Settings of PEFT that a GGUF adapter cannot hold, and the values that ask for nothing."""
+"""Settings of PEFT that a GGUF adapter holds, or that it need not hold. All others have to ask for nothing: one that is
+not known here may change anything."""
+
+_NOTHING: tuple[object, ...] = (None, False, "none", [], {}, ())
+
+_KEEPING_THE_BASE: tuple[object, ...] = (True, False, "gaussian", "orthogonal", "eva", "mica")
+"""What adapters may begin with; other beginnings are taken out of the weights of the base, which is another one then."""
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 
@@ -76,9 +77,10 @@ def check_trainable(config: Mapping[str, Any]) -> None:
     """
     if config.get("peft_type", "LORA") != "LORA":
         raise ModelError(f"llama.cpp knows LoRA adapters, and no {config['peft_type']}; train with peft_type LORA")
-    for name, nothing in _UNHELD.items():
-        if name in config and config[name] not in nothing:
-            raise ModelError(f"a GGUF adapter cannot hold {name}={config[name]!r}; train without it")
+    for name, value in config.items():
+        allowed = _KEEPING_THE_BASE if name == "init_lora_weights" else _NOTHING
+        if name not in _HELD and value not in allowed:
+            raise ModelError(f"a GGUF adapter cannot hold {name}={value!r}; train without it")
     targets = config.get("target_modules") or ()
     named = [targets] if isinstance(targets, str) else targets
     for name in _EMBEDDINGS:
@@ -193,12 +195,21 @@ def _pairs(adapter: Path, config: Mapping[str, Any], shape: BaseShape) -> Iterat
 
 
 def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """What PEFT multiplies `B @ A` with: alpha / rank, or alpha / sqrt(rank) (rsLoRA, Kalajdzievski, 2023)."""
-    pattern = config.get("alpha_pattern") or {}
-    # PEFT takes the first pattern that the end of the name matches.
-    alpha = next((value for key, value in pattern.items() if module == key or module.endswith(f".{key}")), None)
-    alpha = float(config.get("lora_alpha") or 1) if alpha is None else float(alpha)
-    return alpha / sqrt(rank) if config.get("use_rslora") else alpha / rank
+    """What PEFT multiplies `B @ A` with: alpha / rank, or alpha / sqrt(rank) (rsLoRA, Kalajdzievski, 2023).
+
+    Raises:
+        ModelError: a key of `alpha_pattern` is no regular expression.
+    """
+    alpha = config.get("lora_alpha") or 1
+    for key, value in (config.get("alpha_pattern") or {}).items():
+        try:
+            # As PEFT does it: the first one that the end of the name matches, from a dot or the beginning on.
+            if re.match(rf"(.*\.)?({key})$", module):
+                alpha = value
+                break
+        except re.error as error:
+            raise ModelError(f"alpha_pattern: {key!r} is no regular expression ({error})") from error
+    return float(alpha) / (sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _interleaved(b: Array, heads: int) -> Array:

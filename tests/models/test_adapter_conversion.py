@@ -117,10 +117,11 @@ def test_an_adapter_says_the_same_in_llama_cpp(tmp_path: Path, architecture: str
         {"use_rslora": True},
         {"rank_pattern": {"q_proj": 8}, "alpha_pattern": {"v_proj": 3, "layers.0.mlp.up_proj": 12}},
         {"rank_pattern": {"k_proj": 2}, "use_rslora": True},
+        {"alpha_pattern": {r"layers\.0\..*\.[qk]_proj": 12, "^model.layers.1.mlp.up_proj": 3, "proj": 50}},
         {"layers_to_transform": [1]},
         {"target_modules": ["q_proj"]},
     ],
-    ids=["rsLoRA", "patterns", "both", "one layer", "one target"],
+    ids=["rsLoRA", "patterns", "both", "regular expressions", "one layer", "one target"],
 )
 def test_every_scaling_and_choice_of_weights_is_kept(tmp_path: Path, settings: dict[str, Any]) -> None:
     base = make_model(tmp_path / "base.gguf")
@@ -205,12 +206,42 @@ def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path) -> N
         ({"target_modules": ["q_proj", "lm_head"]}, "changes of lm_head"),
         ({"target_modules": ["model.embed_tokens"]}, "changes of embed_tokens"),
         ({"peft_type": "LOHA"}, "no LOHA"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa'"),
+        ({"init_lora_weights": "pissa_niter_16"}, "init_lora_weights='pissa_niter_16'"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights='olora'"),
+        ({"init_lora_weights": "corda"}, "init_lora_weights='corda'"),
+        ({"init_lora_weights": "loftq"}, "init_lora_weights='loftq'"),
+        ({"init_lora_weights": "lora_ga"}, "init_lora_weights='lora_ga'"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens=[1, 2]"),
+        ({"kasa_config": {"beta": 1}}, "kasa_config={'beta': 1}"),
+        ({"use_bdlora": {"nblocks": 2}}, "use_bdlora={'nblocks': 2}"),
+        ({"of_another_version": 1}, "of_another_version=1"),
     ],
 )
 def test_what_gguf_cannot_hold_is_refused_by_name_before_training(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows LoRA") as refused:
         check_trainable({"peft_type": "LORA", "r": 4, "lora_alpha": 4, **settings})
     assert named in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"init_lora_weights": "gaussian"},
+        {"init_lora_weights": False},
+        {"init_lora_weights": "orthogonal"},
+        {"use_rslora": True, "lora_dropout": 0.1, "rank_pattern": {"q_proj": 2}, "exclude_modules": ["k_proj"]},
+        {"layers_to_transform": [0], "layers_pattern": "layers"},
+    ],
+)
+def test_what_peft_writes_of_a_plain_adapter_is_not_refused(settings: dict[str, Any]) -> None:
+    check_trainable(LoraConfig(target_modules=LINEAR, **settings).to_dict() | {"peft_type": "LORA"})
+
+
+def test_a_pattern_that_is_no_regular_expression_is_named() -> None:
+    with pytest.raises(ModelError, match=r"alpha_pattern: '\(' is no regular expression"):
+        scale_of({"alpha_pattern": {"(": 2}}, "model.layers.0.self_attn.q_proj", 4)
 
 
 def test_a_usual_configuration_is_not_refused() -> None:
