@@ -54,7 +54,10 @@ not known here may change anything."""
 _NOTHING: tuple[object, ...] = (None, False, "none", [], {}, ())
 
 _KEEPING_THE_BASE: tuple[object, ...] = (True, False, "gaussian", "orthogonal", "eva", "mica")
-"""What adapters may begin with; other beginnings are taken out of the weights of the base, which is another one then."""
+"""What adapters may begin with; other beginnings are taken out of the weights of the base, which is another then."""
+
+_NORMS_FROM_ONE = {"gemma3"}
+"""Where transformers has norms as what they differ from 1 by, and llama.cpp as they are."""
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 
@@ -96,17 +99,7 @@ def base_shape(base: Path) -> BaseShape:
     """
     if base.is_dir():
         beside = base / BASE_CONFIG
-        config = read_object(beside if beside.exists() else base / "config.json")
-        config = {**config, **config.get("text_config", {}), "model_type": config.get("model_type")}
-        kind = str(config["model_type"])
-        if kind not in _ARCHITECTURES:
-            raise ModelError(f"{base}: adapters for {kind} cannot be converted; for {_known()} they can")
-        try:
-            heads = int(config["num_attention_heads"])
-            keys = int(config.get("num_key_value_heads") or heads)
-            return BaseShape(_ARCHITECTURES[kind], int(config["num_hidden_layers"]), heads, keys)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{base}: config.json does not say how many layers and heads there are") from error
+        return configured_shape(read_object(beside if beside.exists() else base / "config.json"), str(base))
     # Imported here: llama.cpp is not where trainings run, and they check their settings by this module.
     from models.model_header import meta_value, vocabulary_only
 
@@ -119,6 +112,24 @@ def base_shape(base: Path) -> BaseShape:
     if not all(count.isdigit() for count in counts):
         raise ModelError(f"{base}: its layers are not all alike; adapters for it cannot be converted")
     return BaseShape(kind, *map(int, counts))
+
+
+def configured_shape(config: Mapping[str, Any], base: str) -> BaseShape:
+    """The shape of a base by its configuration in transformers (the fields of `config.json`).
+
+    Raises:
+        ModelError: it is of an architecture whose adapters cannot be converted.
+    """
+    kind = str(config.get("model_type"))
+    if kind not in _ARCHITECTURES:
+        raise ModelError(f"{base}: adapters for {kind} cannot be converted; for {_known()} they can")
+    config = {**config, **(config.get("text_config") or {})}
+    try:
+        heads = int(config["num_attention_heads"])
+        keys = int(config.get("num_key_value_heads") or heads)
+        return BaseShape(_ARCHITECTURES[kind], int(config["num_hidden_layers"]), heads, keys)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{base}: config.json does not say how many layers and heads there are") from error
 
 
 def convert(adapter: Path, base: Path, output: Path) -> None:
@@ -169,10 +180,7 @@ def _pairs(adapter: Path, config: Mapping[str, Any], shape: BaseShape) -> Iterat
 
     Numbers of 16 bits stay so.
     """
-    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
-
-    arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == shape.architecture)
-    names = get_tensor_name_map(arch, shape.layers)
+    names = _gguf_names(shape)
     tensors = dict(read_safetensors(adapter / WEIGHTS))
     modules: dict[str, dict[str, Array]] = {}
     for key, value in tensors.items():
@@ -210,6 +218,48 @@ def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
         except re.error as error:
             raise ModelError(f"alpha_pattern: {key!r} is no regular expression ({error})") from error
     return float(alpha) / (sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def folder_vectors(folder: Path) -> Iterator[tuple[str, Array]]:
+    """The weights of a folder of transformers that are vectors, as a GGUF file of them has them: with their names there
+    and as numbers of 32 bits.
+
+    Raises:
+        ModelError: they cannot be read, or are of an architecture whose adapters cannot be converted.
+    """
+    # Imported here: seconds.
+    from safetensors import SafetensorError, safe_open
+
+    shape = base_shape(folder)
+    names = _gguf_names(shape)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder}: there are no weights (*.safetensors) in this folder")
+    for path in files:
+        try:
+            with safe_open(path, "pt") as file:
+                for key in file.keys():  # noqa: SIM118
+                    module, _, kind = key.rpartition(".")
+                    name = names.get_name(module.replace("language_model.", ""))
+                    if name is None or len(file.get_slice(key).get_shape()) != 1:
+                        continue
+                    values = file.get_tensor(key).float().numpy()
+                    if shape.architecture in _NORMS_FROM_ONE and module.endswith("norm"):
+                        values = values + np.float32(1)
+                    if kind == "bias" and shape.architecture in _PERMUTED and module.endswith(("q_proj", "k_proj")):
+                        heads = shape.heads if module.endswith("q_proj") else shape.key_heads
+                        values = _interleaved(values[:, None], heads)[:, 0]
+                    yield f"{name}.{kind}", values
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path}: its weights cannot be read ({error})") from error
+
+
+def _gguf_names(shape: BaseShape) -> Any:
+    """What llama.cpp calls the modules of transformers."""
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+
+    arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == shape.architecture)
+    return get_tensor_name_map(arch, shape.layers)
 
 
 def _interleaved(b: Array, heads: int) -> Array:

@@ -4,7 +4,7 @@ something that looks right."""
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.adapters import MANIFEST_KEY
+from models.adapters import MANIFEST_KEY, Array, folder_vectors
 from models.calibration import CarriedCalibrations
 from models.chat import ChatTokenizer
 from models.errors import ModelError
@@ -30,54 +30,68 @@ _READS_LAYER = re.compile(r"\.(attn_[qkv]|ffn_up|ffn_gate)\.weight\.lora_a$")
 _ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
 
 
-def about_base(vocabulary: Vocabulary, gguf: Path | None) -> dict[str, str | None]:
+def about_base(vocabulary: Vocabulary, weights: Path | None) -> dict[str, str | None]:
     """What tells a base from others, for the manifest of an adapter.
 
     Args:
-        gguf: its file, where it is one.
+        weights: its GGUF file, or its folder of transformers; None where they are not here, as those of a model of the
+            hub, of which the weights then cannot be checked.
 
     Raises:
-        ModelError: the chat template cannot be used, or the file cannot be read.
+        ModelError: the chat template cannot be used, the weights cannot be read, or they are in a folder and of an
+            architecture whose adapters cannot be converted.
     """
     template = vocabulary.chat_template()
     return {
-        "norms_sha256": None if gguf is None else norms_hash(gguf),
+        "norms_sha256": None if weights is None else norms_hash(weights),
         "chat_template_sha256": None if template is None else sha256(template.encode()).hexdigest(),
         "end_of_answer": vocabulary.token_text(ChatTokenizer(vocabulary).end),
     }
 
 
-def norms_hash(gguf: Path, cache: Path | None = None) -> str:
-    """A hash of the weights that no quantization touches: those of the norms, which are vectors of 32-bit numbers.
+def norms_hash(weights: Path, cache: Path | None = None) -> str:
+    """A hash of the weights that no quantization touches: the vectors, which are those of the norms and the biases.
 
-    So a model is the same in every number of bits, and a fine-tuned relative of it is another.
+    So a model is the same in every number of bits, as a GGUF file and as a folder of transformers; and one that was
+    trained apart, or on from this one in all weights, is another. A relative that has the same vectors, as one with a
+    merged adapter has, is not told from it.
 
     Args:
+        weights: a GGUF file, or a folder of transformers.
         cache: a folder for the hashes of files that have not changed: reading the embedded student takes two seconds.
 
     Raises:
-        ModelError: the file cannot be read.
+        ModelError: they cannot be read.
     """
     if cache is None:
-        return _norms_hash(gguf)
+        return _norms_hash(weights)
     try:
-        known = gguf.stat()
-        key = sha256(f"{gguf.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
+        known = weights.stat()
+        key = sha256(f"{weights.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
         place = cache / key
         if place.is_file():
             return place.read_text(encoding="ascii")
-        found = _norms_hash(gguf)
+        found = _norms_hash(weights)
         cache.mkdir(parents=True, exist_ok=True)
         part = cache / f"{key}.{os.getpid()}.part"
         part.write_text(found, encoding="ascii")
         part.replace(place)
     except OSError:
         # A cache that cannot be used costs time, and nothing else.
-        return _norms_hash(gguf)
+        return _norms_hash(weights)
     return found
 
 
-def _norms_hash(gguf: Path) -> str:
+def _norms_hash(weights: Path) -> str:
+    vectors = dict(folder_vectors(weights) if weights.is_dir() else _gguf_vectors(weights))
+    found = sha256()
+    for name, values in sorted(vectors.items()):
+        found.update(name.encode())
+        found.update(values.tobytes())
+    return found.hexdigest()
+
+
+def _gguf_vectors(gguf: Path) -> Iterator[tuple[str, Array]]:
     # Imported here: a fifth of a second.
     from gguf import GGUFReader
 
@@ -85,12 +99,10 @@ def _norms_hash(gguf: Path) -> str:
         tensors = GGUFReader(gguf).tensors
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ModelError(f"{gguf}: its weights cannot be read ({error})") from error
-    found = sha256()
-    for tensor in sorted(tensors, key=lambda each: each.name):
-        if len(tensor.shape) == 1 and tensor.data.dtype == np.float32:
-            found.update(tensor.name.encode())
-            found.update(tensor.data.tobytes())
-    return found.hexdigest()
+    for tensor in tensors:
+        # Those of the rotation are no weights, but computed from the configuration when the file was made.
+        if len(tensor.shape) == 1 and tensor.data.dtype == np.float32 and not tensor.name.startswith("rope_"):
+            yield tensor.name, tensor.data
 
 
 def adapter_manifest(adapter: Path) -> dict[str, Any]:

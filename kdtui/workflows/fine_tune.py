@@ -133,9 +133,9 @@ def _content(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
     from kdtui.workflows.training_set import open_vocabulary
     from models.provenance import about_base
 
-    gguf = Path(job.base) if job.base.endswith(".gguf") else None
+    weights = Path(job.base) if Path(job.base).exists() else None
     with open_vocabulary(job.base) as vocabulary:
-        manifest = {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, gguf)}
+        manifest = {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, weights)}
     return {**asdict(job), "manifest": manifest}
 
 

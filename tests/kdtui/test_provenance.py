@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from sqlite_utils import Database
+from transformers import PreTrainedModel
 
 from kdtui.workflows.import_dataset import import_dataset
 from models.adapters import MANIFEST, convert
+from models.errors import ModelError
 from models.llama import LlamaModel
 from models.provenance import about_base, adapter_manifest, norms_hash
 from models.quantization import quantize
@@ -51,6 +55,39 @@ def test_another_number_of_bits_is_the_same_base(kdtui: Kdtui, adapter: Path, ba
         assert kdtui("generate", "o34", "--student", student, "--adapter", adapter).code == 0
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3"])
+def test_a_folder_is_the_same_base_as_the_file_that_is_made_of_it(tmp_path: Path, architecture: str) -> None:
+    base = make_model(tmp_path / "base.gguf", architecture=architecture, norm=1.25)
+    model = full_precision(base)
+    assert norms_hash(as_folder(model, tmp_path / "whole")) == norms_hash(base)
+    assert norms_hash(as_folder(model.to(torch.bfloat16), tmp_path / "sixteen bits")) == norms_hash(base)
+    model.model.norm.weight.data[0] = 3
+    assert norms_hash(as_folder(model, tmp_path / "other")) != norms_hash(base)
+
+
+def as_folder(model: PreTrainedModel, folder: Path) -> Path:
+    """A model as a folder of transformers, its weights in two files."""
+    folder.mkdir()
+    (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
+    weights = list(model.state_dict().items())
+    for number in (0, 1):
+        save_file({key: value.clone() for key, value in weights[number::2]}, folder / f"model-{number}.safetensors")
+    return folder
+
+
+def test_a_folder_whose_adapters_cannot_be_converted_or_without_weights_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
+    with pytest.raises(ModelError, match="adapters for phi3 cannot be converted"):
+        norms_hash(tmp_path)
+    sizes = {"model_type": "llama", "num_attention_heads": 2, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps(sizes))
+    with pytest.raises(ModelError, match="no weights"):
+        norms_hash(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="cannot be read"):
+        norms_hash(tmp_path)
+
+
 def test_the_hash_of_a_file_is_kept_until_the_file_changes(base: Path, tmp_path: Path) -> None:
     cache = tmp_path / "norms"
     first = norms_hash(base, cache)
@@ -70,6 +107,7 @@ def test_the_hash_of_a_file_is_kept_until_the_file_changes(base: Path, tmp_path:
         ({"template": TEMPLATE.replace("user", "USER") + "{# other #}"}, "with another chat template than that of"),
         ({"template": None}, "with another chat template than that of"),
         ({"norm": 1.5}, "on other weights than those of"),
+        ({"vocabulary": "sentencepiece"}, "to end answers with '<|im_end|>', and"),
     ],
 )
 def test_another_base_is_refused_with_the_reason(
