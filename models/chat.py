@@ -56,6 +56,9 @@ class ChatTokenizer:
         """The token that ends an answer: the first control token that the template puts behind one.
 
         Without a template it is the one that the vocabulary takes for it.
+
+        Raises:
+            ModelError: there is none.
         """
         placeholder = "kdtuianswerplaceholder"
         try:
@@ -63,7 +66,12 @@ class ChatTokenizer:
         except ModelError:
             rendered = ""
         behind = self._model.tokenize(rendered.partition(placeholder)[2], special=True)
-        return next((token for token in behind if self._model.is_control(token)), self._model.end_of_turn())
+        end = next((token for token in behind if self._model.is_control(token)), self._model.end_of_turn())
+        if end < 0:
+            raise ModelError(
+                f"{self._model.name}: its tokenizer has no token that ends an answer; name one (eos_token)"
+            )
+        return end
 
     def _frame(self, roles: tuple[str, ...]) -> list[list[Token] | int]:
         """What stands around the contents, as tokens, and the number of a message where its content belongs."""

@@ -159,7 +159,8 @@ class LlamaModel:
             yield self.piece(token) if is_text else None
 
     def end_of_turn(self) -> Token:
-        """The token that ends an answer, as far as the vocabulary itself tells: llama.cpp guesses it by its name."""
+        """The token that ends an answer, as far as the vocabulary itself tells: llama.cpp guesses it by its name; -1
+        where it does not."""
         turn = llama_cpp.llama_vocab_eot(self.vocab)
         return turn if turn >= 0 else int(llama_cpp.llama_vocab_eos(self.vocab))
 

@@ -24,7 +24,7 @@ class Vocabulary(Protocol):
         """
 
     def end_of_turn(self) -> Token:
-        """The token that ends an answer, as far as the vocabulary itself tells."""
+        """The token that ends an answer, as far as the vocabulary itself tells; -1 where it does not."""
 
     def is_control(self, token: Token) -> bool:
         """Whether a token stands for no text."""

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from models.errors import ModelError
-from models.sft.job_files import STOPPED, end, held
+from models.sft.base import missing
+from models.sft.job_files import SPEAKER, STOPPED, end, held
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
                 _failed("out of memory; lower batch_tokens (--batch-tokens), or turn recompute on (--recompute)")
             finally:
                 if is_first:
-                    end(folder, code)
+                    _end(folder, code)
     except ModelError as error:
         return _failed(str(error))
     except OSError as error:
@@ -41,12 +42,21 @@ def main(arguments: list[str]) -> int:
     return code
 
 
+def _end(folder: Path, code: int) -> None:
+    try:
+        end(folder, code)
+    except OSError:
+        # Why it failed is the last line of the log already, and is to stay that.
+        if code in (0, STOPPED):
+            raise
+
+
 def _train(folder: Path) -> int:
     try:
         # Imported here: seconds.
         from models.sft.training import Stopped, Training
     except ImportError as error:
-        raise ModelError(f"{error.name} is missing; install it with: pip install 'kdtui[sft]'") from error
+        raise missing(error) from error
     try:
         Training(folder).run()
     except Stopped:
@@ -62,7 +72,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _failed(reason: str) -> int:
-    print(f"models.sft: {reason}", file=sys.stderr)
+    # The log may be on a disk that is full.
+    with suppress(OSError):
+        print(f"{SPEAKER}{reason}", file=sys.stderr, flush=True)
     return 1
 
 

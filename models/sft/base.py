@@ -1,5 +1,6 @@
 """The model that is trained, in full precision, and its vocabulary."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ class Base:
     model: Any
     vocabulary: "HubVocabulary"
 
+    @property
+    def context(self) -> int:
+        """Tokens that it reads at most; the largest number where its configuration does not say."""
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return int(most) if most else sys.maxsize
+
 
 def load_base(base: str) -> Base:
     """Load a folder of transformers, a GGUF file (de-quantized), or a model of the hub; safetensors only, no code.
@@ -24,12 +31,12 @@ def load_base(base: str) -> Base:
     Raises:
         ModelError: it is not there, or cannot be loaded.
     """
-    # Imported here: seconds.
-    import torch
-    from transformers import AutoModelForCausalLM
-
     vocabulary = load_vocabulary(base)
     with _explained(base):
+        # Imported here: seconds.
+        import torch
+        from transformers import AutoModelForCausalLM
+
         model = AutoModelForCausalLM.from_pretrained(
             **_where(base), dtype=torch.float32, trust_remote_code=False, use_safetensors=True
         )
@@ -42,9 +49,9 @@ def load_vocabulary(base: str) -> "HubVocabulary":
     Raises:
         ModelError: it is not there, or cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
     with _explained(base):
+        from transformers import AutoTokenizer
+
         return HubVocabulary(AutoTokenizer.from_pretrained(**_where(base), trust_remote_code=False), base)
 
 
@@ -62,9 +69,17 @@ def _explained(base: str) -> Iterator[None]:
     """One sentence for whatever transformers finds wrong."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise missing(error) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(f"{base}: transformers cannot load this base ({text})") from error
+
+
+def missing(error: ImportError) -> ModelError:
+    """What to do where a package of the trainer is not there: on this machine, or on a host."""
+    advice = "install it with: pip install 'kdtui[sft]' (on a host: kdtui host setup NAME)"
+    return ModelError(f"{error.name or error} is missing; {advice}")
 
 
 class HubVocabulary:
@@ -101,8 +116,9 @@ class HubVocabulary:
         return found
 
     def end_of_turn(self) -> Token:
-        """The token that ends an answer, as far as the vocabulary itself tells."""
-        return int(self._tokenizer.eos_token_id)
+        """The token that ends an answer, as far as the vocabulary itself tells; -1 where it does not."""
+        token = self._tokenizer.eos_token_id
+        return -1 if token is None else int(token)
 
     def is_control(self, token: Token) -> bool:
         """Whether a token stands for no text."""

@@ -7,7 +7,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.errors import ModelError
+from models.sft.job_files import write_whole
 
 FOLDER = "checkpoints"
 
@@ -37,25 +38,30 @@ class Progress:
         tokens: real ones, read so far.
         best: the value of the best evaluation, and the step that it was made at.
         since_best: evaluations after the best one.
+        is_unjudged: the evaluation of this step is to be done yet.
     """
 
     step: int = 0
     tokens: int = 0
     best: tuple[float, int] | None = None
     since_best: int = 0
-    evaluated: list[tuple[int, float, float | None]] = field(default_factory=list)
+    is_unjudged: bool = False
 
 
 def save_checkpoint(
     folder: Path, progress: Progress, optimizer: torch.optim.Optimizer, save_adapter: Callable[[Path], None]
 ) -> Path:
-    """Write the checkpoint of a step, and drop those that are neither new nor the best.
+    """Write the checkpoint of a step, and drop those that are neither new nor the best. Of one that is there already
+    the evaluation alone may be new.
 
     Raises:
         OSError: it cannot be written; nothing of it is left.
     """
     target = folder / f"step-{progress.step:08}"
+    state = json.dumps(asdict(progress))
     if target.exists():
+        if (target / _STATE).read_text(encoding="utf-8") != state:
+            write_whole(target / _STATE, state)
         return target
     part = folder / f"{target.name}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -63,7 +69,7 @@ def save_checkpoint(
         part.mkdir(parents=True)
         save_adapter(part)
         save_file(_optimizer_tensors(optimizer), part / _OPTIMIZER)
-        (part / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        (part / _STATE).write_text(state, encoding="utf-8")
         part.rename(target)
     except SafetensorError as error:
         # It has words of its own for a disk that is full.
@@ -88,6 +94,17 @@ def checkpoint_of(folder: Path, step: int) -> Path | None:
     return path if path in whole_checkpoints(folder) else None
 
 
+def drop_resumption(checkpoint: Path) -> None:
+    """Leave of a checkpoint the adapter alone."""
+    for name in (_OPTIMIZER, _STATE):
+        (checkpoint / name).unlink(missing_ok=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Module) -> Progress:
     """Put optimizer, adapter and random numbers back to where they were.
 
@@ -98,10 +115,13 @@ def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Modu
 
     try:
         content: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        if content["best"] is not None:
-            content["best"] = tuple(content["best"])
-        content["evaluated"] = [tuple(each) for each in content["evaluated"]]
-        progress = Progress(**content)
+        progress = Progress(
+            int(content["step"]),
+            int(content["tokens"]),
+            None if content["best"] is None else tuple(content["best"]),
+            int(content["since_best"]),
+            bool(content.get("is_unjudged")),
+        )
         set_peft_model_state_dict(model, load_file(path / "adapter_model.safetensors"))
         _restore(optimizer, load_file(path / _OPTIMIZER))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -1,7 +1,7 @@
 """How good a model is on validation examples, while it trains: its loss, and the pair F1 of its answers."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -41,15 +41,29 @@ class Evaluation:
 
 
 def evaluate(
-    objective: Objective, examples: Sequence[Example], vocabulary: HubVocabulary, tokens: int, device: torch.device
+    objective: Objective,
+    examples: Sequence[Example],
+    vocabulary: HubVocabulary,
+    tokens: int,
+    device: torch.device,
+    *,
+    between: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Evaluate on these examples, in batches of so many tokens."""
-    judged = list(judge(objective, examples, vocabulary, tokens, device))
+    """Evaluate on these examples, in batches of so many tokens.
+
+    Args:
+        between: called after each example that is read and each list that is written; it may raise, to end this.
+    """
+    judged = []
+    for each in judge(objective, examples, vocabulary, tokens, device):
+        judged.append(each)
+        between()
     known = [each for each in judged if each.example.bundles is not None]
     asked = [(each.example, each.scores) for each in known if each.scores]
     values = _pair_f1_of_scores(asked) if asked else []
     for example in (each.example for each in known if not each.scores):
         values.append(_pair_f1(_pairs(_written(objective.model, example, vocabulary, device)), example))
+        between()
     loss, answers = sum(each.loss for each in judged), sum(each.example.learned for each in judged)
     return Evaluation(loss / answers, sum(values) / len(values) if values else None)
 

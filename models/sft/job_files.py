@@ -4,8 +4,9 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from models.errors import ModelError
@@ -15,10 +16,15 @@ PID, METRICS, HEARTBEAT, ADAPTER, EXIT_CODE = "pid", "metrics.jsonl", "heartbeat
 STOPPED = 143
 """The exit code of a trainer that was told to stop, and has left a checkpoint: what a shell reports of SIGTERM."""
 
+SPEAKER = "models.sft: "
+"""What a line of the log begins with that says why a training has failed."""
+
 LOG, LAUNCH, CHECKPOINTS = "log", "launch.json", "checkpoints"
 
 LOG_PART = 1 << 16
 """Bytes of a log that are read at a time; part number n begins at n times that."""
+
+_BEAT_SECONDS = 10.0
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -68,7 +74,28 @@ def is_alive(recorded: dict[str, Any]) -> bool:
 
 def beat(job: Path) -> None:
     """Say that the trainer is alive."""
-    (job / HEARTBEAT).touch()
+    # A disk that is full has no room for a new file, and a training is worth more than that.
+    with suppress(OSError):
+        (job / HEARTBEAT).touch()
+
+
+@contextmanager
+def beating(job: Path) -> Iterator[None]:
+    """Say again and again that the trainer is alive, while it does one long thing."""
+    is_done = Event()
+
+    def go_on() -> None:
+        beat(job)
+        while not is_done.wait(_BEAT_SECONDS):
+            beat(job)
+
+    beats = Thread(target=go_on, daemon=True)
+    beats.start()
+    try:
+        yield
+    finally:
+        is_done.set()
+        beats.join()
 
 
 def end(job: Path, code: int) -> None:
@@ -82,15 +109,16 @@ def add_metrics(job: Path, values: dict[str, Any]) -> None:
         file.write(json.dumps(values) + "\n")
 
 
-def forget_metrics(job: Path, step: int) -> None:
-    """Drop the metrics of steps that will be done anew."""
+def forget_metrics(job: Path, step: int, *, judges_anew: bool = False) -> None:
+    """Drop the metrics of steps that will be done anew, and of the evaluation of the last one where that will be."""
     path = job / METRICS
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            values = json.loads(line)
+            if values["step"] < step or (values["step"] == step and not (judges_anew and "valid_loss" in values)):
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             # Half a line, written when the trainer was killed.
@@ -101,5 +129,8 @@ def forget_metrics(job: Path, step: int) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file under another name, and rename it: nobody sees a part of it."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

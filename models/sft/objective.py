@@ -114,9 +114,20 @@ class Objective(nn.Module):  # type: ignore[misc]
         """(answers, width): the last hidden states where answers are predicted."""
         decoder = self._causal.get_decoder()
         states: Tensor = decoder(
-            input_ids=batch.tokens, position_ids=batch.places, attention_mask=batch.mask, use_cache=False
+            input_ids=batch.tokens, position_ids=batch.places, attention_mask=self._mask(batch), use_cache=False
         ).last_hidden_state
         return states[batch.rows, batch.columns]
+
+    def _mask(self, batch: Batch) -> Tensor | dict[str, Tensor] | None:
+        """Who sees whom, as the base wants it: one that sees so many tokens only takes a mask that is given as it is."""
+        config = self._causal.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        if batch.mask is None or window is None:
+            return batch.mask
+        near = batch.mask & (batch.places[:, :, None] - batch.places[:, None, :] < window)[:, None]
+        if getattr(config, "layer_types", None) is None:
+            return near
+        return {"full_attention": batch.mask, "sliding_attention": near}
 
     def _logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self._causal.get_output_embeddings()(hidden)

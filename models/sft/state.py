@@ -8,7 +8,7 @@ from pathlib import Path
 from time import time
 from typing import Any, Literal, TypeAlias
 
-from models.sft.job_files import EXIT_CODE, HEARTBEAT, LAUNCH, LOG, METRICS, PID, STOPPED, is_alive
+from models.sft.job_files import EXIT_CODE, HEARTBEAT, LAUNCH, LOG, METRICS, PID, SPEAKER, STOPPED, is_alive
 
 _SILENCE = 300.0
 """Seconds without a heartbeat, which comes with every batch, after which a training counts as stalled."""
@@ -30,12 +30,13 @@ class JobStatus:
 
     Attributes:
         step, steps: done, and to be done; None before the first metrics.
-        loss: of the last step that was logged.
+        loss: the mean over the last steps that were logged.
         pair_f1: the best so far on the validation sessions.
         tokens_per_second, eta_seconds: speed, and what is left at it.
         reason: why it failed: the last line of its log; or what it waits for.
         curve: the loss from the first step to the last, as means of at most 60 parts.
         evaluations: (step, validation loss, pair F1 or None).
+        skipped: examples that are longer than the job or the base allows.
     """
 
     state: State
@@ -48,6 +49,7 @@ class JobStatus:
     reason: str | None = None
     curve: tuple[float, ...] = ()
     evaluations: tuple[tuple[int, float, float | None], ...] = ()
+    skipped: int | None = None
 
 
 def job_status(folder: Path, state: State | None = None, reason: str | None = None) -> JobStatus:
@@ -68,7 +70,7 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
             value = line.get("pair_f1")
             evaluations.append((line["step"], line["valid_loss"], value if _is_number(value) else None))
     if state == "failed" and reason is None:
-        reason = last_line(folder) if ended(folder) is not None else _FROM_OUTSIDE
+        reason = last_line(folder) if ended(folder) is not None else _last_words(folder) or _FROM_OUTSIDE
     return JobStatus(
         state,
         logged.get("step"),
@@ -80,6 +82,7 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
         reason,
         tuple(_means(losses)),
         tuple(evaluations),
+        skipped if type(skipped := logged.get("skipped")) is int else None,
     )
 
 
@@ -108,6 +111,18 @@ def last_line(folder: Path) -> str:
     except OSError:
         return "there is no log"
     return next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")
+
+
+def _last_words(folder: Path) -> str | None:
+    """Why the last trainer failed, as its log says, where there was no room to say more: on a disk that was full."""
+    try:
+        # Lines from before it began are those of another one.
+        if (folder / LOG).stat().st_mtime < (folder / PID).stat().st_mtime:
+            return None
+    except OSError:
+        return None
+    line = last_line(folder)
+    return line if line.startswith(SPEAKER) else None
 
 
 def trainer(folder: Path) -> int | None:

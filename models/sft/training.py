@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic
@@ -18,21 +18,23 @@ import torch
 from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 
-from models.adapters import BASE_CONFIG, MANIFEST, check_trainable
+from models.adapters import BASE_CONFIG, MANIFEST, check_trainable, configured_shape
 from models.errors import ModelError
 from models.sft.base import load_base
 from models.sft.checkpoints import (
     FOLDER,
     Progress,
     checkpoint_of,
+    drop_resumption,
     load_checkpoint,
     save_checkpoint,
+    step_of,
     whole_checkpoints,
 )
 from models.sft.evaluation import Evaluation, evaluate
 from models.sft.examples import Example, batches, read_examples
 from models.sft.job import Precision, read_job
-from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID, add_metrics, beat, forget_metrics
+from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID, add_metrics, beat, beating, forget_metrics
 from models.sft.objective import Objective, collate
 
 _LOG_SECONDS = 2.0
@@ -70,11 +72,14 @@ class Training:
             mixed_precision="bf16" if _is_bfloat16(job.precision) else "no",
         )
         torch.manual_seed(job.seed)
-        base = load_base(job.base)
+        with beating(folder):
+            base = load_base(job.base)
+        configured_shape(base.model.config.to_dict(), job.base)
         self._vocabulary = base.vocabulary
-        self._train = read_examples(folder / TRAIN, base.vocabulary, longest=job.longest)
+        self._longest = min(job.longest, base.context)
+        self._train = read_examples(folder / TRAIN, base.vocabulary, longest=self._longest)
         has_valid = (folder / VALID).exists()
-        self._valid = read_examples(folder / VALID, base.vocabulary, longest=job.longest) if has_valid else None
+        self._valid = read_examples(folder / VALID, base.vocabulary, longest=self._longest) if has_valid else None
         if _is_bfloat16(job.precision):
             base.model.to(torch.bfloat16)
         try:
@@ -95,6 +100,9 @@ class Training:
         self._objective, self._optimizer = self._accelerator.prepare(Objective(model), optimizer)
         self._progress = Progress()
         self._told_to_stop = False
+        # Of the steps since the last line of metrics: the sum of the losses, and over how many tokens.
+        self._lost, self._learned = 0.0, 0
+        self._logs = True
 
     def run(self) -> None:
         """Train, and leave the best adapter in the folder `adapter`.
@@ -109,11 +117,15 @@ class Training:
             self._progress = load_checkpoint(whole[-1], self._optimizer, self._model)
             self._say(f"going on from step {self._progress.step:,}")
         if self._is_main:
-            forget_metrics(self._folder, self._progress.step)
+            forget_metrics(self._folder, self._progress.step, judges_anew=self._progress.is_unjudged)
+        if self._vocabulary.chat_template() is None:
+            self._say(
+                "the base has no chat template: a prompt is its messages as paragraphs, and so it has to be asked"
+            )
         for examples, what in ((self._train, TRAIN), (self._valid, VALID)):
             if examples is not None and examples.skipped:
                 self._say(
-                    f"{what}: {examples.skipped:,} examples are longer than {self._job.longest:,} tokens, and skipped"
+                    f"{what}: {examples.skipped:,} examples are longer than {self._longest:,} tokens, and skipped"
                 )
         self._all_epochs()
         self._accelerator.wait_for_everyone()
@@ -130,16 +142,18 @@ class Training:
             evaluate_at = _spread(length, job.evaluations)
             save_at = _spread(length, job.checkpoints)
             for number, step in enumerate(self._steps_of(epoch), start=1):
-                if first + number <= progress.step:
+                if first + number < progress.step or (first + number == progress.step and not progress.is_unjudged):
                     continue
-                self._step(step, total, epoch, clock)
-                improved = False
-                if number in evaluate_at and self._valid is not None:
-                    improved = self._evaluate()
+                is_stopping = improved = False
+                if first + number > progress.step:
+                    is_stopping = self._step(step, total, epoch, clock)
+                    progress.is_unjudged = number in evaluate_at and self._valid is not None
+                if progress.is_unjudged and self._valid is not None and not is_stopping:
+                    is_stopping, improved = self._evaluate()
                 enough = job.patience is not None and progress.since_best >= job.patience
-                if number in save_at or improved or enough or self._told_to_stop:
+                if number in save_at or improved or enough or is_stopping:
                     self._save()
-                if self._told_to_stop:
+                if is_stopping:
                     raise Stopped
                 if enough:
                     self._say(f"no evaluation was better than that of step {(progress.best or (0, 0))[1]:,}; enough")
@@ -153,8 +167,8 @@ class Training:
         together = self._job.optimizer.accumulate * self._accelerator.num_processes
         return [found[start : start + together] for start in range(0, len(found), together)]
 
-    def _step(self, step: Sequence[Sequence[Example]], total: int, epoch: int, clock: "_Clock") -> None:
-        """One change of the weights, by the mean loss over all answers of the batches."""
+    def _step(self, step: Sequence[Sequence[Example]], total: int, epoch: int, clock: "_Clock") -> bool:
+        """One change of the weights, by the mean loss over all answers of the batches; whether to stop behind it."""
         accelerator, progress = self._accelerator, self._progress
         rate = self._rate(progress.step, total)
         for group in self._optimizer.param_groups:
@@ -170,41 +184,48 @@ class Training:
             batch, counts = (mine[number], 1) if number < len(mine) else (step[0], 0)
             is_last = number == rounds - 1
             with nullcontext() if is_last else accelerator.no_sync(self._objective):
-                loss = self._objective(collate(batch).to(accelerator.device)) * counts
+                lost = self._objective(collate(batch).to(accelerator.device)) * counts
                 # Processes are averaged over, and the loss is a mean over all of them.
-                accelerator.backward(loss * accelerator.num_processes / learned)
-            sum_of_losses += loss.detach()
+                accelerator.backward(lost * accelerator.num_processes / learned)
+            sum_of_losses += lost.detach()
             beat(self._folder)
         # Processes that are told to stop at different steps agree on one.
         told = torch.tensor(float(self._told_to_stop), device=accelerator.device)
         sums = accelerator.reduce(torch.stack([sum_of_losses, told]))
-        loss_value, self._told_to_stop = float(sums[0]) / learned, bool(sums[1] > 0)
+        loss, is_stopping = float(sums[0]), bool(sums[1] > 0)
         norm = accelerator.clip_grad_norm_(self._objective.parameters(), self._job.optimizer.clip)
-        if not math.isfinite(loss_value) or not math.isfinite(float(norm)):
+        if not math.isfinite(loss) or not math.isfinite(float(norm)):
+            is_kept = bool(whole_checkpoints(self._folder / FOLDER))
+            kept = "the last checkpoint is from before" if is_kept else "no checkpoint was written yet"
             raise ModelError(
                 f"the loss is no number any more at step {progress.step + 1:,}; lower optimizer.learning_rate "
-                f"(--learning-rate, now {self._job.optimizer.learning_rate:g}); the last checkpoint is from before"
+                f"(--learning-rate, now {self._job.optimizer.learning_rate:g}); {kept}"
             )
         self._optimizer.step()
         self._optimizer.zero_grad()
         progress.step += 1
         progress.tokens += sum(example.length for batch in step for example in batch)
+        self._lost += loss
+        self._learned += learned
         if self._is_main and clock.is_time(progress):
-            add_metrics(
-                self._folder,
+            mean = self._lost / self._learned
+            self._log(
                 {
                     "step": progress.step,
                     "steps": total,
                     "epoch": epoch,
-                    "loss": loss_value,
+                    "loss": mean,
                     "lr": rate,
                     "tokens": progress.tokens,
                     "tokens_per_second": clock.speed,
                     "peak_memory_bytes": _peak_memory(accelerator.device),
                     "eta_seconds": clock.left,
+                    "skipped": sum(each.skipped for each in (self._train, self._valid) if each is not None),
                 },
             )
-            self._say(f"step {progress.step:,} of {total:,}: loss {loss_value:.4f}, {clock.speed:,.0f} tokens/s")
+            self._say(f"step {progress.step:,} of {total:,}: loss {mean:.4f}, {clock.speed:,.0f} tokens/s")
+            self._lost, self._learned = 0.0, 0
+        return is_stopping
 
     def _rate(self, step: int, total: int) -> float:
         """Up in a line, and down in half a cosine (Loshchilov and Hutter, 2017)."""
@@ -215,18 +236,30 @@ class Training:
         done = (step - rising) / max(total - rising, 1)
         return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
-    def _evaluate(self) -> bool:
-        """Evaluate, and say whether that is the best so far. All processes do the same, and so agree."""
+    def _evaluate(self) -> tuple[bool, bool]:
+        """Evaluate, and say whether to stop, and whether that is the best so far.
+
+        All processes do the same, and so agree. Where one is told to stop meanwhile, the evaluation counts for none of
+        them: it is done anew when the training goes on.
+        """
         assert self._valid is not None
         progress = self._progress
         self._objective.eval()
-        found = evaluate(
-            self._accelerator.unwrap_model(self._objective),
-            self._valid.usable,
-            self._vocabulary,
-            self._job.batch_tokens,
-            self._accelerator.device,
-        )
+        found = None
+        with suppress(Stopped):
+            found = evaluate(
+                self._accelerator.unwrap_model(self._objective),
+                self._valid.usable,
+                self._vocabulary,
+                self._job.batch_tokens,
+                self._accelerator.device,
+                between=self._between,
+            )
+        told = torch.tensor(float(found is None), device=self._accelerator.device)
+        is_stopping = float(self._accelerator.reduce(told)) > 0
+        if found is None or is_stopping:
+            return True, False
+        progress.is_unjudged = False
         improved = progress.best is None or found.value > progress.best[0]
         if improved:
             progress.best, progress.since_best = (found.value, progress.step), 0
@@ -236,9 +269,24 @@ class Training:
             line: dict[str, Any] = {"step": progress.step, "valid_loss": found.loss}
             if found.pair_f1 is not None:
                 line["pair_f1"] = found.pair_f1
-            add_metrics(self._folder, line)
+            self._log(line)
             self._say(_told(progress.step, found))
-        return improved
+        return False, improved
+
+    def _between(self) -> None:
+        """Between two parts of an evaluation."""
+        beat(self._folder)
+        if self._told_to_stop:
+            raise Stopped
+
+    def _log(self, values: dict[str, Any]) -> None:
+        """Add a line of metrics; a training is worth more than that, and goes on where there is no room for it."""
+        try:
+            add_metrics(self._folder, values)
+        except OSError as error:
+            if self._logs:
+                self._say(f"metrics cannot be written ({error.strerror}); the training goes on without")
+            self._logs = False
 
     def _save(self) -> None:
         if not self._is_main:
@@ -267,26 +315,28 @@ class Training:
         shutil.rmtree(target, ignore_errors=True)
         try:
             shutil.copytree(source, part, ignore=shutil.ignore_patterns("optimizer*", "state.json", "README.md"))
-            (part / MANIFEST).write_text(json.dumps(self._manifest(), indent=2) + "\n", encoding="utf-8")
+            self._write_manifest(part, step_of(source))
             part.rename(target)
         except OSError as error:
-            # A rename needs no room on the disk.
+            # A rename needs no room on the disk, and what only a checkpoint needs makes room for the manifest.
             shutil.rmtree(part, ignore_errors=True)
             source.rename(target)
-            self._say(f"the adapter is the folder of a checkpoint, without a manifest ({error.strerror})")
+            drop_resumption(target)
+            self._say(f"the adapter is the folder of a checkpoint, which cannot be copied ({error.strerror})")
+            self._write_manifest(target, step_of(source))
 
-    def _manifest(self) -> dict[str, Any]:
-        """What is to be known of the adapter, beside what the job says."""
-        best = self._progress.best
-        return {
+    def _write_manifest(self, adapter: Path, step: int) -> None:
+        """What is to be known of the adapter of a step, beside what the job says."""
+        manifest = {
             **self._job.manifest,
             "base": self._job.base,
             "seed": self._job.seed,
             "steps": self._progress.step,
-            "step": best[1] if best else self._progress.step,
+            "step": step,
             "tokens": self._progress.tokens,
             "versions": _versions(),
         }
+        (adapter / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
     def _stop(self, *_: object) -> None:
         self._told_to_stop = True
@@ -296,8 +346,10 @@ class Training:
         return bool(self._accelerator.is_main_process)
 
     def _say(self, text: str) -> None:
+        # The log may be on a disk that is full.
         if self._is_main:
-            print(text, file=sys.stderr, flush=True)
+            with suppress(OSError):
+                print(text, file=sys.stderr, flush=True)
 
 
 class _Clock:

@@ -19,7 +19,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Phi3Config,
+    Phi3ForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from models.adapters import convert
 from models.answers import Adapter, Answered, Task
@@ -28,13 +36,14 @@ from models.errors import ModelError
 from models.llama import LlamaModel
 from models.messages import Message
 from models.pair_question import NO, YES, pair_question
-from models.sft.base import Base, load_base
-from models.sft.checkpoints import whole_checkpoints
+from models.sft.base import Base, load_base, load_vocabulary
+from models.sft.checkpoints import save_checkpoint, whole_checkpoints
 from models.sft.evaluation import evaluate
 from models.sft.examples import Branch, Example, batches, read_examples
 from models.sft.job import read_job
 from models.sft.job_files import held
 from models.sft.objective import Objective, collate
+from models.sft.state import job_status
 from models.strategies import make_strategy
 from models.student import Student
 from tests.models.tiny import make_model
@@ -90,6 +99,17 @@ def write_job(folder: Path, **changes: Any) -> None:
     content = json.loads(path.read_text()) if path.exists() else {"epochs": 2, "batch_tokens": 600}
     content.setdefault("optimizer", {"learning_rate": 0.01})
     path.write_text(json.dumps(content | changes))
+
+
+def as_folder(base: Path, folder: Path) -> Path:
+    """A GGUF model as a folder of transformers."""
+    loaded = load_base(str(base)).model
+    plain = type(loaded)(loaded.config)
+    plain.load_state_dict(loaded.state_dict())
+    del plain.config.quantization_config
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base.parent, gguf_file=base.name).save_pretrained(folder)
+    return folder
 
 
 def train(folder: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
@@ -275,16 +295,29 @@ def test_the_adapter_is_that_of_the_best_evaluation(job: Path) -> None:
 def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: Path) -> None:
     write_job(job, epochs=1)
     assert train(job).returncode == 0
-    before = weights(job)
-    write_job(job, epochs=9, optimizer={"learning_rate": 1e30, "clip": 1e30})
+    good = whole_checkpoints(job / "checkpoints")[-1]
+    expected = load_file(good / "adapter_model.safetensors")
+    write_job(job, epochs=9, checkpoints=1, evaluations=1, optimizer={"learning_rate": 1e30, "clip": 1e30})
     result = train(job)
     assert result.returncode == 1
     assert "the loss is no number any more at step" in result.stderr.splitlines()[-1]
     assert "lower optimizer.learning_rate" in result.stderr
-    assert all(torch.isfinite(value).all() for value in before.values())
-    for checkpoint in whole_checkpoints(job / "checkpoints"):
-        found = load_file(checkpoint / "adapter_model.safetensors")
-        assert all(torch.isfinite(value).all() for value in found.values())
+    assert "the last checkpoint is from before" in result.stderr
+    kept = load_file(good / "adapter_model.safetensors")
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(value, kept[name]) for name, value in expected.items())
+
+
+def test_a_loss_that_is_no_number_from_the_beginning_leaves_nothing_and_says_so(
+    job: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models.sft.__main__ import main
+
+    write_job(job, checkpoints=1, evaluations=1, optimizer={"learning_rate": 1e30, "clip": 1e30, "warmup": 0})
+    handler = signal.getsignal(signal.SIGTERM)
+    assert main([str(job)]) == 1
+    signal.signal(signal.SIGTERM, handler)
+    assert "(now 1e+30); no checkpoint was written yet" in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:
@@ -294,9 +327,41 @@ def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:
     result = train(job)
     assert result.returncode == 0
     assert "train.jsonl: 1 examples are longer than 500 tokens, and skipped" in result.stderr
+    assert job_status(job).skipped == 1
 
 
-def test_a_full_disk_costs_the_manifest_and_not_the_adapter(
+def test_examples_that_are_longer_than_the_context_of_the_base_are_skipped_too(
+    job: Path, loaded: Base, tmp_path: Path
+) -> None:
+    lengths = [
+        [each.length for each in read_examples(job / f"{name}.jsonl", loaded.vocabulary, longest=999).usable]
+        for name in ("train", "valid")
+    ]
+    context = max(map(min, lengths))
+    skipped = [sum(length > context for length in each) for each in lengths]
+    assert all(skipped)
+    write_job(job, base=str(make_model(tmp_path / "short.gguf", context=context)), epochs=1)
+    result = train(job)
+    assert result.returncode == 0
+    assert f"train.jsonl: {skipped[0]} examples are longer than {context} tokens, and skipped" in result.stderr
+    assert job_status(job).skipped == sum(skipped)
+
+
+def test_a_base_whose_adapters_cannot_be_converted_is_refused_before_the_training(
+    job: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models.sft.__main__ import main
+
+    folder = as_folder(base, tmp_path / "phi")
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    Phi3ForCausalLM(Phi3Config(**sizes, vocab_size=400, pad_token_id=0)).save_pretrained(folder)
+    write_job(job, base=str(folder), lora={"targets": ["o_proj"]})
+    assert main([str(job)]) == 1
+    assert f"{folder}: adapters for phi3 cannot be converted; for gemma3" in capfd.readouterr().err.splitlines()[-1]
+    assert not (job / "metrics.jsonl").exists()
+
+
+def test_a_full_disk_costs_neither_the_adapter_nor_its_manifest(
     job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft import training
@@ -310,8 +375,165 @@ def test_a_full_disk_costs_the_manifest_and_not_the_adapter(
     with held(job):
         training.Training(job).run()
     signal.signal(signal.SIGTERM, handler)
-    assert "without a manifest" in capfd.readouterr().err
+    assert "which cannot be copied (No space left on device)" in capfd.readouterr().err
     assert weights(job)
+    assert json.loads((job / "adapter" / "manifest.json").read_text())["base"]
+    assert not (job / "adapter" / "optimizer.safetensors").exists()
+
+
+def test_a_full_disk_costs_metrics_and_says_so_once(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models.sft.__main__ import main
+
+    write_job(job, epochs=1)
+    monkeypatch.setattr("models.sft.training._LOG_SECONDS", 0)
+    # What cannot be opened for writing stands for what cannot be written.
+    (job / "metrics.jsonl").symlink_to("/dev/full")
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("models.sft.training.forget_metrics", lambda *_, **__: None)
+    assert main([str(job)]) == 0
+    signal.signal(signal.SIGTERM, handler)
+    assert capfd.readouterr().err.count("metrics cannot be written (No space left on device)") == 1
+    assert weights(job)
+
+
+def test_the_manifest_names_the_step_that_the_adapter_is_of(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.sft.training import Training
+
+    def nearly(folder: Path, progress: Any, *rest: Any) -> Path:
+        if progress.best and progress.best[1] == progress.step:
+            raise OSError(28, "No space left on device")
+        return save_checkpoint(folder, progress, *rest)
+
+    # The first evaluation is the best one, and there is no room for its checkpoint.
+    write_job(job, epochs=1, evaluations=2, optimizer={"learning_rate": 1e-12})
+    monkeypatch.setattr("models.sft.training.save_checkpoint", nearly)
+    handler = signal.getsignal(signal.SIGTERM)
+    with held(job):
+        Training(job).run()
+    signal.signal(signal.SIGTERM, handler)
+    manifest = json.loads((job / "adapter" / "manifest.json").read_text())
+    [first, last] = [each["step"] for each in metrics(job) if "valid_loss" in each]
+    assert manifest["step"] == manifest["steps"] == last > first
+
+
+def test_where_there_is_no_room_to_say_how_a_training_ended_the_log_says_why(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models.sft.__main__ import main
+
+    def full(path: Path, _: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    write_job(job, epochs=0)
+    monkeypatch.setattr("models.sft.job_files.write_whole", full)
+    assert main([str(job)]) == 1
+    (job / "pid").write_text(json.dumps({"pid": 1, "started": 1, "boot": "another"}))
+    (job / "log").write_text(capfd.readouterr().err)
+    assert job_status(job).state == "failed"
+    assert "epochs cannot be 0" in (job_status(job).reason or "")
+    # The next one is killed before it says anything.
+    os.utime(job / "log", (1, 1))
+    assert "ended from outside" in (job_status(job).reason or "")
+
+
+def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The validation sessions are lists, which are written one by one."""
+    from models.sft import evaluation, training
+
+    lists = [line(["camp", "phone"], completions=[{"answer": "1,2: kit", "end": True}]) for _ in range(4)]
+    (job / "valid.jsonl").write_text("\n".join(lists) + "\n")
+    write_job(job, epochs=1, evaluations=2, checkpoints=1)
+    whole = tmp_path / "whole"
+    shutil.copytree(job, whole)
+    handler = signal.getsignal(signal.SIGTERM)
+    training.Training(whole).run()
+    written = evaluation._written
+    beats = []
+
+    def stopped(*arguments: Any) -> Any:
+        (job / "heartbeat").unlink(missing_ok=True)
+        beats.append(arguments)
+        signal.raise_signal(signal.SIGTERM)
+        return written(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "_written", stopped)
+        with pytest.raises(training.Stopped):
+            training.Training(job).run()
+    assert len(beats) == 1
+    assert (job / "heartbeat").exists()
+    assert job_status(job).evaluations == ()
+    training.Training(job).run()
+    signal.signal(signal.SIGTERM, handler)
+    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
+    judged = [[each for each in metrics(folder) if "valid_loss" in each] for folder in (job, whole)]
+    assert judged[0] == judged[1]
+    assert len(judged[0]) == 2
+
+
+def test_a_trainer_beats_while_it_loads_the_base(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.sft import job_files, training
+
+    def slow(_: str) -> Base:
+        (job / "heartbeat").unlink(missing_ok=True)
+        until((job / "heartbeat").exists)
+        raise ModelError("loaded")
+
+    monkeypatch.setattr(job_files, "_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(training, "load_base", slow)
+    with pytest.raises(ModelError, match="loaded"):
+        training.Training(job)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "peft", "accelerate"])
+def test_a_trainer_without_its_packages_says_how_to_get_them(job: Path, package: str) -> None:
+    program = (
+        f"import runpy, sys\nsys.modules[{package!r}] = None\n"
+        "runpy.run_module('models.sft', run_name='__main__', alter_sys=True)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"models.sft: {package} is missing; "
+        "install it with: pip install 'kdtui[sft]' (on a host: kdtui host setup NAME)\n"
+    )
+    assert (job / "exit_code").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("load", [load_base, load_vocabulary])
+def test_a_base_that_nothing_is_there_to_load_with_is_one_sentence(
+    base: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[str], object]
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ModelError, match=r"transformers is missing; install it with: pip install 'kdtui\[sft\]'"):
+        load(str(base))
+
+
+def test_a_base_without_a_chat_template_is_trained_on_paragraphs_and_that_is_said(job: Path, tmp_path: Path) -> None:
+    write_job(job, base=str(make_model(tmp_path / "plain.gguf", template=None)), epochs=1)
+    result = train(job)
+    assert result.returncode == 0, result.stderr
+    assert "the base has no chat template" in result.stderr
+    assert weights(job)
+
+
+def test_a_tokenizer_that_ends_no_answer_is_one_sentence(
+    job: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from models.sft.__main__ import main
+
+    folder = as_folder(base, tmp_path / "endless")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    write_job(job, base=str(folder))
+    assert main([str(job)]) == 1
+    assert "its tokenizer has no token that ends an answer" in capfd.readouterr().err.splitlines()[-1]
 
 
 Damage = Callable[[Path], object]
@@ -421,14 +643,7 @@ def test_a_full_memory_says_which_setting_to_lower(
 
 def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: Path) -> None:
     """It travels to hosts that have torch, transformers, peft, accelerate and safetensors."""
-    folder = job / "base"
-    loaded = load_base(str(base)).model
-    plain = type(loaded)(loaded.config)
-    plain.load_state_dict(loaded.state_dict())
-    del plain.config.quantization_config
-    plain.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base.parent, gguf_file=base.name).save_pretrained(folder)
-    write_job(job, base=str(folder), epochs=1)
+    write_job(job, base=str(as_folder(base, job / "base")), epochs=1)
     missing = ["kdtui", "store", "llama_cpp", "msgspec", "sqlite_utils", "typer", "rich", "textual", "openai", "gguf"]
     program = (
         "import runpy, sys\n"
@@ -470,18 +685,46 @@ def examples_strategy(size: int) -> st.SearchStrategy[list[Example]]:
     return st.lists(example, min_size=1, max_size=4)
 
 
-@settings(max_examples=30, deadline=None)
+def tiny_config(architecture: str) -> PretrainedConfig:
+    """A model of each architecture that can be trained; those with a sliding window see few tokens at a time."""
+    sizes: dict[str, Any] = {
+        "vocab_size": 300,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "head_dim": 8,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "pad_token_id": 0,
+    }
+    windows = {"mistral": {"sliding_window": 4}, "gemma3_text": {"sliding_window": 4, "sliding_window_pattern": 2}}
+    return AutoConfig.for_model(architecture, **sizes, **windows.get(architecture, {}))
+
+
+@pytest.fixture(scope="module", params=["llama", "mistral", "qwen2", "qwen3", "gemma3_text"])
+def any_model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(tiny_config(request.param)).float().eval()
+    for weights in model.parameters():
+        # Larger than they begin with, so that what is seen makes a difference.
+        weights.data *= 4 if weights.ndim > 1 else 1
+    return model
+
+
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(loaded: Base, data: st.DataObject) -> None:
+def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(
+    any_model: PreTrainedModel, data: st.DataObject
+) -> None:
     found = data.draw(examples_strategy(300))
-    objective = Objective(loaded.model)
+    objective = Objective(any_model)
     with torch.no_grad():
         together = float(objective(collate(found)))
         alone = 0.0
         for example in found:
             for branch in example.branches:
                 tokens = torch.tensor([[*example.prompt, *branch.tokens]])
-                logits = loaded.model(input_ids=tokens).logits[0].log_softmax(-1)
+                logits = any_model(input_ids=tokens).logits[0].log_softmax(-1)
                 for at in range(tokens.shape[1] - branch.learned, tokens.shape[1]):
                     alone -= float(logits[at - 1, tokens[0, at]])
     assert together == pytest.approx(alone, rel=1e-4, abs=1e-3)

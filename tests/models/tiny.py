@@ -29,10 +29,11 @@ def make_model(
     template: str | None = TEMPLATE,
     architecture: str = "llama",
     norm: float = 1.0,
+    context: int = 4096,
 ) -> Path:
     """Write a model with random weights to `path`."""
     writer = GGUFWriter(path, architecture)
-    writer.add_context_length(4096)
+    writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(2 * width)
