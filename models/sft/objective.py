@@ -119,7 +119,7 @@ class Objective(nn.Module):  # type: ignore[misc]
         return states[batch.rows, batch.columns]
 
     def _mask(self, batch: Batch) -> Tensor | dict[str, Tensor] | None:
-        """Who sees whom, as the base wants it: one that sees so many tokens only takes a mask that is given as it is."""
+        """Who sees whom, for this base: one with a sliding window would see beyond it by a mask of ours."""
         config = self._causal.config.get_text_config()
         window = getattr(config, "sliding_window", None)
         if batch.mask is None or window is None:

@@ -40,7 +40,7 @@ from models.sft.base import Base, load_base, load_vocabulary
 from models.sft.checkpoints import save_checkpoint, whole_checkpoints
 from models.sft.evaluation import evaluate
 from models.sft.examples import Branch, Example, batches, read_examples
-from models.sft.job import read_job
+from models.sft.job import Job, Optimizer, read_job
 from models.sft.job_files import held
 from models.sft.objective import Objective, collate
 from models.sft.state import job_status
@@ -787,6 +787,19 @@ def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
     assert [each["step"] for each in one] == [each["step"] for each in two]
     assert two[0]["valid_loss"] == pytest.approx(one[0]["valid_loss"], rel=1e-2)
     assert metrics(job)[0]["loss"] == pytest.approx(metrics(alone)[0]["loss"], rel=1e-2)
+
+
+def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine() -> None:
+    from models.sft.training import Training
+
+    training = Training.__new__(Training)
+    training._job = Job("base", optimizer=Optimizer(learning_rate=2.0, warmup=0.1))
+    rates = [training._rate(step, 110) for step in range(110)]
+    assert rates[:11] == pytest.approx([2 * number / 12 for number in range(1, 12)])
+    assert rates[11] == pytest.approx(2)
+    assert training._rate(60, 109) == pytest.approx(1, rel=0.02)
+    assert rates[11:] == sorted(rates[11:], reverse=True)
+    assert 0 < rates[-1] < 0.002
 
 
 def test_a_job_is_read_with_its_defaults(job: Path) -> None:
