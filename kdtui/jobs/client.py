@@ -26,6 +26,10 @@ _TOGETHER = 1 << 25
 """Bytes of small files that travel at once."""
 
 
+_NO_CODE = 64
+"""The exit code that says that the package `models` is not there yet."""
+
+
 class HostClient:
     """A host that is reached. Use `reach` to make one."""
 
@@ -64,16 +68,12 @@ class HostClient:
                 async for chunk in data:
                     yield chunk
 
-        python = self.host.settings.python
-        # Looked for first: a kdtui that is installed there, of another version, is not to answer. Without -P a folder
-        # of the user's named like a module of Python would be taken for it.
-        script = (
-            '[ -f "$1" ] || { echo "No module named models" >&2; exit 1; }; '
-            'exec env "PYTHONPATH=$1" "$2" -P -m models.sft.host'
-        )
-        command = ["sh", "-c", script, "sh", self.code, python]
+        # Looked for first: the Python there may have a package `models` of its own, of another version. And without -P
+        # a folder of the user's named like a module of Python would be taken for it.
+        script = f'[ -e "$1" ] || exit {_NO_CODE}; exec env PYTHONPATH="$1" "$2" -P -m models.sft.host'
+        command = ["sh", "-c", script, "sh", self.code, self.host.settings.python]
         done = await self._run(command, both(), timeout=timeout)
-        if done.code and "No module named" in done.err and data is None:
+        if done.code == _NO_CODE and data is None:
             await self.bring_code()
             done = await self._run(command, both(), timeout=timeout)
         with suppress(ValueError, IndexError):

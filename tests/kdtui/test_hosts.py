@@ -84,6 +84,19 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert kdtui("host", "ls", "--json").rows == []
 
 
+def test_a_python_with_another_version_of_the_package_is_sent_ours(host: Host, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "models" / "sft"
+    other.mkdir(parents=True)
+    for folder in (other, other.parent):
+        (folder / "__init__.py").touch()
+    (other / "host.py").write_text('print(\'{"ok": "another version"}\')')
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}/other" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    with_other = Host("far", "gpu", host.workdir, HostSettings(python=str(python)))
+    assert asked(with_other, lambda client: client.ask("status", jobs=[])) == {}
+
+
 @pytest.mark.usefixtures("server")
 def test_a_workdir_is_below_the_home_folder_unless_it_is_given_in_full(kdtui: Kdtui) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "~/some where").code == 0
