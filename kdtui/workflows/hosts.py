@@ -19,6 +19,7 @@ from kdtui.jobs.transport import TransportError, run
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import trainable
+from models.sft.host import PACKAGES
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host, get_host
 from store.records import HostSettings
@@ -26,7 +27,6 @@ from store.records import HostSettings
 HERE = "here"
 """Where trainings are that are on no host."""
 
-_PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 _LEAST_FREE = 5e9
 """Bytes: a base, checkpoints, and the packages themselves."""
 _CLOCK = 30.0
@@ -142,7 +142,7 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
                 python=python,
                 key=tree.key if tree else "",
                 files=[name for name, *_ in tree.files] if tree else [],
-                packages=list(_PACKAGES),
+                packages=list(PACKAGES),
                 timeout=300,
             )
             after = time()
@@ -178,7 +178,7 @@ def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -
         yield HostFinding("packages", "missing", packages["problem"], setup)
     else:
         found = packages["found"]
-        lacking = [name for name in _PACKAGES if found[name] is None]
+        lacking = [name for name in PACKAGES if found[name] is None]
         versions = ", ".join(f"{name} {version}" for name, version in found.items() if version)
         if lacking:
             yield HostFinding("packages", "missing", f"no {', '.join(lacking)}", setup)

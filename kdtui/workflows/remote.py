@@ -22,7 +22,7 @@ from kdtui.workflows.bases import check_base, find_base
 from kdtui.workflows.fine_tune import JobRow, LogGrew, StatusSeen, check_active, is_to_fetch, known_status
 from kdtui.workflows.manage_models import checked_name
 from models.json_files import read_object
-from models.sft.host import ID
+from models.sft.host import ID, PACKAGES
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
 from models.sft.processes import GRACE
 from models.sft.state import ACTIVE, JobStatus
@@ -99,11 +99,20 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
     tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
     async with reach(host) as client:
         files = [] if tree is None else [[name, size] for name, _, size, _ in tree.files]
-        known = await client.ask("have", job=job.name, key="" if tree is None else tree.key, files=files)
+        known = await client.ask(
+            "have",
+            job=job.name,
+            key="" if tree is None else tree.key,
+            files=files,
+            python=host.settings.python,
+            # What runs before the training, there alone, may bring another Python.
+            packages=[] if host.settings.commands else [*PACKAGES, *(["gguf"] if base.suffix == ".gguf" else [])],
+        )
         if known["id"] not in (None, job.key):
             raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
         if known["state"] == "done":
             raise KdtuiError(f"training {job.name!r} is done; fetch it with: kdtui sft fetch {job.name}")
+        _check_packages(host, known["packages"])
         if tree is not None:
             missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")
             if missing:
@@ -141,6 +150,15 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
                 has_data=has_data,
             )
         yield Launched(host.name, told.get("pid") or told["slurm"], host.settings.launcher)
+
+
+def _check_packages(host: Host, told: dict[str, Any] | None) -> None:
+    problem = None if told is None else told.get("problem")
+    if told is not None and problem is None:
+        lacking = [name for name, version in told["found"].items() if version is None]
+        problem = f"its Python has no {', '.join(lacking)}" if lacking else None
+    if problem is not None:
+        raise KdtuiError(f"host {host.name}: {problem}; install what trainings need with: kdtui host setup {host.name}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows import fine_tune, remote
-from kdtui.workflows.fine_tune import JobRow, Prepared, one_job, prepare, trainer_is_here
+from kdtui.workflows.fine_tune import JobRow, Prepared, known_status, one_job, prepare, trainer_is_here
 from kdtui.workflows.model_names import trainable
 from kdtui.workflows.remote import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from models.embedded import NAME
@@ -119,15 +119,21 @@ def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting |
     """Start a training where it belongs, or go on with it.
 
     Raises:
-        KdtuiError: it is at work, or done, or its host says why it cannot.
+        KdtuiError: it is at work, or done, or its host says why it cannot; or it has failed at once.
         ModelError: the trainer does not start.
     """
     job = get_job(db, name)
     if job.host is None:
         yield Started(fine_tune.launch(db, job))
-        return
-    yield from remote.launch(db, job)
-    yield from refresh(db, {name})
+    else:
+        yield from remote.launch(db, job)
+        for seen in refresh(db, {name}):
+            yield seen
+            if seen.problem is not None:
+                return
+    status = known_status(get_job(db, name))
+    if status.state == "failed":
+        raise KdtuiError(f"training {name!r} has failed: {status.reason}")
 
 
 def cancel(db: Database, name: str) -> list[str]:

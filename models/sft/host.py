@@ -37,6 +37,9 @@ from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
 ID = "id"
 """A file of a job directory: what no other job has, whatever its name."""
 
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
+"""What a trainer cannot do without; for a base in GGUF `gguf` too."""
+
 GONE = "its directory is gone from the host"
 """Why a training has failed whose directory somebody has deleted."""
 
@@ -54,9 +57,10 @@ def sha256(path: Path) -> str:
 
 
 def have(request: Request) -> object:
-    """Which files of a base are here whole, how much of the others, and whether a job directory is.
+    """Which files of a base are here whole, how much of the others, whether a job directory is, and what the Python
+    that trains has of some packages.
 
-    `{"workdir", "key", "files": [[name, size], …], "job"}`
+    `{"workdir", "key", "files": [[name, size], …], "job"}`, and `{"python", "packages": [name, …]}` beside them or not
     """
     folder = Path(request["workdir"]) / "blobs" / request["key"]
     sizes = {}
@@ -64,11 +68,14 @@ def have(request: Request) -> object:
         part = folder / f"{name}.part"
         sizes[name] = "whole" if (folder / name).is_file() else part.stat().st_size if part.is_file() else 0
     job = _job(request)
+    prepared = _prepared(Path(request["workdir"]))
+    wanted = request.get("packages")
     return {
         "files": sizes,
         "id": _id(job),
         "state": _status(job, slurm.Queue([job]))["state"] if job.is_dir() else None,
-        "python": _prepared(Path(request["workdir"])),
+        "python": prepared,
+        "packages": _packages(prepared or request["python"], wanted) if wanted else None,
     }
 
 
@@ -227,7 +234,7 @@ def check(request: Request) -> object:
         "writable": usable,
         "free_bytes": disk.free,
         "gpus": _gpus(),
-        "packages": _packages(_prepared(workdir) or request["python"], request["packages"]),
+        "packages": _packages(_prepared(workdir) or request["python"], request["packages"], cuda=True),
         "base": all((blob / name).is_file() for name in request["files"]),
         "clock": time.time(),
         "slurm": shutil.which("sbatch") is not None,
@@ -394,23 +401,28 @@ _TELL = """
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
 found = {}
-for name in sys.argv[1:]:
+for name in sys.argv[2:]:
     try:
         found[name] = version(name)
     except PackageNotFoundError:
         found[name] = None
 cuda = None
-if found.get("torch"):
+if sys.argv[1] == "cuda" and found.get("torch"):
     import torch
     cuda = torch.version.cuda if torch.cuda.is_available() else None
 print(json.dumps({"python": ".".join(map(str, sys.version_info[:3])), "found": found, "cuda": cuda}))
 """
 
 
-def _packages(python: str, names: list[str]) -> object:
-    """Versions of packages in the Python that trains, and the CUDA that torch finds; or what is wrong with it."""
+def _packages(python: str, names: list[str], *, cuda: bool = False) -> object:
+    """Versions of packages in the Python that trains, or what is wrong with it.
+
+    Args:
+        cuda: say which CUDA torch finds, too; that takes seconds.
+    """
+    command = [python, "-P", "-c", _TELL, "cuda" if cuda else "", *names]
     try:
-        told = subprocess.run([python, "-c", _TELL, *names], capture_output=True, text=True, timeout=120, check=True)
+        told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return json.loads(told.stdout.splitlines()[-1])
     except OSError as error:
         return {"problem": f"{python}: {error.strerror}"}

@@ -270,6 +270,40 @@ def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+def test_nothing_is_brought_or_started_where_packages_are_missing(
+    kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    kdtui("host", "set", "far", "--python", tmp_path / "bare" / "bin" / "python")
+    result = launch(kdtui, base, "bare", "--host", "far")
+    assert result.code == 1
+    assert "no torch, transformers, peft, accelerate, safetensors, gguf" in result.err.splitlines()[-1]
+    assert "kdtui host setup far" in result.err.splitlines()[-1]
+    assert "it runs on" not in result.err
+    assert not (workdir / "blobs").exists()
+    assert state(kdtui, "bare") == "created"
+
+
+@needs_sshd
+@pytest.mark.usefixtures("imported", "workdir")
+def test_a_training_that_fails_at_once_is_an_error_with_its_reason(kdtui: Kdtui, base: Path, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!/bin/sh
+        [ "$2" = models.sft ] || exec '{sys.executable}' "$@"
+        echo 'no driver for this GPU'
+        echo 1 >"$3/exit_code"
+        exec sleep 2
+        """
+    )
+    python.chmod(0o755)
+    kdtui("host", "set", "far", "--python", python)
+    result = launch(kdtui, base, "doomed", "--host", "far")
+    assert (result.code, "has failed: no driver for this GPU" in result.err.splitlines()[-1]) == (1, True), result.err
+
+
+@needs_sshd
+@pytest.mark.usefixtures("imported")
 def test_a_host_is_asked_few_times(kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd) -> None:
     assert launch(kdtui, base, "first", "--host", "far", "--epochs", 1).code == 0
     before = server.commands
