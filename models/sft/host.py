@@ -14,8 +14,10 @@ It needs Python alone, and changes nothing that it is not asked to.
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -44,6 +46,9 @@ GONE = "its directory is gone from the host"
 """Why a training has failed whose directory somebody has deleted."""
 
 _CHUNK = 1 << 20
+
+_SILENCE = 60.0
+"""Seconds without a byte from a client that has more to send: its network is frozen, and it must keep nobody out."""
 
 _REQUIREMENTS = "requirements.txt"
 
@@ -341,7 +346,7 @@ def _alone(file: IO[bytes], what: Path) -> Iterator[None]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise ModelError(f"{what}: another client is bringing this; try again") from error
+        raise ModelError(f"{what}: another client is bringing this; try again in a minute") from error
     yield
 
 
@@ -445,12 +450,33 @@ _WITH_DATA: dict[str, Callable[[Request, BinaryIO], object]] = {
 }
 
 
+class _Input(io.RawIOBase):
+    """What a client sends, on stdin; one that falls silent is given up.
+
+    Attributes:
+        silence: seconds that it may say nothing; a request may say another number.
+    """
+
+    silence = _SILENCE
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not select.select([0], [], [], self.silence)[0]:
+            raise ModelError(f"the client has sent nothing for {self.silence:g} seconds; try again")
+        return os.readv(0, [buffer])
+
+
 def main() -> None:
     """Answer the request on stdin."""
+    source = _Input()
+    data = io.BufferedReader(source)
     try:
-        request = json.loads(sys.stdin.buffer.readline())
+        request = json.loads(data.readline())
+        source.silence = request.get("silence", _SILENCE)
         if request["do"] in _WITH_DATA:
-            answer: dict[str, object] = {"ok": _WITH_DATA[request["do"]](request, sys.stdin.buffer)}
+            answer: dict[str, object] = {"ok": _WITH_DATA[request["do"]](request, data)}
         else:
             answer = {"ok": _OPERATIONS[request["do"]](request)}
     except ModelError as error:

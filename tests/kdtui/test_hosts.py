@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -388,9 +389,9 @@ def test_what_takes_long_and_moves_is_not_given_up(host: Host) -> None:
     assert done.out == b"1\n2\n3\n4\n"
 
 
-def test_an_upload_goes_on_where_a_killed_client_was(host: Host, tmp_path: Path) -> None:
+def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
-    path.write_bytes(os.urandom(1 << 20) * 300)
+    path.write_bytes(os.urandom(1 << 20) * 100)
     code = (
         "import asyncio, sys, json\nfrom pathlib import Path\n"
         "from kdtui.jobs.client import reach\nfrom kdtui.jobs.package import Tree\n"
@@ -411,12 +412,66 @@ def test_an_upload_goes_on_where_a_killed_client_was(host: Host, tmp_path: Path)
     first.kill()
     first.communicate()
     assert not part.with_name("base.gguf").exists()
-    until(lambda: not subprocess.run(["pgrep", "-f", str(part)], capture_output=True, check=False).stdout)
+    assert server.process is not None
+    pid = server.process.pid
+    until(lambda: not children(pid))
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < json.loads(second.stdout)["base.gguf"] < path.stat().st_size
     assert sha256(part.with_name("base.gguf")) == sha256(path)
     third = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(third.stdout)["base.gguf"] == "whole"
+
+
+def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "base.gguf"
+    path.write_bytes(os.urandom(4_000_000))
+    tree = package.Tree.of(path)
+    part = Path(host.workdir) / "blobs" / tree.key / "base.gguf.part"
+
+    async def half() -> AsyncIterator[bytes]:
+        yield path.read_bytes()[:2_000_000]
+        await asyncio.Event().wait()
+
+    async def retry(client: HostClient) -> None:
+        for _ in range(100):
+            try:
+                return await client.bring(tree, {"base.gguf": part.stat().st_size})
+            except KdtuiError:
+                await asyncio.sleep(0.1)
+        raise AssertionError("it is locked for ever")
+
+    async def freeze_and_retry() -> None:
+        async with reach(host) as frozen:
+            await frozen.bring_code()
+            [master] = [each for each in psutil.Process().children() if each.name() == "ssh"]
+            sending = asyncio.create_task(frozen.ask("receive", half(), part=str(part), offset=0, silence=1))
+            while not part.exists() or not part.stat().st_size:
+                await asyncio.sleep(0.02)
+            master.suspend()
+            try:
+                async with reach(host) as client:
+                    await retry(client)
+            finally:
+                master.kill()
+                sending.cancel()
+                await asyncio.wait([sending])
+
+    asyncio.run(freeze_and_retry())
+    assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
+
+
+def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "models.sft.host"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    request = {"do": "launch", "workdir": str(tmp_path), "job": "half", "id": "key", "has_data": True, "silence": 0.2}
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    assert "the client has sent nothing for 0.2 seconds" in json.loads(process.stdout.readline())["error"]
+    process.communicate()
+    assert not list((tmp_path / "jobs").glob(".*.part"))
 
 
 def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
