@@ -43,6 +43,8 @@ def slurm_script(settings: HostSettings, folder: str, python: str, code: str) ->
     lines += ["", *settings.commands]
     lines += [
         f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}",
+        "# Only what is installed, and what is named above, is imported.",
+        "export PYTHONSAFEPATH=1",
         f"export KDTUI_JOB={shlex.quote(folder)}",
         f"cd {shlex.quote(folder)} || exit 1",
         f"rm -f {EXIT_CODE}",

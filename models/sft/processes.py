@@ -115,7 +115,9 @@ def _spawn(
     folder: Path, command: Sequence[str], *, code: str | None = None, after: Path | None = None
 ) -> "subprocess.Popen[bytes]":
     """Run a command that outlives this process, and leave in the folder what it says, and who it is."""
-    environment = {**os.environ, _MARK: str(folder)}
+    # A folder of the user's where this runs, named like one of our packages, would be taken for it: here, and by all that
+    # torchrun starts.
+    environment = {**os.environ, _MARK: str(folder), "PYTHONSAFEPATH": "1"}
     if code is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
     with (folder / LOG).open("ab") as log:

@@ -237,6 +237,29 @@ def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: P
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+def test_folders_of_the_home_folder_are_not_taken_for_our_packages(
+    kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for name in ("models", "torch", "kdtui"):
+        (home / name).mkdir(parents=True)
+        (home / name / "__init__.py").write_text(f"raise SystemExit('{name} of the home folder')")
+    server.stop()
+    with (server.folder / "sshd_config").open("a") as file:
+        # As one that logs in there finds it.
+        file.write(f'ForceCommand cd "{home}"; eval "$SSH_ORIGINAL_COMMAND"\n')
+    server.start()
+    # What torchrun starts, too.
+    kdtui("host", "set", "far", "--processes", 2)
+    result = launch(kdtui, base, "at-home", "--host", "far", "--epochs", 1)
+    assert result.code == 0, result.err
+    job = workdir / "jobs" / "at-home"
+    until(lambda: (job / EXIT_CODE).exists() or starter(job) is None)
+    assert job_status(job).state == "done", (job / "log").read_text()
+
+
+@needs_sshd
+@pytest.mark.usefixtures("imported")
 def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd
 ) -> None:
