@@ -1,10 +1,12 @@
 """A client of a host: it asks what is there, brings what is missing, and fetches what has come of it."""
 
+import fcntl
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +15,7 @@ from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
 from models.sft.host import sha256
+from models.sft.job_files import CHECKPOINTS
 from models.sft.processes import GRACE
 from store.hosts import Host
 
@@ -116,34 +119,40 @@ class HostClient:
     async def fetch(self, job: str, key: str, names: Sequence[str], target: Path) -> int:
         """Fetch files of a job directory, and those of its folders, each checked by its hash; return how many came.
 
+        A folder has its place when it is whole: a checkpoint, or an adapter, that is half there would be taken for it.
+
         Args:
             key: of the training, so that it is no other of the same name.
 
         Raises:
             TransportError: the way was lost; what came stays, and is gone on from.
-            KdtuiError: the directory is another training's, or a file did not come whole.
+            KdtuiError: the directory is another training's, a file did not come whole, or another process fetches it.
         """
         told = (await self.ask("files", job=job, id=key, names=list(names), timeout=TIMEOUT * 10))["files"]
-        wanted = [
-            (name, size, digest)
-            for name, size, digest in told
-            if not ((target / name).is_file() and sha256(target / name) == digest)
-        ]
-        for name, *_ in wanted:
+        for name, *_ in told:
             # A host may be anybody's: nothing it says leads out of the folder.
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise KdtuiError(f"host {self.host.name}: it names a file {name!r}, which is in no job directory")
-        # What is small comes last: a checkpoint is taken for whole by its state, which is small.
-        for name, size, digest in wanted:
-            if size > _SMALL:
-                await self._fetch_large(f"{self.job_folder(job)}/{name}", target / name, size, digest)
-        small = [(name, digest, size) for name, size, digest in wanted if size <= _SMALL]
-        for part in _parts(small):
-            await self._fetch_small(job, [name for name, *_ in part], target)
-        for name, _, digest in wanted:
-            if sha256(target / name) != digest:
-                (target / name).unlink()
-                raise KdtuiError(f"host {self.host.name}: {name} did not come whole; try again")
+        with fetching(target) as coming:
+            wanted = [each for each in told if not _is(target / each[0], each[2])]
+            units = {_unit(name) for name, *_ in wanted}
+            for name, _, digest in told:
+                if _unit(name) in units and not _is(coming / name, digest) and _is(target / name, digest):
+                    (coming / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(target / name, coming / name)
+            missing = [each for each in wanted if not _is(coming / each[0], each[2])]
+            for part in _parts([(name, digest, size) for name, size, digest in missing if size <= _SMALL]):
+                await self._fetch_small(job, [name for name, *_ in part], coming)
+            for name, size, digest in missing:
+                if size > _SMALL:
+                    await self._fetch_large(f"{self.job_folder(job)}/{name}", coming / name, size, digest)
+            for name, _, digest in missing:
+                if not _is(coming / name, digest):
+                    (coming / name).unlink(missing_ok=True)
+                    raise KdtuiError(f"host {self.host.name}: {name} did not come whole; try again")
+            for unit in sorted(units):
+                _give_place(coming / unit, target / unit)
+            shutil.rmtree(coming)
         return len(wanted)
 
     async def follow(self, path: str, offset: int) -> AsyncIterator[bytes]:
@@ -171,8 +180,12 @@ class HostClient:
 
         Raises:
             TransportError: the way was lost.
+            KdtuiError: it cannot be read.
         """
-        done = await self._run(["tail", "-c", f"+{offset + 1}", path])
+        script = '[ ! -e "$1" ] || tail -c "+$2" "$1"'
+        done = await self._run(["sh", "-c", script, "sh", path, str(offset + 1)])
+        if done.code:
+            raise KdtuiError(f"host {self.host.name}: {_last(done.err)}")
         return done.out
 
     async def read_part(self, path: str, offset: int, length: int) -> tuple[int, bytes]:
@@ -224,8 +237,10 @@ class HostClient:
                 async for chunk in stream(self._transport, ["tail", "-c", f"+{file.tell() + 1}", source]):
                     file.write(chunk)
             if sha256(part) == digest:
-                break
-        part.replace(path)
+                part.replace(path)
+                return
+        part.unlink()
+        raise KdtuiError(f"host {self.host.name}: {path.name} did not come whole; try again")
 
     async def _run(
         self, command: list[str], data: bytes | AsyncIterable[bytes] = b"", *, timeout: float = TIMEOUT
@@ -277,6 +292,47 @@ async def reach(host: Host) -> AsyncIterator[HostClient]:
     """
     async with connected(host.name, host.ssh) as transport:
         yield HostClient(host, transport)
+
+
+@contextmanager
+def fetching(target: Path) -> Iterator[Path]:
+    """The folder for what comes and is not whole yet, for one process at a time.
+
+    Raises:
+        KdtuiError: another one fetches this training.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "fetch.lock").open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise KdtuiError(
+                f"{target}: another process is fetching this training; try again when it is here"
+            ) from None
+        coming = target / "coming"
+        coming.mkdir(exist_ok=True)
+        yield coming
+
+
+def _unit(name: str) -> str:
+    """What has its place as a whole: a checkpoint, the adapter, or a file."""
+    parts = PurePosixPath(name).parts
+    return "/".join(parts[:2] if parts[0] == CHECKPOINTS else parts[:1])
+
+
+def _is(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def _give_place(new: Path, place: Path) -> None:
+    """Rename what has come whole, and drop what was there before it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir():
+        # What is left of it after a kill is no checkpoint to anybody, and goes with the next fetch.
+        old = new.with_name(f"{new.name}.part")
+        shutil.rmtree(old, ignore_errors=True)
+        place.rename(old)
+    new.rename(place)
 
 
 def _parts(files: Sequence[tuple[str, Any, int]]) -> Iterator[list[tuple[str, Any, int]]]:

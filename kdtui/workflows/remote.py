@@ -281,13 +281,7 @@ async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
                 file.write(chunk)
         part.replace(job.folder / name)
     if seen.state == "done":
-        # The adapter has its place when it is whole: a folder that is half there would be taken for it.
-        half = job.folder / "fetching"
-        is_new = not (job.folder / ADAPTER).exists()
-        count += await client.fetch(job.name, job.key, [ADAPTER], half if is_new else job.folder)
-        if is_new and (half / ADAPTER).is_dir():
-            (half / ADAPTER).rename(job.folder / ADAPTER)
-            half.rmdir()
+        count += await client.fetch(job.name, job.key, [ADAPTER], job.folder)
     return count
 
 

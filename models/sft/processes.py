@@ -115,8 +115,8 @@ def _spawn(
     folder: Path, command: Sequence[str], *, code: str | None = None, after: Path | None = None
 ) -> "subprocess.Popen[bytes]":
     """Run a command that outlives this process, and leave in the folder what it says, and who it is."""
-    # A folder of the user's where this runs, named like one of our packages, would be taken for it: here, and by all that
-    # torchrun starts.
+    # A folder of the user's where this runs, named like one of our packages, would be taken for it, by what torchrun
+    # starts too.
     environment = {**os.environ, _MARK: str(folder), "PYTHONSAFEPATH": "1"}
     if code is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.client import HostClient, fetching, reach
 from kdtui.jobs.ssh import SshTransport, check_alias
 from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
 from models.sft.host import sha256
@@ -572,18 +572,76 @@ def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Pat
     (job / "half.part").write_bytes(b"not yet")
     target = tmp_path / "home"
     # As a killed client left it.
-    (target / "adapter").mkdir(parents=True)
-    (target / "adapter" / "large.part").write_bytes((job / "large").read_bytes()[:1_000_000])
+    (target / "coming" / "adapter").mkdir(parents=True)
+    (target / "coming" / "adapter" / "large.part").write_bytes((job / "large").read_bytes()[:1_000_000])
     assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 41
     for path in job.rglob("*"):
         if path.is_file() and path.suffix != ".part":
             assert (target / "adapter" / path.relative_to(job)).read_bytes() == path.read_bytes()
     assert not list(target.rglob("*.part"))
     assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 0
-    (target / "adapter" / "large.part").write_bytes(b"something else")
+    (target / "coming" / "adapter").mkdir(parents=True)
+    (target / "coming" / "adapter" / "large.part").write_bytes(b"something else")
     (target / "adapter" / "large").unlink()
     assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 1
     assert (target / "adapter" / "large").read_bytes() == (job / "large").read_bytes()
+
+
+def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path) -> None:
+    checkpoint = Path(host.workdir) / "jobs" / "one" / "checkpoints" / "step-00000001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}")
+    (checkpoint / "optimizer.safetensors").write_bytes(os.urandom(3_000_000))
+    home = tmp_path / "home"
+    code = (
+        "import asyncio, os, signal, sys\nfrom pathlib import Path\n"
+        "from kdtui.jobs import client\n"
+        "from store.hosts import Host\nfrom store.records import HostSettings\n"
+        "whole = client.stream\n"
+        "async def torn(*arguments, **more):\n"
+        "    async for chunk in whole(*arguments, **more):\n"
+        "        yield chunk\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "client.stream = torn\n"
+        "async def main():\n"
+        "    host = Host('far', 'gpu', sys.argv[1], HostSettings(python=sys.executable))\n"
+        "    async with client.reach(host) as reached:\n"
+        "        await reached.fetch('one', 'key', ['checkpoints'], Path(sys.argv[2]))\n"
+        "asyncio.run(main())\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, host.workdir, str(home)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (home / "coming" / "checkpoints" / checkpoint.name / "state.json").exists()
+    assert not (home / "checkpoints").exists()
+    assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 2
+    # One of before, half there and taken for whole, is made whole too.
+    (home / "checkpoints" / checkpoint.name / "optimizer.safetensors").unlink()
+    assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 1
+    for path in checkpoint.iterdir():
+        assert (home / "checkpoints" / checkpoint.name / path.name).read_bytes() == path.read_bytes()
+    assert not (home / "coming").exists()
+
+
+def test_two_processes_do_not_fetch_a_training_at_once(host: Host, tmp_path: Path) -> None:
+    (Path(host.workdir) / "jobs" / "one" / "adapter").mkdir(parents=True)
+    with fetching(tmp_path / "home"), pytest.raises(KdtuiError, match="another process is fetching this training"):
+        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
+
+
+def test_a_file_that_does_not_come_whole_twice_is_no_file(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = Path(host.workdir) / "jobs" / "one" / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "large").write_bytes(os.urandom(3_000_000))
+
+    async def spoiled(*_: object, **__: object) -> AsyncIterator[bytes]:
+        yield b"something else"
+
+    monkeypatch.setattr("kdtui.jobs.client.stream", spoiled)
+    with pytest.raises(KdtuiError, match="large did not come whole; try again"):
+        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
+    assert not list((tmp_path / "home").rglob("large*"))
 
 
 def test_a_host_leads_nobody_out_of_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
