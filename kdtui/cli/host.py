@@ -212,23 +212,21 @@ def connect(
 ) -> None:
     """Log in where ssh asks for a password or a code; all commands go through this connection then."""
     import subprocess
-    from functools import partial
 
     from kdtui.errors import KdtuiError
-    from kdtui.jobs.ssh import connect_command, shared_command, shared_socket
+    from kdtui.jobs.ssh import ask_shared, connect_command, shared_socket
     from store.hosts import get_host
 
     with open_store(db) as store:
         host = get_host(store, name)
     if host.ssh is None:
         raise KdtuiError(f"host {name} is this machine; there is nothing to connect to")
-    check = partial(subprocess.run, shared_command(host.ssh, "check"), check=False, capture_output=True)
-    if check().returncode == 0:
+    if ask_shared(host.ssh, "check"):
         say(f"there is a connection to {name} already")
         return
     # That of a machine that was switched off.
     Path(shared_socket(host.ssh)).unlink(missing_ok=True)
-    if subprocess.run(connect_command(host.ssh, hours), check=False).returncode or check().returncode:
+    if subprocess.run(connect_command(host.ssh, hours), check=False).returncode or not ask_shared(host.ssh, "check"):
         raise KdtuiError(f"host {name} did not let us in; what ssh says stands above")
     say(f"connected to {name} for {hours} hours")
 
@@ -236,16 +234,14 @@ def connect(
 @app.command("rm")
 def rm(name: HostArgument, db: DatabaseOption = None) -> None:
     """Forget a host, and end the connection that kdtui host connect has left; nothing changes there."""
-    import subprocess
-
-    from kdtui.jobs.ssh import shared_command
+    from kdtui.jobs.ssh import ask_shared
     from store.hosts import forget_host, get_host
 
     with open_store(db) as store:
         host = get_host(store, name)
         forget_host(store, name)
     if host.ssh is not None:
-        subprocess.run(shared_command(host.ssh, "exit"), check=False, capture_output=True)
+        ask_shared(host.ssh, "exit")
     say(f"forgot host {name}; what is in its workdir stays there")
 
 

@@ -276,8 +276,9 @@ async def connected(name: str, ssh: str | None) -> AsyncIterator[Transport]:
         TransportError: it cannot be reached.
     """
     transport: Transport = LocalTransport(name) if ssh is None else SshTransport(name, ssh)
-    await transport.open()
     try:
+        # A cancel while it opens leaves nothing behind either.
+        await transport.open()
         yield transport
     finally:
         await transport.close()

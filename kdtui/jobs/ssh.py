@@ -7,6 +7,7 @@ command reads our end of a pipe, which closes with us, however we end.
 import asyncio
 import os
 import re
+import subprocess
 import tempfile
 from contextlib import suppress
 from hashlib import sha256
@@ -14,7 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.transport import TransportError, environment_words
+from kdtui.jobs.transport import AT_ONCE, TransportError, environment_words
 
 SSH_COMMAND = "KDTUI_SSH_COMMAND"
 """Names what to use instead of `ssh`, such as `ssh -F FILE`."""
@@ -24,6 +25,9 @@ _CONNECT = 10
 
 _OPENS = 60.0
 """Seconds that a master may take: jump hosts, and banners, come on top."""
+
+_ASKS = 5.0
+"""Seconds that a master may take to say whether it is there; one whose network is frozen says nothing."""
 
 _READY = b"kdtui-ready"
 
@@ -56,6 +60,7 @@ class SshTransport:
 
     def __init__(self, name: str, alias: str, *, keepalive: int = 15) -> None:
         self.name = name
+        self.places = asyncio.Semaphore(AT_ONCE)
         self._alias = check_alias(alias)
         self._keepalive = keepalive
         self._ssh = _ssh()
@@ -182,7 +187,14 @@ class SshTransport:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        return await check.wait() == 0
+        try:
+            return await asyncio.wait_for(check.wait(), _ASKS) == 0
+        except TimeoutError:
+            return False
+        finally:
+            if check.returncode is None:
+                check.kill()
+                await check.wait()
 
 
 def connect_command(alias: str, hours: int) -> list[str]:
@@ -195,6 +207,16 @@ def connect_command(alias: str, hours: int) -> list[str]:
         **_OURS,
     )
     return [*_ssh(), *options, "-N", "-f", "--", check_alias(alias)]
+
+
+def ask_shared(alias: str, do: str) -> bool:
+    """Ask such a connection something, see `shared_command`; False where it does not answer."""
+    try:
+        return (
+            subprocess.run(shared_command(alias, do), check=False, capture_output=True, timeout=_ASKS).returncode == 0
+        )
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def shared_command(alias: str, do: str) -> list[str]:

@@ -15,6 +15,9 @@ from kdtui.errors import KdtuiError
 CHUNK = 1 << 18
 """Bytes that are read or written at a time."""
 
+AT_ONCE = 8
+"""Commands through one connection at once: sshd lets ten through (MaxSessions), of which the connection is one."""
+
 TIMEOUT = 120.0
 """Seconds after which a command that says nothing is given up; a host that does not answer would hang it for ever."""
 
@@ -33,9 +36,15 @@ class Completed:
 
 
 class Transport(Protocol):
-    """A way to a machine. `name` is what its user calls it."""
+    """A way to a machine.
+
+    Attributes:
+        name: what its user calls it.
+        places: for commands that run at once.
+    """
 
     name: str
+    places: asyncio.Semaphore
 
     async def open(self) -> None:
         """Reach the machine.
@@ -71,21 +80,24 @@ async def run(
         TransportError: the way was lost before the program had ended; what became of it is not known.
     """
     mark = secrets.token_hex(8)
-    process = await _start(transport, _marked(arguments, mark))
-    out = bytearray()
-    err = bytearray()
-    try:
-        beat = _Beat(timeout)
-        await asyncio.gather(
-            beat.watch(_feed(process, data, beat)),
-            beat.watch(_read(process.stdout, out, beat)),
-            beat.watch(_read(process.stderr, err, beat)),
-        )
-        await asyncio.wait_for(process.wait(), timeout)
-    except TimeoutError:
-        raise TransportError(f"host {transport.name} does not answer (for {timeout:g} seconds); try again") from None
-    finally:
-        await _end(process)
+    async with transport.places:
+        process = await _start(transport, _marked(arguments, mark))
+        out = bytearray()
+        err = bytearray()
+        try:
+            beat = _Beat(timeout)
+            await asyncio.gather(
+                beat.watch(_feed(process, data, beat)),
+                beat.watch(_read(process.stdout, out, beat)),
+                beat.watch(_read(process.stderr, err, beat)),
+            )
+            await asyncio.wait_for(process.wait(), timeout)
+        except TimeoutError:
+            raise TransportError(
+                f"host {transport.name} does not answer (for {timeout:g} seconds); try again"
+            ) from None
+        finally:
+            await _end(process)
     told = err.decode("utf-8", "replace")
     body, end, code = bytes(out).rpartition(f"{mark}:".encode())
     _, begin, body = body.partition(f"{mark}\n".encode())
@@ -108,44 +120,45 @@ async def stream(
         TransportError: the way was lost; what came is whole all the same.
     """
     mark = secrets.token_hex(8)
-    process = await _start(transport, _marked(arguments, mark))
-    err = bytearray()
-    reading = asyncio.create_task(_read(process.stderr, err, _Beat(None)))
-    opening, closing = f"{mark}\n".encode(), f"{mark}:".encode()
-    held = b""
-    begun = False
-    assert process.stdout is not None
-    try:
-        while True:
-            try:
-                chunk = await asyncio.wait_for(process.stdout.read(CHUNK), timeout)
-            except TimeoutError:
-                raise TransportError(f"host {transport.name} does not answer; try again") from None
-            held += chunk
-            if not begun:
-                _, found, rest = held.partition(opening)
-                if found:
-                    begun, held = True, rest
-            if begun:
-                body, found, _ = held.rpartition(closing)
-                if found:
-                    if body:
-                        yield body
-                    return
-                # The end may come in two parts.
-                may_be = max((n for n in range(1, len(closing)) if held.endswith(closing[:n])), default=0)
-                ready = len(held) - may_be if chunk else len(held)
-                if ready:
-                    yield held[:ready]
-                    held = held[ready:]
-            if not chunk:
+    async with transport.places:
+        process = await _start(transport, _marked(arguments, mark))
+        err = bytearray()
+        reading = asyncio.create_task(_read(process.stderr, err, _Beat(None)))
+        opening, closing = f"{mark}\n".encode(), f"{mark}:".encode()
+        held = b""
+        begun = False
+        assert process.stdout is not None
+        try:
+            while True:
+                try:
+                    chunk = await asyncio.wait_for(process.stdout.read(CHUNK), timeout)
+                except TimeoutError:
+                    raise TransportError(f"host {transport.name} does not answer; try again") from None
+                held += chunk
+                if not begun:
+                    _, found, rest = held.partition(opening)
+                    if found:
+                        begun, held = True, rest
+                if begun:
+                    body, found, _ = held.rpartition(closing)
+                    if found:
+                        if body:
+                            yield body
+                        return
+                    # The end may come in two parts.
+                    may_be = max((n for n in range(1, len(closing)) if held.endswith(closing[:n])), default=0)
+                    ready = len(held) - may_be if chunk else len(held)
+                    if ready:
+                        yield held[:ready]
+                        held = held[ready:]
+                if not chunk:
+                    await reading
+                    raise await transport.lost(err.decode("utf-8", "replace"))
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
                 await reading
-                raise await transport.lost(err.decode("utf-8", "replace"))
-    finally:
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
-        await _end(process)
+            await _end(process)
 
 
 def _marked(arguments: Sequence[str], mark: str) -> str:
@@ -239,6 +252,7 @@ class LocalTransport:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.places = asyncio.Semaphore(AT_ONCE)
 
     async def open(self) -> None:
         """Nothing is to be done."""

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, fetching, reach
-from kdtui.jobs.ssh import SshTransport, check_alias
+from kdtui.jobs.ssh import SshTransport, ask_shared, check_alias, shared_socket
 from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
 from models.sft.host import sha256
 from models.sft.state import starter
@@ -49,6 +49,11 @@ def asked(host: Host, do: Callable[[HostClient], Any]) -> Any:
             return await do(client)
 
     return asyncio.run(within())
+
+
+async def asked_within(host: Host) -> None:
+    async with reach(host):
+        raise AssertionError("it has been reached")
 
 
 async def ran(host: Host, *arguments: str, **more: Any) -> Any:
@@ -299,6 +304,45 @@ def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == before + 1
     assert server.process is not None
     until(lambda: not children(server.process.pid))  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("server")
+def test_more_commands_than_a_connection_takes_wait_for_each_other() -> None:
+    async def many() -> list[Any]:
+        transport = SshTransport("far", "gpu")
+        await transport.open()
+        try:
+            return await asyncio.gather(*(run(transport, ["sleep", "0.3"]) for _ in range(24)))
+        finally:
+            await transport.close()
+
+    assert [done.code for done in asyncio.run(many())] == [0] * 24
+
+
+def test_a_cancel_while_a_connection_opens_leaves_nothing_behind(server: sshd.Sshd, host: Host) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server.write_config(Port=silent.getsockname()[1])
+
+        async def cancel() -> None:
+            opening = asyncio.create_task(asked_within(host))
+            silent.setblocking(False)
+            connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+            opening.cancel()
+            await asyncio.wait([opening])
+            connection.close()
+            # The loop would end them when it ends itself.
+            assert not [each for each in psutil.Process().children() if each.name() == "ssh"]
+
+        asyncio.run(cancel())
+
+
+def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtui.jobs.ssh._ASKS", 0.3)
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(shared_socket("gpu"))
+        frozen.listen()
+        assert not ask_shared("gpu", "check")
+        assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
 
 
 def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
