@@ -252,7 +252,7 @@ class HostClient:
 
     def _no_answer(self, code: int, err: str) -> KdtuiError:
         python = self.host.settings.python
-        if code in (126, 127) or "No such file or directory" in err:
+        if code in (126, 127):
             return KdtuiError(
                 f"host {self.host.name}: there is no Python at {python}; name one of version 3.11 or newer with: "
                 f"kdtui host set {self.host.name} --python PATH"

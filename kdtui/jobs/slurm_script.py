@@ -48,6 +48,8 @@ def slurm_script(settings: HostSettings, folder: str, python: str, code: str) ->
         f"export KDTUI_JOB={shlex.quote(folder)}",
         f"cd {shlex.quote(folder)} || exit 1",
         f"rm -f {EXIT_CODE}",
+        "# Since its release 22.05 a step has one processor, unless it is told how many the job has.",
+        f'export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-{"$SLURM_CPUS_ON_NODE" if settings.nodes == 1 else 1}}}"',
         f"srun {_trainer(settings, folder, python)}",
         "code=$?",
         "# The time was up, and there is a checkpoint: the rest is trained in a new job.",

@@ -169,7 +169,7 @@ def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -
     if told["gpus"]:
         yield HostFinding("gpus", "ok", "; ".join(told["gpus"]))
     elif host.settings.launcher == "slurm":
-        yield HostFinding("gpus", "note", "none on this node", "Slurm gives them: kdtui host set NAME --gpus N")
+        yield HostFinding("gpus", "note", "none on this node", f"Slurm gives them: kdtui host set {host.name} --gpus N")
     else:
         yield HostFinding("gpus", "note", f"none; {told['processors']} processors", "trainings run, slowly")
     packages = told["packages"]

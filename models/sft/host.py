@@ -321,6 +321,8 @@ def _unpack_alone(job: Path, part: Path, job_id: str, data: BinaryIO) -> None:
         if _id(part) != job_id:
             raise ModelError(f"{job}: it did not come whole; try again")
         if job.exists():
+            if (job / JOB).exists() and _id(job) is None:
+                raise ModelError(f"{job / ID} is gone; if this is that training, write {job_id} into it, and try again")
             raise ModelError(f"{job}: another training of this name is there; choose another --name")
         part.rename(job)
     finally:

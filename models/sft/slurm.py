@@ -64,21 +64,23 @@ def cancel(folder: Path, grace: float) -> list[str]:
         ModelError: Slurm refuses.
     """
     with launching(folder):
-        number = str(launch_of(folder)["slurm"])
+        number = launch_of(folder).get("slurm")
+        if type(number) is not int:
+            raise ModelError(f"{folder / LAUNCH}: it has no number of a Slurm job any more; squeue --me shows it")
         state = _asked(folder)
         (folder / CANCELLED).touch()
         if state in _QUEUED:
-            _told(["scancel", number])
+            _told(["scancel", str(number)])
         elif state in _RUNNING:
             # To the steps of the job alone: its script still says how it ended.
-            _told(["scancel", "--signal=TERM", number])
+            _told(["scancel", "--signal=TERM", str(number)])
         limit = monotonic() + grace
         while (state := _asked(folder)) in _RUNNING | _QUEUED | {_ENDING} and monotonic() < limit:
             sleep(_LOOK)
         killed = []
         if state in _RUNNING | _QUEUED:
             killed.append(f"killed Slurm job {number}")
-            _told(["scancel", number])
+            _told(["scancel", str(number)])
         if ended(folder) is None:
             end(folder, STOPPED)
         return killed

@@ -74,7 +74,7 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
     return JobStatus(
         state,
         logged.get("step"),
-        steps if type(steps := logged.get("steps")) is int else None,
+        steps if type(steps := logged.get("steps")) is int and _is_number(steps) else None,
         logged.get("loss"),
         max((value for _, _, value in evaluations if value is not None), default=None),
         speed if _is_number(speed := logged.get("tokens_per_second")) else None,
@@ -98,7 +98,7 @@ def metrics(folder: Path) -> Iterator[dict[str, Any]]:
         except ValueError:
             continue
         # People edit files, and a disk that is full cuts them.
-        if isinstance(found, dict) and type(found.get("step")) is int:
+        if isinstance(found, dict) and type(step := found.get("step")) is int and _is_number(step):
             yield found
 
 
@@ -186,7 +186,8 @@ def _alive(path: Path) -> int | None:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    # Python's integers have no end, and those of others do.
+    return (isinstance(value, float) and math.isfinite(value)) or (type(value) is int and abs(value) < 1 << 63)
 
 
 def _means(values: list[float]) -> Iterator[float]:

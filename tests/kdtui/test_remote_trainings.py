@@ -27,6 +27,7 @@ from models.errors import ModelError
 from models.sft.job_files import EXIT_CODE, LAUNCH, METRICS, identity
 from models.sft.processes import launching, start, stop
 from models.sft.slurm import Queue
+from models.sft.slurm import cancel as cancel_on_slurm
 from models.sft.state import JobStatus, job_status, starter, trainer
 from store.database import open_database
 from store.jobs import add_job, get_job
@@ -279,6 +280,9 @@ def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
     (job / "id").write_text("somebody else's")
     assert "another training is called 'later' there" in kdtui("sft", "resume", "later").err
     (job / "id").unlink()
+    (job / "job.json").touch()
+    assert "is gone; if this is that training, write" in kdtui("sft", "resume", "later").err
+    (job / "job.json").unlink()
     job.rmdir()
     assert "is not running; it is created" in kdtui("sft", "cancel", "later").err
     assert "has no adapter yet; it is created" in kdtui("sft", "fetch", "later").err
@@ -502,6 +506,48 @@ def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path
     assert stop(tmp_path, grace=0.5) == []
 
 
+@pytest.fixture
+def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Have one of Slurm's commands, which is no real one, say something: a cluster with accounts, for one."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+
+    def tell(command: str, said: str) -> None:
+        (tmp_path / "bin" / command).write_text(f"#!/bin/sh\necho '{said}'\n")
+        (tmp_path / "bin" / command).chmod(0o755)
+
+    return tell
+
+
+def test_what_the_accounts_of_slurm_say_of_a_training_is_told(
+    tmp_path: Path, told_by_slurm: Callable[[str, str], None]
+) -> None:
+    told_by_slurm("squeue", "")
+    told_by_slurm("sacct", "OUT_OF_MEMORY")
+    (tmp_path / LAUNCH).write_text('{"launcher": "slurm", "slurm": 7}')
+    assert Queue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
+
+
+def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
+    tmp_path: Path, told_by_slurm: Callable[[str, str], None]
+) -> None:
+    told_by_slurm("squeue", "")
+    (tmp_path / LAUNCH).write_text('{"launcher": "slurm"}')
+    with pytest.raises(ModelError, match="it has no number of a Slurm job any more"):
+        cancel_on_slurm(tmp_path, grace=0)
+
+
+@pytest.mark.parametrize(("said", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])
+def test_a_step_of_slurm_has_the_processors_of_its_job(
+    tmp_path: Path, told_by_slurm: Callable[[str, str], None], said: dict[str, str], processors: str
+) -> None:
+    told_by_slurm("srun", "'\"$SRUN_CPUS_PER_TASK\"'")
+    script = slurm_script(HostSettings(launcher="slurm", processes=2), str(tmp_path), "python3", "code.zip")
+    environment = os.environ | {"SLURM_CPUS_ON_NODE": "4"} | said
+    done = subprocess.run(["bash"], input=script, text=True, capture_output=True, check=False, env=environment)
+    assert done.stdout == f"{processors}\n"
+
+
 def test_a_training_is_started_once_by_several_clients(tmp_path: Path) -> None:
     python = str(stubborn(tmp_path))
     first = start(tmp_path, python=python)
@@ -563,6 +609,7 @@ def test_a_host_that_was_started_anew_runs_nothing(tmp_path: Path) -> None:
         b'{"step": "x", "loss": {}}\n{"step": 1, "loss": "x"}',
         b'{"step": 1, "valid_loss": NaN}\n{"step": 1.5}',
         b'{"launcher": "slurm"}',
+        b'{"step": 1, "loss": 1' + b"0" * 400 + b'}\n{"step": 1' + b"0" * 400 + b', "loss": 1}',
         b"\xff",
     ],
 )
