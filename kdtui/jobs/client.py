@@ -205,7 +205,7 @@ class HostClient:
         # A name of its own: two clients may bring it at once.
         script = (
             'mkdir -p "${1%/*}" && cat >"$1.$$.part" && '
-            '[ "$(wc -c <"$1.$$.part")" -eq "$2" ] && mv -f "$1.$$.part" "$1"'
+            '[ "$(wc -c <"$1.$$.part")" -eq "$2" ] && mv -f "$1.$$.part" "$1" || { rm -f "$1.$$.part"; exit 1; }'
         )
         done = await self._run(["sh", "-c", script, "sh", self.code, str(len(content))], content)
         if done.code:

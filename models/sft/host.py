@@ -194,6 +194,10 @@ def describe(request: Request) -> object:
 def remove(request: Request) -> object:
     """Delete a job directory, unless it is another training's: `{"workdir", "job", "id"}`."""
     job = _job(request)
+    # What a client that was killed has left.
+    part = _part(job, request["id"])
+    shutil.rmtree(part, ignore_errors=True)
+    part.with_suffix(".lock").unlink(missing_ok=True)
     if _id(job) not in (None, request["id"]):
         return None
     if _left(job).get("id") == request["id"]:
@@ -304,11 +308,16 @@ def _status(folder: Path, queue: "slurm.Queue") -> dict[str, Any]:
 def _unpack(job: Path, job_id: str, data: BinaryIO) -> None:
     """A job directory from a tar, whole or not at all."""
     job.parent.mkdir(parents=True, exist_ok=True)
-    part = job.with_name(f".{job.name}.{job_id}.part")
+    part = _part(job, job_id)
     with part.with_suffix(".lock").open("ab") as lock, _alone(lock, job):
         if _id(job) != job_id:
             # Otherwise it came before, and the answer was lost. What a trainer has written since stays.
             _unpack_alone(job, part, job_id, data)
+
+
+def _part(job: Path, job_id: str) -> Path:
+    """Where a job directory is that has not come whole."""
+    return job.with_name(f".{job.name}.{job_id}.part")
 
 
 def _unpack_alone(job: Path, part: Path, job_id: str, data: BinaryIO) -> None:

@@ -518,6 +518,14 @@ def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) 
     assert not list((tmp_path / "jobs").glob(".*.part"))
 
 
+def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> None:
+    jobs = Path(host.workdir) / "jobs"
+    (jobs / ".one.key.part").mkdir(parents=True)
+    (jobs / ".one.key.lock").touch()
+    asked(host, lambda client: client.ask("remove", job="one", id="key"))
+    assert not list(jobs.iterdir())
+
+
 def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(b"right" * 1000)
