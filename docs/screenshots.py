@@ -1,52 +1,136 @@
-"""Make the screenshots of the README from the demo data: python -m docs.screenshots."""
+"""Make the screenshots of the README and of the tour from the demo data: python -m docs.screenshots.
+
+It takes some minutes: a student is trained on the way.
+"""
 
 import asyncio
 import os
+import re
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from html import unescape
 from importlib.resources import files
 from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from store.database import open_database
 from store.records import RunSettings
 
-SIZE = (112, 34)
-SESSION = "o27"
+FOLDER = Path(__file__).parent
+README_SIZE, TOUR_SIZE = (112, 34), (80, 24)
+
+_PATIENCE = 1800
+"""Seconds that a step may take: the longest is the training."""
 
 
-async def photograph(database: Path, folder: Path) -> None:
-    """Open a session, have the pattern student answer it, and save the screen as `session.svg`."""
-    app = KdtuiApp(database, RunSettings("patterns"))
-    async with app.run_test(size=SIZE) as pilot:
+class Camera:
+    """Presses keys in the app, waits for what they bring about, and keeps what is on the screen."""
+
+    def __init__(self, pilot: Pilot[Any], folder: Path) -> None:
+        self._pilot, self._folder = pilot, folder
+
+    async def press(self, *keys: str, until: str) -> None:
+        """Press keys one after the other, then wait until the screen shows a text and has come to rest."""
+        for key in keys:
+            await self._pilot.press(key)
+        deadline = monotonic() + _PATIENCE
+        while until not in (shown := words_of(self._pilot.app.export_screenshot())):
+            assert monotonic() < deadline, f"“{until}” never came: {shown}"
+            await self._pilot.pause(0.1)
+        await self._pilot.pause(0.5)
+
+    def take(self, name: str) -> None:
+        """Save the screen. Textual gives each picture a number of its own, which would only make it look changed."""
+        svg = re.sub(r"terminal-\d+", "terminal", self._pilot.app.export_screenshot())
+        (self._folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def words_of(svg: str) -> str:
+    """What stands in a screenshot."""
+    return " ".join(unescape(" ".join(re.findall(r"<text[^>]*>(.*?)</text>", svg))).split())
+
+
+@asynccontextmanager
+async def opened(database: Path, folder: Path, size: tuple[int, int], student: str) -> AsyncIterator[Camera]:
+    """The app with a student to ask, in front of a camera."""
+    app = KdtuiApp(database, RunSettings(student))
+    async with app.run_test(size=size) as pilot:
         await app.workers.wait_for_complete()
-        await pilot.press("slash", *SESSION, "enter")
-        await app.workers.wait_for_complete()
-        await pilot.pause(0.5)
-        await pilot.press("enter")
-        await app.workers.wait_for_complete()
-        await pilot.press("g")
-        for _ in range(100):
-            await pilot.pause(0.1)
-            if "done" in app.export_screenshot():
-                break
-        await pilot.pause(0.2)
-        app.save_screenshot("session.svg", str(folder))
+        yield Camera(pilot, folder)
+
+
+async def photograph_session(database: Path, folder: Path) -> None:
+    """A session that a student has answered: `session.svg`."""
+    async with opened(database, folder, README_SIZE, "patterns") as camera:
+        await camera.press("2", until="o01")
+        await camera.press("slash", *"o27", until="$ kdtui data show o27")
+        await camera.press("enter", until="o27")
+        await camera.press("enter", until="True bundles")
+        await camera.press("g", until="done in")
+        camera.take("session")
+
+
+async def photograph_knowledge(camera: Camera) -> None:
+    """The tour from a search to a rule and where it comes from: `tour-rule.svg`, `tour-piece.svg`."""
+    await camera.press("slash", *"tents mats format:rule", until="1 pieces")
+    await camera.press("enter", until="Put Camping > Shelter > Tents together")
+    camera.take("tour-rule")
+    await camera.press("enter", until="Comes from")
+    camera.take("tour-piece")
+
+
+async def photograph_form(camera: Camera) -> None:
+    """The form that starts a training: `tour-form.svg`."""
+    await camera.press("5", until="There is no training yet")
+    await camera.press("n", until="Start a training")
+    await camera.press(*"camping", "tab", "tab", "tab", "space", until="--knowledge pattern")
+    camera.take("tour-form")
+
+
+async def photograph_tour(database: Path, folder: Path) -> None:
+    """All of the tour, with a rule that is tried, a training and its adapter: `tour-….svg`."""
+    async with opened(database, folder, TOUR_SIZE, "shipped") as camera:
+        await photograph_knowledge(camera)
+        await camera.press("t", until="alike")
+        camera.take("tour-tried")
+        await photograph_form(camera)
+        await camera.press("ctrl+s", until="camping")
+        await camera.press("enter", until="✓ done")
+        await camera.press("p", until="pair F1")
+        camera.take("tour-job")
+        await camera.press("a", until="True bundles")
+        await camera.press("g", until="done in")
+        camera.take("tour-adapter")
+
+
+def make_store(path: Path) -> None:
+    """The outdoor demo with knowledge of all three formats."""
+    db = open_database(path)
+    list(import_dataset(db, Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl")), "demo-outdoor"))
+    mine_patterns(db, "demo-outdoor")
+    list(distil_annotations(db, "demo-outdoor", ["rule", "thought"]))
+    db.close()
 
 
 def main() -> None:
     os.environ.pop("NO_COLOR", None)
     with tempfile.TemporaryDirectory() as name:
         database = Path(name) / "kdtui.db"
-        # The commands that the screen shows then need no --db.
+        # The commands that the screen shows then need no --db, and what the user has set is left out.
         os.environ["KDTUI_DB"] = str(database)
-        db = open_database(database)
-        data = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
-        list(import_dataset(db, data, "demo-outdoor"))
-        mine_patterns(db, "demo-outdoor")
-        db.close()
-        asyncio.run(photograph(database, Path(__file__).parent))
+        for kind in ("CONFIG", "STATE"):
+            os.environ[f"XDG_{kind}_HOME"] = str(Path(name) / kind)
+        make_store(database)
+        asyncio.run(photograph_session(database, FOLDER))
+        asyncio.run(photograph_tour(database, FOLDER))
 
 
 if __name__ == "__main__":

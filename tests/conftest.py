@@ -17,6 +17,7 @@ from models.embedded import embedded_student
 from store.database import open_database
 from tests import processors, sshd
 from tests.fake_chat_server import Serve, serving
+from tests.needs import NO_SSHD
 
 # Tests that are started in the background of a shell ignore interrupts, and so would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -87,6 +88,8 @@ def llama_server() -> Iterator[str]:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Sshd]:
     """A real sshd that kdtui's ssh knows as `gpu`."""
+    if NO_SSHD:
+        pytest.skip(NO_SSHD)
     with sshd.running(tmp_path / "sshd") as found:
         monkeypatch.setenv(SSH_COMMAND, found.command)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))

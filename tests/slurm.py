@@ -19,8 +19,8 @@ def missing() -> str | None:
     """Why there can be no Slurm here; None where there can."""
     absent = [name for name in _NEEDED if shutil.which(name, path=_PATH) is None]
     if absent:
-        return f"{', '.join(absent)} not installed"
-    return None if os.getuid() == 0 else "its daemons need root"
+        return f"there is no Slurm: {', '.join(absent)} not installed"
+    return None if os.getuid() == 0 else "the daemons of Slurm need root"
 
 
 @contextmanager

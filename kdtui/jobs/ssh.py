@@ -7,6 +7,7 @@ command reads our end of a pipe, which closes with us, however we end.
 import asyncio
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -163,10 +164,9 @@ class SshTransport:
         """One sentence for what ssh has said, and what to do."""
         for pattern, sentence in _EXPLANATIONS:
             if (found := re.search(pattern, said)) is not None:
-                return TransportError(
-                    f"host {self.name}: "
-                    + sentence.format(alias=self._alias, found=" ".join(found[found.re.groups].split()))
-                )
+                named = {name: shlex.quote(value.strip()) for name, value in found.groupdict().items()}
+                words = " ".join(found[found.re.groups].split())
+                return TransportError(f"host {self.name}: {sentence.format(alias=self._alias, found=words, **named)}")
         lines = [line.strip() for line in said.splitlines() if line.strip() and "banner" not in line.lower()]
         return TransportError(
             f"host {self.name}: the connection was lost ({lines[-1][:200] if lines else 'ssh says no more'}); try again"
@@ -207,6 +207,16 @@ def connect_command(alias: str, hours: int) -> list[str]:
         **_OURS,
     )
     return [*_ssh(), *options, "-N", "-f", "--", check_alias(alias)]
+
+
+def checks_keys(alias: str) -> bool:
+    """Whether ssh refuses a machine whose key is not known: the user's configuration may have it take any."""
+    command = [*_ssh(), "-G", "--", check_alias(alias)]
+    try:
+        told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_ASKS).stdout
+    except subprocess.TimeoutExpired:
+        return False
+    return re.search(r"(?m)^stricthostkeychecking (?:false|no|off)$", told) is None
 
 
 def ask_shared(alias: str, do: str) -> bool:
@@ -255,9 +265,14 @@ def _options(**options: str) -> list[str]:
 
 _EXPLANATIONS = (
     (
-        r"HOST IDENTIFICATION HAS CHANGED",
+        # Where it is known, and by what name: neither is the alias.
+        r"(?s)Offending \S+ key in (?P<file>[^\n]+):\d+.*Host key for (?P<known>\S+) has changed",
         "its key is not the one that is known, so it may be another machine; compare with what its owner says: "
-        "ssh-keygen -lF {alias}",
+        "ssh-keygen -l -F {known} -f {file}",
+    ),
+    (
+        r"HOST IDENTIFICATION HAS CHANGED",
+        "its key is not the one that is known, so it may be another machine; compare with what its owner says",
     ),
     (
         r"No \S+ host key is known|Host key verification failed|authenticity of host",

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import connected, reach
-from kdtui.jobs.ssh import check_alias
+from kdtui.jobs.ssh import check_alias, checks_keys
 from kdtui.jobs.transport import TransportError, run
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
@@ -128,13 +128,18 @@ def check_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
     return check_host(host, place if place.exists() else None)
 
 
+def _way_to(host: Host) -> str:
+    if host.ssh is None:
+        return "this machine"
+    known = "its key is known" if checks_keys(host.ssh) else "its key is not checked: StrictHostKeyChecking is off"
+    return f"ssh {host.ssh}; {known}"
+
+
 async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
     tree = await asyncio.to_thread(package.Tree.of, base) if base is not None else None
     try:
         async with reach(host) as client:
-            yield HostFinding(
-                "reachable", "ok", "this machine" if host.ssh is None else f"ssh {host.ssh}; its key is known"
-            )
+            yield HostFinding("reachable", "ok", await asyncio.to_thread(_way_to, host))
             python = host.settings.python
             before = time()
             told = await client.ask(

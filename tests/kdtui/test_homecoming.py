@@ -20,6 +20,7 @@ from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
 from tests import sshd, stand_in
 from tests.models.tiny import make_model
+from tests.needs import needs_sshd
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
@@ -33,9 +34,6 @@ def base(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def imported(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
-
-
-needs_sshd = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
@@ -26,15 +27,13 @@ from kdtui.jobs.ssh import SshTransport, ask_shared, check_alias, shared_socket
 from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
 from models.sft.host import sha256
 from models.sft.state import starter
-from store.hosts import Host
+from store.hosts import Host, add_host
 from store.records import HostSettings
 from tests import sshd
 from tests.sshd import children, family
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
-
-pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
 
 
 @pytest.fixture
@@ -188,6 +187,28 @@ def test_a_host_that_cannot_be_reached_says_why(
         asked(host, lambda client: client.ask("status", jobs=[]))
     assert said in str(problem.value)
     assert "\n" not in str(problem.value)
+
+
+def test_a_changed_key_is_looked_at_by_the_command_that_is_advised(server: sshd.Sshd, host: Host) -> None:
+    changed_key(server)
+    with pytest.raises(TransportError) as problem:
+        asked(host, lambda client: client.ask("status", jobs=[]))
+    command = str(problem.value).rpartition("what its owner says: ")[2]
+    shown = subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
+    another = server.folder / "another.pub"
+    fingerprint = subprocess.run(["ssh-keygen", "-lf", str(another)], check=True, capture_output=True, text=True).stdout
+    assert fingerprint.split()[1] in shown
+
+
+@pytest.mark.parametrize(("checks", "said"), [("yes", "its key is known"), ("no", "its key is not checked")])
+def test_a_check_says_whether_keys_are_checked(
+    server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, checks: str, said: str
+) -> None:
+    server.write_config(StrictHostKeyChecking=checks)
+    add_host(db, host)
+    first = kdtui("host", "check", host.name, "--json").rows[0]
+    assert first["name"] == "reachable"
+    assert said in first["found"]
 
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])

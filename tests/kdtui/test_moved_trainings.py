@@ -19,11 +19,12 @@ from models.json_files import read_object
 from models.sft.job_files import EXIT_CODE, JOB
 from tests import sshd, stand_in
 from tests.models.tiny import make_model
+from tests.needs import needs_sshd
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
 
-pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
+pytestmark = needs_sshd
 
 
 @pytest.fixture

@@ -34,13 +34,11 @@ from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
 from tests import slurm, sshd
 from tests.models.tiny import make_model
+from tests.needs import needs_slurm, needs_sshd
 from tests.sshd import family
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
-
-needs_sshd = pytest.mark.skipif(sshd.SSHD is None, reason="there is no sshd; install openssh-server")
-needs_slurm = pytest.mark.skipif(slurm.missing() is not None, reason=f"there is no Slurm: {slurm.missing()}")
 
 
 @pytest.fixture
@@ -74,6 +72,16 @@ def state(kdtui: Kdtui, name: str) -> str:
     return str(row["state"])
 
 
+def kill_a_client_that_watches(name: str) -> None:
+    """The training goes on without it."""
+    command = [sys.executable, "-m", "kdtui", "sft", "logs", name, "--follow"]
+    watching = subprocess.Popen(command, stderr=subprocess.PIPE)
+    assert watching.stderr is not None
+    assert watching.stderr.readline()
+    watching.kill()
+    watching.communicate()
+
+
 def begins_again(kdtui: Kdtui, name: str) -> bool:
     """Have Slurm begin the first job at once, where it would wait for two minutes; whether it runs."""
     # While what is left of it is cleared away, Slurm takes no update, or forgets it.
@@ -92,14 +100,7 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     assert "it runs on far as process" in result.err
     job = workdir / "jobs" / "far-one"
     pid = starter(job)
-    # The client that watches is killed, and another one watches.
-    watching = subprocess.Popen(
-        [sys.executable, "-m", "kdtui", "sft", "logs", "far-one", "--follow"], stderr=subprocess.PIPE
-    )
-    assert watching.stderr is not None
-    assert watching.stderr.readline()
-    watching.kill()
-    watching.communicate()
+    kill_a_client_that_watches("far-one")
     until(lambda: list((job / "checkpoints").glob("step-????????")))
     # Launched once, it is not launched again.
     assert kdtui("sft", "resume", "far-one").code == 0
@@ -411,15 +412,27 @@ def cluster(tmp_path: Path, kdtui: Kdtui, server: sshd.Sshd, monkeypatch: pytest
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
-def test_a_training_goes_through_slurm_and_comes_home(kdtui: Kdtui, base: Path, cluster: Path) -> None:
+def test_a_training_goes_through_slurm_and_comes_home(
+    kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert kdtui("host", "check", "cluster").code == 0
     result = launch(kdtui, base, "queued", "--host", "cluster", "--epochs", 12)
     assert result.code == 0, result.err
     assert "#SBATCH --signal=TERM@120" in result.err
     assert "it runs on cluster as Slurm job 1" in result.err
     job = cluster / "jobs" / "queued"
-    # Submitted once, it is not submitted again, though the answer was lost.
+    kill_a_client_that_watches("queued")
     until(lambda: list((job / "checkpoints").glob("step-????????")))
+    # Another machine takes it over, and sees how it is.
+    monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
+    options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
+    assert kdtui("host", "add", "cluster", *options).code == 0
+    assert kdtui("sft", "adopt", "cluster:queued").code == 0
+    [row] = kdtui("sft", "show", "queued", "--json").rows
+    assert row["state"] == "running"
+    assert row["loss"] > 0
+    monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
+    # Submitted once, it is not submitted again, though the answer was lost.
     (job / LAUNCH).unlink()
     assert "as Slurm job 1" in kdtui("sft", "resume", "queued").err
     assert state(kdtui, "queued") == "running"

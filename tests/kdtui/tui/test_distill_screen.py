@@ -23,6 +23,7 @@ from kdtui.workflows import distill_with_model
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
+from tests import waiting
 from tests.acting import act, rest
 from tests.fake_chat_server import Fake, Reply, Serve
 from tests.fake_teacher import good
@@ -467,7 +468,7 @@ async def test_patterns_are_mined_as_the_form_says(demo_store: Path, settle: Set
     db.close()
 
 
-async def test_a_student_is_a_teacher_that_can_be_held(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_student_is_a_teacher_too(demo_store: Path, settle: Settle, until: Until) -> None:
     app = app_with(demo_store, teacher="student", student="patterns", formats="rule")
     async with app.run_test(size=(80, 24)) as pilot:
         await choose(pilot, settle)
@@ -490,9 +491,8 @@ def test_a_held_student_stands_still_and_one_that_is_cancelled_ends(demo_store: 
 
     thread = threading.Thread(target=work)
     thread.start()
-    deadline = threading.Event()
-    while distillation.step is None:
-        assert not deadline.wait(0.01) or thread.is_alive()
+    waiting.until(lambda: distillation.step is not None or not thread.is_alive())
+    assert distillation.step is not None
     assert distillation.step.sessions == 0
     distillation.gate.close()
     thread.join(20)

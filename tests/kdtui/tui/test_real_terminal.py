@@ -1,7 +1,6 @@
 """The app in a real terminal, driven by tmux."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,9 @@ from time import monotonic, sleep
 
 import pytest
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+from tests.needs import needs_tmux
+
+pytestmark = needs_tmux
 
 
 class Terminal:

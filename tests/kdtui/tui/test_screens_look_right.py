@@ -1,6 +1,8 @@
 """Screens as they look: each place in a small dark terminal and in a large light one, empty, full, and failing."""
 
-from collections.abc import Awaitable, Callable
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from kdtui.tui.memory import Memory
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.sample import create_sample
 from models import embedded
+from store.calls import record_call
 from store.database import open_database
-from store.records import RunSettings
+from store.jobs import add_job
+from store.records import RunSettings, TrainingSettings
 from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -25,15 +29,38 @@ looks = pytest.mark.parametrize(
 )
 
 
+METRICS = "".join(
+    json.dumps({"step": step, "steps": 40, "loss": round(1 + 4 / step, 3), "tokens_per_second": 350.0}) + "\n"
+    for step in range(1, 41)
+) + "".join(
+    json.dumps({"step": step, "valid_loss": 1.5, "pair_f1": round(0.6 + step / 400, 3)}) + "\n" for step in (10, 20, 40)
+)
+TRAININGS = {
+    "camping": {
+        "exit_code": "0",
+        "metrics.jsonl": METRICS,
+        "log": "".join(f"step {step} of 40\n" for step in range(1, 41)),
+    },
+    "halted": {"exit_code": "143", "metrics.jsonl": "".join(METRICS.splitlines(keepends=True)[:7])},
+    "too-large": {"exit_code": "1", "log": "out of memory: take fewer --batch-tokens\n"},
+}
+"""Trainings, by what their trainers have left."""
+
+
 @pytest.fixture(autouse=True)
-def same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that come along are at the same place for everyone."""
+def same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Models that come along are at the same place for everyone, and it is the same time of the day."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
     for name in ("embedded_student", "shipped_adapter"):
         real = getattr(embedded, name)()
         link = Path(real.name)
         link.symlink_to(real)
         monkeypatch.setattr(embedded, name, lambda link=link: link)
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture
@@ -50,8 +77,29 @@ def full_store(demo_store: Path) -> Path:
             bundles = (Predicted(("a", "b"), (1, 2), "camp", 0.5),) if together else ()
             add_prediction(db, run, Prediction(number, bundles, None, 0.5))
         finish_run(db, run)
+    for name, files in TRAININGS.items():
+        folder = demo_store.parent / "jobs" / name
+        folder.mkdir(parents=True)
+        for file, content in {"job.json": '{"base": "x"}', **files}.items():
+            (folder / file).write_text(content)
+        add_job(db, name, folder, TrainingSettings(("demo-outdoor",), "pairs", ("pattern",)), name)
+    for place, problem in enumerate((None, "429 Too Many Requests"), start=1):
+        record_call(
+            db,
+            key=str(place),
+            teacher="http://127.0.0.1/v1#large",
+            step="reflect",
+            request=json.dumps({"messages": [["user", f"What went wrong in session o0{place}?"]]}),
+            response=None if problem else "Tents go with mats.",
+            error=problem,
+            prompt_tokens=812,
+            completion_tokens=64,
+            cost=0.0042,
+            seconds=1.5,
+            attempts=place,
+        )
     with db.atomic():
-        for table in ("datasets", "knowledge", "samples", "runs", "predictions"):
+        for table in ("datasets", "knowledge", "samples", "runs", "predictions", "jobs", "calls"):
             db.execute(f"UPDATE {table} SET created_at = '2026-01-02T03:04:05Z'")
         db.execute("UPDATE runs SET finished_at = created_at")
     db.close()
@@ -120,6 +168,30 @@ def test_a_piece_in_full(
     size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any
 ) -> None:
     app, run = look_at(full_store, "knowledge", theme, settle, "j", "enter")
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@looks
+def test_a_training(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
+    app, run = look_at(full_store, "jobs", theme, settle, "end", "enter", "p")
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@looks
+def test_a_form(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
+    app, run = look_at(full_store, "jobs", theme, settle, "n")
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@looks
+def test_a_question(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
+    app, run = look_at(full_store, "samples", theme, settle, "d")
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@looks
+def test_a_run_in_full(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
+    app, run = look_at(full_store, "runs", theme, settle, "enter")
     assert snap_compare(app, terminal_size=size, run_before=run)
 
 

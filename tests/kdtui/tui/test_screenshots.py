@@ -1,0 +1,70 @@
+"""The pictures of the documentation show the app as it is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.screenshots import (
+    FOLDER,
+    TOUR_SIZE,
+    make_store,
+    opened,
+    photograph_form,
+    photograph_knowledge,
+    photograph_session,
+    words_of,
+)
+from kdtui.tui.actions import ACTIONS
+
+PAGES = [FOLDER / "tour.md", FOLDER.parent / "README.md"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photographed") / "kdtui.db"
+    make_store(path)
+    return path
+
+
+@pytest.fixture
+def at_home(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store where commands find it by themselves."""
+    monkeypatch.setenv("KDTUI_DB", str(store))
+    return store
+
+
+def lasting(path: Path) -> str:
+    """What stands in a picture, but for days and for seconds that something took."""
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "DAY", words_of(path.read_text(encoding="utf-8")))
+    return re.sub(r"done in [\d.]+ s", "done in some time", text)
+
+
+async def test_pictures_that_need_no_training_are_as_they_would_be_made_now(at_home: Path, tmp_path: Path) -> None:
+    await photograph_session(at_home, tmp_path)
+    async with opened(at_home, tmp_path, TOUR_SIZE, "shipped") as camera:
+        await photograph_knowledge(camera)
+        await camera.press("escape", until="Search")
+        await photograph_form(camera)
+    made = sorted(tmp_path.glob("*.svg"))
+    assert [path.stem for path in made] == ["session", "tour-form", "tour-piece", "tour-rule"]
+    for path in made:
+        assert lasting(FOLDER / path.name) == lasting(path), "make it anew with: python -m docs.screenshots"
+
+
+@pytest.mark.parametrize("name", ["tour-tried", "tour-job", "tour-adapter"])
+def test_the_keys_in_other_pictures_are_those_of_today(name: str) -> None:
+    words = words_of((FOLDER / f"{name}.svg").read_text(encoding="utf-8"))
+    footer = words[words.rindex("$ kdtui") :]
+    place = "training" if name == "tour-job" else "session"
+    shown = [each for each in ACTIONS if each.place == place and each.footer and f" {each.label}" in footer]
+    assert len(shown) > 4, footer
+
+
+def test_every_picture_is_shown_and_every_one_that_is_shown_is_there() -> None:
+    shown = {
+        (page.parent / name).resolve()
+        for page in PAGES
+        for name in re.findall(r"\]\(([^)]+\.svg)\)", page.read_text(encoding="utf-8"))
+    }
+    assert shown == {path.resolve() for path in FOLDER.glob("*.svg")}

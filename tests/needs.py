@@ -1,0 +1,25 @@
+"""What some tests need that pip does not bring. They are skipped without it, unless all of it has to be there."""
+
+import os
+import shutil
+
+import pytest
+
+from tests import slurm, sshd
+
+
+def _unless_all_is_needed(reason: str | None) -> str | None:
+    """In CI, which installs everything, a test without what it needs fails, and is not passed over."""
+    return None if os.environ.get("KDTUI_TEST_ALL") else reason
+
+
+def _skip(reason: str | None) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(reason is not None, reason=reason or "")
+
+
+NO_SSHD = _unless_all_is_needed(None if sshd.SSHD else "there is no sshd; install openssh-server")
+"""Why tests with an sshd are skipped; None where they are not."""
+
+needs_sshd = _skip(NO_SSHD)
+needs_slurm = _skip(_unless_all_is_needed(slurm.missing()))
+needs_tmux = _skip(_unless_all_is_needed(None if shutil.which("tmux") else "tmux is not installed"))
