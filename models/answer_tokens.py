@@ -1,6 +1,7 @@
 """The tokens that an answer may be made of, for one vocabulary: product numbers, intents, and what ends them."""
 
 import re
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from unicodedata import category
 
@@ -28,6 +29,7 @@ _INTENT_SIGNS = " -'’&/+"
 
 _PLAIN_INTENT = re.compile(rb"[ \-'&/+A-Za-z0-9]*")
 _LETTER = re.compile(rb"[A-Za-z]")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 class AnswerTokens:
@@ -66,6 +68,21 @@ class AnswerTokens:
         """(vocabulary,): 0 for tokens that an intent may go on with, minus infinity for the others."""
         return self._intents[1]
 
+    @cached_property
+    def line(self) -> npt.NDArray[np.float32]:
+        """(vocabulary,): 0 for tokens that may stand in a line of any text, minus infinity for the others."""
+        return _mask(data is not None and not _CONTROL.search(data) for data in self._model.text_pieces())
+
+    @cached_property
+    def line_ends(self) -> npt.NDArray[np.float32]:
+        """(vocabulary,): 0 for tokens that end such a line, with or without a last sign of it."""
+        ends = _mask(
+            data is not None and data.endswith(b"\n") and not _CONTROL.search(data[:-1])
+            for data in self._model.text_pieces()
+        )
+        ends[[self.newline, self.end]] = 0
+        return ends
+
     @property
     def begins_word(self) -> npt.NDArray[np.bool_]:
         """(vocabulary,): whether a token of an intent begins a new word."""
@@ -95,6 +112,11 @@ class AnswerTokens:
             if letters:
                 start[token] = 0
         return start, middle, begins_word
+
+
+def _mask(allowed: Iterable[bool]) -> npt.NDArray[np.float32]:
+    found: npt.NDArray[np.float32] = np.where(np.fromiter(allowed, dtype=np.bool_), 0, -np.inf).astype(np.float32)
+    return found
 
 
 def readable(data: bytes) -> str:

@@ -51,6 +51,7 @@ class Task:
         adapters: to answer with, all at once. Tasks with the same ones are answered together.
         evidence: tells how likely it is that two products share a bundle, (products, products), where that is known
             before; asked by those strategies alone that ask about pairs.
+        thinks: whether its adapters have learned to write a thought before the list of bundles.
     """
 
     key: object
@@ -58,6 +59,7 @@ class Task:
     ask: Ask
     adapters: tuple[Adapter, ...] = ()
     evidence: "Callable[[], Matrix] | None" = None
+    thinks: bool = False
 
     @property
     def in_order(self) -> range:

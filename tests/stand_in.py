@@ -1,6 +1,7 @@
 """Hosts whose trainer is a script, where what is tested is what goes there and comes from there."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ def set_up(workdir: Path, trainer: str = STOPS) -> None:
     """Have a host be one that was set up already, with lines of sh as its trainer."""
     python = workdir / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text(f"#!/bin/sh\necho trained\n{trainer}")
+    # Which packages there are is told by a real Python.
+    asked = f'[ "$2" = -c ] && exec "{sys.executable}" "$@"'
+    python.write_text(f"#!/bin/sh\n{asked}\necho trained\n{trainer}")
     python.chmod(0o755)
     (workdir / "setup").mkdir()
     (workdir / "setup" / EXIT_CODE).write_text("0")

@@ -55,7 +55,7 @@ ShownOption = Annotated[
 ]
 UsageOption = Annotated[
     Literal["context", "target"],
-    typer.Option("--as", help="Knowledge is shown in the prompt, or learned to be written."),
+    typer.Option("--as", help="Knowledge is shown in the prompt, or learned to be written before a list."),
 ]
 EpochsOption = Annotated[int, typer.Option(help="Rounds; the products are shuffled in each.", min=1)]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same adapter.", min=0)]

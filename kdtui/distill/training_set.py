@@ -15,13 +15,11 @@ from kdtui.bundling.truth import minimal_bundles, true_bundles
 from models.clustering import Matrix
 from models.messages import Message
 from models.pair_question import NO, YES, pair_question
+from models.thought import THOUGHT
 from store.records import Bundle, Session
 
 _INTENT_LENGTH = 60
 """Characters; people's intents have three to five words."""
-
-_THOUGHT = "Thought:"
-"""What a student is given where it is to write the thought."""
 
 
 def shuffled(size: int, seed: object) -> list[int]:
@@ -60,15 +58,16 @@ def pair_completions(session: Session, evidence: Matrix | None) -> list[dict[str
     return asked + [{"given": f"{_numbers(bundle)}:", "answer": f" {intent}", "end": True} for bundle, intent in named]
 
 
-def list_completions(session: Session) -> list[dict[str, Any]]:
-    """The list of bundles: what the strategies `list` and `drafts` ask."""
+def list_completions(session: Session, thought: str | None = None) -> list[dict[str, Any]]:
+    """The list of bundles: what the strategies `list` and `drafts` ask.
+
+    Args:
+        thought: what is to be written first, on a line of its own.
+    """
     lines = [f"{_numbers(bundle)}: {_intent(bundle)}" for bundle in minimal_bundles(session.bundles)]
+    if lines and thought is not None:
+        lines.insert(0, f"{THOUGHT} {one_line(thought)}")
     return [{"given": "", "answer": "\n".join(lines), "end": True}] if lines else []
-
-
-def thought_completion(statement: str) -> dict[str, Any]:
-    """The thought itself, as something to be written."""
-    return {"given": _THOUGHT, "answer": f" {one_line(statement)}", "end": True}
 
 
 def example(session: Session, prompt: Sequence[Message], completions: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class OpenModel:
 def open_model(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[OpenModel]:
     """The language model of these settings; otherwise as `open_student`."""
     # Imported here: llama.cpp takes a third of a second.
-    from kdtui.workflows.fine_tune import adapter_file
+    from kdtui.workflows.fine_tune import adapter_file, training_of
     from models.provenance import adapter_manifest, carried_calibrations, check_adapter
     from models.student import DEFAULT_CONTEXT, Student
 
@@ -238,7 +238,6 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     cache = user_cache_path("kdtui")
     with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache / "prefixes") as student:
         knowledge = _retriever(db, dataset, settings, lambda text: len(student.model.tokenize(text)))
-        task = _task_maker(knowledge, adapters, evidence)
         manifests = []
         # An adapter that does not fit would be refused by every session.
         for adapter in adapters:
@@ -248,7 +247,9 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
         calibration = None
         if len(manifests) == 1 and (carried := carried_calibrations(manifests[0])) is not None:
             calibration = carried.without_evidence if evidence is None else carried.with_evidence
-        yield OpenModel(student, task, knowledge, calibration)
+        trained = training_of(manifests[0]) if len(manifests) == 1 else None
+        thinks = trained is not None and trained.target
+        yield OpenModel(student, _task_maker(knowledge, adapters, evidence, thinks=thinks), knowledge, calibration)
 
 
 def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
@@ -277,18 +278,21 @@ def _task_maker(
     knowledge: Callable[[Session], Applicable],
     adapters: tuple[Adapter, ...],
     evidence: "Callable[[Session], Matrix] | None",
+    *,
+    thinks: bool = False,
 ) -> Callable[[Session], Task]:
     """What makes a task of a session.
 
     Args:
         evidence: how likely the pairs of a session are by other sessions.
+        thinks: whether a thought is written before a list.
     """
 
     def task(session: Session) -> Task:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
         ask = partial(prompt, session, knowledge(session), has_evidence=evidence is not None)
         known = partial(evidence, session) if evidence is not None else None
-        return Task(session, len(session.items), ask, adapters, known)
+        return Task(session, len(session.items), ask, adapters, known, thinks)
 
     return task
 

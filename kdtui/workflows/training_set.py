@@ -22,7 +22,6 @@ from kdtui.distill.training_set import (
     pair_completions,
     reordered,
     shuffled,
-    thought_completion,
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.distill import training_sessions
@@ -58,6 +57,8 @@ def check_training(settings: TrainingSettings) -> None:
         raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; there are: {', '.join(FORMATS)}")
     if settings.target and settings.knowledge != ("thought",):
         raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
+    if settings.target and settings.form != "list":
+        raise KdtuiError("a thought is written before the list of bundles; use --form list with --as target")
 
 
 def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
@@ -143,9 +144,8 @@ def _maker(db: Database, dataset: str, settings: TrainingSettings) -> _Make:
             at = np.array(order) - 1
             completions = pair_completions(ordered, None if known is None else known[np.ix_(at, at)])
         else:
-            completions = list_completions(ordered)
-        if settings.target and (thought := _thought(db, dataset, session, settings)) is not None:
-            completions.append(thought_completion(_in_order(thought, order).statement))
+            thought = _thought(db, dataset, session, settings) if settings.target else None
+            completions = list_completions(ordered, None if thought is None else _in_order(thought, order).statement)
         return example(ordered, messages, completions)
 
     return make

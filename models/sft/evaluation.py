@@ -17,8 +17,8 @@ from models.sft.objective import Objective, collate
 _GRID = tuple(number / 50 for number in range(5, 48))
 """Probabilities from which on two products may count as a pair."""
 
-_MOST_WRITTEN = 96
-"""Tokens of a list that is written."""
+_MOST_WRITTEN = 512
+"""Tokens of a list that is written, with a thought before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,13 +73,15 @@ def _plan(
     orders = _orders(task.products)
     prompts = [chat.prompt(task.ask("list", order)) for order in orders]
     shared = prompts[0].shared
-    each = most_tokens(answer, task.products) + max(len(prompt.own) for prompt in prompts)
+    each = most_tokens(answer, task.products, thinks=task.thinks) + max(len(prompt.own) for prompt in prompts)
     # Of a session that fills the cache one goes after the other.
     width = max(1, min(_TOGETHER, (room - len(shared)) // each))
 
     def write(workspace: Workspace, number: int, prompt: Prompt) -> Program[list[WrittenBundle]]:
         branch = workspace.open()
-        draft = yield from write_list(answer, branch, prompt.own, task.products, _ignore, _sampler(number))
+        draft = yield from write_list(
+            answer, branch, prompt.own, task.products, _ignore, _sampler(number), thinks=task.thinks
+        )
         workspace.drop(branch)
         return draft
 

@@ -30,8 +30,13 @@ class Listing:
 
         def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
             bundles = yield from write_list(
-                answer, workspace.open(), prompt.own, task.products, lambda bundle: emit(calibrated(bundle))
+                answer,
+                workspace.open(),
+                prompt.own,
+                task.products,
+                lambda bundle: emit(calibrated(bundle)),
+                thinks=task.thinks,
             )
             return [calibrated(bundle) for bundle in bundles]
 
-        return Plan(prompt.shared, len(prompt.own) + most_tokens(answer, task.products), 1, start)
+        return Plan(prompt.shared, len(prompt.own) + most_tokens(answer, task.products, thinks=task.thinks), 1, start)

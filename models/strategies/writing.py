@@ -11,6 +11,7 @@ from models.answer_tokens import INTENT_TOKENS, INTENT_WORDS, AnswerTokens, read
 from models.bundle_list import BundleList, WrittenBundle, longest_bundle
 from models.decoding import Branch, Logits, Program, Read
 from models.strategies.numbers import Numbers
+from models.thought import THOUGHT
 from models.vocabulary import Token
 
 Pick = Callable[[npt.NDArray[np.float64]], int]
@@ -18,6 +19,9 @@ Pick = Callable[[npt.NDArray[np.float64]], int]
 
 _FIRST_GUESSES = 8
 """Tokens that are guessed at first; then as many more or fewer as turn out right."""
+
+THOUGHT_TOKENS = 384
+"""The longest thought: those of people about ten products have up to 350 tokens."""
 
 _MOST_PAIRS = 16
 """Pairs that a list has room for besides its longest bundle, however many products there are."""
@@ -28,10 +32,15 @@ def likeliest(probabilities: npt.NDArray[np.float64]) -> int:
     return int(probabilities.argmax())
 
 
-def most_tokens(answer: AnswerTokens, products: int) -> int:
-    """Tokens that a list for so many products may take: the longest bundle, and as many pairs as there may be."""
+def most_tokens(answer: AnswerTokens, products: int, *, thinks: bool = False) -> int:
+    """Tokens that a list for so many products may take: the longest bundle, and as many pairs as there may be.
+
+    Args:
+        thinks: whether a thought comes first.
+    """
     pair = len(answer.spell(f"{products},{products}:")) + INTENT_TOKENS + 2
-    return bundle_tokens(answer, products) + min(products // 2, _MOST_PAIRS) * pair
+    thought = len(answer.spell(THOUGHT)) + THOUGHT_TOKENS + 1 if thinks else 0
+    return thought + bundle_tokens(answer, products) + min(products // 2, _MOST_PAIRS) * pair
 
 
 def bundle_tokens(answer: AnswerTokens, products: int) -> int:
@@ -46,6 +55,8 @@ def write_list(
     products: int,
     emit: Callable[[WrittenBundle], None],
     pick: Pick = likeliest,
+    *,
+    thinks: bool = False,
 ) -> Program[list[WrittenBundle]]:
     """Write bundles behind a prompt until the model ends the list, or there is no room for another.
 
@@ -58,9 +69,10 @@ def write_list(
         products: at least two.
         emit: is told of each bundle while its intent grows.
         pick: chooses among the tokens that are legal.
+        thinks: whether it writes a thought first.
     """
-    pending = list(prompt)
-    limit = branch.length + len(prompt) + most_tokens(answer, products)
+    pending = (yield from write_thought(answer, branch, prompt)) if thinks else list(prompt)
+    limit = branch.length + len(pending) + most_tokens(answer, products)
     written = BundleList(products)
     bundles: list[WrittenBundle] = []
     boldness = min(answer.most_guesses, _FIRST_GUESSES)
@@ -98,6 +110,18 @@ def write_list(
     return bundles
 
 
+def write_thought(answer: AnswerTokens, branch: Branch, before: Sequence[Token]) -> Program[list[Token]]:
+    """Write a line of free text, the likeliest token each time, and return what is still to be read of it."""
+    pending = [*before, *answer.spell(THOUGHT)]
+    for _ in range(THOUGHT_TOKENS):
+        [(token, ends)] = yield [Read(branch, pending, partial(_line_or_end, answer))]
+        if ends:
+            # An end may carry the last sign of the line with it.
+            return [answer.newline if token == answer.end else token]
+        pending = [token]
+    return [*pending, answer.newline]
+
+
 def write_intent(
     answer: AnswerTokens,
     branch: Branch,
@@ -128,6 +152,12 @@ def write_intent(
             written.append(text)
             grow(readable(data))
         pending = written[-1:]
+
+
+def _line_or_end(answer: AnswerTokens, logits: Logits) -> tuple[Token, bool]:
+    """The likeliest token of a line of text, and whether it ends the line."""
+    text, end = (int(np.argmax(logits[0] + mask)) for mask in (answer.line, answer.line_ends))
+    return (end, True) if logits[0][end] > logits[0][text] else (text, False)
 
 
 def _decide(

@@ -27,6 +27,7 @@ from models.pair_question import pair_question
 from models.sft.job import read_job
 from models.sft.job_files import identity
 from models.sft.state import job_status, trainer
+from models.strategies.writing import write_thought
 from store.datasets import get_session, iter_sessions
 from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
 from store.runs import get_run
@@ -247,6 +248,7 @@ def test_without_a_heartbeat_a_training_is_stalled(tmp_path: Path) -> None:
         (["launch", "--name", "x", "--knowledge", "thought"], "has no thoughts yet"),
         (["launch", "--name", "x", "--knowledge", "poems"], "there is no format 'poems'"),
         (["launch", "--name", "x", "--as", "target"], "use --knowledge thought with --as target"),
+        (["data", "--as", "target", "--knowledge", "thought"], "use --form list with --as target"),
         (["launch", "--name", "x", "--base", "none"], "there is no student 'none'"),
         (["launch", "--name", "x", "--base", "none.gguf"], "none.gguf: there is no such file"),
         (["launch", "--name", "x", "--learning-rate", "-1"], "learning_rate cannot be -1.0"),
@@ -367,10 +369,33 @@ def test_knowledge_is_shown_or_learned(db: Database) -> None:
     assert len(shown["completions"]) == 1
     learned = next(training_examples(db, TrainingSettings(("outdoor",), "list", ("thought",), target=True)))
     assert "Another session:" not in learned["prompt"][-1]["content"]
-    thought = learned["completions"][-1]
-    assert thought["given"] == "Thought:"
+    [completion] = learned["completions"]
+    thought, *bundles = completion["answer"].splitlines()
+    assert thought.startswith("Thought: Products: 1. ")
     for bundle in learned["bundles"]:
-        assert f": {','.join(map(str, bundle))}, because" in thought["answer"]
+        assert f": {','.join(map(str, bundle))}, because" in thought
+    assert [line.partition(":")[0] for line in bundles] == [",".join(map(str, each)) for each in learned["bundles"]]
+
+
+def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
+    kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(distil_annotations(db, "outdoor", ["thought"]))
+    options = ["--form", "list", "--knowledge", "thought", "--as", "target", "--epochs", 1, "--follow"]
+    result = launch("thinker", *options)
+    assert result.code == 0, result.err
+    thoughts = []
+
+    def think(*arguments: Any) -> Any:
+        thoughts.append(arguments)
+        return (yield from write_thought(*arguments))
+
+    monkeypatch.setattr("models.strategies.writing.write_thought", think)
+    [answer] = kdtui("generate", "o34", "--student", base, "--adapter", "thinker", "--json").rows
+    assert len(thoughts) == 1
+    assert answer["bundles"]
+    assert kdtui("generate", "o34", "--student", base, "--strategy", "list", "--json").code == 0
+    assert len(thoughts) == 1
 
 
 def test_a_sample_says_whose_sessions_are_trained_on(kdtui: Kdtui, db: Database) -> None:

@@ -1,6 +1,7 @@
 """Trainings of a stand-in on hosts: their adapters come home whole, through one connection, and are evaluated then."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,7 +141,8 @@ def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
     command = [sys.executable, "-m", "kdtui", "sft", "fetch", "one", "--checkpoints"]
     client = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     here = home / large.relative_to(job)
-    part = here.with_name(f"{here.name}.part")
+    coming = home / "coming" / large.relative_to(job)
+    part = coming.with_name(f"{coming.name}.part")
     until(lambda: part.exists() and part.stat().st_size > 1 << 20)
     client.kill()
     client.wait()
@@ -154,7 +156,7 @@ def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
     assert sha256(here) == sha256(large)
     assert (here.parent / "state.json").exists()
     assert {"adapter", "one.gguf"} <= {path.name for path in home.iterdir()}
-    assert not list(home.rglob("*.part"))
+    assert not [*home.rglob("*.part"), *home.glob("coming")]
 
 
 @needs_sshd
@@ -183,7 +185,8 @@ def test_many_hosts_are_asked_once_each_and_at_the_same_time(
 def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
 ) -> None:
-    (far / "venv" / "bin" / "python").write_text('#!/bin/sh\necho "began $$"\nexec sleep 120\n')
+    shutil.rmtree(far)
+    stand_in.set_up(far, 'echo "began $$"\nexec sleep 120\n')
     server.stop()
     assert kdtui("sft", "launch", "--name", "one", "--base", base, "--host", "far").code == 1
     server.start()

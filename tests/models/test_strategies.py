@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.answer_tokens import AnswerTokens
 from models.answers import STRATEGIES, Answered, Form, Grew, Refused, StrategyName, Task
 from models.bundle_list import WrittenBundle
 from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
 from models.clustering import Matrix, average_link
+from models.decoding import Branch
 from models.messages import Message
 from models.pair_question import pair_question
 from models.strategies import PairStrategy, make_strategy
 from models.strategies.drafts import Drafts
 from models.strategies.pairs import Pairs
+from models.strategies.writing import write_list
 from models.student import Student
 from tests.models.tiny import Vocabulary, make_model
 
@@ -68,6 +71,46 @@ def test_any_session_gets_legal_bundles(student: Student, strategy: StrategyName
             assert 1 <= bundle.positions[0] < bundle.positions[-1] <= len(titles)
             assert 0 < bundle.confidence < 1
             assert bundle.intent.isprintable()
+
+
+def test_a_thought_is_a_line_of_text_before_the_list(student: Student) -> None:
+    answer = AnswerTokens(student.model, student.model.end_of_turn())
+    answer.most_guesses = 0
+    prompt = answer.spell("camp kit")
+    thought = (*answer.spell(" for a week: 2,1, end."), answer.newline)
+    bundle = (*answer.spell("1,"), *answer.spell("2:"), *answer.spell("camp"), answer.end)
+    wanted = [*prompt, *answer.spell("Thought:"), *thought, *bundle]
+    read: list[int] = []
+
+    def sure_of(wanted: Sequence[int]) -> list[WrittenBundle]:
+        """What is written with a model that is sure of every token."""
+        program = write_list(answer, Branch(0, 0), prompt, 2, lambda _: None, thinks=True)
+        found = None
+        try:
+            while True:
+                [each] = next(program) if found is None else program.send(found)
+                read.extend(each.tokens)
+                each.branch.length += len(each.tokens)
+                logits = np.zeros((1, student.model.vocab_size), dtype=np.float32)
+                logits[0, wanted[len(read)]] = 1
+                assert each.look is not None
+                found = [each.look(logits)]
+        except StopIteration as end:
+            bundles: list[WrittenBundle] = end.value
+            return bundles
+
+    assert [(each.positions, each.intent) for each in sure_of(wanted)] == [((1, 2), "camp")]
+    assert read == wanted[: len(read)]
+    assert answer.newline in read
+
+
+def test_a_thought_that_does_not_end_is_ended(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.strategies.writing.THOUGHT_TOKENS", 3)
+    thinking = [replace(task(place, WORDS[: 2 + place]), thinks=True) for place in range(4)]
+    for strategy in ("list", "drafts"):
+        found = answers(student, thinking, strategy)
+        assert set(found) == set(range(4))
+        assert all(bundle.complete for bundles in found.values() for bundle in bundles)
 
 
 @pytest.mark.parametrize("strategy", ["drafts", "pairs"])

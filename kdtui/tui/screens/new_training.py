@@ -147,6 +147,8 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
         return f"there is no dataset {(unknown or [''])[0]!r}; there are: {_some(found.datasets)}"
     if values["as"] == "target" and _knowledge(values) != ("thought",):
         return "what a student can learn to write is a thought: switch on thoughts alone"
+    if values["as"] == "target" and values["form"] != "list":
+        return "a thought is written before the list of bundles: choose that form"
     if not values["base"].strip():
         return "a training begins with a base"
     if not values["epochs"].strip().isdecimal() or int(values["epochs"]) < 1:

@@ -65,9 +65,10 @@ def hand_made(
     return folder
 
 
-def with_host(store: Path, name: str, ssh: str | None = None, workdir: object = "/nowhere") -> None:
+def with_host(store: Path, name: str, ssh: str | None = None, workdir: Path | None = None) -> None:
     db = open_database(store)
-    add_host(db, Host(name, ssh, str(workdir), HostSettings(python=sys.executable)))
+    place = workdir or store.parent / "there"
+    add_host(db, Host(name, ssh, str(place), HostSettings(python=sys.executable)))
     db.close()
 
 
