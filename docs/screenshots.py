@@ -27,7 +27,7 @@ from store.records import RunSettings
 FOLDER = Path(__file__).parent
 README_SIZE, TOUR_SIZE = (112, 34), (80, 24)
 
-_PATIENCE = 1800
+_PATIENCE = 600
 """Seconds that a step may take: the longest is the training."""
 
 
@@ -91,7 +91,7 @@ async def photograph_form(camera: Camera) -> None:
     """The form that starts a training: `tour-form.svg`."""
     await camera.press("5", until="There is no training yet")
     await camera.press("n", until="Start a training")
-    await camera.press(*"camping", "tab", "tab", "tab", "space", until="--knowledge pattern")
+    await camera.press(*"camping", "tab", "tab", "tab", "space", until="--knowledge")
     camera.take("tour-form")
 
 

@@ -172,12 +172,6 @@ def test_a_piece_in_full(
 
 
 @looks
-def test_a_training(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
-    app, run = look_at(full_store, "jobs", theme, settle, "end", "enter", "p")
-    assert snap_compare(app, terminal_size=size, run_before=run)
-
-
-@looks
 def test_a_form(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
     app, run = look_at(full_store, "jobs", theme, settle, "n")
     assert snap_compare(app, terminal_size=size, run_before=run)
