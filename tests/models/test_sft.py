@@ -114,7 +114,7 @@ def as_folder(base: Path, folder: Path) -> Path:
 
 def train(folder: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "models.sft", str(folder)], capture_output=True, text=True, timeout=400, **options
+        [sys.executable, "-m", "models.sft", str(folder)], capture_output=True, text=True, timeout=120, **options
     )
 
 
@@ -317,7 +317,7 @@ def test_a_loss_that_is_no_number_from_the_beginning_leaves_nothing_and_says_so(
     handler = signal.getsignal(signal.SIGTERM)
     assert main([str(job)]) == 1
     signal.signal(signal.SIGTERM, handler)
-    assert "now 1e+30); no checkpoint was written yet" in capfd.readouterr().err.splitlines()[-1]
+    assert "(--learning-rate, now 1e+30); no checkpoint was written yet" in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:
@@ -495,7 +495,7 @@ def test_a_trainer_without_its_packages_says_how_to_get_them(job: Path, package:
         f"import runpy, sys\nsys.modules[{package!r}] = None\n"
         "runpy.run_module('models.sft', run_name='__main__', alter_sys=True)\n"
     )
-    result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=400)
+    result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=120)
     assert result.returncode == 1
     assert result.stderr == (
         f"models.sft: {package} is missing; "
@@ -650,7 +650,7 @@ def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: P
         f"sys.modules.update(dict.fromkeys({missing}))\n"
         "runpy.run_module('models.sft', run_name='__main__', alter_sys=True)\n"
     )
-    result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=400)
+    result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     # What is to be known for the conversion has come with it.
     convert(job / "adapter", job / "adapter", job / "adapter.gguf")
@@ -780,7 +780,7 @@ def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=120,
     )
     assert launched.returncode == 0, launched.stderr
     one, two = ([each for each in metrics(folder) if "valid_loss" in each] for folder in (alone, job))
