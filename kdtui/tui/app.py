@@ -34,6 +34,7 @@ from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.help import HelpScreen, Key
 from kdtui.tui.screens.jump import JumpScreen
 from kdtui.tui.screens.places import screen_of
+from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
 from store.records import RunSettings
 
@@ -94,6 +95,7 @@ class KdtuiApp(App[None]):
         # Textual composes the screen of this place first, and no other until it is gone to.
         self.DEFAULT_MODE = self.memory.place if self.memory.place in PLACES else next(iter(PLACES))  # type: ignore[misc]
         super().__init__()
+        self.stylesheet = Styles(self.get_css_variables())
         # What a key does is there at once.
         self.animation_level = "none"
         self.database = database

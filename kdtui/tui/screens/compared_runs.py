@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kdtui.bundling.text import letter, one_line
 from kdtui.bundling.truth import minimal_bundles
@@ -20,6 +20,7 @@ from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -99,7 +100,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
                     yield BundlePanel(id="of-a", lower=True)
                     yield BundlePanel(id="of-b", lower=True)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Compare, after the first paint."""

@@ -11,11 +11,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Footer, Input, Label, Select, Static, TextArea
+from textual.widgets import Button, Checkbox, Input, Label, Select, Static, TextArea
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.screens.base import OwnScreen
+from kdtui.tui.widgets.footer import Footer
 
 Result = TypeVar("Result")
 
@@ -93,7 +94,7 @@ class TextDialog(Dialog[None]):
             with VerticalScroll():
                 content = Text(self._content) if isinstance(self._content, str) else self._content
                 yield Static(content, markup=False)
-            yield Footer(compact=True, show_command_palette=False)
+            yield Footer()
 
     def on_mount(self) -> None:
         """The text is what keys are for."""

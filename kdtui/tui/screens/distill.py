@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Input, Label, Static
+from textual.widgets import Input, Label, Static
 
 from kdtui.bundling.text import fit_lines, one_line
 from kdtui.tui.actions import bindings
@@ -25,6 +25,7 @@ from kdtui.tui.hits import HitsTable
 from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.widgets.distillation_panel import DistillationPanel
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -126,7 +127,7 @@ class DistillScreen(KdtuiScreen[None]):
                 yield HitsTable(_COLUMNS, id="calls", database=self.database)
                 yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Look at the store after the first paint, and now and then at what is at work."""

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
@@ -17,6 +17,7 @@ from kdtui.tui.activity import Ended, Happened
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.trainings import Asking, Training, TrainingScreen, in_full, seen
 from kdtui.tui.widgets.curve import Curve, show_loss, show_quality
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -57,7 +58,7 @@ class JobScreen(TrainingScreen):
             yield LogView(id="log")
         yield Static(id="doing", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Show what is known, and follow."""

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kdtui.bundling.text import one_line
 from kdtui.bundling.times import ago, duration
@@ -36,6 +36,7 @@ from kdtui.tui.screens.trainings import (
     state_text,
 )
 from kdtui.tui.widgets.curve import Curve, show_loss, show_quality
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -182,7 +183,7 @@ class JobsScreen(TrainingScreen):
                 yield Curve(id="quality")
         yield Static(id="doing", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """What is known is shown first; then it is looked after as long as somebody sees it."""

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Input, Label, Static
+from textual.widgets import Input, Label, Static
 
 from kdtui.bundling.text import one_line
 from kdtui.tui import knowledge_work as work
@@ -24,6 +24,7 @@ from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.screens.piece_forms import export_form, sample_form
 from kdtui.tui.widgets.facet_list import FacetList
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.knowledge_query import BadQuery, parse_query, toggled, write_query
@@ -164,7 +165,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
                     yield Static(id="piece", markup=False)
         yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Load all knowledge, after the first paint."""

@@ -14,7 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from kdtui.bundling.text import one_line
@@ -25,6 +25,7 @@ from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.manage_models import ModelRow, Quantized, Writing
@@ -148,7 +149,7 @@ class ModelsScreen(KdtuiScreen[None]):
                 yield Static("Looking for models…", id="details", markup=False)
         yield Static(id="work", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Nothing is at work."""

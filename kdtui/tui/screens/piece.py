@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
@@ -20,6 +20,7 @@ from kdtui.tui.background import ask_store, described
 from kdtui.tui.choice import Choice
 from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import Dialog
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.written import written
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class PieceDialog(Dialog[str]):
             yield Static(Text(one_line(title, 300)), classes="heading", markup=False)
             with VerticalScroll():
                 yield Static(in_full(self._about), id="piece-in-full", markup=False)
-            yield Footer(compact=True, show_command_palette=False)
+            yield Footer()
 
     def on_mount(self) -> None:
         """Have the runs scored, while the rest is read."""

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
@@ -20,6 +20,7 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.run_rows import duration, share
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import TextDialog, scroll
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
 from store.records import RunSettings
@@ -90,7 +91,7 @@ class RunScreen(KdtuiScreen[bool]):
         with VerticalScroll(id="full"):
             yield Static("Computing the scores…", id="everything", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Load the run, after the first paint."""

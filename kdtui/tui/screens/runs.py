@@ -13,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Container, Horizontal
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Label, Static
+from textual.widgets import Input, Label, Static
 
 from kdtui.bundling.text import one_line
 from kdtui.errors import KdtuiError
@@ -25,6 +25,7 @@ from kdtui.tui.run_form import EvaluationForm, Wanted
 from kdtui.tui.run_rows import COLUMNS, SORTS, Entry, begins_with_the_largest, in_order, matches, row_of
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -165,7 +166,7 @@ class RunsScreen(KdtuiScreen[None]):
             yield Container(id="plot")
         yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Take up what was chosen last, and load the runs after the first paint."""

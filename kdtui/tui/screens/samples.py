@@ -14,7 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
@@ -24,6 +24,7 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.widgets.bars import Bars, side_by_side
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.knowledge_query import quoted
@@ -160,7 +161,7 @@ class SamplesScreen(KdtuiScreen[None]):
                 yield Static(id="shape", markup=False)
         yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Nothing is there to be shown yet."""

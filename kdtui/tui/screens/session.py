@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.message import Message
 from textual.theme import Theme
 from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from kdtui.bundling.comparison import Match, differing, match, pair_counts
 from kdtui.bundling.metrics import Bundles, score
@@ -25,6 +25,7 @@ from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.settings import chosen, settings_form
 from kdtui.tui.typed import TypedSessions, generate_command
 from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges, tone
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -168,7 +169,7 @@ class SessionScreen(KdtuiScreen[int]):
                 yield BundlePanel(id="other", lower=True)
         yield Static(id="scores", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Load the session."""

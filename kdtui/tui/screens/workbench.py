@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Footer, Input, Label, Select, Static
+from textual.widgets import Input, Label, Select, Static
 
 from kdtui.bundling.text import one_line
 from kdtui.errors import KdtuiError
@@ -26,6 +26,7 @@ from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.typed import TypedSessions, generate_command
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -124,7 +125,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         yield HitsTable(_COLUMNS, id="sessions", database=self.database)
         yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Load the datasets, after the first paint."""

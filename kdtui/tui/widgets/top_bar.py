@@ -1,33 +1,39 @@
 """The line at the top: the name of the program, and the places to go to."""
 
-from textual.app import ComposeResult
-from textual.containers import Horizontal
-from textual.widgets import Static
+from textual.content import Content
+from textual.events import Click
+from textual.style import Style
+from textual.widget import Widget
 
 from kdtui.tui.actions import PLACES
 
-
-class Place(Static):
-    """A place to go to, by a click; its key does the same."""
-
-    def __init__(self, place: str, label: str, *, here: bool) -> None:
-        super().__init__(f"▸{label}" if here else f" {label}", classes="-here" if here else "", markup=False)
-        self._place = place
-
-    async def on_click(self) -> None:
-        """Go there."""
-        await self.run_action(f"app.show({self._place!r})")
+_ROOM_FOR_NAME = 120
+"""Cells from which on the name of the program has room, too."""
 
 
-class TopBar(Horizontal):
-    """The places; a mark, and a colour, tells which one this is."""
+class TopBar(Widget):
+    """The places, one of which this is: a mark, and a colour, tells which. A click goes there, as does its number."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES = {"top-bar--name", "top-bar--here"}  # noqa: RUF012
 
     def __init__(self, here: str) -> None:
         super().__init__()
         self._here = here
 
-    def compose(self) -> ComposeResult:
-        """The name and the places."""
-        yield Static("kdtui", id="name")
+    def render(self) -> Content:
+        """The line."""
+        line = Content()
+        if self.size.width >= _ROOM_FOR_NAME:
+            line += Content.assemble((" kdtui", self.get_visual_style("top-bar--name")), "  ")
         for number, (place, (title, _)) in enumerate(PLACES.items(), start=1):
-            yield Place(place, f"{number} {title}", here=place == self._here)
+            style, mark = Style.from_meta({"place": place}), " "
+            if place == self._here:
+                style, mark = style + self.get_visual_style("top-bar--here"), "▸"
+            line += Content.assemble((f"{mark}{number} {title} ", style))
+        return line
+
+    async def on_click(self, event: Click) -> None:
+        """Go to the place that was clicked at."""
+        if place := event.style.meta.get("place"):
+            await self.run_action(f"app.show({place!r})")

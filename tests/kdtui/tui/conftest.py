@@ -6,8 +6,10 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
@@ -40,6 +42,23 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(background, "fault", tell)
     yield found
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def styles_parsed_once() -> Iterator[None]:
+    """The same styles are parsed for all apps of a run: a tenth of what the tests of the app take."""
+    parsed: dict[object, Any] = {}
+    really_parse = Stylesheet._parse_rules
+
+    def parse(self: Stylesheet, css: str, *what: object, **named: object) -> Any:
+        key = css, what, tuple(named.items()), tuple(self._variables.items())
+        if key not in parsed:
+            parsed[key] = really_parse(self, css, *what, **named)  # type: ignore[arg-type]
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse)
+        yield
 
 
 @pytest.fixture(scope="session")

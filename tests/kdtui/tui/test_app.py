@@ -19,7 +19,8 @@ from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.screens.help import HelpScreen
 from kdtui.tui.screens.jump import JumpScreen
-from kdtui.tui.widgets.top_bar import Place
+from kdtui.tui.widgets.footer import Footer
+from kdtui.tui.widgets.top_bar import TopBar
 from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -43,9 +44,9 @@ async def test_each_place_is_a_key_away(place: str, demo_store: Path, settle: Se
         await act(pilot, f"app.{place}")
         await settle(pilot)
         assert app.current_mode == place
-        assert [str(each.content) for each in app.screen.query(Place) if each.has_class("-here")] == [
-            f"▸{list(PLACES).index(place) + 1} {PLACES[place][0]}"
-        ]
+        places = str(app.screen.query_one(TopBar).render())
+        assert f"▸{list(PLACES).index(place) + 1} {PLACES[place][0]} " in places
+        assert places.count("▸") == 1
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -53,10 +54,32 @@ async def test_each_place_is_a_click_away(place: str, demo_store: Path, settle: 
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        number = list(PLACES).index(place)
-        await pilot.click(list(app.screen.query(Place))[number])
+        bar = app.screen.query_one(TopBar)
+        await pilot.click(bar, offset=(str(bar.render()).index(PLACES[place][0]), 0))
         await settle(pilot)
         assert app.current_mode == place
+
+
+async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does_what_the_key_does(
+    demo_store: Path, settle: Settle
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(50, 24)) as pilot:
+        await settle(pilot)
+        footer = app.screen.query_one(Footer)
+        narrow = str(footer.render())
+        assert narrow.endswith(" ? Help ")
+        assert len(narrow) <= 51
+        await pilot.resize_terminal(120, 24)
+        await settle(pilot)
+        wide = str(footer.render())
+        assert wide.startswith(narrow.removesuffix("? Help "))
+        assert wide.endswith(" ? Help q Quit ")
+        await pilot.hover(footer, offset=(wide.index("Help"), 0))
+        assert footer.tooltip == "List the keys"
+        await pilot.click(footer, offset=(wide.index("Help"), 0))
+        await settle(pilot)
+        assert isinstance(app.screen, HelpScreen)
 
 
 @pytest.mark.parametrize("place", PLACES)
