@@ -52,6 +52,17 @@ def outdoor() -> Path:
     return Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
 
 
+@pytest.fixture
+def few(outdoor: Path, tmp_path: Path) -> Path:
+    """A few of the demo sessions of each split, as JSON Lines: soon trained on."""
+    path = tmp_path / "few" / "outdoor.jsonl"
+    path.parent.mkdir()
+    wanted = {f"o{number:02}" for number in (1, 2, 3, 4, 5, 6, 23, 24, 27, 34)}
+    lines = outdoor.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if json.loads(line)["session"] in wanted), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(params=["electronic", "clothing"])
 def real_dataset(request: pytest.FixtureRequest) -> Path:
     """A real dataset; the test is skipped, and says so, where the folder beside the checkout is missing."""

@@ -102,13 +102,15 @@ def prepare(
     key = new_key()
     try:
         (part / ID).write_text(key, encoding="utf-8")
-        (part / JOB).write_text(json.dumps(_content(job, settings, name), indent=2) + "\n", encoding="utf-8")
+        _write_job(part / JOB, asdict(job))
         # What it says is checked by the one who will read it.
         read_job(part / JOB)
         count = _write(part / TRAIN, training_examples(db, settings))
         valid = _write(part / VALID, validation_examples(db, settings))
         if not valid:
             (part / VALID).unlink()
+        # Last, when all else is right: the base is read for it, which takes seconds.
+        _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -127,16 +129,19 @@ def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
     return count
 
 
-def _content(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
-    """What stands in the job file: the job, and in its manifest what it is trained on."""
+def _write_job(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _manifest(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
+    """What goes along with the adapter: how it is trained, and on which base."""
     # Imported here: llama.cpp takes a third of a second, and a list of trainings needs none.
     from kdtui.workflows.training_set import open_vocabulary
     from models.provenance import about_base
 
     weights = Path(job.base) if Path(job.base).exists() else None
     with open_vocabulary(job.base) as vocabulary:
-        manifest = {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, weights)}
-    return {**asdict(job), "manifest": manifest}
+        return {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, weights)}
 
 
 def all_jobs(db: Database) -> list[JobRow]:

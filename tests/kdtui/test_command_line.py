@@ -82,15 +82,19 @@ def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: K
     assert "[red]x[/red]" in kdtui("data", "show", "[s]").out
 
 
-def test_the_demo_runs_the_whole_loop_twice(kdtui: Kdtui) -> None:
-    first = kdtui("demo")
-    assert first.code == 0
-    assert first.out.count("truth") == 2
-    assert "shipped" in first.out
-    assert "kdtui data show o01" in first.out
+def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
+    kdtui: Kdtui, db: Database, outdoor: Path
+) -> None:
+    list(import_dataset(db, outdoor, "demo-outdoor"))
+    result = kdtui("demo")
+    assert result.code == 0
+    assert "demo-outdoor is there already" in result.err
+    assert "as dataset demo-kitchen" in result.err
+    assert result.out.count("truth") == 2
+    assert "shipped" in result.out
+    assert "kdtui data show o01" in result.out
     datasets = kdtui("data", "ls", "--json").rows
     assert [row["name"] for row in datasets] == ["demo-kitchen", "demo-outdoor"]
-    assert "is there already" in kdtui("demo").err
 
 
 def test_the_doctor_finds_what_is_here(kdtui: Kdtui) -> None:

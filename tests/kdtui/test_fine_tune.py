@@ -8,28 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from datasets import load_dataset
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from kdtui.distill.pattern_student import PatternStudent
-from kdtui.distill.training_set import reordered, shuffled
 from kdtui.workflows.as_trained import shown_as_trained
 from kdtui.workflows.command_options import options_of
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.training_set import training_examples, validation_examples
 from models.pair_question import pair_question
 from models.sft.job import read_job
 from models.sft.job_files import identity
 from models.sft.state import job_status, trainer
 from models.strategies.writing import write_thought
 from store.datasets import get_session, iter_sessions
-from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
+from store.records import RunSettings, TrainingSettings
 from store.runs import get_run
 from tests.models.tiny import make_model
 from tests.waiting import until
@@ -43,8 +37,8 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def imported(db: Database, outdoor: Path) -> None:
-    list(import_dataset(db, outdoor, "outdoor"))
+def imported(db: Database, few: Path) -> None:
+    list(import_dataset(db, few, "outdoor"))
 
 
 @pytest.fixture
@@ -290,49 +284,6 @@ def test_an_empty_sample_is_nothing_to_train_on(kdtui: Kdtui, db: Database, laun
     assert not list(db.query("SELECT * FROM jobs"))
 
 
-@pytest.mark.parametrize("form", ["pairs", "list"])
-def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) -> None:
-    settings = TrainingSettings(("outdoor",), form, epochs=2)
-    lines = list(training_examples(db, settings))
-    sessions = {session.id: session for session in iter_sessions(db, "outdoor", split="train")}
-    first, second = ([line for line in lines if line["epoch"] == epoch] for epoch in (0, 1))
-    assert {line["session"] for line in first} == {line["session"] for line in second} == set(sessions)
-    assert [line["prompt"] for line in first] != [line["prompt"] for line in second]
-    assert lines == list(training_examples(db, settings))
-    for line in lines:
-        products = line["prompt"][-1]["content"].splitlines()[1:]
-        titles = [product.partition(". ")[2] for product in products]
-        for bundle in line["bundles"]:
-            shown = {titles[position - 1][:20] for position in bundle}
-            session = sessions[line["session"]]
-            true = [{(session.items[p - 1].title or "")[:20] for p in each.positions} for each in session.bundles]
-            assert shown in true
-
-
-def test_questions_say_how_likely_a_pair_is_by_what_other_sessions_show(db: Database) -> None:
-    mine_patterns(db, "outdoor")
-    settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
-    lines = list(training_examples(db, settings))
-    train, valid = (list(iter_sessions(db, "outdoor", split=split)) for split in ("train", "valid"))
-    student = PatternStudent.fit(train, valid)
-    unseen = student.unseen_probabilities(train)
-    told = 0
-    for line in lines:
-        assert "Likely bundles" not in line["prompt"][-1]["content"]
-        session = next(each for each in train if each.id == line["session"])
-        order = shuffled(len(session.items), (0, line["epoch"], "outdoor", session.id))
-        questions = [each for each in line["completions"] if "pair" in each]
-        told += "%" in questions[0]["given"]
-        for question in questions:
-            one, other = question["pair"]
-            evidence = unseen[session.id][order[one - 1] - 1, order[other - 1] - 1]
-            assert question["given"] in (pair_question(one, other, float(evidence)), pair_question(one, other))
-    assert 0.6 < told / len(lines) < 0.95, "some examples are without, and most are with"
-    assert any(not np.allclose(unseen[each.id], student.pair_probabilities(each)) for each in train)
-    for line in validation_examples(db, settings):
-        assert all("%" in each["given"] for each in line["completions"] if "pair" in each)
-
-
 def test_a_student_is_asked_with_the_same_evidence(
     kdtui: Kdtui, base: Path, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,28 +306,6 @@ def test_a_student_is_asked_with_the_same_evidence(
     assert not any("%" in question for question in asked)
 
 
-def test_validation_sessions_are_not_trained_on(db: Database) -> None:
-    settings = TrainingSettings(("outdoor",))
-    valid = {line["session"] for line in validation_examples(db, settings)}
-    assert valid == {session.id for session in iter_sessions(db, "outdoor", split="valid")}
-    assert not valid & {line["session"] for line in training_examples(db, settings)}
-
-
-def test_knowledge_is_shown_or_learned(db: Database) -> None:
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
-    shown = next(training_examples(db, TrainingSettings(("outdoor",), "list", ("thought",))))
-    assert "Another session:" in shown["prompt"][-1]["content"]
-    assert len(shown["completions"]) == 1
-    learned = next(training_examples(db, TrainingSettings(("outdoor",), "list", ("thought",), target=True)))
-    assert "Another session:" not in learned["prompt"][-1]["content"]
-    [completion] = learned["completions"]
-    thought, *bundles = completion["answer"].splitlines()
-    assert thought.startswith("Thought: Products: 1. ")
-    for bundle in learned["bundles"]:
-        assert f": {','.join(map(str, bundle))}, because" in thought
-    assert [line.partition(":")[0] for line in bundles] == [",".join(map(str, each)) for each in learned["bundles"]]
-
-
 def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,75 +325,3 @@ def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     assert answer["bundles"]
     assert kdtui("generate", "o34", "--student", base, "--strategy", "list", "--json").code == 0
     assert len(thoughts) == 1
-
-
-def test_a_sample_says_whose_sessions_are_trained_on(kdtui: Kdtui, db: Database) -> None:
-    list(distil_annotations(db, "outdoor", ["thought"]))
-    assert kdtui("sample", "create", "few", "--format", "thought", "--ratio", 0.25).code == 0
-    everything = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",)))}
-    few = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",), sample="few"))}
-    assert few < everything
-    assert 0 < len(few) <= len(everything) // 4 + 1
-
-
-def test_the_data_is_shown_with_its_tokens(kdtui: Kdtui, base: Path, db: Database) -> None:
-    rows = kdtui("sft", "data", "--base", base, "--show", 2, "--json").rows
-    assert [row["session"] for row in rows[:2]]
-    count = len([*iter_sessions(db, "outdoor", split="train")])
-    assert rows[2]["examples"] == count
-    assert 0 < rows[2]["shortest"] <= rows[2]["median"] <= rows[2]["longest"] < rows[2]["tokens"]
-    assert rows[2]["too long"] == 0
-    half = ["--longest", rows[2]["median"]]
-    assert 0 < kdtui("sft", "data", "--base", base, "--show", 0, "--json", *half).rows[0]["too long"] <= count / 2
-    assert rows[2]["learned"] < rows[2]["tokens"]
-    out = kdtui("sft", "data", "--base", base).out
-    assert "[system]" in out
-    assert "1,2? ->" in out
-
-
-def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> None:
-    path = tmp_path / "out" / "train.jsonl"
-    path.parent.mkdir()
-    assert kdtui("sft", "data", "--form", "list", "--output", path).code == 0
-    rows = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert set(rows.column_names) == {"prompt", "completion"}
-    assert [message["role"] for message in rows[0]["prompt"]] == ["system", "user"]
-    assert rows[0]["completion"][0]["role"] == "assistant"
-
-
-def test_what_is_exported_has_the_question_in_the_prompt_and_only_the_answer_to_be_learned(
-    kdtui: Kdtui, db: Database, tmp_path: Path
-) -> None:
-    path = tmp_path / "train.jsonl"
-    assert kdtui("sft", "data", "--output", path).code == 0
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    asked = [
-        each for line in training_examples(db, TrainingSettings(("outdoor",), epochs=1)) for each in line["completions"]
-    ]
-    assert len(rows) == len(asked)
-    for row, one in zip(rows, asked, strict=True):
-        assert row["prompt"][-1]["content"].endswith(f"\n\n{one['given'].strip()}")
-        assert row["completion"] == [{"role": "assistant", "content": one["answer"].strip()}]
-    assert kdtui("sft", "data", "--split", "valid", "--output", path).code == 0
-    expected = sum(len(line["completions"]) for line in validation_examples(db, TrainingSettings(("outdoor",))))
-    assert len(path.read_text().splitlines()) == expected
-
-
-sessions_of_any_bundles = st.integers(2, 8).flatmap(
-    lambda size: st.tuples(
-        st.permutations(range(1, size + 1)),
-        st.lists(st.sets(st.integers(1, size), min_size=2), max_size=3),
-    )
-)
-
-
-@given(drawn=sessions_of_any_bundles)
-def test_bundles_follow_their_products(drawn: tuple[list[int], list[set[int]]]) -> None:
-    order, bundles = drawn
-    items = tuple(Item(str(number)) for number in range(1, len(order) + 1))
-    session = Session("s", items, tuple(Bundle(tuple(sorted(each))) for each in bundles))
-    found = reordered(session, order)
-    assert [item.id for item in found.items] == list(map(str, order))
-    for before, after in zip(session.bundles, found.bundles, strict=True):
-        assert {found.items[at - 1].id for at in after.positions} == {str(at) for at in before.positions}
-        assert list(after.positions) == sorted(after.positions)

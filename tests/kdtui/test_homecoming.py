@@ -33,8 +33,8 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def imported(db: Database, outdoor: Path) -> None:
-    list(import_dataset(db, outdoor, "outdoor"))
+def imported(db: Database, few: Path) -> None:
+    list(import_dataset(db, few, "outdoor"))
 
 
 @pytest.fixture

@@ -33,10 +33,10 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def far(tmp_path: Path, db: Database, outdoor: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
+def far(tmp_path: Path, db: Database, few: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The workdir of a host `far`; there is another one, `second`."""
     assert server.process is not None
-    list(import_dataset(db, outdoor, "outdoor"))
+    list(import_dataset(db, few, "outdoor"))
     add_hosts(kdtui, tmp_path)
     for name in ("far", "second"):
         stand_in.set_up(tmp_path / name)

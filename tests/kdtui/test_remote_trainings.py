@@ -36,7 +36,7 @@ from tests import slurm, sshd
 from tests.models.tiny import make_model
 from tests.needs import needs_slurm, needs_sshd
 from tests.sshd import family
-from tests.waiting import until
+from tests.waiting import held_still, until
 
 Kdtui = Callable[..., Any]
 
@@ -47,8 +47,8 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def imported(db: Database, outdoor: Path) -> None:
-    list(import_dataset(db, outdoor, "outdoor"))
+def imported(db: Database, few: Path) -> None:
+    list(import_dataset(db, few, "outdoor"))
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def begins_again(kdtui: Kdtui, name: str) -> bool:
 def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 12)
+    result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 6)
     assert result.code == 0, result.err
     assert "bringing tiny.gguf to far" in result.err
     assert "it runs on far as process" in result.err
@@ -102,18 +102,19 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     pid = starter(job)
     kill_a_client_that_watches("far-one")
     until(lambda: list((job / "checkpoints").glob("step-????????")))
-    # Launched once, it is not launched again.
-    assert kdtui("sft", "resume", "far-one").code == 0
-    assert starter(job) == pid
-    assert "is running; " in kdtui("sft", "resume", "far-one", "--local").err
-    assert "it is running; cancel it first" in kdtui("sft", "rm", "far-one", "--yes").err
-    # Another machine takes it over, and stops it.
-    monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
-    kdtui("host", "add", "far", "--ssh", "other", "--workdir", workdir, "--python", sys.executable)
-    assert kdtui("sft", "adopt", "far:far-one").code == 0
-    [row] = kdtui("sft", "show", "far-one", "--json").rows
-    assert (row["state"], row["datasets"]) == ("running", ["outdoor"])
-    assert row["loss"] is not None
+    with held_still(trainer(job)):
+        # Launched once, it is not launched again.
+        assert kdtui("sft", "resume", "far-one").code == 0
+        assert starter(job) == pid
+        assert "is running; " in kdtui("sft", "resume", "far-one", "--local").err
+        assert "it is running; cancel it first" in kdtui("sft", "rm", "far-one", "--yes").err
+        # Another machine takes it over, and stops it.
+        monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
+        kdtui("host", "add", "far", "--ssh", "other", "--workdir", workdir, "--python", sys.executable)
+        assert kdtui("sft", "adopt", "far:far-one").code == 0
+        [row] = kdtui("sft", "show", "far-one", "--json").rows
+        assert (row["state"], row["datasets"]) == ("running", ["outdoor"])
+        assert row["loss"] is not None
     assert kdtui("sft", "cancel", "far-one").code == 0
     assert trainer(job) is None
     # The first one sees that, and goes on.
@@ -223,7 +224,7 @@ def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: P
     other = tmp_path / "elsewhere"
     options = ["--local", "--workdir", other, "--python", sys.executable, "--processes", 2]
     assert kdtui("host", "add", "second", *options).code == 0
-    assert launch(kdtui, base, "moving", "--host", "far", "--epochs", 30).code == 0
+    assert launch(kdtui, base, "moving", "--host", "far", "--epochs", 20).code == 0
     job = workdir / "jobs" / "moving"
     until(lambda: list((job / "checkpoints").glob("step-????????")))
     pid = trainer(job)
@@ -416,26 +417,27 @@ def test_a_training_goes_through_slurm_and_comes_home(
     kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "check", "cluster").code == 0
-    result = launch(kdtui, base, "queued", "--host", "cluster", "--epochs", 12)
+    result = launch(kdtui, base, "queued", "--host", "cluster", "--epochs", 6)
     assert result.code == 0, result.err
     assert "#SBATCH --signal=TERM@120" in result.err
     assert "it runs on cluster as Slurm job 1" in result.err
     job = cluster / "jobs" / "queued"
     kill_a_client_that_watches("queued")
     until(lambda: list((job / "checkpoints").glob("step-????????")))
-    # Another machine takes it over, and sees how it is.
-    monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
-    options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
-    assert kdtui("host", "add", "cluster", *options).code == 0
-    assert kdtui("sft", "adopt", "cluster:queued").code == 0
-    [row] = kdtui("sft", "show", "queued", "--json").rows
-    assert row["state"] == "running"
-    assert row["loss"] > 0
-    monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
-    # Submitted once, it is not submitted again, though the answer was lost.
-    (job / LAUNCH).unlink()
-    assert "as Slurm job 1" in kdtui("sft", "resume", "queued").err
-    assert state(kdtui, "queued") == "running"
+    with held_still(trainer(job)):
+        # Another machine takes it over, and sees how it is.
+        monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
+        options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
+        assert kdtui("host", "add", "cluster", *options).code == 0
+        assert kdtui("sft", "adopt", "cluster:queued").code == 0
+        [row] = kdtui("sft", "show", "queued", "--json").rows
+        assert row["state"] == "running"
+        assert row["loss"] > 0
+        monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
+        # Submitted once, it is not submitted again, though the answer was lost.
+        (job / LAUNCH).unlink()
+        assert "as Slurm job 1" in kdtui("sft", "resume", "queued").err
+        assert state(kdtui, "queued") == "running"
     # The time is up: Slurm tells the steps, and the script has the rest trained in a new job.
     subprocess.run(["scancel", "--signal=TERM", "1"], check=True)
     until(lambda: state(kdtui, "queued") == "queued")
