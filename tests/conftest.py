@@ -25,6 +25,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before anything counts them.
 processors.share()
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many workers `-n auto` starts."""
+    return processors.workers()
+
+
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -8,11 +8,20 @@ _ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]
 
 
 def share() -> None:
-    """Keep this process, and all that it starts, to its share of the processors; without pytest-xdist it has all."""
+    """Keep this process, and all that it starts, to its share of the processors; without pytest-xdist it has all.
+
+    Where there are more workers than processors, some workers have one together.
+    """
     worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    number = int(worker.removeprefix("gw") or 0)
-    if own := sorted(_ALL)[number % count :: count]:
-        os.sched_setaffinity(0, own)
+    if _ALL:
+        shares = min(count, len(_ALL))
+        number = int(worker.removeprefix("gw") or 0) % shares
+        os.sched_setaffinity(0, sorted(_ALL)[number::shares])
+
+
+def workers() -> int:
+    """How many workers pytest-xdist is to start: many tests wait for other programs, and leave time to the others."""
+    return len(_ALL or range(os.cpu_count() or 1)) + 2
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from models.sft.state import JobStatus, job_status, starter, trainer
 from store.database import open_database
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
-from tests import slurm, sshd
+from tests import slurm, sshd, stand_in
 from tests.models.tiny import make_model
 from tests.needs import needs_slurm, needs_sshd
 from tests.sshd import family
@@ -82,6 +82,11 @@ def kill_a_client_that_watches(name: str) -> None:
     watching.communicate()
 
 
+def has_learned(job: Path) -> bool:
+    """Whether there is a checkpoint, and a loss to show."""
+    return bool(list((job / "checkpoints").glob("step-????????"))) and job_status(job).loss is not None
+
+
 def begins_again(kdtui: Kdtui, name: str) -> bool:
     """Have Slurm begin the first job at once, where it would wait for two minutes; whether it runs."""
     # While what is left of it is cleared away, Slurm takes no update, or forgets it.
@@ -94,14 +99,14 @@ def begins_again(kdtui: Kdtui, name: str) -> bool:
 def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 6)
+    result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 12)
     assert result.code == 0, result.err
     assert "bringing tiny.gguf to far" in result.err
     assert "it runs on far as process" in result.err
     job = workdir / "jobs" / "far-one"
     pid = starter(job)
     kill_a_client_that_watches("far-one")
-    until(lambda: list((job / "checkpoints").glob("step-????????")))
+    until(lambda: has_learned(job))
     with held_still(trainer(job)):
         # Launched once, it is not launched again.
         assert kdtui("sft", "resume", "far-one").code == 0
@@ -334,6 +339,7 @@ def test_a_training_that_fails_at_once_is_an_error_with_its_reason(kdtui: Kdtui,
 @needs_sshd
 @pytest.mark.usefixtures("imported")
 def test_a_host_is_asked_few_times(kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd) -> None:
+    stand_in.set_up(workdir)
     assert launch(kdtui, base, "first", "--host", "far", "--epochs", 1).code == 0
     before = server.commands
     assert launch(kdtui, base, "second", "--host", "far", "--epochs", 1).code == 0
@@ -417,13 +423,13 @@ def test_a_training_goes_through_slurm_and_comes_home(
     kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "check", "cluster").code == 0
-    result = launch(kdtui, base, "queued", "--host", "cluster", "--epochs", 6)
+    result = launch(kdtui, base, "queued", "--host", "cluster", "--epochs", 12)
     assert result.code == 0, result.err
     assert "#SBATCH --signal=TERM@120" in result.err
     assert "it runs on cluster as Slurm job 1" in result.err
     job = cluster / "jobs" / "queued"
     kill_a_client_that_watches("queued")
-    until(lambda: list((job / "checkpoints").glob("step-????????")))
+    until(lambda: has_learned(job))
     with held_still(trainer(job)):
         # Another machine takes it over, and sees how it is.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))

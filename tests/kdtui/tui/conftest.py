@@ -107,7 +107,7 @@ def settle() -> Settle:
     """Wait until the app has nothing more to ask the store."""
 
     async def wait(pilot: Pilot[None]) -> None:
-        deadline = monotonic() + 20
+        deadline = monotonic() + 60
         quiet = 0
         while quiet < 2:
             await rest(pilot)
@@ -125,7 +125,7 @@ def until() -> Until:
     """Wait for what the generation thread brings about."""
 
     async def wait(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-        deadline = monotonic() + 30
+        deadline = monotonic() + 60
         while not condition():
             assert monotonic() < deadline, "it never came true"
             await pilot.pause(0.01)
