@@ -1,28 +1,36 @@
-"""The app over a large store: first screen and memory against an empty one, and keys against the bare queries.
+"""The app over a large store, in a terminal of its own: first screen and memory against an empty store, and from key to
+repaint against the bare SQL of what is shown.
 
 python -m benchmarks.large_store STORE
 python -m benchmarks.app STORE [--keys 500] [--runs 7]
+
+A key counts from when it is read from the terminal until the last time that rows, a piece or the line for a search were
+written to it because of it; the pauses in which the app waits for another key are in that. Keys that change nothing of
+this are left out, and told. The bare SQL of a key are all statements of the rows and the piece that it led to, asked
+again one after the other, in a process that does nothing else. Counts to narrow a search down by come later, and are
+left out on both sides.
 """
 
 import argparse
-import asyncio
+import fcntl
+import json
+import os
+import pty
 import random
+import select
+import sqlite3
+import struct
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import termios
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import quantiles
-from time import perf_counter
+from statistics import median, quantiles
+from time import monotonic, sleep
 from typing import Any
 
-from textual.pilot import Pilot
-
-from benchmarks.measure import alternate, report, resident_memory_mb
-from kdtui.tui.app import KdtuiApp
-from kdtui.tui.background import ask_store
-from kdtui.tui.generation import Request
-from kdtui.tui.widgets.row_table import RowTable
+from benchmarks.measure import alternate, report
 
 _FIRST_SCREEN = """
 import os, sys
@@ -38,161 +46,185 @@ KdtuiApp(Path(sys.argv[1])).run(headless=True, size=(200, 60))
 """
 
 _WORDS = ("wireless", "shoe", "usb", "sleeping", "bag", "format:rule", "support:>0.02", "travel")
-_QUIET = 0.15
-"""Seconds without a repaint after which a key has had all of its effect."""
+_BYTES = {
+    "enter": "\r",
+    "escape": "\x1b",
+    "backspace": "\x7f",
+    "pagedown": "\x1b[6~",
+    "pageup": "\x1b[5~",
+    "end": "\x1b[F",
+    "home": "\x1b[H",
+    "slash": "/",
+}
+"""What a terminal sends for keys that have names."""
+
+_QUIET = 0.35
+"""Seconds without output after which a key has had all of its effect."""
+
+_SIZE = 60, 200
+"""Rows and columns of the terminal."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("--keys", type=int, default=500)
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        empty = Path(folder) / "empty.db"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        empty = folder / "empty.db"
         commands = [[sys.executable, "-c", _FIRST_SCREEN, str(path)] for path in (options.store, empty)]
-        alternate(commands, 1)
         large, small = alternate(commands, options.runs)
         report("first screen, against an empty store", large, small, "s ", "at most 1.5")
-        before = asyncio.run(_memory_after_moving(empty))
-    after = asyncio.run(_memory_after_moving(options.store))
-    print(f"memory: {after - before:+.0f} MB against an empty store (at most +120)")
-    for busy in (False, True):
-        asyncio.run(_keys(options.store, options.keys, busy=busy))
+        keys = ["end", "pageup", "home", "pagedown", "end"]
+        after, before = (_memory_mb(path, keys, folder) for path in (options.store, empty))
+        print(f"memory: {after - before:+.0f} MB against an empty store (at most +120)", flush=True)
+        for place in ("knowledge", "workbench"):
+            for busy in (False, True):
+                _keys(options.store, place, options.keys, folder, busy=busy)
+        _logs(folder)
 
 
-async def _memory_after_moving(store: Path) -> float:
-    """MB that this process has, once the table has been gone through."""
-    app = KdtuiApp(store)
-    async with app.run_test(size=(200, 60)) as pilot:
-        await _rest(pilot)
-        for key in ("end", "pageup", "home", "pagedown", "end"):
-            await pilot.press(key)
-            await _rest(pilot)
-        return resident_memory_mb()
+class _Watched:
+    """The app in a terminal of its own, which tells in the end what happened in it, and when."""
+
+    def __init__(self, store: Path, folder: Path, *arguments: str) -> None:
+        self._told = folder / "told.json"
+        self._told.unlink(missing_ok=True)
+        self._terminal, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", *_SIZE, 0, 0))
+        home = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "STATE")}
+        environment = os.environ | home | {"TERM": "xterm-256color", "KDTUI_DB": str(store)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.watched_app", str(store), str(self._told), *arguments],
+            stdin=inside,
+            stdout=inside,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(inside)
+        self.rest(2)
+
+    def press(self, key: str) -> None:
+        """Type a key, and wait until it has had its effect."""
+        os.write(self._terminal, _BYTES.get(key, key).encode())
+        self.rest()
+
+    def rest(self, quiet: float = _QUIET) -> None:
+        """Wait until nothing has been written for some time."""
+        end = monotonic() + 30
+        while monotonic() < end and select.select([self._terminal], [], [], quiet)[0]:
+            os.read(self._terminal, 1 << 16)
+
+    def leave(self) -> list[list[Any]]:
+        """End it; what happened: kind, seconds, and more."""
+        os.write(self._terminal, b"\x11")
+        while self.process.poll() is None:
+            if select.select([self._terminal], [], [], 0.05)[0]:
+                try:
+                    os.read(self._terminal, 1 << 16)
+                except OSError:
+                    break
+        self.process.wait()
+        os.close(self._terminal)
+        told: list[list[Any]] = json.loads(self._told.read_text())
+        return told
 
 
-async def _rest(pilot: Pilot[Any]) -> None:
-    await pilot.pause(0.05)
-    while [each for each in pilot.app.workers if not each.is_finished]:
-        await pilot.pause(0.02)
-    await pilot.pause(0.05)
+def _memory_mb(store: Path, keys: Sequence[str], folder: Path) -> float:
+    """MB that the app has, once the table has been gone through."""
+    app = _Watched(store, folder)
+    for key in keys:
+        app.press(key)
+    told = app.leave()
+    return float(next(event[2] for event in told if event[0] == "memory"))
 
 
-@contextmanager
-def _watched() -> Iterator[tuple[list[float], list[Callable[[Any], Any]]]]:
-    """When rows were drawn, and what was asked of the store."""
-    drawn: list[float] = []
-    asked: list[Callable[[Any], Any]] = []
-    really_draw, really_ask = RowTable.render_line, ask_store
-
-    def draw(table: RowTable, y: int) -> Any:
-        strip = really_draw(table, y)
-        drawn.append(perf_counter())
-        return strip
-
-    def ask(path: Path, question: Callable[[Any], Any]) -> Any:
-        asked.append(question)
-        return really_ask(path, question)
-
-    modules = [
-        module for name, module in sys.modules.items() if name.startswith("kdtui.tui") and hasattr(module, "ask_store")
-    ]
-    RowTable.render_line = draw  # type: ignore[method-assign, assignment]
-    for module in modules:
-        module.ask_store = ask  # type: ignore[attr-defined]
-    try:
-        yield drawn, asked
-    finally:
-        RowTable.render_line = really_draw  # type: ignore[method-assign]
-        for module in modules:
-            module.ask_store = really_ask  # type: ignore[attr-defined]
-
-
-def _random_keys(count: int) -> Iterator[tuple[str, ...]]:
+def _random_keys(count: int, place: str) -> Iterator[str]:
     """What a person does: look through pages, sort, open, and search, letter by letter."""
     chance = random.Random(0)
     while count > 0:
         what = chance.random()
-        if what < 0.25:
+        if what < 0.3:
             # Typing, then back to the list with what was found, then everything again.
-            word = chance.choice(_WORDS)
+            word = chance.choice([each for each in _WORDS if place == "knowledge" or ":" not in each])
             keys = ["slash", *word, "enter", "pagedown", "end", "slash", *["backspace"] * len(word), "enter"]
-        elif what < 0.5:
+        elif what < 0.6:
             keys = ["pagedown"] * chance.randint(1, 5)
-        elif what < 0.65:
+        elif what < 0.75:
             keys = [chance.choice(("end", "home"))]
-        elif what < 0.8:
+        elif what < 0.9 and place == "knowledge":
             keys = ["s"]
         else:
             keys = ["enter", "escape"]
-        for key in keys[:count]:
-            yield (key,)
+        yield from keys[:count]
         count -= len(keys)
 
 
-async def _keys(store: Path, count: int, *, busy: bool) -> None:
-    app = KdtuiApp(store)
-    with _watched() as (drawn, asked):
-        async with app.run_test(size=(200, 60)) as pilot:
-            await _rest(pilot)
-            stop = asyncio.create_task(_keep_busy(app, store)) if busy else None
-            waits: list[tuple[float, str]] = []
-            for keys in _random_keys(count):
-                drawn.clear()
-                begun = perf_counter()
-                await pilot.press(*keys)
-                while perf_counter() - max(drawn[-1] if drawn else begun, begun) < _QUIET:
-                    await asyncio.sleep(0.005)
-                waits.append(((drawn[-1] - begun) if drawn else 0.0, keys[0]))
-            if stop is not None:
-                stop.cancel()
-    bare = [_bare(store, question) for question in asked]
-    name = "while a student generates" if busy else "at rest"
-    shown, asked_alone = sorted(wait for wait, _ in waits), sorted(bare)
-    p95, bare_p95 = quantiles(shown, n=20)[-1], quantiles(asked_alone, n=20)[-1]
+def _keys(store: Path, place: str, count: int, folder: Path, *, busy: bool) -> None:
+    app = _Watched(store, folder, *(["--busy"] if busy else []))
+    app.press({"knowledge": "1", "workbench": "2"}[place])
+    app.rest(2)
+    for key in _random_keys(count, place):
+        app.press(key)
+    told = app.leave()
+    begins = [number for number, event in enumerate(told) if event[0] == "key"][1:]
+    waits, bare = list[tuple[float, str]](), list[float]()
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+        for begin, end in zip(begins, [*begins[1:], len(told)], strict=True):
+            _, pressed, key = told[begin]
+            painted = [event[1] for event in told[begin:end] if event[0] == "paint"]
+            if painted:
+                waits.append((painted[-1] - pressed, key))
+                bare.append(_bare(db, [event[2] for event in told[begin:end] if event[0] == "sql"]))
+    shown = sorted(wait for wait, _ in waits)
+    p95, bare_p95 = quantiles(shown, n=20)[-1], quantiles(sorted(bare), n=20)[-1]
+    longest, key = max(waits)
     print(
-        f"key to repaint {name}, {len(waits)} keys: p50 {quantiles(shown, n=2)[0] * 1e3:.0f} ms, "
-        f"p95 {p95 * 1e3:.0f} ms, longest {shown[-1] * 1e3:.0f} ms ({max(waits)[1]}); "
-        f"the same questions alone: p95 {bare_p95 * 1e3:.0f} ms, "
-        f"longest {asked_alone[-1] * 1e3:.0f} ms; ratio {p95 / bare_p95:.1f} (at most 2, never over 100 ms)"
+        f"{place}, {'while a student generates and a log is followed' if busy else 'at rest'}: key to repaint, "
+        f"{len(waits)} of {len(begins)} keys: p50 {median(shown) * 1e3:.0f} ms, p95 {p95 * 1e3:.0f} ms, "
+        f"longest {longest * 1e3:.0f} ms ({key}), {sum(wait > 0.1 for wait in shown)} over 100 ms; bare SQL: "
+        f"p50 {median(bare) * 1e3:.0f} ms, p95 {bare_p95 * 1e3:.0f} ms; ratio {p95 / bare_p95:.1f} "
+        "(at most 2, never over 100 ms)",
+        flush=True,
     )
 
 
-def _bare(store: Path, question: Callable[[Any], Any]) -> float:
-    """Seconds that a question takes with nothing else at work."""
-    from store.database import open_database
-
-    db = open_database(store)
-    try:
-        begun = perf_counter()
-        found = question(db)
-        if isinstance(found, Iterator):
-            next(found, None)
-        return perf_counter() - begun
-    finally:
-        db.close()
+def _bare(db: sqlite3.Connection, statements: Sequence[str]) -> float:
+    """Seconds that statements take with nothing else at work."""
+    begun = monotonic()
+    for statement in statements:
+        db.execute(statement).fetchall()
+    return monotonic() - begun
 
 
-async def _keep_busy(app: KdtuiApp, store: Path) -> None:
-    """One session after the other for the shipped student."""
-    from store.database import open_database
-    from store.datasets import dataset_names, iter_sessions
-
-    db = open_database(store)
-    name = dataset_names(db)[0]
-    sessions = list(iter_sessions(db, name, limit=200))
-    db.close()
-    for session in sessions:
-        answered = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def post(message: Any, answered: asyncio.Event = answered, loop: asyncio.AbstractEventLoop = loop) -> None:
-            if type(message).__name__ in ("Answered", "Stopped"):
-                loop.call_soon_threadsafe(answered.set)
-
-        app.generation.ask(Request(name, session, app.choice, post))
-        await answered.wait()
+def _logs(folder: Path) -> None:
+    """From the key that opens a training to the first rows of its log, of 1 KB and of 1 GB."""
+    opened: dict[str, list[float]] = {"small": [], "large": []}
+    store = folder / "logs.db"
+    subprocess.run([sys.executable, "-m", "benchmarks.watched_app", str(store), "", "--make-logs"], check=True)
+    app = _Watched(store, folder)
+    app.press("5")
+    names = []
+    for _ in range(7):
+        # The newest is the first of the list.
+        for name, way in (("large", "home"), ("small", "end")):
+            for key in (way, "enter"):
+                app.press(key)
+            names.append(name)
+            sleep(0.5)
+            app.press("escape")
+    told = app.leave()
+    enters = [number for number, event in enumerate(told) if event[0] == "key" and event[2] == "enter"]
+    for name, begin in zip(names, enters, strict=True):
+        shown = next((event[1] for event in told[begin:] if event[0] == "log"), None)
+        assert shown is not None, f"the {name} log was never shown"
+        opened[name].append(shown - told[begin][1])
+    # The first of each fills caches.
+    large, small = (median(opened[name][1:]) for name in ("large", "small"))
+    report("opening a followed log of 1 GB, against 1 KB", large, small, "s ", "as fast")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ README_SIZE, TOUR_SIZE = (112, 34), (80, 24)
 _PATIENCE = 120
 """Seconds that a step may take on a busy machine."""
 
+_TRAINING = 1800
+"""Seconds that a training may take there."""
+
 
 class Camera:
     """Presses keys in the app, waits for what they bring about, and keeps what is on the screen."""
@@ -34,11 +37,11 @@ class Camera:
     def __init__(self, pilot: Pilot[Any], folder: Path) -> None:
         self._pilot, self._folder = pilot, folder
 
-    async def press(self, *keys: str, until: str) -> None:
+    async def press(self, *keys: str, until: str, patience: float = _PATIENCE) -> None:
         """Press keys one after the other, then wait until the screen shows a text and has come to rest."""
         for key in keys:
             await self._pilot.press(key)
-        deadline = monotonic() + _PATIENCE
+        deadline = monotonic() + patience
         while until not in (shown := words_of(self._pilot.app.export_screenshot())):
             assert monotonic() < deadline, f"“{until}” never came: {shown}"
             await self._pilot.pause(0.1)
@@ -92,6 +95,18 @@ async def photograph_form(camera: Camera) -> None:
     camera.take("tour-form")
 
 
+async def photograph_training(camera: Camera) -> None:
+    """The training of the form while it learns, and its adapter at work: `tour-job.svg`, `tour-adapter.svg`."""
+    await camera.press("ctrl+s", until="kdtui sft show camping")
+    await camera.press("enter", until="log ·")
+    await camera.press(until="evaluation at step", patience=_TRAINING)
+    camera.take("tour-job")
+    await camera.press(until="camping done", patience=_TRAINING)
+    await camera.press("a", until="True bundles")
+    await camera.press("g", until="done in")
+    camera.take("tour-adapter")
+
+
 async def photograph_tour(database: Path, folder: Path) -> None:
     """The tour, with a rule that is tried: `tour-….svg`."""
     async with opened(database, folder, TOUR_SIZE, "shipped") as camera:
@@ -99,6 +114,7 @@ async def photograph_tour(database: Path, folder: Path) -> None:
         await camera.press("t", until="alike")
         camera.take("tour-tried")
         await photograph_form(camera)
+        await photograph_training(camera)
 
 
 def make_store(path: Path) -> None:

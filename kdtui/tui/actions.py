@@ -113,6 +113,15 @@ _SEARCH = (
 )
 """What a line for a search offers, while it has the focus."""
 
+_ROWS = (Action("rows", "find_row", "slash", "Find", "Find a row by words that are in it"),)
+"""What a place offers whose list is in memory."""
+
+_FIND = (
+    Action("find", "next", "down", "Next", "Go to the next row that has the words", footer=False),
+    Action("find", "previous", "up", "Previous", "Go to the previous row that has the words", footer=False),
+    Action("find", "close", "escape", "Back", "Go back to where you were", footer=False),
+)
+
 _KNOWLEDGE = (
     Action("knowledge", "search", "slash", "Search", "Find knowledge by words and filters, such as format:rule"),
     Action("knowledge", "mark", "space", "Mark", "Mark the piece, to do something with all that are marked"),
@@ -308,6 +317,8 @@ ACTIONS: tuple[Action, ...] = (
     *_SCREEN,
     *_TABLE,
     *_SEARCH,
+    *_ROWS,
+    *_FIND,
     *_KNOWLEDGE,
     *_FACETS,
     *_PIECE,

@@ -105,7 +105,8 @@ class KdtuiApp(App[None]):
         self.choice = Choice.of(student) if student is not None or remembered is None else remembered
         self.activities: list[Activity] = []
         self._said: list[Said] = []
-        self.register_theme(HIGH_CONTRAST)
+        for theme in (HIGH_CONTRAST, *self.config.themes):
+            self.register_theme(theme)
         wanted = self.config.theme or self.memory.theme
         if wanted in self.available_themes:
             self.theme = wanted
@@ -267,7 +268,7 @@ class KdtuiApp(App[None]):
 
     def action_next_theme(self) -> None:
         """Use the next theme."""
-        names = list(dict.fromkeys((*THEMES, self.theme)))
+        names = list(dict.fromkeys((*THEMES, *(own.name for own in self.config.themes), self.theme)))
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
         self.notify(f"theme {self.theme}", markup=False, timeout=2)
 

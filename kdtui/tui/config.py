@@ -1,12 +1,15 @@
-"""The user's configuration of the app: a theme, and keys of their own, in TOML."""
+"""The user's configuration of the app: a theme, colours and keys of their own, in TOML."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from textual.color import Color, ColorParseError
 from textual.keys import Keys
+from textual.theme import Theme
 
 from kdtui.errors import BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
@@ -17,16 +20,31 @@ CONFIG = "KDTUI_CONFIG"
 THEMES = ("textual-dark", "textual-light", "high-contrast", "ansi-dark", "ansi-light", "nord", "gruvbox")
 """Those that the key for themes goes through; all of Textual's can be configured."""
 
+_COLOURS = (
+    "primary",
+    "secondary",
+    "accent",
+    "warning",
+    "error",
+    "success",
+    "foreground",
+    "background",
+    "surface",
+    "panel",
+)
+"""Of a theme; all but the first follow from the others where they are not said."""
+
 _MODIFIERS = {"ctrl", "shift", "alt", "super", "meta"}
 _NAMED = {key.value for key in Keys}
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the user wants otherwise; `theme` is None where they do not care."""
+    """What the user wants otherwise; `theme` is None where they do not care, `themes` are their own."""
 
     theme: str | None = None
     keymap: Mapping[str, str] = field(default_factory=dict)
+    themes: tuple[Theme, ...] = ()
 
 
 def config_path() -> Path:
@@ -55,16 +73,48 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BadFile(path, f"{reason}; see the section on configuration in the README") from error
-    unknown = sorted(set(content) - {"theme", "keys"})
+    unknown = sorted(set(content) - {"theme", "keys", "themes"})
     if unknown:
-        raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the table keys")
+        raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the tables keys and themes")
+    own = _own_themes(path, content.get("themes", {}), themes)
+    themes |= {each.name for each in own}
     theme, keys = content.get("theme"), content.get("keys", {})
     if theme is not None and theme not in themes:
         raise BadFile(path, f"there is no theme {theme!r}; there are: {', '.join(sorted(themes))}")
     if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
         raise BadFile(path, 'keys is a table of actions and keys, such as: "app.quit" = "ctrl+q"')
     _check_keymap(path, keys)
-    return Config(theme, keys)
+    return Config(theme, keys, own)
+
+
+def _own_themes(path: Path, tables: object, taken: frozenset[str]) -> tuple[Theme, ...]:
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise BadFile(path, 'themes has a table for each theme, such as: [themes.mine] with primary = "#ff8800"')
+    found = []
+    for name, table in tables.items():
+        if name in taken or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+            reason = "there is one of that name already" if name in taken else "it has letters, digits, - and _"
+            raise BadFile(path, f"a theme cannot be called {name!r}; {reason}")
+        for setting, value in table.items():
+            _check_setting(path, f"theme {name}", setting, value)
+        if "primary" not in table:
+            raise BadFile(path, f"theme {name} needs a colour primary")
+        found.append(Theme(name=name, **table))
+    return tuple(found)
+
+
+def _check_setting(path: Path, theme: str, setting: str, value: object) -> None:
+    if setting == "dark" and isinstance(value, bool):
+        return
+    if setting not in _COLOURS:
+        known = ", ".join(_COLOURS)
+        raise BadFile(path, f"{theme} has no {setting!r} like this; there are: dark (true or false), and {known}")
+    try:
+        Color.parse(value if isinstance(value, str) else "")
+    except ColorParseError as error:
+        raise BadFile(
+            path, f"{theme}: {setting} is no colour ({value!r}); colours are such as: #ff8800, teal"
+        ) from error
 
 
 def _check_keymap(path: Path, keymap: Mapping[str, str]) -> None:

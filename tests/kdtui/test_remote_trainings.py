@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -225,6 +226,42 @@ def test_a_followed_log_goes_on_behind_a_network_that_froze(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+@pytest.mark.parametrize("commands", [1, 2, 3])
+def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
+    kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch, commands: int
+) -> None:
+    stand_in.set_up(workdir, 'echo "began $$"\nexec sleep 120\n')
+    monkeypatch.setattr("kdtui.jobs.client.SshTransport", partial(SshTransport, keepalive=1))
+    assert server.process is not None
+    frozen = list[int]()
+
+    def freeze(daemon: int) -> None:
+        until(lambda: server.commands >= commands)
+        frozen.extend(family(daemon))
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+
+    freezing = Thread(target=freeze, args=[server.process.pid])
+    freezing.start()
+    job = workdir / "jobs" / "frozen"
+    try:
+        result = launch(kdtui, base, "frozen", "--host", "far")
+        freezing.join()
+        assert result.code == 1
+        assert "kdtui sft resume frozen goes on where this was" in result.err
+        assert len([line for line in result.err.splitlines() if line.startswith("kdtui: ")]) == 1
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        assert kdtui("sft", "resume", "frozen").code == 0
+        until(lambda: (job / "log").read_text().endswith("\n"))
+        assert (job / "log").read_text().count("began") == 1
+        assert state(kdtui, "frozen") == "running"
+    finally:
+        stop(job, grace=5)
+
+
+@needs_sshd
+@pytest.mark.usefixtures("imported")
 def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     options = ["--local", "--workdir", other, "--python", sys.executable, "--processes", 2]
@@ -236,6 +273,8 @@ def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: P
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: state(kdtui, "moving") == "failed")
+    # What a machine does that has no memory left.
+    assert "ended from outside (killed, out of memory, or" in kdtui("sft", "show", "moving").out
     result = kdtui("sft", "resume", "moving", "--host", "second")
     assert result.code == 0, result.err
     until(lambda: "going on from step" in kdtui("sft", "logs", "moving").out)

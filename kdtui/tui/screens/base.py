@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from kdtui.tui.app import KdtuiApp
+    from kdtui.tui.widgets.row_table import RowTable
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
 
-TYPING = 0.1
-"""Seconds without a key after which a search begins."""
+TYPING = 0.03
+"""Seconds without a key after which a search begins: the next one stops it at once."""
 
 
 class Failed(Message):
@@ -169,11 +170,27 @@ class KdtuiScreen(OwnScreen[Result]):
 
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now, as a sentence without a full stop; None where it can."""
+        if action == "find_row" and not self._lists:
+            return "there are no rows to find one in"
         return "there is no command to copy" if action == "copy_command" and not self.command else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A footer asks before the other parts of the screen are there."""
         return super().check_action(action, parameters) if self.is_mounted else False
+
+    def action_find_row(self) -> None:
+        """Find a row of the list that has the focus, or else of the first one."""
+        from kdtui.tui.screens.find import FindScreen
+
+        self.app.push_screen(FindScreen(self._lists[0]))
+
+    @property
+    def _lists(self) -> "list[RowTable]":
+        """The lists that are shown and have rows, the one that has the focus first."""
+        from kdtui.tui.widgets.row_table import RowTable
+
+        shown = [table for table in self.query(RowTable) if table.allow_focus() and table.row_count]
+        return sorted(shown, key=lambda table: table is not self.focused)
 
     def action_copy_command(self) -> None:
         """Copy the command."""

@@ -72,7 +72,7 @@ class SessionFound(Message):
 class ComparedRunsScreen(KdtuiScreen[None]):
     """Runs A and B: their scores for each session, and the session under the cursor with the bundles of both."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("compared", "screen")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("compared", "rows", "screen")
     AUTO_FOCUS = "#compared"
 
     def __init__(self, database: Path, one: "Run", other: "Run") -> None:

@@ -157,7 +157,7 @@ class HostDialog(TextDialog):
 class JobsScreen(TrainingScreen):
     """All trainings as they were seen last, which is there at once, and as they are, as soon as that is known."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("jobs", "training", "screen")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("jobs", "training", "rows", "screen")
     AUTO_FOCUS = "#jobs"
 
     def __init__(self, database: Path) -> None:

@@ -20,7 +20,7 @@ from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.hits import HitsTable
 from kdtui.tui.marks import Marks
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.screens.piece_forms import export_form, sample_form
 from kdtui.tui.widgets.facet_list import FacetList
@@ -51,9 +51,6 @@ _COLUMNS = (
     Column("Teacher", 13, share=1, wide=True),
     Column("When", 16, sort="newest", wide=True),
 )
-
-_TYPING = 0.03
-"""Seconds without a key after which a search begins: the next one stops it at once."""
 
 _PAUSE = 0.05
 """Seconds that the cursor has to rest on a piece before it is looked into."""
@@ -218,7 +215,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
     @on(Input.Changed, "#search")
     def search_while_typing(self) -> None:
         """Search when the typing pauses."""
-        self._look(after=_TYPING)
+        self._look(after=TYPING)
 
     def _look(self, *, row: int = 0, after: float = 0.0) -> None:
         """Have the hits of what is typed shown; where it means nothing, say so and leave those that are shown."""

@@ -126,7 +126,7 @@ class Changed(Message):
 class ModelsScreen(KdtuiScreen[None]):
     """All models, and beside them what there is to know of the one under the cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("models", "screen")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("models", "rows", "screen")
     AUTO_FOCUS = "#models"
 
     def __init__(self, database: Path) -> None:

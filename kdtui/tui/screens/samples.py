@@ -138,7 +138,7 @@ class Deleted(Message):
 class SamplesScreen(KdtuiScreen[None]):
     """All samples, and beside them what is in the one under the cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("samples", "screen")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("samples", "rows", "screen")
     AUTO_FOCUS = "#samples"
 
     def __init__(self, database: Path) -> None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from textual.color import Color
 
 from kdtui.errors import BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
-from kdtui.tui.app import run_app
+from kdtui.tui.app import KdtuiApp, run_app
 from kdtui.tui.config import CONFIG, THEMES, Config, config_path, read_config
 from kdtui.tui.themes import NAMES
 
@@ -21,6 +22,21 @@ def test_a_theme_and_keys_are_read(tmp_path: Path) -> None:
     assert read_config(path, NAMES) == Config("nord", {"app.quit": "ctrl+d,Q", "table.down": "j,down,ctrl+n"})
 
 
+async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('theme = "mine"\n[themes.mine]\nprimary = "#ff8800"\nbackground = "#101018"\n')
+    app = KdtuiApp(tmp_path / "kdtui.db", config=read_config(path, NAMES))
+    async with app.run_test():
+        assert app.theme == "mine"
+        assert app.screen.styles.background == Color.parse("#101018")
+        assert app.current_theme.primary == "#ff8800"
+        seen = []
+        while "mine" not in seen:
+            app.action_next_theme()
+            seen.append(app.theme)
+        assert set(THEMES) <= set(seen)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -29,6 +45,15 @@ def test_a_theme_and_keys_are_read(tmp_path: Path) -> None:
         ('theme = "pink"', "no theme 'pink'"),
         ("theme = 3", "no theme 3"),
         ('colour = "red"', "no setting 'colour'"),
+        ("themes = 3", "themes has a table for each theme"),
+        ('themes.mine = "red"', "themes has a table for each theme"),
+        ("[themes.mine]", "theme mine needs a colour primary"),
+        ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; there is one"),
+        ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; it has letters"),
+        ('[themes.mine]\nprimary = "[red]"', "theme mine: primary is no colour ('[red]')"),
+        ("[themes.mine]\nprimary = 3", "theme mine: primary is no colour (3)"),
+        ('[themes.mine]\nprimary = "red"\nlight = true', "theme mine has no 'light'"),
+        ('[themes.mine]\nprimary = "red"\ndark = 3', "theme mine has no 'dark' like this"),
         ("keys = 3", "table of actions and keys"),
         ('[keys]\n"app.quit" = 3', "table of actions and keys"),
         ('[keys]\n"app.fly" = "x"', "no action 'app.fly'"),
