@@ -101,7 +101,7 @@ async def photograph_training(camera: Camera) -> None:
     await camera.press("enter", until="log ·")
     await camera.press(until="evaluation at step", patience=_TRAINING)
     camera.take("tour-job")
-    await camera.press(until="camping done", patience=_TRAINING)
+    await camera.press(until="camping ✓ done", patience=_TRAINING)
     await camera.press("a", until="True bundles")
     await camera.press("g", until="done in")
     camera.take("tour-adapter")

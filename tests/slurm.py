@@ -84,6 +84,11 @@ PartitionName=short Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         _wait_for_node(os.environ | environment, folder)
         yield environment
     finally:
+        # Seen where a test fails.
+        for command in (["squeue", "--long"], ["sinfo", "--list-reasons"], ["sinfo", "--long"]):
+            subprocess.run(command, env=os.environ | environment, check=False)
+        if (folder / "slurmctld.log").exists():
+            print(*(folder / "slurmctld.log").read_text().splitlines()[-40:], sep="\n")
         for process in reversed(processes):
             process.terminate()
         for process in processes:

@@ -1,7 +1,9 @@
 """The app: its places, and what works everywhere."""
 
 import asyncio
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,10 +19,11 @@ from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.events import Event, InputEvent
+from textual.events import Key as Pressed
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, TextArea
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import PLACES, bindings, keys_of
@@ -36,6 +39,7 @@ from kdtui.tui.screens.jump import JumpScreen
 from kdtui.tui.screens.places import screen_of
 from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
+from kdtui.tui.widgets.row_table import RowTable
 from store.records import RunSettings
 
 _KEPT = 200
@@ -43,6 +47,10 @@ _KEPT = 200
 
 _SHORT, _LONG = 5.0, 10.0
 """Seconds that a sentence is shown, and one about a problem."""
+
+
+_WRITING = 0.2
+"""Seconds that a key may take to be in a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,15 @@ class Palette(CommandPalette, OwnScreen[None]):
         # What was typed before it was left may come after that.
         if self.is_active:
             super()._gather_commands(search_value)
+
+
+async def _have_written(line: Widget | None) -> None:
+    """Wait until what was typed is in a line: a key that ends a form would find it without."""
+    written = asyncio.Event()
+    if line is not None and line.call_later(written.set):
+        # It may be gone by the same key.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(written.wait(), _WRITING)
 
 
 class KdtuiApp(App[None]):
@@ -132,9 +149,31 @@ class KdtuiApp(App[None]):
                 await asyncio.to_thread(activity.join)
 
     async def on_event(self, event: Event) -> None:
-        """A key that is pressed while the app is left may come when its screens are gone."""
-        if not isinstance(event, InputEvent) or self.screen_stack:
-            await super().on_event(event)
+        """Handle what is pressed one after the other, and nothing any more when the app is being left."""
+        if isinstance(event, InputEvent):
+            # It may come when the screens are gone.
+            if not self.screen_stack:
+                return
+            if isinstance(event, Pressed) and not event.is_forwarded:
+                writing = self.focused if isinstance(self.focused, Input | TextArea) else None
+                if not await self._does(event):
+                    await super().on_event(event)
+                    await _have_written(writing)
+                return
+        await super().on_event(event)
+
+    async def _does(self, key: Pressed) -> bool:
+        """Do what a key does in a list, or what is none to be written in a line; so the next one finds it done.
+
+        Textual hands it to the part that has the focus first, and does it when it comes back: what is typed behind it
+        would go to the same part, whatever the key has led to meanwhile.
+        """
+        focused = self.focused
+        if focused is None or focused.check_consume_key(key.key, key.character):
+            return False
+        if not isinstance(focused, RowTable | Input) and key.key not in ("tab", "shift+tab"):
+            return False
+        return await self._check_bindings(key.key, priority=True) or await self._check_bindings(key.key)
 
     def _fatal_error(self) -> None:
         """Instead of Textual's traceback: one sentence, and the rest in a file."""
@@ -277,7 +316,7 @@ class KdtuiApp(App[None]):
 
         def go(target: Widget | None) -> None:
             if target is not None:
-                target.focus()
+                self.screen.set_focus(target)
 
         self.push_screen(JumpScreen(self.screen.focus_chain), go)
 
@@ -297,6 +336,9 @@ def run_app(database: Path) -> int:
         BadFile: the configuration says something that cannot be.
     """
     config = read_config(config_path(), NAMES)
+    # Shells and libraries leave the size of a terminal there as it was once, and Textual would believe them.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     app = KdtuiApp(database, config=config, memory=Memory(memory_path(), database))
     app.run()
     return app.return_code or 0

@@ -98,7 +98,7 @@ class TextDialog(Dialog[None]):
 
     def on_mount(self) -> None:
         """The text is what keys are for."""
-        self.query_one(VerticalScroll).focus()
+        self.set_focus(self.query_one(VerticalScroll))
 
     def action_copy(self) -> None:
         """Copy it."""
@@ -137,7 +137,7 @@ class ConfirmDialog(Dialog[bool]):
     def on_mount(self) -> None:
         """What does no harm has the focus."""
         self.show_command()
-        self.query_one("#no").focus()
+        self.set_focus(self.query_one("#no"))
 
     @on(Button.Pressed, "#yes")
     @on(Button.Pressed, "#no")
@@ -262,7 +262,7 @@ class FormDialog(Dialog[dict[str, str]]):
     def on_mount(self) -> None:
         """Begin with the first field."""
         self.show()
-        self.query_one(f"#field-{self._fields[0].name}").focus()
+        self.set_focus(self.query_one(f"#field-{self._fields[0].name}"))
 
     @on(Input.Changed)
     @on(TextArea.Changed)

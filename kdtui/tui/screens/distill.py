@@ -297,7 +297,7 @@ class DistillScreen(KdtuiScreen[None]):
 
     def action_search(self) -> None:
         """Go to the search."""
-        self.query_one("#search", Input).focus()
+        self.set_focus(self.query_one("#search", Input))
 
     def action_failed_only(self) -> None:
         """List the calls that failed, or all."""

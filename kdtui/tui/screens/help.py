@@ -49,4 +49,4 @@ class HelpScreen(Dialog[None]):
 
     def on_mount(self) -> None:
         """The list is what keys are for."""
-        self.query_one(VerticalScroll).focus()
+        self.set_focus(self.query_one(VerticalScroll))

@@ -414,7 +414,7 @@ class JobsScreen(TrainingScreen):
         if self.has_class("-narrow"):
             self.app.push_screen(HostDialog(name, self._about_host(name)))
         else:
-            self.query_one("#hosts").focus()
+            self.set_focus(self.query_one("#hosts"))
 
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""

@@ -313,7 +313,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
 
     def action_search(self) -> None:
         """Go to the search."""
-        self.query_one("#search", Input).focus()
+        self.set_focus(self.query_one("#search", Input))
 
     def action_leave_search(self) -> None:
         """Go from the search to the list; where nothing has been found, by showing everything again."""
@@ -401,7 +401,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
     def action_facets(self) -> None:
         """Go to the facets, which a narrow screen shows only then."""
         self.add_class("-facets")
-        self.query_one(FacetList).focus()
+        self.set_focus(self.query_one(FacetList))
 
     def on_facet_list_left(self) -> None:
         """Go back to the list."""

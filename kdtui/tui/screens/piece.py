@@ -83,7 +83,7 @@ class PieceDialog(Dialog[str]):
 
     def on_mount(self) -> None:
         """Have the runs scored, while the rest is read."""
-        self.query_one(VerticalScroll).focus()
+        self.set_focus(self.query_one(VerticalScroll))
         if self._about.runs:
             self.run_worker(self._score, thread=True, name="score")
 

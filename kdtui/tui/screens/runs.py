@@ -476,7 +476,7 @@ class RunsScreen(KdtuiScreen[None]):
     def action_search(self) -> None:
         """Go to the filter."""
         self.query_one("#find").display = True
-        self.query_one("#filter", Input).focus()
+        self.set_focus(self.query_one("#filter", Input))
 
     @on(Input.Changed, "#filter")
     def filter_while_typing(self, event: Input.Changed) -> None:

@@ -202,7 +202,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
             return
         self.remembered(_PLACE)["dataset"] = self._dataset
         self._find()
-        self._table.focus()
+        self.set_focus(self._table)
 
     @on(Input.Changed, "#filter")
     def find_while_typing(self) -> None:
@@ -345,12 +345,12 @@ class WorkbenchScreen(KdtuiScreen[None]):
 
     def action_search(self) -> None:
         """Go to the filter."""
-        self.query_one("#filter", Input).focus()
+        self.set_focus(self.query_one("#filter", Input))
 
     def action_choose_dataset(self) -> None:
         """Open the list of datasets."""
         select = self.query_one("#dataset", Select)
-        select.focus()
+        self.set_focus(select)
         select.action_show_overlay()
 
     def action_type_session(self) -> None:

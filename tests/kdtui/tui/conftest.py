@@ -83,10 +83,15 @@ def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def demo_store(empty_store: Path, mined_store: Path) -> Path:
     """A store of its own with the outdoor demo and its patterns."""
-    for suffix in ("", "-wal"):
-        if (source := Path(f"{mined_store}{suffix}")).exists():
-            shutil.copy(source, f"{empty_store}{suffix}")
+    copy_store(mined_store, empty_store)
     return empty_store
+
+
+def copy_store(source: Path, target: Path) -> None:
+    """Copy a store that nobody has open."""
+    for suffix in ("", "-wal"):
+        if (part := Path(f"{source}{suffix}")).exists():
+            shutil.copy(part, f"{target}{suffix}")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What works everywhere in the app: places, help, palette, jumping, themes, messages."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDial
 from kdtui.tui.screens.help import HelpScreen
 from kdtui.tui.screens.jump import JumpScreen
 from kdtui.tui.widgets.footer import Footer
+from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from tests.acting import act, rest
 
@@ -58,6 +59,33 @@ async def test_each_place_is_a_click_away(place: str, demo_store: Path, settle: 
         await pilot.click(bar, offset=(str(bar.render()).index(PLACES[place][0]), 0))
         await settle(pilot)
         assert app.current_mode == place
+
+
+async def test_what_is_typed_at_once_goes_where_the_first_key_leads(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for key in ("slash", *"tents", "escape", "2"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert app.current_mode == "workbench"
+        await act(pilot, "app.knowledge")
+        assert app.screen.query_one("#search", Input).value == "tents"
+        assert isinstance(app.screen.focused, RowTable)
+
+
+async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    done: list[Mapping[str, str] | None] = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fields = [Field("one", "One"), Field("on", "On", "switch"), Field("two", "Two")]
+        app.push_screen(FormDialog("A form", fields, verb="Do it"), done.append)
+        await settle(pilot)
+        for key in (*"first", "tab", "tab", *"second", "ctrl+s"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert done == [{"one": "first", "on": "", "two": "second"}]
 
 
 async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does_what_the_key_does(

@@ -1,38 +1,69 @@
 """The app in a real terminal, driven by tmux."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
+from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
+from store.database import open_database
+from tests.models.tiny import make_model
 from tests.needs import needs_tmux
 
 pytestmark = needs_tmux
 
 
+_numbers = count()
+
+
 class Terminal:
     """A tmux server of its own, with one window that runs the app."""
 
-    def __init__(self, database: Path, width: int, height: int) -> None:
-        self._socket = f"kdtui-test-{os.getpid()}-{width}"
+    def __init__(self, database: Path, width: int, height: int, variables: str = "") -> None:
+        # The server of the last one may still be ending.
+        self._socket = f"kdtui-test-{os.getpid()}-{next(_numbers)}"
         # The shell says how the program ended, and stays until the test has read it.
-        command = f"{sys.executable} -m kdtui --db {database}; echo ended with $?; sleep 60"
+        command = f"{variables} {sys.executable} -m kdtui --db {database}; echo ended with $?; sleep 60"
         self._tmux("new-session", "-d", "-x", str(width), "-y", str(height), "sh", "-c", command)
+        # What a program copies is kept.
+        self._tmux("set-option", "-g", "set-clipboard", "on")
 
     def press(self, *keys: str) -> None:
         self._tmux("send-keys", *keys)
 
-    def wait_for(self, text: str) -> str:
+    def type(self, text: str) -> None:
+        self._tmux("send-keys", "-l", text)
+
+    def click(self, column: int, row: int) -> None:
+        """Press and release the button of a mouse; the first column and row are 0."""
+        for end in "Mm":
+            self.type(f"\x1b[<0;{column + 1};{row + 1}{end}")
+
+    def resize(self, width: int, height: int) -> None:
+        self._tmux("resize-window", "-x", str(width), "-y", str(height))
+
+    def wait_for(self, text: str, seconds: float = 60) -> str:
         """The screen once it shows the text."""
-        deadline = monotonic() + 30
-        while text not in (screen := self._tmux("capture-pane", "-p")):
+        deadline = monotonic() + seconds
+        while text not in (screen := self.screen()):
             assert monotonic() < deadline, screen
             sleep(0.05)
         return screen
+
+    def screen(self, *options: str) -> str:
+        return self._tmux("capture-pane", "-p", *options)
+
+    def copied(self) -> str:
+        """What was copied last."""
+        return self._tmux("show-buffer")
 
     def close(self) -> None:
         self._tmux("kill-server")
@@ -42,15 +73,23 @@ class Terminal:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+@contextmanager
+def opened(database: Path, width: int, height: int, variables: str = "") -> Iterator[Terminal]:
+    terminal = Terminal(database, width, height, variables)
+    try:
+        terminal.wait_for("Statement")
+        yield terminal
+    finally:
+        terminal.close()
+
+
 @pytest.fixture(params=[(80, 24), (200, 50)], ids=["80x24", "200x50"])
 def terminal(request: pytest.FixtureRequest, demo_store: Path) -> Iterator[Terminal]:
-    opened = Terminal(demo_store, *request.param)
-    yield opened
-    opened.close()
+    with opened(demo_store, *request.param) as found:
+        yield found
 
 
 def test_a_session_is_opened_and_answered_and_the_app_is_left(terminal: Terminal) -> None:
-    terminal.wait_for("Statement")
     terminal.press("2")
     terminal.wait_for("o01")
     terminal.press("Enter")
@@ -61,3 +100,73 @@ def test_a_session_is_opened_and_answered_and_the_app_is_left(terminal: Terminal
     terminal.wait_for("Statement")
     terminal.press("q")
     assert "Traceback" not in terminal.wait_for("ended with 0")
+
+
+def test_from_a_rule_to_an_adapter(demo_store: Path, few: Path, tmp_path: Path) -> None:
+    """The walk of docs/tour.md, with a tiny base and a few sessions, from which soon is learned what can be."""
+    db = open_database(demo_store)
+    list(import_dataset(db, few, "few"))
+    list(distil_annotations(db, "demo-outdoor", ["rule"]))
+    db.close()
+    base = make_model(tmp_path / "tiny.gguf")
+    with opened(demo_store, 80, 24) as terminal:
+        terminal.press("/")
+        terminal.type("tents mats format:rule")
+        terminal.wait_for("1 pieces")
+        terminal.press("Enter")
+        terminal.wait_for("Put Camping > Shelter > Tents together")
+        terminal.wait_for("space Mark")
+        terminal.press("Enter")
+        terminal.wait_for("Comes from")
+        terminal.press("t")
+        terminal.wait_for("alike")
+        terminal.press("5")
+        terminal.wait_for("There is no training yet")
+        terminal.press("n")
+        terminal.wait_for("Start a training")
+        terminal.press("Tab", "C-u")
+        terminal.type("few")
+        terminal.press(*["Tab"] * 7, "C-u")
+        terminal.type(str(base))
+        terminal.press("C-s")
+        terminal.wait_for("kdtui sft show demo-outdoor-1")
+        terminal.press("Enter")
+        assert "loss" in terminal.wait_for("evaluation at step")
+        terminal.wait_for("demo-outdoor-1 ✓ done")
+        terminal.press("a")
+        terminal.wait_for("True bundles")
+        terminal.press("g")
+        assert "%" in terminal.wait_for("done in")
+        terminal.press("q")
+        terminal.wait_for("ended with 0")
+
+
+def test_the_command_is_copied_and_the_mouse_and_other_sizes_work(demo_store: Path) -> None:
+    # What a shell has exported is not how large the terminal is.
+    with opened(demo_store, 80, 24, "COLUMNS=80 LINES=24") as terminal:
+        terminal.press("c")
+        terminal.wait_for("copied:")
+        assert terminal.copied().startswith("kdtui knowledge ls --all")
+        [bar] = [line for line in terminal.screen().splitlines() if "6 Runs" in line]
+        terminal.click(bar.index("Runs"), 0)
+        terminal.wait_for("▸6 Runs")
+        terminal.resize(120, 40)
+        assert len(terminal.wait_for("kdtui   1 Knowledge").splitlines()) == 40
+        terminal.resize(30, 6)
+        terminal.resize(80, 24)
+        terminal.wait_for("▸6 Runs")
+        terminal.press("q")
+        terminal.wait_for("ended with 0")
+
+
+@pytest.mark.parametrize("variables", ["NO_COLOR=1", "TERM=xterm-16color COLORTERM="], ids=["none", "16"])
+def test_with_few_colours_one_sees_where_one_is(demo_store: Path, variables: str) -> None:
+    with opened(demo_store, 80, 24, variables) as terminal:
+        assert "▸1 Knowledge" in terminal.screen()
+        if variables.startswith("NO_COLOR"):
+            colours = re.findall(r"[34]8[;:]5[;:](\d+)", terminal.screen("-e"))
+            # Black, white, and the greys between them.
+            assert all(int(each) in (0, 7, 8, 15, 16, 59, 102, 145, 188, 231, *range(232, 256)) for each in colours)
+            # The row under the cursor is told by more than a colour.
+            [row] = [line for line in terminal.screen("-e").splitlines() if "0.475" in line]
+            assert re.search(r"\x1b\[(?:\d+;)*[17]m", row), repr(row)

@@ -31,6 +31,7 @@ from store.database import open_database
 from store.records import Bundle, Item, RunSettings, Session
 from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, list_runs, start_run
 from tests.acting import act, rest
+from tests.kdtui.tui.conftest import copy_store
 
 MakeStore = Callable[[Sequence[Session]], Path]
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -59,14 +60,16 @@ def evaluated(path: Path, split: str = "test", name: str | None = None, keep: in
     db.close()
 
 
-@pytest.fixture
-def store(demo_store: Path) -> Path:
+@pytest.fixture(scope="module")
+def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run 1 is whole; run 2 has answered three sessions, one of them with an error, and nothing right; run 3 is over
     another split."""
-    evaluated(demo_store)
-    evaluated(demo_store, name="quick + rule", keep=3)
-    evaluated(demo_store, split="valid")
-    db = open_database(demo_store)
+    path = tmp_path_factory.mktemp("evaluated") / "kdtui.db"
+    copy_store(mined_store, path)
+    evaluated(path)
+    evaluated(path, name="quick + rule", keep=3)
+    evaluated(path, split="valid")
+    db = open_database(path)
     db.execute("UPDATE predictions SET bundles = '[]', seconds = 2 WHERE run_id = 2")
     db.execute(
         "UPDATE predictions SET bundles = NULL, error = 'too long' WHERE run_id = 2 AND rowid = "
@@ -75,7 +78,14 @@ def store(demo_store: Path) -> Path:
     assert db.conn is not None
     db.conn.commit()
     db.close()
-    return demo_store
+    return path
+
+
+@pytest.fixture
+def store(evaluated_store: Path, empty_store: Path) -> Path:
+    """A copy of it, where the app finds it."""
+    copy_store(evaluated_store, empty_store)
+    return empty_store
 
 
 def table(app: KdtuiApp) -> RowTable:
