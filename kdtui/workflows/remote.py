@@ -429,6 +429,9 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
                     getting = asyncio.create_task(grown.get())
                     shown += len(chunk)
                     yield LogGrew(chunk)
+                    if is_over:
+                        # Whoever shows it takes some time, in which the rest has come.
+                        limit = asyncio.get_running_loop().time() + _QUIET
                 elif reading.done():
                     await reading
                     raise TransportError(f"host {client.host.name}: the log ends")

@@ -783,18 +783,7 @@ def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
     shutil.copytree(job, alone)
     assert train(alone).returncode == 0
     write_job(job, optimizer={"learning_rate": 0.001, "accumulate": 1})
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "models.sft", str(job)]
-    launched = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    launched = subprocess.run(on_two_processes(job), capture_output=True, text=True, timeout=300, check=False)
     assert launched.returncode == 0, launched.stderr
     one, two = ([each for each in metrics(folder) if "valid_loss" in each] for folder in (alone, job))
     assert [each["step"] for each in one] == [each["step"] for each in two]
@@ -806,6 +795,27 @@ def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
     apart = sum(float((learned[name] - shared[name]).square().sum()) for name in changed)
     assert total > 0
     assert apart < 1e-6 * total
+
+
+def test_accelerate_launches_it_unchanged(job: Path) -> None:
+    """On processors it starts one process; on GPUs one for each, as torchrun does."""
+    write_job(job, epochs=1, evaluations=1)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    command += [
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "-m",
+        "models.sft",
+        str(job),
+    ]
+    launched = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert launched.returncode == 0, launched.stderr
+    assert (job / "adapter" / "adapter_model.safetensors").exists()
+    assert job_status(job).state == "done"
 
 
 def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual.css.stylesheet import Stylesheet
+from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
@@ -20,6 +21,7 @@ from store.database import open_database
 from store.datasets import write_dataset
 from store.records import Session
 from tests.acting import rest
+from tests.kdtui.tui.event_loop import watched
 
 OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
 
@@ -42,6 +44,20 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(background, "fault", tell)
     yield found
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(autouse=True)
+def lasting_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said for some seconds is still known when a busy machine comes to looking for it."""
+    monkeypatch.setattr(Notification, "has_expired", False)
+
+
+@pytest.fixture(autouse=True)
+def quick_steps() -> Iterator[None]:
+    """No step of the app keeps it from looking at keys for longer than a person notices."""
+    with watched() as slow:
+        yield
+    assert not slow, "\n".join(slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

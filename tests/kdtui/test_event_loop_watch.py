@@ -1,0 +1,52 @@
+"""The watch on the event loop itself."""
+
+import asyncio
+import time
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.widgets import Static
+
+from tests.kdtui.tui.event_loop import LIMIT, watched
+
+
+def compute(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+class Slow(App[None]):
+    """Computes for as long as it is told, when a key is pressed."""
+
+    BINDINGS = [("x", "compute", "Compute"), ("n", "nothing", "Nothing")]  # noqa: RUF012
+
+    def compose(self) -> ComposeResult:
+        yield Static("slow")
+
+    def action_compute(self) -> None:
+        compute(2 * LIMIT)
+
+    def action_nothing(self) -> None:
+        self.query_one(Static).update("nothing")
+
+
+@pytest.mark.parametrize(("key", "is_slow"), [("x", True), ("n", False)])
+async def test_a_step_that_computes_for_too_long_is_found(key: str, is_slow: bool) -> None:
+    app = Slow()
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        with watched() as found:
+            await pilot.press(key)
+            await pilot.pause()
+    assert bool(found) == is_slow, found
+    assert all(" ms of computing" in each for each in found)
+
+
+async def test_what_a_test_does_itself_is_not_looked_at() -> None:
+    with watched() as found:
+        for _ in range(2):
+            await asyncio.sleep(0)
+            compute(2 * LIMIT)
+        await asyncio.sleep(0)
+    assert found == []
