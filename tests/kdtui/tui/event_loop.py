@@ -18,11 +18,13 @@ from textual.screen import Screen
 
 _TESTS = Path(__file__).parents[2]
 
-LIMIT = 0.05 if "PYTEST_XDIST_WORKER" not in os.environ else 0.15
+_IS_ALONE = "PYTEST_XDIST_WORKER" not in os.environ
+
+LIMIT = 0.05 if _IS_ALONE else 0.15
 """Seconds that one step may take; where several workers share a processor each of them computes slower."""
 
-_WAITING = 2.0
-"""Seconds that a step may take in which the thread does not compute: a busy machine takes some, a lock more."""
+_WAITING = 0.5 if _IS_ALONE else 10.0
+"""Seconds that a step may take in which the thread does not compute: others take some of them, a lock more."""
 
 _WHOLE_SCREENS = (
     (App, "_register"),

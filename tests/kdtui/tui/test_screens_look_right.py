@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
@@ -134,6 +135,10 @@ def look_at(
         for key in keys:
             await pilot.press(key)
             await rest(pilot)
+        # A picture is not of the moment in which a cursor is not there.
+        for line in app.screen.query(Input):
+            line.cursor_blink = False
+        await pilot.pause()
 
     return app, run
 
