@@ -173,7 +173,10 @@ class KdtuiApp(App[None]):
             return False
         if not isinstance(focused, RowTable | Input) and key.key not in ("tab", "shift+tab"):
             return False
-        return await self._check_bindings(key.key, priority=True) or await self._check_bindings(key.key)
+        if await self._check_bindings(key.key, priority=True) or await self._check_bindings(key.key):
+            return True
+        # What cannot be done now has said why, and would say it again.
+        return key.key in self.screen.active_bindings
 
     def _fatal_error(self) -> None:
         """Instead of Textual's traceback: one sentence, and the rest in a file."""

@@ -1,5 +1,6 @@
 """Fine-tuning: a training set becomes a job directory, a job becomes an adapter, and the adapter gets its name."""
 
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -197,22 +198,30 @@ def settle(db: Database, row: JobRow) -> None:
     Raises:
         ModelError: the adapter cannot be converted.
     """
-    if row.status.state != "done" or not (row.job.folder / ADAPTER).is_dir():
+    if row.status.state != "done" or not (row.job.folder / ADAPTER).is_dir() or _is_named(db, row.job.name):
         return
-    try:
-        named_model(db, row.job.name)
-        return
-    except NotFound:
-        pass
     from models.adapters import convert
 
-    settings = read_job(row.job.folder / JOB)
-    target = row.job.folder / f"{row.job.name}.gguf"
-    convert(row.job.folder / ADAPTER, row.job.folder / ADAPTER, target)
-    # The file goes with the folder of the training, not with the name.
-    add_model(
-        db, NamedModel(row.job.name, target, f"training on {Path(settings.base).name}", made=False, kind="adapter")
-    )
+    # Whoever sees that it is done does this: several threads of the app, and other programs.
+    with (row.job.folder / "settle.lock").open("a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_named(db, row.job.name):
+            return
+        settings = read_job(row.job.folder / JOB)
+        target = row.job.folder / f"{row.job.name}.gguf"
+        convert(row.job.folder / ADAPTER, row.job.folder / ADAPTER, target)
+        # The file goes with the folder of the training, not with the name.
+        add_model(
+            db, NamedModel(row.job.name, target, f"training on {Path(settings.base).name}", made=False, kind="adapter")
+        )
+
+
+def _is_named(db: Database, name: str) -> bool:
+    try:
+        named_model(db, name)
+    except NotFound:
+        return False
+    return True
 
 
 def adapter_file(db: Database | None, adapter: str) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -79,4 +80,6 @@ def _failed(reason: str) -> int:
 
 
 if __name__ == "__main__":
+    # What libraries have to say to those who call them is nothing for a log.
+    warnings.simplefilter("ignore", FutureWarning)
     sys.exit(main(sys.argv[1:]))

@@ -298,7 +298,8 @@ class Training:
             self._say(f"the checkpoint of step {self._progress.step:,} cannot be written ({error.strerror})")
 
     def _save_adapter(self, folder: Path) -> None:
-        self._model.save_pretrained(folder)
+        # Tokens are never added: PEFT would look at the base for that, and write a warning where that is a GGUF file.
+        self._model.save_pretrained(folder, save_embedding_layers=False)
         config = self._model.get_base_model().config
         (folder / BASE_CONFIG).write_text(config.to_json_string(use_diff=False), encoding="utf-8")
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,26 @@ from kdtui.distill.pattern_student import PatternStudent
 from kdtui.workflows.as_trained import shown_as_trained
 from kdtui.workflows.command_options import options_of
 from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.fine_tune import one_job
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
+from models.adapters import convert
 from models.pair_question import pair_question
 from models.sft.job import read_job
-from models.sft.job_files import identity
+from models.sft.job_files import EXIT_CODE, identity
 from models.sft.state import job_status, trainer
 from models.strategies.writing import write_thought
+from store.database import open_database
 from store.datasets import get_session, iter_sessions
+from store.jobs import add_job
+from store.models import named_models
 from store.records import RunSettings, TrainingSettings
 from store.runs import get_run
+from tests import stand_in
 from tests.models.tiny import make_model
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return make_model(tmp_path / "tiny.gguf")
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +212,36 @@ def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtu
     assert "its adapter cannot be converted" in bad["reason"]
     result = kdtui("generate", "o34", "--adapter", "bad")
     assert (result.code, "no whole safetensors file" in result.err) == (1, True)
+
+
+def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tmp_path / "jobs" / "seen"
+    stand_in.adapter_by_chance(job / "adapter")
+    (job / "job.json").write_text('{"base": "tiny.gguf"}')
+    (job / EXIT_CODE).write_text("0")
+    add_job(db, "seen", job, TrainingSettings(("outdoor",)), "seen")
+    converted = []
+
+    def slowly(*arguments: Any) -> None:
+        converted.append(arguments)
+        time.sleep(0.3)
+        convert(*arguments)
+
+    monkeypatch.setattr("models.adapters.convert", slowly)
+
+    def look(_: int) -> str:
+        own = open_database(Path(os.environ["KDTUI_DB"]))
+        try:
+            return one_job(own, "seen").status.state
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(look, range(4))) == ["done"] * 4
+    assert len(converted) == 1
+    assert [model.name for model in named_models(db)] == ["seen"]
 
 
 def test_a_process_of_the_same_number_is_not_the_trainer(tmp_path: Path) -> None:

@@ -20,16 +20,10 @@ from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
 from tests import sshd, stand_in
-from tests.models.tiny import make_model
 from tests.needs import needs_sshd
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return make_model(tmp_path / "tiny.gguf")
 
 
 @pytest.fixture(autouse=True)

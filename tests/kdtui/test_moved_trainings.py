@@ -28,11 +28,6 @@ pytestmark = needs_sshd
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return make_model(tmp_path / "tiny.gguf")
-
-
-@pytest.fixture
 def far(tmp_path: Path, db: Database, few: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The workdir of a host `far`; there is another one, `second`."""
     assert server.process is not None

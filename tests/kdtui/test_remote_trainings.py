@@ -35,17 +35,11 @@ from store.database import open_database
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
 from tests import slurm, sshd, stand_in
-from tests.models.tiny import make_model
 from tests.needs import needs_slurm, needs_sshd
 from tests.sshd import family
 from tests.waiting import held_still, until
 
 Kdtui = Callable[..., Any]
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return make_model(tmp_path / "tiny.gguf")
 
 
 @pytest.fixture

@@ -21,14 +21,8 @@ from kdtui.workflows.training_set import training_examples, validation_examples
 from models.pair_question import pair_question
 from store.datasets import iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
-from tests.models.tiny import make_model
 
 Kdtui = Callable[..., Any]
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return make_model(tmp_path / "tiny.gguf")
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,9 @@ class Curve(PlotextPlot):
             low = min(step for each in series for step in each.steps)
             high = max(step for each in series for step in each.steps)
             ticks = sorted({round(low + (high - low) * number / (_TICKS - 1)) for number in range(_TICKS)})
+            if len(values := {value for each in series for value in each.values}) == 1:
+                # It would stand between a negative and a positive number, and there are none such.
+                self.plt.ylim(0, 2 * values.pop() or 1)
             self.plt.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
         self.refresh()
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.events import Click, MouseMove
 from textual.screen import Screen
@@ -26,7 +27,7 @@ class _Hint:
     @property
     def width(self) -> int:
         """Cells, with the space before the next one."""
-        return Content(f"{self.display} {self.label} ").cell_length
+        return cell_len(f"{self.display} {self.label} ")
 
 
 class Footer(Widget):

@@ -74,6 +74,17 @@ async def test_what_is_typed_at_once_goes_where_the_first_key_leads(demo_store: 
         assert isinstance(app.screen.focused, RowTable)
 
 
+async def test_what_cannot_be_done_now_is_said_once(demo_store: Path, settle: Settle) -> None:
+    memory = Memory(None, demo_store)
+    memory.place = "models"
+    app = KdtuiApp(demo_store, memory=memory)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert isinstance(app.screen.focused, RowTable)
+        await act(pilot, "models.stop")
+        assert [note.title for note in app._notifications] == ["Not now"]
+
+
 async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     done: list[Mapping[str, str] | None] = []

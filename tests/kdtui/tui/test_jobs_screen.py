@@ -12,6 +12,8 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from textual.app import App, ComposeResult
+from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Static
 
@@ -20,7 +22,7 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import HostDialog, JobsScreen
-from kdtui.tui.widgets.curve import Curve
+from kdtui.tui.widgets.curve import Curve, Points
 from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
@@ -682,3 +684,19 @@ async def test_a_host_is_asked_only_about_what_may_change_and_while_it_is_looked
         assert server.commands == asked
         await act(pilot, "screen.reload")
         await patiently(pilot, lambda: server.commands > asked)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+async def test_one_value_alone_is_drawn_without_negative_numbers_beside_it(value: float) -> None:
+    class Plotted(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Curve()
+
+    app = Plotted()
+    async with app.run_test(size=(60, 12)) as pilot:
+        curve = app.query_one(Curve)
+        curve.show("pair F1", [Points([3], [value], "x")])
+        await pilot.pause()
+        drawn = "\n".join(strip.text for strip in curve.render_lines(Region(0, 0, 60, 12)))
+        assert "x" in drawn
+        assert not re.search(r"-\d", drawn), drawn
