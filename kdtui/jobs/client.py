@@ -14,7 +14,7 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
-from models.sft.host import sha256
+from models.sft.host import beginning_hash, sha256
 from models.sft.job_files import CHECKPOINTS
 from models.sft.processes import GRACE
 from store.hosts import Host
@@ -28,6 +28,8 @@ _SMALL = 1 << 20
 _TOGETHER = 1 << 25
 """Bytes of small files that travel at once."""
 
+_HASHES = TIMEOUT * 10
+"""Seconds that a host may say nothing where it reads what is there of a large file."""
 
 _NO_CODE = 64
 """The exit code that says that the package `models` is not there yet."""
@@ -63,7 +65,7 @@ class HostClient:
             TransportError: the way was lost.
             KdtuiError: the host says why it cannot.
         """
-        request = json.dumps({"do": do, "workdir": str(self._workdir), **fields}).encode() + b"\n"
+        request = self._request(do, **fields)
 
         async def both() -> AsyncIterator[bytes]:
             yield request
@@ -71,20 +73,39 @@ class HostClient:
                 async for chunk in data:
                     yield chunk
 
+        done = await self._run(self._python, both(), timeout=timeout)
+        if done.code == _NO_CODE and data is None:
+            await self.bring_code()
+            done = await self._run(self._python, both(), timeout=timeout)
+        with suppress(ValueError, IndexError):
+            return self._told(done.out.splitlines()[-1])
+        raise self._no_answer(done.code, done.err)
+
+    @property
+    def _python(self) -> list[str]:
+        """What answers requests there."""
         # Looked for first: the Python there may have a package `models` of its own, of another version. And without -P
         # a folder of the user's named like a module of Python would be taken for it.
         script = f'[ -e "$1" ] || exit {_NO_CODE}; exec env PYTHONPATH="$1" "$2" -P -m models.sft.host'
-        command = ["sh", "-c", script, "sh", self.code, self.host.settings.python]
-        done = await self._run(command, both(), timeout=timeout)
-        if done.code == _NO_CODE and data is None:
-            await self.bring_code()
-            done = await self._run(command, both(), timeout=timeout)
-        with suppress(ValueError, IndexError):
-            answer = json.loads(done.out.splitlines()[-1])
-            if "error" in answer:
-                raise KdtuiError(f"host {self.host.name}: {answer['error']}")
-            return answer["ok"]
-        raise self._no_answer(done.code, done.err)
+        return ["sh", "-c", script, "sh", self.code, self.host.settings.python]
+
+    def _request(self, do: str, **fields: object) -> bytes:
+        return json.dumps({"do": do, "workdir": str(self._workdir), **fields}).encode() + b"\n"
+
+    def _told(self, line: bytes) -> Any:
+        """What a line answers.
+
+        Raises:
+            KdtuiError: the host says why it cannot.
+            ValueError: it is no answer.
+        """
+        answer = json.loads(line)
+        if "error" in answer:
+            raise KdtuiError(f"host {self.host.name}: {answer['error']}")
+        return answer["ok"]
+
+    def _not_whole(self, name: str) -> KdtuiError:
+        return KdtuiError(f"host {self.host.name}: {name} did not come whole; try again")
 
     async def bring(self, tree: package.Tree, missing: dict[str, object]) -> None:
         """Bring the files of a tree that the host does not have whole, each from where it was left.
@@ -113,8 +134,16 @@ class HostClient:
             offset = there if isinstance(there, int) and there <= size else 0
             with path.open("rb") as file:
                 file.seek(offset)
-                await self.ask("receive", package.chunks(file), part=f"{target}.part", offset=offset)
-            await self.ask("publish", part=f"{target}.part", target=target, sha256=digest, timeout=TIMEOUT * 10)
+                await self.ask(
+                    "receive",
+                    package.chunks(file),
+                    part=f"{target}.part",
+                    offset=offset,
+                    target=target,
+                    size=size,
+                    sha256=digest,
+                    timeout=_HASHES,
+                )
 
     async def fetch(self, job: str, key: str, names: Sequence[str], target: Path) -> int:
         """Fetch files of a job directory, and those of its folders, each checked by its hash; return how many came.
@@ -128,12 +157,16 @@ class HostClient:
             TransportError: the way was lost; what came stays, and is gone on from.
             KdtuiError: the directory is another training's, a file did not come whole, or another process fetches it.
         """
-        told = (await self.ask("files", job=job, id=key, names=list(names), timeout=TIMEOUT * 10))["files"]
-        for name, *_ in told:
-            # A host may be anybody's: nothing it says leads out of the folder.
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise KdtuiError(f"host {self.host.name}: it names a file {name!r}, which is in no job directory")
         with fetching(target) as coming:
+            roots = (target, coming)
+            had = {
+                path.relative_to(root).as_posix()
+                for root in roots
+                for name in names
+                for path in (root / name, *(root / name).rglob("*"))
+                if path.is_file()
+            }
+            told = await self._files(job, key, names, sorted(had))
             wanted = [each for each in told if not _is(target / each[0], each[2])]
             units = {_unit(name) for name, *_ in wanted}
             for name, _, digest in told:
@@ -141,19 +174,30 @@ class HostClient:
                     (coming / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(target / name, coming / name)
             missing = [each for each in wanted if not _is(coming / each[0], each[2])]
-            for part in _parts([(name, digest, size) for name, size, digest in missing if size <= _SMALL]):
+            small = [(name, digest, size) for name, size, digest in missing if size <= _SMALL]
+            for part in _parts(small):
                 await self._fetch_small(job, [name for name, *_ in part], coming)
-            for name, size, digest in missing:
-                if size > _SMALL:
-                    await self._fetch_large(f"{self.job_folder(job)}/{name}", coming / name, size, digest)
-            for name, _, digest in missing:
+            for name, digest, _ in small:
                 if not _is(coming / name, digest):
                     (coming / name).unlink(missing_ok=True)
-                    raise KdtuiError(f"host {self.host.name}: {name} did not come whole; try again")
+                    raise self._not_whole(name)
+            for name, size, _ in missing:
+                if size > _SMALL:
+                    await self._fetch_large(job, key, name, size, coming / name)
             for unit in sorted(units):
                 _give_place(coming / unit, target / unit)
             shutil.rmtree(coming)
         return len(wanted)
+
+    async def _files(
+        self, job: str, key: str, names: Sequence[str], had: Sequence[str]
+    ) -> list[tuple[str, int, str | None]]:
+        answer = await self.ask("files", job=job, id=key, names=list(names), large=_SMALL, had=had, timeout=_HASHES)
+        for name, *_ in answer["files"]:
+            # A host may be anybody's: nothing it says leads out of the folder.
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise KdtuiError(f"host {self.host.name}: it names a file {name!r}, which is in no job directory")
+        return [(name, size, digest) for name, size, digest in answer["files"]]
 
     async def follow(self, path: str, offset: int) -> AsyncIterator[bytes]:
         """A file from an offset on, and what is added to it, for ever.
@@ -227,20 +271,42 @@ class HostClient:
                 path.with_name(f"{path.name}.part").write_bytes(member.read())
                 path.with_name(f"{path.name}.part").replace(path)
 
-    async def _fetch_large(self, source: str, path: Path, size: int, digest: str) -> None:
+    async def _fetch_large(self, job: str, key: str, name: str, size: int, path: Path) -> None:
         part = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        for offset in (part.stat().st_size if part.exists() else 0, 0):
-            with part.open("r+b" if offset else "wb") as file:
-                file.seek(min(offset, size))
+        for there in (part.stat().st_size if part.exists() else 0, 0):
+            with part.open("r+b" if there else "wb") as file:
+                offset = file.seek(min(there, size))
                 file.truncate()
-                async for chunk in stream(self._transport, ["tail", "-c", f"+{file.tell() + 1}", source]):
-                    file.write(chunk)
-            if sha256(part) == digest:
+                digest = beginning_hash(part, offset)
+                request = self._request("send", job=job, id=key, name=name, offset=offset, size=size)
+                behind = bytearray()
+                async for chunk in self._sent(stream(self._transport, self._python, request, timeout=_HASHES)):
+                    content = chunk[: size - offset]
+                    file.write(content)
+                    digest.update(content)
+                    offset += len(content)
+                    behind += chunk[len(content) :]
+            if offset == size and behind.decode("ascii", "replace").strip() == digest.hexdigest():
                 part.replace(path)
                 return
         part.unlink()
-        raise KdtuiError(f"host {self.host.name}: {path.name} did not come whole; try again")
+        raise self._not_whole(path.name)
+
+    async def _sent(self, answer: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What is behind the first line of an answer.
+
+        Raises:
+            KdtuiError: that line says why there is nothing.
+        """
+        line, newline = b"", b""
+        async for chunk in answer:
+            if not newline:
+                line, newline, chunk = (line + chunk).partition(b"\n")
+                if newline:
+                    self._told(line)
+            if newline:
+                yield chunk
 
     async def _run(
         self, command: list[str], data: bytes | AsyncIterable[bytes] = b"", *, timeout: float = TIMEOUT
@@ -321,7 +387,7 @@ def _unit(name: str) -> str:
     return "/".join(parts[:2] if parts[0] == CHECKPOINTS else parts[:1])
 
 
-def _is(path: Path, digest: str) -> bool:
+def _is(path: Path, digest: str | None) -> bool:
     return path.is_file() and sha256(path) == digest
 
 

@@ -109,11 +109,12 @@ async def run(
 
 
 async def stream(
-    transport: Transport, arguments: Sequence[str], *, timeout: float | None = TIMEOUT
+    transport: Transport, arguments: Sequence[str], data: bytes = b"", *, timeout: float | None = TIMEOUT
 ) -> AsyncIterator[bytes]:
     """The output of a program there, as it comes, until its end.
 
     Args:
+        data: its input, which stays open behind that.
         timeout: seconds without anything received; None for any.
 
     Raises:
@@ -127,7 +128,9 @@ async def stream(
         opening, closing = f"{mark}\n".encode(), f"{mark}:".encode()
         held = b""
         begun = False
+        assert process.stdin is not None
         assert process.stdout is not None
+        process.stdin.write(data)
         try:
             while True:
                 try:

@@ -61,6 +61,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def beginning_hash(path: Path, size: int) -> "hashlib._Hash":
+    """The hash of the first bytes of a file, to go on with."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while size > 0 and (chunk := file.read(min(size, _CHUNK))):
+            digest.update(chunk)
+            size -= len(chunk)
+    return digest
+
+
 def have(request: Request) -> object:
     """Which files of a base are here whole, how much of the others, whether a job directory is, and what the Python
     that trains has of some packages.
@@ -85,27 +95,30 @@ def have(request: Request) -> object:
 
 
 def receive(request: Request, data: BinaryIO) -> object:
-    """Add what is behind the request to a part of a file, from an offset on: `{"part", "offset"}`."""
-    part = Path(request["part"])
+    """Add what is behind the request to a part of a file, from an offset on; whole, it gets its name.
+
+    `{"part", "offset", "target", "size", "sha256"}`
+    """
+    part, target = Path(request["part"]), Path(request["target"])
+    if target.is_file() and not part.exists():
+        # Another client was faster.
+        return None
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as file, _alone(file, part):
         if not request["offset"]:
             file.truncate(0)
         elif os.fstat(file.fileno()).st_size != request["offset"]:
             raise ModelError(f"{part}: another client has brought some of this file; try again")
-        shutil.copyfileobj(data, file, _CHUNK)
-    return None
-
-
-def publish(request: Request) -> object:
-    """Give a file that has come whole its name: `{"part", "target", "sha256"}`."""
-    part, target = Path(request["part"]), Path(request["target"])
-    if target.is_file() and not part.exists():
-        # Another client was faster.
-        return None
-    with part.open("ab") as file, _alone(file, part):
-        if sha256(part) != request["sha256"]:
-            part.unlink(missing_ok=True)
+        digest = beginning_hash(part, request["offset"])
+        while chunk := data.read1(_CHUNK):  # type: ignore[attr-defined]
+            file.write(chunk)
+            digest.update(chunk)
+        file.flush()
+        if os.fstat(file.fileno()).st_size < request["size"]:
+            # What came stays, and is gone on from.
+            raise ModelError(f"{target}: it did not come to its end; try again")
+        if digest.hexdigest() != request["sha256"]:
+            part.unlink()
             raise ModelError(f"{target}: it did not come whole, and has been dropped; try again")
         part.replace(target)
     return None
@@ -122,11 +135,11 @@ def unpack(request: Request, data: BinaryIO) -> object:
             digest = digests.pop(member.name, None)
             if source is None or digest is None:
                 raise ModelError(f"{folder}: {member.name!r} was not to come; try again")
-            path = Path(part) / "file"
-            with path.open("wb") as file:
-                shutil.copyfileobj(source, file, _CHUNK)
-            if sha256(path) != digest:
+            content = source.read()
+            if hashlib.sha256(content).hexdigest() != digest:
                 raise ModelError(f"{folder}: {member.name!r} did not come whole, and has been dropped; try again")
+            path = Path(part) / "file"
+            path.write_bytes(content)
             path.replace(folder / member.name)
     if digests:
         raise ModelError(f"{folder}: not all files have come; try again")
@@ -174,15 +187,41 @@ def cancel(request: Request) -> object:
 def files(request: Request) -> object:
     """Name, size and hash of files of a job directory, and of those below its folders.
 
-    `{"workdir", "job", "id", "names"}`
+    Those over `large` bytes have no hash, which is sent behind them, unless the client says that it may have them.
+
+    `{"workdir", "job", "id", "names", "large", "had": [name, …]}`
     """
     job = _existing(request)
     named = [job / name for name in request["names"]]
     paths = [path for each in named for path in (each, *sorted(each.rglob("*"))) if path.is_file()]
-    names = {path: path.relative_to(job) for path in paths}
-    # What is being written belongs to nobody yet.
-    whole = {path: name for path, name in names.items() if not any(part.endswith(".part") for part in name.parts)}
-    return {"files": [[name.as_posix(), path.stat().st_size, sha256(path)] for path, name in whole.items()]}
+    found = []
+    for path in paths:
+        name, size = path.relative_to(job), path.stat().st_size
+        # What is being written belongs to nobody yet.
+        if not any(part.endswith(".part") for part in name.parts):
+            is_hashed = size <= request["large"] or name.as_posix() in request["had"]
+            found.append([name.as_posix(), size, sha256(path) if is_hashed else None])
+    return {"files": found}
+
+
+def send(request: Request, out: BinaryIO) -> None:
+    """A file of a job directory, from an offset to a size: an answer, the bytes, and the hash of all up to that size.
+
+    `{"workdir", "job", "id", "name", "offset", "size"}`
+    """
+    path = _existing(request) / request["name"]
+    offset, size = request["offset"], request["size"]
+    digest = beginning_hash(path, offset)
+    with path.open("rb") as file:
+        file.seek(offset)
+        out.write(b'{"ok": null}\n')
+        while offset < size and (chunk := file.read(min(size - offset, _CHUNK))):
+            out.write(chunk)
+            digest.update(chunk)
+            offset += len(chunk)
+    if offset == size:
+        out.write(f"{digest.hexdigest()}\n".encode())
+    out.flush()
 
 
 def describe(request: Request) -> object:
@@ -194,10 +233,12 @@ def describe(request: Request) -> object:
 def remove(request: Request) -> object:
     """Delete a job directory, unless it is another training's: `{"workdir", "job", "id"}`."""
     job = _job(request)
-    # What a client that was killed has left.
     part = _part(job, request["id"])
-    shutil.rmtree(part, ignore_errors=True)
-    part.with_suffix(".lock").unlink(missing_ok=True)
+    if (path := part.with_suffix(".lock")).exists():
+        with path.open("ab") as lock, _alone(lock, job):
+            # What a client that was killed has left.
+            shutil.rmtree(part, ignore_errors=True)
+            path.unlink()
     if _id(job) not in (None, request["id"]):
         return None
     if _left(job).get("id") == request["id"]:
@@ -354,10 +395,15 @@ def _alone(file: IO[bytes], what: Path) -> Iterator[None]:
     Raises:
         ModelError: another one is at it.
     """
+    busy = f"{what}: another client is bringing this; try again in a minute"
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise ModelError(f"{what}: another client is bringing this; try again in a minute") from error
+        raise ModelError(busy) from error
+    path = Path(file.name)
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        # It has been renamed or deleted between its opening and the lock, which is one on nothing now.
+        raise ModelError(busy)
     yield
 
 
@@ -450,7 +496,7 @@ def _packages(python: str, names: list[str], *, cuda: bool = False) -> object:
 _OPERATIONS: dict[str, Callable[[Request], object]] = {
     each.__name__: each
     for each in (
-        *(have, publish, status, cancel, files, describe, remove, leave, trainings),
+        *(have, status, cancel, files, describe, remove, leave, trainings),
         *(check, setup, setup_status),
     )
 }
@@ -486,6 +532,9 @@ def main() -> None:
     try:
         request = json.loads(data.readline())
         source.silence = request.get("silence", _SILENCE)
+        if request["do"] == send.__name__:
+            send(request, sys.stdout.buffer)
+            return
         if request["do"] in _WITH_DATA:
             answer: dict[str, object] = {"ok": _WITH_DATA[request["do"]](request, data)}
         else:

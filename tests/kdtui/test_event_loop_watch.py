@@ -21,14 +21,20 @@ class Slow(App[None]):
 
     BINDINGS = [("x", "compute", "Compute"), ("n", "nothing", "Nothing")]  # noqa: RUF012
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_acted = asyncio.Event()
+
     def compose(self) -> ComposeResult:
         yield Static("slow")
 
     def action_compute(self) -> None:
         compute(2 * LIMIT)
+        self.has_acted.set()
 
     def action_nothing(self) -> None:
         self.query_one(Static).update("nothing")
+        self.has_acted.set()
 
 
 @pytest.mark.parametrize(("key", "is_slow"), [("x", True), ("n", False)])
@@ -38,7 +44,7 @@ async def test_a_step_that_computes_for_too_long_is_found(key: str, is_slow: boo
         await pilot.pause()
         with watched() as found:
             await pilot.press(key)
-            await pilot.pause()
+            await asyncio.wait_for(app.has_acted.wait(), 30)
     assert bool(found) == is_slow, found
     assert all(" ms of computing" in each for each in found)
 

@@ -1,6 +1,7 @@
 """Hosts behind a real sshd: what is wrong with the way to them is one clear sentence, and nothing is left there."""
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -509,7 +510,15 @@ def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Pat
         async with reach(host) as frozen:
             await frozen.bring_code()
             [master] = [each for each in psutil.Process().children() if each.name() == "ssh"]
-            sending = asyncio.create_task(frozen.ask("receive", half(), part=str(part), offset=0, silence=1))
+            name = str(part.with_suffix(""))
+            asks: dict[str, Any] = {
+                "part": str(part),
+                "offset": 0,
+                "target": name,
+                "size": 4_000_000,
+                "sha256": tree.files[0][3],
+            }
+            sending = asyncio.create_task(frozen.ask("receive", half(), silence=1, **asks))
             while not part.exists() or not part.stat().st_size:
                 await asyncio.sleep(0.02)
             master.suspend()
@@ -547,6 +556,18 @@ def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> Non
     assert not list(jobs.iterdir())
 
 
+def test_a_training_that_another_client_brings_is_not_removed(host: Host) -> None:
+    part = Path(host.workdir) / "jobs" / ".one.key.part"
+    part.mkdir(parents=True)
+    with part.with_suffix(".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(KdtuiError, match="another client is bringing this; try again in a minute"):
+            asked(host, lambda client: client.ask("remove", job="one", id="key"))
+    assert part.exists()
+    asked(host, lambda client: client.ask("remove", job="one", id="key"))
+    assert not list(part.parent.iterdir())
+
+
 def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(b"right" * 1000)
@@ -580,8 +601,8 @@ def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
     asked(host, lambda client: client.bring_code())
     before = server.commands
     assert set(asked(host, bring).values()) == {0}
-    # One question, one for all that is small, and two for what is large.
-    assert server.commands - before == 4
+    # One question, one for all that is small, and one for what is large.
+    assert server.commands - before == 3
     there = Path(host.workdir) / "blobs" / tree.key
     assert {path.name: sha256(path) for path in there.iterdir()} == {name: digest for name, _, _, digest in tree.files}
     assert [path.name for path in there.parent.iterdir()] == [tree.key]

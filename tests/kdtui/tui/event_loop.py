@@ -112,11 +112,16 @@ def _task(handle: asyncio.Handle) -> "asyncio.Task[Any] | None":
 
 def _is_of_test(handle: asyncio.Handle) -> bool:
     task = _task(handle)
-    code = getattr(task.get_coro(), "cr_code", None) if task is not None else None
-    if code is None:
+    frame = getattr(task.get_coro(), "cr_frame", None) if task is not None else None
+    if frame is None:
         return False
-    # Those of Textual begin the app, before there are keys, and press them.
-    return Path(code.co_filename).is_relative_to(_TESTS) or code.co_name in ("run_app", "run_auto_pilot")
+    match frame.f_code.co_name:
+        case "run_app":  # The app's own messages, the keys among them, come between those that begin and end it.
+            app = frame.f_locals.get("app") or frame.f_locals["self"]
+            return not (app._is_mounted and app._running)
+        case "run_auto_pilot":  # It presses the keys.
+            return True
+    return Path(frame.f_code.co_filename).is_relative_to(_TESTS)
 
 
 def _what(handle: asyncio.Handle) -> str:

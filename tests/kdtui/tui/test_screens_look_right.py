@@ -160,41 +160,35 @@ def test_a_place(
     assert snap_compare(app, terminal_size=size, run_before=run)
 
 
+OPENED = {
+    "a session": ("workbench", "enter"),
+    "the settings of a session": ("workbench", "enter", "s"),
+    "a session of one's own": ("workbench", "n"),
+    "a piece": ("knowledge", "j", "enter"),
+    "facets": ("knowledge", "F"),
+    "what is to be distilled": ("distill", "n"),
+    "a call": ("distill", "shift+tab", "enter"),
+    "a question": ("samples", "d"),
+    "the overlap of samples": ("samples", "o"),
+    "a row found": ("samples", "slash", "h", "a"),
+    "a training": ("jobs", "enter"),
+    "a new training": ("jobs", "n"),
+    "a run": ("runs", "enter"),
+    "a plot of the runs": ("runs", "p"),
+    "two runs compared": ("runs", "space", "j", "v"),
+    "all of a model": ("models", "v"),
+    "the help": ("knowledge", "question_mark"),
+    "the palette": ("knowledge", "colon"),
+    "parts to jump to": ("knowledge", "f"),
+}
+"""What is opened from a place, by its keys."""
+
+
 @looks
-def test_an_open_session(
-    size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any
+@pytest.mark.parametrize("what", OPENED)
+def test_what_is_opened_from_a_place(
+    what: str, size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any
 ) -> None:
-    app, run = look_at(full_store, "workbench", theme, settle, "enter")
-    assert snap_compare(app, terminal_size=size, run_before=run)
-
-
-@looks
-def test_a_piece_in_full(
-    size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any
-) -> None:
-    app, run = look_at(full_store, "knowledge", theme, settle, "j", "enter")
-    assert snap_compare(app, terminal_size=size, run_before=run)
-
-
-@looks
-def test_a_form(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
-    app, run = look_at(full_store, "jobs", theme, settle, "n")
-    assert snap_compare(app, terminal_size=size, run_before=run)
-
-
-@looks
-def test_a_question(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
-    app, run = look_at(full_store, "samples", theme, settle, "d")
-    assert snap_compare(app, terminal_size=size, run_before=run)
-
-
-@looks
-def test_a_run_in_full(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
-    app, run = look_at(full_store, "runs", theme, settle, "enter")
-    assert snap_compare(app, terminal_size=size, run_before=run)
-
-
-@looks
-def test_the_help(size: tuple[int, int], theme: str, full_store: Path, settle: Settle, snap_compare: Any) -> None:
-    app, run = look_at(full_store, "knowledge", theme, settle, "question_mark")
+    place, *keys = OPENED[what]
+    app, run = look_at(full_store, place, theme, settle, *keys)
     assert snap_compare(app, terminal_size=size, run_before=run)
