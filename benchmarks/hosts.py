@@ -134,11 +134,13 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
                 f"tar -C '{job}' -cf - adapter "
                 f"| ssh {plain} gpu \"mkdir '{folder}/copies' && tar -C '{folder}/copies' -xf -\""
             )
+            put = sftp(f'mkdir "{folder}/copies"', f'put -r "{job}/adapter" "{folder}/copies"')
             for name, ours in (
                 ("of a training", lambda: _pack(client, there, job / "adapter")),
                 ("of a base", bring),
             ):
-                await compare(f"{_SMALL:,} small files up {name}, tar", _SMALL, "/s", ours, send)
+                for other, command in (("tar", send), ("sftp", put)):
+                    await compare(f"{_SMALL:,} small files up {name}, {other}", _SMALL, "/s", ours, command)
     finally:
         master.terminate()
         master.wait()

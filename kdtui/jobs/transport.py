@@ -1,12 +1,14 @@
 """How a machine is reached: commands with their input and output, and nothing else. The local one is reached too."""
 
 import asyncio
+import fcntl
+import io
 import os
 import re
 import secrets
 import shlex
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +16,9 @@ from kdtui.errors import KdtuiError
 
 CHUNK = 1 << 18
 """Bytes that are read or written at a time."""
+
+_PIPE = 1 << 20
+"""Bytes that a pipe holds at most, where its size can be chosen."""
 
 AT_ONCE = 8
 """Commands through one connection at once: sshd lets ten through (MaxSessions), of which the connection is one."""
@@ -121,47 +126,74 @@ async def stream(
         TransportError: the way was lost; what came is whole all the same.
     """
     mark = secrets.token_hex(8)
+    opening, closing = f"{mark}\n".encode(), f"{mark}:".encode()
+    held = b""
+    begun = False
     async with transport.places:
-        process = await _start(transport, _marked(arguments, mark))
-        err = bytearray()
-        reading = asyncio.create_task(_read(process.stderr, err, _Beat(None)))
-        opening, closing = f"{mark}\n".encode(), f"{mark}:".encode()
-        held = b""
-        begun = False
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(data)
-        try:
-            while True:
-                try:
-                    chunk = await asyncio.wait_for(process.stdout.read(CHUNK), timeout)
-                except TimeoutError:
-                    raise TransportError(f"host {transport.name} does not answer; try again") from None
-                held += chunk
-                if not begun:
-                    _, found, rest = held.partition(opening)
-                    if found:
-                        begun, held = True, rest
-                if begun:
-                    body, found, _ = held.rpartition(closing)
-                    if found:
-                        if body:
-                            yield body
-                        return
-                    # The end may come in two parts.
-                    may_be = max((n for n in range(1, len(closing)) if held.endswith(closing[:n])), default=0)
-                    ready = len(held) - may_be if chunk else len(held)
-                    if ready:
-                        yield held[:ready]
-                        held = held[ready:]
-                if not chunk:
-                    await reading
-                    raise await transport.lost(err.decode("utf-8", "replace"))
-        finally:
-            reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await reading
-            await _end(process)
+        with _pipe() as (reading, writing):
+            process = await _start(transport, _marked(arguments, mark), stdout=writing.fileno())
+            writing.close()
+            err = bytearray()
+            errors = asyncio.create_task(_read(process.stderr, err, _Beat(None)))
+            try:
+                assert process.stdin is not None
+                process.stdin.write(data)
+                while True:
+                    try:
+                        await asyncio.wait_for(_readable(reading), timeout)
+                    except TimeoutError:
+                        raise TransportError(f"host {transport.name} does not answer; try again") from None
+                    chunk = reading.read(_PIPE)
+                    held += chunk
+                    if not begun:
+                        _, found, rest = held.partition(opening)
+                        if found:
+                            begun, held = True, rest
+                    if begun:
+                        body, found, _ = held.rpartition(closing)
+                        if found:
+                            if body:
+                                yield body
+                            return
+                        # The end may come in two parts.
+                        may_be = max((n for n in range(1, len(closing)) if held.endswith(closing[:n])), default=0)
+                        ready = len(held) - may_be if chunk else len(held)
+                        if ready:
+                            yield held[:ready]
+                            held = held[ready:]
+                    if not chunk:
+                        await errors
+                        raise await transport.lost(err.decode("utf-8", "replace"))
+            finally:
+                errors.cancel()
+                with suppress(asyncio.CancelledError):
+                    await errors
+                await _end(process)
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[io.FileIO, io.FileIO]]:
+    """The two ends of a large pipe.
+
+    Reading much from it takes half of the computing that a stream of asyncio takes, which copies again and again.
+    """
+    reading, writing = os.pipe()
+    with io.FileIO(reading, "rb") as source, io.FileIO(writing, "wb") as target:
+        # Linux has pipes of other sizes than its own, up to a limit that its user may have reached.
+        with suppress(AttributeError, OSError):
+            fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
+        yield source, target
+
+
+async def _readable(file: io.FileIO) -> None:
+    """Wait until there is something to read, or the end."""
+    ready = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(file, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(file)
 
 
 def _marked(arguments: Sequence[str], mark: str) -> str:
@@ -172,13 +204,15 @@ def _marked(arguments: Sequence[str], mark: str) -> str:
     return shlex.join(["exec", "sh", "-c", script])
 
 
-async def _start(transport: Transport, line: str) -> asyncio.subprocess.Process:
+async def _start(
+    transport: Transport, line: str, *, stdout: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
     command = transport.command(line)
     try:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
             # An interrupt is ours: it must not end what a cancel is to wait for.
             start_new_session=True,
