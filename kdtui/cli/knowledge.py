@@ -309,6 +309,7 @@ def export(
     licence: Annotated[
         str | None, typer.Option("--licence", help="Licence of the knowledge, for the card.", metavar="NAME")
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an export that is in the folder.")] = False,
     db: DatabaseOption = None,
 ) -> None:
     """Export knowledge with a dataset card into a folder, which `datasets.load_dataset` reads too.
@@ -330,6 +331,7 @@ def export(
             pieces=chosen,
             kind=kind,
             licence=licence,
+            replace=replace,
         )
     say(f"exported {count:,} pieces of knowledge to {output}")
 

@@ -28,6 +28,8 @@ from store.records import Format
 
 Kind: TypeAlias = Literal["jsonl", "parquet"]
 
+KINDS: tuple[Kind, ...] = ("jsonl", "parquet")
+
 CARD = "README.md"
 _NO_LICENCE = "not stated. The titles and intents in it belong to the source; ask there before you publish it"
 _NAME = "knowledge"

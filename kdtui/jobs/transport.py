@@ -20,6 +20,9 @@ CHUNK = 1 << 18
 _PIPE = 1 << 20
 """Bytes that a pipe holds at most, where its size can be chosen."""
 
+_ENDS = 1.0
+"""Seconds in which a program that has said its last is gone."""
+
 AT_ONCE = 8
 """Commands through one connection at once: sshd lets ten through (MaxSessions), of which the connection is one."""
 
@@ -154,6 +157,10 @@ async def stream(
                         if found:
                             if body:
                                 yield body
+                            with suppress(TimeoutError):
+                                # It ends by itself; asyncio says on the screen that it does not know what it was killed
+                                # for otherwise.
+                                await asyncio.wait_for(process.wait(), _ENDS)
                             return
                         # The end may come in two parts.
                         may_be = max((n for n in range(1, len(closing)) if held.endswith(closing[:n])), default=0)

@@ -137,7 +137,15 @@ def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> Cha
     folder = Path(values["folder"].strip()).expanduser()
     kind: Literal["jsonl", "parquet"] = "parquet" if values["kind"] == "parquet" else "jsonl"
     licence = values["licence"].strip() or None
-    count = export_knowledge(db, dataset_of(db, numbers), folder, pieces=numbers, kind=kind, licence=licence)
+    count = export_knowledge(
+        db,
+        dataset_of(db, numbers),
+        folder,
+        pieces=numbers,
+        kind=kind,
+        licence=licence,
+        replace=bool(values["replace"]),
+    )
     return Changed(f"exported {so_many(count)} to {folder}")
 
 

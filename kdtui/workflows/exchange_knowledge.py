@@ -7,7 +7,7 @@ from sqlite_utils import Database
 
 from kdtui.distill.prompt_files import prompts_hash
 from kdtui.errors import BadFile, KdtuiError
-from kdtui.exchange.knowledge_files import CARD, Kind, KnowledgeLine, card, encode, file_of, read
+from kdtui.exchange.knowledge_files import CARD, KINDS, Kind, KnowledgeLine, card, encode, file_of, read
 from kdtui.exchange.output import write_whole
 from store.datasets import dataset_id, dataset_source
 from store.errors import NotFound
@@ -32,16 +32,18 @@ def export_knowledge(
     pieces: Iterable[int] | None = None,
     kind: Kind = "jsonl",
     licence: str | None = None,
+    replace: bool = False,
 ) -> int:
     """Write knowledge with a card into a folder, and return how many pieces. What is rejected goes too.
 
     Args:
         pieces: the numbers of those that are wanted; None for all.
+        replace: take the place of what has these names there.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
         KdtuiError: there is no knowledge, or pyarrow is missing.
-        BadFile: the folder cannot be written.
+        BadFile: the folder cannot be written, or has something of these names.
     """
     lines: list[KnowledgeLine] = []
     wanted = None if pieces is None else set(pieces)
@@ -49,6 +51,9 @@ def export_knowledge(
         lines += (line for line in _lines(db, dataset, format, sample) if wanted is None or line.id in wanted)
     if not lines:
         raise KdtuiError(f"there is no such knowledge of dataset {dataset!r}; kdtui knowledge ls shows what there is")
+    there = [path for path in (folder / CARD, *(file_of(folder, each) for each in KINDS)) if path.exists()]
+    if there and not replace:
+        raise BadFile(there[0], "it is there already; choose another folder, or replace it with --replace")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,6 +62,9 @@ def export_knowledge(
     source = Path(dataset_source(db, dataset)).name
     text = card(dataset, source, lines, kind, prompts_hash(), licence)
     write_whole(file_of(folder, kind), encode(lines, kind))
+    for other in set(KINDS) - {kind}:
+        # It would be read instead.
+        file_of(folder, other).unlink(missing_ok=True)
     write_whole(folder / CARD, [text.encode()])
     return len(lines)
 

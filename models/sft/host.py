@@ -94,7 +94,7 @@ def have(request: Request) -> object:
     }
 
 
-def receive(request: Request, data: BinaryIO) -> object:
+def receive(request: Request, data: io.BufferedReader) -> object:
     """Add what is behind the request to a part of a file, from an offset on; whole, it gets its name.
 
     `{"part", "offset", "target", "size", "sha256"}`
@@ -110,9 +110,10 @@ def receive(request: Request, data: BinaryIO) -> object:
         elif os.fstat(file.fileno()).st_size != request["offset"]:
             raise ModelError(f"{part}: another client has brought some of this file; try again")
         digest = beginning_hash(part, request["offset"])
-        while chunk := data.read1(_CHUNK):  # type: ignore[attr-defined]
-            file.write(chunk)
-            digest.update(chunk)
+        buffer = memoryview(bytearray(_CHUNK))
+        while count := data.readinto1(buffer):
+            file.write(buffer[:count])
+            digest.update(buffer[:count])
         file.flush()
         if os.fstat(file.fileno()).st_size < request["size"]:
             # What came stays, and is gone on from.
@@ -124,7 +125,7 @@ def receive(request: Request, data: BinaryIO) -> object:
     return None
 
 
-def unpack(request: Request, data: BinaryIO) -> object:
+def unpack(request: Request, data: io.BufferedReader) -> object:
     """Small files that have come together, in the tar behind the request: `{"folder", "files": {name: sha256, …}}`."""
     folder, digests = Path(request["folder"]), dict(request["files"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +147,7 @@ def unpack(request: Request, data: BinaryIO) -> object:
     return None
 
 
-def launch(request: Request, data: BinaryIO) -> object:
+def launch(request: Request, data: io.BufferedReader) -> object:
     """Make a job directory of the tar behind the request, where there is none yet, and start it, if it is not.
 
     `{"workdir", "job", "id", "launcher", "python", "code", "processes", "after", "script", "has_data"}`
@@ -215,10 +216,11 @@ def send(request: Request, out: BinaryIO) -> None:
     with path.open("rb") as file:
         file.seek(offset)
         out.write(b'{"ok": null}\n')
-        while offset < size and (chunk := file.read(min(size - offset, _CHUNK))):
-            out.write(chunk)
-            digest.update(chunk)
-            offset += len(chunk)
+        buffer = memoryview(bytearray(_CHUNK))
+        while count := file.readinto(buffer[: size - offset]):
+            out.write(buffer[:count])
+            digest.update(buffer[:count])
+            offset += count
     if offset == size:
         out.write(f"{digest.hexdigest()}\n".encode())
     out.flush()
@@ -346,7 +348,7 @@ def _status(folder: Path, queue: "slurm.Queue") -> dict[str, Any]:
     }
 
 
-def _unpack(job: Path, job_id: str, data: BinaryIO) -> None:
+def _unpack(job: Path, job_id: str, data: io.BufferedReader) -> None:
     """A job directory from a tar, whole or not at all."""
     job.parent.mkdir(parents=True, exist_ok=True)
     part = _part(job, job_id)
@@ -361,7 +363,7 @@ def _part(job: Path, job_id: str) -> Path:
     return job.with_name(f".{job.name}.{job_id}.part")
 
 
-def _unpack_alone(job: Path, part: Path, job_id: str, data: BinaryIO) -> None:
+def _unpack_alone(job: Path, part: Path, job_id: str, data: io.BufferedReader) -> None:
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()
@@ -380,7 +382,7 @@ def _unpack_alone(job: Path, part: Path, job_id: str, data: BinaryIO) -> None:
 
 
 @contextmanager
-def _as_tar(what: Path, data: BinaryIO) -> Iterator[tarfile.TarFile]:
+def _as_tar(what: Path, data: io.BufferedReader) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(fileobj=data, mode="r|") as archive:
             yield archive
@@ -502,7 +504,7 @@ _OPERATIONS: dict[str, Callable[[Request], object]] = {
 }
 
 
-_WITH_DATA: dict[str, Callable[[Request, BinaryIO], object]] = {
+_WITH_DATA: dict[str, Callable[[Request, io.BufferedReader], object]] = {
     each.__name__: each for each in (launch, receive, unpack)
 }
 
@@ -528,7 +530,7 @@ class _Input(io.RawIOBase):
 def main() -> None:
     """Answer the request on stdin."""
     source = _Input()
-    data = io.BufferedReader(source)
+    data: io.BufferedReader = io.BufferedReader(source)
     try:
         request = json.loads(data.readline())
         source.silence = request.get("silence", _SILENCE)

@@ -102,6 +102,22 @@ def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdt
     assert "there is no such knowledge" in nothing.err
 
 
+@pytest.mark.usefixtures("known")
+def test_nothing_that_is_there_is_written_over_unasked(kdtui: Kdtui, tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("of a project")
+    export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path]
+    refused = kdtui(*export)
+    assert (refused.code, card.read_text()) == (1, "of a project")
+    assert "README.md: it is there already; choose another folder, or replace it with --replace" in refused.err
+    card.unlink()
+    assert kdtui(*export).code == 0
+    assert kdtui(*export, "--as", "parquet").code == 1
+    assert kdtui(*export, "--as", "parquet", "--replace").code == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"README.md", "knowledge.parquet"}
+    assert not (tmp_path / "knowledge.jsonl").exists(), "it would be read instead"
+
+
 LINES = st.lists(
     st.builds(
         KnowledgeLine,

@@ -42,7 +42,8 @@ def export_form(count: int, chosen: Mapping[str, str | None], named_database: Pa
             "--as": None if values["kind"] == "jsonl" else values["kind"],
             "--licence": values["licence"].strip() or None,
         }
-        return command_line(("knowledge", "export"), options={**options, **chosen}, database=named_database)
+        flags = ["--replace"] if values["replace"] else []
+        return command_line(("knowledge", "export", *flags), options={**options, **chosen}, database=named_database)
 
     return FormDialog(
         f"Export {so_many(count)}",
@@ -50,6 +51,7 @@ def export_form(count: int, chosen: Mapping[str, str | None], named_database: Pa
             Field("folder", "Folder", help="It is made where it is not there; load_dataset can read it."),
             Field("kind", "Kind", "choice", options=(("JSON Lines", "jsonl"), ("Parquet", "parquet"))),
             Field("licence", "Licence", help="Of the knowledge, for the dataset card; it may be left out."),
+            Field("replace", "Replace", "switch", help="Take the place of an export that is in the folder."),
         ],
         verb="Export",
         check=lambda values: None if values["folder"].strip() else "say which folder to write",
