@@ -48,9 +48,8 @@ _KEPT = 200
 _SHORT, _LONG = 5.0, 10.0
 """Seconds that a sentence is shown, and one about a problem."""
 
-
-_WRITING = 0.2
-"""Seconds that a key may take to be in a line."""
+_HANDLING = 0.2
+"""Seconds that a part of a screen may take to handle what it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,14 @@ class Palette(CommandPalette, OwnScreen[None]):
             super()._gather_commands(search_value)
 
 
-async def _have_written(line: Widget | None) -> None:
-    """Wait until what was typed is in a line: a key that ends a form would find it without."""
-    written = asyncio.Event()
-    if line is not None and line.call_later(written.set):
-        # It may be gone by the same key.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(written.wait(), _WRITING)
+async def _have_handled(parts: Iterable[DOMNode]) -> None:
+    """Wait until parts of a screen, one after the other, have handled what they were told."""
+    for part in parts:
+        handled = asyncio.Event()
+        if part.call_later(handled.set):
+            # It may be gone by the same key.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(handled.wait(), _HANDLING)
 
 
 class KdtuiApp(App[None]):
@@ -155,10 +155,14 @@ class KdtuiApp(App[None]):
             if not self.screen_stack:
                 return
             if isinstance(event, Pressed) and not event.is_forwarded:
-                writing = self.focused if isinstance(self.focused, Input | TextArea) else None
-                if not await self._does(event):
+                line = self.focused if isinstance(self.focused, Input | TextArea) else None
+                if await self._does(event):
+                    # The end of a line is told to what the line is a part of, up to the screen.
+                    await _have_handled([] if line is None else line.ancestors_with_self[:-1])
+                else:
                     await super().on_event(event)
-                    await _have_written(writing)
+                    # A key that ends a form would find it without what was typed.
+                    await _have_handled([] if line is None else [line])
                 return
         await super().on_event(event)
 

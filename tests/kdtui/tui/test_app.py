@@ -61,11 +61,14 @@ async def test_each_place_is_a_click_away(place: str, demo_store: Path, settle: 
         assert app.current_mode == place
 
 
-async def test_what_is_typed_at_once_goes_where_the_first_key_leads(demo_store: Path, settle: Settle) -> None:
+@pytest.mark.parametrize("leave", ["escape", "enter"])
+async def test_what_is_typed_at_once_goes_where_the_first_key_leads(
+    demo_store: Path, settle: Settle, leave: str
+) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        for key in ("slash", *"tents", "escape", "2"):
+        for key in ("slash", *"tents", leave, "2"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await settle(pilot)
         assert app.current_mode == "workbench"
