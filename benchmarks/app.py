@@ -113,8 +113,8 @@ class _Watched:
         self.rest()
 
     def rest(self, quiet: float = _QUIET) -> None:
-        """Wait until nothing has been written for some time."""
-        end = monotonic() + 30
+        """Wait until nothing has been written for some time, or for three times that: what is at work is shown too."""
+        end = monotonic() + 3 * quiet
         while monotonic() < end and select.select([self._terminal], [], [], quiet)[0]:
             os.read(self._terminal, 1 << 16)
 

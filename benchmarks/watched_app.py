@@ -27,11 +27,13 @@ def main() -> None:
     if options.make_logs:
         _make_logs(options.store)
         return
+    from kdtui.tui import garbage
     from kdtui.tui.app import KdtuiApp
 
     told: list[list[object]] = []
     _watch(told)
     app = KdtuiApp(options.store)
+    app.call_later(garbage.collect_at_rest, app)
     if options.busy:
         app.call_later(lambda: asyncio.ensure_future(_keep_busy(app, options.store)))
     app.run()

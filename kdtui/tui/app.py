@@ -26,6 +26,7 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList, TextArea
 
 from kdtui.bundling.text import one_line
+from kdtui.tui import garbage
 from kdtui.tui.actions import PLACES, bindings, keys_of
 from kdtui.tui.activity import Activity
 from kdtui.tui.choice import Choice
@@ -122,6 +123,7 @@ class KdtuiApp(App[None]):
         self.choice = Choice.of(student) if student is not None or remembered is None else remembered
         self.activities: list[Activity] = []
         self._said: list[Said] = []
+        self.pressed_at = monotonic()
         for theme in (HIGH_CONTRAST, *self.config.themes):
             self.register_theme(theme)
         wanted = self.config.theme or self.memory.theme
@@ -151,6 +153,7 @@ class KdtuiApp(App[None]):
     async def on_event(self, event: Event) -> None:
         """Handle what is pressed one after the other, and nothing any more when the app is being left."""
         if isinstance(event, InputEvent):
+            self.pressed_at = monotonic()
             # It may come when the screens are gone.
             if not self.screen_stack:
                 return
@@ -347,5 +350,6 @@ def run_app(database: Path) -> int:
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
     app = KdtuiApp(database, config=config, memory=Memory(memory_path(), database))
+    app.call_later(garbage.collect_at_rest, app)
     app.run()
     return app.return_code or 0

@@ -1,5 +1,6 @@
 """What works everywhere in the app: places, help, palette, jumping, themes, messages."""
 
+import gc
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from kdtui.tui import garbage
 from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
@@ -59,6 +61,34 @@ async def test_each_place_is_a_click_away(place: str, demo_store: Path, settle: 
         await pilot.click(bar, offset=(str(bar.render()).index(PLACES[place][0]), 0))
         await settle(pilot)
         assert app.current_mode == place
+
+
+async def test_garbage_is_looked_for_while_nobody_waits_for_a_key(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        if phase == "start":
+            found.append(about["generation"])
+
+    usual = gc.get_threshold()
+    monkeypatch.setattr(garbage, "_REST", 0.1)
+    app = KdtuiApp(demo_store)
+    try:
+        async with app.run_test() as pilot:
+            await settle(pilot)
+            garbage.collect_at_rest(app)
+            gc.callbacks.append(note)
+            # So much is new that Python would look through all of it.
+            kept = [[number] for number in range(2_000_000)]
+            assert found
+            assert 2 not in found
+            del kept
+            await until(pilot, lambda: 2 in found)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*usual)
 
 
 @pytest.mark.parametrize("leave", ["escape", "enter"])
