@@ -7,7 +7,7 @@ python -m benchmarks.watched_app STORE "" --make-logs
 import argparse
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 from benchmarks.measure import resident_memory_mb
 
 _GB = 10**9
+
+_AT_WORK: list[asyncio.Future[None]] = []
+"""What goes on beside the app: asyncio itself keeps no hold of it."""
 
 
 def main() -> None:
@@ -35,7 +38,7 @@ def main() -> None:
     app = KdtuiApp(options.store)
     app.call_later(garbage.collect_at_rest, app)
     if options.busy:
-        app.call_later(lambda: asyncio.ensure_future(_keep_busy(app, options.store)))
+        app.call_later(_begin, _keep_busy(app, options.store))
     app.run()
     told.append(["memory", monotonic(), resident_memory_mb()])
     told.sort(key=lambda event: float(str(event[1])))
@@ -101,6 +104,11 @@ def _watch(told: list[list[object]]) -> None:
         module.ask_store = ask  # type: ignore[attr-defined]
 
 
+def _begin(work: Coroutine[Any, Any, None]) -> None:
+    """Let something go on beside; the app would wait for what a callback of its own returns."""
+    _AT_WORK.append(asyncio.ensure_future(work))
+
+
 async def _keep_busy(app: Any, store: Path) -> None:
     """One session after the other for the shipped student, and a log that grows and is followed."""
     from kdtui.tui.generation import Request
@@ -112,7 +120,7 @@ async def _keep_busy(app: Any, store: Path) -> None:
     sessions = list(iter_sessions(db, name, limit=1000))
     db.close()
     loop = asyncio.get_running_loop()
-    growing = asyncio.ensure_future(_follow_a_log(app, store))
+    _begin(_follow_a_log(app, store))
     for session in sessions:
         answered = asyncio.Event()
 
@@ -123,7 +131,6 @@ async def _keep_busy(app: Any, store: Path) -> None:
 
         app.generation.ask(Request(name, session, app.choice, post))
         await answered.wait()
-    growing.cancel()
 
 
 async def _follow_a_log(app: Any, store: Path) -> None:

@@ -1,5 +1,6 @@
 """Bundles from the probabilities of pairs."""
 
+from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
@@ -17,18 +18,26 @@ def average_link(probabilities: Matrix, threshold: float) -> list[tuple[int, ...
     Returns:
         Product numbers, 1-based and ascending, for each cluster.
     """
+    [clusters] = average_links(probabilities, [threshold])
+    return clusters
+
+
+def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[list[tuple[int, ...]]]:
+    """The same for each of several thresholds: what is put together first is found once."""
     # Imported here: scipy takes a fifth of a second, and most strategies go without.
     from scipy.cluster.hierarchy import fcluster, linkage
 
     size = len(probabilities)
     if size < 2:
-        return []
-    distances = 1 - probabilities[np.triu_indices(size, 1)]
-    labels = fcluster(linkage(distances, "average"), 1 - threshold, "distance")
-    groups: dict[int, list[int]] = {}
-    for number, label in enumerate(labels, start=1):
-        groups.setdefault(int(label), []).append(number)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+        return [[] for _ in thresholds]
+    merges = linkage(1 - probabilities[np.triu_indices(size, 1)], "average")
+    found = []
+    for threshold in thresholds:
+        groups: dict[int, list[int]] = {}
+        for number, label in enumerate(fcluster(merges, 1 - threshold, "distance"), start=1):
+            groups.setdefault(int(label), []).append(number)
+        found.append([tuple(group) for group in groups.values() if len(group) > 1])
+    return found
 
 
 def likely_bundles(probabilities: Matrix, threshold: float) -> list[tuple[float, tuple[int, ...]]]:

@@ -307,6 +307,19 @@ def iter_sessions(
     return _read(db, "dataset_id = ? AND split = ?", [number, split], limit=limit)
 
 
+def some_sessions(db: Database, dataset: str, split: Split, count: int) -> Iterator[Session]:
+    """All sessions of a split, or of many more than `count` about so many, from all over it.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    [[total]] = db.execute("SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?", [number, split])
+    step = max(1, total // count)
+    # The numbers of sessions follow each other; which split each is in does not depend on them.
+    return _read(db, "dataset_id = ? AND split = ? AND id % ? = 0", [number, split, step], limit=None)
+
+
 def _read(db: Database, where: str, values: Sequence[object], *, limit: int | None) -> Iterator[Session]:
     connection = _connection(db)
     last = 0

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kdtui.bundling.metrics import score
-from models.clustering import Matrix, average_link
+from models.clustering import Matrix, average_links
 
 _THRESHOLDS: tuple[float, ...] = tuple(np.arange(0.10, 0.80, 0.02).tolist())
 
@@ -17,12 +17,10 @@ def best_threshold(judged: Sequence[tuple[Iterable[frozenset[int]], Matrix]]) ->
     together that no person would. So the mean of strict precision and strict recall counts as much.
     """
     truths = [list(truth) for truth, _ in judged]
+    found = [average_links(probabilities, _THRESHOLDS) for _, probabilities in judged]
 
-    def value(threshold: float) -> float:
-        scores = score(
-            truths,
-            [[frozenset(found) for found in average_link(probabilities, threshold)] for _, probabilities in judged],
-        )
+    def value(number: int) -> float:
+        scores = score(truths, [[frozenset(each) for each in clusters[number]] for clusters in found])
         return scores.pair_f1 + (scores.strict_precision + scores.strict_recall) / 2
 
-    return max(_THRESHOLDS, key=value)
+    return _THRESHOLDS[max(range(len(_THRESHOLDS)), key=value)]

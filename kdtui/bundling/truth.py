@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from kdtui.bundling.metrics import pairs
 from store.records import Bundle, Session
 
+ENOUGH, ENOUGH_VALID = 2000, 500
+"""Sessions whose pairs are learned from, and that choose a threshold: all of a hundred thousand would take minutes."""
+
 
 def minimal_bundles(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
     """Drop exact duplicates and every bundle that strictly contains another one of the session.

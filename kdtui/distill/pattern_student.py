@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.threshold import best_threshold
-from kdtui.bundling.truth import true_bundles
+from kdtui.bundling.truth import ENOUGH, ENOUGH_VALID, true_bundles
 from kdtui.errors import KdtuiError
 from models.bundle_list import WrittenBundle
 from models.clustering import Matrix, likely_bundles
@@ -47,12 +47,15 @@ class PatternStudent:
     def fit(cls, train: Sequence[Session], valid: Sequence[Session]) -> "PatternStudent":
         """Learn the pair probabilities on `train`, and choose the threshold of the best pair F1 on `valid`.
 
+        Of more than `ENOUGH` sessions some are left out, evenly. Those without bundles choose no threshold.
+
         The evidence that a training session is judged by comes from the other folds of the training sessions, as
         it will for sessions never seen.
 
         Raises:
             KdtuiError: the training sessions have no pair that is bundled, or none that is not.
         """
+        train, valid = _some(train, ENOUGH), _some(valid, ENOUGH_VALID)
         features: list[Matrix] = []
         labels: list[bool] = []
         for session, evidence in _cross_fitted(train):
@@ -66,8 +69,8 @@ class PatternStudent:
         model = make_pipeline(StandardScaler(), LogisticRegression())
         model.fit(np.concatenate(features), labels)
         student = cls(_Evidence(train), model, 0.5)
-        chosen_on = valid or train
-        judged = [(true_bundles(session), student.pair_probabilities(session)) for session in chosen_on]
+        scored = [each for each in valid if true_bundles(each)] or [each for each in train if true_bundles(each)]
+        judged = [(true_bundles(session), student.pair_probabilities(session)) for session in scored]
         student.threshold = best_threshold(judged)
         return student
 
@@ -93,6 +96,11 @@ class PatternStudent:
         for number, (confidence, positions) in enumerate(likely_bundles(probabilities, self.threshold)):
             intent = _name([session.items[position - 1] for position in positions])
             yield WrittenBundle(number, positions, intent, confidence, complete=True)
+
+
+def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
+    """No more than so many of them, evenly taken."""
+    return sessions[:: max(1, -(-len(sessions) // count))]
 
 
 def _cross_fitted(train: Sequence[Session]) -> Iterator[tuple[Session, "_Evidence"]]:
@@ -162,20 +170,21 @@ def _context(own: Matrix, size: int) -> Matrix:
     Two products that go with everything are bundled less often than two that go with each other alone.
     """
     rows, columns = np.triu_indices(size, 1)
-    rate, alike = (_symmetric(own[:, column], size) for column in (_RATE, _ALIKE))
-    found = np.zeros((len(rows), 6))
     if size < 2:
-        return found
-    for number, (a, b) in enumerate(zip(rows, columns, strict=True)):
-        third = np.minimum(rate[a], rate[b])
-        third[[a, b]] = 0
-        found[number] = [
-            (rate[a].sum() + rate[b].sum()) / (size - 1),
-            (alike[a].max() + alike[b].max()),
-            third.max(),
-            *own[:, [_RATE, _DEPTH, _ALIKE]].mean(axis=0),
+        return np.zeros((0, 6))
+    rate, alike = (_symmetric(own[:, column], size) for column in (_RATE, _ALIKE))
+    third = np.minimum(rate[rows], rate[columns])
+    pair = np.arange(len(rows))
+    third[pair, rows] = third[pair, columns] = 0
+    rates, likest = rate.sum(axis=1), alike.max(axis=1)
+    return np.column_stack(
+        [
+            (rates[rows] + rates[columns]) / (size - 1),
+            likest[rows] + likest[columns],
+            third.max(axis=1),
+            np.tile(own[:, [_RATE, _DEPTH, _ALIKE]].mean(axis=0), (len(rows), 1)),
         ]
-    return found
+    )
 
 
 def _symmetric(values: npt.NDArray[np.float64], size: int) -> Matrix:

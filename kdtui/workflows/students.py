@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from platformdirs import user_cache_path
 
 from kdtui.bundling.prompt import session_messages
-from kdtui.bundling.truth import teaches_pairs
+from kdtui.bundling.truth import ENOUGH, ENOUGH_VALID, teaches_pairs
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
@@ -152,12 +152,10 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
     if settings.student == PATTERNS:
         # Imported here: scikit-learn takes a second.
         from kdtui.distill.pattern_student import PatternStudent
-        from store.datasets import iter_sessions
 
         assert db is not None
         assert dataset is not None
-        train = list(iter_sessions(db, dataset, split="train"))
-        fitted = PatternStudent.fit(train, list(iter_sessions(db, dataset, split="valid")))
+        fitted = PatternStudent.fit(*_learned_from(db, dataset))
         yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles), partial(explain_patterns, fitted))
         return
     if is_endpoint(settings.student):
@@ -305,11 +303,8 @@ def uses_evidence(settings: RunSettings) -> bool:
 
 def _evidence(db: "Database", dataset: str) -> "Callable[[Session], Matrix] | None":
     """What tells how likely the pairs of a session are, learned when it is first asked; None where nothing can be."""
-    from store.datasets import iter_sessions
-
     # Read here: a connection belongs to one thread.
-    train = list(iter_sessions(db, dataset, split="train"))
-    valid = list(iter_sessions(db, dataset, split="valid"))
+    train, valid = _learned_from(db, dataset)
     if not teaches_pairs(train):
         return None
 
@@ -321,6 +316,16 @@ def _evidence(db: "Database", dataset: str) -> "Callable[[Session], Matrix] | No
         return PatternStudent.fit(train, valid)
 
     return lambda session: fitted().pair_probabilities(session)
+
+
+def _learned_from(db: "Database", dataset: str) -> tuple[list[Session], list[Session]]:
+    """Training and validation sessions for the pattern student, no more than it needs."""
+    from store.datasets import some_sessions
+
+    return (
+        list(some_sessions(db, dataset, "train", ENOUGH)),
+        list(some_sessions(db, dataset, "valid", ENOUGH_VALID)),
+    )
 
 
 def shown_prompt(

@@ -14,7 +14,7 @@ from models.answer_tokens import AnswerTokens
 from models.answers import STRATEGIES, Answered, Form, Grew, Refused, StrategyName, Task
 from models.bundle_list import WrittenBundle
 from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
-from models.clustering import Matrix, average_link
+from models.clustering import Matrix, average_link, average_links
 from models.decoding import Branch
 from models.messages import Message
 from models.pair_question import pair_question
@@ -213,3 +213,4 @@ def test_products_are_put_together_by_the_mean_of_their_pairs() -> None:
     assert average_link(probabilities, 0.5) == [(1, 2, 3)], "the third is at .55 of the first two"
     assert average_link(probabilities, 0.6) == [(1, 2)]
     assert average_link(probabilities, 0.95) == []
+    assert average_links(probabilities, [0.5, 0.6, 0.95]) == [[(1, 2, 3)], [(1, 2)], []]
