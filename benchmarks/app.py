@@ -4,11 +4,11 @@ repaint against the bare SQL of what is shown.
 python -m benchmarks.large_store STORE
 python -m benchmarks.app STORE [--keys 500] [--runs 7]
 
-A key counts from when it is read from the terminal until the last time that rows, a piece or the line for a search were
-written to it because of it; the pauses in which the app waits for another key are in that. Keys that change nothing of
-this are left out, and told. The bare SQL of a key are all statements of the rows and the piece that it led to, asked
-again one after the other, in a process that does nothing else. Counts to narrow a search down by come later, and are
-left out on both sides.
+A key counts from when it is read from the terminal until rows, a piece or the line for a search are written to it that
+have all of what the store has answered to it; the pauses in which the app waits for another key are in that. Keys that
+change nothing of this are left out, and told. The bare SQL of a key are all statements of the rows and the piece that
+it led to, asked again one after the other, in a process that does nothing else. Counts to narrow a search down by come
+later, and are left out on both sides.
 """
 
 import argparse
@@ -176,8 +176,10 @@ def _keys(store: Path, place: str, count: int, folder: Path, *, busy: bool) -> N
         for begin, end in zip(begins, [*begins[1:], len(told)], strict=True):
             _, pressed, key = told[begin]
             painted = [event[1] for event in told[begin:end] if event[0] == "paint"]
+            answered = max((event[1] for event in told[begin:end] if event[0] == "answer"), default=pressed)
             if painted:
-                waits.append((painted[-1] - pressed, key))
+                shown_at = next((paint for paint in painted if paint >= answered), painted[-1])
+                waits.append((shown_at - pressed, key))
                 bare.append(_bare(db, [event[2] for event in told[begin:end] if event[0] == "sql"]))
     shown = sorted(wait for wait, _ in waits)
     p95, bare_p95 = quantiles(shown, n=20)[-1], quantiles(sorted(bare), n=20)[-1]

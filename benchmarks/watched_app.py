@@ -74,7 +74,10 @@ def _watch(told: list[list[object]]) -> None:
                 db.conn.set_trace_callback(lambda statement: told.append(["sql", monotonic(), statement]))
             return question(db)
 
-        return really_ask(path, traced)
+        found = really_ask(path, traced)
+        if is_shown:
+            told.append(["answer", monotonic()])
+        return found
 
     def display(app: Any, screen: Any, renderable: Any) -> None:
         really_display(app, screen, renderable)
