@@ -393,8 +393,8 @@ class RowTable(ScrollView, can_focus=True):
         fitted = [_fit(cell, width, right=right) for cell, width, right in cells]
         if is_marked and fitted:
             # Colour is never the only sign.
-            fitted[0].rstrip()
-            fitted[0] = _fit(Text.assemble("✓", fitted[0]), cells[0][1], right=False)
+            first, width, right = cells[0]
+            fitted[0] = Text.assemble("✓", _fit(first, width - 1, right=right))
         return self._join(fitted, style)
 
     def _style(self, *, is_marked: bool, is_cursor: bool) -> Style:

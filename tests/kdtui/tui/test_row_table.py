@@ -140,6 +140,21 @@ async def test_marks_are_signs_and_not_only_colours() -> None:
         assert [line.startswith("✓row") for line in app.lines[1:6]] == [False, True, False, True, False]
 
 
+async def test_a_mark_takes_no_place_of_a_number() -> None:
+    class Numbered(TableApp):
+        def compose(self) -> ComposeResult:
+            yield RowTable((Column("Run", 4, right=True), Column("Name", 8, share=1)), id="table")
+
+    app = Numbered(2)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await rest(pilot)
+        app.table.put_rows(0, [Row(number, (number, "one")) for number in ("7", "123")])
+        app.table.show_marks(["7", "123"])
+        await rest(pilot)
+        assert app.lines[1].startswith("✓  7 one")
+        assert app.lines[2].startswith("✓123 one")
+
+
 @pytest.mark.parametrize("width", [12, 30, 60, 119, 120, 200])
 async def test_columns_share_the_room_and_those_that_need_much_wait_for_it(width: int) -> None:
     app = TableApp(5)

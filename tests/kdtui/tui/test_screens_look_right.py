@@ -173,7 +173,7 @@ OPENED = {
     "a new training": ("jobs", "n"),
     "a run": ("runs", "enter"),
     "a plot of the runs": ("runs", "p"),
-    "two runs compared": ("runs", "space", "j", "v"),
+    "two runs compared": ("runs", "space", "v"),
     "all of a model": ("models", "v"),
     "the help": ("knowledge", "question_mark"),
     "the palette": ("knowledge", "colon"),
