@@ -1,19 +1,12 @@
 """The program: the command line, and the app where no command is given. Neither face knows the other."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from kdtui.cli import run
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 
 def main() -> None:
     """Entry point of `kdtui` and of `python -m kdtui`."""
-    # sqlite-utils imports pandas where there is one, for rows of its own kind: longer than most commands take.
-    sys.modules.setdefault("pandas", cast("ModuleType", None))
     run(_open_app)
 
 

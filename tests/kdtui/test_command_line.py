@@ -29,17 +29,6 @@ def test_importing_pulls_in_nothing_heavy(module: str) -> None:
     assert result.stdout == "[]\n"
 
 
-def test_no_command_waits_for_pandas(tmp_path: Path) -> None:
-    imported = tmp_path / "imported"
-    (tmp_path / "pandas.py").write_text(f"open({str(imported)!r}, 'w')\n")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
-    for command in (["data", "ls"], ["sft", "ls"]):
-        subprocess.run(
-            [sys.executable, "-m", "kdtui", *command, "--db", str(tmp_path / "kdtui.db")], env=environment, check=True
-        )
-    assert not imported.exists()
-
-
 def test_help_names_every_command(kdtui: Kdtui) -> None:
     result = kdtui("--help")
     assert result.code == 0

@@ -163,7 +163,6 @@ def test_a_place(
 OPENED = {
     "a session": ("workbench", "enter"),
     "the settings of a session": ("workbench", "enter", "s"),
-    "a session of one's own": ("workbench", "n"),
     "a piece": ("knowledge", "j", "enter"),
     "facets": ("knowledge", "F"),
     "what is to be distilled": ("distill", "n"),
