@@ -158,8 +158,8 @@ async def stream(
                             if body:
                                 yield body
                             with suppress(TimeoutError):
-                                # It ends by itself; asyncio says on the screen that it does not know what it was killed
-                                # for otherwise.
+                                # It ends by itself. Of one that is killed as it ends asyncio says on the screen that it
+                                # does not know it.
                                 await asyncio.wait_for(process.wait(), _ENDS)
                             return
                         # The end may come in two parts.

@@ -1,7 +1,8 @@
 """What a client asks of the machine that trainings run on: `python -m models.sft.host`, one request in, one answer out.
 
 The request is a line of JSON on stdin, `{"do": "status", …}`, behind which some have data. The answer is a line of JSON
-on stdout, `{"ok": …}` or `{"error": "one sentence"}`. Everything is below one folder, the workdir:
+on stdout, `{"ok": …}` or `{"error": "one sentence"}`; behind that of `send` come a file and its hash. Everything
+is below one folder, the workdir:
 
     blobs/KEY/…        bases, each file under its name; KEY is a hash of their hashes
     code/…             the package `models`, as a zip for each version
