@@ -14,7 +14,6 @@ from statistics import median
 from time import perf_counter
 
 import msgspec
-from sqlite_utils import Database
 
 from benchmarks.measure import report
 from kdtui.bundling.truth import true_bundles
@@ -26,6 +25,7 @@ from store.database import open_database
 from store.datasets import match_any, nearest_sessions, words_of, write_dataset
 from store.knowledge import NewKnowledge, replace_knowledge
 from store.records import Bundle, Item, RunSettings, Session
+from store.sqlite import Database
 
 _ASKED = 15
 _CATEGORIES = [("Shop", f"Department {a}", f"Aisle {a}-{b}") for a in range(20) for b in range(20)]

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 import numpy as np
-from sqlite_utils import Database
 
 from kdtui.bundling.metrics import Scores, score
 from kdtui.bundling.truth import true_bundles
@@ -45,6 +44,7 @@ from models.strategies.pairs import Pairs
 from store.database import open_database
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session, TrainingSettings
+from store.sqlite import Database
 
 _DATASETS = ("electronic", "clothing")
 

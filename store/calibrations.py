@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
-from sqlite_utils import Database
 
 from store.database import now
 from store.datasets import dataset_id
 from store.records import RunSettings
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

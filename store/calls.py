@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
-from sqlite_utils import Database
-
 from store.database import now
 from store.errors import NotFound
 from store.hits import FIRST, Hits, hits_of
 from store.knowledge import Knowledge, pieces_of_call
+from store.sqlite import Database
 
 _SPAN = 1_000
 """Calls whose text is searched in one query."""

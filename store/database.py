@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 
-from sqlite_utils import Database
-
 from store.errors import StoreError, explain
 from store.migrations import migrations
+from store.sqlite import Database
 
 ENVIRONMENT_VARIABLE = "KDTUI_DB"
 

@@ -9,12 +9,12 @@ from difflib import get_close_matches
 from itertools import islice
 
 import msgspec
-from sqlite_utils import Database
 
 from store.database import now
 from store.errors import DuplicateSession, NotFound, StoreError
 from store.hits import Hits, hits_of
 from store.records import Bundle, CategoryPath, Item, Session, Split
+from store.sqlite import Database
 
 _BATCH = 5_000
 """Sessions that are written, or read, at once."""

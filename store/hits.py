@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlite_utils import Database
+from store.sqlite import Database
 
 FIRST = 200
 """Hits of the first part, so that something can be shown while the others are still looked for."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import msgspec
-from sqlite_utils import Database
 
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import HostSettings
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlite_utils import Database
 
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import TrainingSettings
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

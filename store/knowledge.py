@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from store.database import now
 from store.datasets import dataset_id, match_any
 from store.errors import NotFound
 from store.records import Format, Status
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

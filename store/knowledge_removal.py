@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from store.errors import NotFound, StoreError
+from store.sqlite import Database
 
 _LINKS = {
     "knowledge_sessions": "knowledge_id IN (SELECT id FROM chosen)",

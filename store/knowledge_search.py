@@ -10,12 +10,11 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from store.datasets import dataset_id
 from store.hits import FIRST, Hits, hits_of
 from store.knowledge import sample_id
 from store.records import Format, KnowledgeQuery, KnowledgeSort, Status
+from store.sqlite import Database
 
 RANKED = 5_000
 """Hits of a text at most that are put in the order of the match: each has to be looked at for that."""

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from sqlite_utils import Database
-
 from store.datasets import dataset_id
 from store.knowledge import Knowledge
+from store.sqlite import Database
 
 
 def samples_with(db: Database, number: int) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """The schema, as numbered migrations. A released migration is never edited: a change is a new one."""
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from store.sqlite import Database, Migrations
 
 migrations = Migrations("kdtui")
 

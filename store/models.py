@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from sqlite_utils import Database
-
 from store.database import now
 from store.errors import NotFound, StoreError
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

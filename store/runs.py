@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlite_utils import Database
 
 from store.database import now
 from store.datasets import dataset_id
 from store.errors import NotFound, StoreError
 from store.records import RunSettings, Split
+from store.sqlite import Database
 
 
 class Predicted(Struct, frozen=True):

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
-from sqlite_utils import Database
 
 from store.database import now
 from store.errors import StoreError
 from store.knowledge import sample_id
 from store.records import Format
+from store.sqlite import Database
 
 
 class Draw(Struct, frozen=True):

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from sqlite_utils import Database
 
 from store.datasets import dataset_id
+from store.sqlite import Database
 
 Vectors = npt.NDArray[np.float32]
 

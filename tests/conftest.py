@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.jobs.ssh import SSH_COMMAND
 from models.embedded import embedded_student
 from store.database import open_database
+from store.sqlite import Database
 from tests import processors, sshd
 from tests.fake_chat_server import Serve, serving
 from tests.needs import NO_SSHD

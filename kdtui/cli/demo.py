@@ -7,7 +7,7 @@ from kdtui.cli.options import DatabaseOption, open_store
 from kdtui.cli.output import say
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 DOMAINS = ("outdoor", "kitchen")
 

@@ -28,11 +28,10 @@ from kdtui.cli.options import (
 from kdtui.cli.output import print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.explain import Explanation
     from store.records import Session
     from store.runs import Prediction
+    from store.sqlite import Database
 
 
 def generate(

@@ -28,14 +28,13 @@ from kdtui.cli.options import (
 from kdtui.cli.output import Branch, print_json, print_table, print_text, print_tree, progress_bar, say
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.about_piece import Origin
     from kdtui.workflows.consult import Tally
     from kdtui.workflows.distill import Distilled
     from kdtui.workflows.distill_with_model import Job
     from store.knowledge import Knowledge
     from store.records import Format
+    from store.sqlite import Database
 
 app = typer.Typer(help="Distil, list, search and show knowledge.", no_args_is_help=True)
 

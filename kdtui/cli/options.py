@@ -15,9 +15,8 @@ from kdtui.workflows.command_options import adapters as adapters
 from kdtui.workflows.command_options import formats as formats
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from store.records import Format
+    from store.sqlite import Database
 
 LARGEST = 2**63 - 1
 """The largest number that SQLite can hold."""

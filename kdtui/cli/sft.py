@@ -32,10 +32,9 @@ from kdtui.cli.trainings import (
 )
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.fine_tune import JobRow
     from store.records import TrainingSettings
+    from store.sqlite import Database
 
 app = typer.Typer(help="Fine-tune a student with LoRA, and follow the training.", no_args_is_help=True)
 

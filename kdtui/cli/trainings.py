@@ -8,9 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from sqlite_utils import Database
-
     from kdtui.workflows.fine_tune import JobRow
+    from store.sqlite import Database
 
 _BARS = "▁▂▃▄▅▆▇█"
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.distill.applicable import AICL, Applicable, Piece, line_of
 from kdtui.distill.patterns import Pattern, unseen_patterns
@@ -14,6 +13,7 @@ from kdtui.errors import KdtuiError
 from store.datasets import get_session, words_of
 from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from, sessions_of
 from store.records import Format, RunSettings, Session
+from store.sqlite import Database
 
 Value = TypeVar("Value", Pattern, Rule, Thought)
 Shown = TypeVar("Shown", Rule, Thought)

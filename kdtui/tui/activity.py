@@ -11,7 +11,7 @@ from textual.message import Message
 from kdtui.tui.background import described
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 _PATIENCE = 5.0
 """Seconds that ending the program waits for the step that an activity is in."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from textual.worker import get_current_worker
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 Answer = TypeVar("Answer")
 

@@ -17,11 +17,10 @@ from kdtui.workflows.model_names import check_address
 from store.records import FORMATS
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.consult import Tally
     from kdtui.workflows.distill_with_model import Job
     from store.records import Format
+    from store.sqlite import Database
 
 _REASONS = 200
 """Sessions without knowledge whose reasons are kept."""

@@ -16,12 +16,11 @@ from models.bundle_list import WrittenBundle
 from store.records import Session
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.explain import Explanation
     from kdtui.workflows.generate import GenerateEvent
     from kdtui.workflows.students import SessionStudent
     from store.runs import Prediction
+    from store.sqlite import Database
 
 _PATIENCE = 10.0
 """Seconds that closing waits for the step that the student is in."""

@@ -15,9 +15,8 @@ from kdtui.tui.background import ask_store, explained
 from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from store.hits import Hits
+    from store.sqlite import Database
 
 Find: TypeAlias = "Callable[[Database], Iterator[Hits]]"
 """Finds the hits of a search, part by part."""

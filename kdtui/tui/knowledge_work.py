@@ -11,13 +11,12 @@ from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.about_piece import About
     from store.calls import CallInFull
     from store.hits import Hits
     from store.knowledge_removal import Dependents, Removed
     from store.knowledge_search import Facets
+    from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

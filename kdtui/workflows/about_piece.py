@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule
@@ -14,6 +13,7 @@ from kdtui.workflows.runs import RunRow, score_runs
 from store.knowledge import Knowledge, get_knowledge, parents_of, sessions_of
 from store.knowledge_uses import runs_that_could_use, samples_with, trainings_that_could_use
 from store.records import Format
+from store.sqlite import Database
 
 Content: TypeAlias = Pattern | Rule | Thought
 

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from time import perf_counter
 
-from sqlite_utils import Database
-
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
 from kdtui.distill.feedback import feedback
@@ -24,6 +22,7 @@ from models.messages import Message
 from models.teacher import NoAnswer, Pace, Teacher
 from store.datasets import get_session
 from store.records import Session
+from store.sqlite import Database
 
 _ROUNDS = 4
 """Of feedback, at most."""

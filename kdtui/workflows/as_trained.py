@@ -11,7 +11,7 @@ from models.embedded import SHIPPED
 from store.records import RunSettings, TrainingSettings
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 
 def settings_as_trained(

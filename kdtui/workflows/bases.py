@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from kdtui.errors import KdtuiError
 from kdtui.jobs.package import Tree
 from models.embedded import embedded_student
@@ -15,6 +13,7 @@ from models.json_files import read_object
 from models.sft.job_files import JOB, write_whole
 from store.jobs import StoredJob, list_jobs
 from store.models import named_models
+from store.sqlite import Database
 
 _OF_A_HOST = re.compile(r"/blobs/(?P<key>[0-9a-f]{32})(?:/(?P<file>[^/]+))?")
 """How the place of a base ends on a host: under its hash, see `models.sft.host`."""

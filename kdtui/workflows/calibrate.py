@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sqlite_utils import Database
 
 from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.threshold import best_threshold
@@ -39,6 +38,7 @@ from models.strategies.listing import Listing
 from store.calibrations import StoredCalibration, replace_calibrations
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session
+from store.sqlite import Database
 
 if TYPE_CHECKING:
     from models.student import Student

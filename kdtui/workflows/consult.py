@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.distill.applicable import roughly
 from kdtui.workflows.gate import Gate
@@ -17,6 +16,7 @@ from models.errors import ModelError
 from models.messages import Message
 from models.teacher import NoAnswer, Question, Teacher
 from store.calls import Call, answered_call, record_call
+from store.sqlite import Database
 
 ANSWER_TOKENS = 1024
 """Of an answer at most: bundles with their reasons are some hundreds."""

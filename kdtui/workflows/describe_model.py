@@ -20,10 +20,9 @@ from store.jobs import get_job
 from store.records import RunSettings
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from models.provenance import AdapterInfo
     from models.quantization import ModelInfo
+    from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

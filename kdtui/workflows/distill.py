@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.distill import annotations
@@ -14,6 +13,7 @@ from kdtui.errors import KdtuiError
 from store.datasets import iter_sessions
 from store.knowledge import NewKnowledge, find_knowledge, replace_knowledge
 from store.records import Format, Session, Status
+from store.sqlite import Database
 
 DISTILLED: tuple[Format, ...] = ("rule", "thought")
 """Formats that are distilled; patterns are mined."""

@@ -10,7 +10,6 @@ from threading import current_thread, main_thread
 from typing import TypeAlias
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.distill.applicable import line_of
 from kdtui.distill.conversations import (
@@ -39,6 +38,7 @@ from models.messages import Message
 from models.teacher import NoAnswer, Pace, Teacher
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, replace_knowledge
 from store.records import Format, Session
+from store.sqlite import Database
 
 _PATTERNS = 3
 _RULES = 5

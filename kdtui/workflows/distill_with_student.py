@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.distill import annotations
 from kdtui.distill.rules import Rule, consolidate
@@ -22,6 +21,7 @@ from kdtui.workflows.students import open_student, resolved, settings_for
 from store.knowledge import NewKnowledge, replace_knowledge
 from store.records import Bundle, Format, Session
 from store.runs import Prediction, latest_run, predictions, start_run
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

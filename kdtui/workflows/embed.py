@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from kdtui.distill.session_vectors import vectors_of
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import PATTERNS, check_address, is_endpoint, located_model
 from models.chat_server import Endpoint
 from models.embedding import Embedder, LocalEmbedder, RemoteEmbedder
 from store.datasets import get_session
+from store.sqlite import Database
 from store.vectors import delete_vectors, save_vectors, sessions_without_vector, vector_models
 
 _AT_ONCE = 64

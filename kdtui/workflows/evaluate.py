@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from math import isnan
 from typing import TypeAlias
 
-from sqlite_utils import Database
-
 from kdtui.bundling import floors
 from kdtui.bundling.metrics import Scores, score
 from kdtui.bundling.truth import true_bundles
@@ -18,6 +16,7 @@ from models.answers import Answered
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session, Split
 from store.runs import Run, add_prediction, finish_run, predictions, start_run
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

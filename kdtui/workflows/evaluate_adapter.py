@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator
 
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
@@ -17,6 +16,7 @@ from kdtui.workflows.trainings import fetch
 from models.sft.state import ACTIVE
 from store.jobs import get_job, remember_evaluation
 from store.records import RunSettings
+from store.sqlite import Database
 
 _LOOK_HERE, _LOOK_THERE = 1.0, 10.0
 """Seconds between two looks at a training whose end is waited for."""

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from kdtui.distill.prompt_files import prompts_hash
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.knowledge_files import CARD, KINDS, Kind, KnowledgeLine, card, encode, file_of, read
@@ -20,6 +18,7 @@ from store.knowledge import (
     shares_of,
 )
 from store.records import FORMATS, STATUSES, Format
+from store.sqlite import Database
 
 
 def export_knowledge(

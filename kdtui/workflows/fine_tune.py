@@ -11,7 +11,6 @@ from time import sleep
 from typing import Any
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.manage_models import checked_name
@@ -27,6 +26,7 @@ from store.errors import NotFound
 from store.jobs import StoredJob, add_job, forget_job, get_job, list_jobs, new_key
 from store.models import NamedModel, add_model, named_model, named_models
 from store.records import TrainingSettings
+from store.sqlite import Database
 
 _LOOK = 0.5
 """Seconds between two looks at a training that is followed."""

@@ -9,7 +9,6 @@ from time import time
 from typing import Any, Literal
 
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
@@ -23,6 +22,7 @@ from models.sft.host import PACKAGES
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host, get_host
 from store.records import HostSettings
+from store.sqlite import Database
 
 HERE = "here"
 """Where trainings are that are on no host."""

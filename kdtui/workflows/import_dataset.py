@@ -4,13 +4,12 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from kdtui.errors import BadFile
 from kdtui.exchange import bundlerec, jsonl
 from store.datasets import Written, write_dataset
 from store.errors import DuplicateSession
 from store.records import Session, Split
+from store.sqlite import Database
 
 _BLOCK: tuple[Split, ...] = ("train",) * 7 + ("valid",) + ("test",) * 2
 

@@ -15,9 +15,8 @@ from store.errors import NotFound
 from store.models import NamedModel, add_model, forget_model, named_model, named_models
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from models.quantization import ModelInfo
+    from store.sqlite import Database
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.distill.annotations import TEACHER
 from kdtui.distill.patterns import DEFAULT_LEVELS, DEFAULT_SIZE, DEFAULT_SUPPORT, mine
 from kdtui.errors import KdtuiError
 from store.datasets import iter_sessions
 from store.knowledge import NewKnowledge, replace_knowledge
+from store.sqlite import Database
 
 
 def mine_patterns(

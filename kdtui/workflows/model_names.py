@@ -8,7 +8,7 @@ from kdtui.errors import KdtuiError
 from models import embedded
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 PATTERNS = "patterns"
 """The name of the student that needs no weights."""

@@ -4,8 +4,6 @@ from contextlib import ExitStack
 from functools import cached_property, partial
 from weakref import finalize
 
-from sqlite_utils import Database
-
 from kdtui.distill.retrieval import Nearest
 from kdtui.distill.session_vectors import vectors_of
 from kdtui.errors import KdtuiError
@@ -14,6 +12,7 @@ from models.embedding import Embedder, of_length_one
 from models.errors import ModelError
 from store.datasets import get_session, nearest_sessions
 from store.records import RunSettings, Session
+from store.sqlite import Database
 from store.vectors import Vectors, session_vector, training_vectors, vector_models
 
 

@@ -11,7 +11,7 @@ from models.errors import ModelError
 from store.records import FORMATS, Format
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

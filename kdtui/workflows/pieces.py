@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from sqlite_utils import Database
-
 from store.knowledge import Knowledge, pieces_by_number
 from store.knowledge_removal import Dependents
 from store.knowledge_search import search_knowledge
 from store.records import KnowledgeQuery, KnowledgeSort
+from store.sqlite import Database
 
 _ALL = 2**62
 """More hits than there can be."""

@@ -10,7 +10,6 @@ from socket import gethostname
 from typing import Any, TypeVar
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
@@ -30,6 +29,7 @@ from store.errors import NotFound
 from store.hosts import Host, get_host, list_hosts
 from store.jobs import StoredJob, add_job, get_job, list_jobs, move_job, remember_status
 from store.records import TrainingSettings
+from store.sqlite import Database
 
 PAUSES = (1, 2, 5, 10, 30)
 """Seconds before a lost connection is tried again; the last one for ever."""

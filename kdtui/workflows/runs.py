@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlite_utils import Database
-
 from kdtui.bundling.metrics import Scores, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL, Applicable, roughly
@@ -19,6 +17,7 @@ from store.datasets import get_session, iter_sessions
 from store.errors import StoreError
 from store.records import Session, Split
 from store.runs import Prediction, Run, RunSummary, failures, prediction_of, predictions
+from store.sqlite import Database
 
 _PROMPTS = 5
 """Sessions whose prompts are measured: they are alike, and what is nearest to one takes a while to find."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlite_utils import Database
 
 from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import pair_f1
@@ -38,6 +37,7 @@ from store.samples import (
     pieces_of,
     save_sample,
 )
+from store.sqlite import Database
 
 BY_HAND = "hand"
 """The strategy of what was picked piece by piece."""

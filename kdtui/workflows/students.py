@@ -29,12 +29,11 @@ from models.messages import Message
 from store.records import FORMATS, RunSettings, Session
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.distill.pattern_student import PatternStudent
     from models.calibration import Calibration
     from models.clustering import Matrix
     from models.student import Student
+    from store.sqlite import Database
 
 DEFAULT_STRATEGY: StrategyName = "list"
 """For students that have not been calibrated on the dataset."""

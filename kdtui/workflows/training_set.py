@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from kdtui.distill.applicable import Applicable, roughly
 from kdtui.distill.retrieval import Retriever, decoded
@@ -36,6 +35,7 @@ from store.datasets import iter_sessions
 from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
 from store.samples import pieces_of
+from store.sqlite import Database
 
 _LEAST_PRODUCTS = 2
 

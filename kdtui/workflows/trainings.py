@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from kdtui.errors import KdtuiError
 from kdtui.workflows import fine_tune, remote
 from kdtui.workflows.fine_tune import JobRow, Prepared, known_status, one_job, prepare, trainer_is_here
@@ -16,6 +14,7 @@ from models.sft.job import Job, Lora, Optimizer, Precision
 from store.hosts import get_host
 from store.jobs import get_job
 from store.records import TrainingSettings
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.distill.rules import Rule, applies_to
@@ -17,6 +16,7 @@ from store.datasets import iter_sessions
 from store.errors import NotFound
 from store.records import RunSettings, Session
 from store.samples import pieces_of
+from store.sqlite import Database
 
 _LOOKED_AT = 20_000
 """Sessions of a split, at most, of which one is looked for that the piece says something about."""

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
-from sqlite_utils import Database
-
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
@@ -21,6 +19,7 @@ from models.sft.job_files import LOG, LOG_PART
 from models.sft.state import ACTIVE
 from store.hosts import get_host
 from store.jobs import StoredJob, get_job
+from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.workflows.import_dataset import import_dataset
 from store.datasets import get_session, iter_sessions, nearest_sessions
+from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 
 Kdtui = Callable[..., Any]

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.workflows.calibrate import choose
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import resolved, settings_for
 from models.student import Student
 from store.calibrations import StoredCalibration, calibrations, replace_calibrations
+from store.sqlite import Database
 from tests.models.tiny import make_model
 
 Kdtui = Callable[..., Any]

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from store.calls import call_hits, calls_after, record_call
 from store.datasets import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge
 from store.records import Item, Session
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

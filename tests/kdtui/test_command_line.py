@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

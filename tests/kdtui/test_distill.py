@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from kdtui.distill.annotations import rules_of, thought_of
 from kdtui.distill.rules import Consolidated, Rule, applies_to, consolidate, try_rules
@@ -17,6 +16,7 @@ from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from store.knowledge import find_knowledge, sessions_of
 from store.records import Bundle, Item, Session
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

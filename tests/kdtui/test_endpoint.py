@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.tui.choice import Choice
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import settings_for, student_name
+from store.sqlite import Database
 from tests.fake_chat_server import Serve
 from tests.models.test_endpoint import GOOD
 

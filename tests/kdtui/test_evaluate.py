@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import settings_for
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

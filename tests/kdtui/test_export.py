@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.errors import BadFile
 from kdtui.exchange.output import write_whole
 from kdtui.workflows.import_dataset import import_dataset
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.distill.pattern_student import PatternStudent
 from kdtui.workflows.as_trained import shown_as_trained
@@ -31,6 +30,7 @@ from store.jobs import add_job
 from store.models import named_models
 from store.records import RunSettings, TrainingSettings
 from store.runs import get_run
+from store.sqlite import Database
 from tests import stand_in
 from tests.models.tiny import make_model
 from tests.waiting import until

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.bundling.floors import by_category, whole_session
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.workflows.evaluate import score_floors, split_to_score
 from kdtui.workflows.import_dataset import import_dataset
 from store.records import Bundle, Item, Session
+from store.sqlite import Database
 
 SESSION = Session(
     "s",

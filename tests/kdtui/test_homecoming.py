@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
 from models.sft.host import sha256
@@ -19,6 +18,7 @@ from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
+from store.sqlite import Database
 from tests import sshd, stand_in
 from tests.needs import needs_sshd
 from tests.waiting import until

@@ -1,8 +1,6 @@
 """Hosts behind a real sshd: what is wrong with the way to them is one clear sentence, and nothing is left there."""
 
 import asyncio
-import fcntl
-import json
 import os
 import shutil
 import signal
@@ -11,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +17,22 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import HostClient, fetching, reach
-from kdtui.jobs.ssh import SshTransport, ask_shared, check_alias, shared_socket
+from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
 from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
-from models.sft.host import sha256
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.records import HostSettings
+from store.sqlite import Database
 from tests import sshd
+from tests.reaching import asked
 from tests.sshd import children, family
 from tests.waiting import until
 
 Kdtui = Callable[..., Any]
-
-
-@pytest.fixture
-def host(server: sshd.Sshd, tmp_path: Path) -> Host:
-    assert server.config.exists()
-    return Host("far", "gpu", str(tmp_path / 'it\'s a "work" dir'), HostSettings(python=sys.executable))
-
-
-def asked(host: Host, do: Callable[[HostClient], Any]) -> Any:
-    async def within() -> Any:
-        async with reach(host) as client:
-            return await do(client)
-
-    return asyncio.run(within())
 
 
 async def asked_within(host: Host) -> None:
@@ -316,6 +300,21 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
     assert asyncio.run(streamed()) == b"a\n\nb\n"
 
 
+@pytest.mark.parametrize(
+    ("configured", "used"),
+    [({}, "aes128-gcm@openssh.com"), ({"Ciphers": "aes256-ctr,aes128-gcm@openssh.com"}, "aes256-ctr")],
+    ids=["none", "one"],
+)
+def test_the_cipher_is_a_fast_one_unless_the_configuration_names_one(
+    server: sshd.Sshd, host: Host, monkeypatch: pytest.MonkeyPatch, configured: dict[str, object], used: str
+) -> None:
+    server.write_config(LogLevel="DEBUG", **configured)
+    log = server.folder / "client.log"
+    monkeypatch.setenv(SSH_COMMAND, f"{server.command} -E '{log}'")
+    asyncio.run(ran(host, "true"))
+    assert f"kex: client->server cipher: {used} " in log.read_text()
+
+
 def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd, host: Host) -> None:
     async def many(client: HostClient) -> list[Any]:
         return await asyncio.gather(*(client.ask("status", jobs=[]) for _ in range(6)))
@@ -453,298 +452,6 @@ def test_a_command_that_hangs_is_given_up(host: Host) -> None:
 def test_what_takes_long_and_moves_is_not_given_up(host: Host) -> None:
     done = asyncio.run(ran(host, "sh", "-c", "for i in 1 2 3 4; do sleep 0.4; echo $i; done", timeout=1.0))
     assert done.out == b"1\n2\n3\n4\n"
-
-
-def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
-    path = tmp_path / "base.gguf"
-    path.write_bytes(os.urandom(1 << 20) * 100)
-    code = (
-        "import asyncio, sys, json\nfrom pathlib import Path\n"
-        "from kdtui.jobs.client import reach\nfrom kdtui.jobs.package import Tree\n"
-        "from store.hosts import Host\nfrom store.records import HostSettings\n"
-        "async def main():\n"
-        "    tree = Tree.of(Path(sys.argv[1]))\n"
-        "    async with reach(Host('far', 'gpu', sys.argv[2], HostSettings(python=sys.executable))) as client:\n"
-        "        files = [[name, size] for name, _, size, _ in tree.files]\n"
-        "        known = await client.ask('have', job='x', key=tree.key, files=files)\n"
-        "        print(json.dumps(known['files']), flush=True)\n"
-        "        await client.bring(tree, known['files'])\n"
-        "asyncio.run(main())\n"
-    )
-    command = [sys.executable, "-c", code, str(path), host.workdir]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE)
-    part = Path(host.workdir) / "blobs" / package.Tree.of(path).key / "base.gguf.part"
-    until(lambda: part.exists() and part.stat().st_size > 1 << 20)
-    first.kill()
-    first.communicate()
-    assert not part.with_name("base.gguf").exists()
-    assert server.process is not None
-    pid = server.process.pid
-    until(lambda: not children(pid))
-    second = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert 0 < json.loads(second.stdout)["base.gguf"] < path.stat().st_size
-    assert sha256(part.with_name("base.gguf")) == sha256(path)
-    third = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(third.stdout)["base.gguf"] == "whole"
-
-
-def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Path) -> None:
-    path = tmp_path / "base.gguf"
-    path.write_bytes(os.urandom(4_000_000))
-    tree = package.Tree.of(path)
-    part = Path(host.workdir) / "blobs" / tree.key / "base.gguf.part"
-
-    async def half() -> AsyncIterator[bytes]:
-        yield path.read_bytes()[:2_000_000]
-        await asyncio.Event().wait()
-
-    async def retry(client: HostClient) -> None:
-        for _ in range(100):
-            try:
-                return await client.bring(tree, {"base.gguf": part.stat().st_size})
-            except KdtuiError:
-                await asyncio.sleep(0.1)
-        raise AssertionError("it is locked for ever")
-
-    async def freeze_and_retry() -> None:
-        async with reach(host) as frozen:
-            await frozen.bring_code()
-            [master] = [each for each in psutil.Process().children() if each.name() == "ssh"]
-            name = str(part.with_suffix(""))
-            asks: dict[str, Any] = {
-                "part": str(part),
-                "offset": 0,
-                "target": name,
-                "size": 4_000_000,
-                "sha256": tree.files[0][3],
-            }
-            sending = asyncio.create_task(frozen.ask("receive", half(), silence=1, **asks))
-            while not part.exists() or not part.stat().st_size:
-                await asyncio.sleep(0.02)
-            master.suspend()
-            try:
-                async with reach(host) as client:
-                    await retry(client)
-            finally:
-                master.kill()
-                sending.cancel()
-                await asyncio.wait([sending])
-
-    asyncio.run(freeze_and_retry())
-    assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
-
-
-def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "models.sft.host"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    request = {"do": "launch", "workdir": str(tmp_path), "job": "half", "id": "key", "has_data": True, "silence": 0.2}
-    process.stdin.write(json.dumps(request) + "\n")
-    process.stdin.flush()
-    assert "the client has sent nothing for 0.2 seconds" in json.loads(process.stdout.readline())["error"]
-    process.communicate()
-    assert not list((tmp_path / "jobs").glob(".*.part"))
-
-
-def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> None:
-    jobs = Path(host.workdir) / "jobs"
-    (jobs / ".one.key.part").mkdir(parents=True)
-    (jobs / ".one.key.lock").touch()
-    asked(host, lambda client: client.ask("remove", job="one", id="key"))
-    assert not list(jobs.iterdir())
-
-
-def test_a_training_that_another_client_brings_is_not_removed(host: Host) -> None:
-    part = Path(host.workdir) / "jobs" / ".one.key.part"
-    part.mkdir(parents=True)
-    with part.with_suffix(".lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(KdtuiError, match="another client is bringing this; try again in a minute"):
-            asked(host, lambda client: client.ask("remove", job="one", id="key"))
-    assert part.exists()
-    asked(host, lambda client: client.ask("remove", job="one", id="key"))
-    assert not list(part.parent.iterdir())
-
-
-def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
-    path = tmp_path / "base.gguf"
-    path.write_bytes(b"right" * 1000)
-    tree = package.Tree.of(path)
-    part = Path(host.workdir) / "blobs" / tree.key / "base.gguf.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(b"wrong")
-    asked(host, lambda client: client.bring_code())
-    with pytest.raises(KdtuiError, match="did not come whole, and has been dropped; try again"):
-        asked(host, lambda client: client.bring(tree, {"base.gguf": 5}))
-    asked(host, lambda client: client.bring(tree, {"base.gguf": 0}))
-    assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
-
-
-def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
-    host: Host, server: sshd.Sshd, tmp_path: Path
-) -> None:
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    for number in range(200):
-        (folder / f"it's {number}").write_bytes(os.urandom(number))
-    (folder / "large").write_bytes(os.urandom(2_000_000))
-    tree = package.Tree.of(folder)
-    files = [[name, size] for name, _, size, _ in tree.files]
-
-    async def bring(client: HostClient) -> dict[str, object]:
-        known: dict[str, object] = (await client.ask("have", job="x", key=tree.key, files=files))["files"]
-        await client.bring(tree, known)
-        return known
-
-    asked(host, lambda client: client.bring_code())
-    before = server.commands
-    assert set(asked(host, bring).values()) == {0}
-    # One question, one for all that is small, and one for what is large.
-    assert server.commands - before == 3
-    there = Path(host.workdir) / "blobs" / tree.key
-    assert {path.name: sha256(path) for path in there.iterdir()} == {name: digest for name, _, _, digest in tree.files}
-    assert [path.name for path in there.parent.iterdir()] == [tree.key]
-    (there / "it's 7").unlink()
-    known = asked(host, bring)
-    assert [name for name, state in known.items() if state != "whole"] == ["it's 7"]
-    assert sha256(there / "it's 7") == sha256(folder / "it's 7")
-
-
-def test_small_files_that_come_changed_or_half_are_refused(host: Host, tmp_path: Path) -> None:
-    folder = tmp_path / "base"
-    folder.mkdir()
-    for name in ("one", "two"):
-        (folder / name).write_text(name * 5000)
-    tree = package.Tree.of(folder)
-    (folder / "two").write_text("changed meanwhile")
-    asked(host, lambda client: client.bring_code())
-    with pytest.raises(KdtuiError, match="'two' did not come whole, and has been dropped; try again"):
-        asked(host, lambda client: client.bring(tree, {"one": 0, "two": 0}))
-
-    async def half(client: HostClient) -> Any:
-        with package.packed(folder, ["one", "two"], {}) as file:
-            first = file.read(6000)
-
-        async def cut() -> AsyncIterator[bytes]:
-            yield first
-
-        return await client.ask("unpack", cut(), folder=client.blob(tree), files={"one": "", "two": ""})
-
-    with pytest.raises(KdtuiError, match="did not come whole"):
-        asked(host, half)
-    there = Path(host.workdir) / "blobs"
-    assert [path.name for path in there.iterdir()] == [tree.key]
-    assert [path.name for path in (there / tree.key).iterdir()] == ["one"]
-
-
-def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(small)], check=False)
-    if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    try:
-        path = tmp_path / "base.gguf"
-        path.write_bytes(b"x" * 5_000_000)
-        tree = package.Tree.of(path)
-        full = Host("far", "gpu", str(small / "w"), host.settings)
-        asked(full, lambda client: client.bring_code())
-        with pytest.raises(KdtuiError, match="No space left on device; make room below"):
-            asked(full, lambda client: client.bring(tree, {"base.gguf": 0}))
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
-
-
-def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Path) -> None:
-    job = Path(host.workdir) / "jobs" / "one" / "adapter"
-    (job / "deep er").mkdir(parents=True)
-    (job / "large").write_bytes(os.urandom(3_000_000))
-    for number in range(40):
-        (job / "deep er" / f"it's {number}").write_bytes(os.urandom(number))
-    (job / "half.part").write_bytes(b"not yet")
-    target = tmp_path / "home"
-    # As a killed client left it.
-    (target / "coming" / "adapter").mkdir(parents=True)
-    (target / "coming" / "adapter" / "large.part").write_bytes((job / "large").read_bytes()[:1_000_000])
-    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 41
-    for path in job.rglob("*"):
-        if path.is_file() and path.suffix != ".part":
-            assert (target / "adapter" / path.relative_to(job)).read_bytes() == path.read_bytes()
-    assert not list(target.rglob("*.part"))
-    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 0
-    (target / "coming" / "adapter").mkdir(parents=True)
-    (target / "coming" / "adapter" / "large.part").write_bytes(b"something else")
-    (target / "adapter" / "large").unlink()
-    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 1
-    assert (target / "adapter" / "large").read_bytes() == (job / "large").read_bytes()
-
-
-def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path) -> None:
-    checkpoint = Path(host.workdir) / "jobs" / "one" / "checkpoints" / "step-00000001"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "state.json").write_text("{}")
-    (checkpoint / "optimizer.safetensors").write_bytes(os.urandom(3_000_000))
-    home = tmp_path / "home"
-    code = (
-        "import asyncio, os, signal, sys\nfrom pathlib import Path\n"
-        "from kdtui.jobs import client\n"
-        "from store.hosts import Host\nfrom store.records import HostSettings\n"
-        "whole = client.stream\n"
-        "async def torn(*arguments, **more):\n"
-        "    async for chunk in whole(*arguments, **more):\n"
-        "        yield chunk\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "client.stream = torn\n"
-        "async def main():\n"
-        "    host = Host('far', 'gpu', sys.argv[1], HostSettings(python=sys.executable))\n"
-        "    async with client.reach(host) as reached:\n"
-        "        await reached.fetch('one', 'key', ['checkpoints'], Path(sys.argv[2]))\n"
-        "asyncio.run(main())\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, host.workdir, str(home)], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert (home / "coming" / "checkpoints" / checkpoint.name / "state.json").exists()
-    assert not (home / "checkpoints").exists()
-    assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 2
-    # One of before, half there and taken for whole, is made whole too.
-    (home / "checkpoints" / checkpoint.name / "optimizer.safetensors").unlink()
-    assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 1
-    for path in checkpoint.iterdir():
-        assert (home / "checkpoints" / checkpoint.name / path.name).read_bytes() == path.read_bytes()
-    assert not (home / "coming").exists()
-
-
-def test_two_processes_do_not_fetch_a_training_at_once(host: Host, tmp_path: Path) -> None:
-    (Path(host.workdir) / "jobs" / "one" / "adapter").mkdir(parents=True)
-    with fetching(tmp_path / "home"), pytest.raises(KdtuiError, match="another process is fetching this training"):
-        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
-
-
-def test_a_file_that_does_not_come_whole_twice_is_no_file(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    adapter = Path(host.workdir) / "jobs" / "one" / "adapter"
-    adapter.mkdir(parents=True)
-    (adapter / "large").write_bytes(os.urandom(3_000_000))
-
-    async def spoiled(*_: object, **__: object) -> AsyncIterator[bytes]:
-        yield b"something else"
-
-    monkeypatch.setattr("kdtui.jobs.client.stream", spoiled)
-    with pytest.raises(KdtuiError, match="large did not come whole; try again"):
-        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
-    assert not list((tmp_path / "home").rglob("large*"))
-
-
-def test_a_host_leads_nobody_out_of_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def lie(*_: object, **__: object) -> Any:
-        return {"files": [["../../evil", 4, "0" * 64]]}
-
-    monkeypatch.setattr(HostClient, "ask", lie)
-    with pytest.raises(KdtuiError, match="which is in no job directory"):
-        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
 
 
 def tiny_wheel(folder: Path) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
 from store.datasets import get_session, iter_sessions, list_datasets
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

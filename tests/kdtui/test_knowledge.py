@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.retrieval import decoded
@@ -17,6 +16,7 @@ from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.records import Item, RunSettings, Session
 from store.runs import start_run
 from store.samples import pieces_of
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from kdtui.distill.thoughts import Thought
 from kdtui.exchange.knowledge_files import KnowledgeLine, encode, read
@@ -18,6 +17,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
 from store.records import STATUSES
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

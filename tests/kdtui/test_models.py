@@ -13,7 +13,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from models.embedded import embedded_student
 from models.errors import ModelError
@@ -23,6 +22,7 @@ from models.quantization import QUANTIZATIONS, model_info, quantize, quantizing,
 from store.jobs import add_job
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings
+from store.sqlite import Database
 from tests.models.tiny import make_adapter, make_model
 
 Kdtui = Callable[..., Any]

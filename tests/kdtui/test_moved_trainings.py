@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.jobs.package import Tree
 from kdtui.workflows.import_dataset import import_dataset
 from models.json_files import read_object
 from models.sft.job_files import EXIT_CODE, JOB
+from store.sqlite import Database
 from tests import sshd, stand_in
 from tests.models.tiny import make_model
 from tests.needs import needs_sshd

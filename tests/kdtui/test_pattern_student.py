@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from kdtui.bundling import truth
 from kdtui.distill import pattern_student
@@ -13,6 +12,7 @@ from kdtui.distill.pattern_student import PatternStudent
 from kdtui.workflows.import_dataset import import_dataset
 from store.datasets import iter_sessions, some_sessions
 from store.records import Session
+from store.sqlite import Database
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from sqlite_utils import Database
 from transformers import PreTrainedModel
 
 from kdtui.workflows.import_dataset import import_dataset
@@ -17,6 +16,7 @@ from models.errors import ModelError
 from models.llama import LlamaModel
 from models.provenance import about_base, adapter_manifest, norms_hash
 from models.quantization import quantize
+from store.sqlite import Database
 from tests.models.test_adapter_conversion import full_precision, train_by_chance
 from tests.models.tiny import TEMPLATE, make_adapter, make_model
 

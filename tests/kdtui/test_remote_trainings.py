@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlite_utils import Database
 
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.ssh import SshTransport
@@ -34,6 +33,7 @@ from models.sft.state import JobStatus, job_status, starter, trainer
 from store.database import open_database
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
+from store.sqlite import Database
 from tests import slurm, sshd, stand_in
 from tests.needs import needs_slurm, needs_sshd
 from tests.sshd import family

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from kdtui.distill.applicable import Applicable, roughly
 from kdtui.distill.patterns import mine, patterns_for
@@ -24,6 +23,7 @@ from kdtui.workflows.students import prompt
 from store.datasets import get_session, iter_sessions, match_any, nearest_sessions, words_of
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of
 from store.records import Item, RunSettings, Session
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -18,6 +17,7 @@ from kdtui.workflows.runs import prompt_tokens
 from kdtui.workflows.students import settings_for
 from store.records import RunSettings
 from store.runs import get_run, start_run
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from kdtui.bundling.histogram import bar, histogram
 from kdtui.distill.sampling import by_length, farthest_first, from_the_front, in_random_order, longest_first
@@ -21,6 +20,7 @@ from store.jobs import add_job
 from store.records import Item, RunSettings, Session, TrainingSettings
 from store.runs import Predicted, Prediction, add_prediction, start_run
 from store.samples import pieces_of
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from gguf import GGUFReader
-from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
 from models.adapters import MANIFEST, MANIFEST_KEY, convert
 from models.embedded import SHIPPED_FOLDER, shipped_adapter
 from models.provenance import adapter_manifest, carried_calibrations
+from store.sqlite import Database
 from tests.models.tiny import make_model
 
 Kdtui = Callable[..., Any]

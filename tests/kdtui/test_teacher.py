@@ -16,7 +16,6 @@ import pytest
 from aiolimiter import AsyncLimiter
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from kdtui.distill.conversations import read_rules, read_thought
 from kdtui.distill.feedback import feedback
@@ -27,6 +26,7 @@ from models.errors import ModelError
 from store.datasets import iter_sessions
 from store.knowledge import find_knowledge, parents_of, sessions_of
 from store.records import Bundle, Item, Session
+from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good
 

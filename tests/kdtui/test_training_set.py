@@ -10,7 +10,6 @@ import pytest
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from kdtui.distill.pattern_student import PatternStudent
 from kdtui.distill.training_set import reordered, shuffled
@@ -21,6 +20,7 @@ from kdtui.workflows.training_set import training_examples, validation_examples
 from models.pair_question import pair_question
 from store.datasets import iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlite_utils import Database
 
 from kdtui.distill.patterns import Pattern
 from kdtui.errors import KdtuiError
@@ -16,6 +15,7 @@ from store.errors import NotFound
 from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
 from store.records import RunSettings
 from store.samples import pieces_of, save_sample
+from store.sqlite import Database
 
 
 @pytest.fixture

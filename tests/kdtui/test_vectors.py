@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import xllamacpp
-from sqlite_utils import Database
 
 from kdtui.distill.session_vectors import vectors_of
 from kdtui.workflows.distill import distil_annotations
@@ -22,6 +21,7 @@ from models.errors import ModelError
 from store.datasets import get_session, iter_sessions
 from store.knowledge import sessions_of
 from store.records import Item, RunSettings, Session
+from store.sqlite import Database
 from store.vectors import session_vector, training_vectors, vector_models
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model

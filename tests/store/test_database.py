@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
 from store.database import default_path, open_database
 from store.errors import StoreError
+from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
 
@@ -159,3 +159,14 @@ def test_many_processes_can_make_the_same_file_at_once(tmp_path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(5)]
     assert [process.communicate()[1] for process in processes] == [""] * 5
     assert open_database(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_opening_a_store_imports_neither_numpy_nor_pandas_which_stay_there_for_others(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from store.database import open_database\n"
+        f"open_database(Path({str(tmp_path / 'a.db')!r}))\n"
+        "print([name for name in ('numpy', 'pandas') if name in sys.modules])\n"
+        "import numpy, pandas; print(numpy.int64(pandas.Series([1, 2]).sum()))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n3\n"

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from benchmarks.large_store import make_store
 from store.database import open_database
 from store.errors import NotFound, StoreError
 from store.knowledge import NewKnowledge, add_knowledge
 from store.knowledge_removal import dependents_of, remove_knowledge, restore_knowledge
+from store.sqlite import Database
 
 TABLES = ("knowledge", "knowledge_sessions", "knowledge_parents", "sample_knowledge")
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from benchmarks.large_store import make_store
 from store import knowledge_search
@@ -16,6 +15,7 @@ from store.errors import NotFound
 from store.hits import FIRST, Hits, hits_of
 from store.knowledge_search import count_facets, knowledge_rows, search_knowledge
 from store.records import FORMATS, KNOWLEDGE_SORTS, MEASURES, STATUSES, Bound, KnowledgeQuery, KnowledgeSort
+from store.sqlite import Database
 
 PIECES = 3_000
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from kdtui.workflows.import_dataset import import_dataset
 from store.datasets import delete_dataset
 from store.errors import StoreError
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, Run, add_prediction, predictions, start_run
+from store.sqlite import Database
 
 ANSWER = Prediction("o01", (Predicted(("a", "b"), (1, 2), "x", 0.5),), None, 0.1)
 

@@ -19,10 +19,9 @@ from kdtui.tui.background import ask_store, described
 from kdtui.tui.commands import command_line
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.tui.app import KdtuiApp
     from kdtui.tui.widgets.row_table import RowTable
+    from store.sqlite import Database
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")

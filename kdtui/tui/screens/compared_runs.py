@@ -26,10 +26,9 @@ from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.runs import AnsweredTwice, Comparison, SessionScores
     from store.runs import Predicted, Prediction, Run
+    from store.sqlite import Database
 
 _COLUMNS = (
     Column("Session", 10, share=1, sort="session"),

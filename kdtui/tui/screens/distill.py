@@ -30,10 +30,9 @@ from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from store.calls import CallRow, TeacherTotals
     from store.hits import Hits
+    from store.sqlite import Database
 
 _PLACE = "distill"
 

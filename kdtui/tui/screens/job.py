@@ -22,9 +22,8 @@ from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.watch import Watch
+    from store.sqlite import Database
 
 
 class JobScreen(TrainingScreen):

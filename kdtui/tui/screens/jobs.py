@@ -41,10 +41,9 @@ from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.hosts import HostFinding
     from store.hosts import Host
+    from store.sqlite import Database
 
 _JOBS = (
     Column("Training", 12, share=3),

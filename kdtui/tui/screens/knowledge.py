@@ -32,12 +32,11 @@ from kdtui.workflows.number_ranges import write_numbers
 from store.records import KNOWLEDGE_SORTS, KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.about_piece import About
     from store.calls import CallInFull
     from store.knowledge_removal import Dependents, Removed
     from store.knowledge_search import Facets
+    from store.sqlite import Database
 
 _COLUMNS = (
     Column("Format", 8),

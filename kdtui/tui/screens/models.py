@@ -31,10 +31,9 @@ from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.manage_models import ModelRow, Quantized, Writing
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.describe_model import Fit, ModelDetails
     from store.records import RunSettings
+    from store.sqlite import Database
 
 _COLUMNS = (
     Column("Model", 14, share=2),

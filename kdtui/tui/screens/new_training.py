@@ -16,7 +16,7 @@ from models.sft.state import ACTIVE
 from store.records import FORMATS, TrainingSettings
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 _EPOCHS, _LEARNING_RATE = "2", "0.0005"
 

@@ -24,14 +24,13 @@ from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.written import written
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.distill.patterns import Pattern
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
     from kdtui.workflows.about_piece import About, Origin
     from kdtui.workflows.runs import RunRow
     from kdtui.workflows.try_piece import Trial
+    from store.sqlite import Database
 
 _LONGEST = 4_000
 """Characters of a text that are shown."""

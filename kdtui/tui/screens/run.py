@@ -26,11 +26,10 @@ from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
 from store.records import RunSettings
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.runs import RunInFull, Scored
     from store.runs import RunSummary
+    from store.sqlite import Database
 
 _METRICS = (
     ("n", "n"),

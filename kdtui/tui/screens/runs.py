@@ -30,13 +30,12 @@ from kdtui.tui.widgets.row_table import Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.tui.screens.run import RunScreen
     from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.offered import Offered
     from kdtui.workflows.runs import RunRow, Scored
     from store.runs import Run, RunSummary
+    from store.sqlite import Database
 
 _REDRAW = 0.2
 """Seconds between two looks of the table while numbers come in."""

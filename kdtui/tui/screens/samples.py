@@ -32,11 +32,10 @@ from models.embedded import NAME
 from store.records import FORMATS, Format
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.distill.sampling import SampleStrategy
     from kdtui.workflows.sample import Overlap, SampleShape
     from store.samples import Sample, SampledPiece, SampleUses
+    from store.sqlite import Database
 
 _COLUMNS = (
     Column("Sample", 12, share=1),

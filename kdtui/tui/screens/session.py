@@ -36,7 +36,7 @@ from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from store.sqlite import Database
 
 _NAMES = "AB"
 """What two settings are called that are compared."""

@@ -23,12 +23,11 @@ from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB
 from models.sft.state import ACTIVE, State
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from kdtui.workflows.fine_tune import JobRow
     from models.sft.state import JobStatus
     from store.jobs import StoredJob
     from store.records import RunSettings
+    from store.sqlite import Database
 
 SIGNS: dict[State, str] = {
     "created": "○",

@@ -31,9 +31,8 @@ from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from store.hits import Hits
+    from store.sqlite import Database
 
 _COLUMNS = (
     Column("Session", 12, share=1),

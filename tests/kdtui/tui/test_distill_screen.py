@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static
@@ -23,6 +22,7 @@ from kdtui.workflows import distill_with_model
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
+from store.sqlite import Database
 from tests import waiting
 from tests.acting import act, rest
 from tests.fake_chat_server import Fake, Reply, Serve

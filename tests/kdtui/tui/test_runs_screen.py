@@ -9,7 +9,6 @@ from time import monotonic, sleep
 
 import pytest
 from rich.console import Console
-from sqlite_utils import Database
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -30,6 +29,7 @@ from models.bundle_list import WrittenBundle
 from store.database import open_database
 from store.records import Bundle, Item, RunSettings, Session
 from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, list_runs, start_run
+from store.sqlite import Database
 from tests.acting import act, rest
 from tests.kdtui.tui.conftest import copy_store
 

@@ -1,0 +1,16 @@
+"""A host that is reached for one thing."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from kdtui.jobs.client import HostClient, reach
+from store.hosts import Host
+
+
+def asked(host: Host, do: Callable[[HostClient], Any]) -> Any:
+    async def within() -> Any:
+        async with reach(host) as client:
+            return await do(client)
+
+    return asyncio.run(within())
