@@ -2,7 +2,6 @@
 something that looks right."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from models.adapters import MANIFEST_KEY, Array, folder_vectors
 from models.calibration import CarriedCalibrations
 from models.chat import ChatTokenizer
 from models.errors import ModelError
+from models.remembered import remembered
 from models.vocabulary import Vocabulary
 
 CALIBRATIONS = "calibrations"
@@ -63,23 +63,7 @@ def norms_hash(weights: Path, cache: Path | None = None) -> str:
     Raises:
         ModelError: they cannot be read.
     """
-    if cache is None:
-        return _norms_hash(weights)
-    try:
-        known = weights.stat()
-        key = sha256(f"{weights.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
-        place = cache / key
-        if place.is_file():
-            return place.read_text(encoding="ascii")
-        found = _norms_hash(weights)
-        cache.mkdir(parents=True, exist_ok=True)
-        part = cache / f"{key}.{os.getpid()}.part"
-        part.write_text(found, encoding="ascii")
-        part.replace(place)
-    except OSError:
-        # A cache that cannot be used costs time, and nothing else.
-        return _norms_hash(weights)
-    return found
+    return remembered(weights, _norms_hash, cache)
 
 
 def _norms_hash(weights: Path) -> str:

@@ -15,8 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+from platformdirs import user_cache_path
+
 from kdtui.jobs.transport import CHUNK
+from models.remembered import remembered
 from models.sft.host import sha256
+
+_LARGE = 1 << 24
+"""Bytes of a file above which its hash is remembered until it changes."""
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Of all files in the zip, so that the same package is the same zip."""
@@ -78,9 +84,14 @@ class Tree:
             OSError: one cannot be read.
         """
         paths = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
-        found = tuple((name or each.name, each, each.stat().st_size, sha256(each)) for each in paths)
+        found = []
+        for each in paths:
+            size = each.stat().st_size
+            # Of a base of many gigabytes, which each launch looks for on its host, it takes long.
+            cache = user_cache_path("kdtui") / "files" if size > _LARGE else None
+            found.append((name or each.name, each, size, remembered(each, sha256, cache)))
         names = json.dumps([[called, digest] for called, _, _, digest in found])
-        return cls(hashlib.sha256(names.encode()).hexdigest()[:32], found)
+        return cls(hashlib.sha256(names.encode()).hexdigest()[:32], tuple(found))
 
 
 @contextmanager
