@@ -117,8 +117,8 @@ _ROWS = (Action("rows", "find_row", "slash", "Find", "Find a row by words that a
 """What a place offers whose list is in memory."""
 
 _FIND = (
-    Action("find", "next", "down", "Next", "Go to the next row that has the words", footer=False),
-    Action("find", "previous", "up", "Previous", "Go to the previous row that has the words", footer=False),
+    Action("find", "next", "down", "Next", "Go to the next place that has the words", footer=False),
+    Action("find", "previous", "up", "Previous", "Go to the previous place that has the words", footer=False),
     Action("find", "close", "escape", "Back", "Go back to where you were", footer=False),
 )
 
@@ -220,6 +220,7 @@ _TRAINING = (
 
 _JOB = (
     Action("job", "back", "escape", "Back", "Go back to the list"),
+    Action("job", "find", "slash", "Find", "Find a text in the log"),
     Action("job", "plots", "p", "Plots", "Show the plots beside the log, or not"),
 )
 
@@ -290,6 +291,7 @@ _COMPARED = (
 _DIALOGS = (
     Action("text", "close", "escape,q", "Close", "Close this"),
     Action("text", "copy", "c", "Copy", "Copy the text"),
+    Action("text", "find", "slash", "Find", "Find words in the text"),
     Action("text", "help", "question_mark", "Help", "List the keys", "app.help"),
     Action(
         "text",
@@ -302,6 +304,7 @@ _DIALOGS = (
     ),
     *_scrolling("text"),
     Action("help", "close", "escape,question_mark,q,enter", "Close", "Close this"),
+    Action("help", "find", "slash", "Find", "Find a key by words of what it does"),
     *_scrolling("help"),
     Action("confirm", "yes", "y", "Yes", "Do it", "answer(True)"),
     Action("confirm", "no", "n,escape", "No", "Leave it as it is", "answer(False)"),

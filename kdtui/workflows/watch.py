@@ -6,9 +6,9 @@ The log may have gigabytes, here or on a host; only the parts that are asked for
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
@@ -16,6 +16,7 @@ from kdtui.workflows.async_events import iterate
 from kdtui.workflows.fine_tune import StatusSeen, is_to_fetch, one_job
 from kdtui.workflows.remote import PAUSES, ConnectionLost, look
 from models.sft.job_files import LOG, LOG_PART
+from models.sft.log_search import Search, look_further
 from models.sft.state import ACTIVE
 from store.hosts import get_host
 from store.jobs import StoredJob, get_job
@@ -29,6 +30,17 @@ class LogRead:
     offset: int
     data: bytes
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextFound:
+    """Where a text that was looked for is in the log; None for nowhere."""
+
+    search: Search
+    offset: int | None
+
+
+Seen: TypeAlias = StatusSeen | LogRead | TextFound | ConnectionLost
 
 
 class _Source(Protocol):
@@ -47,6 +59,9 @@ class _Source(Protocol):
 
     async def read(self, offset: int, length: int) -> tuple[int, bytes]:
         """The size of its log, and so many bytes from an offset on."""
+
+    async def look_further(self, search: Search) -> int | Search | None:
+        """See `models.sft.log_search`."""
 
 
 class _Here:
@@ -67,6 +82,12 @@ class _Here:
         except OSError:
             return 0, b""
 
+    async def look_further(self, search: Search) -> int | Search | None:
+        try:
+            return await asyncio.to_thread(look_further, self._log, search)
+        except OSError:
+            return None
+
 
 class _There:
     pause, growth = 5.0, 1.5
@@ -80,6 +101,10 @@ class _There:
     async def read(self, offset: int, length: int) -> tuple[int, bytes]:
         return await self._client.read_part(f"{self._client.job_folder(self._job.name)}/{LOG}", offset, length)
 
+    async def look_further(self, search: Search) -> int | Search | None:
+        told = await self._client.ask("find", job=self._job.name, id=self._job.key, search=asdict(search))
+        return Search(**told["search"]) if "search" in told else told.get("at")
+
 
 class Watch:
     """A training that is watched, by its name. Its methods, other than `events`, may be called from any thread."""
@@ -88,11 +113,12 @@ class Watch:
         self.name = name
         self._lock = Lock()
         self._wanted: dict[int, None] = {}
+        self._sought: tuple[Search, Search] | None = None
         self._looks = True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Event | None = None
 
-    def events(self, db: Database) -> Iterator[StatusSeen | LogRead | ConnectionLost]:
+    def events(self, db: Database) -> Iterator[Seen]:
         """How it is, again and again as long as that may change, and what is read of its log.
 
         Raises:
@@ -106,6 +132,12 @@ class Watch:
             self._wanted = dict.fromkeys(parts)
         self._wake()
 
+    def find(self, search: Search) -> None:
+        """Have a text looked for in the log, in place of any that is being looked for."""
+        with self._lock:
+            self._sought = search, search
+        self._wake()
+
     def look(self) -> None:
         """Look at once how it is, and go on looking if it runs."""
         with self._lock:
@@ -117,7 +149,7 @@ class Watch:
             if self._loop is not None and self._woken is not None:
                 self._loop.call_soon_threadsafe(self._woken.set)
 
-    async def _events(self, db: Database) -> AsyncGenerator[StatusSeen | LogRead | ConnectionLost]:
+    async def _events(self, db: Database) -> AsyncGenerator[Seen]:
         with self._lock:
             self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
         try:
@@ -127,7 +159,7 @@ class Watch:
             with self._lock:
                 self._loop = self._woken = None
 
-    async def _anywhere(self, db: Database) -> AsyncGenerator[StatusSeen | LogRead | ConnectionLost]:
+    async def _anywhere(self, db: Database) -> AsyncGenerator[Seen]:
         row = one_job(db, self.name)
         if row.job.host is None or (row.status.state == "done" and not is_to_fetch(row)):
             async for event in self._watch(db, _Here(row.job)):
@@ -154,7 +186,7 @@ class Watch:
                 await self._rest(PAUSES[min(lost, len(PAUSES) - 1)])
                 lost += 1
 
-    async def _watch(self, db: Database, source: _Source) -> AsyncGenerator[StatusSeen | LogRead]:
+    async def _watch(self, db: Database, source: _Source) -> AsyncGenerator[Seen]:
         now = asyncio.get_running_loop().time
         size = next_look = next_growth = -1.0
         is_active = True
@@ -179,6 +211,19 @@ class Watch:
             while (part := self._next_part()) is not None:
                 seen, data = await source.read(part * LOG_PART, LOG_PART)
                 yield LogRead(part * LOG_PART, data, seen)
+            if (sought := self._sought) is not None:
+                asked_for, search = sought
+                found = await source.look_further(search)
+                further = (asked_for, found) if isinstance(found, Search) else None
+                with self._lock:
+                    is_still = self._sought is sought
+                    if is_still:
+                        self._sought = further
+                if is_still and not isinstance(found, Search):
+                    yield TextFound(asked_for, found)
+            if self._sought is not None:
+                # What else is asked for has its turn between two slices.
+                continue
             await self._rest(max(0.0, min(next_look, next_growth) - now()) if is_active else None)
 
     def _next_part(self) -> int | None:

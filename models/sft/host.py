@@ -35,6 +35,7 @@ from models.errors import ModelError
 from models.json_files import read_object
 from models.sft import processes, slurm
 from models.sft.job_files import EXIT_CODE, JOB, LOG, write_whole
+from models.sft.log_search import Search, look_further
 from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
 
 ID = "id"
@@ -225,6 +226,19 @@ def send(request: Request, out: BinaryIO) -> None:
     if offset == size:
         out.write(f"{digest.hexdigest()}\n".encode())
     out.flush()
+
+
+def find(request: Request) -> object:
+    """Look further for a text in the log: `{"workdir", "job", "id", "search": …}`, `{"at"}` or `{"search"}` or `{}`.
+
+    The searches are those of `models.sft.log_search`.
+    """
+    try:
+        found = look_further(_existing(request) / LOG, Search(**request["search"]))
+    except FileNotFoundError:
+        # It waits, and has written nothing yet.
+        return {}
+    return {"search": asdict(found)} if isinstance(found, Search) else {} if found is None else {"at": found}
 
 
 def describe(request: Request) -> object:
@@ -499,7 +513,7 @@ def _packages(python: str, names: list[str], *, cuda: bool = False) -> object:
 _OPERATIONS: dict[str, Callable[[Request], object]] = {
     each.__name__: each
     for each in (
-        *(have, status, cancel, files, describe, remove, leave, trainings),
+        *(have, status, cancel, files, find, describe, remove, leave, trainings),
         *(check, setup, setup_status),
     )
 }

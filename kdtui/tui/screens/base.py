@@ -179,9 +179,9 @@ class KdtuiScreen(OwnScreen[Result]):
 
     def action_find_row(self) -> None:
         """Find a row of the list that has the focus, or else of the first one."""
-        from kdtui.tui.screens.find import FindScreen
+        from kdtui.tui.screens.find import FindScreen, RowFinder
 
-        self.app.push_screen(FindScreen(self._lists[0]))
+        self.app.push_screen(FindScreen(RowFinder(self._lists[0])))
 
     @property
     def _lists(self) -> "list[RowTable]":

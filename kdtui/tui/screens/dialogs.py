@@ -17,6 +17,7 @@ from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.screens.base import OwnScreen
 from kdtui.tui.widgets.footer import Footer
+from kdtui.tui.widgets.readable import Readable
 
 Result = TypeVar("Result")
 
@@ -37,6 +38,12 @@ class Dialog(ModalScreen[Result], OwnScreen[Result]):
         """Scroll what there is to read."""
         for text in self.query(VerticalScroll):
             scroll(text, way)
+
+    def action_find(self) -> None:
+        """Find words in what there is to read."""
+        from kdtui.tui.screens.find import FindScreen, RowFinder
+
+        self.app.push_screen(FindScreen(RowFinder(self.query_one(Readable))))
 
     def show_command(self) -> None:
         """Show the command in the part of the dialog that is there for it."""
@@ -93,7 +100,7 @@ class TextDialog(Dialog[None]):
             yield Static(Text(one_line(self._title, 300)), classes="heading", markup=False)
             with VerticalScroll():
                 content = Text(self._content) if isinstance(self._content, str) else self._content
-                yield Static(content, markup=False)
+                yield Readable(content, markup=False)
             yield Footer()
 
     def on_mount(self) -> None:

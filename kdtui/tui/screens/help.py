@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from kdtui.tui.actions import bindings
 from kdtui.tui.screens.dialogs import Dialog
+from kdtui.tui.widgets.readable import Readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class HelpScreen(Dialog[None]):
             grid.add_row(Text(" ".join(key.displays)), purpose)
         with VerticalScroll(classes="box"):
             yield Static("Keys that work here", classes="heading")
-            yield Static(grid)
+            yield Readable(grid)
             keys = self.kdtui.key_of("help.close"), self.kdtui.key_of("app.palette")
             yield Static("{} closes this; {} finds everything by name".format(*keys), classes="hint", markup=False)
 

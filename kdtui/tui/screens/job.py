@@ -118,7 +118,7 @@ class JobScreen(TrainingScreen):
     def on_happened(self, message: Happened) -> None:
         """Show how it is, and what has been read of its log."""
         from kdtui.workflows.remote import ConnectionLost
-        from kdtui.workflows.watch import LogRead
+        from kdtui.workflows.watch import LogRead, TextFound
 
         match message.event:
             case Training() as training:
@@ -129,6 +129,8 @@ class JobScreen(TrainingScreen):
                 self.show_availability()
             case LogRead(offset, data, size):
                 self.query_one(LogView).put(offset, data, size)
+            case TextFound(search, found):
+                self.query_one(LogView).show_found(search, found)
             case ConnectionLost(problem):
                 self._problem = problem
                 self._show()
@@ -139,6 +141,12 @@ class JobScreen(TrainingScreen):
             self._problem = message.problem
             self._show()
             self.say(message.problem, details=message.details)
+
+    @on(LogView.FindWanted)
+    def find(self, event: LogView.FindWanted) -> None:
+        """Have a text looked for in the log."""
+        if self._watch is not None:
+            self._watch.find(event.search)
 
     @on(LogView.PartsWanted)
     def read(self, event: LogView.PartsWanted) -> None:
@@ -170,6 +178,12 @@ class JobScreen(TrainingScreen):
     def action_back(self) -> None:
         """Go back to the list."""
         self.dismiss(None)
+
+    def action_find(self) -> None:
+        """Find a text in the log."""
+        from kdtui.tui.screens.find import FindScreen, LogFinder
+
+        self.app.push_screen(FindScreen(LogFinder(self.query_one(LogView))))
 
     def action_plots(self) -> None:
         """Show the plots, or give their room to the log."""

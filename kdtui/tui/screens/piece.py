@@ -21,6 +21,7 @@ from kdtui.tui.choice import Choice
 from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import Dialog
 from kdtui.tui.widgets.footer import Footer
+from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.written import written
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class PieceDialog(Dialog[str]):
             title = f"{piece.format.capitalize()} {piece.id} of dataset {piece.dataset}"
             yield Static(Text(one_line(title, 300)), classes="heading", markup=False)
             with VerticalScroll():
-                yield Static(in_full(self._about), id="piece-in-full", markup=False)
+                yield Readable(in_full(self._about), id="piece-in-full", markup=False)
             yield Footer()
 
     def on_mount(self) -> None:

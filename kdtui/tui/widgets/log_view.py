@@ -1,9 +1,11 @@
 """A log of any size, of which only the parts in sight, and those next to them, are in memory."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.cells import chop_cells
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import BindingType
 from textual.message import Message
@@ -13,12 +15,15 @@ from textual.widget import Widget
 from kdtui.bundling.text import log_line
 from kdtui.tui.actions import bindings
 from models.sft.job_files import LOG_PART as PART
+from models.sft.log_search import Search
 
 _PARTS = 64
 """Parts that are kept; those that were seen longest ago go first."""
 
 _LONGEST = 4096
 """Bytes of a line; a longer one is shown as several."""
+
+_FOUND = Style(reverse=True)
 
 _WHEEL = 3
 """Rows that the wheel of a mouse goes."""
@@ -57,6 +62,13 @@ class LogView(Widget, can_focus=True):
             super().__init__()
             self.parts = parts
 
+    class FindWanted(Message):
+        """A text is to be looked for, with `show_found` for an answer."""
+
+        def __init__(self, search: Search) -> None:
+            super().__init__()
+            self.search = search
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._parts: dict[int, bytes] = {}
@@ -65,7 +77,10 @@ class LogView(Widget, can_focus=True):
         # A line's offset, and the row of it that is the first in sight.
         self._top = (0, 0)
         self._goal: int | tuple[int] | None = None
-        self._shown: list[str] = []
+        # Each row, and the offsets of its line.
+        self._shown: list[tuple[str, int, int]] = []
+        self._finding: tuple[Search, Callable[[bool], None]] | None = None
+        self._found: int | None = None
         self._asked: tuple[int, ...] = ()
         self.follows = True
 
@@ -76,7 +91,7 @@ class LogView(Widget, can_focus=True):
         if size < self._length:
             # It was begun anew.
             self._parts.clear()
-            self._top, self._goal, self.follows = (0, 0), None, True
+            self._top, self._goal, self._found, self.follows = (0, 0), None, None, True
         self._length = size
         number, at = divmod(offset, PART)
         while data:
@@ -97,12 +112,52 @@ class LogView(Widget, can_focus=True):
     @property
     def text(self) -> str:
         """What is in sight."""
-        return "\n".join(self._shown)
+        return "\n".join(row for row, *_ in self._shown)
 
     @property
     def bytes_kept(self) -> int:
         """How much of the log is in memory."""
         return sum(map(len, self._parts.values()))
+
+    # What is found in it
+
+    @property
+    def place(self) -> int | None:
+        """The offset of the first line in sight; None where the end is followed."""
+        return None if self.follows else self._top[0]
+
+    @property
+    def here(self) -> int:
+        """The offset of what was found last, or else of the first line in sight."""
+        return self._top[0] if self._found is None else self._found
+
+    def find(self, search: Search, told: Callable[[bool], None]) -> None:
+        """Go to the nearest line that has a text; around the end, too.
+
+        Args:
+            told: is called with whether there is one, unless another text is looked for before that is known.
+        """
+        self._finding = search, told
+        self.post_message(self.FindWanted(search))
+
+    def show_found(self, search: Search, offset: int | None) -> None:
+        """Go to what was looked for."""
+        if self._finding is None or self._finding[0] != search:
+            return
+        told = self._finding[1]
+        self._finding = None
+        if offset is not None:
+            self._found = offset
+            self._go((offset,))
+        told(offset is not None)
+
+    def leave_found(self, place: int | None) -> None:
+        """Show nothing as found any more, and go to a place."""
+        self._finding = self._found = None
+        if place is None:
+            self.action_scroll("end")
+        else:
+            self._go((place,))
 
     # How it moves
 
@@ -151,7 +206,9 @@ class LogView(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """A row, and a piece of the bar."""
         style = self.rich_style
-        text = self._shown[y] if y < len(self._shown) else ""
+        text, begin, end = self._shown[y] if y < len(self._shown) else ("", 0, 0)
+        if self._found is not None and begin <= self._found < end:
+            style += _FOUND
         bar = self.get_component_rich_style("log-view--bar", partial=True)
         return Strip(
             [
@@ -246,16 +303,16 @@ class LogView(Widget, can_focus=True):
             offset, row = end, 0
         return (offset, row)
 
-    def _rows_from(self, place: tuple[int, int]) -> tuple[list[str], int]:
+    def _rows_from(self, place: tuple[int, int]) -> tuple[list[tuple[str, int, int]], int]:
         """The rows in sight, as far as they are there, and the offset behind them."""
         offset, row = place
-        rows: list[str] = []
+        rows: list[tuple[str, int, int]] = []
         while offset < self._length and len(rows) < self._height + row:
             end = self._line_end(offset)
             if end is None or (lines := self._wrapped(offset, end)) is None:
-                rows.append("…")
+                rows.append(("…", offset, offset))
                 break
-            rows += lines
+            rows += [(line, offset, end) for line in lines]
             offset = end
         return rows[row:], offset
 

@@ -252,6 +252,11 @@ class RowTable(ScrollView, can_focus=True):
         page = self._pages.get(number // PAGE)
         return page[number % PAGE] if page is not None and number % PAGE < len(page) else None
 
+    def text_at(self, number: int) -> str:
+        """What a row says; nothing where it is not there (yet)."""
+        row = self.row_at(number)
+        return "" if row is None else " ".join(map(str, row.cells))
+
     # How it moves
 
     def action_down(self) -> None:

@@ -1,20 +1,29 @@
-"""Finding a row of a short list by its words."""
+"""Finding a row of a short list by its words, a line of a text, and a place in a log however long."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
+from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.find import FindScreen
+from kdtui.tui.screens.help import HelpScreen
+from kdtui.tui.screens.job import JobScreen
+from kdtui.tui.widgets.log_view import LogView
+from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
+from models.sft.job_files import EXIT_CODE, JOB, LOG
 from store.database import open_database
+from store.jobs import add_job
+from store.records import TrainingSettings
 from store.samples import save_sample
 from tests.acting import act
 
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 
 NAMES = ("few rules", "half of it", "many rules", "red [b]Rules[/]")
@@ -81,3 +90,93 @@ async def test_where_there_are_no_rows_it_is_said(demo_store: Path, settle: Sett
         await act(pilot, "rows.find_row")
         assert not isinstance(app.screen, FindScreen)
         assert any("there are no rows" in str(each.message) for each in app._notifications)
+
+
+def reversed_rows(widget: Readable | LogView) -> list[str]:
+    """The rows that are shown the other way round."""
+    strips = [widget.render_line(number) for number in range(widget.size.height)]
+    return [
+        strip.text.strip().removesuffix("│").strip()
+        for strip in strips
+        if any(part.style is not None and part.style.reverse for part in strip)
+    ]
+
+
+async def test_a_line_of_a_text_is_found_and_shown(app: KdtuiApp, settle: Settle) -> None:
+    lines = [f"line {number}" for number in range(200)] + ["[b]other[/] WORDS"]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.push_screen(TextDialog("much to read", "\n".join(lines)))
+        await settle(pilot)
+        text = app.screen.query_one(Readable)
+        scrolled = text.parent
+        assert scrolled is not None
+        await act(pilot, "text.find")
+        await pilot.press(*"words [b]")
+        await settle(pilot)
+        assert reversed_rows(text) == ["[b]other[/] WORDS"]
+        assert text.region.bottom == scrolled.region.bottom  # type: ignore[attr-defined]
+        app.screen.query_one(Input).value = "line 19"
+        await settle(pilot)
+        assert reversed_rows(text) == ["line 19"]
+        await act(pilot, "find.next")
+        assert reversed_rows(text) == ["line 119"]
+        await act(pilot, "find.close")
+        assert isinstance(app.screen, TextDialog)
+        assert (reversed_rows(text), scrolled.scroll_y) == ([], 0)  # type: ignore[attr-defined]
+        await act(pilot, "text.find")
+        await pilot.press(*"199", "enter")
+        assert reversed_rows(text) == ["line 199"]
+
+
+async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await act(pilot, "app.help")
+        await act(pilot, "help.find")
+        await pilot.press(*"program leave")
+        await settle(pilot)
+        help_screen = app.screen_stack[-2]
+        assert isinstance(help_screen, HelpScreen)
+        [row] = reversed_rows(help_screen.query_one(Readable))
+        assert row.split() == ["q", "Leave", "the", "program"]
+
+
+async def test_a_text_is_found_in_a_log_of_a_gigabyte(demo_store: Path, settle: Settle, until: Until) -> None:
+    folder = demo_store.parent / "jobs" / "ended"
+    folder.mkdir(parents=True)
+    (folder / JOB).write_text('{"base": "x"}')
+    (folder / EXIT_CODE).write_text("0")
+    with (folder / LOG).open("wb") as file:
+        for at, line in ((0, b"at first"), (500_000_000, b"a Warning"), (1_000_000_000, b"a warning\nthe end")):
+            file.seek(at)
+            file.write(b"\n" + line + b"\n")
+    db = open_database(demo_store)
+    add_job(db, "ended", folder, TrainingSettings(("demo-outdoor",)), "ended")
+    db.close()
+    memory = Memory(None, demo_store)
+    memory.place = "jobs"
+    app = KdtuiApp(demo_store, memory=memory)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: isinstance(app.screen, JobScreen) and "the end" in app.screen.query_one(LogView).text
+        )
+        log = app.screen.query_one(LogView)
+        await act(pilot, "job.find")
+        app.screen.query_one(Input).value = "warning"
+        await until(pilot, lambda: reversed_rows(log) == ["a warning"])
+        await act(pilot, "find.next")
+        await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
+        assert "50%" in str(log.border_title)
+        await act(pilot, "find.previous")
+        await until(pilot, lambda: reversed_rows(log) == ["a warning"])
+        app.screen.query_one(Input).value = "Warning"
+        await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
+        app.screen.query_one(Input).value = "waring"
+        said = app.screen.query_one("#found", Static)
+        await until(pilot, lambda: "the log has that nowhere" in str(said.render()))
+        await act(pilot, "find.close")
+        await until(pilot, lambda: log.follows and "the end" in log.text)
+        assert reversed_rows(log) == []

@@ -175,6 +175,7 @@ OPENED = {
     "two runs compared": ("runs", "space", "v"),
     "all of a model": ("models", "v"),
     "the help": ("knowledge", "question_mark"),
+    "a key found in the help": ("knowledge", "question_mark", "slash", "s", "o", "r", "t"),
     "the palette": ("knowledge", "colon"),
     "parts to jump to": ("knowledge", "f"),
 }
