@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from kdtui.workflows.import_dataset import import_dataset
 from store.hosts import Host
 from store.records import HostSettings
+from store.sqlite import Database
 from tests import sshd
 from tests.models.tiny import make_model
+
+
+@pytest.fixture
+def imported(db: Database, few: Path) -> None:
+    """A few of the demo sessions, as the dataset `outdoor`."""
+    list(import_dataset(db, few, "outdoor"))
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from kdtui.workflows.as_trained import shown_as_trained
 from kdtui.workflows.command_options import options_of
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.fine_tune import one_job
-from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from models.adapters import convert
 from models.pair_question import pair_question
@@ -37,10 +36,7 @@ from tests.waiting import until
 
 Kdtui = Callable[..., Any]
 
-
-@pytest.fixture(autouse=True)
-def imported(db: Database, few: Path) -> None:
-    list(import_dataset(db, few, "outdoor"))
+pytestmark = pytest.mark.usefixtures("imported")
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
 from models.sft.host import sha256
 from models.sft.job_files import EXIT_CODE
 from models.sft.processes import stop
@@ -25,10 +24,7 @@ from tests.waiting import until
 
 Kdtui = Callable[..., Any]
 
-
-@pytest.fixture(autouse=True)
-def imported(db: Database, few: Path) -> None:
-    list(import_dataset(db, few, "outdoor"))
+pytestmark = pytest.mark.usefixtures("imported")
 
 
 @pytest.fixture

@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 
 from kdtui.jobs.package import Tree
-from kdtui.workflows.import_dataset import import_dataset
 from models.json_files import read_object
 from models.sft.job_files import EXIT_CODE, JOB
-from store.sqlite import Database
 from tests import sshd, stand_in
 from tests.models.tiny import make_model
 from tests.needs import needs_sshd
@@ -24,14 +22,13 @@ from tests.waiting import until
 
 Kdtui = Callable[..., Any]
 
-pytestmark = needs_sshd
+pytestmark = [needs_sshd, pytest.mark.usefixtures("imported")]
 
 
 @pytest.fixture
-def far(tmp_path: Path, db: Database, few: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
+def far(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The workdir of a host `far`; there is another one, `second`."""
     assert server.process is not None
-    list(import_dataset(db, few, "outdoor"))
     add_hosts(kdtui, tmp_path)
     for name in ("far", "second"):
         stand_in.set_up(tmp_path / name)

@@ -14,6 +14,7 @@ import pytest
 from kdtui.workflows.import_dataset import import_dataset
 from store.database import default_path, open_database
 from store.errors import StoreError
+from store.jobs import get_job
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -170,3 +171,12 @@ def test_opening_a_store_imports_neither_numpy_nor_pandas_which_stay_there_for_o
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n3\n"
+
+
+def test_a_store_of_before_knows_its_trainings_still(db: Database, database_of_the_test: Path) -> None:
+    db.execute(
+        "INSERT INTO jobs (name, folder, settings, created_at) VALUES ('old', '/x', '{\"datasets\":[\"a\"]}', '2026')"
+    )
+    db.conn.commit()
+    job = get_job(open_database(database_of_the_test), "old")
+    assert (job.host, job.key, job.evaluate) == (None, "job-1", False)

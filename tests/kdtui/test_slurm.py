@@ -1,0 +1,173 @@
+"""Trainings through a real one-node Slurm, and what is said to Slurm and heard from it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kdtui.jobs.slurm_script import slurm_script
+from models.errors import ModelError
+from models.sft.job_files import LAUNCH
+from models.sft.slurm import Queue
+from models.sft.slurm import cancel as cancel_on_slurm
+from models.sft.state import trainer
+from store.records import HostSettings
+from tests import slurm, sshd
+from tests.launching import Kdtui, has_learned, kill_a_client_that_watches, launch, state
+from tests.needs import needs_slurm, needs_sshd
+from tests.waiting import held_still, until
+
+
+def begins_again(kdtui: Kdtui, name: str) -> bool:
+    """Have Slurm begin the first job at once, where it would wait for two minutes; whether it runs."""
+    # While what is left of it is cleared away, Slurm takes no update, or forgets it.
+    subprocess.run(["scontrol", "update", "JobId=1", "StartTime=now"], capture_output=True, check=False)
+    return state(kdtui, name) == "running"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, kdtui: Kdtui, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The workdir of a host `cluster` with Slurm, through sshd."""
+    with slurm.running(tmp_path / "slurm") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        server.stop()
+        with (server.folder / "sshd_config").open("a") as file:
+            file.write("SetEnv " + " ".join(f'"{name}={value}"' for name, value in environment.items()) + "\n")
+        server.start()
+        folder = tmp_path / "cluster home"
+        options = ["--ssh", "gpu", "--workdir", folder, "--python", sys.executable, "--launcher", "slurm"]
+        assert kdtui("host", "add", "cluster", *options, "--partition", "short", "--time", "10").code == 0
+        yield folder
+
+
+@needs_sshd
+@needs_slurm
+@pytest.mark.usefixtures("imported")
+def test_a_training_goes_through_slurm_and_comes_home(
+    kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kdtui("host", "check", "cluster").code == 0
+    result = launch(kdtui, base, "queued", "--host", "cluster", "--epochs", 12)
+    assert result.code == 0, result.err
+    assert "#SBATCH --signal=TERM@120" in result.err
+    assert "it runs on cluster as Slurm job 1" in result.err
+    job = cluster / "jobs" / "queued"
+    kill_a_client_that_watches("queued")
+    until(lambda: has_learned(job))
+    with held_still(trainer(job)):
+        # Another machine takes it over, and sees how it is.
+        monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
+        options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
+        assert kdtui("host", "add", "cluster", *options).code == 0
+        assert kdtui("sft", "adopt", "cluster:queued").code == 0
+        [row] = kdtui("sft", "show", "queued", "--json").rows
+        assert row["state"] == "running"
+        assert row["loss"] > 0
+        monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
+        # Submitted once, it is not submitted again, though the answer was lost.
+        (job / LAUNCH).unlink()
+        assert "as Slurm job 1" in kdtui("sft", "resume", "queued").err
+        assert state(kdtui, "queued") == "running"
+    # The time is up: Slurm tells the steps, and the script has the rest trained in a new job.
+    subprocess.run(["scancel", "--signal=TERM", "1"], check=True)
+    until(lambda: state(kdtui, "queued") == "queued")
+    assert not (job / "adapter").exists()
+    until(lambda: begins_again(kdtui, "queued"))
+    until(lambda: "going on from step" in kdtui("sft", "logs", "queued").out)
+    assert kdtui("sft", "cancel", "queued").code == 0
+    assert state(kdtui, "queued") == "stopped"
+    assert "it runs on cluster as Slurm job 2" in kdtui("sft", "resume", "queued").err
+    result = kdtui("sft", "logs", "queued", "--follow")
+    assert (result.code, "use it with: --adapter queued" in result.err) == (0, True), result.err
+    [answer] = kdtui("generate", "o34", "--student", base, "--adapter", "queued", "--json").rows
+    assert answer["session"] == "o34"
+
+
+@needs_sshd
+@needs_slurm
+@pytest.mark.usefixtures("imported")
+def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
+    kdtui: Kdtui, base: Path, cluster: Path
+) -> None:
+    assert launch(kdtui, base, "one", "--host", "cluster", "--epochs", 40).code == 0
+    assert launch(kdtui, base, "two", "--host", "cluster", "--after", "one", "--epochs", 1).code == 0
+    rows = {row["name"]: row for row in kdtui("sft", "ls", "--json").rows}
+    assert (rows["two"]["state"], rows["two"]["reason"]) == ("queued", "Slurm: Dependency")
+    until(lambda: trainer(cluster / "jobs" / "one"))
+    subprocess.run(["scancel", "--signal=KILL", "--full", "1"], check=True)
+    until(lambda: state(kdtui, "one") == "failed")
+    until(lambda: state(kdtui, "two") == "failed")
+    result = launch(kdtui, base, "three", "--host", "cluster")
+    kdtui("sft", "cancel", "three")
+    assert result.code == 0
+    kdtui("host", "set", "cluster", "--partition", "no-such-partition")
+    result = launch(kdtui, base, "four", "--host", "cluster")
+    assert result.code == 1
+    assert "invalid partition" in result.err.lower()
+
+
+def test_the_script_says_what_slurm_is_to_give() -> None:
+    settings = HostSettings(
+        launcher="slurm",
+        processes=4,
+        partition="gpu",
+        time="12:00:00",
+        gpus=4,
+        nodes=2,
+        options=("--account=me",),
+        commands=("module load cuda",),
+    )
+    script = slurm_script(settings, "/it's there/jobs/a b%j", "/opt/python", "/it's there/code.zip")
+    assert "#SBATCH --account=me\n" in script
+    assert "#SBATCH --gpus-per-node=4\n" in script
+    assert "%%j" in script
+    assert "--nnodes 2" in script
+    assert script.index("module load cuda") < script.index("srun")
+    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Have one of Slurm's commands, which is no real one, say something: a cluster with accounts, for one."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+
+    def tell(command: str, said: str) -> None:
+        (tmp_path / "bin" / command).write_text(f"#!/bin/sh\necho '{said}'\n")
+        (tmp_path / "bin" / command).chmod(0o755)
+
+    return tell
+
+
+def test_what_the_accounts_of_slurm_say_of_a_training_is_told(
+    tmp_path: Path, told_by_slurm: Callable[[str, str], None]
+) -> None:
+    told_by_slurm("squeue", "")
+    told_by_slurm("sacct", "OUT_OF_MEMORY")
+    (tmp_path / LAUNCH).write_text('{"launcher": "slurm", "slurm": 7}')
+    assert Queue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
+
+
+def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
+    tmp_path: Path, told_by_slurm: Callable[[str, str], None]
+) -> None:
+    told_by_slurm("squeue", "")
+    (tmp_path / LAUNCH).write_text('{"launcher": "slurm"}')
+    with pytest.raises(ModelError, match="it has no number of a Slurm job any more"):
+        cancel_on_slurm(tmp_path, grace=0)
+
+
+@pytest.mark.parametrize(("said", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])
+def test_a_step_of_slurm_has_the_processors_of_its_job(
+    tmp_path: Path, told_by_slurm: Callable[[str, str], None], said: dict[str, str], processors: str
+) -> None:
+    told_by_slurm("srun", "'\"$SRUN_CPUS_PER_TASK\"'")
+    script = slurm_script(HostSettings(launcher="slurm", processes=2), str(tmp_path), "python3", "code.zip")
+    environment = os.environ | {"SLURM_CPUS_ON_NODE": "4"} | said
+    done = subprocess.run(["bash"], input=script, text=True, capture_output=True, check=False, env=environment)
+    assert done.stdout == f"{processors}\n"

@@ -1,0 +1,37 @@
+"""Trainings that are launched by a command, and how they are then."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from models.sft.state import job_status
+
+Kdtui = Callable[..., Any]
+
+
+def launch(kdtui: Kdtui, base: Path, name: str, *arguments: object) -> Any:
+    # A step takes a whole epoch, so there are few of them.
+    options = ["--name", name, "--base", base, "--learning-rate", 0.003, "--batch-tokens", 30000]
+    return kdtui("sft", "launch", *options, *arguments)
+
+
+def state(kdtui: Kdtui, name: str) -> str:
+    [row] = [row for row in kdtui("sft", "ls", "--json").rows if row["name"] == name]
+    return str(row["state"])
+
+
+def kill_a_client_that_watches(name: str) -> None:
+    """The training goes on without it."""
+    command = [sys.executable, "-m", "kdtui", "sft", "logs", name, "--follow"]
+    watching = subprocess.Popen(command, stderr=subprocess.PIPE)
+    assert watching.stderr is not None
+    assert watching.stderr.readline()
+    watching.kill()
+    watching.communicate()
+
+
+def has_learned(job: Path) -> bool:
+    """Whether there is a checkpoint, and a loss to show."""
+    return bool(list((job / "checkpoints").glob("step-????????"))) and job_status(job).loss is not None

@@ -1,0 +1,115 @@
+"""The processes of trainings: started once, ended with all that they started, and found from what their files say."""
+
+import json
+import os
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from models.errors import ModelError
+from models.sft.job_files import EXIT_CODE, LAUNCH, METRICS, identity
+from models.sft.processes import launching, start, stop
+from models.sft.slurm import Queue
+from models.sft.state import JobStatus, job_status
+from tests.waiting import until
+
+
+def stubborn(folder: Path) -> Path:
+    """A Python that starts a child in a session of its own, and heeds no signal; neither does the child."""
+    path = folder / "python"
+    path.write_text(
+        "#!/bin/sh\ntrap '' TERM\n(trap '' TERM; exec setsid sh -c 'trap \"\" TERM; while :; do sleep 0.1; done') &\n"
+        "while :; do sleep 0.1; done\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+    start(tmp_path, python=str(stubborn(tmp_path)))
+    assert job_status(tmp_path).state == "running"
+    left = stop(tmp_path, grace=0.5)
+    assert [each.split()[0] for each in left] == ["killed"] * len(left)
+    assert len(left) >= 2
+    assert job_status(tmp_path).state == "stopped"
+    assert stop(tmp_path, grace=0.5) == []
+
+
+def test_a_training_is_started_once_by_several_clients(tmp_path: Path) -> None:
+    python = str(stubborn(tmp_path))
+    first = start(tmp_path, python=python)
+    assert start(tmp_path, python=python) == first
+    stop(tmp_path, grace=0.1)
+    with launching(tmp_path), pytest.raises(ModelError, match="another client"):
+        start(tmp_path, python=python)
+
+
+def test_a_training_waits_for_another_and_fails_with_it(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        folder.mkdir()
+    start(before, python=str(stubborn(before)))
+    start(after, python="/bin/true", after=before)
+    assert job_status(after).state == "queued"
+    stop(before, grace=0.1)
+    until(lambda: job_status(after).state == "failed")
+    assert "is not done; kdtui sft resume" in (job_status(after).reason or "")
+    (before / EXIT_CODE).write_text("0")
+    # A command that is found by its name, as it is by default.
+    start(after, python="echo", after=before)
+    until(lambda: "-m models.sft" in (after / "log").read_text())
+
+
+def test_a_training_that_has_ended_and_is_not_gone_yet_is_started_anew(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho begun\necho 1 > "$3/exit_code"\nexec sleep 1\n')
+    python.chmod(0o755)
+    first = start(tmp_path, python=str(python))
+    until(lambda: job_status(tmp_path).state == "failed")
+    assert start(tmp_path, python=str(python)) != first
+    until(lambda: (tmp_path / "log").read_text() == "begun\nbegun\n")
+
+
+def test_a_trainer_that_was_started_by_hand_is_ended_too(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "pid").write_text(json.dumps(identity(process.pid)))
+    assert stop(tmp_path, grace=5) == []
+    assert process.wait(1) != 0
+    assert job_status(tmp_path).state == "stopped"
+
+
+def test_a_host_that_was_started_anew_runs_nothing(tmp_path: Path) -> None:
+    here = identity(os.getpid())
+    (tmp_path / LAUNCH).write_text(json.dumps(here | {"boot": "another"}))
+    assert job_status(tmp_path).state == "failed"
+    (tmp_path / LAUNCH).write_text(json.dumps(here | {"started": 1}))
+    assert job_status(tmp_path).state == "failed"
+
+
+@pytest.mark.parametrize("name", [LAUNCH, METRICS, EXIT_CODE, "pid", "log"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b'{"step": "x", "loss": {}}\n{"step": 1, "loss": "x"}',
+        b'{"step": 1, "valid_loss": NaN}\n{"step": 1.5}',
+        b'{"launcher": "slurm"}',
+        pytest.param(
+            b'{"step": 1, "loss": 1' + b"0" * 400 + b'}\n{"step": 1' + b"0" * 400 + b', "loss": 1}',
+            id="numbers without end",
+        ),
+        b"\xff",
+    ],
+)
+def test_a_directory_that_was_edited_by_hand_still_has_a_state(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    status = job_status(tmp_path)
+    assert status.state in ("created", "failed", "done")
+    assert status.loss is None
+    assert msgspec.json.decode(msgspec.json.encode(asdict(status)), type=JobStatus) == status
+    assert b"launcher" not in content or Queue([tmp_path]).word(tmp_path) is None
