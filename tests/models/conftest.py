@@ -1,10 +1,15 @@
 """What tests of models share."""
 
+import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from models.context import LlamaContext, Piece
+from models.sft.base import Base, load_base
+from tests.models.tiny import make_model
+from tests.models.tiny_job import WORDS, line, write_job
 
 
 @pytest.fixture
@@ -19,3 +24,28 @@ def tokens_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(LlamaContext, "decode", counted)
     return read
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model to train."""
+    return make_model(tmp_path_factory.mktemp("base") / "base.gguf")
+
+
+@pytest.fixture(scope="module")
+def loaded(base: Path) -> Base:
+    """The same, as the trainer has it."""
+    return load_base(str(base))
+
+
+@pytest.fixture
+def job(tmp_path: Path, base: Path) -> Path:
+    """The directory of a training of it, which soon learns."""
+    folder = tmp_path / "job with spaces"
+    folder.mkdir()
+    chance = random.Random(0)
+    for name, count in (("train", 40), ("valid", 8)):
+        lines = [line(chance.choices(WORDS, k=chance.randint(2, 4))) for _ in range(count)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    write_job(folder, base=str(base))
+    return folder
