@@ -22,6 +22,7 @@ from store.datasets import write_dataset
 from store.records import Session
 from tests.acting import rest
 from tests.kdtui.tui.event_loop import watched
+from tests.kdtui.tui.runs_place import evaluated
 
 OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
 
@@ -100,6 +101,34 @@ def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def demo_store(empty_store: Path, mined_store: Path) -> Path:
     """A store of its own with the outdoor demo and its patterns."""
     copy_store(mined_store, empty_store)
+    return empty_store
+
+
+@pytest.fixture(scope="session")
+def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store to be copied: run 1 is whole; run 2 has answered three sessions, one of them with an error, and nothing
+    right; run 3 is over another split."""
+    path = tmp_path_factory.mktemp("evaluated") / "kdtui.db"
+    copy_store(mined_store, path)
+    evaluated(path)
+    evaluated(path, name="quick + rule", keep=3)
+    evaluated(path, split="valid")
+    db = open_database(path)
+    db.execute("UPDATE predictions SET bundles = '[]', seconds = 2 WHERE run_id = 2")
+    db.execute(
+        "UPDATE predictions SET bundles = NULL, error = 'too long' WHERE run_id = 2 AND rowid = "
+        "(SELECT max(rowid) FROM predictions WHERE run_id = 2)"
+    )
+    assert db.conn is not None
+    db.conn.commit()
+    db.close()
+    return path
+
+
+@pytest.fixture
+def store(evaluated_store: Path, empty_store: Path) -> Path:
+    """A store of its own with these runs."""
+    copy_store(evaluated_store, empty_store)
     return empty_store
 
 

@@ -1,183 +1,43 @@
-"""The runs: the table beside the floors, plots, evaluations, one run in full, and two compared."""
+"""The runs: the table beside the floors, plots, one run in full, and what is deleted or goes wrong."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from threading import Event
-from time import monotonic, sleep
 
 import pytest
-from rich.console import Console
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
 from kdtui.tui.run_rows import share
-from kdtui.tui.screens.compared_runs import ComparedRunsScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
-from kdtui.tui.screens.run import RunScreen
 from kdtui.tui.screens.runs import RunsScreen
-from kdtui.tui.widgets.bundle_panel import BundlePanel
 from kdtui.tui.widgets.quality_plot import QualityPlot
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows import evaluate
-from kdtui.workflows.students import SessionStudent, open_student
-from models.answers import Answered, Grew, StudentEvent
-from models.bundle_list import WrittenBundle
 from store.database import open_database
 from store.records import Bundle, Item, RunSettings, Session
-from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, list_runs, start_run
+from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, start_run
 from store.sqlite import Database
 from tests.acting import act, rest
-from tests.kdtui.tui.conftest import copy_store
+from tests.kdtui.tui.runs_place import (
+    Settle,
+    at_runs,
+    command,
+    evaluated,
+    notice,
+    numbers,
+    rested,
+    row_of,
+    rows,
+    shown,
+    table,
+    toasts,
+)
 
 MakeStore = Callable[[Sequence[Session]], Path]
-Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
-
-TESTED = ("o25", "o26", "o27", "o28", "o29", "o30", "o31")
-
-
-def evaluated(path: Path, split: str = "test", name: str | None = None, keep: int | None = None) -> None:
-    """A run of the pattern student; it has answered `keep` sessions, or all."""
-    db = open_database(path)
-    sessions = evaluate.split_to_score(db, "demo-outdoor", split, None)  # type: ignore[arg-type]
-    list(evaluate.evaluate(db, "demo-outdoor", split, RunSettings("patterns"), sessions))  # type: ignore[arg-type]
-    number = list_runs(db)[-1].run.id
-    if name is not None:
-        db.execute("UPDATE runs SET student = ? WHERE id = ?", [name, number])
-    if keep is not None:
-        db.execute(
-            "DELETE FROM predictions WHERE run_id = ? AND rowid NOT IN "
-            "(SELECT rowid FROM predictions WHERE run_id = ? LIMIT ?)",
-            [number, number, keep],
-        )
-        db.execute("UPDATE runs SET finished_at = NULL WHERE id = ?", [number])
-    assert db.conn is not None
-    db.conn.commit()
-    db.close()
-
-
-@pytest.fixture(scope="module")
-def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run 1 is whole; run 2 has answered three sessions, one of them with an error, and nothing right; run 3 is over
-    another split."""
-    path = tmp_path_factory.mktemp("evaluated") / "kdtui.db"
-    copy_store(mined_store, path)
-    evaluated(path)
-    evaluated(path, name="quick + rule", keep=3)
-    evaluated(path, split="valid")
-    db = open_database(path)
-    db.execute("UPDATE predictions SET bundles = '[]', seconds = 2 WHERE run_id = 2")
-    db.execute(
-        "UPDATE predictions SET bundles = NULL, error = 'too long' WHERE run_id = 2 AND rowid = "
-        "(SELECT max(rowid) FROM predictions WHERE run_id = 2)"
-    )
-    assert db.conn is not None
-    db.conn.commit()
-    db.close()
-    return path
-
-
-@pytest.fixture
-def store(evaluated_store: Path, empty_store: Path) -> Path:
-    """A copy of it, where the app finds it."""
-    copy_store(evaluated_store, empty_store)
-    return empty_store
-
-
-def table(app: KdtuiApp) -> RowTable:
-    return app.screen.query_one(RowTable)
-
-
-def rows(app: KdtuiApp) -> list[list[str]]:
-    found = [table(app).row_at(number) for number in range(table(app).row_count)]
-    return [[str(cell) for cell in row.cells] for row in found if row is not None]
-
-
-def numbers(app: KdtuiApp) -> list[str]:
-    return [row[0] for row in rows(app) if row[0] != "–"]
-
-
-def row_of(app: KdtuiApp, number: int) -> list[str]:
-    return next(row for row in rows(app) if row[0] == str(number))
-
-
-def notice(app: KdtuiApp) -> str:
-    widget = app.screen.query_one("#notice", Static)
-    return str(widget.content) if widget.display else ""
-
-
-def toasts(app: KdtuiApp) -> list[str]:
-    return [note.message for note in app._notifications]
-
-
-def command(app: KdtuiApp) -> str:
-    assert isinstance(app.screen, RunsScreen | RunScreen | ComparedRunsScreen)
-    return app.screen.command
-
-
-def shown(app: KdtuiApp, what: str) -> str:
-    content = app.screen.query_one(what, Static).content
-    console = Console(width=500, no_color=True)
-    with console.capture() as capture:
-        console.print(content)
-    return capture.get()
-
-
-async def at_runs(pilot: Pilot[None], settle: Settle) -> None:
-    await settle(pilot)
-    await pilot.press("6")
-    await rested(pilot, settle)
-
-
-async def rested(pilot: Pilot[None], settle: Settle) -> None:
-    """Nothing is asked for, all numbers are computed, and the table shows them."""
-    await settle(pilot)
-    screen = pilot.app.screen
-    deadline = monotonic() + 30
-    while isinstance(screen, RunsScreen) and any((screen._numbers, screen._redraw, screen._replot)):
-        assert monotonic() < deadline, "the numbers never come"
-        await pilot.pause(0.01)
-    await settle(pilot)
-
-
-class Stubborn:
-    """Stands in for `open_student`: answers two sessions, and then writes until it is stopped. Floors are as ever."""
-
-    def __init__(self) -> None:
-        self.closed = Event()
-        self.problem: Exception | None = None
-
-    @contextmanager
-    def __call__(self, db: Database, dataset: str, settings: RunSettings) -> Iterator[SessionStudent]:
-        if settings.student == "patterns":
-            with open_student(db, dataset, settings) as student:
-                yield student
-            return
-        if self.problem is not None:
-            raise self.problem
-        try:
-            yield SessionStudent("stubborn", self._answer, lambda _: [])  # type: ignore[arg-type,return-value]
-        finally:
-            self.closed.set()
-
-    def _answer(self, sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
-        bundle = WrittenBundle(0, (1, 2), "things", 0.5, complete=True)
-        for number, session in enumerate(sessions):
-            while number >= 2:
-                yield Grew(session, bundle)
-                sleep(0.005)
-            yield Answered(session, [bundle], 0.1)
-
-
-@pytest.fixture
-def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
-    student = Stubborn()
-    monkeypatch.setattr(evaluate, "open_student", student)
-    return student
 
 
 # The table
@@ -469,236 +329,6 @@ async def test_a_run_that_is_gone_is_one_sentence(store: Path, settle: Settle) -
         await pilot.press("enter")
         await settle(pilot)
         assert "there is no run 3" in shown(app, "#everything")
-
-
-# Two runs
-
-
-async def test_two_marked_runs_are_compared_the_worst_first(store: Path, settle: Settle) -> None:
-    app = KdtuiApp(store)
-    async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
-        await act(pilot, "runs.compare")
-        await rest(pilot)
-        assert any("mark two runs first" in toast for toast in toasts(app))
-        await pilot.press("end", "home", "j", "j")
-        await act(pilot, "runs.mark")
-        await pilot.press("home", "j")
-        await act(pilot, "runs.mark")
-        await rest(pilot)
-        assert command(app) == "kdtui run compare 1 2"
-        await act(pilot, "runs.compare")
-        await settle(pilot)
-        assert isinstance(app.screen, ComparedRunsScreen)
-        assert command(app) == "kdtui run compare 1 2"
-        assert "B wins 0, loses 3, equals 0 of 3 sessions" in shown(app, "#totals")
-        assert "4 of A alone" in shown(app, "#totals")
-        differences = [float(row[5]) for row in rows(app)]
-        assert differences == sorted(differences)
-        assert all(difference < 0 for difference in differences)
-
-
-async def compared(pilot: Pilot[None], settle: Settle) -> None:
-    """Run 2 and run 1, the latter as B."""
-    await at_runs(pilot, settle)
-    await pilot.press("j", "space", "v")
-    await settle(pilot)
-    assert isinstance(pilot.app.screen, ComparedRunsScreen)
-
-
-async def test_sessions_are_sorted_by_each_column(store: Path, settle: Settle) -> None:
-    app = KdtuiApp(store)
-    async with app.run_test() as pilot:
-        await compared(pilot, settle)
-        for place in (6, 7, 0, 1, 2, 3, 4, 5):
-            await act(pilot, "compared.sort")
-            await settle(pilot)
-            there = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
-            assert there == sorted(there)
-            await act(pilot, "compared.reverse")
-            await settle(pilot)
-            there = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
-            assert there == sorted(there, reverse=True)
-        await pilot.click(RowTable, offset=(2, 0))
-        await settle(pilot)
-        names = [row[0] for row in rows(app)]
-        assert names == sorted(names)
-
-
-async def test_the_session_under_the_cursor_is_shown_with_the_bundles_of_both(store: Path, settle: Settle) -> None:
-    app = KdtuiApp(store)
-    async with app.run_test(size=(200, 60)) as pilot:
-        await compared(pilot, settle)
-        await pilot.press("j")
-        await settle(pilot)
-        session = rows(app)[1][0]
-        text = shown(app, "#product-lines")
-        assert f"session {session}" in text
-        headings = [
-            str(panel.query_one(".heading", Static).content) for panel in app.screen.query(BundlePanel).results()
-        ]
-        assert headings[0].startswith("True  ")
-        assert headings[1] == "A  0 of 0 are true"
-        assert headings[2].startswith("B  ")
-        db = open_database(store)
-        asked = (
-            "SELECT error FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = 2 AND session = ?"
-        )
-        [(error,)] = db.execute(asked, [session]).fetchall()
-        db.close()
-        assert (error or "found none") in shown(app, "#of-a .bundles")
-
-
-async def test_a_session_is_opened_in_the_workbench_with_the_settings_of_a(
-    store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[tuple[object, ...]] = []
-    app = KdtuiApp(store)
-    monkeypatch.setattr(app, "open_session", lambda *arguments: opened.append(arguments))
-    async with app.run_test() as pilot:
-        await compared(pilot, settle)
-        await act(pilot, "table.select")
-        await rest(pilot)
-        [(dataset, session, choice)] = opened
-        assert (dataset, session) == ("demo-outdoor", rows(app)[0][0])
-        assert choice.settings.student == "patterns"  # type: ignore[attr-defined]
-        await act(pilot, "compared.back")
-        await rest(pilot)
-        assert isinstance(app.screen, RunsScreen)
-
-
-async def test_runs_over_other_splits_are_not_compared(store: Path, settle: Settle) -> None:
-    app = KdtuiApp(store)
-    async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
-        await pilot.press("space", "v")
-        await rest(pilot)
-        assert "the two runs are not over the same split" in toasts(app)
-        assert isinstance(app.screen, RunsScreen)
-
-
-async def test_a_comparison_that_cannot_be_made_is_one_sentence(store: Path, settle: Settle) -> None:
-    db = open_database(store)
-    start_run(db, "demo-outdoor", "valid", "nobody", RunSettings("patterns"))
-    db.close()
-    app = KdtuiApp(store)
-    async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
-        await pilot.press("space", "v")
-        await settle(pilot)
-        assert "no session in common" in shown(app, "#totals")
-        await act(pilot, "compared.sort")
-        await rest(pilot)
-        assert "the runs are not compared yet" in toasts(app)
-
-
-# Evaluations
-
-
-async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, settle: Settle, until: Until) -> None:
-    app = KdtuiApp(demo_store)
-    async with app.run_test(size=(120, 50)) as pilot:
-        await at_runs(pilot, settle)
-        assert "No student has been evaluated yet" in notice(app)
-        assert "kdtui evaluate --dataset demo-outdoor --limit 20" in notice(app)
-        await act(pilot, "runs.new")
-        await settle(pilot)
-        app.screen.query_one("#field-other", Input).value = "patterns"
-        app.screen.query_one("#field-limit", Input).value = "x"
-        await rest(pilot)
-        assert "sessions: a whole number" in shown(app, "#form-problem")
-        app.screen.query_one("#field-limit", Input).value = "5"
-        await rest(pilot)
-        assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in shown(app, "#dialog-command")
-        await act(pilot, "form.done")
-        await until(pilot, lambda: "run 1 is finished" in toasts(app))
-        await rested(pilot, settle)
-        assert row_of(app, 1)[1:5] == ["patterns", "demo-outdoor", "test", "5"]
-        assert row_of(app, 1)[7] != "–"
-        await act(pilot, "runs.new")
-        await settle(pilot)
-        assert (
-            app.screen.query_one("#field-other", Input).value
-            + str(
-                app.screen.query_one("#field-student").value  # type: ignore[attr-defined]
-            )
-            == "patterns"
-        )
-
-
-async def test_an_evaluation_is_stopped_and_gone_on_with(
-    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = KdtuiApp(demo_store)
-    async with app.run_test(size=(120, 50)) as pilot:
-        await at_runs(pilot, settle)
-        await act(pilot, "runs.new")
-        await settle(pilot)
-        await act(pilot, "form.done")
-        await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
-        assert row_of(app, 1)[-1] == "at work"
-        await act(pilot, "runs.new")
-        await act(pilot, "runs.delete")
-        await act(pilot, "runs.resume")
-        await rest(pilot)
-        assert "an evaluation is at work; x stops it" in toasts(app)
-        assert "the run is at work; x stops it" in toasts(app)
-        await pilot.press("1", "6")
-        await act(pilot, "runs.cancel")
-        await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
-        await rested(pilot, settle)
-        assert stubborn.closed.is_set()
-        assert row_of(app, 1)[4] == "2/7"
-        assert row_of(app, 1)[-1] == "R goes on"
-        await act(pilot, "runs.cancel")
-        await rest(pilot)
-        assert "no evaluation is at work" in toasts(app)
-        monkeypatch.undo()
-        monkeypatch.setenv("KDTUI_DB", str(demo_store))
-        db = open_database(demo_store)
-        db.execute("UPDATE runs SET settings = json_set(settings, '$.student', 'patterns', '$.strategy', NULL)")
-        assert db.conn is not None
-        db.conn.commit()
-        db.close()
-        await act(pilot, "screen.reload")
-        await rested(pilot, settle)
-        await act(pilot, "runs.resume")
-        await until(pilot, lambda: "run 1 is finished" in toasts(app))
-        await rested(pilot, settle)
-        assert row_of(app, 1)[4] == "7"
-        await act(pilot, "runs.resume")
-        await rest(pilot)
-        assert "the run is finished" in toasts(app)
-
-
-async def test_an_evaluation_that_cannot_be_made_is_one_sentence(
-    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
-) -> None:
-    from models.errors import ModelError
-
-    stubborn.problem = ModelError("the weights are [b]broken[/b]")
-    app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
-        await act(pilot, "runs.new")
-        await settle(pilot)
-        await act(pilot, "form.done")
-        await until(pilot, lambda: "the weights are [b]broken[/b]" in toasts(app))
-        await rested(pilot, settle)
-        assert "No student has been evaluated yet" in notice(app)
-
-
-async def test_leaving_the_program_stops_the_evaluation(
-    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
-) -> None:
-    app = KdtuiApp(demo_store)
-    async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
-        await act(pilot, "runs.new")
-        await settle(pilot)
-        await act(pilot, "form.done")
-        await until(pilot, lambda: bool(numbers(app)))
-    assert stubborn.closed.is_set()
 
 
 # Deleting

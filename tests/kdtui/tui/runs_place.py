@@ -1,0 +1,97 @@
+"""What tests of the runs share: runs to look at, and what the place of them shows."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.screens.compared_runs import ComparedRunsScreen
+from kdtui.tui.screens.run import RunScreen
+from kdtui.tui.screens.runs import RunsScreen
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.workflows import evaluate
+from store.database import open_database
+from store.records import RunSettings
+from store.runs import list_runs
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+
+
+def evaluated(path: Path, split: str = "test", name: str | None = None, keep: int | None = None) -> None:
+    """A run of the pattern student; it has answered `keep` sessions, or all."""
+    db = open_database(path)
+    sessions = evaluate.split_to_score(db, "demo-outdoor", split, None)  # type: ignore[arg-type]
+    list(evaluate.evaluate(db, "demo-outdoor", split, RunSettings("patterns"), sessions))  # type: ignore[arg-type]
+    number = list_runs(db)[-1].run.id
+    if name is not None:
+        db.execute("UPDATE runs SET student = ? WHERE id = ?", [name, number])
+    if keep is not None:
+        db.execute(
+            "DELETE FROM predictions WHERE run_id = ? AND rowid NOT IN "
+            "(SELECT rowid FROM predictions WHERE run_id = ? LIMIT ?)",
+            [number, number, keep],
+        )
+        db.execute("UPDATE runs SET finished_at = NULL WHERE id = ?", [number])
+    assert db.conn is not None
+    db.conn.commit()
+    db.close()
+
+
+def table(app: KdtuiApp) -> RowTable:
+    return app.screen.query_one(RowTable)
+
+
+def rows(app: KdtuiApp) -> list[list[str]]:
+    found = [table(app).row_at(number) for number in range(table(app).row_count)]
+    return [[str(cell) for cell in row.cells] for row in found if row is not None]
+
+
+def numbers(app: KdtuiApp) -> list[str]:
+    return [row[0] for row in rows(app) if row[0] != "–"]
+
+
+def row_of(app: KdtuiApp, number: int) -> list[str]:
+    return next(row for row in rows(app) if row[0] == str(number))
+
+
+def notice(app: KdtuiApp) -> str:
+    widget = app.screen.query_one("#notice", Static)
+    return str(widget.content) if widget.display else ""
+
+
+def toasts(app: KdtuiApp) -> list[str]:
+    return [note.message for note in app._notifications]
+
+
+def command(app: KdtuiApp) -> str:
+    assert isinstance(app.screen, RunsScreen | RunScreen | ComparedRunsScreen)
+    return app.screen.command
+
+
+def shown(app: KdtuiApp, what: str) -> str:
+    content = app.screen.query_one(what, Static).content
+    console = Console(width=500, no_color=True)
+    with console.capture() as capture:
+        console.print(content)
+    return capture.get()
+
+
+async def at_runs(pilot: Pilot[None], settle: Settle) -> None:
+    await settle(pilot)
+    await pilot.press("6")
+    await rested(pilot, settle)
+
+
+async def rested(pilot: Pilot[None], settle: Settle) -> None:
+    """Nothing is asked for, all numbers are computed, and the table shows them."""
+    await settle(pilot)
+    screen = pilot.app.screen
+    deadline = monotonic() + 30
+    while isinstance(screen, RunsScreen) and any((screen._numbers, screen._redraw, screen._replot)):
+        assert monotonic() < deadline, "the numbers never come"
+        await pilot.pause(0.01)
+    await settle(pilot)

@@ -1,0 +1,136 @@
+"""Two runs compared: who wins, session by session, and each session with the bundles of both."""
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.screens.compared_runs import ComparedRunsScreen
+from kdtui.tui.screens.runs import RunsScreen
+from kdtui.tui.widgets.bundle_panel import BundlePanel
+from kdtui.tui.widgets.row_table import RowTable
+from store.database import open_database
+from store.records import RunSettings
+from store.runs import start_run
+from tests.acting import act, rest
+from tests.kdtui.tui.runs_place import Settle, at_runs, command, rows, shown, toasts
+
+
+async def compared(pilot: Pilot[None], settle: Settle) -> None:
+    """Run 2 and run 1, the latter as B."""
+    await at_runs(pilot, settle)
+    await pilot.press("j", "space", "v")
+    await settle(pilot)
+    assert isinstance(pilot.app.screen, ComparedRunsScreen)
+
+
+async def test_two_marked_runs_are_compared_the_worst_first(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await act(pilot, "runs.compare")
+        await rest(pilot)
+        assert any("mark two runs first" in toast for toast in toasts(app))
+        await pilot.press("end", "home", "j", "j")
+        await act(pilot, "runs.mark")
+        await pilot.press("home", "j")
+        await act(pilot, "runs.mark")
+        await rest(pilot)
+        assert command(app) == "kdtui run compare 1 2"
+        await act(pilot, "runs.compare")
+        await settle(pilot)
+        assert isinstance(app.screen, ComparedRunsScreen)
+        assert command(app) == "kdtui run compare 1 2"
+        assert "B wins 0, loses 3, equals 0 of 3 sessions" in shown(app, "#totals")
+        assert "4 of A alone" in shown(app, "#totals")
+        differences = [float(row[5]) for row in rows(app)]
+        assert differences == sorted(differences)
+        assert all(difference < 0 for difference in differences)
+
+
+async def test_sessions_are_sorted_by_each_column(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await compared(pilot, settle)
+        for place in (6, 7, 0, 1, 2, 3, 4, 5):
+            await act(pilot, "compared.sort")
+            await settle(pilot)
+            there = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
+            assert there == sorted(there)
+            await act(pilot, "compared.reverse")
+            await settle(pilot)
+            there = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
+            assert there == sorted(there, reverse=True)
+        await pilot.click(RowTable, offset=(2, 0))
+        await settle(pilot)
+        names = [row[0] for row in rows(app)]
+        assert names == sorted(names)
+
+
+async def test_the_session_under_the_cursor_is_shown_with_the_bundles_of_both(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await compared(pilot, settle)
+        await pilot.press("j")
+        await settle(pilot)
+        session = rows(app)[1][0]
+        text = shown(app, "#product-lines")
+        assert f"session {session}" in text
+        headings = [
+            str(panel.query_one(".heading", Static).content) for panel in app.screen.query(BundlePanel).results()
+        ]
+        assert headings[0].startswith("True  ")
+        assert headings[1] == "A  0 of 0 are true"
+        assert headings[2].startswith("B  ")
+        db = open_database(store)
+        asked = (
+            "SELECT error FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = 2 AND session = ?"
+        )
+        [(error,)] = db.execute(asked, [session]).fetchall()
+        db.close()
+        assert (error or "found none") in shown(app, "#of-a .bundles")
+
+
+async def test_a_session_is_opened_in_the_workbench_with_the_settings_of_a(
+    store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[object, ...]] = []
+    app = KdtuiApp(store)
+    monkeypatch.setattr(app, "open_session", lambda *arguments: opened.append(arguments))
+    async with app.run_test() as pilot:
+        await compared(pilot, settle)
+        await act(pilot, "table.select")
+        await rest(pilot)
+        [(dataset, session, choice)] = opened
+        assert (dataset, session) == ("demo-outdoor", rows(app)[0][0])
+        assert choice.settings.student == "patterns"  # type: ignore[attr-defined]
+        await act(pilot, "compared.back")
+        await rest(pilot)
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_runs_over_other_splits_are_not_compared(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await pilot.press("space", "v")
+        await rest(pilot)
+        assert "the two runs are not over the same split" in toasts(app)
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_a_comparison_that_cannot_be_made_is_one_sentence(store: Path, settle: Settle) -> None:
+    db = open_database(store)
+    start_run(db, "demo-outdoor", "valid", "nobody", RunSettings("patterns"))
+    db.close()
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await pilot.press("space", "v")
+        await settle(pilot)
+        assert "no session in common" in shown(app, "#totals")
+        await act(pilot, "compared.sort")
+        await rest(pilot)
+        assert "the runs are not compared yet" in toasts(app)

@@ -1,0 +1,166 @@
+"""Evaluations that are started among the runs, stopped, and gone on with."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from time import sleep
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.workflows import evaluate
+from kdtui.workflows.students import SessionStudent, open_student
+from models.answers import Answered, Grew, StudentEvent
+from models.bundle_list import WrittenBundle
+from store.database import open_database
+from store.records import RunSettings, Session
+from store.sqlite import Database
+from tests.acting import act, rest
+from tests.kdtui.tui.runs_place import Settle, at_runs, notice, numbers, rested, row_of, shown, toasts
+
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+class Stubborn:
+    """Stands in for `open_student`: answers two sessions, and then writes until it is stopped. Floors are as ever."""
+
+    def __init__(self) -> None:
+        self.closed = Event()
+        self.problem: Exception | None = None
+
+    @contextmanager
+    def __call__(self, db: Database, dataset: str, settings: RunSettings) -> Iterator[SessionStudent]:
+        if settings.student == "patterns":
+            with open_student(db, dataset, settings) as student:
+                yield student
+            return
+        if self.problem is not None:
+            raise self.problem
+        try:
+            yield SessionStudent("stubborn", self._answer, lambda _: [])  # type: ignore[arg-type,return-value]
+        finally:
+            self.closed.set()
+
+    def _answer(self, sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        bundle = WrittenBundle(0, (1, 2), "things", 0.5, complete=True)
+        for number, session in enumerate(sessions):
+            while number >= 2:
+                yield Grew(session, bundle)
+                sleep(0.005)
+            yield Answered(session, [bundle], 0.1)
+
+
+@pytest.fixture
+def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
+    student = Stubborn()
+    monkeypatch.setattr(evaluate, "open_student", student)
+    return student
+
+
+async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await at_runs(pilot, settle)
+        assert "No student has been evaluated yet" in notice(app)
+        assert "kdtui evaluate --dataset demo-outdoor --limit 20" in notice(app)
+        await act(pilot, "runs.new")
+        await settle(pilot)
+        app.screen.query_one("#field-other", Input).value = "patterns"
+        app.screen.query_one("#field-limit", Input).value = "x"
+        await rest(pilot)
+        assert "sessions: a whole number" in shown(app, "#form-problem")
+        app.screen.query_one("#field-limit", Input).value = "5"
+        await rest(pilot)
+        assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in shown(app, "#dialog-command")
+        await act(pilot, "form.done")
+        await until(pilot, lambda: "run 1 is finished" in toasts(app))
+        await rested(pilot, settle)
+        assert row_of(app, 1)[1:5] == ["patterns", "demo-outdoor", "test", "5"]
+        assert row_of(app, 1)[7] != "–"
+        await act(pilot, "runs.new")
+        await settle(pilot)
+        assert (
+            app.screen.query_one("#field-other", Input).value
+            + str(
+                app.screen.query_one("#field-student").value  # type: ignore[attr-defined]
+            )
+            == "patterns"
+        )
+
+
+async def test_an_evaluation_is_stopped_and_gone_on_with(
+    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await at_runs(pilot, settle)
+        await act(pilot, "runs.new")
+        await settle(pilot)
+        await act(pilot, "form.done")
+        await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
+        assert row_of(app, 1)[-1] == "at work"
+        await act(pilot, "runs.new")
+        await act(pilot, "runs.delete")
+        await act(pilot, "runs.resume")
+        await rest(pilot)
+        assert "an evaluation is at work; x stops it" in toasts(app)
+        assert "the run is at work; x stops it" in toasts(app)
+        await pilot.press("1", "6")
+        await act(pilot, "runs.cancel")
+        await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
+        await rested(pilot, settle)
+        assert stubborn.closed.is_set()
+        assert row_of(app, 1)[4] == "2/7"
+        assert row_of(app, 1)[-1] == "R goes on"
+        await act(pilot, "runs.cancel")
+        await rest(pilot)
+        assert "no evaluation is at work" in toasts(app)
+        monkeypatch.undo()
+        monkeypatch.setenv("KDTUI_DB", str(demo_store))
+        db = open_database(demo_store)
+        db.execute("UPDATE runs SET settings = json_set(settings, '$.student', 'patterns', '$.strategy', NULL)")
+        assert db.conn is not None
+        db.conn.commit()
+        db.close()
+        await act(pilot, "screen.reload")
+        await rested(pilot, settle)
+        await act(pilot, "runs.resume")
+        await until(pilot, lambda: "run 1 is finished" in toasts(app))
+        await rested(pilot, settle)
+        assert row_of(app, 1)[4] == "7"
+        await act(pilot, "runs.resume")
+        await rest(pilot)
+        assert "the run is finished" in toasts(app)
+
+
+async def test_an_evaluation_that_cannot_be_made_is_one_sentence(
+    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
+) -> None:
+    from models.errors import ModelError
+
+    stubborn.problem = ModelError("the weights are [b]broken[/b]")
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await act(pilot, "runs.new")
+        await settle(pilot)
+        await act(pilot, "form.done")
+        await until(pilot, lambda: "the weights are [b]broken[/b]" in toasts(app))
+        await rested(pilot, settle)
+        assert "No student has been evaluated yet" in notice(app)
+
+
+async def test_leaving_the_program_stops_the_evaluation(
+    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await act(pilot, "runs.new")
+        await settle(pilot)
+        await act(pilot, "form.done")
+        await until(pilot, lambda: bool(numbers(app)))
+    assert stubborn.closed.is_set()
