@@ -1,6 +1,8 @@
-"""Stores to look at, and ways to wait for an app that works in threads."""
+"""Stores to look at, a process to be taken for a trainer, and ways to wait for an app that works in threads."""
 
+import json
 import shutil
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -17,6 +19,7 @@ from textual.worker import WorkerCancelled
 from kdtui.tui import background
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
+from models.sft.job_files import identity
 from store.database import open_database
 from store.datasets import write_dataset
 from store.records import Session
@@ -130,6 +133,14 @@ def store(evaluated_store: Path, empty_store: Path) -> Path:
     """A store of its own with these runs."""
     copy_store(evaluated_store, empty_store)
     return empty_store
+
+
+@pytest.fixture
+def sleeper() -> Iterator[str]:
+    """A process to be taken for a trainer; what identifies it."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        yield json.dumps(identity(process.pid))
+        process.kill()
 
 
 def copy_store(source: Path, target: Path) -> None:

@@ -1,0 +1,104 @@
+"""What tests of the jobs share: trainings and hosts to look at, and what the screens of them show."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.memory import Memory
+from kdtui.tui.widgets.log_view import LogView
+from kdtui.tui.widgets.row_table import RowTable
+from models.sft.state import JobStatus
+from store.database import open_database
+from store.hosts import Host, add_host
+from store.jobs import add_job, remember_status
+from store.records import HostSettings, TrainingSettings
+
+SIZES = [(80, 24), (200, 60)]
+HOSTILE = "[red]x[/] \x1b[31mred\x1b[0m \u202ertl\u202c 日本語 e\u0301"
+LONG = f"{HOSTILE} {'long ' * 2000}"
+
+
+def hand_made(
+    store: Path,
+    name: str,
+    files: dict[str, str],
+    settings: TrainingSettings | None = None,
+    *,
+    host: str | None = None,
+    status: JobStatus | None = None,
+) -> Path:
+    """A job directory that says what a trainer would have left in it."""
+    folder = store.parent / "jobs" / name
+    folder.mkdir(parents=True)
+    for file, content in {"job.json": '{"base": "x"}', **files}.items():
+        (folder / file).write_text(content)
+    db = open_database(store)
+    add_job(db, name, folder, settings or TrainingSettings(("demo-outdoor",)), name, host=host)
+    if status is not None:
+        remember_status(db, name, json.dumps(asdict(status)))
+    db.close()
+    return folder
+
+
+def with_host(store: Path, name: str, ssh: str | None = None, workdir: Path | None = None) -> None:
+    db = open_database(store)
+    place = workdir or store.parent / "there"
+    add_host(db, Host(name, ssh, str(place), HostSettings(python=sys.executable)))
+    db.close()
+
+
+def metrics(steps: int) -> str:
+    lines: list[dict[str, Any]] = [
+        {"step": step, "steps": 40, "loss": 2 / step, "tokens_per_second": 350.0, "eta_seconds": 61.0}
+        for step in range(1, steps + 1)
+    ]
+    lines.append({"step": steps, "valid_loss": 1.0, "pair_f1": 0.625})
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def rows(app: KdtuiApp, table: str = "#jobs") -> list[list[str]]:
+    widget = app.screen.query_one(table, RowTable)
+    found = [widget.row_at(number) for number in range(widget.row_count)]
+    return [[str(cell) for cell in row.cells] for row in found if row is not None]
+
+
+def shown(app: KdtuiApp, selector: str) -> str:
+    widget = app.screen.query_one(selector, Static)
+    return str(widget.content) if widget.display else ""
+
+
+def toasts(app: KdtuiApp) -> str:
+    """What has been said, and what keys have answered just now."""
+    return "\n".join([*(said.sentence for said in app._said), *(note.message for note in app._notifications)])
+
+
+def log(app: KdtuiApp) -> LogView:
+    return app.screen.query_one(LogView)
+
+
+async def patiently(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 180) -> None:
+    """Wait for what a real training brings about."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, f"it never came true; {toasts(pilot.app)}"  # type: ignore[arg-type]
+        await pilot.pause(0.05)
+
+
+def opened(store: Path) -> KdtuiApp:
+    """The app, at the place where it was left."""
+    memory = Memory(None, store)
+    memory.place = "jobs"
+    return KdtuiApp(store, memory=memory)
+
+
+def alone(app: KdtuiApp) -> bool:
+    """Whether nothing goes on in the background."""
+    return not any(activity.is_running for activity in app.activities)

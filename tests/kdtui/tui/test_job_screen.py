@@ -1,0 +1,143 @@
+"""One training: its curves, and its log of any size, which is followed while it is looked at."""
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.geometry import Region
+from textual.pilot import Pilot
+
+from kdtui.tui.screens.job import JobScreen
+from kdtui.tui.screens.jobs import JobsScreen
+from kdtui.tui.widgets.curve import Curve, Points
+from kdtui.tui.widgets.log_view import LogView
+from models.sft.job_files import EXIT_CODE, LOG, METRICS, PID
+from tests.acting import act
+from tests.kdtui.tui.jobs_place import HOSTILE, LONG, SIZES, alone, hand_made, log, metrics, opened, shown
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_training_is_followed_until_its_screen_is_left(
+    demo_store: Path, settle: Settle, sleeper: str, until: Until, size: tuple[int, int]
+) -> None:
+    begin = "".join(f"line {number}\n" for number in range(1, 101))
+    progress = "10%|#\r50%|#####\r\x1b[32m100%\x1b[0m done\n"
+    folder = hand_made(
+        demo_store, "busy", {PID: sleeper, METRICS: metrics(10), LOG: f"{begin}{progress}{LONG}\n{HOSTILE}"}
+    )
+    app = opened(demo_store)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await act(pilot, "table.select")
+        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "[red]x[/] red" in log(app).text)
+        assert "busy ▶ running · step 10 of 40 · loss 0.200 · pair F1 0.625" in shown(app, "#title")
+        assert isinstance(app.screen, JobScreen)
+        assert app.screen.command == "kdtui sft logs busy --follow"
+        assert all(curve.display for curve in app.screen.query(Curve))
+        with (folder / LOG).open("a") as file:
+            file.write("\nthe newest line\n")
+        await until(pilot, lambda: "the newest line" in log(app).text)
+        await act(pilot, "log.home")
+        await until(pilot, lambda: log(app).text.startswith("line 1\n"))
+        await act(pilot, "log.down")
+        await until(pilot, lambda: log(app).text.startswith("line 2\n"))
+        await act(pilot, "log.up")
+        await act(pilot, "log.page_down")
+        page = log(app).size.height - 1
+        await until(pilot, lambda: log(app).text.startswith(f"line {1 + page}\n"))
+        # What is read stays where it is while the log grows.
+        with (folder / LOG).open("a") as file:
+            file.write("more\n")
+        await act(pilot, "log.page_up")
+        await until(pilot, lambda: log(app).text.startswith("line 1\n"))
+        await act(pilot, "log.end")
+        await until(pilot, lambda: log(app).text.rstrip().endswith("more"))
+        before = log(app).size.height * log(app).size.width
+        await act(pilot, "job.plots")
+        await until(pilot, lambda: log(app).size.height * log(app).size.width > before)
+        await act(pilot, "job.back")
+        assert isinstance(app.screen, JobsScreen)
+        await until(pilot, lambda: alone(app))
+
+
+async def test_a_progress_bar_is_shown_as_it_was_last(demo_store: Path, settle: Settle, until: Until) -> None:
+    hand_made(demo_store, "ended", {EXIT_CODE: "0", LOG: "10%|#\r50%|#####\r\x1b[32m100%\x1b[0m done\r\n\tindented\n"})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, JobScreen) and bool(log(app).text))
+        assert log(app).text == "100% done\n        indented"
+
+
+async def test_a_log_of_a_gigabyte_is_read_where_it_is_in_sight(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = hand_made(demo_store, "ended", {EXIT_CODE: "0", LOG: "the first line\n"})
+    with (folder / LOG).open("r+b") as file:
+        file.seek(500_000_000)
+        file.write(b"\nthe middle\n")
+        file.seek(1_000_000_000)
+        file.write(b"\nthe last line\n")
+    read = 0
+    put = LogView.put
+
+    def counted(self: LogView, offset: int, data: bytes, size: int) -> None:
+        nonlocal read
+        read += len(data)
+        put(self, offset, data, size)
+
+    monkeypatch.setattr(LogView, "put", counted)
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "the last line" in log(app).text)
+        assert "1.0 GB · follows" in str(log(app).border_title)
+        await pilot.press("home")
+        await until(pilot, lambda: "the first line" in log(app).text)
+        await pilot.press("G")
+        await until(pilot, lambda: "the last line" in log(app).text)
+        # The bar at the right stands for the whole.
+        await pilot.click(LogView, offset=(log(app).region.width - 2, 1 + log(app).size.height // 2))
+        await until(pilot, lambda: 40 <= int(re.findall(r"(\d+)%", f"0% {log(app).border_title}")[-1]) <= 60)
+        await pilot.press("k", "pageup", "pagedown", "j")
+        await settle(pilot)
+        assert read < 4_000_000
+        assert log(app).bytes_kept <= 64 * 65536
+
+
+async def test_a_log_that_is_begun_anew_is_shown_anew(
+    demo_store: Path, settle: Settle, sleeper: str, until: Until
+) -> None:
+    folder = hand_made(demo_store, "busy", {PID: sleeper, LOG: "old\n" * 500})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "old" in log(app).text)
+        (folder / LOG).write_text("new\n")
+        await until(pilot, lambda: log(app).text == "new")
+        (folder / EXIT_CODE).write_text("1")
+        await until(pilot, lambda: "why: new" in shown(app, "#title"))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+async def test_one_value_alone_is_drawn_without_negative_numbers_beside_it(value: float) -> None:
+    class Plotted(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Curve()
+
+    app = Plotted()
+    async with app.run_test(size=(60, 12)) as pilot:
+        curve = app.query_one(Curve)
+        curve.show("pair F1", [Points([3], [value], "x")])
+        await pilot.pause()
+        drawn = "\n".join(strip.text for strip in curve.render_lines(Region(0, 0, 60, 12)))
+        assert "x" in drawn
+        assert not re.search(r"-\d", drawn), drawn

@@ -1,0 +1,106 @@
+"""The form of a new training: what will not do, the command, and a training that was started by it."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button, Checkbox
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.screens.dialogs import FormDialog
+from kdtui.tui.screens.job import JobScreen
+from kdtui.tui.screens.jobs import JobsScreen
+from models.sft.job_files import PID
+from store.database import open_database
+from tests.acting import act
+from tests.kdtui.tui.jobs_place import hand_made, log, opened, patiently, rows, shown, toasts, with_host
+from tests.models.tiny import make_model
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+async def fill(app: KdtuiApp, **values: str) -> None:
+    for name, value in values.items():
+        widget: Any = app.screen.query_one(f"#field-{name}")
+        widget.value = value == "yes" if isinstance(widget, Checkbox) else value
+
+
+async def test_a_missing_package_is_a_sentence_with_what_to_do(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.fine_tune.find_spec", lambda name: None if name == "peft" else name)
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        assert "to train here, peft is needed; install it with: pip install 'kdtui[sft]'" in shown(app, "#form-problem")
+        assert app.screen.query_one("#done", Button).disabled
+
+
+async def test_the_form_says_what_will_not_do_and_shows_the_command(
+    demo_store: Path, settle: Settle, until: Until, sleeper: str
+) -> None:
+    with_host(demo_store, "far")
+    hand_made(demo_store, "busy", {PID: sleeper})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        assert shown(app, "#form-problem") == ""
+        assert shown(app, "#dialog-command") == "$ kdtui sft launch --name demo-outdoor-1 --dataset demo-outdoor"
+        for values, problem in (
+            ({"name": ""}, "needs a name"),
+            ({"name": "busy"}, "there is a training or a model 'busy' already"),
+            ({"name": "x", "datasets": "demo-outdoor, none"}, "there is no dataset 'none'"),
+            ({"datasets": "demo-outdoor", "as": "target"}, "switch on thoughts alone"),
+            ({"as": "context", "epochs": "0"}, "epochs are a number"),
+            ({"epochs": "3", "learning_rate": "fast"}, "the learning rate is a number"),
+            ({"learning_rate": "0.001", "base": " "}, "begins with a base"),
+            ({"base": "smollm2", "after": "busy", "host": "far"}, "training busy is not on the same host"),
+        ):
+            await fill(app, **values)
+            await until(pilot, lambda problem=problem: problem in shown(app, "#form-problem"))  # type: ignore[misc]
+        await fill(app, host="", rule="yes", form="list", evaluate="yes")
+        await until(pilot, lambda: shown(app, "#form-problem") == "")
+        assert shown(app, "#dialog-command") == (
+            "$ kdtui sft launch --follow --evaluate --name x --dataset demo-outdoor --form list --knowledge rule "
+            "--epochs 3 --learning-rate 0.001 --after busy"
+        )
+        # What only the store knows is said when it is tried.
+        await fill(app, after="", evaluate="", base="none.gguf")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "none.gguf: there is no such file" in toasts(app))
+        assert len(rows(app)) == 1
+
+
+async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked(
+    demo_store: Path, settle: Settle, until: Until, tmp_path: Path
+) -> None:
+    base = make_model(tmp_path / "tiny.gguf")
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        await fill(app, name="first", base=str(base), epochs="1", learning_rate="0.003", evaluate="yes")
+        await pilot.press("ctrl+s")
+        await patiently(pilot, lambda: isinstance(app.screen, JobsScreen) and "first" in str(rows(app)))
+        await patiently(pilot, lambda: "training first runs as process" in toasts(app) or rows(app)[0][2] == "✓ done")
+        await pilot.press("enter")
+        await patiently(pilot, lambda: isinstance(app.screen, JobScreen) and "✓ done" in shown(app, "#title"))
+        await patiently(pilot, lambda: "evaluation at step" in log(app).text)
+        assert "checkpoint" in shown(app, "#title")
+        await patiently(pilot, lambda: "first has a pair F1 of" in toasts(app))
+        await act(pilot, "training.adapter")
+        await patiently(pilot, lambda: app.current_mode == "workbench")
+        assert app.choice.settings.adapters == (("first", 1.0),)
+        assert app.choice.settings.student == str(base)
+    db = open_database(demo_store)
+    [(split,)] = db.execute("SELECT split FROM runs").fetchall()
+    db.close()
+    assert split == "valid"
