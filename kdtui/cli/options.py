@@ -30,6 +30,7 @@ DatasetOption = Annotated[
     typer.Option("--dataset", "-d", help="Dataset; may be left out where there is only one.", metavar="NAME"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST, metavar="N")]
 StudentOption = Annotated[
     str,
     typer.Option(

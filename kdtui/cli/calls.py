@@ -1,0 +1,96 @@
+"""`kdtui knowledge calls`: what teachers were asked, what they answered, and what it cost."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, LimitOption, open_store
+from kdtui.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from store.sqlite import Database
+
+
+def calls(
+    number: Annotated[
+        int | None, typer.Argument(help="A call to see in full.", min=1, max=LARGEST, metavar="NUMBER")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only calls that have no answer.")] = False,
+    search: Annotated[
+        str, typer.Option("--search", help="Only calls with this text in what was asked or answered.", metavar="TEXT")
+    ] = "",
+    totals: Annotated[bool, typer.Option("--totals", help="What each teacher was asked, and what it cost.")] = False,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """List what teachers were asked, the newest first, or show one call in full."""
+    if number is not None and (failed or search or totals):
+        raise typer.BadParameter("the number of a call comes alone")
+    with open_store(db) as store:
+        if number is not None:
+            _print_call(store, number, as_json)
+        elif totals:
+            _print_totals(store, as_json)
+        else:
+            _print_calls(store, search, failed, limit, as_json)
+
+
+def _print_call(store: "Database", number: int, as_json: bool) -> None:
+    import json
+    from contextlib import suppress
+    from dataclasses import asdict
+
+    from kdtui.bundling.text import fit_lines
+    from kdtui.workflows.ledger import call_text
+    from store.calls import call_in_full
+
+    found = call_in_full(store, number)
+    if as_json:
+        shown = asdict(found.call) | {"knowledge": [piece.id for piece in found.pieces]}
+        with suppress(ValueError):
+            shown["request"] = json.loads(found.call.request)
+        print_json(shown)
+        return
+    print(fit_lines(call_text(found)), flush=True)
+
+
+def _print_totals(store: "Database", as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from store.calls import totals_by_teacher
+
+    totals = totals_by_teacher(store)
+    if as_json:
+        for each in totals:
+            print_json(asdict(each))
+        return
+    print_table(
+        ["teacher", "answered", "failed", "prompt tokens", "answer tokens", "cost"],
+        [tuple(asdict(each).values()) for each in totals],
+        wide=["teacher"],
+    )
+
+
+def _print_calls(store: "Database", search: str, failed: bool, limit: int, as_json: bool) -> None:
+    from dataclasses import asdict
+    from itertools import chain, islice
+
+    from store.calls import call_hits, call_rows
+
+    hits = chain.from_iterable(part.ids for part in call_hits(store, search, failed=failed))
+    rows = call_rows(store, list(islice(hits, limit)))
+    if as_json:
+        for row in rows:
+            print_json(asdict(row))
+        return
+    if not rows:
+        say("no call is like that" if search or failed else "no teacher behind an endpoint has been asked yet")
+        return
+    print_table(
+        ["id", "step", "teacher", "status", "prompt tokens", "answer tokens", "cost", "seconds", "when"],
+        [tuple(asdict(row).values()) for row in rows],
+        wide=["teacher"],
+    )
+    if len(rows) == limit:
+        say(f"there may be more than these {limit}; --limit shows them")
