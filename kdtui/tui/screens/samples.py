@@ -1,14 +1,11 @@
 """Samples: named subsets of knowledge, what is in them, and what two of them have in common."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -21,43 +18,27 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
+from kdtui.tui.sample_form import SampleForm
+from kdtui.tui.sample_overlap import shared_in_full
+from kdtui.tui.sample_rows import COLUMNS, named_by, row_of
 from kdtui.tui.screens.base import Failed, KdtuiScreen
-from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
-from kdtui.tui.widgets.bars import Bars, side_by_side
+from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import Row, RowTable
+from kdtui.tui.widgets.sample_panel import SamplePanel
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.knowledge_query import quoted
-from models.embedded import NAME
-from store.records import FORMATS, Format
 
 if TYPE_CHECKING:
-    from kdtui.distill.sampling import SampleStrategy
     from kdtui.workflows.sample import Overlap, SampleShape
     from store.samples import Sample, SampledPiece, SampleUses
     from store.sqlite import Database
-
-_COLUMNS = (
-    Column("Sample", 12, share=1),
-    Column("Pieces", 8, right=True),
-    *(Column(f"{format.capitalize()}s", 8, right=True) for format in FORMATS),
-    Column("How drawn", 20, share=3),
-    Column("When", 16, wide=True),
-)
 
 _PAUSE = 0.05
 """Seconds that the cursor has to rest on a sample before it is looked into."""
 
 _SHOWN = 1000
 """Shared pieces that are listed; `kdtui sample compare --shared` lists them all."""
-
-_STRATEGIES = {
-    "random": "by chance",
-    "length": "short and long sessions in proportion",
-    "longest": "the longest sessions first",
-    "diversity": "each next session the least like those before",
-    "difficulty": "those first that the student answers worst",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +136,9 @@ class SamplesScreen(KdtuiScreen[None]):
         """The list, a sample in full, and what to say when there is none."""
         yield TopBar("samples")
         with Container(id="halves"):
-            yield RowTable(_COLUMNS, id="samples")
+            yield RowTable(COLUMNS, id="samples")
             with VerticalScroll(id="inside"):
-                yield Static(id="shape", markup=False)
+                yield SamplePanel(id="shape")
         yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer()
@@ -236,17 +217,7 @@ class SamplesScreen(KdtuiScreen[None]):
         self.refresh_bindings()
 
     def _row(self, sample: "Sample") -> Row:
-        counted = self._formats.get(sample)
-        return Row(
-            sample.name,
-            (
-                sample.name,
-                f"{sample.pieces:,}",
-                *("…" if counted is None else f"{counted.get(format, 0):,}" for format in FORMATS),
-                _briefly(sample),
-                _when(sample.created_at),
-            ),
-        )
+        return row_of(sample, self._formats.get(sample))
 
     def _count_formats(self) -> None:
         """Count, one sample after the other, since large ones take a second."""
@@ -343,20 +314,14 @@ class SamplesScreen(KdtuiScreen[None]):
             self._draw(sample)
 
     def _draw(self, sample: "Sample") -> None:
-        parts: list[RenderableType] = []
         pair = self._pair
-        if pair is not None:
-            found = self._overlaps.get(pair)
-            parts += [Text("comparing…", style="dim") if found is None else _overlap_in_full(pair, found), Text()]
-        shape, uses = self._shapes.get(sample, (None, None))
-        if shape is None:
-            parts += [Text("counting…", style="dim"), Text()]
-        else:
-            charts = _charts(shape)
+        self.query_one(SamplePanel).show(
+            sample,
+            self._shapes.get(sample),
+            compared=None if pair is None else (pair, self._overlaps.get(pair)),
             # Beside one another there is room for all three below a short list; a tall column has it by itself.
-            for chart in [side_by_side(charts)] if self.has_class("-narrow") else charts:
-                parts += [chart, Text()]
-        self.query_one("#shape", Static).update(Group(*parts, _about(sample, shape, uses)))
+            abreast=self.has_class("-narrow"),
+        )
 
     def _show_command(self) -> None:
         named = self._listing.named_database
@@ -393,23 +358,7 @@ class SamplesScreen(KdtuiScreen[None]):
     def on_shared_found(self, message: SharedFound) -> None:
         """Show it over the list."""
         one, other = message.pair
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        for _ in range(3):
-            grid.add_column(no_wrap=True)
-        grid.add_column(ratio=1)
-        for piece in message.pieces:
-            dataset, statement = one_line(piece.dataset, 30), one_line(piece.statement, 300)
-            grid.add_row(Text(str(piece.number)), Text(piece.format), Text(dataset), Text(statement))
-        shown = len(message.pieces)
-        title = "The pieces that they share"
-        if shown < message.found.common:
-            title += f" ({shown:,} of {message.found.common:,}; the command with --shared lists them all)"
-        content = Group(
-            _overlap_in_full(message.pair, message.found),
-            Text(),
-            Text(title, style="bold"),
-            grid if message.pieces else Text("none", style="dim"),
-        )
+        content = shared_in_full(message.pair, message.found, message.pieces)
         copies = "\n".join(f"{piece.number}\t{one_line(piece.statement)}" for piece in message.pieces)
         self.app.push_screen(TextDialog(f"{one} and {other}", content, copies=copies))
 
@@ -434,15 +383,14 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def on_sources_found(self, message: SourcesFound) -> None:
         """Show the form."""
-        form = _Form(message.kept, self._listing)
+        taken = [sample.name for sample in self._listing.samples]
+        form = SampleForm(message.kept, taken, self._listing.named_database)
 
         def draw(values: dict[str, str] | None) -> None:
             if values is not None:
                 self._create(form.name_of(values), form.drawing(values))
 
-        self.app.push_screen(
-            FormDialog("Draw a sample", form.fields, verb="Draw it", check=form.problem, command=form.command), draw
-        )
+        self.app.push_screen(form.dialog(), draw)
 
     def _create(self, name: str, draw: "Callable[[Database], Iterator[int]]") -> None:
         self._drawing = name
@@ -478,7 +426,7 @@ class SamplesScreen(KdtuiScreen[None]):
     def on_uses_found(self, message: UsesFound) -> None:
         """Ask."""
         lost = "How it was drawn is forgotten; its pieces stay."
-        if users := _users(message.uses):
+        if users := named_by(message.uses):
             lost += f" It is named by {users}: what they found stays, but they cannot be done again in the same way."
 
         def answer(yes: bool | None) -> None:
@@ -510,202 +458,6 @@ class SamplesScreen(KdtuiScreen[None]):
         if action == "overlap" and self._pair is None:
             return f"mark two samples first, with {self.kdtui.key_of('samples.mark')}"
         return super().why_not(action)
-
-
-class _Form:
-    """What is asked for to draw a sample, and what it means."""
-
-    def __init__(self, kept: Mapping[str, Mapping[str, int]], listing: Listing) -> None:
-        self._kept, self._listing = kept, listing
-        self._datasets = list(kept)
-        self._taken = {sample.name for sample in listing.samples}
-
-    @property
-    def fields(self) -> list[Field]:
-        """All that `kdtui sample create` takes."""
-        there = {format for formats in self._kept.values() for format in formats}
-        # As the command has it, where there is any of it.
-        usual = [format for format in FORMATS[1:] if format in there] or [
-            format for format in FORMATS if format in there
-        ]
-        return [
-            Field("name", "Name"),
-            *(
-                Field(
-                    f"dataset-{number}",
-                    f"from {one_line(dataset, 40)}",
-                    "switch",
-                    "" if number else "yes",
-                    help=f"it has {_in_words(self._kept[dataset])}",
-                )
-                for number, dataset in enumerate(self._datasets)
-            ),
-            *(Field(format, f"{format}s", "switch", "yes" if format in usual else "") for format in FORMATS),
-            Field(
-                "strategy",
-                "Strategy",
-                "choice",
-                "random",
-                help="which training sessions come first",
-                options=[(f"{name}: {meaning}", name) for name, meaning in _STRATEGIES.items()],
-            ),
-            Field("ratio", "Ratio", value="0.5", help="share of the pieces of each format, above 0 and at most 1"),
-            Field("seed", "Seed", value="0", help="the same seed draws the same"),
-            Field("student", "Student", value=NAME, help="for difficulty: whose answers on the train split count"),
-            Field(
-                "add_to",
-                "Add to",
-                "choice",
-                help="a sample that the new one holds too",
-                options=[("none", ""), *((name, name) for name in sorted(self._taken))],
-            ),
-            Field("replace", "Replace", "switch", help="a sample of this name, which is lost"),
-        ]
-
-    @staticmethod
-    def name_of(values: Mapping[str, str]) -> str:
-        """The name of the sample."""
-        return values["name"].strip()
-
-    def _chosen(self, values: Mapping[str, str]) -> list[str]:
-        return [name for number, name in enumerate(self._datasets) if values[f"dataset-{number}"]]
-
-    def problem(self, values: Mapping[str, str]) -> str | None:
-        """Why these values will not do."""
-        name = self.name_of(values)
-        if not name:
-            return "give it a name"
-        if name in self._taken and not values["replace"]:
-            return f"there is a sample {name!r} already; choose another name, or have it replaced"
-        if name not in self._taken and values["replace"]:
-            return f"there is no sample {name!r} to be replaced"
-        datasets, formats = self._chosen(values), _formats(values)
-        if not datasets:
-            return "choose a dataset to draw from"
-        if not formats:
-            return "choose a format"
-        for dataset in datasets:
-            if missing := [format for format in formats if format not in self._kept[dataset]]:
-                return f"dataset {dataset!r} has no {missing[0]}s; there is nothing to draw from"
-        ratio = _number(values["ratio"])
-        if ratio is None or not 0 < ratio <= 1:
-            return "a ratio is a number above 0 and at most 1"
-        if not values["seed"].strip().lstrip("-").isdecimal():
-            return "a seed is a whole number"
-        return None
-
-    def command(self, values: Mapping[str, str]) -> str:
-        """The command that draws the same."""
-        difficult = values["strategy"] == "difficulty"
-        student = values["student"].strip()
-        options: dict[str, str | Sequence[str] | None] = {
-            "--dataset": self._chosen(values),
-            "--format": ",".join(_formats(values)),
-            "--strategy": values["strategy"],
-            "--ratio": values["ratio"].strip(),
-            "--seed": values["seed"].strip(),
-            "--student": student if difficult and student != NAME else None,
-            "--add-to": values["add_to"] or None,
-        }
-        words = ("sample", "create", "--replace") if values["replace"] else ("sample", "create")
-        return command_line(words, self.name_of(values) or "NAME", options, database=self._listing.named_database)
-
-    def drawing(self, values: Mapping[str, str]) -> "Callable[[Database], Iterator[int]]":
-        """What draws it, given the store, and yields the number of its pieces."""
-        datasets, formats = self._chosen(values), _formats(values)
-
-        def draw(db: "Database") -> Iterator[int]:
-            from kdtui.workflows.sample import create_sample
-            from kdtui.workflows.students import settings_for
-
-            yield create_sample(
-                db,
-                self.name_of(values),
-                datasets,
-                formats,
-                strategy=cast("SampleStrategy", values["strategy"]),
-                ratio=float(values["ratio"]),
-                seed=int(values["seed"]),
-                student=settings_for(values["student"].strip()).student,
-                add_to=values["add_to"] or None,
-                replace=bool(values["replace"]),
-            )
-
-        return draw
-
-
-def _formats(values: Mapping[str, str]) -> list[Format]:
-    return [format for format in FORMATS if values[format]]
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _in_words(formats: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {format}{'' if count == 1 else 's'}" for format, count in formats.items())
-
-
-def _briefly(sample: "Sample") -> str:
-    """How a sample was drawn; what its parts have in common is said once."""
-    ways: dict[str, list[str]] = {}
-    for draw in sample.draws:
-        way = f"{draw.ratio:g} of {draw.dataset} by {draw.strategy}, seed {draw.seed}"
-        ways.setdefault(way, []).append(f"{draw.format}s")
-    return "; ".join(f"{way}: {', '.join(formats)}" for way, formats in ways.items()) or "chosen by hand"
-
-
-def _when(at: str) -> str:
-    return at[:16].replace("T", " ")
-
-
-def _users(uses: "SampleUses") -> str:
-    return ", ".join((*(f"run {run}" for run in uses.runs), *(f"training {name}" for name in uses.trainings)))
-
-
-def _about(sample: "Sample", shape: "SampleShape | None", uses: "SampleUses | None") -> RenderableType:
-    """What numbers do not say."""
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(ratio=1)
-    grid.add_row("sample", Text(one_line(sample.name, 1000), style="bold"))
-    grid.add_row("drawn", Text(f"{one_line(_briefly(sample), 1000)}, at {_when(sample.created_at)} UTC"))
-    if uses is not None:
-        grid.add_row("used by", Text(one_line(_users(uses) or "no run and no training yet", 1000)))
-    grid.add_row("tokens", Text("are counted roughly, as one for three characters"))
-    if shape is not None and shape.without_session:
-        grid.add_row("", Text(f"{shape.without_session:,} pieces name no session that they come from"))
-    return grid
-
-
-def _charts(shape: "SampleShape") -> list[Bars]:
-    return [
-        Bars("Pieces by format", shape.formats.items()),
-        Bars("Pieces by tokens (≈)", ((each.label, each.count) for each in shape.lengths)),
-        Bars("Sessions by products", ((each.label, each.count) for each in shape.products)),
-    ]
-
-
-def _overlap_in_full(pair: tuple[str, str], found: "Overlap") -> RenderableType:
-    rows = (
-        ("in both", found.common),
-        *(
-            (f"only in {one_line(name, 30)}", size - found.common)
-            for name, size in zip(pair, _sizes(found), strict=True)
-        ),
-    )
-    shares = ", ".join(
-        f"{found.common / size:.1%} of {one_line(name, 30)}" if size else f"none of {one_line(name, 30)}"
-        for name, size in zip(pair, _sizes(found), strict=True)
-    )
-    return Group(Bars("Overlap", rows), Text(f"shared: {shares}; Jaccard index {found.jaccard:.3f}"))
-
-
-def _sizes(found: "Overlap") -> tuple[int, int]:
-    return found.first, found.second
 
 
 def _delete(name: str, db: "Database") -> str:
