@@ -1,10 +1,6 @@
 """Runs: how well students have done, beside the floors, and evaluations to start, to go on with and to compare."""
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -16,56 +12,33 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from kdtui.bundling.text import one_line
-from kdtui.errors import KdtuiError
 from kdtui.tui.actions import ACTIONS, bindings
-from kdtui.tui.activity import Activity, Ended, Happened
-from kdtui.tui.background import Unwanted, named_database
+from kdtui.tui.activity import Ended, Happened
+from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
+from kdtui.tui.evaluation import Evaluation
+from kdtui.tui.known_runs import COMING, KnownRuns, Listing
 from kdtui.tui.run_form import EvaluationForm, Wanted
+from kdtui.tui.run_numbers import FloorsFound, RunNumbers, RunScored, TokensFound
 from kdtui.tui.run_rows import COLUMNS, SORTS, Entry, begins_with_the_largest, in_order, matches, row_of
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Row, RowTable
+from kdtui.tui.widgets.run_plot import PLOTS, RunPlot
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from kdtui.tui.screens.run import RunScreen
-    from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.offered import Offered
-    from kdtui.workflows.runs import RunRow, Scored
     from store.runs import Run, RunSummary
     from store.sqlite import Database
 
 _REDRAW = 0.2
 """Seconds between two looks of the table while numbers come in."""
 
-_PLOTS = {"": "", "seconds": "seconds a session", "tokens": "tokens a prompt, about"}
-"""Against what quality can be plotted; nothing at first."""
-
-_MOST_POINTS = 60
-"""Runs in a plot; more of them could not be told apart."""
-
 _OFFERED = tuple(action.name for action in ACTIONS if action.place == "runs")
 """Actions that the footer shows as possible, or not."""
-
-_COMING = "coming"
-"""The key of a run that has not begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The runs, the oldest first, and the sessions that each is about.
-
-    Attributes:
-        datasets: those that there are.
-        named_database: how a command names the store.
-    """
-
-    summaries: "list[RunSummary]"
-    scored: "dict[int, Scored]"
-    datasets: list[str]
-    named_database: Path | None
 
 
 class RunsFound(Message):
@@ -74,30 +47,6 @@ class RunsFound(Message):
     def __init__(self, listing: Listing) -> None:
         super().__init__()
         self.listing = listing
-
-
-class RunScored(Message):
-    """The scores of a run are computed."""
-
-    def __init__(self, row: "RunRow") -> None:
-        super().__init__()
-        self.row = row
-
-
-class FloorsFound(Message):
-    """The floors over some sessions are computed; none where they cannot be."""
-
-    def __init__(self, scored: "Scored", rows: "list[ResultRow]") -> None:
-        super().__init__()
-        self.scored, self.rows = scored, rows
-
-
-class TokensFound(Message):
-    """The size of the prompts of a run is known, or that it cannot be."""
-
-    def __init__(self, run: int, tokens: float | None) -> None:
-        super().__init__()
-        self.run, self.tokens = run, tokens
 
 
 class OffersFound(Message):
@@ -116,17 +65,6 @@ class RunDeleted(Message):
         self.number = number
 
 
-@dataclass(slots=True)
-class Work:
-    """The evaluation that is at work; `run` is None until its student is ready."""
-
-    activity: Activity
-    wanted: Wanted
-    run: int | None
-    answered: int = 0
-    sessions: int = 0
-
-
 class RunsScreen(KdtuiScreen[None]):
     """All runs and floors as one table, and plots of what quality costs."""
 
@@ -135,17 +73,13 @@ class RunsScreen(KdtuiScreen[None]):
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
-        self._listing = Listing([], {}, [], None)
-        self._scores: dict[tuple[int, int], RunRow] = {}
-        self._floors: dict[Scored, list[ResultRow]] = {}
-        self._tokens: dict[int, float | None] = {}
+        self._known = KnownRuns()
         self._entries: dict[str, Entry] = {}
-        self._made: dict[str, Entry] = {}
         self._rows: dict[str, tuple[Entry, Row]] = {}
         self._marks: list[str] = []
         self._opened: RunScreen | None = None
-        self._work: Work | None = None
-        self._numbers: Activity | None = None
+        self._work: Evaluation | None = None
+        self._numbers: RunNumbers | None = None
         self._redraw: Timer | None = None
         self._replot: Timer | None = None
         self._offered: dict[str, bool] = {}
@@ -162,7 +96,7 @@ class RunsScreen(KdtuiScreen[None]):
             yield Input(placeholder="words of names, datasets, splits", id="filter", compact=True)
         with Container(id="halves"):
             yield RowTable(COLUMNS, id="runs")
-            yield Container(id="plot")
+            yield RunPlot(id="plot")
         yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer()
@@ -173,7 +107,7 @@ class RunsScreen(KdtuiScreen[None]):
         if memory.get("sort") in SORTS:
             self._by, self._descending = memory["sort"], memory.get("descending") is not False
         self._with_floors = memory.get("floors") is not False
-        if memory.get("plot") in tuple(_PLOTS):
+        if memory.get("plot") in tuple(PLOTS):
             self._plot = memory["plot"]
         if isinstance(text := memory.get("filter"), str):
             self.query_one("#filter", Input).value = text[:200]
@@ -196,9 +130,7 @@ class RunsScreen(KdtuiScreen[None]):
 
     def action_reload(self) -> None:
         """Look again, and compute all numbers again."""
-        self._scores.clear()
-        self._floors.clear()
-        self._tokens.clear()
+        self._known.forget_numbers()
         self._load()
 
     def _load(self) -> None:
@@ -216,72 +148,38 @@ class RunsScreen(KdtuiScreen[None]):
 
     def on_runs_found(self, message: RunsFound) -> None:
         """Show the runs with what is known of them, and have the rest computed."""
-        self._listing, self._problem = message.listing, ""
-        there = {f"run {summary.run.id}" for summary in self._listing.summaries}
+        self._known.listing, self._problem = message.listing, ""
+        there = {f"run {summary.run.id}" for summary in self._known.listing.summaries}
         self._marks = [key for key in self._marks if key in there]
         self._show()
         # What is computed depends on the columns that there is room for.
         self.call_after_refresh(self._compute)
 
     def _compute(self) -> None:
-        """Compute what is not known yet, in this order: scores, floors, tokens."""
-        summaries = self._listing.summaries
-        unscored = [each for each in reversed(summaries) if each.answered and _key(each) not in self._scores]
-        floorless = [
-            each for each in dict.fromkeys(reversed(self._listing.scored.values())) if each not in self._floors
-        ]
-        unmeasured = [each.run for each in reversed(summaries) if each.run.id not in self._tokens]
-        if self._plot != "tokens" and "tokens" not in self.query_one(RowTable).sorts:
-            # They take the longest, and nobody looks at them.
-            unmeasured = []
-        if not (unscored or floorless or unmeasured):
+        """Compute what is not known yet; the size of prompts only where somebody looks at it."""
+        missing = self._known.missing(tokens=self._plot == "tokens" or "tokens" in self.query_one(RowTable).sorts)
+        if missing is None:
             return
-
-        stop = Event()
-
-        def check() -> None:
-            if stop.is_set():
-                raise Unwanted
-
-        def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.runs import floors_of, prompt_tokens, score_runs
-
-            with suppress(Unwanted):
-                for row in score_runs(db, unscored, check=check):
-                    yield RunScored(row)
-                for scored in floorless:
-                    try:
-                        yield FloorsFound(scored, floors_of(db, scored, check=check))
-                    except KdtuiError:
-                        # A split that has become empty has none.
-                        yield FloorsFound(scored, [])
-                for run in unmeasured:
-                    check()
-                    yield TokensFound(run.id, prompt_tokens(db, run))
-
-        def post(message: Message) -> None:
-            event = message.event if isinstance(message, Happened) else None
-            self.post_message(event if isinstance(event, Message) else message)
-
         if self._numbers is not None:
             self._numbers.cancel()
-        self._numbers = self.kdtui.begin(Activity("numbers", self.database, work, post, stop=stop.set))
+        self._numbers = RunNumbers(self.database, missing, self.post_message)
+        self.kdtui.begin(self._numbers)
 
     def on_run_scored(self, message: RunScored) -> None:
         """Show the scores of a run."""
-        self._scores[_key(message.row.summary)] = message.row
+        self._known.add_scores(message.row)
         self._show_soon()
 
     def on_floors_found(self, message: FloorsFound) -> None:
         """Show floors."""
-        self._floors[message.scored] = message.rows
-        if self._opened is not None and self._listing.scored.get(self._opened.number) == message.scored:
+        self._known.add_floors(message.scored, message.rows)
+        if self._opened is not None and self._known.listing.scored.get(self._opened.number) == message.scored:
             self._opened.show_floors(message.rows)
         self._show_soon()
 
     def on_tokens_found(self, message: TokensFound) -> None:
         """Show what a run reads."""
-        self._tokens[message.run] = message.tokens
+        self._known.add_tokens(message.run, message.tokens)
         self._show_soon()
 
     def on_failed(self, message: Failed) -> None:
@@ -302,9 +200,8 @@ class RunsScreen(KdtuiScreen[None]):
         if self._redraw is not None:
             self._redraw.stop()
             self._redraw = None
-        entries = [*self._running_entries(), *self._run_entries()]
-        if self._with_floors:
-            entries += self._floor_entries()
+        resume = self.kdtui.key_of("runs.resume")
+        entries = self._known.entries(self._work, with_floors=self._with_floors, resume=resume)
         text = self.query_one("#filter", Input).value
         found = [entry for entry in entries if matches(entry, text)]
         found = in_order(found, self._by, descending=self._descending)
@@ -332,83 +229,18 @@ class RunsScreen(KdtuiScreen[None]):
             return f"No run matches “{one_line(text, 60)}”."
         if self._problem:
             return one_line(self._problem)
-        if not self._listing.datasets:
-            return self.first_steps(self._listing.named_database)
+        if not self._known.listing.datasets:
+            return self.first_steps(self._known.listing.named_database)
         first = command_line(
             ("evaluate",),
-            options={"--dataset": self._listing.datasets[0], "--limit": "20"},
-            database=self._listing.named_database,
+            options={"--dataset": self._known.listing.datasets[0], "--limit": "20"},
+            database=self._known.listing.named_database,
         )
         return (
             f"No student has been evaluated yet. Press {self.kdtui.key_of('runs.new')} to evaluate one, or in a "
             "shell:\n\n"
             f"    {one_line(first)}\n\n{self.look_again()}"
         )
-
-    def _run_entries(self) -> Iterator[Entry]:
-        """The runs, with what is known of them."""
-        resume = self.kdtui.key_of("runs.resume")
-        for summary in self._listing.summaries:
-            number = summary.run.id
-            key = f"run {number}"
-            row, tokens = self._scores.get(_key(summary)), self._tokens.get(number)
-            work = self._work if self._work is not None and self._work.run == number else None
-            answered = summary.answered if work is None else work.answered
-            if work is not None:
-                state = "stopping" if work.activity.is_cancelled else "at work"
-            else:
-                state = "finished" if summary.is_over else f"{resume} goes on"
-            if summary.failed:
-                state += f", {summary.failed:,} failed"
-            # There may be a thousand, and while numbers come in few of them change.
-            before = self._made.get(key)
-            known = (summary, row and row.scores, tokens, answered, state)
-            if before is not None and known == (
-                before.summary,
-                before.scores,
-                before.tokens,
-                before.answered,
-                before.state,
-            ):
-                yield before
-                continue
-            self._made[key] = Entry(
-                key,
-                summary.run.name,
-                self._listing.scored[number],
-                state,
-                summary,
-                answered,
-                summary.sessions,
-                None if row is None else row.scores,
-                summary.seconds_per_session,
-                tokens,
-            )
-            yield self._made[key]
-
-    def _floor_entries(self) -> list[Entry]:
-        """The floors over the sessions of runs."""
-        wanted = set(self._listing.scored.values())
-        found = []
-        for number, (scored, rows) in enumerate(self._floors.items()):
-            for place, row in enumerate(rows if scored in wanted else []):
-                key = f"floor {number}/{place}"
-                if key not in self._made or self._made[key].scores is not row.scores:
-                    self._made[key] = Entry(key, row.name, scored, "floor", scores=row.scores)
-                found.append(self._made[key])
-        return found
-
-    def _running_entries(self) -> list[Entry]:
-        """The run that is about to begin."""
-        from kdtui.workflows.runs import Scored
-        from kdtui.workflows.students import student_name
-
-        if self._work is None or self._work.run is not None:
-            return []
-        wanted = self._work.wanted
-        scored = Scored(wanted.dataset, wanted.split, wanted.settings.limit)
-        state = "stopping" if self._work.activity.is_cancelled else "loading…"
-        return [Entry(_COMING, student_name(wanted.settings), scored, state, answered=0, sessions=0)]
 
     @property
     def _selected(self) -> Entry | None:
@@ -430,16 +262,16 @@ class RunsScreen(KdtuiScreen[None]):
 
     def _command(self) -> str:
         """What does the same in a shell: to compare the two marked runs, or to show what is under the cursor."""
-        database = self._listing.named_database
+        database = self._known.listing.named_database
         entry = self._selected
         if self._marked_pair is not None and len(self._marks) == 2:
             words, numbers = ("run", "compare"), [str(run.id) for run in self._marked_pair]
             return command_line(words, numbers, database=database)
         if entry is None:
-            return command_line(("run", "ls"), database=database) if self._listing.summaries else ""
+            return command_line(("run", "ls"), database=database) if self._known.listing.summaries else ""
         if entry.summary is not None:
             return command_line(("run", "show"), str(entry.number), database=database)
-        if entry.key == _COMING and self._work is not None:
+        if entry.key == COMING and self._work is not None:
             return command_line(self._work.wanted.arguments, database=database)
         scored = entry.scored
         limit = None if scored.limit is None else str(scored.limit)
@@ -504,7 +336,7 @@ class RunsScreen(KdtuiScreen[None]):
 
     def action_plot(self) -> None:
         """Plot against the next measure."""
-        plots = list(_PLOTS)
+        plots = list(PLOTS)
         self._plot = plots[(plots.index(self._plot) + 1) % len(plots)]
         self.remembered("runs")["plot"] = self._plot
         self._show_plot()
@@ -512,52 +344,17 @@ class RunsScreen(KdtuiScreen[None]):
             self._compute()
 
     def _show_plot(self) -> None:
-        from kdtui.tui.widgets.quality_plot import QualityPlot
-
-        place = self.query_one("#plot")
-        place.display = bool(self._plot)
-        if self._plot and not place.query(QualityPlot):
-            place.mount(QualityPlot())
+        self.query_one(RunPlot).plot_against(self._plot)
         self._draw_plot()
 
     def _draw_plot(self) -> None:
-        """Plot the runs over the same split as the one under the cursor, as far as they are in the table."""
+        """Plot those that are in the table, as the one under the cursor has it."""
         if self._replot is not None:
             self._replot.stop()
             self._replot = None
-        if not self._plot:
-            return
-        from kdtui.tui.widgets.quality_plot import Point, QualityPlot
-
         entry = self._selected
-        for plot in self.query(QualityPlot):
-            if entry is None:
-                plot.show_runs([], chosen=None, floor=None, title="pair F1", cost=_PLOTS[self._plot])
-                continue
-            alike = [
-                each
-                for each in self._entries.values()
-                if (each.scored.dataset, each.scored.split) == (entry.scored.dataset, entry.scored.split)
-            ]
-            points = [
-                Point(each.number, cost, each.f1)
-                for each in alike
-                if each.number is not None
-                and each.f1 is not None
-                and (cost := each.seconds if self._plot == "seconds" else each.tokens) is not None
-            ]
-            floors = [
-                (row.name, row.scores.pair_f1) for row in self._floors.get(entry.scored, []) if row.name != "truth"
-            ]
-            best = sorted(points, key=lambda each: (each.number == entry.number, each.quality))[-_MOST_POINTS:]
-            what = "numbers are runs" if len(best) == len(points) else f"the best {len(best)} runs, by number"
-            plot.show_runs(
-                best,
-                chosen=entry.number,
-                floor=max(floors, key=lambda each: each[1], default=None),
-                title=f"pair F1 · {entry.scored.dataset} {entry.scored.split} · {what}",
-                cost=_PLOTS[self._plot],
-            )
+        floors = self._known.floors_over(entry.scored) if entry is not None else None
+        self.query_one(RunPlot).show_runs(self._entries.values(), entry, floors or [])
 
     # One run, and two
 
@@ -565,11 +362,11 @@ class RunsScreen(KdtuiScreen[None]):
     def open_run(self) -> None:
         """Show the run in full."""
         entry = self._selected
-        if entry is None or entry.key == _COMING:
+        if entry is None or entry.key == COMING:
             return
         from kdtui.tui.screens.run import FloorsDialog, RunScreen
 
-        floors = self._floors.get(entry.scored)
+        floors = self._known.floors_over(entry.scored)
         if entry.summary is None:
             self.app.push_screen(FloorsDialog(entry.scored, floors or []))
             return
@@ -600,7 +397,7 @@ class RunsScreen(KdtuiScreen[None]):
     @property
     def _marked_pair(self) -> "tuple[Run, Run] | None":
         """The two runs to compare: those that are marked, or the marked one and the one under the cursor."""
-        runs = {f"run {summary.run.id}": summary.run for summary in self._listing.summaries}
+        runs = {f"run {summary.run.id}": summary.run for summary in self._known.listing.summaries}
         entry = self._selected
         keys = [*self._marks, *([entry.key] if entry is not None and len(self._marks) == 1 else [])]
         if len(keys) != 2 or keys[0] == keys[1] or not all(key in runs for key in keys):
@@ -621,7 +418,7 @@ class RunsScreen(KdtuiScreen[None]):
     def action_new(self) -> None:
         """Look for what an evaluation can be made of; the form follows."""
 
-        names = self._listing.datasets
+        names = self._known.listing.datasets
 
         def question(db: "Database") -> "dict[str, Offered]":
             from kdtui.workflows.offered import offered
@@ -633,28 +430,15 @@ class RunsScreen(KdtuiScreen[None]):
     def on_offers_found(self, message: OffersFound) -> None:
         """Ask what to evaluate."""
         memory = self.remembered("runs")
-        form = EvaluationForm(message.there, memory.get("form"), self._listing.named_database)
+        form = EvaluationForm(message.there, memory.get("form"), self._known.listing.named_database)
 
         def then(values: dict[str, str] | None) -> None:
             if values is not None:
                 wanted = form.wanted(values)
                 memory["form"] = wanted.to_memory()
-                self._evaluate(wanted)
+                self._begin(wanted)
 
         self.app.push_screen(form.dialog(), then)
-
-    def _evaluate(self, wanted: Wanted) -> None:
-        if self._work is not None:
-            return
-
-        def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.evaluate import evaluate, split_to_score
-
-            sessions = split_to_score(db, wanted.dataset, wanted.split, wanted.settings.limit)
-            return evaluate(db, wanted.dataset, wanted.split, wanted.settings, sessions)
-
-        self._work = Work(self._begin("evaluate", work), wanted, None)
-        self._show()
 
     def action_resume(self) -> None:
         """Go on with the run under the cursor."""
@@ -663,43 +447,30 @@ class RunsScreen(KdtuiScreen[None]):
             self._resume(entry.number)
 
     def _resume(self, number: int) -> None:
-        summary = next((each for each in self._listing.summaries if each.run.id == number), None)
-        if summary is None or self._work is not None:
+        summary = next((each for each in self._known.listing.summaries if each.run.id == number), None)
+        if summary is not None:
+            run = summary.run
+            self._begin(Wanted(run.dataset, run.split, run.settings), summary)
+
+    def _begin(self, wanted: Wanted, before: "RunSummary | None" = None) -> None:
+        """Begin an evaluation, or go on with the run `before`; there is one at a time."""
+        if self._work is not None:
             return
-        run = summary.run
-
-        def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.evaluate import resume, split_to_score
-
-            return resume(db, run, split_to_score(db, run.dataset, run.split, run.settings.limit))
-
-        wanted = Wanted(run.dataset, run.split, run.settings)
-        self._work = Work(self._begin("resume", work), wanted, number, summary.answered, summary.sessions)
+        self._work = Evaluation(self.database, wanted, self.post_message, before=before)
+        self.kdtui.begin(self._work)
         self._show()
-
-    def _begin(self, name: str, work: "Callable[[Database], Iterator[object]]") -> Activity:
-        from kdtui.workflows.generate import BundleGrew
-
-        def post(message: Message) -> None:
-            # A student writes more often than anyone can see.
-            if not (isinstance(message, Happened) and isinstance(message.event, BundleGrew)):
-                self.post_message(message)
-
-        return self.kdtui.begin(Activity(name, self.database, work, post))
 
     def on_happened(self, message: Happened) -> None:
         """Show how far the evaluation is."""
         from kdtui.workflows.evaluate import RunBegun
-        from kdtui.workflows.generate import SessionAnswered
 
-        work, event = self._work, message.event
-        if work is None or message.activity is not work.activity:
+        work = self._work
+        if work is None or message.activity is not work:
             return
-        if isinstance(event, RunBegun):
-            work.run, work.answered, work.sessions = event.run.id, event.answered, event.sessions
+        work.note(message.event)
+        if isinstance(message.event, RunBegun):
             self._load()
-        elif isinstance(event, SessionAnswered):
-            work.answered += 1
+        else:
             self._show_soon()
 
     def on_ended(self, message: Ended) -> None:
@@ -709,24 +480,19 @@ class RunsScreen(KdtuiScreen[None]):
             self._numbers = None
             if message.problem is not None:
                 self.post_message(Failed(message.problem, message.details))
-        if work is None or message.activity is not work.activity:
+        if work is None or message.activity is not work:
             return
         self._work = None
-        name = "the evaluation" if work.run is None else f"run {work.run}"
         if message.problem is not None:
             self.say(message.problem, details=message.details)
-        elif message.activity.is_cancelled and work.answered < work.sessions:
-            self.say(f"{name} has been stopped; what was answered is kept", error=False)
-        elif message.activity.is_cancelled:
-            self.say(f"{name} has been stopped", error=False)
         else:
-            self.say(f"{name} is finished", error=False)
+            self.say(work.outcome, error=False)
         self._load()
 
     def action_cancel(self) -> None:
         """Stop the evaluation."""
         if self._work is not None:
-            self._work.activity.cancel()
+            self._work.cancel()
             self._show()
 
     # To delete
@@ -753,7 +519,7 @@ class RunsScreen(KdtuiScreen[None]):
                 f"Delete run {number}, {entry.name} on {entry.scored.dataset} {entry.scored.split}?",
                 f"Its {answered:,} answers, and the time that they took, are lost.",
                 "Delete",
-                command_line(("run", "rm"), str(number), database=self._listing.named_database),
+                command_line(("run", "rm"), str(number), database=self._known.listing.named_database),
             ),
             then,
         )
@@ -771,11 +537,11 @@ class RunsScreen(KdtuiScreen[None]):
         match action:
             case "new" if self._work is not None:
                 return f"an evaluation is at work; {self.kdtui.key_of('runs.cancel')} stops it"
-            case "new" if not self._listing.datasets:
+            case "new" if not self._known.listing.datasets:
                 return "there is no dataset yet"
             case "cancel" if self._work is None:
                 return "no evaluation is at work"
-            case "cancel" if self._work is not None and self._work.activity.is_cancelled:
+            case "cancel" if self._work is not None and self._work.is_cancelled:
                 return "it is being stopped already"
             case "mark" | "delete" | "resume" if entry is None or entry.summary is None:
                 return "the cursor is on no run"
@@ -791,7 +557,7 @@ class RunsScreen(KdtuiScreen[None]):
                     return f"mark two runs first, with {self.kdtui.key_of('runs.mark')}"
                 if (pair[0].dataset, pair[0].split) != (pair[1].dataset, pair[1].split):
                     return "the two runs are not over the same split"
-            case "sort" | "reverse" | "plot" | "floors" | "search" if not self._listing.summaries:
+            case "sort" | "reverse" | "plot" | "floors" | "search" if not self._known.listing.summaries:
                 return "there are no runs yet"
         return super().why_not(action)
 
@@ -800,8 +566,3 @@ class RunsScreen(KdtuiScreen[None]):
         if action == "leave_search":
             return isinstance(self.focused, Input)
         return super().check_action(action, parameters)
-
-
-def _key(summary: "RunSummary") -> tuple[int, int]:
-    """What the scores of a run depend on: they change with its answers only."""
-    return summary.run.id, summary.answered

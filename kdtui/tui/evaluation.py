@@ -1,0 +1,84 @@
+"""An evaluation that is at work: what is evaluated, and how far it has come."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from kdtui.tui.activity import Activity, Happened
+from kdtui.tui.run_form import Wanted
+
+if TYPE_CHECKING:
+    from store.runs import RunSummary
+    from store.sqlite import Database
+
+
+class Evaluation(Activity):
+    """A student answers a split in a new run, or goes on with one.
+
+    Args:
+        post: as for any activity; it gets no message for a bundle that grows.
+        before: the run to go on with, as it is wanted; None for a new one.
+
+    Attributes:
+        wanted: what is evaluated.
+        run: the number of the run; None until its student is ready.
+        answered, sessions: how many it has answered, and of how many.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        wanted: Wanted,
+        post: Callable[[Message], object],
+        *,
+        before: "RunSummary | None" = None,
+    ) -> None:
+        self.wanted = wanted
+        self.run = None if before is None else before.run.id
+        self.answered = 0 if before is None else before.answered
+        self.sessions = 0 if before is None else before.sessions
+
+        def work(db: "Database") -> Iterator[object]:
+            from kdtui.workflows.evaluate import evaluate, resume, split_to_score
+
+            sessions = split_to_score(db, wanted.dataset, wanted.split, wanted.settings.limit)
+            if before is not None:
+                return resume(db, before.run, sessions)
+            return evaluate(db, wanted.dataset, wanted.split, wanted.settings, sessions)
+
+        def post_steps(message: Message) -> None:
+            from kdtui.workflows.generate import BundleGrew
+
+            # A student writes more often than anyone can see.
+            if not (isinstance(message, Happened) and isinstance(message.event, BundleGrew)):
+                post(message)
+
+        super().__init__("evaluate" if before is None else "resume", database, work, post_steps)
+
+    @property
+    def state(self) -> str:
+        """What it is doing, in a word or two."""
+        if self.is_cancelled:
+            return "stopping"
+        return "loading…" if self.run is None else "at work"
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, where nothing went wrong."""
+        name = "the evaluation" if self.run is None else f"run {self.run}"
+        if not self.is_cancelled:
+            return f"{name} is finished"
+        kept = "; what was answered is kept" if self.answered < self.sessions else ""
+        return f"{name} has been stopped{kept}"
+
+    def note(self, event: object) -> None:
+        """Note how far it has come."""
+        from kdtui.workflows.evaluate import RunBegun
+        from kdtui.workflows.generate import SessionAnswered
+
+        if isinstance(event, RunBegun):
+            self.run, self.answered, self.sessions = event.run.id, event.answered, event.sessions
+        elif isinstance(event, SessionAnswered):
+            self.answered += 1

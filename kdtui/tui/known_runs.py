@@ -1,0 +1,158 @@
+"""The runs that there are, with all that has been computed of them so far."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdtui.tui.run_numbers import Missing
+from kdtui.tui.run_rows import Entry
+
+if TYPE_CHECKING:
+    from kdtui.tui.evaluation import Evaluation
+    from kdtui.workflows.evaluate import ResultRow
+    from kdtui.workflows.runs import RunRow, Scored
+    from store.runs import RunSummary
+
+COMING = "coming"
+"""The key of a run that has not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The runs, the oldest first, and the sessions that each is about.
+
+    Attributes:
+        datasets: those that there are.
+        named_database: how a command names the store.
+    """
+
+    summaries: "list[RunSummary]"
+    scored: "dict[int, Scored]"
+    datasets: list[str]
+    named_database: Path | None
+
+
+class KnownRuns:
+    """Runs and floors, as entries of a table that get more numbers as these are computed.
+
+    Attributes:
+        listing: what the store has.
+    """
+
+    def __init__(self) -> None:
+        self.listing = Listing([], {}, [], None)
+        self._scores: dict[tuple[int, int], RunRow] = {}
+        self._floors: dict[Scored, list[ResultRow]] = {}
+        self._tokens: dict[int, float | None] = {}
+        self._made: dict[str, Entry] = {}
+
+    def forget_numbers(self) -> None:
+        """Have all of them missing again."""
+        self._scores.clear()
+        self._floors.clear()
+        self._tokens.clear()
+
+    def add_scores(self, row: "RunRow") -> None:
+        """Note the scores of a run."""
+        self._scores[_key(row.summary)] = row
+
+    def add_floors(self, scored: "Scored", rows: "list[ResultRow]") -> None:
+        """Note the floors over some sessions."""
+        self._floors[scored] = rows
+
+    def add_tokens(self, run: int, tokens: float | None) -> None:
+        """Note what a run reads."""
+        self._tokens[run] = tokens
+
+    def floors_over(self, scored: "Scored") -> "list[ResultRow] | None":
+        """The floors over some sessions; None where they are not computed yet."""
+        return self._floors.get(scored)
+
+    def missing(self, *, tokens: bool) -> Missing | None:
+        """What is not known yet, of the newest runs first; None where all is known.
+
+        Args:
+            tokens: whether the size of prompts is asked for: it takes the longest.
+        """
+        newest_first = self.listing.summaries[::-1]
+        unscored = [each for each in newest_first if each.answered and _key(each) not in self._scores]
+        scored = dict.fromkeys(reversed(self.listing.scored.values()))
+        floorless = [each for each in scored if each not in self._floors]
+        unmeasured = [each.run for each in newest_first if tokens and each.run.id not in self._tokens]
+        return Missing(unscored, floorless, unmeasured) if unscored or floorless or unmeasured else None
+
+    def entries(self, work: "Evaluation | None", *, with_floors: bool, resume: str) -> list[Entry]:
+        """All of them.
+
+        Args:
+            work: the evaluation that is at work.
+            resume: the key that goes on with a run.
+        """
+        coming = [_coming(work)] if work is not None and work.run is None else []
+        return [*coming, *self._runs(work, resume), *(self._floor_entries() if with_floors else [])]
+
+    def _runs(self, work: "Evaluation | None", resume: str) -> Iterator[Entry]:
+        """The runs, with what is known of them."""
+        for summary in self.listing.summaries:
+            number = summary.run.id
+            key = f"run {number}"
+            row, tokens = self._scores.get(_key(summary)), self._tokens.get(number)
+            if work is not None and work.run == number:
+                answered, state = work.answered, work.state
+            else:
+                answered, state = summary.answered, "finished" if summary.is_over else f"{resume} goes on"
+            if summary.failed:
+                state += f", {summary.failed:,} failed"
+            # There may be a thousand, and while numbers come in few of them change.
+            before = self._made.get(key)
+            known = (summary, row and row.scores, tokens, answered, state)
+            if before is not None and known == (
+                before.summary,
+                before.scores,
+                before.tokens,
+                before.answered,
+                before.state,
+            ):
+                yield before
+                continue
+            self._made[key] = Entry(
+                key,
+                summary.run.name,
+                self.listing.scored[number],
+                state,
+                summary,
+                answered,
+                summary.sessions,
+                None if row is None else row.scores,
+                summary.seconds_per_session,
+                tokens,
+            )
+            yield self._made[key]
+
+    def _floor_entries(self) -> list[Entry]:
+        """The floors over the sessions of runs."""
+        wanted = set(self.listing.scored.values())
+        found = []
+        for number, (scored, rows) in enumerate(self._floors.items()):
+            for place, row in enumerate(rows if scored in wanted else []):
+                key = f"floor {number}/{place}"
+                if key not in self._made or self._made[key].scores is not row.scores:
+                    self._made[key] = Entry(key, row.name, scored, "floor", scores=row.scores)
+                found.append(self._made[key])
+        return found
+
+
+def _key(summary: "RunSummary") -> tuple[int, int]:
+    """What the scores of a run depend on: they change with its answers only."""
+    return summary.run.id, summary.answered
+
+
+def _coming(work: "Evaluation") -> Entry:
+    """The run that is about to begin."""
+    from kdtui.workflows.runs import Scored
+    from kdtui.workflows.students import student_name
+
+    wanted = work.wanted
+    scored = Scored(wanted.dataset, wanted.split, wanted.settings.limit)
+    return Entry(COMING, student_name(wanted.settings), scored, work.state, answered=0, sessions=0)

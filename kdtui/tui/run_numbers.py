@@ -1,0 +1,86 @@
+"""The work that scores runs, computes the floors beside them, and measures what they read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from kdtui.errors import KdtuiError
+from kdtui.tui.activity import Activity, Happened
+from kdtui.tui.background import Unwanted
+
+if TYPE_CHECKING:
+    from kdtui.workflows.evaluate import ResultRow
+    from kdtui.workflows.runs import RunRow, Scored
+    from store.runs import Run, RunSummary
+    from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is not computed yet: scores of runs, floors over sessions, and the size of prompts."""
+
+    unscored: "list[RunSummary]"
+    floorless: "list[Scored]"
+    unmeasured: "list[Run]"
+
+
+class RunScored(Message):
+    """The scores of a run are computed."""
+
+    def __init__(self, row: "RunRow") -> None:
+        super().__init__()
+        self.row = row
+
+
+class FloorsFound(Message):
+    """The floors over some sessions are computed; none where they cannot be."""
+
+    def __init__(self, scored: "Scored", rows: "list[ResultRow]") -> None:
+        super().__init__()
+        self.scored, self.rows = scored, rows
+
+
+class TokensFound(Message):
+    """The size of the prompts of a run is known, or that it cannot be."""
+
+    def __init__(self, run: int, tokens: float | None) -> None:
+        super().__init__()
+        self.run, self.tokens = run, tokens
+
+
+class RunNumbers(Activity):
+    """Computes what is missing, in this order: scores, floors, sizes. Each is posted as a message of its own."""
+
+    def __init__(self, database: Path, missing: Missing, post: Callable[[Message], object]) -> None:
+        stop = Event()
+
+        def check() -> None:
+            if stop.is_set():
+                raise Unwanted
+
+        def work(db: "Database") -> Iterator[object]:
+            from kdtui.workflows.runs import floors_of, prompt_tokens, score_runs
+
+            with suppress(Unwanted):
+                for row in score_runs(db, missing.unscored, check=check):
+                    yield RunScored(row)
+                for scored in missing.floorless:
+                    try:
+                        yield FloorsFound(scored, floors_of(db, scored, check=check))
+                    except KdtuiError:
+                        # A split that has become empty has none.
+                        yield FloorsFound(scored, [])
+                for run in missing.unmeasured:
+                    check()
+                    yield TokensFound(run.id, prompt_tokens(db, run))
+
+        def post_found(message: Message) -> None:
+            event = message.event if isinstance(message, Happened) else None
+            post(event if isinstance(event, Message) else message)
+
+        super().__init__("numbers", database, work, post_found, stop=stop.set)
