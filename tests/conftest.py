@@ -41,12 +41,19 @@ def pytest_collection_finish() -> None:
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for caches, one for many tests: what is in it is known by all that it depends on."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def database_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def database_of_the_test(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test can touch what is the user's: the environment names a database and folders of the test."""
     path = tmp_path / "store" / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(path))
-    for name in ("cache", "config", "state"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    for name in ("config", "state"):
         monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
     return path
 

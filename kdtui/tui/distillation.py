@@ -42,7 +42,14 @@ _TEACHERS = (
 
 _WHAT = (
     Field("dataset", "Dataset", "choice"),
-    Field("formats", "Knowledge", "choice", "rule,thought", options=_FORMATS),
+    Field(
+        "formats",
+        "Knowledge",
+        "choice",
+        "rule,thought",
+        "What was had of it from this teacher before, and is not found again, is deleted, from samples too.",
+        _FORMATS,
+    ),
     Field("teacher", "Teacher", "choice", "annotations", "Who is asked. Patterns need no teacher.", _TEACHERS),
     Field("limit", "Sessions at most", help="Only the first training sessions; empty for all. Patterns take all."),
 )
