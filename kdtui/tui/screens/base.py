@@ -162,7 +162,7 @@ class KdtuiScreen(OwnScreen[Result]):
         there_was, self.command = bool(self.command), command
         shown = Text("$ " if command else "", style="dim", no_wrap=True, overflow="ellipsis")
         shown.append(one_line(command, 1000), style="not dim")
-        self.query_one("#command", Static).update(shown)
+        self.query_one("#command", Static).update(shown, layout=False)
         # The footer is made anew by this, so not at every step of a cursor.
         if there_was != bool(command):
             self.refresh_bindings()

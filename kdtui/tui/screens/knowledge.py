@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
@@ -26,6 +26,7 @@ from kdtui.tui.screens.piece_forms import export_form, sample_form
 from kdtui.tui.widgets.facet_list import FacetList
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, RowTable
+from kdtui.tui.widgets.steady import Pane
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.knowledge_query import BadQuery, parse_query, toggled, write_query
 from kdtui.workflows.number_ranges import write_numbers
@@ -157,8 +158,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
             yield FacetList(id="facets")
             with Vertical(id="results"):
                 yield HitsTable(_COLUMNS, id="knowledge", database=self.database)
-                with VerticalScroll(id="about"):
-                    yield Static(id="piece", markup=False)
+                yield Pane(id="about")
         yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer()
@@ -270,7 +270,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
             if self._marks:
                 state.append(f" · {len(self._marks):,} marked", style="bold")
         line = self.query_one("#state", Static)
-        line.update(state)
+        line.update(state, layout=False)
         line.set_class(bool(self._problem), "-problem")
         notice = self._notice()
         if self.show_content(self.query_one("#browse"), unless=notice, focus=self._table):
@@ -431,8 +431,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
         # The keys that this decides about are shown anew only then.
         changes = self._about is None or (self._about.piece.call_id is None) != (about.piece.call_id is None)
         self._about = about
-        self.query_one("#piece", Static).update(in_full(about))
-        self.query_one("#about", VerticalScroll).scroll_home(animate=False)
+        self.query_one(Pane).show(in_full(about))
         if changes:
             self.refresh_bindings()
 

@@ -117,10 +117,6 @@ class RunsScreen(KdtuiScreen[None]):
         if self._plot:
             self.call_after_refresh(self._show_plot)
 
-    def on_resize(self, _: events.Resize) -> None:
-        """Compute what there is room for now."""
-        self.call_after_refresh(self._compute)
-
     def on_screen_resume(self, _: events.ScreenResume) -> None:
         """Look again when the place is come back to: runs may have been made elsewhere."""
         if self._entries:
@@ -152,9 +148,9 @@ class RunsScreen(KdtuiScreen[None]):
         there = {f"run {summary.run.id}" for summary in self._known.listing.summaries}
         self._marks = [key for key in self._marks if key in there]
         self._show()
-        # What is computed depends on the columns that there is room for.
-        self.call_after_refresh(self._compute)
+        self._compute()
 
+    @on(RowTable.ColumnsShown)
     def _compute(self) -> None:
         """Compute what is not known yet; the size of prompts only where somebody looks at it."""
         missing = self._known.missing(tokens=self._plot == "tokens" or "tokens" in self.query_one(RowTable).sorts)

@@ -12,12 +12,13 @@ from textual.widgets.option_list import Option
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.widgets.steady import Steady
 
 _MOST = 20
 """Values of one facet that are shown."""
 
 
-class FacetList(OptionList):
+class FacetList(Steady, OptionList):
     """Facets, one below the other. To choose a value asks for it as a filter, or to leave it out again."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("facets")

@@ -19,6 +19,7 @@ from textual.widget import Widget
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.widgets.steady import Steady
 
 PAGE = 200
 """Rows that are asked for at once."""
@@ -60,7 +61,7 @@ class Row:
     cells: tuple[str | Text, ...]
 
 
-class RowTable(ScrollView, can_focus=True):
+class RowTable(Steady, ScrollView, can_focus=True):
     """Rows of one line each, with a cursor. Cells are plain text, never markup.
 
     It is told how many rows there are, and asks with `RowsWanted` for those that it is about to show; `put_rows`
@@ -125,6 +126,18 @@ class RowTable(ScrollView, can_focus=True):
     class RowSelected(RowHighlighted):
         """The row under the cursor is to be opened."""
 
+    class ColumnsShown(Message):
+        """There is room for other columns than before."""
+
+        def __init__(self, table: "RowTable") -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> "RowTable":
+            """The table."""
+            return self.table
+
     class SortWanted(Message):
         """The title of a column was clicked."""
 
@@ -140,6 +153,7 @@ class RowTable(ScrollView, can_focus=True):
     def __init__(self, columns: Sequence[Column], *, id: str) -> None:
         super().__init__(id=id)
         self._columns = columns
+        self._columns_shown: list[Column] = []
         self._count = 0
         self._pages: dict[int, list[Row]] = {}
         self._asked: set[int] = set()
@@ -345,6 +359,10 @@ class RowTable(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Share out the room anew."""
         self._strips.clear()
+        shown = [column for column, _ in self._layout()]
+        if shown != self._columns_shown:
+            self._columns_shown = shown
+            self.post_message(self.ColumnsShown(self))
         self._measure()
         self.call_after_refresh(self._have_in_sight)
 

@@ -1,5 +1,6 @@
 """Stores to look at, a process to be taken for a trainer, and ways to wait for an app that works in threads."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -78,6 +79,23 @@ def styles_parsed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stylesheet, "_parse_rules", parse)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_naps() -> Iterator[None]:
+    """Behind each key, Textual sleeps until the process computes nothing, threads and all: half of what tests took."""
+
+    async def idle(*arguments: float) -> None:  # noqa: ARG001
+        loop: Any = asyncio.get_running_loop()
+        quiet = 0
+        while quiet < 3:
+            await asyncio.sleep(0)
+            quiet = 0 if loop._ready else quiet + 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("app", "pilot"):
+            patch.setattr(f"textual.{module}.wait_for_idle", idle)
         yield
 
 
@@ -190,5 +208,7 @@ def until() -> Until:
         while not condition():
             assert monotonic() < deadline, "it never came true"
             await pilot.pause(0.01)
+        # A screen that has just come is not made yet.
+        await rest(pilot)
 
     return wait

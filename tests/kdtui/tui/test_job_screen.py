@@ -71,8 +71,8 @@ async def test_a_progress_bar_is_shown_as_it_was_last(demo_store: Path, settle: 
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen) and bool(log(app).text))
-        assert log(app).text == "100% done\n        indented"
+        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: log(app).text == "100% done\n        indented")
 
 
 async def test_a_log_of_a_gigabyte_is_read_where_it_is_in_sight(

@@ -21,6 +21,7 @@ from kdtui.tui.screens.knowledge import KnowledgeScreen
 from kdtui.tui.screens.piece import PieceDialog
 from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.widgets.facet_list import FacetList
+from kdtui.tui.widgets.steady import Pane
 from kdtui.workflows.distill import distil_annotations
 from store.calls import record_call
 from store.database import open_database
@@ -350,7 +351,7 @@ async def test_the_piece_under_the_cursor_is_shown_with_where_it_comes_from(full
     app = KdtuiApp(full_store)
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
-        shown = text(app, "#piece")
+        shown = app.screen.query_one(Pane).text
         for part in (
             "Zebra tents go with mats",
             "kept · support 0.990 · precision 0.500",
@@ -365,7 +366,7 @@ async def test_the_piece_under_the_cursor_is_shown_with_where_it_comes_from(full
             assert part in shown
         await pilot.press("j")
         await settle(pilot)
-        assert statements(app)[1] in " ".join(text(app, "#piece").split())
+        assert statements(app)[1] in " ".join(app.screen.query_one(Pane).text.split())
 
 
 async def test_a_piece_is_opened_in_full_with_what_the_runs_scored(
@@ -581,7 +582,7 @@ async def test_text_from_outside_is_only_text(demo_store: Path, settle: Settle, 
         await until(pilot, lambda: isinstance(app.screen, PieceDialog))
         await pilot.press("escape", "j")
         await settle(pilot)
-        assert "[not what a rule is]" in text(app, "#piece")
+        assert "[not what a rule is]" in app.screen.query_one(Pane).text
         await act(pilot, "knowledge.facets")
         for _ in range(12):
             await pilot.press("j")

@@ -114,6 +114,10 @@ def failing_store(empty_store: Path) -> Path:
     return Path(empty_store.name)
 
 
+_DRAWN = 0.25
+"""Seconds in which everything is drawn that has come; screens wait for .1 at most."""
+
+
 def look_at(
     store: Path, place: str, theme: str, settle: Settle, *keys: str
 ) -> tuple[KdtuiApp, Callable[[Pilot[None]], Awaitable[None]]]:
@@ -129,6 +133,9 @@ def look_at(
             await settle(pilot)
             while any(activity.is_running for activity in app.activities):
                 await pilot.pause(0.01)
+        # What comes bit by bit is drawn a moment later, all at once.
+        await pilot.pause(_DRAWN)
+        await settle(pilot)
 
     async def run(pilot: Pilot[None]) -> None:
         await rest(pilot)
