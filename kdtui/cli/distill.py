@@ -31,7 +31,9 @@ def mine(
     dataset: DatasetOption = None,
     level: Annotated[
         list[int] | None,
-        typer.Option("--level", help="Category depth to mine; may be given several times (2, 3 and 4).", min=1),
+        typer.Option(
+            "--level", help="Category depth to mine; may be given several times (2, 3 and 4).", min=1, metavar="N"
+        ),
     ] = None,
     min_support: Annotated[
         float, typer.Option(help="Least share of training bundles that hold a pattern.", min=0, max=1)
@@ -39,7 +41,10 @@ def mine(
     max_size: Annotated[int, typer.Option(help="Most categories in a pattern.", min=2, max=6)] = 3,
     db: DatabaseOption = None,
 ) -> None:
-    """Mine frequent category patterns from the training bundles."""
+    """Mine frequent category patterns from the training bundles.
+
+    Patterns that were mined before, and are not found again, are deleted, from samples too.
+    """
     from kdtui.distill.patterns import DEFAULT_LEVELS
     from kdtui.workflows.mine_patterns import mine_patterns
 
@@ -89,7 +94,8 @@ def distill(
     calls a session); a thought is one call. A student of your own answers the training sessions, and rules are about
     what it got wrong. Every answer is kept as it comes, and is never paid for twice: the same
     command goes on where it was stopped. What is not good enough is kept apart, with the reason: kdtui knowledge ls
-    --rejected.
+    --rejected. What the teacher gave before, and is not found again, is deleted, from samples too; thoughts that were
+    paid for stay.
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.distill import DISTILLED, distil_annotations

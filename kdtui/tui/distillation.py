@@ -47,7 +47,8 @@ _WHAT = (
         "Knowledge",
         "choice",
         "rule,thought",
-        "What was had of it from this teacher before, and is not found again, is deleted, from samples too.",
+        "What was had of it from this teacher before, and is not found again, is deleted, from samples too; thoughts "
+        "that were paid for stay.",
         _FORMATS,
     ),
     Field("teacher", "Teacher", "choice", "annotations", "Who is asked. Patterns need no teacher.", _TEACHERS),
