@@ -131,7 +131,7 @@ def look_at(
         # What has come from the store may begin something, which brings more.
         for _ in range(3):
             await settle(pilot)
-            while any(activity.is_running for activity in app.activities):
+            while any(each.is_running and not each.name.startswith("following") for each in app.activities):
                 await pilot.pause(0.01)
         # What comes bit by bit is drawn a moment later, all at once.
         await pilot.pause(_DRAWN)
@@ -177,6 +177,9 @@ OPENED = {
     "the overlap of samples": ("samples", "o"),
     "a row found": ("samples", "slash", "h", "a"),
     "a new training": ("jobs", "n"),
+    "a training": ("jobs", "end", "enter"),
+    "a line found in a log": ("jobs", "end", "enter", "slash", "p", "space", "7"),
+    "a call": ("distill", "down", "enter"),
     "a run": ("runs", "enter"),
     "a plot of the runs": ("runs", "p"),
     "two runs compared": ("runs", "space", "v"),
