@@ -17,6 +17,7 @@ from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
+from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.events import Event, InputEvent
 from textual.events import Key as Pressed
@@ -40,7 +41,9 @@ from kdtui.tui.screens.jump import JumpScreen
 from kdtui.tui.screens.places import screen_of
 from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
+from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.steady import Pane
 from store.records import RunSettings
 
 _KEPT = 200
@@ -48,6 +51,9 @@ _KEPT = 200
 
 _SHORT, _LONG = 5.0, 10.0
 """Seconds that a sentence is shown, and one about a problem."""
+
+_DONE_HERE = (RowTable, Input, VerticalScroll, Pane, LogView)
+"""Parts whose keys all are bindings, or text."""
 
 _HANDLING = 0.2
 """Seconds that a part of a screen may take to handle what it is told."""
@@ -123,6 +129,7 @@ class KdtuiApp(App[None]):
         self.choice = Choice.of(student) if student is not None or remembered is None else remembered
         self.activities: list[Activity] = []
         self._said: list[Said] = []
+        self._pressed_on: Screen[object] | None = None
         self.pressed_at = monotonic()
         for theme in (HIGH_CONTRAST, *self.config.themes):
             self.register_theme(theme)
@@ -158,6 +165,10 @@ class KdtuiApp(App[None]):
             if not self.screen_stack:
                 return
             if isinstance(event, Pressed) and not event.is_forwarded:
+                if self.screen is not self._pressed_on:
+                    # It has just come; what is typed for it would be lost before its parts are there.
+                    self._pressed_on = self.screen
+                    await _have_handled([self.screen])
                 line = self.focused if isinstance(self.focused, Input | TextArea) else None
                 if await self._does(event):
                     # The end of a line is told to what the line is a part of, up to the screen.
@@ -170,16 +181,17 @@ class KdtuiApp(App[None]):
         await super().on_event(event)
 
     async def _does(self, key: Pressed) -> bool:
-        """Do what a key does in a list, or what is none to be written in a line; so the next one finds it done.
+        """Do what a key does in a list or a text, or what is none to be written in a line; so the next finds it done.
 
         Textual hands it to the part that has the focus first, and does it when it comes back: what is typed behind it
         would go to the same part, whatever the key has led to meanwhile.
         """
         focused = self.focused
-        if focused is None or focused.check_consume_key(key.key, key.character):
-            return False
-        if not isinstance(focused, RowTable | Input) and key.key not in ("tab", "shift+tab"):
-            return False
+        if focused is not None:
+            if focused.check_consume_key(key.key, key.character):
+                return False
+            if not isinstance(focused, _DONE_HERE) and key.key not in ("tab", "shift+tab"):
+                return False
         if await self._check_bindings(key.key, priority=True) or await self._check_bindings(key.key):
             return True
         # What cannot be done now has said why, and would say it again.

@@ -19,6 +19,7 @@ from kdtui.tui.config import Config
 from kdtui.tui.memory import Memory
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.screens.find import FindScreen
 from kdtui.tui.screens.help import HelpScreen
 from kdtui.tui.screens.jump import JumpScreen
 from kdtui.tui.widgets.footer import Footer
@@ -105,6 +106,23 @@ async def test_what_is_typed_at_once_goes_where_the_first_key_leads(
         await act(pilot, "app.knowledge")
         assert app.screen.query_one("#search", Input).value == "tents"
         assert isinstance(app.screen.focused, RowTable)
+
+
+@pytest.mark.parametrize("where", ["a list", "a text", "the help"])
+async def test_what_is_typed_at_once_is_found(demo_store: Path, settle: Settle, where: str) -> None:
+    memory = Memory(None, demo_store)
+    memory.place = "models"
+    app = KdtuiApp(demo_store, memory=memory)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        if where == "a text":
+            app.push_screen(TextDialog("A text", "some\nlines"))
+            await settle(pilot)
+        for key in (*(["question_mark"] if where == "the help" else []), "slash", *"line"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert isinstance(app.screen, FindScreen)
+        assert app.screen.query_one(Input).value == "line"
 
 
 async def test_what_cannot_be_done_now_is_said_once(demo_store: Path, settle: Settle) -> None:
