@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from models.adapters import MANIFEST_KEY, Array, folder_vectors
 from models.calibration import CarriedCalibrations
 from models.chat import ChatTokenizer
 from models.errors import ModelError
+from models.gguf_vectors import gguf_vectors
 from models.remembered import remembered
 from models.vocabulary import Vocabulary
 
@@ -58,7 +58,7 @@ def norms_hash(weights: Path, cache: Path | None = None) -> str:
 
     Args:
         weights: a GGUF file, or a folder of transformers.
-        cache: a folder for the hashes of files that have not changed: reading the embedded student takes two seconds.
+        cache: a folder for the hashes of files that have not changed: a large vocabulary takes a tenth of a second.
 
     Raises:
         ModelError: they cannot be read.
@@ -76,17 +76,8 @@ def _norms_hash(weights: Path) -> str:
 
 
 def _gguf_vectors(gguf: Path) -> Iterator[tuple[str, Array]]:
-    # Imported here: a fifth of a second.
-    from gguf import GGUFReader
-
-    try:
-        tensors = GGUFReader(gguf).tensors
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise ModelError(f"{gguf}: its weights cannot be read ({error})") from error
-    for tensor in tensors:
-        # Those of the rotation are no weights, but computed from the configuration when the file was made.
-        if len(tensor.shape) == 1 and tensor.data.dtype == np.float32 and not tensor.name.startswith("rope_"):
-            yield tensor.name, tensor.data
+    # Those of the rotation are no weights, but computed from the configuration when the file was made.
+    return ((name, values) for name, values in gguf_vectors(gguf) if not name.startswith("rope_"))
 
 
 def adapter_manifest(adapter: Path) -> dict[str, Any]:

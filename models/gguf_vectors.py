@@ -1,0 +1,86 @@
+"""The vectors of a GGUF file. The package gguf tells them too, but reads all of the vocabulary first, for seconds."""
+
+import mmap
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ModelError
+
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+"""Bytes of a value of each type, but for texts and lists."""
+
+_UINT32, _TEXT, _LIST = 4, 8, 9
+
+_FLOAT32 = 0
+"""The type of tensors of 32 bits a number."""
+
+_VERSIONS = (2, 3)
+
+_MOST_DIMENSIONS = 4
+
+
+def gguf_vectors(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Names and numbers of the tensors of one dimension and 32 bits a number.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield from _vectors(data)
+    except (OSError, ValueError, KeyError, OverflowError, struct.error) as error:
+        raise ModelError(f"{path}: its weights cannot be read ({error})") from error
+
+
+def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    if data[:4] != b"GGUF":
+        raise ValueError("this is not a GGUF file")
+    version, tensors, values = struct.unpack_from("<IQQ", data, 4)
+    if version not in _VERSIONS:
+        raise ValueError(f"of version {version}")
+    at, alignment = 24, 32
+    for _ in range(values):
+        key, at = _text(data, at)
+        (kind,) = struct.unpack_from("<I", data, at)
+        if key == b"general.alignment" and kind == _UINT32:
+            (alignment,) = struct.unpack_from("<I", data, at + 4)
+        at = _behind(data, at + 4, kind)
+    found = []
+    for _ in range(tensors):
+        name, at = _text(data, at)
+        (dimensions,) = struct.unpack_from("<I", data, at)
+        if dimensions > _MOST_DIMENSIONS:
+            raise ValueError(f"a tensor has {dimensions:,} dimensions")
+        *shape, kind, offset = struct.unpack_from(f"<{dimensions}QIQ", data, at + 4)
+        at += 4 + 8 * dimensions + 12
+        if dimensions == 1 and kind == _FLOAT32:
+            found.append((name.decode("utf-8"), shape[0], offset))
+    start = -(-at // alignment) * alignment
+    for title, size, offset in found:
+        # A copy: the file is closed behind the last one.
+        yield title, np.frombuffer(data, "<f4", size, start + offset).copy()
+
+
+def _text(data: mmap.mmap, at: int) -> tuple[bytes, int]:
+    (length,) = struct.unpack_from("<Q", data, at)
+    return data[at + 8 : at + 8 + length], at + 8 + length
+
+
+def _behind(data: mmap.mmap, at: int, kind: int) -> int:
+    """Where a value ends."""
+    if kind == _TEXT:
+        (length,) = struct.unpack_from("<Q", data, at)
+        return at + 8 + int(length)
+    if kind != _LIST:
+        return at + _SIZES[kind]
+    kind, count = struct.unpack_from("<IQ", data, at)
+    at += 12
+    if kind in _SIZES:
+        return at + _SIZES[kind] * int(count)
+    for _ in range(count):
+        at = _behind(data, at, kind)
+    return at

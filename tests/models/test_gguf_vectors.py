@@ -1,0 +1,70 @@
+"""The vectors of GGUF files are those that the package gguf reads, without its wait for the vocabulary."""
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from gguf import GGUFReader
+
+from models.embedded import embedded_student
+from models.errors import ModelError
+from models.gguf_vectors import gguf_vectors
+from tests.models.tiny import Vocabulary, make_model
+
+
+def check(path: Path) -> None:
+    expected = {
+        tensor.name: tensor.data
+        for tensor in GGUFReader(path).tensors
+        if len(tensor.shape) == 1 and tensor.data.dtype == np.float32
+    }
+    found = dict(gguf_vectors(path))
+    assert found.keys() == expected.keys()
+    assert found
+    for name, values in found.items():
+        assert values.dtype == np.float32
+        assert np.array_equal(values, expected[name])
+
+
+@pytest.mark.parametrize("vocabulary", get_args(Vocabulary))
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_they_are_what_gguf_reads(tmp_path: Path, vocabulary: Vocabulary, architecture: str) -> None:
+    check(make_model(tmp_path / "tiny.gguf", vocabulary, architecture=architecture))
+
+
+def test_they_are_those_of_the_embedded_student() -> None:
+    check(embedded_student())
+
+
+def test_a_file_that_was_cut_anywhere_in_its_header_is_one_sentence(tmp_path: Path) -> None:
+    content = make_model(tmp_path / "whole.gguf").read_bytes()
+    header = content.index(b"token_embd.weight")
+    path = tmp_path / "cut.gguf"
+    for size in range(0, header, 97):
+        path.write_bytes(content[:size])
+        with pytest.raises(ModelError, match=r"cut\.gguf: its weights cannot be read"):
+            list(gguf_vectors(path))
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        b"",
+        b"GGML" + bytes(40),
+        b"GGUF\x09" + bytes(40),
+        b"GGUF\x03\0\0\0" + b"\xff" * 60,
+        b"GGUF\x03\0\0\0\x01" + bytes(23) + b"\xff" * 60,
+    ],
+    ids=["nothing", "another kind", "another version", "too many values", "too many dimensions"],
+)
+def test_a_file_that_is_none_is_one_sentence(tmp_path: Path, spoiled: bytes) -> None:
+    path = tmp_path / "none.gguf"
+    path.write_bytes(spoiled)
+    with pytest.raises(ModelError, match=r"none\.gguf: its weights cannot be read"):
+        list(gguf_vectors(path))
+
+
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="No such file"):
+        list(gguf_vectors(tmp_path / "none.gguf"))
