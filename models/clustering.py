@@ -25,19 +25,19 @@ def average_link(probabilities: Matrix, threshold: float) -> list[tuple[int, ...
 def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[list[tuple[int, ...]]]:
     """The same for each of several thresholds: what is put together first is found once."""
     # Imported here: scipy takes a fifth of a second, and most strategies go without.
-    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.cluster.hierarchy import linkage
 
     size = len(probabilities)
     if size < 2:
         return [[] for _ in thresholds]
     merges = linkage(1 - probabilities[np.triu_indices(size, 1)], "average")
-    found = []
-    for threshold in thresholds:
-        groups: dict[int, list[int]] = {}
-        for number, label in enumerate(fcluster(merges, 1 - threshold, "distance"), start=1):
-            groups.setdefault(int(label), []).append(number)
-        found.append([tuple(group) for group in groups.values() if len(group) > 1])
-    return found
+    # What there is after each merge, of which each is farther apart than the one before.
+    groups: dict[int, tuple[int, ...]] = {number: (number + 1,) for number in range(size)}
+    stages: list[list[tuple[int, ...]]] = [[]]
+    for number, (one, other) in enumerate(merges[:, :2].astype(int).tolist(), start=size):
+        groups[number] = tuple(sorted(groups.pop(one) + groups.pop(other)))
+        stages.append(sorted(group for group in groups.values() if len(group) > 1))
+    return [stages[np.searchsorted(merges[:, 2], 1 - threshold, "right")] for threshold in thresholds]
 
 
 def likely_bundles(probabilities: Matrix, threshold: float) -> list[tuple[float, tuple[int, ...]]]:
