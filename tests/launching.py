@@ -1,12 +1,15 @@
 """Trainings that are launched by a command, and how they are then."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from models.sft.job_files import LOG
 from models.sft.state import job_status
+from tests.models import tiny_job
 
 Kdtui = Callable[..., Any]
 
@@ -15,6 +18,17 @@ def launch(kdtui: Kdtui, base: Path, name: str, *arguments: object) -> Any:
     # A step takes a whole epoch, so there are few of them.
     options = ["--name", name, "--base", base, "--learning-rate", 0.003, "--batch-tokens", 30000]
     return kdtui("sft", "launch", *options, *arguments)
+
+
+def train_in_this_process(folder: Path, *, after: Path | None = None) -> int:
+    """Train in a directory, as the trainer that would be started there does, until it ends.
+
+    For tests of what comes before and behind a training: a process of its own takes longer to begin than to train.
+    """
+    assert after is None
+    with (folder / LOG).open("a") as log:
+        log.write(tiny_job.train(folder).stderr)
+    return os.getpid()
 
 
 def state(kdtui: Kdtui, name: str) -> str:

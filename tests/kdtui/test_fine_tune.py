@@ -31,6 +31,7 @@ from store.records import RunSettings, TrainingSettings
 from store.runs import get_run
 from store.sqlite import Database
 from tests import stand_in
+from tests.launching import train_in_this_process
 from tests.models.tiny import make_model
 from tests.waiting import until
 
@@ -46,6 +47,14 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
         return kdtui("sft", "launch", *options, *arguments)
 
     return start
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
+    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
+    # A model by chance writes on to the end.
+    monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
 
 
 def folder(db: Database, name: str) -> Path:
@@ -90,6 +99,7 @@ def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("here")
 def test_an_adapter_is_asked_as_it_was_trained(kdtui: Kdtui, launch: Kdtui, base: Path, db: Database) -> None:
     mine_patterns(db, "outdoor")
     assert launch("mine", "--epochs", 1, "--knowledge", "pattern", "--follow").code == 0
@@ -118,6 +128,7 @@ def words_of(settings: RunSettings) -> list[str]:
     return [word for option, values in options_of(settings).items() for value in values for word in (option, value)]
 
 
+@pytest.mark.usefixtures("here")
 def test_an_adapter_for_a_list_is_asked_for_a_list(kdtui: Kdtui, launch: Kdtui) -> None:
     assert launch("lists", "--epochs", 1, "--form", "list", "--follow").code == 0
     assert questions(kdtui, "--adapter", "lists") == []
@@ -131,6 +142,7 @@ def test_knowledge_of_a_sample_is_shown_again_from_that_sample() -> None:
     assert labels == RunSettings("smollm2"), "without knowledge a sample means nothing to who is asked"
 
 
+@pytest.mark.usefixtures("here")
 def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, tmp_path: Path
 ) -> None:
@@ -171,7 +183,9 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err
 
 
-def test_a_killed_training_is_failed_and_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+def test_a_killed_training_is_failed_and_goes_on(
+    kdtui: Kdtui, launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert launch("killed", "--epochs", 10).code == 0
     where = folder(db, "killed")
     until(lambda: list((where / "checkpoints").glob("step-????????")))
@@ -179,9 +193,11 @@ def test_a_killed_training_is_failed_and_goes_on(kdtui: Kdtui, launch: Kdtui, db
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: job_status(where).state == "failed")
+    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
     assert kdtui("sft", "resume", "killed", "--follow").code == 0
 
 
+@pytest.mark.usefixtures("here")
 def test_a_training_that_fails_says_why(kdtui: Kdtui, launch: Kdtui) -> None:
     result = launch("wild", "--learning-rate", 1e30, "--epochs", 3, "--follow")
     assert result.code == 1
@@ -198,10 +214,10 @@ def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatc
     assert "the trainer did not start (the log is empty); its log is" in result.err.splitlines()[-1]
 
 
+@pytest.mark.usefixtures("here")
 def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
     assert launch("bad", "--epochs", 1).code == 0
     assert launch("good", "--epochs", 1).code == 0
-    until(lambda: all((folder(db, name) / "exit_code").exists() for name in ("bad", "good")))
     (folder(db, "bad") / "adapter" / "adapter_model.safetensors").write_bytes(b"broken")
     good, bad = kdtui("sft", "ls", "--json").rows
     assert (good["state"], bad["state"]) == ("done", "failed")
@@ -334,6 +350,7 @@ def test_a_student_is_asked_with_the_same_evidence(
     assert not any("%" in question for question in asked)
 
 
+@pytest.mark.usefixtures("here")
 def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
