@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def add(kdtui: Kdtui, tmp_path: Path, *more: object) -> Any:
     return kdtui(
         "host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there", "--python", sys.executable, *more
     )
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """A Python with all packages, but its torch tells at once that there is no GPU: the real one takes seconds."""
+    torch = tmp_path / "quick" / "torch"
+    torch.mkdir(parents=True)
+    (torch / "__init__.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
+    python = tmp_path / "quick" / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{torch.parent}:$PYTHONPATH" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
 
 
 @pytest.mark.usefixtures("server")
@@ -187,10 +200,10 @@ def test_a_changed_key_is_looked_at_by_the_command_that_is_advised(server: sshd.
 
 @pytest.mark.parametrize(("checks", "said"), [("yes", "its key is known"), ("no", "its key is not checked")])
 def test_a_check_says_whether_keys_are_checked(
-    server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, checks: str, said: str
+    server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, quick: Path, checks: str, said: str
 ) -> None:
     server.write_config(StrictHostKeyChecking=checks)
-    add_host(db, host)
+    add_host(db, replace(host, settings=HostSettings(python=str(quick))))
     first = kdtui("host", "check", host.name, "--json").rows[0]
     assert first["name"] == "reachable"
     assert said in first["found"]
@@ -367,9 +380,9 @@ def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, mon
 
 
 def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
-    kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path
+    kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path
 ) -> None:
-    add(kdtui, tmp_path)
+    add(kdtui, tmp_path, "--python", quick)
     assert "connected to far" in kdtui("host", "connect", "far").err
     log = server.folder / "sshd.log"
     assert log.read_text().count("Accepted publickey") == 1
@@ -387,8 +400,8 @@ def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
     assert (result.code, "did not let us in" in result.err) == (1, True)
 
 
-def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path) -> None:
-    add(kdtui, tmp_path)
+def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+    add(kdtui, tmp_path, "--python", quick)
     kdtui("host", "connect", "far")
     server.stop()
     subprocess.run(["pkill", "-9", "-f", str(server.config)], check=False)
@@ -516,12 +529,12 @@ def test_a_set_up_goes_on_without_its_client_and_the_next_one_waits_for_it(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, quick: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text(name)
-    add(kdtui, tmp_path)
+    add(kdtui, tmp_path, "--python", quick)
     there = tmp_path / "there" / "blobs" / package.Tree.of(folder).key
     there.mkdir(parents=True)
     for name, said in (("config.json", "is not there yet"), ("model.safetensors", "is there")):
@@ -531,8 +544,8 @@ def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("server")
-def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path) -> None:
-    add(kdtui, tmp_path)
+def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+    add(kdtui, tmp_path, "--python", quick)
     [gpus] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
     tools = tmp_path / "tools"
     tools.mkdir()

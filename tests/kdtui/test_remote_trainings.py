@@ -30,6 +30,14 @@ from tests.needs import needs_sshd
 from tests.sshd import family
 from tests.waiting import held_still, until
 
+RUNS = """
+trap 'echo 143 >"$3/exit_code"; exit' TERM
+while true; do sleep 0.1; done
+"""
+"""A trainer that is at work until it is told to stop."""
+
+DONE = 'echo 0 >"$3/exit_code"\n'
+
 
 @pytest.fixture
 def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
@@ -257,7 +265,7 @@ def test_folders_of_the_home_folder_are_not_taken_for_our_packages(
 @needs_sshd
 @pytest.mark.usefixtures("imported")
 def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
-    kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd
+    kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     server.stop()
     result = launch(kdtui, base, "later", "--host", "far", "--epochs", 1)
@@ -270,6 +278,7 @@ def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
     kdtui("host", "set", "far", "--python", "/nowhere/python")
     assert "there is no Python at /nowhere/python" in kdtui("sft", "resume", "later").err
     kdtui("host", "set", "far", "--python", sys.executable)
+    stand_in.set_up(workdir, f'cp -r "{stand_in.adapter_by_chance(tmp_path / "made")}" "$3/adapter"; {DONE}')
     job = workdir / "jobs" / "later"
     job.mkdir(parents=True)
     (job / "id").write_text("somebody else's")
@@ -348,6 +357,7 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     kdtui: Kdtui, base: Path, workdir: Path
 ) -> None:
     job = workdir / "jobs" / "torn"
+    stand_in.set_up(workdir, RUNS)
     command = ["sft", "launch", "--name", "torn", "--base", str(base), "--host", "far", "--epochs", "200"]
     client = subprocess.Popen([sys.executable, "-m", "kdtui", *command], stderr=subprocess.PIPE, text=True)
     assert client.stderr is not None
@@ -361,7 +371,7 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     assert state(kdtui, "torn") in ("created", "running")
     for _ in range(2):
         kdtui("sft", "resume", "torn")
-    until(lambda: trainer(job))
+    until(lambda: starter(job))
     assert subprocess.run(["pgrep", "-fc", f"models.sft {job}"], capture_output=True, check=False).stdout == b"1\n"
     assert not [each for each in job.parent.iterdir() if each.name.endswith(".part")]
     assert kdtui("sft", "cancel", "torn").code == 0
