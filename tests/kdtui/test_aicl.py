@@ -104,14 +104,14 @@ def test_a_bad_answer_costs_its_session_alone(db: Database, serve: Serve, kdtui:
 
 
 def test_a_student_here_is_shown_the_nearest_session_in_the_form_of_the_answer(db: Database, kdtui: Kdtui) -> None:
-    near = get_session(db, "outdoor", nearest_sessions(db, "outdoor", get_session(db, "outdoor", "o34"), 1)[0])
+    near = get_session(db, "outdoor", nearest_sessions(db, "outdoor", get_session(db, "outdoor", "o05"), 1)[0])
     bundle = minimal_bundles(near.bundles)[0]
-    [row] = kdtui("knowledge", "for", "o34", "--knowledge", "none", "--strategy", "aicl", "--json").rows
+    [row] = kdtui("knowledge", "for", "o05", "--knowledge", "none", "--strategy", "aicl", "--json").rows
     content = row["messages"][1][1]
     assert f"Answer:\n{','.join(map(str, bundle.positions))}: {bundle.intent}" in content
     assert content.count("Products:") == 2
     bare, shown = (
-        kdtui("generate", "o34", "--student", "smollm2", "--json", *more) for more in ((), ("--strategy", "aicl"))
+        kdtui("generate", "o05", "--student", "smollm2", "--json", *more) for more in ((), ("--strategy", "aicl"))
     )
     assert shown.code == 0, shown.err
     assert shown.rows != bare.rows

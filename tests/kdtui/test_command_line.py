@@ -82,10 +82,8 @@ def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: K
     assert "[red]x[/red]" in kdtui("data", "show", "[s]").out
 
 
-def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
-    kdtui: Kdtui, db: Database, outdoor: Path
-) -> None:
-    list(import_dataset(db, outdoor, "demo-outdoor"))
+def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(kdtui: Kdtui, db: Database, few: Path) -> None:
+    list(import_dataset(db, few, "demo-outdoor"))
     result = kdtui("demo")
     assert result.code == 0
     assert "demo-outdoor is there already" in result.err

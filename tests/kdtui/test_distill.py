@@ -192,16 +192,16 @@ def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtu
 
 def test_a_student_of_ones_own_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
-    distil = ["knowledge", "distill", "--teacher", "smollm2", "--limit", 6, "--json"]
+    distil = ["knowledge", "distill", "--teacher", "smollm2", "--limit", 2, "--json"]
     result = kdtui(*distil)
     assert result.code == 0, result.err
     assert [row["format"] for row in result.rows] == ["rule", "thought"]
-    assert result.rows[1]["kept"] + result.rows[1]["rejected"] == 6
+    assert result.rows[1]["kept"] + result.rows[1]["rejected"] == 2
     assert {row["teacher"] for row in kdtui("knowledge", "ls", "--rejected", "--json").rows} == {"smollm2"}
     # Its answers are kept: the second time nothing is asked.
-    assert db.execute("SELECT count(*) FROM predictions").fetchone() == (6,)
+    assert db.execute("SELECT count(*) FROM predictions").fetchone() == (2,)
     assert kdtui(*distil).rows == result.rows
-    assert db.execute("SELECT count(*) FROM predictions").fetchone() == (6,)
+    assert db.execute("SELECT count(*) FROM predictions").fetchone() == (2,)
     assert kdtui("knowledge", "distill", "--teacher", "smollm2", "--dry-run").code == 1
 
 

@@ -33,8 +33,8 @@ def check(row: dict[str, Any], items: list[str]) -> None:
 
 
 def test_a_stored_session_gets_bundles_of_its_items(kdtui: Kdtui) -> None:
-    items = [item["id"] for item in kdtui("data", "show", "o34", "--json").rows[0]["items"]]
-    result = kdtui("generate", "o34", "--json")
+    items = [item["id"] for item in kdtui("data", "show", "o05", "--json").rows[0]["items"]]
+    result = kdtui("generate", "o05", "--json")
     check(result.rows[0], items)
     assert "o34" in kdtui("generate", "o34", "--student", "patterns").out
 
@@ -45,8 +45,8 @@ def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdt
     assert "mine them with: kdtui knowledge mine --dataset outdoor" in missing.err
     mine_patterns(db, "outdoor")
     without, with_patterns = (
-        kdtui("generate", "o34", "--student", "smollm2", "--json"),
-        kdtui("generate", "o34", "--student", "smollm2", "--json", "--knowledge", "pattern"),
+        kdtui("generate", "o05", "--student", "smollm2", "--json"),
+        kdtui("generate", "o05", "--student", "smollm2", "--json", "--knowledge", "pattern"),
     )
     assert with_patterns.code == 0
     assert without.rows != with_patterns.rows

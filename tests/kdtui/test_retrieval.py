@@ -156,7 +156,7 @@ def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> No
 
 @pytest.mark.usefixtures("known")
 def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui) -> None:
-    asked = ["generate", "o34", "--student", "smollm2", "--json"]
+    asked = ["generate", "o05", "--student", "smollm2", "--json"]
     bare = kdtui(*asked).rows
     shown = kdtui(*asked, "--knowledge", "rule,thought", "-k", 2)
     assert shown.code == 0, shown.err

@@ -27,18 +27,18 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.mark.usefixtures("imported")
 def test_it_answers_where_no_student_is_named(kdtui: Kdtui) -> None:
-    usual = kdtui("generate", "o34", "--json")
+    usual = kdtui("generate", "o05", "--json")
     assert usual.code == 0, usual.err
-    assert usual.rows == kdtui("generate", "o34", "--student", "shipped", "--json").rows
+    assert usual.rows == kdtui("generate", "o05", "--student", "shipped", "--json").rows
     assert usual.rows[0]["bundles"]
     assert all(bundle["intent"] for bundle in usual.rows[0]["bundles"])
 
 
 @pytest.mark.usefixtures("imported")
 def test_without_its_adapter_it_is_the_embedded_student(kdtui: Kdtui) -> None:
-    bare = kdtui("generate", "o34", "--adapter", "none", "--json").rows
-    assert bare == kdtui("generate", "o34", "--student", "smollm2", "--json").rows
-    assert bare != kdtui("generate", "o34", "--json").rows
+    bare = kdtui("generate", "o05", "--adapter", "none", "--json").rows
+    assert bare == kdtui("generate", "o05", "--student", "smollm2", "--json").rows
+    assert bare != kdtui("generate", "o05", "--json").rows
 
 
 def test_it_needs_no_dataset(kdtui: Kdtui) -> None:
@@ -49,10 +49,10 @@ def test_it_needs_no_dataset(kdtui: Kdtui) -> None:
 
 @pytest.mark.usefixtures("imported")
 def test_what_other_sessions_show_is_told_where_there_are_some(kdtui: Kdtui, db: Database) -> None:
-    told = kdtui("generate", "o34", "--json").rows
+    told = kdtui("generate", "o05", "--json").rows
     db.execute("UPDATE sessions SET split = NULL WHERE split = 'train'")
     db.conn.commit()
-    result = kdtui("generate", "o34", "--json")
+    result = kdtui("generate", "o05", "--json")
     assert result.code == 0, result.err
     assert result.rows != told
 
@@ -60,9 +60,9 @@ def test_what_other_sessions_show_is_told_where_there_are_some(kdtui: Kdtui, db:
 @pytest.mark.usefixtures("imported")
 def test_its_adapter_goes_with_any_quantization_of_its_base_and_with_no_other(kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("model", "quantize", "smollm2", "--to", "Q4_0").code == 0
-    result = kdtui("generate", "o34", "--student", "smollm2-q4_0", "--adapter", "shipped", "--json")
+    result = kdtui("generate", "o05", "--student", "smollm2-q4_0", "--adapter", "shipped", "--json")
     assert result.code == 0, result.err
-    result = kdtui("generate", "o34", "--student", make_model(tmp_path / "tiny.gguf"), "--adapter", "shipped")
+    result = kdtui("generate", "o05", "--student", make_model(tmp_path / "tiny.gguf"), "--adapter", "shipped")
     assert result.code == 1
     assert "shipped.gguf: " in result.err
 

@@ -467,8 +467,10 @@ def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session]
     assert all(row["status"] == "answered" for row in calls(db))
 
 
-@pytest.mark.usefixtures("train")
-def test_a_real_server_teaches(llama_server: str, kdtui: Kdtui, db: Database) -> None:
+def test_a_real_server_teaches(llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path) -> None:
+    # The session of the fewest products: all that it is told is to be read, and as much to be written.
+    (tmp_path / "one.jsonl").write_text(outdoor.read_text(encoding="utf-8").splitlines()[4], encoding="utf-8")
+    list(import_dataset(db, tmp_path / "one.jsonl", "outdoor"))
     result = kdtui("knowledge", "distill", "--teacher", llama_server, "--limit", 1, "--format", "thought")
     rows = calls(db)
     assert len(rows) == 1

@@ -59,8 +59,8 @@ def check(bundles: list[WrittenBundle], products: int) -> None:
     assert len({bundle.positions for bundle in bundles}) == len(bundles)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.text(max_size=30), min_size=2, max_size=12))
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(max_size=30), min_size=2, max_size=8))
 def test_any_titles_give_valid_bundles(student: Student, titles: list[str]) -> None:
     check(answer(student, titles), len(titles))
 
