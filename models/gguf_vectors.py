@@ -32,7 +32,7 @@ def gguf_vectors(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             yield from _vectors(data)
-    except (OSError, ValueError, KeyError, OverflowError, struct.error) as error:
+    except (OSError, ValueError, KeyError, OverflowError, RecursionError, struct.error) as error:
         raise ModelError(f"{path}: its weights cannot be read ({error})") from error
 
 

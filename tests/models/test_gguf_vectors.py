@@ -13,6 +13,10 @@ from models.gguf_vectors import gguf_vectors
 from tests.models.tiny import Vocabulary, make_model
 
 
+LIST = b"\x09\0\0\0"
+"""The type of a value."""
+
+
 def check(path: Path) -> None:
     expected = {
         tensor.name: tensor.data
@@ -55,8 +59,17 @@ def test_a_file_that_was_cut_anywhere_in_its_header_is_one_sentence(tmp_path: Pa
         b"GGUF\x09" + bytes(40),
         b"GGUF\x03\0\0\0" + b"\xff" * 60,
         b"GGUF\x03\0\0\0\x01" + bytes(23) + b"\xff" * 60,
+        b"GGUF\x03"
+        + bytes(11)
+        + b"\x01"
+        + bytes(7)
+        + b"\x01"
+        + bytes(7)
+        + b"k"
+        + LIST
+        + (LIST + b"\x01" + bytes(7)) * 9999,
     ],
-    ids=["nothing", "another kind", "another version", "too many values", "too many dimensions"],
+    ids=["nothing", "another kind", "another version", "too many values", "too many dimensions", "lists in lists"],
 )
 def test_a_file_that_is_none_is_one_sentence(tmp_path: Path, spoiled: bytes) -> None:
     path = tmp_path / "none.gguf"
