@@ -12,7 +12,6 @@ from models.errors import ModelError
 from models.gguf_vectors import gguf_vectors
 from tests.models.tiny import Vocabulary, make_model
 
-
 LIST = b"\x09\0\0\0"
 """The type of a value."""
 
