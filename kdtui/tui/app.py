@@ -187,11 +187,11 @@ class KdtuiApp(App[None]):
         would go to the same part, whatever the key has led to meanwhile.
         """
         focused = self.focused
-        if focused is not None:
-            if focused.check_consume_key(key.key, key.character):
-                return False
-            if not isinstance(focused, _DONE_HERE) and key.key not in ("tab", "shift+tab"):
-                return False
+        # Where nothing has it, the screen may be on its way, here or away: it does what is pressed in its own turn.
+        if focused is None or focused.check_consume_key(key.key, key.character):
+            return False
+        if not isinstance(focused, _DONE_HERE) and key.key not in ("tab", "shift+tab"):
+            return False
         if await self._check_bindings(key.key, priority=True) or await self._check_bindings(key.key):
             return True
         # What cannot be done now has said why, and would say it again.

@@ -1,5 +1,6 @@
 """A table of any number of rows, of which a few are in memory."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from textual.pilot import Pilot
 
 from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
 from tests.acting import act, rest
+
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 MILLION = 1_000_000
 COLUMNS = (
@@ -229,14 +232,14 @@ async def test_any_text_is_one_line_of_just_so_many_cells(text: str) -> None:
         assert not set(strip.text) & set("\x1b\t\n\r\u202e")
 
 
-async def test_it_can_be_resized_at_any_time() -> None:
+async def test_it_can_be_resized_at_any_time(until: Until) -> None:
     app = TableApp(MILLION)
     async with app.run_test(size=(60, 20)) as pilot:
         await act(pilot, "table.bottom")
         for size in [(3, 3), (200, 60), (1, 1), (80, 24)]:
             await resize(pilot, *size)
+        await until(pilot, lambda: app.lines[-1].startswith("row 999999 "))
         assert app.table.cursor_key == "999999"
-        assert app.lines[-1].startswith("row 999999 ")
 
 
 async def resize(pilot: Pilot[Any], width: int, height: int) -> None:
