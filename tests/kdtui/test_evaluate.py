@@ -71,7 +71,7 @@ def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:
 
 def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(db: Database, database_of_the_test: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "kdtui", "evaluate", "--split", "train"],
+        [sys.executable, "-m", "kdtui", "evaluate", "--split", "train", "--student", "smollm2"],
         env=os.environ | {"KDTUI_DB": str(database_of_the_test)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -125,7 +125,7 @@ def test_a_manifest_that_does_not_say_how_is_no_error(calibrations: object) -> N
 
 def test_it_finds_bundles_of_real_sessions(kdtui: Kdtui, db: Database, real_dataset: Path) -> None:
     list(import_dataset(db, real_dataset, "real"))
-    rows = kdtui("evaluate", "--split", "valid", "--limit", 10, "--json").rows
+    rows = kdtui("evaluate", "--split", "valid", "--limit", 6, "--json").rows
     found = {row["name"]: row for row in rows}
     assert found["shipped"]["valid"] == 1
     assert found["shipped"]["pair_f1"] > found["category 4"]["pair_f1"]

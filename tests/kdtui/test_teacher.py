@@ -467,7 +467,11 @@ def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session]
     assert all(row["status"] == "answered" for row in calls(db))
 
 
-def test_a_real_server_teaches(llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path) -> None:
+def test_a_real_server_teaches(
+    llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A small model says the same again and again, as long as it may.
+    monkeypatch.setattr("kdtui.workflows.consult.ANSWER_TOKENS", 128)
     # The session of the fewest products: all that it is told is to be read, and as much to be written.
     (tmp_path / "one.jsonl").write_text(outdoor.read_text(encoding="utf-8").splitlines()[4], encoding="utf-8")
     list(import_dataset(db, tmp_path / "one.jsonl", "outdoor"))

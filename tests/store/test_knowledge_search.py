@@ -69,7 +69,6 @@ def put_together(parts: Iterator[Hits]) -> list[int]:
 
 def matches(row: dict[str, Any], query: KnowledgeQuery) -> bool:
     """The plain meaning of a query, for words that are beginnings of words of plain letters."""
-    statement = " " + " ".join("".join(c if c.isalnum() else " " for c in row["statement"].lower()).split())
     compare: dict[str, Callable[[float, float], bool]] = {
         ">": float.__gt__,
         ">=": float.__ge__,
@@ -78,7 +77,7 @@ def matches(row: dict[str, Any], query: KnowledgeQuery) -> bool:
         "=": float.__eq__,
     }
     return (
-        all(f" {word}" in statement for word in query.words)
+        all(f" {word}" in row["words"] for word in query.words)
         and all(
             not wanted or row[column] in wanted
             for column, wanted in (
@@ -106,6 +105,7 @@ def rows(made: Database) -> list[dict[str, Any]]:
         )
     ]
     for row in found:
+        row["words"] = " " + " ".join("".join(c if c.isalnum() else " " for c in row["statement"].lower()).split())
         row["samples"] = {
             name
             for (name,) in made.execute(
