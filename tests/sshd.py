@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -20,11 +20,14 @@ class Sshd:
     Attributes:
         config: of the client; the server is called `gpu` there.
         port: that it listens at.
+        environment: variables of all that it runs.
     """
 
     folder: Path
     port: int
     process: "subprocess.Popen[bytes] | None" = None
+    # A shell within another one: what the user's shell does when it begins may take longer than a command.
+    environment: dict[str, str] = field(default_factory=lambda: {"SHLVL": "2"})
 
     @property
     def config(self) -> Path:
@@ -66,9 +69,11 @@ class Sshd:
         assert SSHD is not None
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
+        variables = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
+        # In the foreground, and logging to the file.
+        command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config"), "-o", f"SetEnv={variables}"]
         with (self.folder / "sshd.log").open("ab") as log:
-            # In the foreground, and logging to the file.
-            self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log)
+            self.process = subprocess.Popen(command, stderr=log)
         end = time.monotonic() + 20
         while time.monotonic() < end:
             with socket.socket() as probe:
@@ -113,6 +118,7 @@ def running(folder: Path) -> Iterator[Sshd]:
         KbdInteractiveAuthentication no
         PermitRootLogin yes
         AllowTcpForwarding yes
+        KexAlgorithms curve25519-sha256
         """
     )
     server.write_config()

@@ -167,7 +167,7 @@ def test_what_is_said_of_a_training_is_what_its_job_has(launch: Kdtui, kdtui: Kd
 
 
 def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
-    assert launch("long", "--epochs", 10).code == 0
+    assert launch("long", "--epochs", 6).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
     assert "is at work already" in kdtui("sft", "resume", "long").err
@@ -186,7 +186,7 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
 def test_a_killed_training_is_failed_and_goes_on(
     kdtui: Kdtui, launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert launch("killed", "--epochs", 10).code == 0
+    assert launch("killed", "--epochs", 6).code == 0
     where = folder(db, "killed")
     until(lambda: list((where / "checkpoints").glob("step-????????")))
     pid = trainer(where)

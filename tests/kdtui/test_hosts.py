@@ -552,8 +552,7 @@ def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Ssh
     (tools / "nvidia-smi").write_text('#!/bin/sh\necho "Big GPU, 81559 MiB, 570.1"\necho "Big GPU, 81559 MiB, 570.1"\n')
     (tools / "nvidia-smi").chmod(0o755)
     server.stop()
-    with (server.folder / "sshd_config").open("a") as file:
-        file.write(f'SetEnv "PATH={tools}:{os.environ["PATH"]}"\n')
+    server.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
     server.start()
     [seen] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
     assert (seen["state"], seen["found"]) == ("ok", "Big GPU, 81559 MiB, 570.1; Big GPU, 81559 MiB, 570.1")

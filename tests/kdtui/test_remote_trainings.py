@@ -54,7 +54,7 @@ def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
 def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 12)
+    result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 8)
     assert result.code == 0, result.err
     assert "bringing tiny.gguf to far" in result.err
     assert "it runs on far as process" in result.err
