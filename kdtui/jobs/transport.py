@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -118,7 +118,7 @@ async def run(
 
 async def stream(
     transport: Transport, arguments: Sequence[str], data: bytes = b"", *, timeout: float | None = TIMEOUT
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """The output of a program there, as it comes, until its end.
 
     Args:
@@ -128,7 +128,8 @@ async def stream(
     Raises:
         TransportError: the way was lost; what came is whole all the same.
     """
-    mark = secrets.token_hex(8)
+    # No text ends with its first letter, or that end would be held back until more comes.
+    mark = f"\x1e{secrets.token_hex(8)}"
     opening, closing = f"{mark}\n".encode(), f"{mark}:".encode()
     held = b""
     begun = False

@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,31 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
             await transport.close()
 
     assert asyncio.run(streamed()) == b"a\n\nb\n"
+
+
+@pytest.mark.parametrize("over_ssh", [False, True])
+def test_what_a_program_has_said_comes_before_it_says_more(host: Host, over_ssh: bool) -> None:
+    async def last_letters(transport: LocalTransport | SshTransport) -> None:
+        async def said(letter: str) -> None:
+            program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
+            async with aclosing(stream(transport, program)) as chunks:
+                assert await anext(chunks) == letter.encode()
+
+        # What separates output from the rest is by chance.
+        await asyncio.wait_for(asyncio.gather(*map(said, "0123456789abcdef")), 30)
+
+    async def both() -> None:
+        if not over_ssh:
+            return await last_letters(LocalTransport("here"))
+        transport = SshTransport(host.name, host.ssh or "")
+        await transport.open()
+        try:
+            await last_letters(transport)
+        finally:
+            await transport.close()
+        return None
+
+    asyncio.run(both())
 
 
 @pytest.mark.parametrize(
