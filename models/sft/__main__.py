@@ -1,5 +1,6 @@
 """`python -m models.sft JOB_DIR`: train as the job says, and say in the directory how it ended."""
 
+import gc
 import os
 import sys
 import warnings
@@ -54,8 +55,13 @@ def _end(folder: Path, code: int) -> None:
 
 def _train(folder: Path) -> int:
     try:
-        # Imported here: seconds.
-        from models.sft.training import Stopped, Training
+        # Imported here: seconds, and a fifth more of them with a search for garbage, of which there is none.
+        gc.disable()
+        try:
+            from models.sft.training import Stopped, Training
+        finally:
+            gc.freeze()
+            gc.enable()
     except ImportError as error:
         raise missing(error) from error
     try:
