@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def begins_again(kdtui: Kdtui, name: str) -> bool:
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     # While what is left of it is cleared away, Slurm takes no update, or forgets it.
     if told == "PENDING":
+        # Its node takes none that begins in the second in which it ended ("Job credential revoked").
+        time.sleep(2)
         subprocess.run(["scontrol", "update", "JobId=1", "StartTime=now"], capture_output=True, check=False)
     return state(kdtui, name) == "running"
 
