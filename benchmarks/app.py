@@ -4,11 +4,10 @@ repaint against the bare SQL of what is shown.
 python -m benchmarks.large_store STORE
 python -m benchmarks.app STORE [--keys 500] [--runs 7]
 
-A key counts from when it is read from the terminal until rows, a piece or the line for a search are written to it that
-have all of what the store has answered to it; the pauses in which the app waits for another key are in that. Keys that
-change nothing of this are left out, and told. The bare SQL of a key are all statements of the rows and the piece that
-it led to, asked again one after the other, in a process that does nothing else. Counts to narrow a search down by come
-later, and are left out on both sides.
+A key counts from when it is read from the terminal until all that is in sight has been written to it, and is what was
+asked for last. Keys that change nothing are left out, and told. The bare SQL of a key are all statements until then, one
+after the other, in a process that does nothing else. Counts to narrow a search down by, and what stands beside a list
+about the row under its cursor, come later, and are not waited for.
 """
 
 import argparse
@@ -46,6 +45,8 @@ KdtuiApp(Path(sys.argv[1])).run(headless=True, size=(200, 60))
 """
 
 _WORDS = ("wireless", "shoe", "usb", "sleeping", "bag", "format:rule", "support:>0.02", "travel")
+"""What is looked for; words with filters only where there are filters."""
+
 _BYTES = {
     "enter": "\r",
     "escape": "\x1b",
@@ -58,8 +59,11 @@ _BYTES = {
 }
 """What a terminal sends for keys that have names."""
 
-_QUIET = 0.35
-"""Seconds without output after which a key has had all of its effect."""
+_QUIET = 0.25
+"""Seconds without a repaint after which a key has had all of its effect."""
+
+_PATIENCE = 10.0
+"""Seconds that a key is given to have what it asks for shown."""
 
 _SIZE = 60, 200
 """Rows and columns of the terminal."""
@@ -93,30 +97,41 @@ class _Watched:
         self._told = folder / "told.json"
         self._told.unlink(missing_ok=True)
         self._terminal, inside = pty.openpty()
+        self._letters, pipe = os.pipe()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", *_SIZE, 0, 0))
         home = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "STATE")}
         environment = os.environ | home | {"TERM": "xterm-256color", "KDTUI_DB": str(store)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.watched_app", str(store), str(self._told), *arguments],
+            [sys.executable, "-m", "benchmarks.watched_app", str(store), str(self._told), str(pipe), *arguments],
             stdin=inside,
             stdout=inside,
             stderr=subprocess.DEVNULL,
             env=environment,
             start_new_session=True,
+            pass_fds=[pipe],
         )
         os.close(inside)
+        os.close(pipe)
         self.rest(2)
 
     def press(self, key: str) -> None:
-        """Type a key, and wait until it has had its effect."""
+        """Type a key, and wait until it has had its effect: what it asks for is shown, and no more is painted."""
         os.write(self._terminal, _BYTES.get(key, key).encode())
         self.rest()
 
     def rest(self, quiet: float = _QUIET) -> None:
-        """Wait until nothing has been written for some time, or for three times that: what is at work is shown too."""
-        end = monotonic() + 3 * quiet
-        while monotonic() < end and select.select([self._terminal], [], [], quiet)[0]:
-            os.read(self._terminal, 1 << 16)
+        """Wait until nothing that counts has been painted for some time, and nothing is missing."""
+        is_whole, end = True, monotonic() + _PATIENCE
+        quiet_at = monotonic() + quiet
+        while (now := monotonic()) < end and (now < quiet_at or not is_whole):
+            ready, _, _ = select.select([self._terminal, self._letters], [], [], min(quiet, end - now))
+            if self._terminal in ready:
+                os.read(self._terminal, 1 << 16)
+            if self._letters in ready:
+                letters = os.read(self._letters, 1 << 16)
+                quiet_at = monotonic() + quiet
+                changes = letters.translate(None, b"k")
+                is_whole = changes.endswith(b"w") if changes else is_whole
 
     def leave(self) -> list[list[Any]]:
         """End it; what happened: kind, seconds, and more."""
@@ -175,12 +190,16 @@ def _keys(store: Path, place: str, count: int, folder: Path, *, busy: bool) -> N
     with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
         for begin, end in zip(begins, [*begins[1:], len(told)], strict=True):
             _, pressed, key = told[begin]
-            painted = [event[1] for event in told[begin:end] if event[0] == "paint"]
-            answered = max((event[1] for event in told[begin:end] if event[0] == "answer"), default=pressed)
-            if painted:
-                shown_at = next((paint for paint in painted if paint >= answered), painted[-1])
-                waits.append((shown_at - pressed, key))
-                bare.append(_bare(db, [event[2] for event in told[begin:end] if event[0] == "sql"]))
+            asked = max((event[1] for event in told[begin:end] if event[0] == "asked"), default=pressed)
+            whole = [event[1] for event in told[begin:end] if event[0] == "paint" and event[2] and event[1] >= asked]
+            if whole:
+                waits.append((whole[0] - pressed, key))
+                groups = {"rows", "session", "open"} | ({"hits"} if asked > pressed else set())
+                statements = [event for event in told[begin:end] if event[0] == "sql" and event[1] < whole[0]]
+                bare.append(_bare(db, [event[2] for event in statements if event[3] in groups]))
+            elif asked > pressed:
+                waits.append((_PATIENCE, key))
+                bare.append(0)
     shown = sorted(wait for wait, _ in waits)
     p95, bare_p95 = quantiles(shown, n=20)[-1], quantiles(sorted(bare), n=20)[-1]
     longest, key = max(waits)
@@ -206,7 +225,7 @@ def _logs(folder: Path) -> None:
     """From the key that opens a training to the first rows of its log, of 1 KB and of 1 GB."""
     opened: dict[str, list[float]] = {"small": [], "large": []}
     store = folder / "logs.db"
-    subprocess.run([sys.executable, "-m", "benchmarks.watched_app", str(store), "", "--make-logs"], check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.watched_app", str(store), "", "0", "--make-logs"], check=True)
     app = _Watched(store, folder)
     app.press("5")
     names = []

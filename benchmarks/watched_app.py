@@ -1,12 +1,13 @@
 """The app as it is, which tells when it is left what happened in it: keys, statements, and what was painted.
 
-python -m benchmarks.watched_app STORE TOLD [--busy]
-python -m benchmarks.watched_app STORE "" --make-logs
+python -m benchmarks.watched_app STORE TOLD PIPE [--busy]
+python -m benchmarks.watched_app STORE "" 0 --make-logs
 """
 
 import argparse
 import asyncio
 import json
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import monotonic
@@ -24,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("told", type=Path)
+    parser.add_argument("pipe", type=int, help="a descriptor to write to")
     parser.add_argument("--busy", action="store_true", help="a student generates, and a log grows and is followed")
     parser.add_argument("--make-logs", action="store_true", help="make a store of two trainings with logs instead")
     options = parser.parse_args()
@@ -34,7 +36,7 @@ def main() -> None:
     from kdtui.tui.app import KdtuiApp
 
     told: list[list[object]] = []
-    _watch(told)
+    _watch(told, options.pipe)
     app = KdtuiApp(options.store)
     app.call_later(garbage.collect_at_rest, app)
     if options.busy:
@@ -45,66 +47,106 @@ def main() -> None:
     options.told.write_text(json.dumps(told))
 
 
-def _watch(told: list[list[object]]) -> None:
-    """Note down keys as they are read, statements as they are executed, and what was painted."""
+def _watch(told: list[list[object]], pipe: int) -> None:
+    """Note down keys as they are read, what is asked for, statements as they are executed, and what was painted.
+
+    A paint is whole when all that is in sight is there, and is what was asked for last. What happens is told to the
+    pipe as well, a letter each: a key, a wish, a whole paint.
+    """
     from textual.app import App
     from textual.driver import Driver
     from textual.events import Key
-    from textual.widgets import Input
+    from textual.widgets import Input, Static
     from textual.worker import get_current_worker
 
     from kdtui.tui import background, hits
     from kdtui.tui.screens import base, piece
+    from kdtui.tui.screens.session import SessionScreen
     from kdtui.tui.widgets.log_view import LogView
     from kdtui.tui.widgets.row_table import RowTable
 
     painted: set[str] = set()
-    really_read, really_ask, really_display = Driver.process_message, background.ask_store, App._display
+    inputs: dict[int, str] = {}
+    left: list[Any] = []
+    seen: list[Any] = [None]
 
-    def read(driver: Driver, message: Any) -> None:
-        if isinstance(message, Key):
-            told.append(["key", monotonic(), message.key])
-        really_read(driver, message)
+    def note(letter: bytes, kind: str, *more: object) -> None:
+        told.append([kind, monotonic(), *more])
+        os.write(pipe, letter)
+
+    def is_whole(screen: Any) -> bool:
+        if left and screen is left[0]:
+            return False
+        left.clear()
+        if isinstance(screen, SessionScreen) and screen._session is None:
+            return False
+        for table in screen.query(RowTable):
+            if isinstance(table, hits.HitsTable) and table._wanted is not table._shown:
+                return False
+            top = round(table.scroll_y)
+            in_sight = range(top, min(top + table._visible, table.row_count))
+            if table.display and any(table.row_at(number) is None for number in in_sight):
+                return False
+        return True
+
+    painted_by = {
+        (RowTable, "render_line"): lambda _: "rows",
+        # A cursor that blinks is not what a key has done.
+        (Input, "render_line"): lambda input: "input" if inputs.get(id(input)) != input.value else "",
+        (Static, "render"): lambda notice: "notice" if notice.id == "notice" else "",
+        (LogView, "render_line"): lambda log: "log" if any(log.text.split()) else "",
+        (piece.PieceDialog, "render_lines"): lambda _: "piece",
+    }
+    for (kind, method), what in painted_by.items():
+        _before(kind, method, lambda widget, *_, what=what: painted.add(what(widget)))
+    _before(Driver, "process_message", lambda _, message: isinstance(message, Key) and note(b"k", "key", message.key))
+    _before(hits.HitsTable, "search", lambda *_: note(b"a", "asked"))
+
+    def select(table: Any) -> None:
+        if table.cursor_key is not None:
+            left[:] = [table.screen]
+            note(b"a", "asked")
+
+    _before(RowTable, "action_select", select)
+    really_ask, really_display = background.ask_store, App._display
 
     def ask(path: Path, question: Callable[[Any], Any]) -> Any:
-        is_shown = get_current_worker().group not in ("facets", "store")
+        group = get_current_worker().group
 
         def traced(db: Any) -> Any:
-            if is_shown:
-                db.conn.set_trace_callback(lambda statement: told.append(["sql", monotonic(), statement]))
+            db.conn.set_trace_callback(lambda statement: told.append(["sql", monotonic(), statement, group]))
             return question(db)
 
-        found = really_ask(path, traced)
-        if is_shown:
-            told.append(["answer", monotonic()])
-        return found
+        return really_ask(path, traced)
 
     def display(app: Any, screen: Any, renderable: Any) -> None:
         really_display(app, screen, renderable)
-        if painted & {"rows", "input", "piece"}:
-            told.append(["paint", monotonic()])
+        for input in screen.query(Input):
+            inputs[id(input)] = input.value
+        if seen[-1] is not screen:
+            seen[:] = [screen]
+            painted.add("screen")
+        if painted & {"rows", "input", "notice", "piece", "screen"}:
+            whole = is_whole(screen)
+            note(b"w" if whole else b"p", "paint", whole)
         if "log" in painted:
             told.append(["log", monotonic()])
         painted.clear()
 
-    def noted(kind: type, method: str, name: str, is_it: Callable[[Any], bool] = lambda _: True) -> None:
-        really_render = getattr(kind, method)
-
-        def render(widget: Any, *arguments: Any) -> Any:
-            if is_it(widget):
-                painted.add(name)
-            return really_render(widget, *arguments)
-
-        setattr(kind, method, render)
-
-    noted(RowTable, "render_line", "rows")
-    noted(Input, "render_line", "input")
-    noted(LogView, "render_line", "log", lambda log: any(log.text.split()))
-    noted(piece.PieceDialog, "render_lines", "piece")
-    Driver.process_message = read  # type: ignore[method-assign, assignment]
     App._display = display  # type: ignore[method-assign, assignment]
     for module in (hits, base, piece):
         module.ask_store = ask  # type: ignore[attr-defined]
+
+
+def _before(kind: type, method: str, notice: Callable[..., object]) -> None:
+    """Have a method of a class begin with something else."""
+    really = getattr(kind, method)
+
+    def noticed(self: Any, *arguments: Any, **named: Any) -> Any:
+        notice(self, *arguments)
+        return really(self, *arguments, **named)
+
+    setattr(kind, method, noticed)
 
 
 def _begin(work: Coroutine[Any, Any, None]) -> None:
@@ -165,8 +207,6 @@ def _make_logs(store: Path) -> None:
 
 def _job(db: Any, name: str, folder: Path, size: int) -> None:
     """A training that looks as if it ran, with a log of so many bytes."""
-    import os
-
     from models.sft.job_files import LOG, identity
     from store.errors import NotFound
     from store.jobs import add_job, get_job
