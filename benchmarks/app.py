@@ -4,10 +4,10 @@ repaint against the bare SQL of what is shown.
 python -m benchmarks.large_store STORE
 python -m benchmarks.app STORE [--keys 500] [--runs 7]
 
-A key counts from when it is read from the terminal until all that is in sight has been written to it, and is what was
-asked for last. Keys that change nothing are left out, and told. The bare SQL of a key are all statements until then, one
-after the other, in a process that does nothing else. Counts to narrow a search down by, and what stands beside a list
-about the row under its cursor, come later, and are not waited for.
+A key counts from when it is read from the terminal until all that is in sight has been written to it, and is what
+was asked for last. Keys that change nothing are left out, and told. The bare SQL of a key are all statements until
+then, one after the other, in a process that does nothing else. Counts to narrow a search down by, and what stands
+beside a list about the row under its cursor, come later, and are not waited for.
 """
 
 import argparse

@@ -99,7 +99,6 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     }
     for (kind, method), what in painted_by.items():
         _before(kind, method, lambda widget, *_, what=what: painted.add(what(widget)))
-    _before(Driver, "process_message", lambda _, message: isinstance(message, Key) and note(b"k", "key", message.key))
     _before(hits.HitsTable, "search", lambda *_: note(b"a", "asked"))
 
     def select(table: Any) -> None:
@@ -107,7 +106,12 @@ def _watch(told: list[list[object]], pipe: int) -> None:
             left[:] = [table.screen]
             note(b"a", "asked")
 
+    def read(_: Driver, message: Any) -> None:
+        if isinstance(message, Key):
+            note(b"k", "key", message.key)
+
     _before(RowTable, "action_select", select)
+    _before(Driver, "process_message", read)
     really_ask, really_display = background.ask_store, App._display
 
     def ask(path: Path, question: Callable[[Any], Any]) -> Any:

@@ -13,49 +13,34 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widgets import Static
 
-from kdtui.bundling.comparison import Match, differing, match, pair_counts
-from kdtui.bundling.metrics import Bundles, score
-from kdtui.bundling.text import letter, one_line
+from kdtui.bundling.metrics import Bundles
+from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.actions import bindings
+from kdtui.tui.answers import NAMES, Side, compared, true_lines, written_lines
 from kdtui.tui.choice import Choice
 from kdtui.tui.generation import Answered, BundleWritten, Explained, Request, Stopped, StudentReady
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.settings import chosen, settings_form
 from kdtui.tui.typed import TypedSessions, generate_command
-from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
+from kdtui.tui.widgets.bundle_panel import BundlePanel
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.letters import badges, tone
+from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.offered import Offered
-from models.bundle_list import WrittenBundle
 from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session
 
 if TYPE_CHECKING:
     from store.sqlite import Database
 
-_NAMES = "AB"
-"""What two settings are called that are compared."""
-
 _REDRAW = 0.05
 """Seconds between two looks at what is being written."""
 
 _PLACE = "session"
-
-
-def _columns(sides: int) -> tuple[Column, ...]:
-    generated = [Column("Gen.", 5)] if sides == 1 else [Column(name, 5) for name in _NAMES]
-    return (
-        Column("#", 3, right=True),
-        Column("True", 5),
-        *generated,
-        Column("Product", 20, share=3),
-        Column("Category", 14, share=2),
-    )
 
 
 class SessionLoaded(Message):
@@ -74,45 +59,15 @@ class OfferedFound(Message):
         self.offered, self.purpose = offered, purpose
 
 
-class Side:
-    """A student with its settings, and what it has written about the session."""
-
-    def __init__(self, choice: Choice) -> None:
-        self.choice = choice
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the answer."""
-        self.asked: Choice | None = None
-        self.request: Request | None = None
-        self.state = ""
-        self.is_done = False
-        self._written: dict[int, WrittenBundle] = {}
-
-    def begin(self, request: Request) -> None:
-        """An answer is on its way."""
-        self.clear()
-        self.asked, self.request = request.choice, request
-
-    def write(self, bundle: WrittenBundle) -> bool:
-        """Take a bundle as far as it is written; whether it is new."""
-        is_new = bundle.number not in self._written
-        self._written[bundle.number] = bundle
-        return is_new
-
-    @property
-    def bundles(self) -> list[WrittenBundle]:
-        """In the order in which they were begun."""
-        return [bundle for _, bundle in sorted(self._written.items())]
-
-    @property
-    def sets(self) -> list[frozenset[int]]:
-        """Their positions."""
-        return [frozenset(bundle.positions) for bundle in self.bundles]
-
-    def letters(self, position: int) -> Text:
-        """Of the bundles that a product is in."""
-        return badges([at for at, bundle in enumerate(self.bundles) if position in bundle.positions], lower=True)
+def _columns(sides: int) -> tuple[Column, ...]:
+    generated = [Column("Gen.", 5)] if sides == 1 else [Column(name, 5) for name in NAMES]
+    return (
+        Column("#", 3, right=True),
+        Column("True", 5),
+        *generated,
+        Column("Product", 20, share=3),
+        Column("Category", 14, share=2),
+    )
 
 
 class SessionScreen(KdtuiScreen[int]):
@@ -294,7 +249,7 @@ class SessionScreen(KdtuiScreen[int]):
         """Show whom the keys would ask, and the command for that."""
         lines = []
         for number, side in enumerate(self._sides):
-            mark = ("▸" if number == self._active else " ") + _NAMES[number] if self._is_comparing else "asks"
+            mark = ("▸" if number == self._active else " ") + NAMES[number] if self._is_comparing else "asks"
             line = Text(f"{mark} ", style="bold" if self._is_comparing else "dim")
             lines.append(line.append(one_line(side.choice.in_words, 300), style="not dim not bold"))
         self.query_one("#asks", Static).update(Text("\n").join(lines))
@@ -321,84 +276,23 @@ class SessionScreen(KdtuiScreen[int]):
         panel = self.query_one("#truth", BundlePanel)
         dropped = len(self._session.bundles) - len(self._truth) if self._session is not None else 0
         panel.show_heading("True bundles", f"{dropped} not minimal left out" if dropped else "")
-        lines = [
-            BundleLine(each.positions, each.intent, remark=self._remark_of_true(number))
-            for number, each in enumerate(self._bundles)
-        ]
+        lines = true_lines(self, self._bundles, self._truth, self._sides)
         panel.show_bundles(lines, "none are known" if self._session is not None else "")
-
-    def _remark_of_true(self, number: int) -> Text:
-        """Which generated bundle is a true one, or comes near; or that it is missing."""
-        remarks = []
-        for name, side in zip(_NAMES, self._sides, strict=False):
-            if not side.is_done:
-                continue
-            found = [(at, each) for at, each in enumerate(self._matches(side)) if each.true == number]
-            right = next((at for at, each in found if each.is_right), None)
-            if right is not None:
-                text, style = f"= {letter(right, lower=True)}", tone(self, "success")
-            elif found:
-                text, style = f"~ {' '.join(letter(at, lower=True) for at, _ in found)}", tone(self, "warning")
-            else:
-                text, style = "missing", tone(self, "error")
-            remarks.append(Text(f"{name} {text}" if self._is_comparing else text, style=style))
-        return Text(" ").join(remarks)
-
-    def _matches(self, side: Side) -> list[Match]:
-        return [match(self._truth, each) for each in side.sets]
 
     def _show_side(self, number: int) -> None:
         side = self._sides[number]
         panel = self.query_one(("#generated", "#other")[number], BundlePanel)
-        name = _NAMES[number] if self._is_comparing else "Generated"
+        name = NAMES[number] if self._is_comparing else "Generated"
         if side.asked is None:
             panel.show_heading(name, f"{self.kdtui.key_of('session.generate')} generates")
         else:
             by = f" · by {side.asked.name}" if side.asked != side.choice else ""
             panel.show_heading(name, f"{side.state}{by}")
-        lines = [
-            BundleLine(
-                bundle.positions,
-                bundle.intent if bundle.complete else f"{bundle.intent}…",
-                bundle.confidence,
-                self._remark_of_generated(found) if self._truth else Text(),
-            )
-            for bundle, found in zip(side.bundles, self._matches(side), strict=True)
-        ]
+        lines = written_lines(self, side, self._truth)
         panel.show_bundles(lines, "the student found none" if side.is_done else "")
 
-    def _remark_of_generated(self, found: Match) -> Text:
-        """What a bundle has too much, and what it lacks, against the true one that it comes nearest."""
-        if found.true is None:
-            return Text("wrong", style=tone(self, "error"))
-        if found.is_right:
-            return Text(f"= {letter(found.true)}", style=tone(self, "success"))
-        changes = [*(f"+{each}" for each in found.extra), *(f"−{each}" for each in found.lacking)]
-        return Text(f"~ {letter(found.true)} {' '.join(changes)}", style=tone(self, "warning"))
-
     def _show_scores(self) -> None:
-        """Numbers of this session, where its truth is known; and in what two answers differ."""
-        lines = []
-        for name, side in zip(_NAMES, self._sides, strict=False):
-            if side.is_done and self._truth:
-                lines.append(
-                    f"{name}  {_scores(self._truth, side.sets)}"
-                    if self._is_comparing
-                    else _scores(self._truth, side.sets)
-                )
-        if self._is_comparing and all(side.is_done for side in self._sides):
-            lines.append(self._difference())
-        self.query_one("#scores", Static).update(Text("\n".join(lines)))
-
-    def _difference(self) -> str:
-        one, other = (side.sets for side in self._sides)
-        only = differing(one, other)
-        parts = [f"alike: {len(one) - len(only[0])}"]
-        parts += [
-            f"only {name}: {' '.join(letter(number, lower=True) for number in numbers) or 'none'}"
-            for name, numbers in zip(_NAMES, only, strict=True)
-        ]
-        return " · ".join(parts)
+        self.query_one("#scores", Static).update(Text(compared(self._sides, self._truth)))
 
     # Asking
 
@@ -706,13 +600,3 @@ class SessionScreen(KdtuiScreen[int]):
             case "other_side":
                 return self._is_comparing
         return super().check_action(action, parameters)
-
-
-def _scores(truth: Bundles, predicted: Bundles) -> str:
-    """How well one session is answered, in a line."""
-    scores = score([truth], [predicted])
-    right, extra, lacking = pair_counts(truth, predicted)
-    return (
-        f"pair F1 {scores.pair_f1:.2f} · pairs {right} right, {extra} too much, {lacking} lacking"
-        f" · strict P {scores.strict_precision:.2f}, R {scores.strict_recall:.2f}"
-    )
