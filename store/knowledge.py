@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from store.database import now
 from store.datasets import dataset_id, match_any
 from store.errors import NotFound
-from store.records import Format, Status
+from store.records import FORMATS, Format, Status
 from store.sqlite import Database
 
 
@@ -155,6 +155,17 @@ def _put(db: Database, dataset: int, format: Format, teacher: str, piece: NewKno
     for parent in piece.parents:
         db.execute("INSERT OR IGNORE INTO knowledge_parents VALUES (?, ?)", [number, parent])
     return number
+
+
+def known_formats(db: Database, dataset: str) -> tuple[Format, ...]:
+    """The formats of which a dataset has knowledge that is kept.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    sql = "SELECT EXISTS (SELECT 1 FROM knowledge WHERE dataset_id = ? AND format = ? AND status = 'kept')"
+    return tuple(format for format in FORMATS if db.execute(sql, [number, format]).fetchone()[0])
 
 
 def find_knowledge(

@@ -8,7 +8,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import RESERVED
 from models.embedded import NAME
 from models.errors import ModelError
-from store.records import FORMATS, Format
+from store.records import Format
 
 if TYPE_CHECKING:
     from store.sqlite import Database
@@ -49,10 +49,10 @@ def offered(db: "Database", dataset: str | None) -> Offered:
     formats: tuple[Format, ...] = ()
     near: tuple[str, ...] = ()
     if dataset is not None:
-        from store.knowledge import find_knowledge
+        from store.knowledge import known_formats
         from store.vectors import vector_models
 
-        formats = tuple(each for each in FORMATS if find_knowledge(db, dataset=dataset, format=each, limit=1))
+        formats = known_formats(db, dataset)
         near = tuple(vector_models(db, dataset))
     samples = tuple(sample.name for sample in list_samples(db))
     return Offered((*RESERVED, *bases), tuple(sorted({**trained, **named}.items())), samples, formats, near)

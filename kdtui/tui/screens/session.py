@@ -1,6 +1,8 @@
 """One session: its products, its true bundles, and those that a student generates, or two students side by side."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -40,15 +42,35 @@ if TYPE_CHECKING:
 _REDRAW = 0.05
 """Seconds between two looks at what is being written."""
 
+_HELD = 0.1
+"""Seconds at most in which nothing is painted while a session is on its way."""
+
 _PLACE = "session"
 
 
-class SessionLoaded(Message):
-    """A session has come from the store, for a place in the list."""
+@dataclass(frozen=True, slots=True)
+class SessionList:
+    """Sessions to go through one after the other.
 
-    def __init__(self, at: int, session: Session) -> None:
+    Attributes:
+        dataset: whose knowledge is used; None where there is no dataset.
+        numbers: rows of the store, or below zero those that were typed.
+        typed: what those are.
+        named_database: how a command has to name the store.
+    """
+
+    dataset: str | None
+    numbers: Sequence[int]
+    typed: TypedSessions
+    named_database: Path | None
+
+
+class SessionLoaded(Message):
+    """A session has come from the store, by its number."""
+
+    def __init__(self, number: int, session: Session) -> None:
         super().__init__()
-        self.at, self.session = at, session
+        self.number, self.session = number, session
 
 
 class OfferedFound(Message):
@@ -73,34 +95,20 @@ def _columns(sides: int) -> tuple[Column, ...]:
 class SessionScreen(KdtuiScreen[int]):
     """A session of a list. The result is the place in it of the one that was shown last.
 
+    It is made once and kept when it is left: to make its parts takes longer than to show another session in them.
+
     Args:
-        dataset: whose knowledge is used; None where there is no dataset.
-        numbers: of the sessions of the list: rows of the store, or below zero those that were typed.
-        at: the place in it of the one that is shown first.
+        sessions: what there is to go through.
+        at: the place of the one that is shown first.
         other: settings to compare with as soon as it is there.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("session", "screen")
     AUTO_FOCUS = "#items"
 
-    def __init__(
-        self,
-        database: Path,
-        *,
-        dataset: str | None,
-        numbers: Sequence[int],
-        at: int,
-        typed: TypedSessions,
-        named_database: Path | None,
-        other: Choice | None = None,
-    ) -> None:
+    def __init__(self, database: Path, sessions: SessionList, at: int, other: Choice | None = None) -> None:
         super().__init__(database)
-        self._dataset = dataset
-        self._to_compare = other
-        self._numbers = numbers
-        self._at = at
-        self._typed = typed
-        self._named_database = named_database
+        self._sessions, self._at, self._to_compare = sessions, at, other
         self._session: Session | None = None
         self._bundles: tuple[Bundle, ...] = ()
         self._truth: Bundles = ()
@@ -110,6 +118,7 @@ class SessionScreen(KdtuiScreen[int]):
         self._explaining: Request | None = None
         self._offered = Offered()
         self._redraw: Timer | None = None
+        self._held = ExitStack()
 
     def compose(self) -> ComposeResult:
         """The products, and the bundles of two or three kinds."""
@@ -128,10 +137,8 @@ class SessionScreen(KdtuiScreen[int]):
 
     def on_mount(self) -> None:
         """Load the session."""
-        self._sides = [Side(self.kdtui.choice)]
         self.app.theme_changed_signal.subscribe(self, self._show_in_theme)
-        self._look_for_offered("")
-        self._load()
+        self._begin()
 
     def on_unmount(self) -> None:
         """Nobody waits any more for what is being written."""
@@ -145,14 +152,39 @@ class SessionScreen(KdtuiScreen[int]):
 
     # The session
 
+    def show_list(self, sessions: SessionList, at: int, other: Choice | None = None) -> None:
+        """Show another session, as if the screen had been made for it."""
+        self._sessions, self._at, self._to_compare = sessions, at, other
+        # Otherwise it is on its way to that.
+        if self.is_mounted:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._drop_requests()
+        self._hold_paint()
+        self._sides, self._active, self._offered = [Side(self.kdtui.choice)], 0, Offered()
+        self.query_one(RowTable).show_columns(_columns(1))
+        self.set_focus(self.query_one(RowTable))
+        self._load()
+        self._look_for_offered("")
+
+    def _hold_paint(self) -> None:
+        """Paint nothing until the session is there: otherwise all is painted twice, and what was there before first."""
+        self._held.enter_context(self.app.batch_update())
+        self.set_timer(_HELD, self._held.close)
+
+    @property
+    def _number(self) -> int:
+        """Of the session that is to be shown."""
+        return self._sessions.numbers[self._at]
+
     def _load(self) -> None:
-        at = self._at
+        number = self._number
         self._session, self._bundles, self._truth = None, (), ()
         for side in self._sides:
             side.clear()
-        number = self._numbers[at]
         if number < 0:
-            self.post_message(SessionLoaded(at, self._typed.session(number)))
+            self.post_message(SessionLoaded(number, self._sessions.typed.session(number)))
             return
 
         def question(db: "Database") -> Session:
@@ -160,7 +192,7 @@ class SessionScreen(KdtuiScreen[int]):
 
             return numbered_session(db, number)
 
-        self.ask(question, lambda session: SessionLoaded(at, session), group="session")
+        self.ask(question, lambda session: SessionLoaded(number, session), group="session")
 
     def action_reload(self) -> None:
         """Load the session anew."""
@@ -170,21 +202,24 @@ class SessionScreen(KdtuiScreen[int]):
 
     def on_session_loaded(self, message: SessionLoaded) -> None:
         """Show the session, unless another has been opened meanwhile."""
-        if message.at != self._at:
+        if message.number != self._number:
             return
+        self._held.close()
         self._session = session = message.session
         self._bundles = minimal_bundles(session.bundles)
         self._truth = [frozenset(bundle.positions) for bundle in self._bundles]
-        is_typed = self._numbers[self._at] < 0
+        dataset, is_typed = self._sessions.dataset, self._number < 0
         about = [
             f"Session {session.id}",
-            *([] if self._dataset is None else [f"knowledge of {self._dataset}" if is_typed else self._dataset]),
+            *([] if dataset is None else [f"knowledge of {dataset}" if is_typed else dataset]),
             "typed" if is_typed else session.split or "no split",
             f"{len(session.items)} products",
-            f"{self._at + 1:,} of {len(self._numbers):,}",
+            f"{self._at + 1:,} of {len(self._sessions.numbers):,}",
         ]
         self.query_one("#title", Static).update(Text(one_line(" · ".join(about), 300), style="bold"))
         self.query_one(RowTable).show_rows(self._rows(session))
+        for panel in self.query(BundlePanel):
+            panel.show_start()
         self._show_choice()
         self._show_answers()
         self.refresh_bindings()
@@ -195,6 +230,7 @@ class SessionScreen(KdtuiScreen[int]):
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong, for good where there is no session to see."""
         super().on_failed(message)
+        self._held.close()
         if self._session is None:
             self.query_one("#title", Static).update(Text(one_line(message.sentence, 300), style="bold"))
             self.query_one(RowTable).show_rows([])
@@ -260,8 +296,10 @@ class SessionScreen(KdtuiScreen[int]):
 
     def _command(self, choice: Choice, *, show_prompt: bool = False) -> str:
         assert self._session is not None
-        session = self._session if self._numbers[self._at] < 0 else self._session.id
-        return generate_command(session, self._dataset, choice, self._named_database, show_prompt=show_prompt)
+        session = self._session if self._number < 0 else self._session.id
+        return generate_command(
+            session, self._sessions.dataset, choice, self._sessions.named_database, show_prompt=show_prompt
+        )
 
     def _show_answers(self) -> None:
         """Show the true bundles and those of each side, each against the other."""
@@ -306,7 +344,7 @@ class SessionScreen(KdtuiScreen[int]):
             return
         for side in sides:
             if side.request is None:
-                side.begin(Request(self._dataset, session, side.choice, self.post_message))
+                side.begin(Request(self._sessions.dataset, session, side.choice, self.post_message))
                 assert side.request is not None
                 self.kdtui.generation.ask(side.request)
                 side.state = "loading the student…"
@@ -405,7 +443,9 @@ class SessionScreen(KdtuiScreen[int]):
         """Show what the student is asked, word for word."""
         if self._session is None:
             return
-        self._explaining = Request(self._dataset, self._session, self._side.choice, self.post_message, explains=True)
+        self._explaining = Request(
+            self._sessions.dataset, self._session, self._side.choice, self.post_message, explains=True
+        )
         self.kdtui.generation.ask(self._explaining)
         self.say("the student is looked up…", error=False)
         self.refresh_bindings()
@@ -431,7 +471,7 @@ class SessionScreen(KdtuiScreen[int]):
     # Choosing
 
     def _look_for_offered(self, purpose: Literal["", "settings", "compare"]) -> None:
-        dataset = self._dataset
+        dataset = self._sessions.dataset
 
         def question(db: "Database") -> Offered:
             from kdtui.workflows.offered import offered
@@ -451,14 +491,16 @@ class SessionScreen(KdtuiScreen[int]):
         def take(values: dict[str, str] | None) -> None:
             if values is None:
                 return
-            choice = chosen(values, before, offered, self._dataset)
+            choice = chosen(values, before, offered, self._sessions.dataset)
             if is_other:
                 self._compare_with(choice)
             else:
                 self._choose(choice)
 
         title = "Compare with" if is_other else "Whom to ask, and how"
-        form = settings_form(title, before, offered, self._dataset, self._command, "Compare" if is_other else "Use it")
+        form = settings_form(
+            title, before, offered, self._sessions.dataset, self._command, "Compare" if is_other else "Use it"
+        )
         self.app.push_screen(form, take)
 
     def action_settings(self) -> None:
@@ -562,6 +604,7 @@ class SessionScreen(KdtuiScreen[int]):
 
     def action_back(self) -> None:
         """Go back to the list."""
+        self._drop_requests()
         self.dismiss(self._at)
 
     def why_not(self, action: str) -> str | None:
@@ -582,7 +625,7 @@ class SessionScreen(KdtuiScreen[int]):
                 return "the shipped student is told of other sessions already"
             case "toggle_patterns" if "pattern" not in self._offered.formats:
                 return "the dataset has no patterns yet"
-            case "next" if self._at + 1 >= len(self._numbers):
+            case "next" if self._at + 1 >= len(self._sessions.numbers):
                 return "this is the last session of the list"
             case "previous" if not self._at:
                 return "this is the first session of the list"

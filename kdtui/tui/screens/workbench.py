@@ -24,7 +24,7 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.hits import HitsTable
 from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import Field, FormDialog
-from kdtui.tui.screens.session import SessionScreen
+from kdtui.tui.screens.session import SessionList, SessionScreen
 from kdtui.tui.typed import TypedSessions, generate_command
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
@@ -105,6 +105,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         # The session that another place knows of, and its number: it is opened as soon as the list is there.
         self._wanted: SessionWanted | None = None
         self._to_open: tuple[int, Choice | None] | None = None
+        self._session_screen: SessionScreen | None = None
 
     def compose(self) -> ComposeResult:
         """The dataset and the filter, the sessions, and what to say when there are none."""
@@ -327,16 +328,13 @@ class WorkbenchScreen(KdtuiScreen[None]):
         if self._query is None or not self.is_current:
             return
         self._table.move_to(row)
-        screen = SessionScreen(
-            self.database,
-            dataset=self._query.dataset,
-            numbers=self._table.ids,
-            at=row,
-            typed=self._typed,
-            named_database=self._named_database,
-            other=other,
-        )
-        self.app.push_screen(screen, self._come_back)
+        sessions = SessionList(self._query.dataset, self._table.ids, self._typed, self._named_database)
+        if self._session_screen is None:
+            self._session_screen = SessionScreen(self.database, sessions, row, other)
+            self.app.install_screen(self._session_screen, "session")
+        else:
+            self._session_screen.show_list(sessions, row, other)
+        self.app.push_screen(self._session_screen, self._come_back)
 
     def _come_back(self, row: int | None) -> None:
         if row is not None:

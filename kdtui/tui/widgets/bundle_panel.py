@@ -65,6 +65,10 @@ class BundlePanel(Vertical):
             table.add_row(*cells, Text(" ").join([*told, Text(one_line(bundle.intent, _LONGEST))]))
         body.update(table)
 
+    def show_start(self) -> None:
+        """Scroll to the first bundle."""
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
     def show_end(self) -> None:
         """Scroll to the last bundle."""
         self.query_one(VerticalScroll).scroll_end(animate=False)

@@ -663,3 +663,28 @@ async def test_what_was_compared_with_is_offered_again(
         await pilot.press("escape", "v")
         await settle(pilot)
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
+
+
+async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
+    demo_store: Path, student: Student, settle: Settle, until: Until
+) -> None:
+    student.answers = {"shipped": [(2, 4), (1, 3)]}
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await act(pilot, "session.compare")
+        await settle(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "done" in heading(app))
+        await pilot.press("down", "escape", "escape", "escape")
+        await until(pilot, lambda: isinstance(app.screen, WorkbenchScreen))
+        # The other student has not come to an end: nobody waits for it any more.
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen) and "o02" in shown(app, "#title"))
+        await settle(pilot)
+        assert bundles(app) == []
+        assert heading(app) == "Generated  g generates"
+        assert not screen(app).query_one("#other").display
+        assert shown(app, "#asks") == "asks shipped"
+        assert shown(app, "#scores") == ""
+        table = screen(app).query_one(RowTable)
+        assert (table.cursor_row, app.focused) == (0, table)
