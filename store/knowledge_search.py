@@ -22,6 +22,9 @@ RANKED = 5_000
 _GLANCE = 2_000
 """Pieces at the front of an order among which the first hits are looked for."""
 
+_PREFIX = 3
+"""Letters of the beginnings of words that the text index has by themselves."""
+
 _SHOWN = 400
 """Characters of a statement in a row."""
 
@@ -65,6 +68,7 @@ class _Where:
 
     def __init__(self, db: Database, query: KnowledgeQuery) -> None:
         self.match = match_expression(query.words) if query.words else None
+        self._is_short = len(query.words) == 1 and len(query.words[0]) <= _PREFIX and query.words[0].isalnum()
         self._filters: list[str] = []
         self._values: list[object] = []
         self._any_of("dataset_id", [dataset_id(db, name) for name in query.datasets])
@@ -96,15 +100,31 @@ class _Where:
         """The table, with the way through it on which the filters are looked at."""
         return "knowledge NOT INDEXED" if self._by_sample else "knowledge INDEXED BY knowledge_facets"
 
-    def sql(self, *, by_words: bool = True) -> str:
-        """The conditions on the table, those of the words among them or not."""
+    def sql(self, *, by_words: bool = True, among: str = "") -> str:
+        """The conditions on the table, those of the words among them or not.
+
+        Args:
+            among: a query for the only pieces that come into question, where they are few.
+        """
         conditions = list(self._filters)
         if self.match is not None and by_words:
-            conditions.insert(0, "id IN (SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH ?)")
+            conditions.append(self._has_words(among))
         return " AND ".join(conditions) or "TRUE"
 
+    def _has_words(self, among: str) -> str:
+        matches = "FROM knowledge_fts WHERE knowledge_fts MATCH ?"
+        if not among:
+            return f"id IN (SELECT rowid {matches})"
+        # What begins with few letters is found by its number at once, and is very much otherwise. Of other words each
+        # look would begin with all of their beginnings.
+        return (
+            f"EXISTS (SELECT 1 {matches} AND rowid = id)"
+            if self._is_short
+            else (f"id IN (SELECT rowid {matches} AND +rowid IN ({among}))")
+        )
+
     def values(self, *, by_words: bool = True) -> list[object]:
-        return [self.match, *self._values] if self.match is not None and by_words else list(self._values)
+        return [*self._values, self.match] if self.match is not None and by_words else list(self._values)
 
 
 def match_expression(words: Sequence[str]) -> str:
@@ -181,8 +201,9 @@ def _beyond(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
 
 def _glance(db: Database, where: _Where, index: str, order: str) -> "array[int]":
     """The first hits, as far as they are among the first pieces of the order."""
-    front = f"SELECT * FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_GLANCE}"
-    return _numbers(db, f"SELECT id FROM ({front}) WHERE {where.sql()} LIMIT {FIRST}", where.values())
+    front = f"FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_GLANCE}"
+    conditions = where.sql(among=f"SELECT id {front}")
+    return _numbers(db, f"SELECT id FROM (SELECT * {front}) WHERE {conditions} LIMIT {FIRST}", where.values())
 
 
 def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> Iterator[Hits]:

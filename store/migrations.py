@@ -331,6 +331,19 @@ def m0012_evaluations(db: Database) -> None:
     _execute(db, "ALTER TABLE jobs ADD COLUMN evaluate INTEGER NOT NULL DEFAULT 0 CHECK (evaluate IN (0, 1))")
 
 
+@migrations()
+def m0013_beginnings(db: Database) -> None:
+    """Words that begin with two or three letters are as quickly found as those that begin with one."""
+    _execute(
+        db,
+        "DROP TABLE knowledge_fts",
+        f"""CREATE VIRTUAL TABLE knowledge_fts USING fts5 (
+            statement, tokenize = '{TOKENIZER}', prefix = '1 2 3', content = "knowledge"
+        )""",
+        "INSERT INTO knowledge_fts (knowledge_fts) VALUES ('rebuild')",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:
