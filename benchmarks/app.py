@@ -194,9 +194,7 @@ def _keys(store: Path, place: str, count: int, folder: Path, *, busy: bool) -> N
             whole = [event[1] for event in told[begin:end] if event[0] == "paint" and event[2] and event[1] >= asked]
             if whole:
                 waits.append((whole[0] - pressed, key))
-                groups = {"rows", "session", "open"} | ({"hits"} if asked > pressed else set())
-                statements = [event for event in told[begin:end] if event[0] == "sql" and event[1] < whole[0]]
-                bare.append(_bare(db, [event[2] for event in statements if event[3] in groups]))
+                bare.append(_bare(db, _statements(told[begin:end], asked, whole[0])))
             elif asked > pressed:
                 waits.append((_PATIENCE, key))
                 bare.append(0)
@@ -211,6 +209,13 @@ def _keys(store: Path, place: str, count: int, folder: Path, *, busy: bool) -> N
         "(at most 2, never over 100 ms)",
         flush=True,
     )
+
+
+def _statements(events: Sequence[Sequence[Any]], asked: float, whole: float) -> list[str]:
+    """What the store was asked for what is shown."""
+    found = next((event[1] for event in events if event[0] == "found" and event[1] >= asked), asked)
+    until = {"rows": whole, "session": whole, "open": whole, "hits": found}
+    return [event[2] for event in events if event[0] == "sql" and event[1] < until.get(event[3], 0)]
 
 
 def _bare(db: sqlite3.Connection, statements: Sequence[str]) -> float:

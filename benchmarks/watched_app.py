@@ -101,6 +101,12 @@ def _watch(told: list[list[object]], pipe: int) -> None:
         _before(kind, method, lambda widget, *_, what=what: painted.add(what(widget)))
     _before(hits.HitsTable, "search", lambda *_: note(b"a", "asked"))
 
+    def post(_: object, message: Any) -> None:
+        if isinstance(message, hits._Part) and message.page is not None:
+            told.append(["found", monotonic()])
+
+    _before(hits.HitsTable, "post_message", post)
+
     def select(table: Any) -> None:
         if table.cursor_key is not None:
             left[:] = [table.screen]

@@ -227,6 +227,8 @@ class KnowledgeScreen(KdtuiScreen[None]):
             return
         question = work.Question(query, self._sort_of(query), self._reverse)
         self._asked = question
+        # What is counted for the last one would only hold this one up.
+        self.workers.cancel_group(self, "facets")
         self._table.search(question, partial(work.find_pieces, question), work.read_rows, row=row, after=after)
 
     def _sort_of(self, query: KnowledgeQuery) -> KnowledgeSort:
