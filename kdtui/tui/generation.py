@@ -1,11 +1,13 @@
 """The thread that generates. The student is made, used and freed in it, and stays loaded between sessions."""
 
+import os
+import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Thread, get_native_id
 from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from kdtui.workflows.students import SessionStudent
     from store.runs import Prediction
     from store.sqlite import Database
+
+_NICENESS = 5
+"""How much the student gives way to the screen, which computes in bursts that someone waits for."""
 
 _PATIENCE = 10.0
 """Seconds that closing waits for the step that the student is in."""
@@ -122,6 +127,9 @@ class GenerationThread:
             self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
+        if sys.platform == "linux":
+            # Here a thread has a priority of its own, which those that llama.cpp starts from it inherit.
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICENESS)
         request = self._requests.get()
         while request is not None:
             request = self._serve(request)
