@@ -18,6 +18,7 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.containers import VerticalScroll
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.events import Event, InputEvent
 from textual.events import Key as Pressed
@@ -196,6 +197,11 @@ class KdtuiApp(App[None]):
             return True
         # What cannot be done now has said why, and would say it again.
         return key.key in self.screen.active_bindings
+
+    def _handle_exception(self, error: Exception) -> None:
+        # A screen that has just been opened is taken apart before its parts are there, when the app is left meanwhile.
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """Instead of Textual's traceback: one sentence, and the rest in a file."""

@@ -142,7 +142,7 @@ class SessionScreen(KdtuiScreen[int]):
 
     def on_unmount(self) -> None:
         """Nobody waits any more for what is being written."""
-        self._drop_requests()
+        self.drop_requests()
 
     def on_screen_resume(self) -> None:
         """Another place may have chosen another student meanwhile."""
@@ -160,7 +160,7 @@ class SessionScreen(KdtuiScreen[int]):
             self._begin()
 
     def _begin(self) -> None:
-        self._drop_requests()
+        self.drop_requests()
         self._hold_paint()
         self._sides, self._active, self._offered = [Side(self.kdtui.choice)], 0, Offered()
         self.query_one(RowTable).show_columns(_columns(1))
@@ -196,7 +196,7 @@ class SessionScreen(KdtuiScreen[int]):
 
     def action_reload(self) -> None:
         """Load the session anew."""
-        self._drop_requests()
+        self.drop_requests()
         self._look_for_offered("")
         self._load()
 
@@ -430,8 +430,8 @@ class SessionScreen(KdtuiScreen[int]):
         requests = [self._explaining, *(side.request for side in self._sides)]
         return any(request is not None and not request.cancelled for request in requests)
 
-    def _drop_requests(self) -> None:
-        """What is on its way is not for the session that will be shown."""
+    def drop_requests(self) -> None:
+        """Wait no more for what is on its way: it is not for what will be shown next."""
         for request in (self._explaining, *(side.request for side in self._sides)):
             if request is not None:
                 request.cancel()
@@ -598,13 +598,13 @@ class SessionScreen(KdtuiScreen[int]):
         self._step(-1)
 
     def _step(self, by: int) -> None:
-        self._drop_requests()
+        self.drop_requests()
         self._at += by
         self._load()
 
     def action_back(self) -> None:
         """Go back to the list."""
-        self._drop_requests()
+        self.drop_requests()
         self.dismiss(self._at)
 
     def why_not(self, action: str) -> str | None:

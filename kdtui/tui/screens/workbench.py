@@ -153,6 +153,9 @@ class WorkbenchScreen(KdtuiScreen[None]):
 
     def on_session_wanted(self, message: SessionWanted) -> None:
         """Open a session that another place knows of."""
+        # One that was open is not left by its key.
+        if self._session_screen is not None:
+            self._session_screen.drop_requests()
         self._wanted = message
         self.action_reload()
 

@@ -1,5 +1,6 @@
 """What works everywhere in the app: places, help, palette, jumping, themes, messages."""
 
+import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -568,6 +569,23 @@ async def test_a_dialog_that_is_left_twice_takes_nothing_else_along(demo_store: 
         await rest(pilot)
         assert app.screen is below
     assert answers == [True]
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_the_app_is_left_while_a_dialog_is_on_its_way(empty_store: Path, turns: int) -> None:
+    for make in (
+        lambda: FormDialog("A form", [Field("a", "A")], verb="Go", check=lambda _: None, command=lambda _: ""),
+        lambda: TextDialog("A text", "to be read"),
+        lambda: ConfirmDialog("Sure?", "It is gone then.", "Delete", "kdtui rm"),
+    ):
+        app = KdtuiApp(empty_store)
+        async with app.run_test() as pilot:
+            await rest(pilot)
+            app.push_screen(make())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            app.exit()
+        assert app.return_code == 0
 
 
 async def test_a_key_that_comes_when_the_app_has_been_left_is_no_fault(demo_store: Path, settle: Settle) -> None:
