@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from store.hits import Hits
     from store.sqlite import Database
 
+_PAINTING = 0.05
+"""Seconds in which the first rows that have been found are painted."""
+
 Find: TypeAlias = "Callable[[Database], Iterator[Hits]]"
 """Finds the hits of a search, part by part."""
 
@@ -190,6 +193,9 @@ class HitsTable(RowTable):
                     page = _Rows(search, first, search.read(db, ids) if ids else [])
                     self.post_message(_Part(search, waiting, page, row))
                     is_shown = True
+                    if known.count != len(known.ids):
+                        # To go on at once would hold up the painting of what has been found.
+                        sleep(_PAINTING)
             if is_shown and hits.can_wait:
                 return
 
