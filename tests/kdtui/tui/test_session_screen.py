@@ -688,3 +688,18 @@ async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
         assert shown(app, "#scores") == ""
         table = screen(app).query_one(RowTable)
         assert (table.cursor_row, app.focused) == (0, table)
+
+
+@pytest.mark.usefixtures("student")
+async def test_a_session_that_another_place_has_closed_is_answered_no_further(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        left = screen(app)
+        await pilot.press("g")
+        await until(pilot, lambda: bool(bundles(app)))
+        app.open_session("demo-outdoor", "gone")
+        await until(pilot, lambda: any("gone" in toast for toast in toasts(app)))
+        assert isinstance(app.screen, WorkbenchScreen)
+        assert left.why_not("generate") is None
