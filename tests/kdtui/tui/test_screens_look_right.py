@@ -14,7 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 from textual.command import CommandPalette
 from textual.notifications import Notification
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
@@ -191,7 +191,8 @@ def looks_right(
                 await pilot.press(*([key] if isinstance(key, str) else key))
                 await rest(pilot)
             # A picture is not of the moment in which a cursor is not there.
-            for line in app.screen.query(Input):
+            for line in app.screen.query("Input, TextArea"):
+                assert isinstance(line, Input | TextArea)
                 line.cursor_blink = False
             await settle(pilot)
             pictures = {name: await look(pilot, *how) for name, how in LOOKS.items()}
@@ -238,8 +239,12 @@ async def test_a_place(place: str, kind: str, looks_right: LooksRight, request: 
     await looks_right(request.getfixturevalue(f"{kind}_store"), place)
 
 
+TYPED = [*"Tent | Outdoor > Shelter", "enter", *"Headlamp"]
+
 OPENED: dict[str, tuple[str | list[str], ...]] = {
     "a session": ("workbench", "enter"),
+    "a session to be typed": ("workbench", "n", TYPED),
+    "a session that was typed": ("workbench", "n", TYPED, "ctrl+s"),
     "the settings of a session": ("workbench", "enter", "s"),
     "a piece": ("knowledge", "j", "enter"),
     "facets": ("knowledge", "F"),
