@@ -1,12 +1,11 @@
 """Distill: teachers are asked here, and everything that they were ever asked can be looked at."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -19,33 +18,26 @@ from kdtui.bundling.text import fit_lines, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
+from kdtui.tui.call_rows import COLUMNS, read_rows, totals_table, totals_text
 from kdtui.tui.commands import command_line
-from kdtui.tui.distillation import Distillation, Plan, State, first_form, planned, problem_of, second_form
+from kdtui.tui.distillation import Distillation
+from kdtui.tui.distillation_form import DistillationForm
+from kdtui.tui.distillation_plan import Plan
+from kdtui.tui.distillations import Distillations
 from kdtui.tui.hits import HitsTable
 from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.widgets.distillation_panel import DistillationPanel
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from store.calls import CallRow, TeacherTotals
+    from store.calls import TeacherTotals
     from store.hits import Hits
     from store.sqlite import Database
 
 _PLACE = "distill"
-
-_COLUMNS = (
-    Column("Call", 7, right=True),
-    Column("Step", 7),
-    Column("Teacher", 10, share=1),
-    Column("Status", 8),
-    Column("Tokens", 10, right=True),
-    Column("Cost", 7, right=True),
-    Column("Sec.", 6, right=True),
-    Column("When", 11),
-)
 
 _REDRAW = 0.25
 """Seconds between two looks at what is at work."""
@@ -100,8 +92,7 @@ class DistillScreen(KdtuiScreen[None]):
         super().__init__(database)
         self._found: Surroundings | None = None
         self._query: Query | None = None
-        self._distillations: list[Distillation] = []
-        self._at = 0
+        self._distillations = Distillations()
         self._activities: dict[Activity, Distillation] = {}
 
     def compose(self) -> ComposeResult:
@@ -123,7 +114,7 @@ class DistillScreen(KdtuiScreen[None]):
                         select_on_focus=False,
                     )
                     yield Static(id="found", markup=False)
-                yield HitsTable(_COLUMNS, id="calls", database=self.database)
+                yield HitsTable(COLUMNS, id="calls", database=self.database)
                 yield Static(id="notice", markup=False)
         yield Static(id="command", markup=False)
         yield Footer()
@@ -163,7 +154,7 @@ class DistillScreen(KdtuiScreen[None]):
     def on_surroundings_found(self, message: SurroundingsFound) -> None:
         """Show the totals, and what can be done."""
         self._found = message.found
-        self.query_one("#totals", Static).update(_totals(message.found.totals) if message.found.totals else "")
+        self.query_one("#totals", Static).update(totals_table(message.found.totals) if message.found.totals else "")
         self._show_progress()
         self._show_notice()
         self.refresh_bindings()
@@ -191,7 +182,7 @@ class DistillScreen(KdtuiScreen[None]):
             return call_hits(db, query.text, failed=query.failed)
 
         self._say_found("looking…")
-        self._table.search(query, find, _read, row=row, after=after)
+        self._table.search(query, find, read_rows, row=row, after=after)
 
     def _find_newer(self) -> None:
         """Look for calls that have come since, where the newest are in sight: others would move under the eyes."""
@@ -208,7 +199,7 @@ class DistillScreen(KdtuiScreen[None]):
             ids = calls_after(db, known[0] if known else 0) + known
             yield Hits(0, ids, len(ids))
 
-        table.search(self._query, find, _read)
+        table.search(self._query, find, read_rows)
 
     @on(HitsTable.Found)
     def show_found(self, message: HitsTable.Found) -> None:
@@ -245,7 +236,7 @@ class DistillScreen(KdtuiScreen[None]):
             self._notice(self.first_steps(self._named_database))
         elif self._query.text.strip() or self._query.failed:
             self._notice("No call is like that.")
-        elif any(each.is_active for each in self._distillations):
+        elif self._distillations.are_active:
             self._notice("Calls are listed here as they are answered.")
         else:
             command = command_line(
@@ -308,87 +299,47 @@ class DistillScreen(KdtuiScreen[None]):
         """Show what each teacher was asked."""
         assert self._found is not None
         totals = self._found.totals
-        plain = "\n".join(
-            f"{each.teacher}: {each.answered} answered, {each.failed} failed, {each.prompt_tokens} + "
-            f"{each.completion_tokens} tokens, cost {each.cost:.4f}"
-            for each in totals
+        self.app.push_screen(
+            TextDialog("What teachers were asked in all", totals_table(totals), copies=fit_lines(totals_text(totals)))
         )
-        self.app.push_screen(TextDialog("What teachers were asked in all", _totals(totals), copies=fit_lines(plain)))
 
     # What is to be done
 
     def action_new(self) -> None:
         """Ask what is to be distilled, from whom, and for how much."""
         assert self._found is not None
-        last = self._last
-        self.app.push_screen(
-            FormDialog(
-                "Distil knowledge",
-                first_form(last, self._found.datasets),
-                verb="Go on",
-                check=lambda values: problem_of(values) or self._clash(planned(values)),
-                command=lambda values: planned(last, values).command(self._named_database),
-            ),
-            self._ask_further,
+        memory = self.remembered(_PLACE)
+        form = DistillationForm(
+            self._found.datasets, memory.get("form"), self._distillations.clash, self._named_database
         )
 
-    @property
-    def _last(self) -> dict[str, str]:
-        """The last choice; it may have been edited by anyone."""
-        last = self.remembered(_PLACE).get("form")
-        return {name: text for name, text in last.items() if isinstance(text, str)} if isinstance(last, dict) else {}
-
-    def _ask_further(self, values: Mapping[str, str] | None) -> None:
-        if values is None:
-            return
-        last = self._last
-        fields = second_form(last, planned(values))
-        if not fields:
-            self._begin_planned(last, values, {})
-            return
-        self.app.push_screen(
-            FormDialog(
-                planned(values).heading,
-                fields,
-                verb="See what it costs" if planned(values).teacher == "endpoint" else "Begin",
-                check=problem_of,
-                command=lambda further: planned(last, values, further).command(self._named_database),
-            ),
-            lambda further: self._begin_planned(last, values, further),
-        )
-
-    def _begin_planned(
-        self, last: Mapping[str, str], values: Mapping[str, str], further: Mapping[str, str] | None
-    ) -> None:
-        if further is not None:
-            plan = planned(last, values, further)
-            self.remembered(_PLACE)["form"] = dict(plan.values)
+        def begin(*values: Mapping[str, str]) -> None:
+            plan = form.plan(*values)
+            memory["form"] = dict(plan.values)
             self._begin(plan)
 
-    def _clash(self, plan: Plan) -> str | None:
-        """Why a plan cannot be carried out now: another one would write the same."""
-        for each in self._distillations:
-            shared = [format for format in each.plan.formats if format in plan.formats]
-            if each.is_active and each.plan.dataset == plan.dataset and shared:
-                return f"{shared[0]}s of {plan.dataset} are being distilled already; one at a time"
-        return None
+        def ask_further(what: Mapping[str, str] | None) -> None:
+            if what is None:
+                return
+            if (further := form.how(what)) is None:
+                begin(what)
+            else:
+                self.app.push_screen(further, lambda how: begin(what, how) if how is not None else None)
+
+        self.app.push_screen(form.what(), ask_further)
 
     # What is at work
 
     @property
     def _current(self) -> Distillation | None:
-        return self._distillations[self._at] if self._distillations else None
+        return self._distillations.current
 
     def _begin(self, plan: Plan) -> None:
         """See what it costs where somebody is paid, and begin where nobody is."""
-        if problem := self._clash(plan):
+        if problem := self._distillations.clash(plan):
             self.say(problem)
             return
-        distillation = Distillation(plan)
-        self._distillations = [each for each in self._distillations if each.is_active or each.plan != plan]
-        self._distillations.append(distillation)
-        self._at = len(self._distillations) - 1
-        self._start(distillation)
+        self._start(self._distillations.add(plan))
 
     def _start(self, distillation: Distillation) -> None:
         work = distillation.estimate if distillation.state == "estimating" else distillation.work
@@ -426,7 +377,7 @@ class DistillScreen(KdtuiScreen[None]):
             self._tell(distillation, message.details)
             self._ask_surroundings()
             self._find(row=self._table.cursor_row)
-        if not any(each.is_active for each in self._distillations):
+        if not self._distillations.are_active:
             self._redraw.pause()
             self._renew.pause()
         self._show_progress()
@@ -446,10 +397,10 @@ class DistillScreen(KdtuiScreen[None]):
 
     def _ask_for_consent(self) -> None:
         """Ask whether to pay for what waits for that, if this screen is looked at; else when it is again."""
-        waiting = next((each for each in self._distillations if each.state == "asking"), None)
+        waiting = self._distillations.waiting
         if waiting is None or not self.is_current:
             return
-        self._at = self._distillations.index(waiting)
+        self._distillations.look_at(waiting)
         self._show_progress()
 
         def answer(yes: bool | None) -> None:
@@ -505,24 +456,21 @@ class DistillScreen(KdtuiScreen[None]):
 
     def action_next_run(self) -> None:
         """Show the next distillation."""
-        self._at = (self._at + 1) % len(self._distillations)
+        self._distillations.look_at_next()
         self._show_progress()
         self.refresh_bindings()
 
     def _look_at_work(self) -> None:
         """See whether what is to be held is still, and show how far all is."""
-        for each in self._distillations:
-            state: State = "pausing" if each.under_way else "paused"
-            if each.state in ("pausing", "paused") and each.state != state:
-                each.state = state
-                self.refresh_bindings()
+        if self._distillations.see_whether_held():
+            self.refresh_bindings()
         self._show_progress()
 
     def _show_progress(self) -> None:
         panel = self.query_one("#progress", DistillationPanel)
         if (current := self._current) is not None:
             command = current.plan.command(self._named_database) if self.has_class("-wide") else ""
-            panel.show(current, of=(self._at + 1, len(self._distillations)), command=command)
+            panel.show(current, of=(self._distillations.at + 1, len(self._distillations)), command=command)
         elif self._found is None or self._found.datasets:
             panel.show_text(
                 f"Nothing is being distilled. Press {self.kdtui.key_of('distill.new')} to begin: you see what it costs "
@@ -564,7 +512,7 @@ class DistillScreen(KdtuiScreen[None]):
     def _goes_on(self) -> bool:
         """Whether the key for a pause ends one, or begins again."""
         current = self._current
-        return current is not None and (current.state in ("pausing", "paused") or not current.is_active)
+        return current is not None and current.can_go_on
 
     def _why_not_resume(self) -> str | None:
         current = self._current
@@ -572,7 +520,7 @@ class DistillScreen(KdtuiScreen[None]):
             return None
         if current.state == "done" and not current.lost:
             return "it is done"
-        return self._clash(current.plan)
+        return self._distillations.clash(current.plan)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done now; pausing and going on share a key."""
@@ -581,43 +529,3 @@ class DistillScreen(KdtuiScreen[None]):
         if action in ("pause", "resume") and self._goes_on != (action == "resume"):
             return False
         return super().check_action(action, parameters)
-
-
-def _read(db: "Database", numbers: Sequence[int]) -> list[Row]:
-    from store.calls import call_rows
-
-    return [_row(row) for row in call_rows(db, numbers)]
-
-
-def _row(row: "CallRow") -> Row:
-    tokens = "–" if row.prompt_tokens is None else f"{row.prompt_tokens:,}+{row.completion_tokens or 0:,}"
-    return Row(
-        str(row.id),
-        (
-            str(row.id),
-            row.step,
-            row.teacher,
-            Text("✗ failed", style="red") if row.status == "failed" else "answered",
-            tokens,
-            "–" if row.cost is None else f"{row.cost:.4f}",
-            f"{row.seconds:.2f}",
-            row.created_at[5:16].replace("T", " "),
-        ),
-    )
-
-
-def _totals(totals: "Sequence[TeacherTotals]") -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    for _ in range(4):
-        table.add_column(justify="right", no_wrap=True)
-    table.add_row(*(Text(title, style="bold") for title in ("Teacher", "Calls", "Failed", "Tokens", "Cost")))
-    for each in totals:
-        table.add_row(
-            Text(one_line(each.teacher, 200)),
-            f"{each.answered + each.failed:,}",
-            f"{each.failed:,}",
-            f"{each.prompt_tokens:,}+{each.completion_tokens:,}",
-            f"{each.cost:.4f}",
-        )
-    return table
