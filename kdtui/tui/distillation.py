@@ -120,9 +120,13 @@ class Distillation:
         return 0 if self.step is None else self.step.asking
 
     @property
-    def can_be_held(self) -> bool:
-        """Whether it has steps between which it can wait."""
-        return self.plan.teacher in ("endpoint", "student")
+    def why_not_held(self) -> str | None:
+        """Why it cannot be held; None where it can."""
+        if self._state != "running":
+            return "nothing is at work"
+        # The others have no steps between which they could wait.
+        is_in_steps = self.plan.teacher in ("endpoint", "student")
+        return None if is_in_steps else "this takes a moment only, and cannot be held"
 
     @property
     def can_go_on(self) -> bool:
@@ -150,6 +154,17 @@ class Distillation:
         if not plan.has_key:
             said.append(f"The variable {plan.values['key']} is not set: the server is asked without a key.")
         return " ".join(said)
+
+    @property
+    def outcome(self) -> tuple[str, str, bool]:
+        """How it ended, why sessions gave no knowledge where that matters, and whether all went well."""
+        title, reasons = self.plan.title, "\n".join(self.reasons)
+        if self._state in ("failed", "stopped"):
+            return f"{title}: {self.problem}", reasons, False
+        if self._state == "done" and self.lost:
+            return f"{title}: {self.lost:,} sessions gave no knowledge", reasons, False
+        came = ", ".join(f"{each.kept:,} {each.format}s kept" for each in self.results)
+        return f"{title}: {self._state}{came and '; '}{came}", "", True
 
     def add(self, event: object) -> None:
         """Note what has happened."""

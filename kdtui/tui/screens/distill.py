@@ -1,31 +1,31 @@
 """Distill: teachers are asked here, and everything that they were ever asked can be looked at."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.containers import Container, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input, Static
 
 from kdtui.bundling.text import fit_lines, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
-from kdtui.tui.call_rows import COLUMNS, read_rows, totals_table, totals_text
+from kdtui.tui.call_ledger import CallLedger
+from kdtui.tui.call_rows import totals_table, totals_text
 from kdtui.tui.commands import command_line
 from kdtui.tui.distillation import Distillation
 from kdtui.tui.distillation_form import DistillationForm
 from kdtui.tui.distillation_plan import Plan
 from kdtui.tui.distillations import Distillations
 from kdtui.tui.hits import HitsTable
-from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
+from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.widgets.distillation_panel import DistillationPanel
 from kdtui.tui.widgets.footer import Footer
@@ -34,7 +34,6 @@ from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from store.calls import TeacherTotals
-    from store.hits import Hits
     from store.sqlite import Database
 
 _PLACE = "distill"
@@ -47,14 +46,6 @@ _NEWER = 2.0
 
 _SHOWN = 30_000
 """Characters of a call that are shown; a terminal takes long to wrap more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which calls are looked for."""
-
-    text: str
-    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,6 @@ class DistillScreen(KdtuiScreen[None]):
     def __init__(self, database: Path) -> None:
         super().__init__(database)
         self._found: Surroundings | None = None
-        self._query: Query | None = None
         self._distillations = Distillations()
         self._activities: dict[Activity, Distillation] = {}
 
@@ -102,20 +92,7 @@ class DistillScreen(KdtuiScreen[None]):
             with VerticalScroll(id="side", can_focus=False):
                 yield DistillationPanel(id="progress")
                 yield Static(id="totals", markup=False)
-            with Vertical(id="ledger"):
-                with Horizontal(id="ledger-find"):
-                    yield Label("Calls")
-                    text = self.remembered(_PLACE).get("search")
-                    yield Input(
-                        text if isinstance(text, str) else "",
-                        placeholder="words that were asked or answered",
-                        id="search",
-                        compact=True,
-                        select_on_focus=False,
-                    )
-                    yield Static(id="found", markup=False)
-                yield HitsTable(COLUMNS, id="calls", database=self.database)
-                yield Static(id="notice", markup=False)
+            yield CallLedger(self.database, self.remembered(_PLACE), id="ledger")
         yield Static(id="command", markup=False)
         yield Footer()
 
@@ -124,17 +101,21 @@ class DistillScreen(KdtuiScreen[None]):
         self._notice("Looking for calls…")
         self._show_progress()
         self._redraw = self.set_interval(_REDRAW, self._look_at_work, pause=True)
-        self._renew = self.set_interval(_NEWER, self._find_newer, pause=True)
+        self._renew = self.set_interval(_NEWER, self._ledger.find_newer, pause=True)
         self.call_after_refresh(self.action_reload)
 
     def action_reload(self) -> None:
         """Look again at all there is."""
         self._ask_surroundings()
-        self._find(row=self._table.cursor_row)
+        self._ledger.find(row=self._table.cursor_row)
+
+    @property
+    def _ledger(self) -> CallLedger:
+        return self.query_one(CallLedger)
 
     @property
     def _table(self) -> HitsTable:
-        return self.query_one("#calls", HitsTable)
+        return self._ledger.table
 
     @property
     def _named_database(self) -> Path | None:
@@ -159,62 +140,20 @@ class DistillScreen(KdtuiScreen[None]):
         self._show_notice()
         self.refresh_bindings()
 
-    @on(Input.Changed, "#search")
-    def search_while_typing(self) -> None:
-        """Search when the typing pauses."""
-        self._find(after=TYPING)
-
     @on(Input.Submitted, "#search")
     def action_leave_search(self) -> None:
         """Go from the search to the list."""
         self.set_focus(self._table if self._table.display else None)
 
-    def _find(self, *, row: int = 0, after: float = 0.0) -> None:
-        """Look for calls."""
-        remembered = self.remembered(_PLACE)
-        query = Query(self.query_one("#search", Input).value, remembered.get("failed") is True)
-        remembered["search"] = query.text
-        self._query = query
-
-        def find(db: "Database") -> "Iterator[Hits]":
-            from store.calls import call_hits
-
-            return call_hits(db, query.text, failed=query.failed)
-
-        self._say_found("looking…")
-        self._table.search(query, find, read_rows, row=row, after=after)
-
-    def _find_newer(self) -> None:
-        """Look for calls that have come since, where the newest are in sight: others would move under the eyes."""
-        table = self._table
-        at_top = not table.cursor_row and not table.scroll_y
-        if self._query != Query("", failed=False) or not at_top or (table.ids and not table.is_whole):
-            return
-        known = table.ids
-
-        def find(db: "Database") -> "Iterator[Hits]":
-            from store.calls import calls_after
-            from store.hits import Hits
-
-            ids = calls_after(db, known[0] if known else 0) + known
-            yield Hits(0, ids, len(ids))
-
-        table.search(self._query, find, read_rows)
-
     @on(HitsTable.Found)
     def show_found(self, message: HitsTable.Found) -> None:
         """Show the table, or say why there is nothing in it."""
-        if self._query is None or message.question != self._query:
-            return
-        counted = f"{message.count:,} {'failed' if self._query.failed else 'in all'}"
-        self._say_found(counted if message.done else f"{message.count:,}, looking…")
         if message.first or message.done:
             self._show_notice()
 
     @on(HitsTable.Failed)
     def show_failure(self, message: HitsTable.Failed) -> None:
         """Say what went wrong."""
-        self._say_found("")
         self.on_failed(Failed(message.sentence))
 
     def on_failed(self, message: Failed) -> None:
@@ -223,18 +162,15 @@ class DistillScreen(KdtuiScreen[None]):
         if not self._table.row_count:
             self._notice(one_line(message.sentence))
 
-    def _say_found(self, text: str) -> None:
-        self.query_one("#found", Static).update(Text(text))
-
     def _show_notice(self) -> None:
         """Where there are no calls, say what to do first."""
         if self._table.row_count:
             self._notice("")
-        elif self._found is None or self._query is None:
+        elif self._found is None or (query := self._ledger.query_now) is None:
             self._notice("Looking for calls…")
         elif not self._found.datasets:
             self._notice(self.first_steps(self._named_database))
-        elif self._query.text.strip() or self._query.failed:
+        elif query.text.strip() or query.failed:
             self._notice("No call is like that.")
         elif self._distillations.are_active:
             self._notice("Calls are listed here as they are answered.")
@@ -291,9 +227,7 @@ class DistillScreen(KdtuiScreen[None]):
 
     def action_failed_only(self) -> None:
         """List the calls that failed, or all."""
-        remembered = self.remembered(_PLACE)
-        remembered["failed"] = remembered.get("failed") is not True
-        self._find()
+        self._ledger.toggle_failed()
 
     def action_totals(self) -> None:
         """Show what each teacher was asked."""
@@ -376,7 +310,7 @@ class DistillScreen(KdtuiScreen[None]):
             distillation.settle(message.problem)
             self._tell(distillation, message.details)
             self._ask_surroundings()
-            self._find(row=self._table.cursor_row)
+            self._ledger.find(row=self._table.cursor_row)
         if not self._distillations.are_active:
             self._redraw.pause()
             self._renew.pause()
@@ -385,15 +319,8 @@ class DistillScreen(KdtuiScreen[None]):
 
     def _tell(self, distillation: Distillation, details: str) -> None:
         """Say how it ended, wherever the user is."""
-        title, state = distillation.plan.title, distillation.state
-        lost = "\n".join(distillation.reasons)
-        if state in ("failed", "stopped"):
-            self.say(f"{title}: {distillation.problem}", details=details or lost)
-        elif state == "done" and distillation.lost:
-            self.say(f"{title}: {distillation.lost:,} sessions gave no knowledge", details=lost)
-        else:
-            came = ", ".join(f"{each.kept:,} {each.format}s kept" for each in distillation.results)
-            self.say(f"{title}: {state}{came and '; '}{came}", error=False)
+        sentence, reasons, is_well = distillation.outcome
+        self.say(sentence, error=not is_well, details=details or reasons)
 
     def _ask_for_consent(self) -> None:
         """Ask whether to pay for what waits for that, if this screen is looked at; else when it is again."""
@@ -493,9 +420,7 @@ class DistillScreen(KdtuiScreen[None]):
                 if self._goes_on:
                     # The key does that then.
                     return None
-                if current is None or current.state != "running":
-                    return "nothing is at work"
-                return None if current.can_be_held else "this takes a moment only, and cannot be held"
+                return "nothing is at work" if current is None else current.why_not_held
             case "resume":
                 return self._why_not_resume()
             case "cancel":
