@@ -188,7 +188,8 @@ class JobsScreen(TrainingScreen):
         """What is known is shown first; then it is looked after as long as somebody sees it."""
         jobs = self.query_one("#jobs")
         self.show_content(jobs, unless="Looking for trainings…", focus=jobs)
-        self.query_one("#doing").display = False
+        for id in ("#hosts", "#no-hosts", "#doing"):
+            self.query_one(id).display = False
         self._recall()
         self.set_interval(_TICK, self._tick)
 
