@@ -85,9 +85,8 @@ def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     copy_store(mined_store, path)
     db = open_database(path)
     list(distil_annotations(db, "demo-outdoor", ("rule", "thought")))
-    create_sample(
-        db, "half", ["demo-outdoor"], ["rule"], strategy="random", ratio=0.5, seed=0, student="smollm2"
-    )  # fmt: skip
+    for seed, name in enumerate(("half", "another half")):
+        create_sample(db, name, ["demo-outdoor"], ["rule"], strategy="random", ratio=0.5, seed=seed, student="smollm2")
     for name, together in (("all in one", True), ("apart", False)):
         run = start_run(db, "demo-outdoor", "valid", name, RunSettings("smollm2", limit=2))
         for number in ("o23", "o24"):
@@ -250,7 +249,7 @@ OPENED: dict[str, tuple[str | list[str], ...]] = {
     "facets": ("knowledge", "F"),
     "what is to be distilled": ("distill", "n"),
     "a question": ("samples", "d"),
-    "the overlap of samples": ("samples", "o"),
+    "the overlap of samples": ("samples", "space", "j", "space", "o"),
     "a row found": ("samples", "slash", [*"ha"]),
     "a new training": ("jobs", "n"),
     "a training": ("jobs", "end", "enter"),
