@@ -346,7 +346,7 @@ class KdtuiApp(App[None]):
             if target is not None:
                 self.screen.set_focus(target)
 
-        self.push_screen(JumpScreen(self.screen.focus_chain), go)
+        self.push_screen(JumpScreen(self.screen), go)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: what the keys do, then what Textual offers."""

@@ -1,51 +1,42 @@
 """Distill: teachers are asked here, and everything that they were ever asked can be looked at."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.table import Table
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.containers import Container, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input, Static
 
 from kdtui.bundling.text import fit_lines, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
+from kdtui.tui.call_ledger import CallLedger
+from kdtui.tui.call_rows import totals_table, totals_text
 from kdtui.tui.commands import command_line
-from kdtui.tui.distillation import Distillation, Plan, State, first_form, planned, problem_of, second_form
+from kdtui.tui.distillation import Distillation
+from kdtui.tui.distillation_form import DistillationForm
+from kdtui.tui.distillation_plan import Plan
+from kdtui.tui.distillations import Distillations
 from kdtui.tui.hits import HitsTable
-from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.widgets.distillation_panel import DistillationPanel
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from store.calls import CallRow, TeacherTotals
-    from store.hits import Hits
+    from store.calls import TeacherTotals
     from store.sqlite import Database
 
 _PLACE = "distill"
-
-_COLUMNS = (
-    Column("Call", 7, right=True),
-    Column("Step", 7),
-    Column("Teacher", 10, share=1),
-    Column("Status", 8),
-    Column("Tokens", 10, right=True),
-    Column("Cost", 7, right=True),
-    Column("Sec.", 6, right=True),
-    Column("When", 11),
-)
 
 _REDRAW = 0.25
 """Seconds between two looks at what is at work."""
@@ -55,14 +46,6 @@ _NEWER = 2.0
 
 _SHOWN = 30_000
 """Characters of a call that are shown; a terminal takes long to wrap more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which calls are looked for."""
-
-    text: str
-    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +82,7 @@ class DistillScreen(KdtuiScreen[None]):
     def __init__(self, database: Path) -> None:
         super().__init__(database)
         self._found: Surroundings | None = None
-        self._query: Query | None = None
-        self._distillations: list[Distillation] = []
-        self._at = 0
+        self._distillations = Distillations()
         self._activities: dict[Activity, Distillation] = {}
 
     def compose(self) -> ComposeResult:
@@ -111,20 +92,7 @@ class DistillScreen(KdtuiScreen[None]):
             with VerticalScroll(id="side", can_focus=False):
                 yield DistillationPanel(id="progress")
                 yield Static(id="totals", markup=False)
-            with Vertical(id="ledger"):
-                with Horizontal(id="ledger-find"):
-                    yield Label("Calls")
-                    text = self.remembered(_PLACE).get("search")
-                    yield Input(
-                        text if isinstance(text, str) else "",
-                        placeholder="words that were asked or answered",
-                        id="search",
-                        compact=True,
-                        select_on_focus=False,
-                    )
-                    yield Static(id="found", markup=False)
-                yield HitsTable(_COLUMNS, id="calls", database=self.database)
-                yield Static(id="notice", markup=False)
+            yield CallLedger(self.database, self.remembered(_PLACE), id="ledger")
         yield Static(id="command", markup=False)
         yield Footer()
 
@@ -133,17 +101,21 @@ class DistillScreen(KdtuiScreen[None]):
         self._notice("Looking for calls…")
         self._show_progress()
         self._redraw = self.set_interval(_REDRAW, self._look_at_work, pause=True)
-        self._renew = self.set_interval(_NEWER, self._find_newer, pause=True)
+        self._renew = self.set_interval(_NEWER, self._ledger.find_newer, pause=True)
         self.call_after_refresh(self.action_reload)
 
     def action_reload(self) -> None:
         """Look again at all there is."""
         self._ask_surroundings()
-        self._find(row=self._table.cursor_row)
+        self._ledger.find(row=self._table.cursor_row)
+
+    @property
+    def _ledger(self) -> CallLedger:
+        return self.query_one(CallLedger)
 
     @property
     def _table(self) -> HitsTable:
-        return self.query_one("#calls", HitsTable)
+        return self._ledger.table
 
     @property
     def _named_database(self) -> Path | None:
@@ -163,67 +135,25 @@ class DistillScreen(KdtuiScreen[None]):
     def on_surroundings_found(self, message: SurroundingsFound) -> None:
         """Show the totals, and what can be done."""
         self._found = message.found
-        self.query_one("#totals", Static).update(_totals(message.found.totals) if message.found.totals else "")
+        self.query_one("#totals", Static).update(totals_table(message.found.totals) if message.found.totals else "")
         self._show_progress()
         self._show_notice()
         self.refresh_bindings()
-
-    @on(Input.Changed, "#search")
-    def search_while_typing(self) -> None:
-        """Search when the typing pauses."""
-        self._find(after=TYPING)
 
     @on(Input.Submitted, "#search")
     def action_leave_search(self) -> None:
         """Go from the search to the list."""
         self.set_focus(self._table if self._table.display else None)
 
-    def _find(self, *, row: int = 0, after: float = 0.0) -> None:
-        """Look for calls."""
-        remembered = self.remembered(_PLACE)
-        query = Query(self.query_one("#search", Input).value, remembered.get("failed") is True)
-        remembered["search"] = query.text
-        self._query = query
-
-        def find(db: "Database") -> "Iterator[Hits]":
-            from store.calls import call_hits
-
-            return call_hits(db, query.text, failed=query.failed)
-
-        self._say_found("looking…")
-        self._table.search(query, find, _read, row=row, after=after)
-
-    def _find_newer(self) -> None:
-        """Look for calls that have come since, where the newest are in sight: others would move under the eyes."""
-        table = self._table
-        at_top = not table.cursor_row and not table.scroll_y
-        if self._query != Query("", failed=False) or not at_top or (table.ids and not table.is_whole):
-            return
-        known = table.ids
-
-        def find(db: "Database") -> "Iterator[Hits]":
-            from store.calls import calls_after
-            from store.hits import Hits
-
-            ids = calls_after(db, known[0] if known else 0) + known
-            yield Hits(0, ids, len(ids))
-
-        table.search(self._query, find, _read)
-
     @on(HitsTable.Found)
     def show_found(self, message: HitsTable.Found) -> None:
         """Show the table, or say why there is nothing in it."""
-        if self._query is None or message.question != self._query:
-            return
-        counted = f"{message.count:,} {'failed' if self._query.failed else 'in all'}"
-        self._say_found(counted if message.done else f"{message.count:,}, looking…")
         if message.first or message.done:
             self._show_notice()
 
     @on(HitsTable.Failed)
     def show_failure(self, message: HitsTable.Failed) -> None:
         """Say what went wrong."""
-        self._say_found("")
         self.on_failed(Failed(message.sentence))
 
     def on_failed(self, message: Failed) -> None:
@@ -232,20 +162,17 @@ class DistillScreen(KdtuiScreen[None]):
         if not self._table.row_count:
             self._notice(one_line(message.sentence))
 
-    def _say_found(self, text: str) -> None:
-        self.query_one("#found", Static).update(Text(text))
-
     def _show_notice(self) -> None:
         """Where there are no calls, say what to do first."""
         if self._table.row_count:
             self._notice("")
-        elif self._found is None or self._query is None:
+        elif self._found is None or (query := self._ledger.query_now) is None:
             self._notice("Looking for calls…")
         elif not self._found.datasets:
             self._notice(self.first_steps(self._named_database))
-        elif self._query.text.strip() or self._query.failed:
+        elif query.text.strip() or query.failed:
             self._notice("No call is like that.")
-        elif any(each.is_active for each in self._distillations):
+        elif self._distillations.are_active:
             self._notice("Calls are listed here as they are answered.")
         else:
             command = command_line(
@@ -300,95 +227,53 @@ class DistillScreen(KdtuiScreen[None]):
 
     def action_failed_only(self) -> None:
         """List the calls that failed, or all."""
-        remembered = self.remembered(_PLACE)
-        remembered["failed"] = remembered.get("failed") is not True
-        self._find()
+        self._ledger.toggle_failed()
 
     def action_totals(self) -> None:
         """Show what each teacher was asked."""
         assert self._found is not None
         totals = self._found.totals
-        plain = "\n".join(
-            f"{each.teacher}: {each.answered} answered, {each.failed} failed, {each.prompt_tokens} + "
-            f"{each.completion_tokens} tokens, cost {each.cost:.4f}"
-            for each in totals
+        self.app.push_screen(
+            TextDialog("What teachers were asked in all", totals_table(totals), copies=fit_lines(totals_text(totals)))
         )
-        self.app.push_screen(TextDialog("What teachers were asked in all", _totals(totals), copies=fit_lines(plain)))
 
     # What is to be done
 
     def action_new(self) -> None:
         """Ask what is to be distilled, from whom, and for how much."""
         assert self._found is not None
-        last = self._last
-        self.app.push_screen(
-            FormDialog(
-                "Distil knowledge",
-                first_form(last, self._found.datasets),
-                verb="Go on",
-                check=lambda values: problem_of(values) or self._clash(planned(values)),
-                command=lambda values: planned(last, values).command(self._named_database),
-            ),
-            self._ask_further,
+        memory = self.remembered(_PLACE)
+        form = DistillationForm(
+            self._found.datasets, memory.get("form"), self._distillations.clash, self._named_database
         )
 
-    @property
-    def _last(self) -> dict[str, str]:
-        """The last choice; it may have been edited by anyone."""
-        last = self.remembered(_PLACE).get("form")
-        return {name: text for name, text in last.items() if isinstance(text, str)} if isinstance(last, dict) else {}
-
-    def _ask_further(self, values: Mapping[str, str] | None) -> None:
-        if values is None:
-            return
-        last = self._last
-        fields = second_form(last, planned(values))
-        if not fields:
-            self._begin_planned(last, values, {})
-            return
-        self.app.push_screen(
-            FormDialog(
-                planned(values).heading,
-                fields,
-                verb="See what it costs" if planned(values).teacher == "endpoint" else "Begin",
-                check=problem_of,
-                command=lambda further: planned(last, values, further).command(self._named_database),
-            ),
-            lambda further: self._begin_planned(last, values, further),
-        )
-
-    def _begin_planned(
-        self, last: Mapping[str, str], values: Mapping[str, str], further: Mapping[str, str] | None
-    ) -> None:
-        if further is not None:
-            plan = planned(last, values, further)
-            self.remembered(_PLACE)["form"] = dict(plan.values)
+        def begin(*values: Mapping[str, str]) -> None:
+            plan = form.plan(*values)
+            memory["form"] = dict(plan.values)
             self._begin(plan)
 
-    def _clash(self, plan: Plan) -> str | None:
-        """Why a plan cannot be carried out now: another one would write the same."""
-        for each in self._distillations:
-            shared = [format for format in each.plan.formats if format in plan.formats]
-            if each.is_active and each.plan.dataset == plan.dataset and shared:
-                return f"{shared[0]}s of {plan.dataset} are being distilled already; one at a time"
-        return None
+        def ask_further(what: Mapping[str, str] | None) -> None:
+            if what is None:
+                return
+            if (further := form.how(what)) is None:
+                begin(what)
+            else:
+                self.app.push_screen(further, lambda how: begin(what, how) if how is not None else None)
+
+        self.app.push_screen(form.what(), ask_further)
 
     # What is at work
 
     @property
     def _current(self) -> Distillation | None:
-        return self._distillations[self._at] if self._distillations else None
+        return self._distillations.current
 
     def _begin(self, plan: Plan) -> None:
         """See what it costs where somebody is paid, and begin where nobody is."""
-        if problem := self._clash(plan):
+        if problem := self._distillations.clash(plan):
             self.say(problem)
             return
-        distillation = Distillation(plan)
-        self._distillations = [each for each in self._distillations if each.is_active or each.plan != plan]
-        self._distillations.append(distillation)
-        self._at = len(self._distillations) - 1
-        self._start(distillation)
+        self._start(self._distillations.add(plan))
 
     def _start(self, distillation: Distillation) -> None:
         work = distillation.estimate if distillation.state == "estimating" else distillation.work
@@ -425,8 +310,8 @@ class DistillScreen(KdtuiScreen[None]):
             distillation.settle(message.problem)
             self._tell(distillation, message.details)
             self._ask_surroundings()
-            self._find(row=self._table.cursor_row)
-        if not any(each.is_active for each in self._distillations):
+            self._ledger.find(row=self._table.cursor_row)
+        if not self._distillations.are_active:
             self._redraw.pause()
             self._renew.pause()
         self._show_progress()
@@ -434,22 +319,15 @@ class DistillScreen(KdtuiScreen[None]):
 
     def _tell(self, distillation: Distillation, details: str) -> None:
         """Say how it ended, wherever the user is."""
-        title, state = distillation.plan.title, distillation.state
-        lost = "\n".join(distillation.reasons)
-        if state in ("failed", "stopped"):
-            self.say(f"{title}: {distillation.problem}", details=details or lost)
-        elif state == "done" and distillation.lost:
-            self.say(f"{title}: {distillation.lost:,} sessions gave no knowledge", details=lost)
-        else:
-            came = ", ".join(f"{each.kept:,} {each.format}s kept" for each in distillation.results)
-            self.say(f"{title}: {state}{came and '; '}{came}", error=False)
+        sentence, reasons, is_well = distillation.outcome
+        self.say(sentence, error=not is_well, details=details or reasons)
 
     def _ask_for_consent(self) -> None:
         """Ask whether to pay for what waits for that, if this screen is looked at; else when it is again."""
-        waiting = next((each for each in self._distillations if each.state == "asking"), None)
+        waiting = self._distillations.waiting
         if waiting is None or not self.is_current:
             return
-        self._at = self._distillations.index(waiting)
+        self._distillations.look_at(waiting)
         self._show_progress()
 
         def answer(yes: bool | None) -> None:
@@ -505,24 +383,21 @@ class DistillScreen(KdtuiScreen[None]):
 
     def action_next_run(self) -> None:
         """Show the next distillation."""
-        self._at = (self._at + 1) % len(self._distillations)
+        self._distillations.look_at_next()
         self._show_progress()
         self.refresh_bindings()
 
     def _look_at_work(self) -> None:
         """See whether what is to be held is still, and show how far all is."""
-        for each in self._distillations:
-            state: State = "pausing" if each.under_way else "paused"
-            if each.state in ("pausing", "paused") and each.state != state:
-                each.state = state
-                self.refresh_bindings()
+        if self._distillations.see_whether_held():
+            self.refresh_bindings()
         self._show_progress()
 
     def _show_progress(self) -> None:
         panel = self.query_one("#progress", DistillationPanel)
         if (current := self._current) is not None:
             command = current.plan.command(self._named_database) if self.has_class("-wide") else ""
-            panel.show(current, of=(self._at + 1, len(self._distillations)), command=command)
+            panel.show(current, of=(self._distillations.at + 1, len(self._distillations)), command=command)
         elif self._found is None or self._found.datasets:
             panel.show_text(
                 f"Nothing is being distilled. Press {self.kdtui.key_of('distill.new')} to begin: you see what it costs "
@@ -545,9 +420,7 @@ class DistillScreen(KdtuiScreen[None]):
                 if self._goes_on:
                     # The key does that then.
                     return None
-                if current is None or current.state != "running":
-                    return "nothing is at work"
-                return None if current.can_be_held else "this takes a moment only, and cannot be held"
+                return "nothing is at work" if current is None else current.why_not_held
             case "resume":
                 return self._why_not_resume()
             case "cancel":
@@ -564,7 +437,7 @@ class DistillScreen(KdtuiScreen[None]):
     def _goes_on(self) -> bool:
         """Whether the key for a pause ends one, or begins again."""
         current = self._current
-        return current is not None and (current.state in ("pausing", "paused") or not current.is_active)
+        return current is not None and current.can_go_on
 
     def _why_not_resume(self) -> str | None:
         current = self._current
@@ -572,7 +445,7 @@ class DistillScreen(KdtuiScreen[None]):
             return None
         if current.state == "done" and not current.lost:
             return "it is done"
-        return self._clash(current.plan)
+        return self._distillations.clash(current.plan)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done now; pausing and going on share a key."""
@@ -581,43 +454,3 @@ class DistillScreen(KdtuiScreen[None]):
         if action in ("pause", "resume") and self._goes_on != (action == "resume"):
             return False
         return super().check_action(action, parameters)
-
-
-def _read(db: "Database", numbers: Sequence[int]) -> list[Row]:
-    from store.calls import call_rows
-
-    return [_row(row) for row in call_rows(db, numbers)]
-
-
-def _row(row: "CallRow") -> Row:
-    tokens = "–" if row.prompt_tokens is None else f"{row.prompt_tokens:,}+{row.completion_tokens or 0:,}"
-    return Row(
-        str(row.id),
-        (
-            str(row.id),
-            row.step,
-            row.teacher,
-            Text("✗ failed", style="red") if row.status == "failed" else "answered",
-            tokens,
-            "–" if row.cost is None else f"{row.cost:.4f}",
-            f"{row.seconds:.2f}",
-            row.created_at[5:16].replace("T", " "),
-        ),
-    )
-
-
-def _totals(totals: "Sequence[TeacherTotals]") -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    for _ in range(4):
-        table.add_column(justify="right", no_wrap=True)
-    table.add_row(*(Text(title, style="bold") for title in ("Teacher", "Calls", "Failed", "Tokens", "Cost")))
-    for each in totals:
-        table.add_row(
-            Text(one_line(each.teacher, 200)),
-            f"{each.answered + each.failed:,}",
-            f"{each.failed:,}",
-            f"{each.prompt_tokens:,}+{each.completion_tokens:,}",
-            f"{each.cost:.4f}",
-        )
-    return table

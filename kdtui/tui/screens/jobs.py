@@ -1,7 +1,7 @@
 """Trainings, and the hosts that they run on."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,11 +15,12 @@ from textual.message import Message
 from textual.widgets import Static
 
 from kdtui.bundling.text import one_line
-from kdtui.bundling.times import ago, duration
+from kdtui.tui import host_rows, training_rows
 from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
+from kdtui.tui.host_rows import Health
 from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.job import JobScreen
@@ -31,38 +32,17 @@ from kdtui.tui.screens.trainings import (
     Training,
     TrainingScreen,
     in_full,
-    number,
     seen,
-    state_text,
 )
 from kdtui.tui.widgets.curve import Curve, show_loss, show_quality
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from kdtui.workflows.hosts import HostFinding
     from store.hosts import Host
     from store.sqlite import Database
-
-_JOBS = (
-    Column("Training", 12, share=3),
-    Column("Where", 6, share=1),
-    Column("State", 9),
-    Column("Step", 9, share=1, right=True),
-    Column("Loss", 6, right=True),
-    Column("F1", 5, right=True),
-    Column("Left", 7, right=True),
-    Column("Of", 10, share=4),
-)
-_HOSTS = (
-    Column("Host", 10, share=1),
-    Column("SSH", 8, share=1),
-    Column("By", 6),
-    Column("State", 24, share=4),
-    Column("Disk", 11),
-    Column("GPUs", 9, share=2),
-)
 
 _MOST_HOSTS = 6
 """Hosts that are in sight at once."""
@@ -75,8 +55,6 @@ _ASK = 5.0
 
 _ASK_AGAIN = 30.0
 """The same for one that did not answer."""
-
-_FINDING_SIGNS = {"ok": "✓", "note": "–", "missing": "✗"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +86,6 @@ class Offered(Message):
     def __init__(self, found: Offer) -> None:
         super().__init__()
         self.found = found
-
-
-@dataclass(slots=True)
-class Health:
-    """What is known of a host.
-
-    Attributes:
-        problem: why it did not answer.
-        reached: whether it has answered since the program was started.
-        findings: of its last check.
-        next: when it may be asked again; 0 where it has not been asked.
-    """
-
-    disk: str = ""
-    gpus: str = ""
-    problem: str | None = None
-    reached: bool = False
-    is_checked: bool = False
-    findings: "list[HostFinding]" = field(default_factory=list)
-    next: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +131,8 @@ class JobsScreen(TrainingScreen):
         with Container(id="body"):
             with Vertical(id="lists"):
                 yield Static(id="notice", markup=False)
-                yield RowTable(_JOBS, id="jobs")
-                yield RowTable(_HOSTS, id="hosts")
+                yield RowTable(training_rows.COLUMNS, id="jobs")
+                yield RowTable(host_rows.COLUMNS, id="hosts")
                 yield Static(id="no-hosts", markup=False)
             with VerticalScroll(id="aside", can_focus=False):
                 yield Static(id="about", markup=False)
@@ -188,7 +146,8 @@ class JobsScreen(TrainingScreen):
         """What is known is shown first; then it is looked after as long as somebody sees it."""
         jobs = self.query_one("#jobs")
         self.show_content(jobs, unless="Looking for trainings…", focus=jobs)
-        self.query_one("#doing").display = False
+        for id in ("#hosts", "#no-hosts", "#doing"):
+            self.query_one(id).display = False
         self._recall()
         self.set_interval(_TICK, self._tick)
 
@@ -241,7 +200,7 @@ class JobsScreen(TrainingScreen):
         assert self._overview is not None
         table = self.query_one("#jobs", RowTable)
         trainings = self._overview.trainings
-        self._put_rows(table, [Row(each.name, _cells(each)) for each in trainings])
+        self._put_rows(table, [training_rows.row_of(each) for each in trainings])
         self.show_content(table, unless="" if trainings else self._first_steps(), focus=table)
 
     def _first_steps(self) -> str:
@@ -263,21 +222,7 @@ class JobsScreen(TrainingScreen):
         # Its titles, and the line above them.
         table.styles.height = min(len(hosts), _MOST_HOSTS) + 2
         self._put_rows(
-            table,
-            [
-                Row(
-                    host.name,
-                    (
-                        host.name,
-                        host.ssh or "this machine",
-                        host.settings.launcher,
-                        Text(one_line(self._host_state(host.name), 300)),
-                        self._health[host.name].disk or "–",
-                        self._health[host.name].gpus or "–",
-                    ),
-                )
-                for host in hosts
-            ],
+            table, [host_rows.row_of(host, self._health[host.name], self._host_state(host.name)) for host in hosts]
         )
         if not hosts:
             add = command_line(("host", "add"), "NAME", {"--ssh": "ALIAS"}, database=self._overview.named_database)
@@ -290,18 +235,13 @@ class JobsScreen(TrainingScreen):
             table.show_rows(rows, keep=True)
 
     def _host_state(self, name: str) -> str:
-        health = self._health[name]
         for work in self._works.values():
             if name == work.checks:
                 return f"… checking {name}"
             if name == work.asks:
                 return f"… asking {name}"
-        if health.problem is not None:
-            return f"✗ {health.problem}"
-        if health.reached:
-            return "✓ reachable"
-        moments = [each.job.seen_at for each in self._trainings.values() if each.job.host == name and each.job.seen_at]
-        return f"seen {ago(max(moments))}" if moments else "not asked yet"
+        jobs = [each.job for each in self._trainings.values() if each.job.host == name]
+        return self._health[name].state(job.seen_at for job in jobs if job.seen_at)
 
     # Which one is meant
 
@@ -352,17 +292,7 @@ class JobsScreen(TrainingScreen):
             self.show_command(command)
 
     def _about_host(self, name: str) -> Text:
-        health = self._health[name]
-        text = Text()
-        text.append(f"{one_line(self._host_state(name), 600)}\n")
-        for finding in health.findings:
-            text.append(f"\n{_FINDING_SIGNS[finding.state]} {finding.name}", style="bold")
-            text.append(f"  {one_line(finding.found, 600)}\n")
-            if finding.advice:
-                text.append(f"  do: {one_line(finding.advice, 300)}\n")
-        if not health.findings:
-            text.append(f"\n{self.kdtui.key_of('jobs.check')} checks what it has for trainings, and what it lacks.\n")
-        return text
+        return host_rows.in_full(self._health[name], self._host_state(name), self.kdtui.key_of("jobs.check"))
 
     # Opening
 
@@ -499,16 +429,8 @@ class JobsScreen(TrainingScreen):
                 self._note(work.checks or "", finding)
 
     def _note(self, host: str, finding: "HostFinding") -> None:
-        from kdtui.workflows.hosts import in_brief
-
-        health = self._health[host]
-        health.findings.append(finding)
-        if finding.name == "reachable":
-            health.reached = finding.state == "ok"
-            health.problem = None if health.reached else finding.found
-        elif finding.name in ("disk", "gpus"):
-            setattr(health, finding.name, in_brief(finding))
-            self._remember()
+        self._health[host].note(finding)
+        self._remember()
         self._show_host(host)
 
     def _show_host(self, host: str) -> None:
@@ -551,36 +473,13 @@ class JobsScreen(TrainingScreen):
     # What is remembered
 
     def _recall(self) -> None:
-        hosts = self.remembered("jobs").get("hosts")
-        for name, known in hosts.items() if isinstance(hosts, dict) else ():
-            if isinstance(known, dict):
-                disk, gpus = known.get("disk"), known.get("gpus")
-                self._health[str(name)] = Health(
-                    disk if isinstance(disk, str) else "", gpus if isinstance(gpus, str) else ""
-                )
+        self._health = host_rows.from_memory(self.remembered("jobs").get("hosts"))
 
     def _remember(self) -> None:
-        self.remembered("jobs")["hosts"] = {
-            name: {"disk": health.disk, "gpus": health.gpus} for name, health in self._health.items()
-        }
+        self.remembered("jobs")["hosts"] = host_rows.to_memory(self._health)
 
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong, for good where there is nothing else to see."""
         super().on_failed(message)
         if self._overview is None:
             self.show_text("#notice", Text(one_line(message.sentence)))
-
-
-def _cells(training: Training) -> tuple[str | Text, ...]:
-    status, settings = training.status, training.job.settings
-    of = ", ".join(settings.datasets)
-    return (
-        training.name,
-        training.where,
-        state_text(training),
-        "–" if status.step is None else f"{status.step:,}/{status.steps or '?'}",
-        number(status.loss),
-        number(status.pair_f1),
-        duration(status.eta_seconds) or "–",
-        f"{of} · {', '.join(settings.knowledge)}" if settings.knowledge else of,
-    )

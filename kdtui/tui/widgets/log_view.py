@@ -199,7 +199,10 @@ class LogView(Widget, can_focus=True):
     # How it is drawn
 
     def on_resize(self) -> None:
-        """Wrap the lines anew."""
+        """Wrap the lines anew; what was found and is in sight stays there."""
+        found = self._found
+        if found is not None and any(begin <= found < end for _, begin, end in self._shown):
+            self._goal = (found,)
         self._top = (self._top[0], 0)
         self._look()
 

@@ -14,6 +14,8 @@ class Readable(Static):
     """A text inside of something that scrolls. It can be gone through row by row, as a table can."""
 
     _found: int | None = None
+    _before = 0
+    """Characters before what was found, without spaces: they are as many however the lines are wrapped."""
 
     @property
     def row_count(self) -> int:
@@ -33,6 +35,28 @@ class Readable(Static):
 
     def move_to(self, number: int) -> None:
         """Show a row, and that it is the one."""
+        self._before = sum(map(self._written_in, range(number)))
+        self._show(number)
+
+    def on_resize(self) -> None:
+        """Go where that is what was found, once it is all laid out."""
+        if self._found is not None:
+            self.call_after_refresh(self._find_again)
+
+    def _find_again(self) -> None:
+        if self._found is None:
+            return
+        left = self._before
+        for number in range(self.row_count):
+            left -= self._written_in(number)
+            if left < 0:
+                self._show(number)
+                return
+
+    def _written_in(self, number: int) -> int:
+        return len("".join(self.text_at(number).split()))
+
+    def _show(self, number: int) -> None:
         self._found = number
         at = self.virtual_region.y + number
         rows = Region(0, max(0, at - _AROUND), 1, 1 + 2 * _AROUND)

@@ -255,6 +255,26 @@ async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settl
         assert app.screen.focused is app.screen.query_one("RowTable")
 
 
+async def test_letters_go_where_their_parts_go_in_another_size(demo_store: Path, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        below = app.screen
+        few = len(below.focus_chain)
+        await act(pilot, "app.jump")
+        await rest(pilot)
+        for size in ((200, 50), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await until(pilot, lambda size=size: below.size == size)  # type: ignore[misc]
+            await settle(pilot)
+            letters = [letter.region.offset for letter in app.screen.query(".letter")]
+            assert letters == [part.region.offset for part in below.focus_chain]
+            assert (len(letters) > few) == (size == (200, 50)), "facets are in sight where there is room"
+        await pilot.press("s")
+        await rest(pilot)
+        assert below.focused is below.focus_chain[1]
+
+
 async def test_themes_follow_each_other_and_the_last_is_remembered(demo_store: Path, settle: Settle) -> None:
     memory = Memory(demo_store.with_name("memory.json"), demo_store)
     app = KdtuiApp(demo_store, memory=memory)

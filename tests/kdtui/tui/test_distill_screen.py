@@ -12,7 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.distillation import Distillation, planned, problem_of
+from kdtui.tui.distillation import Distillation
+from kdtui.tui.distillation_plan import planned, problem_of
 from kdtui.tui.memory import Memory
 from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.screens.distill import DistillScreen

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from kdtui.tui.app import KdtuiApp
@@ -17,6 +19,7 @@ from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from models.sft.job_files import EXIT_CODE, JOB, LOG
+from models.sft.log_search import Search
 from store.database import open_database
 from store.jobs import add_job
 from store.records import TrainingSettings
@@ -129,6 +132,32 @@ async def test_a_line_of_a_text_is_found_and_shown(app: KdtuiApp, settle: Settle
         assert reversed_rows(text) == ["line 199"]
 
 
+async def resize(pilot: Pilot[None], until: Until, width: int, height: int) -> None:
+    """Textual waits a moment for the last of many sizes."""
+    await pilot.resize_terminal(width, height)
+    await until(pilot, lambda: pilot.app.screen.size == (width, height))
+
+
+async def test_a_line_that_was_found_is_the_same_in_another_size(app: KdtuiApp, settle: Settle, until: Until) -> None:
+    lines = [f"line {number} {'and so on ' * 20}" for number in range(40)]
+    lines[30] = "WORDS"
+    async with app.run_test(size=(200, 50)) as pilot:
+        await settle(pilot)
+        app.push_screen(TextDialog("much to read", "\n".join(lines)))
+        await settle(pilot)
+        text = app.screen.query_one(Readable)
+        scrolled = text.parent
+        assert isinstance(scrolled, Widget)
+        await act(pilot, "text.find")
+        await pilot.press(*"words")
+        await settle(pilot)
+        for size in ((80, 24), (200, 50), (50, 24)):
+            await resize(pilot, until, *size)
+            await settle(pilot)
+            assert reversed_rows(text) == ["WORDS"]
+            assert text.region.y + text.cursor_row in scrolled.region.line_range
+
+
 async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -140,6 +169,27 @@ async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> 
         assert isinstance(help_screen, HelpScreen)
         [row] = reversed_rows(help_screen.query_one(Readable))
         assert row.split() == ["q", "Leave", "the", "program"]
+
+
+async def test_what_was_found_in_a_log_stays_in_sight_in_another_size(until: Until) -> None:
+    log, data = LogView(id="log"), b"".join(b"line %d\n" % number for number in range(40))
+
+    class Logged(App[None]):
+        def compose(self) -> ComposeResult:
+            yield log
+
+    async with Logged().run_test(size=(200, 50)) as pilot:
+        log.put(0, data, len(data))
+        search = Search("line 7", 0)
+        log.find(search, lambda _: None)
+        log.show_found(search, data.index(b"line 7"))
+        for size in ((80, 24), (200, 50), (80, 24)):
+            await resize(pilot, until, *size)
+            assert reversed_rows(log) == ["line 7"]
+        log.action_scroll("end")
+        await resize(pilot, until, 80, 20)
+        assert reversed_rows(log) == []
+        assert log.text.endswith("line 39"), "it was left"
 
 
 async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, settle: Settle, until: Until) -> None:

@@ -1,0 +1,57 @@
+"""The forms that ask what is to be distilled, and then what depends on the teacher."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kdtui.tui.distillation_plan import Plan, first_form, planned, problem_of, second_form
+from kdtui.tui.screens.dialogs import FormDialog
+
+
+class DistillationForm:
+    """Asks what to distil, from whom, and for how much.
+
+    Args:
+        datasets: those that there are.
+        before: what was chosen last; anyone may have edited it.
+        clash: why a plan cannot be carried out now, or None.
+        database: how a command names the store.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[str],
+        before: object,
+        clash: Callable[[Plan], str | None],
+        database: Path | None,
+    ) -> None:
+        self._datasets, self._clash, self._database = datasets, clash, database
+        self._before = (
+            {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
+        )
+
+    def what(self) -> FormDialog:
+        """The first form."""
+        return FormDialog(
+            "Distil knowledge",
+            first_form(self._before, self._datasets),
+            verb="Go on",
+            check=lambda values: problem_of(values) or self._clash(planned(values)),
+            command=lambda values: self.plan(values).command(self._database),
+        )
+
+    def how(self, what: Mapping[str, str]) -> FormDialog | None:
+        """The second form; None where the values of the first say all."""
+        fields = second_form(self._before, planned(what))
+        if not fields:
+            return None
+        return FormDialog(
+            planned(what).heading,
+            fields,
+            verb="See what it costs" if planned(what).teacher == "endpoint" else "Begin",
+            check=problem_of,
+            command=lambda how: self.plan(what, how).command(self._database),
+        )
+
+    def plan(self, *values: Mapping[str, str]) -> Plan:
+        """What the values of the forms stand for; what was not asked for is as it was last."""
+        return planned(self._before, *values)
