@@ -34,6 +34,7 @@ from kdtui.tui.activity import Activity
 from kdtui.tui.choice import Choice
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.generation import GenerationThread
+from kdtui.tui.hits import HitsTable
 from kdtui.tui.memory import Memory, memory_path
 from kdtui.tui.screens.base import OwnScreen
 from kdtui.tui.screens.dialogs import TextDialog
@@ -55,6 +56,9 @@ _SHORT, _LONG = 5.0, 10.0
 
 _DONE_HERE = (RowTable, Input, VerticalScroll, Pane, LogView)
 """Parts whose keys all are bindings, or text."""
+
+_FINDING = 1.0
+"""Seconds that a key waits for the rows that it may be about."""
 
 _HANDLING = 0.2
 """Seconds that a part of a screen may take to handle what it is told."""
@@ -170,6 +174,7 @@ class KdtuiApp(App[None]):
                     # It has just come; what is typed for it would be lost before its parts are there.
                     self._pressed_on = self.screen
                     await _have_handled([self.screen])
+                await self._have_found()
                 line = self.focused if isinstance(self.focused, Input | TextArea) else None
                 if await self._does(event):
                     # The end of a line is told to what the line is a part of, up to the screen.
@@ -180,6 +185,11 @@ class KdtuiApp(App[None]):
                     await _have_handled([] if line is None else [line])
                 return
         await super().on_event(event)
+
+    async def _have_found(self) -> None:
+        """Wait until the list that has the focus shows what was looked for: what is pressed behind that is about it."""
+        if isinstance(self.focused, HitsTable) and await self.focused.answered(_FINDING):
+            await _have_handled(self.focused.ancestors_with_self[:-1])
 
     async def _does(self, key: Pressed) -> bool:
         """Do what a key does in a list or a text, or what is none to be written in a line; so the next finds it done.

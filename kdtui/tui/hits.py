@@ -1,7 +1,9 @@
 """A table of the hits of a search, however many: it keeps their numbers alone, and reads the rows that are in sight."""
 
+import asyncio
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -125,6 +127,20 @@ class HitsTable(RowTable):
         self._shown: _Search | None = None
         self._missing: set[int] = set()
         self._is_to_read = False
+        self._is_answered = asyncio.Event()
+        self._is_answered.set()
+
+    async def answered(self, patience: float) -> bool:
+        """Wait so many seconds at most until the first hits of the last search are shown, or why there are none.
+
+        Returns:
+            Whether there was something to wait for.
+        """
+        if self._is_answered.is_set():
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_answered.wait(), patience)
+        return True
 
     def search(self, question: object, find: Find, read: Read, *, row: int = 0, after: float = 0.0) -> None:
         """Show the hits of a search in place of those of the last one, which stay until the first of these come.
@@ -135,6 +151,7 @@ class HitsTable(RowTable):
             after: seconds to wait first, for a later search that makes this one needless.
         """
         self._wanted = _Search(question, find, read)
+        self._is_answered.clear()
         self.run_worker(
             partial(self._find, self._wanted, row, after), thread=True, exclusive=True, group="hits", name="hits"
         )
@@ -241,10 +258,16 @@ class HitsTable(RowTable):
             self._missing.clear()
             self.show_count(search.found, row=message.row)
             self.put_rows(message.page.first, message.page.rows)
+            self._is_answered.set()
         else:
             self.grow(search.found)
             self._read_soon()
         self.post_message(self.Found(self, search, first=message.page is not None, order=message.hits[-1].order))
+
+    def on_hits_table_failed(self, message: Failed) -> None:
+        """Have nobody wait for what does not come."""
+        if self._wanted is not None and message.question is self._wanted.question:
+            self._is_answered.set()
 
     def on__rows(self, message: _Rows) -> None:
         """Show rows that have been read."""

@@ -559,7 +559,10 @@ class KnowledgeScreen(KdtuiScreen[None]):
         numbers, count = message.numbers, message.found.pieces
         can_undo = count <= _UNDONE
         again = f"{self.kdtui.key_of('knowledge.undo')} puts them back, until the program is left."
-        consequence = f"{message.consequence} {again if can_undo else 'So many cannot be put back.'}"
+        # What is under the cursor can be seen; of what is marked, as much may be elsewhere.
+        row = self._table.row_at(self._table.cursor_row)
+        said = f"“{row.cells[2]}” " if row is not None and numbers == [int(row.key)] else ""
+        consequence = f"{said}{message.consequence} {again if can_undo else 'So many cannot be put back.'}"
 
         def delete(yes: bool | None) -> None:
             if yes:

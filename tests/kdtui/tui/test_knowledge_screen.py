@@ -3,15 +3,18 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from benchmarks.large_store import make_store
+from kdtui.tui import knowledge_work
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.hits import HitsTable
@@ -25,10 +28,12 @@ from kdtui.tui.widgets.steady import Pane
 from kdtui.workflows.distill import distil_annotations
 from store.calls import record_call
 from store.database import open_database
+from store.hits import Hits
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, add_prediction, start_run
 from store.samples import pieces_of, save_sample
+from store.sqlite import Database
 from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -528,6 +533,34 @@ async def test_marked_pieces_are_exported(full_store: Path, tmp_path: Path, sett
         await settle(pilot)
     [line] = (tmp_path / "out" / "knowledge.jsonl").read_text().splitlines()
     assert json.loads(line)["statement"] == "Zebra tents go with mats"
+
+
+async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
+    full_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_find = knowledge_work.find_pieces
+
+    def find_slowly(question: knowledge_work.Question, db: Database) -> Iterator[Hits]:
+        time.sleep(0.2)
+        yield from really_find(question, db)
+
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        first = table(app).ids[0]
+        monkeypatch.setattr(knowledge_work, "find_pieces", find_slowly)
+        for key in ("slash", *"stove", "enter", "d"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await settle(pilot)
+        asked = " ".join(str(each.content) for each in app.screen.query(Static))
+        below = app.screen_stack[-2]
+        assert isinstance(below, KnowledgeScreen)
+        found = below.query_one("#knowledge", HitsTable)
+        assert found.ids[0] != first
+        assert f"kdtui knowledge rm {found.ids[0]}" in asked
+        assert found.row_at(0) is not None
+        assert str(found.row_at(0).cells[2]) in asked  # type: ignore[union-attr]
 
 
 async def test_what_is_deleted_can_be_put_back(full_store: Path, settle: Settle, until: Until) -> None:
