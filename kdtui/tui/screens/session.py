@@ -321,7 +321,9 @@ class SessionScreen(KdtuiScreen[int]):
         side = self._sides[number]
         panel = self.query_one(("#generated", "#other")[number], BundlePanel)
         name = NAMES[number] if self._is_comparing else "Generated"
-        if side.asked is None:
+        if self._explaining is not None and number == self._active:
+            panel.show_heading(name, "looking up what is asked…")
+        elif side.asked is None:
             panel.show_heading(name, f"{self.kdtui.key_of('session.generate')} generates")
         else:
             by = f" · by {side.asked.name}" if side.asked != side.choice else ""
@@ -399,6 +401,7 @@ class SessionScreen(KdtuiScreen[int]):
         """Say that, and why, there will be no answer."""
         if message.request is self._explaining:
             self._explaining = None
+            self._show_answers()
         else:
             side = self._side_of(message.request)
             if side is None:
@@ -447,7 +450,7 @@ class SessionScreen(KdtuiScreen[int]):
             self._sessions.dataset, self._session, self._side.choice, self.post_message, explains=True
         )
         self.kdtui.generation.ask(self._explaining)
-        self.say("the student is looked up…", error=False)
+        self._show_answers()
         self.refresh_bindings()
 
     def on_explained(self, message: Explained) -> None:
@@ -456,6 +459,7 @@ class SessionScreen(KdtuiScreen[int]):
         if request is not self._explaining:
             return
         self._explaining = None
+        self._show_answers()
         self.refresh_bindings()
         if not self.is_current:
             return
@@ -525,7 +529,16 @@ class SessionScreen(KdtuiScreen[int]):
     def _choose(self, choice: Choice) -> None:
         """Ask this student from now on."""
         self.kdtui.use_choice(choice)
-        self._sides[0].choice = choice
+        self._change(self._sides[0], choice)
+
+    def _change(self, side: Side, choice: Choice) -> None:
+        side.choice = choice
+        # Beside another, an answer would stand under a name that is not its own.
+        if self._is_comparing and side.asked not in (None, choice):
+            if side.request is not None:
+                side.request.cancel()
+            side.clear()
+            self._show_all_rows()
         self._show_choice()
         self._show_answers()
 
@@ -534,9 +547,7 @@ class SessionScreen(KdtuiScreen[int]):
             self._choose(choice)
             return
         self.remembered(_PLACE)["other"] = choice.to_memory()
-        self._side.choice = choice
-        self._show_choice()
-        self._show_answers()
+        self._change(self._side, choice)
 
     def _compare_with(self, choice: Choice) -> None:
         """Put a second answer beside the first."""
@@ -617,6 +628,8 @@ class SessionScreen(KdtuiScreen[int]):
                 return "the student is at work already"
             case "compare" if self._is_comparing and any(side.request is not None for side in self._sides):
                 return "the students are at work"
+            case "reload" if self._is_stoppable:
+                return f"the student is at work; {self.kdtui.key_of('session.cancel')} stops it"
             case "why" if self._explaining is not None:
                 return "it is being looked up already"
             case "toggle_patterns" if settings is not None and settings.student == PATTERNS:

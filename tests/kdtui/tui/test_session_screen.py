@@ -593,6 +593,9 @@ async def test_why_can_be_stopped_while_the_student_is_at_work(demo_store: Path,
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("w", "w")
+        assert heading(app) == "Generated  looking up what is asked…"
+        await act(pilot, "screen.reload")
+        assert any("the student is at work" in toast for toast in toasts(app))
         assert any("looked up already" in toast for toast in toasts(app))
         await pilot.press("escape")
         await until(pilot, lambda: "cancelled" in heading(app) and screen(app).why_not("why") is None)
@@ -635,7 +638,7 @@ async def test_two_settings_are_compared_on_one_session(
         assert screen(app).query_one("#other").display
         await pilot.press("a")
         assert app.choice == Choice.of(None)
-        assert "by patterns" in heading(app, "#other")
+        assert heading(app, "#other") == "B  g generates", "what another student said would stand under this one's name"
         await pilot.press("right_square_bracket")
         await settle(pilot)
         await pilot.press("g")
@@ -663,6 +666,26 @@ async def test_what_was_compared_with_is_offered_again(
         await pilot.press("escape", "v")
         await settle(pilot)
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
+
+
+async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
+    demo_store: Path, student: Student, settle: Settle, until: Until
+) -> None:
+    student.answers = {"shipped": [(2, 4), (1, 3)], "patterns": [(2, 4)]}
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await act(pilot, "session.compare")
+        await settle(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "done" in heading(app) and "done" in heading(app, "#other"))
+        await settle(pilot)
+        await act(pilot, "session.next_student")
+        assert app.choice.name == "smollm2"
+        assert heading(app) == "A  g generates"
+        assert bundles(app) == []
+        assert set(column(app, 2)) == {""}
+        [score] = shown(app, "#scores").splitlines()
+        assert score.startswith("B  pair F1")
 
 
 async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
