@@ -136,7 +136,7 @@ def failing_store(empty_store: Path) -> Path:
     return Path(empty_store.name)
 
 
-_DRAWN = 0.25
+_DRAWN = 0.22
 """Seconds in which everything is drawn that has come; screens wait for .2 at most."""
 
 
@@ -154,13 +154,16 @@ def looks_right(
     async def rest(pilot: Pilot[None]) -> None:
         app = cast("KdtuiApp", pilot.app)
         # What has come from the store may begin something, which brings more.
-        for _ in range(3):
+        await settle(pilot)
+        while any(each.is_running and not each.name.startswith("following") for each in app.activities):
+            await pilot.pause(0.01)
             await settle(pilot)
-            while any(each.is_running and not each.name.startswith("following") for each in app.activities):
-                await pilot.pause(0.01)
+
+    async def drawn(pilot: Pilot[None]) -> None:
+        await rest(pilot)
         # What comes bit by bit is drawn a moment later, all at once.
         await pilot.pause(_DRAWN)
-        await settle(pilot)
+        await rest(pilot)
 
     async def look(pilot: Pilot[None], size: tuple[int, int], theme: str) -> str:
         app = pilot.app
@@ -176,7 +179,7 @@ def looks_right(
             # Textual waits a moment for the last of many sizes.
             while app.screen.size != size:
                 await pilot.pause(0.01)
-            await rest(pilot)
+            await drawn(pilot)
         return app.export_screenshot(simplify=True)
 
     async def compare(store: Path, place: str, *keys: str | list[str]) -> None:
@@ -193,7 +196,7 @@ def looks_right(
             for line in app.screen.query("Input, TextArea"):
                 assert isinstance(line, Input | TextArea)
                 line.cursor_blink = False
-            await settle(pilot)
+            await drawn(pilot)
             pictures = {name: await look(pilot, *how) for name, how in LOOKS.items()}
         others = [name for name, picture in pictures.items() if not _is_stored(picture, name, snapshot, request.node)]
         assert not others, (
