@@ -37,8 +37,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """From here on there may be garbage, but not among what has been imported."""
+    """From here on there may be garbage, but not among what has been imported; and there is memory to let it wait."""
     gc.freeze()
+    gc.set_threshold(20_000, 10, 20)
     gc.enable()
 
 
