@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -63,9 +64,19 @@ def database_of_the_test(tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
     return path
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, to be copied: to make one takes longer than many tests that need one."""
+    path = tmp_path_factory.mktemp("migrated") / "kdtui.db"
+    open_database(path).close()
+    return path
+
+
 @pytest.fixture
-def db(database_of_the_test: Path) -> Iterator[Database]:
+def db(database_of_the_test: Path, migrated: Path) -> Iterator[Database]:
     """An empty store, the same that commands of the test use."""
+    database_of_the_test.parent.mkdir(parents=True)
+    shutil.copy(migrated, database_of_the_test)
     store = open_database(database_of_the_test)
     yield store
     store.close()
