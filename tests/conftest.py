@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before anything counts them.
 processors.share()
 
+# While tests are collected much is imported, all of which stays: to look through it for garbage again and again took a
+# tenth of the time.
+gc.disable()
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """How many workers `-n auto` starts."""
@@ -33,9 +38,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported stays: to look through it for garbage again and again takes a tenth of the time."""
-    gc.collect()
+    """From here on there may be garbage, but not among what has been imported; and there is memory to let it wait."""
     gc.freeze()
+    gc.set_threshold(20_000, 10, 20)
+    gc.enable()
 
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -58,9 +64,19 @@ def database_of_the_test(tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
     return path
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, to be copied: to make one takes longer than many tests that need one."""
+    path = tmp_path_factory.mktemp("migrated") / "kdtui.db"
+    open_database(path).close()
+    return path
+
+
 @pytest.fixture
-def db(database_of_the_test: Path) -> Iterator[Database]:
+def db(database_of_the_test: Path, migrated: Path) -> Iterator[Database]:
     """An empty store, the same that commands of the test use."""
+    database_of_the_test.parent.mkdir(parents=True)
+    shutil.copy(migrated, database_of_the_test)
     store = open_database(database_of_the_test)
     yield store
     store.close()

@@ -12,6 +12,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from store.datasets import get_session, iter_sessions, nearest_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
+from tests.models.tiny import make_model
 
 Kdtui = Callable[..., Any]
 
@@ -103,15 +104,18 @@ def test_a_bad_answer_costs_its_session_alone(db: Database, serve: Serve, kdtui:
     assert 1 <= sum(row["error"] is not None for row in rows) < 4
 
 
-def test_a_student_here_is_shown_the_nearest_session_in_the_form_of_the_answer(db: Database, kdtui: Kdtui) -> None:
+def test_a_student_here_is_shown_the_nearest_session_in_the_form_of_the_answer(
+    db: Database, kdtui: Kdtui, tmp_path: Path
+) -> None:
     near = get_session(db, "outdoor", nearest_sessions(db, "outdoor", get_session(db, "outdoor", "o05"), 1)[0])
     bundle = minimal_bundles(near.bundles)[0]
     [row] = kdtui("knowledge", "for", "o05", "--knowledge", "none", "--strategy", "aicl", "--json").rows
     content = row["messages"][1][1]
     assert f"Answer:\n{','.join(map(str, bundle.positions))}: {bundle.intent}" in content
     assert content.count("Products:") == 2
+    tiny = make_model(tmp_path / "tiny.gguf")
     bare, shown = (
-        kdtui("generate", "o05", "--student", "smollm2", "--json", *more) for more in ((), ("--strategy", "aicl"))
+        kdtui("generate", "o05", "--student", tiny, "--json", *more) for more in ((), ("--strategy", "aicl"))
     )
     assert shown.code == 0, shown.err
     assert shown.rows != bare.rows

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kdtui.cli.evaluate import evaluate
 from kdtui.workflows.import_dataset import import_dataset
 from store.sqlite import Database
 
@@ -82,7 +84,11 @@ def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: K
     assert "[red]x[/red]" in kdtui("data", "show", "[s]").out
 
 
-def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(kdtui: Kdtui, db: Database, few: Path) -> None:
+def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
+    kdtui: Kdtui, db: Database, few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of each dataset it answers one session: all of them take half a minute.
+    monkeypatch.setattr("kdtui.cli.evaluate.evaluate", partial(evaluate, limit=1))
     list(import_dataset(db, few, "demo-outdoor"))
     result = kdtui("demo")
     assert result.code == 0

@@ -157,16 +157,21 @@ def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
     assert kdtui("generate", "o34", "--adapter", "on-folder").code == 0
 
 
-def test_what_is_said_of_a_training_is_what_its_job_has(launch: Kdtui, kdtui: Kdtui, db: Database) -> None:
+def test_what_is_said_of_a_training_is_what_its_job_has(
+    launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It need not run.
+    monkeypatch.setattr("kdtui.workflows.fine_tune.start", lambda *_, **__: os.getpid())
     said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
     assert launch("said", *said).code == 0
     job = read_job(folder(db, "said") / "job.json")
     assert (job.lora.rank, job.lora.alpha, job.lora.dropout) == (4, 12.0, 0.1)
     assert (job.optimizer.accumulate, job.evaluations, job.checkpoints) == (2, 1, 3)
-    kdtui("sft", "cancel", "said")
 
 
-def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+def test_a_cancelled_training_goes_on(
+    kdtui: Kdtui, launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert launch("long", "--epochs", 6).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
@@ -178,6 +183,7 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     [stopped] = kdtui("sft", "ls", "--json").rows
     assert stopped["state"] == "stopped"
     assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
+    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
     assert kdtui("sft", "resume", "long", "--follow").code == 0
     assert "going on from step" in kdtui("sft", "logs", "long").out
     assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err

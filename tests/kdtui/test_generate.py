@@ -12,6 +12,7 @@ import pytest
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from store.sqlite import Database
+from tests.models.tiny import make_model
 
 Kdtui = Callable[..., Any]
 
@@ -39,15 +40,13 @@ def test_a_stored_session_gets_bundles_of_its_items(kdtui: Kdtui) -> None:
     assert "o34" in kdtui("generate", "o34", "--student", "patterns").out
 
 
-def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdtui: Kdtui) -> None:
+def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     missing = kdtui("generate", "o34", "--knowledge", "pattern")
     assert missing.code == 1
     assert "mine them with: kdtui knowledge mine --dataset outdoor" in missing.err
     mine_patterns(db, "outdoor")
-    without, with_patterns = (
-        kdtui("generate", "o05", "--student", "smollm2", "--json"),
-        kdtui("generate", "o05", "--student", "smollm2", "--json", "--knowledge", "pattern"),
-    )
+    asked = ["generate", "o05", "--student", make_model(tmp_path / "tiny.gguf", context=8192), "--json"]
+    without, with_patterns = kdtui(*asked), kdtui(*asked, "--knowledge", "pattern")
     assert with_patterns.code == 0
     assert without.rows != with_patterns.rows
 

@@ -24,6 +24,7 @@ from store.datasets import get_session, iter_sessions, match_any, nearest_sessio
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of
 from store.records import Item, RunSettings, Session
 from store.sqlite import Database
+from tests.models.tiny import make_model
 
 Kdtui = Callable[..., Any]
 
@@ -155,8 +156,8 @@ def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> No
 
 
 @pytest.mark.usefixtures("known")
-def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui) -> None:
-    asked = ["generate", "o05", "--student", "smollm2", "--json"]
+def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> None:
+    asked = ["generate", "o05", "--student", make_model(tmp_path / "tiny.gguf", context=8192), "--json"]
     bare = kdtui(*asked).rows
     shown = kdtui(*asked, "--knowledge", "rule,thought", "-k", 2)
     assert shown.code == 0, shown.err

@@ -184,7 +184,9 @@ def test_computing_activations_twice_changes_nothing_else(
 
 
 def test_sixteen_bits_train_too(job: Path) -> None:
-    write_job(job, epochs=11, precision="bfloat16", optimizer={"learning_rate": 0.01})
+    # The rate rises for long, so the first evaluation comes before much is learned.
+    optimizer = {"learning_rate": 0.01, "warmup": 0.5}
+    write_job(job, epochs=3, checkpoints=1, precision="bfloat16", optimizer=optimizer)
     # What a process computes in, Accelerate keeps to its end.
     command = [sys.executable, "-m", "models.sft", str(job)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -192,7 +194,7 @@ def test_sixteen_bits_train_too(job: Path) -> None:
     assert "Warning" not in result.stderr, "libraries warn those who call them, and this is a log"
     assert all(value.dtype == torch.float32 for value in weights(job).values())
     losses = [each["valid_loss"] for each in metrics(job) if "valid_loss" in each]
-    assert losses[-1] < losses[0] / 3
+    assert losses[-1] < losses[0] / 5
 
 
 def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: Path) -> None:

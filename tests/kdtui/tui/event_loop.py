@@ -5,6 +5,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import current_thread, main_thread
 from time import perf_counter, thread_time
@@ -121,7 +122,12 @@ def _is_of_test(handle: asyncio.Handle) -> bool:
             return not (app._is_mounted and app._running)
         case "run_auto_pilot":  # It presses the keys.
             return True
-    return Path(frame.f_code.co_filename).is_relative_to(_TESTS)
+    return _is_in_tests(frame.f_code.co_filename)
+
+
+@cache
+def _is_in_tests(path: str) -> bool:
+    return Path(path).is_relative_to(_TESTS)
 
 
 def _what(handle: asyncio.Handle) -> str:

@@ -41,28 +41,29 @@ def help_lines(app: KdtuiApp) -> dict[str, str]:
     return dict(zip(purposes, keys, strict=True))
 
 
-@pytest.mark.parametrize("place", PLACES)
-async def test_each_place_is_a_key_away(place: str, demo_store: Path, settle: Settle) -> None:
+async def test_each_place_is_a_key_away(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        await act(pilot, f"app.{place}")
-        await settle(pilot)
-        assert app.current_mode == place
-        places = str(app.screen.query_one(TopBar).render())
-        assert f"▸{list(PLACES).index(place) + 1} {PLACES[place][0]} " in places
-        assert places.count("▸") == 1
+        # The app begins in the first.
+        for place in [*list(PLACES)[1:], next(iter(PLACES))]:
+            await act(pilot, f"app.{place}")
+            await settle(pilot)
+            assert app.current_mode == place
+            places = str(app.screen.query_one(TopBar).render())
+            assert f"▸{list(PLACES).index(place) + 1} {PLACES[place][0]} " in places
+            assert places.count("▸") == 1
 
 
-@pytest.mark.parametrize("place", PLACES)
-async def test_each_place_is_a_click_away(place: str, demo_store: Path, settle: Settle) -> None:
+async def test_each_place_is_a_click_away(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        bar = app.screen.query_one(TopBar)
-        await pilot.click(bar, offset=(str(bar.render()).index(PLACES[place][0]), 0))
-        await settle(pilot)
-        assert app.current_mode == place
+        for place in [*list(PLACES)[1:], next(iter(PLACES))]:
+            bar = app.screen.query_one(TopBar)
+            await pilot.click(bar, offset=(str(bar.render()).index(PLACES[place][0]), 0))
+            await settle(pilot)
+            assert app.current_mode == place
 
 
 async def test_garbage_is_looked_for_while_nobody_waits_for_a_key(
@@ -173,24 +174,24 @@ async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does
         assert isinstance(app.screen, HelpScreen)
 
 
-@pytest.mark.parametrize("place", PLACES)
 async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
-    place: str, empty_store: Path, settle: Settle
+    empty_store: Path, settle: Settle
 ) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        await act(pilot, f"app.{place}")
-        await settle(pilot)
-        shown = {each.tooltip for each in app.screen.active_bindings.values() if each.tooltip}
-        await act(pilot, "app.help")
-        await rest(pilot)
-        lines = help_lines(app)
-        assert lines["List the keys"] == "?"
-        for purpose in shown:
-            assert any(line.startswith(purpose) for line in lines), purpose
-        await act(pilot, "help.close")
-        assert isinstance(app.screen, KdtuiScreen)
+        for place in PLACES:
+            await act(pilot, f"app.{place}")
+            await settle(pilot)
+            shown = {each.tooltip for each in app.screen.active_bindings.values() if each.tooltip}
+            await act(pilot, "app.help")
+            await rest(pilot)
+            lines = help_lines(app)
+            assert lines["List the keys"] == "?"
+            for purpose in shown:
+                assert any(line.startswith(purpose) for line in lines), (place, purpose)
+            await act(pilot, "help.close")
+            assert isinstance(app.screen, KdtuiScreen)
 
 
 async def test_a_key_that_can_do_nothing_now_says_why(empty_store: Path, settle: Settle) -> None:
