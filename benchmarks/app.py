@@ -215,7 +215,7 @@ def _statements(events: Sequence[Sequence[Any]], asked: float, whole: float) -> 
     """What the store was asked for what is shown."""
     found = next((event[1] for event in events if event[0] == "found" and event[1] >= asked), asked)
     until = {"rows": whole, "session": whole, "open": whole, "hits": found}
-    return [event[2] for event in events if event[0] == "sql" and event[1] < until.get(event[3], 0)]
+    return [event[2] for event in events if event[0] == "sql" and asked <= event[1] < until.get(event[3], 0)]
 
 
 def _bare(db: sqlite3.Connection, statements: Sequence[str]) -> float:

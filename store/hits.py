@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from store.sqlite import Database
 
-FIRST = 200
+FIRST = 100
 """Hits of the first part, so that something can be shown while the others are still looked for."""
 
 _PART = 20_000

@@ -22,6 +22,9 @@ RANKED = 5_000
 _GLANCE = 2_000
 """Pieces at the front of an order among which the first hits are looked for."""
 
+_LAST = 2 * FIRST
+"""Hits of the end that are known before the middle is: the last page is seldom full, and more is in sight than that."""
+
 _PREFIX = 3
 """Letters of the beginnings of words that the text index has by themselves."""
 
@@ -199,13 +202,13 @@ def _beyond(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
             yield Hits(max(part.first, shown), ids, part.count, part.order)
 
 
-def _glance(db: Database, where: _Where, index: str, order: str) -> "array[int]":
+def _glance(db: Database, where: _Where, index: str, order: str, limit: int = FIRST) -> "array[int]":
     """The first hits, as far as they are among the first pieces of the order."""
     front = f"FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_GLANCE}"
     conditions = where.sql(among=f"SELECT id {front}")
     # Without filters, the index has all that is needed.
     columns = "*" if where.is_filtered else "id"
-    return _numbers(db, f"SELECT id FROM (SELECT {columns} {front}) WHERE {conditions} LIMIT {FIRST}", where.values())
+    return _numbers(db, f"SELECT id FROM (SELECT {columns} {front}) WHERE {conditions} LIMIT {limit}", where.values())
 
 
 def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> Iterator[Hits]:
@@ -217,10 +220,10 @@ def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> 
     else:
         count = db.execute("SELECT count(*) FROM knowledge")
     total = int(count.fetchone()[0])
-    last = _glance(db, where, index, backwards)
-    if len(last) == FIRST and total >= 2 * FIRST:
+    last = _glance(db, where, index, backwards, _LAST)
+    if len(last) == _LAST and total >= FIRST + _LAST:
         can_wait = where.match is None and not where.is_filtered
-        yield Hits(total - FIRST, array("q", reversed(last)), total, note, can_wait)
+        yield Hits(total - _LAST, array("q", reversed(last)), total, note, can_wait)
 
 
 def _numbers(db: Database, sql: str, values: Sequence[object]) -> "array[int]":

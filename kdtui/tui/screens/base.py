@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
 
-TYPING = 0.03
+TYPING = 0.01
 """Seconds without a key after which a search begins: the next one stops it at once."""
 
 

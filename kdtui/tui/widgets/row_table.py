@@ -21,10 +21,10 @@ from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.widgets.steady import Steady
 
-PAGE = 200
+PAGE = 100
 """Rows that are asked for at once."""
 
-_PAGES = 40
+_PAGES = 80
 """Pages that are kept; those that were seen longest ago go first."""
 
 _LONGEST = 400
@@ -493,7 +493,7 @@ class RowTable(Steady, ScrollView, can_focus=True):
         if not self._count:
             return
         first, last = round(self.scroll_y), round(self.scroll_y) + self._visible
-        for row in (first, last, last + PAGE // 3, first - PAGE // 3):
+        for row in (first, last, last + self._visible, first - self._visible):
             page = min(max(row, 0), self._count - 1) // PAGE
             if page in self._pages:
                 # The one that was seen last goes last.
