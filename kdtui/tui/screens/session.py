@@ -476,7 +476,7 @@ class SessionScreen(KdtuiScreen[int]):
         def question(db: "Database") -> Offered:
             from kdtui.workflows.offered import offered
 
-            return offered(db, dataset)
+            return offered(db, dataset, as_trained=bool(purpose))
 
         self.ask(question, lambda found: OfferedFound(found, purpose), group="offered")
 
