@@ -109,7 +109,9 @@ def followed(
     if "adapter" in changed:
         follows, note = _with_adapter(adapter, values, offered)
     elif changed & {"student", "other"}:
-        follows, note = _with_student(values, typed="other" in changed), ""
+        follows = _with_student(values, typed="other" in changed)
+        others, note = _without_adapter(adapter, _student({**values, **follows}), values, offered)
+        follows |= others
     else:
         return None
     return {name: value for name, value in follows.items() if name not in changed}, note
@@ -146,6 +148,8 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
     student = _student(values)
     if not student:
         raise KdtuiError("say which other student, or choose one")
+    if student == SHIPPED and values["adapter"]:
+        raise KdtuiError(f"the shipped student has an adapter of its own; choose {NAME}, or no adapter")
     adapters = before.settings.adapters if values["adapter"] == _AS_BEFORE else None
     if values["adapter"] not in ("", _AS_BEFORE):
         adapters = ((values["adapter"], _scale(values["scale"])),)
@@ -165,6 +169,23 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
     if missing and settings.sample is None:
         raise KdtuiError(f"the dataset has no {missing[0]}s yet; distil them first, in place 3")
     return Choice(settings)
+
+
+def _without_adapter(
+    adapter: str, student: str, values: Mapping[str, str], offered: Offered
+) -> tuple[dict[str, str], str]:
+    """What changes where an adapter does not go with the student that is asked now."""
+    settings = offered.as_trained.get(adapter)
+    trained = {} if settings is None else _values(settings, offered)
+    if not adapter or not student or student == trained.get("student") or student == trained.get("other"):
+        return {}, ""
+    if _takes_adapters(student):
+        on = f"{adapter} was trained on {settings.student}; " if settings is not None else ""
+        return {}, f"{on}whether {student} fits is seen when it is loaded"
+    # What it was shown is its own, too; what somebody has chosen stays.
+    shown = {name: "" for name in _TRAINED[2:] if trained.get(name) and values[name] == trained[name]}
+    named = "the adapters are" if adapter == _AS_BEFORE else f"adapter {adapter} is"
+    return {"adapter": "", **shown}, f"{student} goes with no adapter of yours: {named} taken away"
 
 
 _TRAINED = ("student", "other", *FORMATS, "sample", "neighbours", "near", "budget", "strategy")

@@ -568,6 +568,39 @@ async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_
         assert app.choice.settings == RunSettings("smollm2", adapters=(("plain", 1.0),))
 
 
+@pytest.mark.parametrize("other", ["shipped", "patterns", "http://host/v1#m"])
+async def test_a_student_that_takes_no_adapter_is_asked_without_one(
+    demo_store: Path, settle: Settle, other: str
+) -> None:
+    with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
+    app = KdtuiApp(demo_store)
+    app.use_choice(Choice.of(RunSettings("smollm2", ("pattern",), adapters=(("camping", 1.0),), budget=50)))
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        await fill(pilot, **{"other" if "/" in other else "student": other})
+        assert app.screen.query_one("#field-adapter", Select).value == ""
+        note = str(app.screen.query_one("#form-note", Static).content)
+        assert note == f"{other} goes with no adapter of yours: adapter camping is taken away"
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert app.choice.settings == RunSettings(other)
+
+
+async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_student(
+    demo_store: Path, settle: Settle
+) -> None:
+    app = KdtuiApp(demo_store)
+    app.use_choice(Choice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        await fill(pilot, student="shipped")
+        assert "the adapters are taken away" in str(app.screen.query_one("#form-note", Static).content)
+        await fill(pilot, adapter="=")
+        assert "has an adapter of its own" in str(app.screen.query_one("#form-problem", Static).content)
+
+
 async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("/tiny.gguf"))
     async with opened(app, settle) as pilot:
