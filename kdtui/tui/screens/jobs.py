@@ -326,7 +326,8 @@ class JobsScreen(TrainingScreen):
                     training=values["name"].strip(),
                 )
 
-        self.app.push_screen(form(message.found, self._tried), started)
+        shown = self.remembered("workbench").get("dataset")
+        self.app.push_screen(form(message.found, self._tried, shown=shown), started)
 
     def action_check(self) -> None:
         """Check the host under the cursor."""

@@ -76,13 +76,14 @@ def offer(db: "Database", database: Path) -> Offer:
     )
 
 
-def form(found: Offer, before: Mapping[str, str] | None = None) -> FormDialog:
+def form(found: Offer, before: Mapping[str, str] | None = None, *, shown: object = None) -> FormDialog:
     """The form; with what it begins with, a training can be started at once.
 
     Args:
         before: what was in it when a training could not be started.
+        shown: the dataset that the workbench shows, if it is one still.
     """
-    dataset = found.datasets[0] if found.datasets else ""
+    dataset = next((each for each in found.datasets if each == shown), next(iter(found.datasets), ""))
     free = (f"{dataset}-{number}" for number in range(1, len(found.taken) + 2))
     name = next(each for each in free if each not in found.taken)
     here = "this machine" if found.lacking is None else "this machine (lacks packages)"

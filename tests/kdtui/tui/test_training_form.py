@@ -12,9 +12,11 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.screens.dialogs import FormDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import JobsScreen
+from kdtui.workflows.import_dataset import import_dataset
 from models.sft.job_files import PID
 from store.database import open_database
 from tests.acting import act
+from tests.kdtui.tui.conftest import OUTDOOR
 from tests.kdtui.tui.jobs_place import hand_made, log, opened, patiently, rows, shown, toasts, with_host
 from tests.models.tiny import make_model
 
@@ -94,6 +96,25 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
         await pilot.press("escape")
         await settle(pilot)
         assert len(rows(app)) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "begins_with"), [("trail", "trail"), ("gone", "demo-outdoor"), (["x"], "demo-outdoor")]
+)
+async def test_the_form_begins_with_the_dataset_that_the_workbench_shows(
+    demo_store: Path, settle: Settle, until: Until, seen: object, begins_with: str
+) -> None:
+    db = open_database(demo_store)
+    list(import_dataset(db, OUTDOOR, "trail"))
+    db.close()
+    app = opened(demo_store)
+    app.memory.of("workbench")["dataset"] = seen
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        assert app.screen.query_one("#field-datasets", Input).value == begins_with
+        assert app.screen.query_one("#field-name", Input).value == f"{begins_with}-1"
 
 
 async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked(
