@@ -182,14 +182,20 @@ class Field:
 
 
 class _Switch(Checkbox):
-    """Yes or no, in words: a checkbox of Textual's says it by colour alone."""
+    """Yes or no, in words and with a box: that of Textual has its cross always, and tells by colour alone."""
+
+    BUTTON_LEFT = BUTTON_INNER = BUTTON_RIGHT = ""
 
     def __init__(self, value: bool, *, id: str) -> None:
-        super().__init__("yes" if value else "no", value, id=id, compact=True)
+        super().__init__(self._said(value), value, id=id, compact=True)
+
+    @staticmethod
+    def _said(value: bool) -> Content:
+        return Content("[x] yes" if value else "[ ] no")
 
     def watch_value(self) -> None:
         """Say the other word."""
-        self.label = "yes" if self.value else "no"
+        self.label = self._said(self.value)
         super().watch_value()
 
 

@@ -555,7 +555,10 @@ async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_
         assert command(app).endswith("--student smollm2 --adapter camping --knowledge pattern --budget 50")
         note = app.screen.query_one("#form-note", Static)
         assert str(note.content) == "as camping was trained: student, knowledge and strategy are set"
+        box = app.screen.query_one("#field-pattern", Checkbox)
+        assert box.render().plain.strip() == "[x] yes"
         await fill(pilot, pattern="", budget="")
+        assert box.render().plain.strip() == "[ ] no"
         assert command(app).endswith("--student smollm2 --adapter camping --knowledge none")
         await fill(pilot, adapter="plain")
         assert command(app).endswith("--student /tiny.gguf --adapter plain --knowledge none")
