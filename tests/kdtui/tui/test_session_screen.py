@@ -741,6 +741,14 @@ async def test_two_settings_are_compared_on_one_session(
         await pilot.press("a")
         assert app.choice == Choice.of(None)
         assert "by patterns" in heading(app, "#other")
+        await act(pilot, "session.settings")
+        await settle(pilot)
+        assert str(app.screen.query_one(".heading", Static).content) == "Settings B"
+        await fill(pilot, student="patterns")
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert shown(app, "#asks").splitlines() == [" A shipped", "▸B patterns"]
+        assert app.choice == Choice.of(None)
         await pilot.press("right_square_bracket")
         await settle(pilot)
         await pilot.press("g")
