@@ -1,14 +1,16 @@
 """What there is to choose from, for who wants bundles generated. Importing this is cheap."""
 
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import RESERVED
 from models.embedded import NAME
 from models.errors import ModelError
-from store.records import Format
+from store.errors import StoreError
+from store.records import Format, RunSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from store.sqlite import Database
@@ -24,6 +26,7 @@ class Offered:
         samples: by name.
         formats: of which the dataset has knowledge.
         near: embedding models that the dataset has vectors of.
+        as_trained: for adapters, how a student with it is asked as it was trained, if that was asked for and is known.
     """
 
     students: tuple[str, ...] = RESERVED
@@ -31,10 +34,14 @@ class Offered:
     samples: tuple[str, ...] = ()
     formats: tuple[Format, ...] = ()
     near: tuple[str, ...] = ()
+    as_trained: Mapping[str, RunSettings] = field(default_factory=dict)
 
 
-def offered(db: "Database", dataset: str | None) -> Offered:
+def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) -> Offered:
     """What there is to choose from for sessions of a dataset; for None, of those that belong to none.
+
+    Args:
+        as_trained: whether to find out how adapters were trained: files are read of those that were trained elsewhere.
 
     Raises:
         NotFound: there is no such dataset.
@@ -44,7 +51,10 @@ def offered(db: "Database", dataset: str | None) -> Offered:
 
     models = named_models(db)
     trained = _trained(db)
-    named = {model.name: trained.get(model.name, NAME) for model in models if model.kind == "adapter"}
+    adapters = {model.name: NAME for model in models if model.kind == "adapter"}
+    adapters |= {name: base or NAME for name, (base, _) in trained.items()}
+    asked = _as_trained(db, adapters, trained) if as_trained else {}
+    adapters |= {name: settings.student for name, settings in asked.items()}
     bases = [model.name for model in models if model.kind == "base"]
     formats: tuple[Format, ...] = ()
     near: tuple[str, ...] = ()
@@ -55,11 +65,11 @@ def offered(db: "Database", dataset: str | None) -> Offered:
         formats = known_formats(db, dataset)
         near = tuple(vector_models(db, dataset))
     samples = tuple(sample.name for sample in list_samples(db))
-    return Offered((*RESERVED, *bases), tuple(sorted({**trained, **named}.items())), samples, formats, near)
+    return Offered((*RESERVED, *bases), tuple(sorted(adapters.items())), samples, formats, near, asked)
 
 
-def _trained(db: "Database") -> dict[str, str]:
-    """The trainings here that have an adapter, each with its base."""
+def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
+    """The trainings here that have an adapter, each with its base, if that can be a student, and what it is made of."""
     from kdtui.workflows.fine_tune import base_of, known_status
     from models.sft.job_files import ADAPTER
     from store.jobs import list_jobs
@@ -69,5 +79,27 @@ def _trained(db: "Database") -> dict[str, str]:
         # Its folder may be gone, or hold what another version has written.
         with suppress(KdtuiError, ModelError, OSError):
             if known_status(job).state == "done" and (job.folder / ADAPTER).is_dir():
-                found[job.name] = base_of(job) or NAME
+                found[job.name] = base_of(job), job.settings
+    return found
+
+
+def _as_trained(
+    db: "Database", adapters: Iterable[str], trained: Mapping[str, tuple[str | None, TrainingSettings]]
+) -> dict[str, RunSettings]:
+    from kdtui.workflows.as_trained import shown_as_trained
+
+    found = {}
+    for name in adapters:
+        base, settings = trained.get(name, (None, None))
+        # One that was found on a host may say nothing of itself.
+        if base is not None and settings is not None and settings.datasets:
+            found[name] = shown_as_trained(RunSettings(base, adapters=((name, 1.0),)), settings)
+            continue
+        # Why it cannot be used is said where it is.
+        with suppress(KdtuiError, ModelError, StoreError):
+            from kdtui.workflows.describe_model import student_with
+            from kdtui.workflows.fine_tune import trained_with
+
+            if trained_with(db, name) is not None:
+                found[name] = student_with(db, name)
     return found

@@ -182,14 +182,20 @@ class Field:
 
 
 class _Switch(Checkbox):
-    """Yes or no, in words: a checkbox of Textual's says it by colour alone."""
+    """Yes or no, in words and with a box: that of Textual has its cross always, and tells by colour alone."""
+
+    BUTTON_LEFT = BUTTON_INNER = BUTTON_RIGHT = ""
 
     def __init__(self, value: bool, *, id: str) -> None:
-        super().__init__("yes" if value else "no", value, id=id, compact=True)
+        super().__init__(self._said(value), value, id=id, compact=True)
+
+    @staticmethod
+    def _said(value: bool) -> Content:
+        return Content("[x] yes" if value else "[ ] no")
 
     def watch_value(self) -> None:
         """Say the other word."""
-        self.label = "yes" if self.value else "no"
+        self.label = self._said(self.value)
         super().watch_value()
 
 
@@ -199,6 +205,8 @@ class FormDialog(Dialog[dict[str, str]]):
     Args:
         check: given the values, why they will not do, or None.
         command: given the values, the command that does the same; shown below, while the form is filled in.
+        follow: given the values before and after somebody has changed some, those of other fields that change with
+            them, and a sentence that says so.
         verb: what the button says that ends it.
     """
 
@@ -212,9 +220,11 @@ class FormDialog(Dialog[dict[str, str]]):
         verb: str,
         check: Callable[[Mapping[str, str]], str | None] = lambda values: None,  # noqa: ARG005
         command: Callable[[Mapping[str, str]], str] | None = None,
+        follow: Callable[[Mapping[str, str], Mapping[str, str]], tuple[Mapping[str, str], str] | None] | None = None,
     ) -> None:
         super().__init__()
         self._title, self._fields, self._verb, self._check, self._to_command = title, fields, verb, check, command
+        self._follow, self._before, self._note = follow, dict[str, str](), ""
 
     def compose(self) -> ComposeResult:
         """A line for each field, the command, and two buttons."""
@@ -228,6 +238,7 @@ class FormDialog(Dialog[dict[str, str]]):
                     if field.help:
                         yield Static(Text(field.help), classes="hint", markup=False)
             yield Static(id="dialog-command", markup=False)
+            yield Static(id="form-note", markup=False)
             yield Static(id="form-problem", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(self.labelled(self._verb, "form.done"), id="done", variant="primary", compact=True)
@@ -266,8 +277,23 @@ class FormDialog(Dialog[dict[str, str]]):
                     found[field.name] = str(widget.value)
         return found
 
+    def _followed(self) -> dict[str, str]:
+        """What is in the form, once the fields are changed that change with others."""
+        values = self.values
+        if self._follow is not None and (found := self._follow(self._before, values)) is not None:
+            follows, self._note = found
+            for field in self._fields:
+                if field.name in follows:
+                    widget: Any = self.query_one(f"#field-{field.name}")
+                    value = follows[field.name]
+                    widget.value = value == "yes" if field.kind == "switch" else value
+            values = self.values
+        self._before = values
+        return values
+
     def on_mount(self) -> None:
         """Begin with the first field."""
+        self._before = self.values
         self.show()
         self.set_focus(self.query_one(f"#field-{self._fields[0].name}"))
 
@@ -277,8 +303,11 @@ class FormDialog(Dialog[dict[str, str]]):
     @on(Checkbox.Changed)
     def show(self) -> None:
         """Show the command, and what is wrong with the values."""
-        values = self.values
+        values = self._followed()
         problem = self._check(values)
+        note = self.query_one("#form-note", Static)
+        note.update(Text(one_line(self._note, 300)))
+        note.display = bool(self._note)
         self.query_one("#form-problem", Static).update(Text(one_line(problem or "", 300)))
         self.query_one("#done", Button).disabled = problem is not None
         if self._to_command is not None:
@@ -289,7 +318,7 @@ class FormDialog(Dialog[dict[str, str]]):
     @on(Button.Pressed, "#done")
     def action_done(self) -> None:
         """End the form, if it can be."""
-        values = self.values
+        values = self._followed()
         if (problem := self._check(values)) is None:
             self.dismiss(values)
         else:

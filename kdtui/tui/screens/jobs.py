@@ -123,6 +123,8 @@ class JobsScreen(TrainingScreen):
         self._trainings: dict[str, Training] = {}
         self._health: dict[str, Health] = {}
         self._works: dict[Activity, _Work] = {}
+        # What a training was to be that could not be started.
+        self._tried: Mapping[str, str] | None = None
         self._rows: dict[RowTable, list[Row]] = {}
 
     def compose(self) -> ComposeResult:
@@ -317,13 +319,15 @@ class JobsScreen(TrainingScreen):
 
         def started(values: Mapping[str, str] | None) -> None:
             if values is not None:
+                self._tried = values
                 self.have_done(
                     f"preparing {values['name'].strip()}",
                     lambda db: prepare_and_start(db, self.database, values),
                     training=values["name"].strip(),
                 )
 
-        self.app.push_screen(form(message.found), started)
+        shown = self.remembered("workbench").get("dataset")
+        self.app.push_screen(form(message.found, self._tried, shown=shown), started)
 
     def action_check(self) -> None:
         """Check the host under the cursor."""
@@ -446,6 +450,10 @@ class JobsScreen(TrainingScreen):
         work = self._works.pop(message.activity, None)
         if work is None:
             return
+        is_done = message.problem is None and not message.activity.is_cancelled
+        if is_done and self._tried is not None and work.training == self._tried["name"].strip():
+            # What could not be started need not be typed again.
+            self._tried = None
         if message.problem is not None and not message.activity.is_cancelled:
             if work.checks in self._health:
                 self._health[work.checks or ""].problem = message.problem

@@ -1,7 +1,7 @@
 """The form for a new training."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -11,6 +11,7 @@ from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.trainings import Doing, Done, start
+from kdtui.workflows.model_names import RESERVED, is_endpoint
 from models.embedded import NAME
 from models.sft.state import ACTIVE
 from store.records import FORMATS, TrainingSettings
@@ -75,9 +76,14 @@ def offer(db: "Database", database: Path) -> Offer:
     )
 
 
-def form(found: Offer) -> FormDialog:
-    """The form; with what it begins with, a training can be started at once."""
-    dataset = found.datasets[0] if found.datasets else ""
+def form(found: Offer, before: Mapping[str, str] | None = None, *, shown: object = None) -> FormDialog:
+    """The form; with what it begins with, a training can be started at once.
+
+    Args:
+        before: what was in it when a training could not be started.
+        shown: the dataset that the workbench shows, if it is one still.
+    """
+    dataset = next((each for each in found.datasets if each == shown), next(iter(found.datasets), ""))
     free = (f"{dataset}-{number}" for number in range(1, len(found.taken) + 2))
     name = next(each for each in free if each not in found.taken)
     here = "this machine" if found.lacking is None else "this machine (lacks packages)"
@@ -127,7 +133,7 @@ def form(found: Offer) -> FormDialog:
     )
     return FormDialog(
         "Start a training",
-        fields,
+        [replace(field, value=(before or {}).get(field.name, field.value)) for field in fields],
         verb="Start it",
         check=partial(problem_with, found),
         command=partial(command_for, found),
@@ -149,8 +155,8 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
         return "what a student can learn to write is a thought: switch on thoughts alone"
     if values["as"] == "target" and values["form"] != "list":
         return "a thought is written before the list of bundles: choose that form"
-    if not values["base"].strip():
-        return "a training begins with a base"
+    if (problem := _problem_with_base(found, values["base"].strip())) is not None:
+        return problem
     if not values["epochs"].strip().isdecimal() or int(values["epochs"]) < 1:
         return "epochs are a number: 1 or more"
     if _rate(values) is None:
@@ -158,6 +164,24 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
     if values["after"] and dict(found.active).get(values["after"]) != values["host"]:
         return f"training {values['after']} is not on the same host"
     return found.lacking if not values["host"] else None
+
+
+def _problem_with_base(found: Offer, base: str) -> str | None:
+    if not base:
+        return "a training begins with a base"
+    if base in found.bases:
+        return None
+    if base in RESERVED or is_endpoint(base):
+        return f"{base} is a student that cannot be trained; choose a base: {_some(found.bases)}"
+    path = Path(base)
+    if path.is_dir() or path.is_file():
+        return None
+    if path.suffix == ".gguf" or len(path.parts) > 2:
+        return f"{base}: there is no such file"
+    if len(path.parts) == 2:
+        # An id of transformers: whether there is such a model is known to the host that trains.
+        return None
+    return f"there is no base {base!r}; there are: {_some(found.bases)}, files, and ids of transformers (OWNER/NAME)"
 
 
 def command_for(found: Offer, values: Mapping[str, str]) -> str:

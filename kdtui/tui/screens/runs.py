@@ -419,7 +419,8 @@ class RunsScreen(KdtuiScreen[None]):
         def question(db: "Database") -> "dict[str, Offered]":
             from kdtui.workflows.offered import offered
 
-            return {name: offered(db, name) for name in names}
+            # Adapters are the same for all of them.
+            return {name: offered(db, name, as_trained=name == names[0]) for name in names}
 
         self.ask(question, OffersFound, group="offers")
 

@@ -480,7 +480,7 @@ class SessionScreen(KdtuiScreen[int]):
         def question(db: "Database") -> Offered:
             from kdtui.workflows.offered import offered
 
-            return offered(db, dataset)
+            return offered(db, dataset, as_trained=bool(purpose))
 
         self.ask(question, lambda found: OfferedFound(found, purpose), group="offered")
 
@@ -490,7 +490,7 @@ class SessionScreen(KdtuiScreen[int]):
         if not message.purpose or self._session is None or not self.is_current:
             return
         is_other = message.purpose == "compare"
-        before = self._other_choice if is_other else self._sides[0].choice
+        before = self._other_choice if is_other else self._side.choice
 
         def take(values: dict[str, str] | None) -> None:
             if values is None:
@@ -499,9 +499,10 @@ class SessionScreen(KdtuiScreen[int]):
             if is_other:
                 self._compare_with(choice)
             else:
-                self._choose(choice)
+                self._choose_active(choice)
 
-        title = "Compare with" if is_other else "Whom to ask, and how"
+        settings = f"Settings {NAMES[self._active]}" if self._is_comparing else "Whom to ask, and how"
+        title = "Compare with" if is_other else settings
         form = settings_form(
             title, before, offered, self._sessions.dataset, self._command, "Compare" if is_other else "Use it"
         )

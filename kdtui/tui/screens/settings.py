@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
 from kdtui.tui.choice import Choice
 from kdtui.tui.screens.dialogs import Field, FormDialog
+from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.offered import Offered
 from kdtui.workflows.students import check_settings, settings_for
 from models.answers import STRATEGIES
+from models.embedded import NAME, SHIPPED
 from store.records import FORMATS, RunSettings
 
 _AS_BEFORE = "="
 """For several adapters at once, which the form cannot name."""
+
+_OTHER = ""
+"""For a student that is named by hand."""
 
 _ABOUT = {
     "shipped": "shipped: smollm2, trained",
@@ -49,51 +55,87 @@ def settings_form(
             return command(chosen(values, choice, offered, dataset))
         return ""
 
-    return FormDialog(title, settings_fields(choice.settings, offered), verb=verb, check=check, command=shown)
+    fields = settings_fields(choice.settings, offered)
+    return FormDialog(title, fields, verb=verb, check=check, command=shown, follow=partial(followed, offered))
 
 
 def settings_fields(settings: RunSettings, offered: Offered) -> list[Field]:
     """What a form asks for settings, which it has at first."""
+    values = _values(settings, offered)
+
+    def field(name: str, label: str, help: str = "") -> Field:
+        return Field(name, label, value=values[name], help=help)
+
+    def choice(name: str, label: str, options: list[tuple[str, str]]) -> Field:
+        return Field(name, label, "choice", values[name], options=options)
+
     students = [(_ABOUT.get(name, name), name) for name in offered.students]
-    other = "" if settings.student in offered.students else settings.student
-    scale = settings.adapters[0][1] if len(settings.adapters) == 1 else 1.0
     strategies = [("as it was calibrated or trained, or list", ""), *((name, name) for name in (*STRATEGIES, AICL))]
+    samples = [("all that is known", ""), *((name, name) for name in offered.samples)]
+    near = [("words (BM25)", ""), *((f"vectors of {name}", name) for name in _near(settings, offered))]
     return [
-        Field("student", "Student", "choice", settings.student, options=students),
-        Field("other", "  or another", value=other, help="a GGUF file, or an endpoint: http://HOST:PORT/v1#MODEL"),
-        Field("adapter", "Adapter", "choice", _adapter(settings), options=_adapters(settings, offered)),
-        Field("scale", "  acts with", value=f"{scale:g}", help="1 as it was trained, 0.5 half as strongly"),
+        choice("student", "Student", [*students, ("another, named below", _OTHER)]),
+        field("other", "  or another", "a GGUF file, or an endpoint: http://HOST:PORT/v1#MODEL"),
+        choice("adapter", "Adapter", _adapters(settings, offered)),
+        field("scale", "  acts with", "1 as it was trained, 0.5 half as strongly"),
         *(
             Field(
                 format,
                 f"Show {format}s",
                 "switch",
-                "yes" if format in settings.knowledge else "",
+                values[format],
                 "" if format in offered.formats else f"the dataset has no {format}s yet",
             )
             for format in FORMATS
         ),
-        Field(
-            "sample",
-            "  of sample",
-            "choice",
-            settings.sample or "",
-            options=[("all that is known", ""), *((name, name) for name in offered.samples)],
-        ),
-        Field(
-            "neighbours", "  of neighbours", value=_text(settings.neighbours), help="near sessions, 1 to 50; usually 1"
-        ),
-        Field(
-            "near",
-            "  near by",
-            "choice",
-            settings.near or "",
-            options=[("words (BM25)", ""), *((f"vectors of {name}", name) for name in _near(settings, offered))],
-        ),
-        Field("budget", "  in tokens", value=_text(settings.budget), help="of rules and thoughts; usually 600"),
-        Field("strategy", "Strategy", "choice", settings.strategy or "", options=strategies),
-        Field("context", "Context", value=_text(settings.context), help="tokens of prompt and answer; usually 4096"),
+        choice("sample", "  of sample", samples),
+        field("neighbours", "  of neighbours", "near sessions, 1 to 50; usually 1"),
+        choice("near", "  near by", near),
+        field("budget", "  in tokens", "of rules and thoughts; usually 600"),
+        choice("strategy", "Strategy", strategies),
+        field("context", "Context", "tokens of prompt and answer; usually 4096"),
     ]
+
+
+def followed(
+    offered: Offered, before: Mapping[str, str], values: Mapping[str, str]
+) -> tuple[dict[str, str], str] | None:
+    """What else changes in the form with what has just been changed in it, and a sentence on that.
+
+    An adapter is asked as it was trained, as it is by a command that says nothing else.
+    """
+    changed = {name for name in values if values[name] != before[name]}
+    adapter = values["adapter"]
+    if "adapter" in changed:
+        follows, note = _with_adapter(adapter, values, offered)
+    elif changed & {"student", "other"}:
+        follows = _with_student(values, typed="other" in changed)
+        others, note = _without_adapter(adapter, _student({**values, **follows}), values, offered)
+        follows |= others
+    else:
+        return None
+    return {name: value for name, value in follows.items() if name not in changed}, note
+
+
+def _with_adapter(adapter: str, values: Mapping[str, str], offered: Offered) -> tuple[dict[str, str], str]:
+    if adapter in ("", _AS_BEFORE):
+        return {}, ""
+    settings = offered.as_trained.get(adapter)
+    if settings is not None:
+        follows = {name: value for name, value in _values(settings, offered).items() if name in _TRAINED}
+        lost = follows["sample"] and follows["sample"] not in offered.samples
+        note = f"as {adapter} was trained: student, knowledge and strategy are set"
+        return (follows | {"sample": ""}, f"{note}; its sample {settings.sample} is gone") if lost else (follows, note)
+    # It goes with a student that has none, at least.
+    student = dict(offered.adapters).get(adapter, NAME)
+    follows = {} if _takes_adapters(_student(values)) else _named(student, offered)
+    return follows, f"what {adapter} was trained with is not known; choose its student, and what it is shown"
+
+
+def _with_student(values: Mapping[str, str], *, typed: bool) -> dict[str, str]:
+    if not typed:
+        return {} if values["student"] == _OTHER else {"other": ""}
+    return {"student": _OTHER} if values["other"].strip() else {}
 
 
 def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset: str | None) -> Choice:
@@ -103,7 +145,11 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
         KdtuiError: there can be no such choice.
     """
     knowledge = tuple(format for format in FORMATS if values[format])
-    student = values["other"].strip() or values["student"]
+    student = _student(values)
+    if not student:
+        raise KdtuiError("say which other student, or choose one")
+    if student == SHIPPED and values["adapter"]:
+        raise KdtuiError(f"the shipped student has an adapter of its own; choose {NAME}, or no adapter")
     adapters = before.settings.adapters if values["adapter"] == _AS_BEFORE else None
     if values["adapter"] not in ("", _AS_BEFORE):
         adapters = ((values["adapter"], _scale(values["scale"])),)
@@ -123,6 +169,57 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
     if missing and settings.sample is None:
         raise KdtuiError(f"the dataset has no {missing[0]}s yet; distil them first, in place 3")
     return Choice(settings)
+
+
+def _without_adapter(
+    adapter: str, student: str, values: Mapping[str, str], offered: Offered
+) -> tuple[dict[str, str], str]:
+    """What changes where an adapter does not go with the student that is asked now."""
+    settings = offered.as_trained.get(adapter)
+    trained = {} if settings is None else _values(settings, offered)
+    if not adapter or not student or student == trained.get("student") or student == trained.get("other"):
+        return {}, ""
+    if _takes_adapters(student):
+        on = f"{adapter} was trained on {settings.student}; " if settings is not None else ""
+        return {}, f"{on}whether {student} fits is seen when it is loaded"
+    # What it was shown is its own, too; what somebody has chosen stays.
+    shown = {name: "" for name in _TRAINED[2:] if trained.get(name) and values[name] == trained[name]}
+    named = "the adapters are" if adapter == _AS_BEFORE else f"adapter {adapter} is"
+    return {"adapter": "", **shown}, f"{student} goes with no adapter of yours: {named} taken away"
+
+
+_TRAINED = ("student", "other", *FORMATS, "sample", "neighbours", "near", "budget", "strategy")
+"""What is set in the form as an adapter was trained; in no strategy, the one that it was trained for."""
+
+
+def _values(settings: RunSettings, offered: Offered) -> dict[str, str]:
+    """Settings as they are in a form."""
+    scale = settings.adapters[0][1] if len(settings.adapters) == 1 else 1.0
+    return {
+        **_named(settings.student, offered),
+        "adapter": _adapter(settings),
+        "scale": f"{scale:g}",
+        **{format: "yes" if format in settings.knowledge else "" for format in FORMATS},
+        "sample": settings.sample or "",
+        "neighbours": _text(settings.neighbours),
+        "near": settings.near or "",
+        "budget": _text(settings.budget),
+        "strategy": settings.strategy or "",
+        "context": _text(settings.context),
+    }
+
+
+def _named(student: str, offered: Offered) -> dict[str, str]:
+    is_offered = student in offered.students
+    return {"student": student if is_offered else _OTHER, "other": "" if is_offered else student}
+
+
+def _student(values: Mapping[str, str]) -> str:
+    return values["other"].strip() or values["student"]
+
+
+def _takes_adapters(student: str) -> bool:
+    return student not in (SHIPPED, PATTERNS) and not is_endpoint(student)
 
 
 def _adapter(settings: RunSettings) -> str:

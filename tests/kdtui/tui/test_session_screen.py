@@ -1,10 +1,12 @@
 """One session, and generating bundles for it."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.table import Table
@@ -25,11 +27,14 @@ from kdtui.workflows import students
 from kdtui.workflows.explain import Explanation
 from models.answers import Answered, Grew, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
+from models.embedded import embedded_student
 from models.errors import ModelError, PromptTooLong
+from models.sft.job_files import ADAPTER
 from store.database import open_database
 from store.models import NamedModel, add_model
-from store.records import Bundle, Item, RunSettings, Session
+from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
 from tests.acting import act, rest
+from tests.kdtui.tui.jobs_place import hand_made
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -81,6 +86,25 @@ def column(app: KdtuiApp, number: int) -> list[str]:
 
 def toasts(app: KdtuiApp) -> list[str]:
     return [note.message for note in app._notifications]
+
+
+def command(app: KdtuiApp) -> str:
+    """The command of a form."""
+    return str(app.screen.query_one("#dialog-command", Static).content)
+
+
+async def fill(pilot: Pilot[None], **values: str) -> None:
+    """Change fields of a form, one after the other."""
+    for name, value in values.items():
+        widget: Any = pilot.app.screen.query_one(f"#field-{name}")
+        widget.value = value == "yes" if isinstance(widget, Checkbox) else value
+        await rest(pilot)
+
+
+def with_adapter(store: Path, name: str, settings: TrainingSettings, base: str | None = None) -> None:
+    """A training that is done, and has left an adapter."""
+    job = json.dumps({"base": base or str(embedded_student())})
+    (hand_made(store, name, {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
 
 
 def generation_threads() -> list[threading.Thread]:
@@ -475,7 +499,9 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         select = app.screen.query_one("#field-adapter", Select)
         select.value = "[b]mine"
         await rest(pilot)
-        assert "leave out --strategy and --adapter" in str(app.screen.query_one("#form-problem", Static).content)
+        # Its file is not there: the student is one that it can go with.
+        assert app.screen.query_one("#field-student", Select).value == "smollm2"
+        assert "what [b]mine was trained with is not known" in str(app.screen.query_one("#form-note", Static).content)
         app.screen.query_one("#field-student", Select).value = "large"
         app.screen.query_one("#field-scale", Input).value = "0.5"
         await rest(pilot)
@@ -512,6 +538,85 @@ async def test_the_form_sets_all_that_the_command_can_and_shows_it(
         assert student.settings == [
             RunSettings("smollm2", ("pattern",), context=2048, strategy="drafts", neighbours=3, budget=100)
         ]
+
+
+async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_after_that(
+    demo_store: Path, settle: Settle
+) -> None:
+    with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
+    with_adapter(demo_store, "plain", TrainingSettings(("demo-outdoor",), form="list"), base="/tiny.gguf")
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        assert not app.screen.query_one("#form-note").display
+        await fill(pilot, strategy="drafts", rule="yes")
+        await fill(pilot, adapter="camping")
+        assert command(app).endswith("--student smollm2 --adapter camping --knowledge pattern --budget 50")
+        note = app.screen.query_one("#form-note", Static)
+        assert str(note.content) == "as camping was trained: student, knowledge and strategy are set"
+        box = app.screen.query_one("#field-pattern", Checkbox)
+        assert box.render().plain.strip() == "[x] yes"
+        await fill(pilot, pattern="", budget="")
+        assert box.render().plain.strip() == "[ ] no"
+        assert command(app).endswith("--student smollm2 --adapter camping --knowledge none")
+        await fill(pilot, adapter="plain")
+        assert command(app).endswith("--student /tiny.gguf --adapter plain --knowledge none")
+        # What is above is not meant then, and says so.
+        assert app.screen.query_one("#field-student", Select).value == ""
+        await fill(pilot, student="smollm2")
+        assert command(app).endswith("--student smollm2 --adapter plain --knowledge none")
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert app.choice.settings == RunSettings("smollm2", adapters=(("plain", 1.0),))
+
+
+@pytest.mark.parametrize("other", ["shipped", "patterns", "http://host/v1#m"])
+async def test_a_student_that_takes_no_adapter_is_asked_without_one(
+    demo_store: Path, settle: Settle, other: str
+) -> None:
+    with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
+    app = KdtuiApp(demo_store)
+    app.use_choice(Choice.of(RunSettings("smollm2", ("pattern",), adapters=(("camping", 1.0),), budget=50)))
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        await fill(pilot, **{"other" if "/" in other else "student": other})
+        assert app.screen.query_one("#field-adapter", Select).value == ""
+        note = str(app.screen.query_one("#form-note", Static).content)
+        assert note == f"{other} goes with no adapter of yours: adapter camping is taken away"
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert app.choice.settings == RunSettings(other)
+
+
+async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_student(
+    demo_store: Path, settle: Settle
+) -> None:
+    app = KdtuiApp(demo_store)
+    app.use_choice(Choice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        await fill(pilot, student="shipped")
+        assert "the adapters are taken away" in str(app.screen.query_one("#form-note", Static).content)
+        await fill(pilot, adapter="=")
+        assert "has an adapter of its own" in str(app.screen.query_one("#form-problem", Static).content)
+
+
+async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store, RunSettings("/tiny.gguf"))
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        assert command(app).endswith("--student /tiny.gguf")
+        await fill(pilot, student="smollm2")
+        assert command(app).endswith("--student smollm2")
+        assert app.screen.query_one("#field-other", Input).value == ""
+        await fill(pilot, other="/small.gguf")
+        assert command(app).endswith("--student /small.gguf")
+        await fill(pilot, other="")
+        assert "say which other student" in str(app.screen.query_one("#form-problem", Static).content)
 
 
 async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
@@ -640,6 +745,14 @@ async def test_two_settings_are_compared_on_one_session(
         await pilot.press("a")
         assert app.choice == Choice.of(None)
         assert heading(app, "#other") == "B  g generates", "what another student said would stand under this one's name"
+        await act(pilot, "session.settings")
+        await settle(pilot)
+        assert str(app.screen.query_one(".heading", Static).content) == "Settings B"
+        await fill(pilot, student="patterns")
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert shown(app, "#asks").splitlines() == [" A shipped", "▸B patterns"]
+        assert app.choice == Choice.of(None)
         await pilot.press("right_square_bracket")
         await settle(pilot)
         await pilot.press("g")

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, Checkbox
+from textual.widgets import Button, Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.screens.dialogs import FormDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import JobsScreen
+from kdtui.workflows.import_dataset import import_dataset
 from models.sft.job_files import PID
 from store.database import open_database
 from tests.acting import act
+from tests.kdtui.tui.conftest import OUTDOOR
 from tests.kdtui.tui.jobs_place import hand_made, log, opened, patiently, rows, shown, toasts, with_host
 from tests.models.tiny import make_model
 
@@ -61,7 +63,16 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
             ({"as": "context", "epochs": "0"}, "epochs are a number"),
             ({"epochs": "3", "learning_rate": "fast"}, "the learning rate is a number"),
             ({"learning_rate": "0.001", "base": " "}, "begins with a base"),
-            ({"base": "smollm2", "after": "busy", "host": "far"}, "training busy is not on the same host"),
+            ({"base": "abc"}, "there is no base 'abc'; there are: smollm2, files, and ids of transformers"),
+            ({"base": "shipped"}, "shipped is a student that cannot be trained; choose a base: smollm2"),
+            ({"base": "patterns"}, "patterns is a student that cannot be trained"),
+            ({"base": "http://host/v1#m"}, "is a student that cannot be trained"),
+            ({"base": "none.gguf"}, "none.gguf: there is no such file"),
+            ({"base": "owner/model", "epochs": "none"}, "epochs are a number"),
+            (
+                {"epochs": "3", "base": "smollm2", "after": "busy", "host": "far"},
+                "training busy is not on the same host",
+            ),
         ):
             await fill(app, **values)
             await until(pilot, lambda problem=problem: problem in shown(app, "#form-problem"))  # type: ignore[misc]
@@ -71,11 +82,39 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
             "$ kdtui sft launch --follow --evaluate --name x --dataset demo-outdoor --form list --knowledge rule "
             "--epochs 3 --learning-rate 0.001 --after busy"
         )
-        # What only the store knows is said when it is tried.
-        await fill(app, after="", evaluate="", base="none.gguf")
+        # What only the store knows is said when it is tried, and need not be typed again.
+        await fill(app, after="", evaluate="", sample="", form="pairs", thought="yes", host="")
+        await until(pilot, lambda: shown(app, "#form-problem") == "")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "none.gguf: there is no such file" in toasts(app))
+        await until(pilot, lambda: "demo-outdoor" in toasts(app))
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        assert app.screen.query_one("#field-name", Input).value == "x"
+        assert app.screen.query_one("#field-epochs", Input).value == "3"
+        assert app.screen.query_one("#field-rule", Checkbox).value
+        await pilot.press("escape")
+        await settle(pilot)
         assert len(rows(app)) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "begins_with"), [("trail", "trail"), ("gone", "demo-outdoor"), (["x"], "demo-outdoor")]
+)
+async def test_the_form_begins_with_the_dataset_that_the_workbench_shows(
+    demo_store: Path, settle: Settle, until: Until, seen: object, begins_with: str
+) -> None:
+    db = open_database(demo_store)
+    list(import_dataset(db, OUTDOOR, "trail"))
+    db.close()
+    app = opened(demo_store)
+    app.memory.of("workbench")["dataset"] = seen
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        assert app.screen.query_one("#field-datasets", Input).value == begins_with
+        assert app.screen.query_one("#field-name", Input).value == f"{begins_with}-1"
 
 
 async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked(
