@@ -158,6 +158,7 @@ _WORKBENCH = (
     Action("workbench", "search", "slash", "Search", "Find sessions by id, or by words of titles and categories"),
     Action("workbench", "choose_dataset", "d", "Dataset", "Choose another dataset"),
     Action("workbench", "type_session", "n", "New", "Type or paste the products of a session, and open it"),
+    Action("workbench", "clear_search", "escape", "Everything", "Show all sessions again", footer=False),
 )
 
 _SESSION = (
@@ -200,6 +201,7 @@ _RUNS = (
         "runs",
         ("reverse", "S", "Reverse", "Sort in the other direction"),
         ("floors", "F", "Floors", "Show the floors among the runs, or not"),
+        ("clear_search", "escape", "Everything", "Show all runs again"),
     ),
 )
 

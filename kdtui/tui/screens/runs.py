@@ -222,7 +222,8 @@ class RunsScreen(KdtuiScreen[None]):
         if self._entries:
             return ""
         if anything:
-            return f"No run matches “{one_line(text, 60)}”."
+            key = self.kdtui.key_of("runs.clear_search")
+            return f"No run matches “{one_line(text, 60)}”.\n\n{key} shows all runs again."
         if self._problem:
             return one_line(self._problem)
         if not self._known.listing.datasets:
@@ -311,11 +312,21 @@ class RunsScreen(KdtuiScreen[None]):
         self.remembered("runs")["filter"] = event.value
         self._show_soon()
 
-    @on(Input.Submitted, "#filter")
     def action_leave_search(self) -> None:
-        """Go from the filter to the list."""
+        """Go from the filter to the list; where nothing has been found, by showing everything again."""
+        if not self._entries and self._redraw is None:
+            self.action_clear_search()
+        self._go_to_list()
+
+    @on(Input.Submitted, "#filter")
+    def _go_to_list(self) -> None:
         # A notice in its place takes no focus.
         self.set_focus(self.query_one(RowTable) if self.query_one("#halves").display else None)
+        self._show_filter()
+
+    def action_clear_search(self) -> None:
+        """Have all runs listed."""
+        self.query_one("#filter", Input).value = ""
         self._show_filter()
 
     def _show_filter(self) -> None:
@@ -559,7 +570,10 @@ class RunsScreen(KdtuiScreen[None]):
         return super().why_not(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what can be done now."""
+        """Of the two actions of `escape`, the one that there is a reason for."""
+        is_typing = isinstance(self.focused, Input)
         if action == "leave_search":
-            return isinstance(self.focused, Input)
+            return is_typing
+        if action == "clear_search":
+            return self.is_mounted and not is_typing and bool(self.query_one("#filter", Input).value)
         return super().check_action(action, parameters)

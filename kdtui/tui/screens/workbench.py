@@ -102,6 +102,8 @@ class WorkbenchScreen(KdtuiScreen[None]):
         self._named_database: Path | None = None
         self._typed = TypedSessions()
         self._query: Query | None = None
+        # The last of which it is known that nothing matches it.
+        self._in_vain: Query | None = None
         # The session that another place knows of, and its number: it is opened as soon as the list is there.
         self._wanted: SessionWanted | None = None
         self._to_open: tuple[int, Choice | None] | None = None
@@ -197,6 +199,11 @@ class WorkbenchScreen(KdtuiScreen[None]):
         value = self.query_one("#dataset", Select).value
         return value if isinstance(value, str) and value else None
 
+    @property
+    def _text(self) -> str:
+        """What is filtered by."""
+        return self.query_one("#filter", Input).value
+
     @on(Select.Changed, "#dataset")
     def show_dataset(self) -> None:
         """Show the sessions of the dataset that was chosen."""
@@ -212,17 +219,25 @@ class WorkbenchScreen(KdtuiScreen[None]):
         """Search when the typing pauses."""
         self._find(after=TYPING)
 
-    @on(Input.Submitted, "#filter")
     def action_leave_search(self) -> None:
-        """Go from the filter to the list."""
+        """Go from the filter to the list; where nothing has been found, by showing everything again."""
+        if self._in_vain is not None and self._in_vain == self._query:
+            self.action_clear_search()
+        self._go_to_list()
+
+    @on(Input.Submitted, "#filter")
+    def _go_to_list(self) -> None:
         # A notice in its place takes no focus.
         self.set_focus(self._table if self._table.display else None)
 
+    def action_clear_search(self) -> None:
+        """Have all sessions listed."""
+        self.query_one("#filter", Input).value = ""
+
     def _find(self, *, row: int = 0, after: float = 0.0) -> None:
         """Look for the sessions of the dataset that match the filter."""
-        text = self.query_one("#filter", Input).value
-        self.remembered(_PLACE)["filter"] = text
-        self._query = query = Query(self._dataset, text, len(self._typed))
+        self.remembered(_PLACE)["filter"] = self._text
+        self._query = query = Query(self._dataset, self._text, len(self._typed))
         typed = self._typed
 
         def find(db: "Database") -> "Iterator[Hits]":
@@ -263,17 +278,22 @@ class WorkbenchScreen(KdtuiScreen[None]):
         query = self._query
         if query is None or message.question != query:
             return
+        self._in_vain = None
         if message.count:
             self._show_notice("")
         elif message.done:
+            self._in_vain = query
             sought = one_line(query.text, 60)
             if query.dataset is None:
                 key = self.kdtui.key_of("workbench.type_session")
                 steps = self.first_steps(self._named_database)
                 self._show_notice(f"{steps}\n\nOr press {key} and type the products of one.")
             else:
+                key = self.kdtui.key_of("workbench.clear_search")
                 self._show_notice(
-                    f"No session of this dataset matches “{sought}”." if sought else "No session is here."
+                    f"No session of this dataset matches “{sought}”.\n\n{key} shows all sessions again."
+                    if sought
+                    else "No session is here."
                 )
         if message.first:
             self.refresh_bindings()
@@ -388,9 +408,12 @@ class WorkbenchScreen(KdtuiScreen[None]):
         self.app.push_screen(form, take)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what leaves the search while it has the focus."""
+        """Of the two actions of `escape`, the one that there is a reason for."""
+        is_searching = isinstance(self.focused, Input | Select)
         if action == "leave_search":
-            return isinstance(self.focused, Input | Select)
+            return is_searching
+        if action == "clear_search":
+            return not is_searching and bool(self._text)
         return super().check_action(action, parameters)
 
     def why_not(self, action: str) -> str | None:

@@ -153,6 +153,29 @@ async def test_words_of_names_datasets_and_splits_filter(store: Path, settle: Se
         assert numbers(app) == ["3", "2", "1"]
 
 
+async def test_escape_shows_all_runs_again(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await pilot.press("slash", *"qqq", "enter")
+        await rested(pilot, settle)
+        assert notice(app) == "No run matches “qqq”.\n\nesc shows all runs again."
+        await act(pilot, "runs.clear_search")
+        await rested(pilot, settle)
+        assert numbers(app) == ["3", "2", "1"]
+        assert app.focused is table(app)
+        assert not app.screen.query_one("#find").display
+        await pilot.press("slash", *"rule", "enter", "escape")
+        await rested(pilot, settle)
+        assert numbers(app) == ["3", "2", "1"], "where something was found, too"
+        await pilot.press("slash", *"qqq")
+        await rested(pilot, settle)
+        await act(pilot, "search.leave_search")
+        await rested(pilot, settle)
+        assert numbers(app) == ["3", "2", "1"], "from the filter itself, where nothing was found"
+        assert app.focused is table(app)
+
+
 async def test_floors_can_be_left_out(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:

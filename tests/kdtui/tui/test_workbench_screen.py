@@ -19,6 +19,7 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.screens.dialogs import FormDialog
 from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.screens.workbench import WorkbenchScreen
+from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.import_dataset import import_dataset
 from store.database import open_database
@@ -65,6 +66,12 @@ def notice(app: KdtuiApp) -> str:
     return str(widget.content) if widget.display else ""
 
 
+def texts_of(app: KdtuiApp) -> str:
+    """What there is to read on the screen."""
+    readable = app.screen.query_one(Readable)
+    return "\n".join(readable.text_at(number) for number in range(readable.row_count))
+
+
 def command(app: KdtuiApp) -> str:
     assert isinstance(app.screen, WorkbenchScreen)
     return app.screen.command
@@ -107,6 +114,30 @@ async def test_typing_filters_by_words_of_titles_and_clearing_shows_all(demo_sto
         await settle(pilot)
         assert len(ids(app)) == 36
         assert not notice(app)
+
+
+async def test_escape_shows_all_sessions_again(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with workbench(app, settle) as pilot:
+        await pilot.press("slash", *"qqq", "enter")
+        await settle(pilot)
+        assert notice(app) == "No session of this dataset matches “qqq”.\n\nesc shows all sessions again."
+        await act(pilot, "app.help")
+        assert "Show all sessions again" in texts_of(app)
+        await act(pilot, "help.close")
+        await act(pilot, "workbench.clear_search")
+        await settle(pilot)
+        assert len(ids(app)) == 36
+        assert app.focused is table(app)
+        await pilot.press("slash", *"kayak", "enter", "escape")
+        await settle(pilot)
+        assert len(ids(app)) == 36, "where something was found, too"
+        await pilot.press("slash", *"qqq")
+        await settle(pilot)
+        await act(pilot, "search.leave_search")
+        await settle(pilot)
+        assert len(ids(app)) == 36, "from the filter itself, where nothing was found"
+        assert app.focused is table(app)
 
 
 async def test_keys_are_text_in_the_filter_and_escape_leaves_it(demo_store: Path, settle: Settle) -> None:
