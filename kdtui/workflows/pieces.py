@@ -48,7 +48,13 @@ def what_hangs_on(found: Dependents) -> str:
     if found.samples:
         parts.append(f"Samples lose them: {', '.join(found.samples)}.")
     if found.children:
-        parts.append(f"{found.children:,} other pieces lose an origin.")
+        other = "1 other piece loses" if found.children == 1 else f"{found.children:,} other pieces lose"
+        parts.append(f"{other} an origin.")
     if found.sessions:
-        parts.append(f"{found.sessions:,} links to training sessions go too.")
+        link = (
+            "1 link to a training session goes"
+            if found.sessions == 1
+            else (f"{found.sessions:,} links to training sessions go")
+        )
+        parts.append(f"{link} too.")
     return " ".join(parts) or "Nothing else names them."

@@ -130,7 +130,8 @@ class KnowledgeScreen(KdtuiScreen[None]):
         self._asked: work.Question | None = None
         self._shown: work.Question | None = None
         self._count, self._is_counted, self._order = 0, False, ""
-        self._problem = ""
+        # Why what is typed means nothing, and why what was looked for last could not be.
+        self._unread, self._problem = "", ""
         self._marks = Marks()
         # The search whose hits are all marked, and nothing else is.
         self._all_of: KnowledgeQuery | None = None
@@ -222,9 +223,10 @@ class KnowledgeScreen(KdtuiScreen[None]):
         try:
             query = parse_query(self._text)
         except BadQuery as error:
-            self._problem = str(error)
+            self._unread = str(error)
             self._show_state()
             return
+        self._unread = ""
         question = work.Question(query, self._sort_of(query), self._reverse)
         self._asked = question
         # What is counted for the last one would only hold this one up.
@@ -261,8 +263,9 @@ class KnowledgeScreen(KdtuiScreen[None]):
         """Show what there is, in what order, what is marked, or what is wrong; and the command."""
         state = Text(no_wrap=True, overflow="ellipsis")
         question = self._shown
-        if self._problem:
-            state.append(one_line(self._problem, 300))
+        problem = self._unread or self._problem
+        if problem:
+            state.append(one_line(problem, 300))
         elif question is not None:
             state.append(f"{self._count:,}{'' if self._is_counted else '…'} pieces", style="bold")
             order = self._order or {"match": "best match first", "newest": "newest first"}.get(
@@ -273,7 +276,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
                 state.append(f" · {len(self._marks):,} marked", style="bold")
         line = self.query_one("#state", Static)
         line.update(state, layout=False)
-        line.set_class(bool(self._problem), "-problem")
+        line.set_class(bool(problem), "-problem")
         notice = self._notice()
         if self.show_content(self.query_one("#browse"), unless=notice, focus=self._table):
             # What can be done is another then.
@@ -283,12 +286,13 @@ class KnowledgeScreen(KdtuiScreen[None]):
     def _notice(self) -> str:
         """What to show in place of the table, fit to be shown; empty where there are hits."""
         if self._shown is None:
-            return one_line(self._problem) or "Looking for knowledge…"
+            return one_line(self._unread or self._problem) or "Looking for knowledge…"
         if self._count or not self._is_counted:
             return ""
         if sought := one_line(write_query(self._shown.query), 60):
             key = self.kdtui.key_of("knowledge.clear_search")
-            return f"Nothing that is known matches “{sought}”.\n\n{key} shows all knowledge again."
+            why = one_line(self._unread) or f"Nothing that is known matches “{sought}”."
+            return f"{why}\n\n{key} shows all knowledge again."
         if self._datasets:
             mine = command_line(
                 ("knowledge", "mine"), options={"--dataset": self._datasets[0]}, database=self._named_database
@@ -318,7 +322,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
 
     def action_leave_search(self) -> None:
         """Go from the search to the list; where nothing has been found, by showing everything again."""
-        if not self._count and self._shown == self._asked and not self._problem:
+        if not self._count and self._shown == self._asked and not self._unread and not self._problem:
             self.action_clear_search()
         self._go_to_list()
 

@@ -535,6 +535,22 @@ async def test_marked_pieces_are_exported(full_store: Path, tmp_path: Path, sett
     assert json.loads(line)["statement"] == "Zebra tents go with mats"
 
 
+async def test_what_is_wrong_with_a_filter_is_said_though_a_word_of_it_was_looked_for(
+    full_store: Path, settle: Settle
+) -> None:
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        notice = app.screen.query_one("#notice", Static)
+        await pilot.press("slash", *"support")
+        await settle(pilot)
+        assert str(notice.content).startswith("Nothing that is known matches “support”.")
+        await pilot.press(*":abc")
+        await settle(pilot)
+        assert str(notice.content) == f"{state(app)}\n\nesc shows all knowledge again."
+        assert "support: needs a number" in state(app)
+
+
 async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
     full_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
