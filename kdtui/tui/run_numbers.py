@@ -28,6 +28,18 @@ class Missing:
     floorless: "list[Scored]"
     unmeasured: "list[Run]"
 
+    def includes(self, other: "Missing") -> bool:
+        """Whether all of another is a part of this."""
+        return all(
+            each in mine
+            for mine, theirs in (
+                (self.unscored, other.unscored),
+                (self.floorless, other.floorless),
+                (self.unmeasured, other.unmeasured),
+            )
+            for each in theirs
+        )
+
 
 class RunScored(Message):
     """The scores of a run are computed."""
@@ -54,9 +66,14 @@ class TokensFound(Message):
 
 
 class RunNumbers(Activity):
-    """Computes what is missing, in this order: scores, floors, sizes. Each is posted as a message of its own."""
+    """Computes what is missing, in this order: scores, floors, sizes. Each is posted as a message of its own.
+
+    Attributes:
+        missing: what was missing when it began.
+    """
 
     def __init__(self, database: Path, missing: Missing, post: Callable[[Message], object]) -> None:
+        self.missing = missing
         stop = Event()
 
         def check() -> None:

@@ -126,6 +126,9 @@ class RunsScreen(KdtuiScreen[None]):
 
     def action_reload(self) -> None:
         """Look again, and compute all numbers again."""
+        if self._numbers is not None:
+            self._numbers.cancel()
+            self._numbers = None
         self._known.forget_numbers()
         self._load()
 
@@ -157,6 +160,9 @@ class RunsScreen(KdtuiScreen[None]):
         if missing is None:
             return
         if self._numbers is not None:
+            if self._numbers.missing.includes(missing):
+                # It is on its way.
+                return
             self._numbers.cancel()
         self._numbers = RunNumbers(self.database, missing, self.post_message)
         self.kdtui.begin(self._numbers)
