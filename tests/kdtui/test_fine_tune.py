@@ -169,9 +169,7 @@ def test_what_is_said_of_a_training_is_what_its_job_has(
     assert (job.optimizer.accumulate, job.evaluations, job.checkpoints) == (2, 1, 3)
 
 
-def test_a_cancelled_training_goes_on(
-    kdtui: Kdtui, launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
     assert launch("long", "--epochs", 6).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
@@ -183,7 +181,6 @@ def test_a_cancelled_training_goes_on(
     [stopped] = kdtui("sft", "ls", "--json").rows
     assert stopped["state"] == "stopped"
     assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
     assert kdtui("sft", "resume", "long", "--follow").code == 0
     assert "going on from step" in kdtui("sft", "logs", "long").out
     assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err
