@@ -1,5 +1,6 @@
 """How a model is named: as the embedded student, by a name that was given to it, by its file, or by its address."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -78,11 +79,41 @@ def trainable(db: "Database", base: str) -> str:
     Raises:
         KdtuiError: there is no such model.
     """
+    from store.models import named_models
+
+    check_base(base, [embedded.NAME, *(each.name for each in named_models(db) if each.kind == "base")])
     if Path(base).is_dir():
         return str(Path(base).resolve())
-    if len(Path(base).parts) == 2 and not Path(base).is_file() and not base.endswith(".gguf"):
+    if _is_id(base):
         return base
     path = located_model(db, base)
     if not path.is_file():
         raise KdtuiError(f"{base}: there is no such file")
     return str(path.resolve())
+
+
+def check_base(base: str, names: Sequence[str]) -> None:
+    """Refuse what no training can begin with, as far as its name tells.
+
+    Args:
+        names: of the bases that there are.
+
+    Raises:
+        KdtuiError: it is refused.
+    """
+    if base in names:
+        return
+    if base in RESERVED or is_endpoint(base):
+        raise KdtuiError(f"{base} is a student that cannot be trained; choose a base: {', '.join(names)}")
+    # Whether there is a model of transformers of that id is known to the host that trains.
+    if Path(base).is_dir() or Path(base).is_file() or _is_id(base):
+        return
+    if is_file(base):
+        raise KdtuiError(f"{base}: there is no such file")
+    raise KdtuiError(
+        f"there is no base {base!r}; there are: {', '.join(names)}, files, and ids of transformers (OWNER/NAME)"
+    )
+
+
+def _is_id(base: str) -> bool:
+    return len(Path(base).parts) == 2 and not Path(base).exists() and not base.endswith(".gguf")

@@ -40,10 +40,10 @@ def test_floors_need_no_student(kdtui: Kdtui) -> None:
 
 
 def test_a_student_gets_a_row_among_the_floors(db: Database, kdtui: Kdtui) -> None:
-    result = kdtui("evaluate", "--limit", 1, "--json")
+    result = kdtui("evaluate", "--limit", 2, "--json")
     assert [row["name"] for row in result.rows] == [*FLOORS, "shipped", "truth"]
-    assert {row["sessions"] for row in result.rows} == {1}
-    assert db.execute("SELECT count(*), count(error) FROM predictions").fetchone() == (1, 0)
+    assert {row["sessions"] for row in result.rows} == {2}
+    assert db.execute("SELECT count(*), count(error) FROM predictions").fetchone() == (2, 0)
     assert db.execute("SELECT count(finished_at) FROM runs").fetchone() == (1,)
 
 

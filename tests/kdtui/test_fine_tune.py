@@ -290,7 +290,7 @@ def test_without_a_heartbeat_a_training_is_stalled(tmp_path: Path) -> None:
         (["launch", "--name", "x", "--knowledge", "poems"], "there is no format 'poems'"),
         (["launch", "--name", "x", "--as", "target"], "use --knowledge thought with --as target"),
         (["data", "--as", "target", "--knowledge", "thought"], "use --form list with --as target"),
-        (["launch", "--name", "x", "--base", "none"], "there is no student 'none'"),
+        (["launch", "--name", "x", "--base", "none"], "there is no base 'none'; there are: smollm2, files"),
         (["launch", "--name", "x", "--base", "none.gguf"], "none.gguf: there is no such file"),
         (["launch", "--name", "x", "--learning-rate", "-1"], "learning_rate cannot be -1.0"),
         (["launch", "--name", "x", "--dropout", "1"], "dropout cannot be 1.0"),

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from kdtui.bundling.text import one_line
+from kdtui.errors import KdtuiError
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.trainings import Doing, Done, start
-from kdtui.workflows.model_names import RESERVED, is_endpoint
+from kdtui.workflows.model_names import check_base
 from models.embedded import NAME
 from models.sft.state import ACTIVE
 from store.records import FORMATS, TrainingSettings
@@ -51,7 +52,6 @@ class ToEvaluate:
 
 def offer(db: "Database", database: Path) -> Offer:
     """Look into the store; for threads."""
-    from kdtui.errors import KdtuiError
     from kdtui.workflows.fine_tune import known_jobs, trainer_is_here
     from store.datasets import dataset_names
     from store.hosts import list_hosts
@@ -133,11 +133,18 @@ def form(found: Offer, before: Mapping[str, str] | None = None, *, shown: object
     )
     return FormDialog(
         "Start a training",
-        [replace(field, value=(before or {}).get(field.name, field.value)) for field in fields],
+        [_again(field, before or {}) for field in fields],
         verb="Start it",
         check=partial(problem_with, found),
         command=partial(command_for, found),
     )
+
+
+def _again(field: Field, before: Mapping[str, str]) -> Field:
+    """A field with what was in it before, unless that is not offered any more."""
+    value = before.get(field.name, field.value)
+    is_offered = field.kind != "choice" or value in [each for _, each in field.options]
+    return replace(field, value=value) if is_offered else field
 
 
 def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
@@ -155,8 +162,12 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
         return "what a student can learn to write is a thought: switch on thoughts alone"
     if values["as"] == "target" and values["form"] != "list":
         return "a thought is written before the list of bundles: choose that form"
-    if (problem := _problem_with_base(found, values["base"].strip())) is not None:
-        return problem
+    if not values["base"].strip():
+        return "a training begins with a base"
+    try:
+        check_base(values["base"].strip(), found.bases)
+    except KdtuiError as problem:
+        return str(problem)
     if not values["epochs"].strip().isdecimal() or int(values["epochs"]) < 1:
         return "epochs are a number: 1 or more"
     if _rate(values) is None:
@@ -164,24 +175,6 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
     if values["after"] and dict(found.active).get(values["after"]) != values["host"]:
         return f"training {values['after']} is not on the same host"
     return found.lacking if not values["host"] else None
-
-
-def _problem_with_base(found: Offer, base: str) -> str | None:
-    if not base:
-        return "a training begins with a base"
-    if base in found.bases:
-        return None
-    if base in RESERVED or is_endpoint(base):
-        return f"{base} is a student that cannot be trained; choose a base: {_some(found.bases)}"
-    path = Path(base)
-    if path.is_dir() or path.is_file():
-        return None
-    if path.suffix == ".gguf" or len(path.parts) > 2:
-        return f"{base}: there is no such file"
-    if len(path.parts) == 2:
-        # An id of transformers: whether there is such a model is known to the host that trains.
-        return None
-    return f"there is no base {base!r}; there are: {_some(found.bases)}, files, and ids of transformers (OWNER/NAME)"
 
 
 def command_for(found: Offer, values: Mapping[str, str]) -> str:

@@ -28,8 +28,8 @@ _BETWEEN = 0.005
 _LEAVES = {"q", "ctrl+q", "ctrl+c"}
 _KEYS = sorted({key for keys in keys_of({}).values() for key in keys} - _LEAVES)
 _TEXT = [*"ab:>.5 \"'[]{}\\", "日", "e", "tab", "shift+tab", "backspace", "left", "right", "delete", "space"]
-# From 120 columns on parts stand side by side, from 36 lines on forms show more. Larger ones only take longer.
-_SIZES = [(80, 24), (80, 36), (130, 24), (120, 36), (40, 12), (20, 5), (3, 2), (1, 1)]
+# From 120 columns on parts stand side by side, from 36 lines on forms show more.
+_SIZES = [(80, 24), (200, 60), (80, 36), (130, 24), (120, 36), (40, 12), (20, 5), (3, 2), (1, 1)]
 
 
 @pytest.mark.parametrize("seed", range(PARTS))

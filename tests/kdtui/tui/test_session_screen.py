@@ -1,7 +1,9 @@
 """One session, and generating bundles for it."""
 
 import json
+import os
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -126,6 +128,10 @@ class Student:
         self.opened += 1
         self.settings.append(settings)
         self.threads.add(threading.current_thread().name)
+        if sys.platform == "linux":
+            assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) > os.getpriority(
+                os.PRIO_PROCESS, os.getpid()
+            )
         answers = self.answers.get(settings.student)
         try:
             yield students.SessionStudent("fake", lambda sessions: self.answer(sessions, answers), self.explain)

@@ -12,6 +12,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.screens.dialogs import FormDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import JobsScreen
+from kdtui.tui.screens.new_training import Offer, form
 from kdtui.workflows.import_dataset import import_dataset
 from models.sft.job_files import PID
 from store.database import open_database
@@ -143,3 +144,13 @@ async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked
     [(split,)] = db.execute("SELECT split FROM runs").fetchall()
     db.close()
     assert split == "valid"
+
+
+async def test_what_is_not_offered_any_more_is_not_tried_again(demo_store: Path, settle: Settle) -> None:
+    found = Offer(("one",), (), ("smollm2",), (), (), frozenset(), None, None)
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        app.push_screen(form(found, {"name": "again", "sample": "deleted", "host": "gone"}))
+        await settle(pilot)
+        assert shown(app, "#dialog-command") == "$ kdtui sft launch --name again --dataset one"
