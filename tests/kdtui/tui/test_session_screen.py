@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.choice import Choice
 from kdtui.tui.generation import Request, Stopped
 from kdtui.tui.memory import Memory
+from kdtui.tui.screens import session
 from kdtui.tui.screens.dialogs import FormDialog, TextDialog
 from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.screens.workbench import WorkbenchScreen
@@ -846,3 +849,23 @@ async def test_a_session_that_another_place_has_closed_is_answered_no_further(
         await until(pilot, lambda: any("gone" in toast for toast in toasts(app)))
         assert isinstance(app.screen, WorkbenchScreen)
         assert left.why_not("generate") is None
+
+
+async def test_a_session_that_is_opened_is_painted_once_it_is_there(
+    demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_HELD", 20.0)
+    painted: list[str] = []
+    really_display = KdtuiApp._display
+
+    def display(app: KdtuiApp, below: Screen[object], content: RenderableType | None) -> None:
+        if isinstance(below, SessionScreen):
+            painted.append(shown(app, "#title").split(" · ")[0])
+        really_display(app, below, content)
+
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        monkeypatch.setattr(KdtuiApp, "_display", display)
+        await pilot.press("escape", "down", "enter")
+        await settle(pilot)
+        assert set(painted) == {"Session o02"}
