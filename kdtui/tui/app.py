@@ -188,8 +188,10 @@ class KdtuiApp(App[None]):
 
     async def _have_found(self) -> None:
         """Wait until the list that has the focus shows what was looked for: what is pressed behind that is about it."""
-        if isinstance(self.focused, HitsTable) and await self.focused.answered(_FINDING):
-            await _have_handled(self.focused.ancestors_with_self[:-1])
+        # It may be hidden meanwhile, where nothing is found, and have the focus no more.
+        table = self.focused
+        if isinstance(table, HitsTable) and await table.answered(_FINDING):
+            await _have_handled(table.ancestors_with_self[:-1])
 
     async def _does(self, key: Pressed) -> bool:
         """Do what a key does in a list or a text, or what is none to be written in a line; so the next finds it done.

@@ -577,6 +577,13 @@ async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
         assert f"kdtui knowledge rm {found.ids[0]}" in asked
         assert found.row_at(0) is not None
         assert str(found.row_at(0).cells[2]) in asked  # type: ignore[union-attr]
+        # Nor is it a fault where nothing is found, and the list goes away that the key was for.
+        await act(pilot, "confirm.no")
+        await settle(pilot)
+        for key in ("slash", *"nothing", "enter", "j"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert str(below.query_one("#notice", Static).content).startswith("Nothing that is known matches")
 
 
 async def test_what_is_deleted_can_be_put_back(full_store: Path, settle: Settle, until: Until) -> None:
