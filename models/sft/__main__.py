@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> int:
         is_first = os.environ.get("RANK", "0") == "0"
         with held(folder) if is_first else nullcontext():
             code = 1
+            if is_first:
+                _say("importing torch and transformers")
             try:
                 code = _train(folder)
             except ModelError as error:
@@ -79,10 +81,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _failed(reason: str) -> int:
+    _say(f"{SPEAKER}{reason}")
+    return 1
+
+
+def _say(text: str) -> None:
     # The log may be on a disk that is full.
     with suppress(OSError):
-        print(f"{SPEAKER}{reason}", file=sys.stderr, flush=True)
-    return 1
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def load_base(base: str) -> Base:
     Raises:
         ModelError: it is not there, or cannot be loaded.
     """
-    vocabulary = load_vocabulary(base)
-    with _explained(base):
+    with _explained(base), _parsed_once() if _is_gguf(base) else nullcontext():
+        vocabulary = load_vocabulary(base)
         # Imported here: seconds.
         import torch
         from transformers import AutoModelForCausalLM
@@ -57,11 +58,15 @@ def load_vocabulary(base: str) -> "HubVocabulary":
 
 def _where(base: str) -> dict[str, str]:
     path = Path(base)
-    if path.suffix == ".gguf":
+    if _is_gguf(base):
         return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     if not path.exists() and len(path.parts) != 2:
         raise ModelError(f"{base}: there is no such folder or GGUF file, and ids on the hub are two names")
     return {"pretrained_model_name_or_path": base}
+
+
+def _is_gguf(base: str) -> bool:
+    return base.endswith(".gguf")
 
 
 @contextmanager
@@ -74,6 +79,26 @@ def _explained(base: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(f"{base}: transformers cannot load this base ({text})") from error
+
+
+@contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Have a GGUF file parsed once, and its table of names made once.
+
+    transformers parses it for the configuration of the tokenizer, for that of the model, and for the weights, and makes
+    the table for each module of the model: two thirds of the half minute that it takes to load the embedded student.
+    """
+    import gguf
+
+    really = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, function in really.items():
+        setattr(gguf, name, cache(function))
+    try:
+        yield
+    finally:
+        # What was parsed is large, and the file may be another one next time.
+        for name, function in really.items():
+            setattr(gguf, name, function)
 
 
 def missing(error: ImportError) -> ModelError:

@@ -72,11 +72,13 @@ class Training:
             mixed_precision="bf16" if _is_bfloat16(job.precision) else "no",
         )
         torch.manual_seed(job.seed)
+        self._say(f"loading {job.base}")
         with beating(folder):
             base = load_base(job.base)
         configured_shape(base.model.config.to_dict(), job.base)
         self._vocabulary = base.vocabulary
         self._longest = min(job.longest, base.context)
+        self._say("reading the examples")
         self._train = read_examples(folder / TRAIN, base.vocabulary, longest=self._longest)
         has_valid = (folder / VALID).exists()
         self._valid = read_examples(folder / VALID, base.vocabulary, longest=self._longest) if has_valid else None

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from models.chat import ChatTokenizer
 from models.errors import ModelError
 from models.llama import LlamaModel
 from models.messages import Message
-from models.sft.base import Base
+from models.sft.base import Base, load_base
 from models.sft.checkpoints import whole_checkpoints
 from models.sft.evaluation import evaluate
 from models.sft.examples import Branch, Example, batches, read_examples
@@ -35,6 +36,24 @@ from tests.models.tiny_job import SYSTEM, as_folder, line, metrics, on_two_proce
 from tests.waiting import until
 
 
+def test_the_file_of_a_base_is_parsed_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    really = gguf.GGUFReader.__init__
+
+    def counted(self: gguf.GGUFReader, path: Path, *arguments: Any) -> None:
+        parsed.append(Path(path).name)
+        really(self, path, *arguments)
+
+    monkeypatch.setattr(gguf.GGUFReader, "__init__", counted)
+    loaded = [load_base(str(base)) for _ in range(2)]
+    # And anew the next time: it may be another file then.
+    assert parsed == ["base.gguf"] * 2
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(*(each.model.state_dict().values() for each in loaded), strict=True)
+    )
+
+
 def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: Path) -> None:
     write_job(job, epochs=20, optimizer={"learning_rate": 0.003})
     result = train(job)
@@ -44,6 +63,9 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert len(evaluations) == 40
     assert max(each["pair_f1"] for each in evaluations) > 0.95
     assert (job / "exit_code").read_text() == "0\n"
+    # Each of these can take long, and somebody looks at the log meanwhile.
+    begins = ["importing torch and transformers", f"loading {base}", "reading the examples"]
+    assert [line for line in result.stderr.splitlines() if line in begins] == begins
     last = [each for each in found if "loss" in each][-1]
     assert last["step"] == last["steps"]
     assert last["peak_memory_bytes"] > 1e8
