@@ -282,7 +282,7 @@ class KdtuiApp(App[None]):
     def open_session(
         self, dataset: str, session: str, choice: Choice | None = None, other: Choice | None = None
     ) -> None:
-        """Go to the workbench and open a session there, in place of what was open.
+        """Go to the workbench and open a session there, in place of what was open; what leaves it leads back to here.
 
         Args:
             choice: whom to ask about it; whom the workbench asks already by default.
@@ -292,11 +292,12 @@ class KdtuiApp(App[None]):
 
         if choice is not None:
             self.use_choice(choice)
+        came_from = self.current_mode
         self.action_show("workbench")
         while len(self.screen_stack) > 1:
             self.pop_screen()
         # It waits in the queue of a screen that is not composed yet.
-        self.screen.post_message(SessionWanted(dataset, session, other))
+        self.screen.post_message(SessionWanted(dataset, session, other, came_from))
 
     def show_knowledge(self, query: str) -> None:
         """Go to the knowledge, and search there."""

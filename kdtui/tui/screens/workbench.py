@@ -86,9 +86,9 @@ class DatasetsFound(Message):
 class SessionWanted(Message):
     """A session is to be opened that some other place knows of; other settings, where given, are compared on it."""
 
-    def __init__(self, dataset: str, session: str, other: Choice | None = None) -> None:
+    def __init__(self, dataset: str, session: str, other: Choice | None, came_from: str) -> None:
         super().__init__()
-        self.dataset, self.session, self.other = dataset, session, other
+        self.dataset, self.session, self.other, self.came_from = dataset, session, other, came_from
 
 
 class WorkbenchScreen(KdtuiScreen[None]):
@@ -107,6 +107,8 @@ class WorkbenchScreen(KdtuiScreen[None]):
         # The session that another place knows of, and its number: it is opened as soon as the list is there.
         self._wanted: SessionWanted | None = None
         self._to_open: tuple[int, Choice | None] | None = None
+        # The place that has had a session opened.
+        self._came_from: str | None = None
         self._session_screen: SessionScreen | None = None
 
     def compose(self) -> ComposeResult:
@@ -158,7 +160,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         # One that was open is not left by its key.
         if self._session_screen is not None:
             self._session_screen.drop_requests()
-        self._wanted = message
+        self._wanted, self._came_from = message, message.came_from
         self.action_reload()
 
     def on_datasets_found(self, message: DatasetsFound) -> None:
@@ -344,6 +346,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
     def open_session(self, event: RowTable.RowSelected) -> None:
         """Open the session under the cursor."""
         if self._table.ids and event.row < len(self._table.ids):
+            self._came_from = None
             self._open(event.row)
 
     def _open(self, row: int, other: Choice | None = None) -> None:
@@ -362,6 +365,8 @@ class WorkbenchScreen(KdtuiScreen[None]):
     def _come_back(self, row: int | None) -> None:
         if row is not None:
             self._table.move_to(row)
+        if self._came_from is not None:
+            self.kdtui.action_show(self._came_from)
 
     def action_search(self) -> None:
         """Go to the filter."""
@@ -395,6 +400,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         def take(values: Mapping[str, str] | None) -> None:
             if values is not None:
                 text = values["products"]
+                self._came_from = None
                 self._to_open = self._typed.add(read_typed(text, name), text), None
                 self._clear_filter()
                 self._find()

@@ -404,6 +404,16 @@ async def test_a_session_that_a_piece_comes_from_is_opened(full_store: Path, set
         await act(pilot, "piece.open_session")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         assert app.current_mode == "workbench"
+        # Who leaves it is where it was opened, and one that is opened by hand leads back to its list.
+        await act(pilot, "session.back")
+        await until(pilot, lambda: isinstance(app.screen, KnowledgeScreen))
+        await act(pilot, "app.workbench")
+        await settle(pilot)
+        await act(pilot, "table.select")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen))
+        await act(pilot, "session.back")
+        await until(pilot, lambda: not isinstance(app.screen, SessionScreen))
+        assert app.current_mode == "workbench"
 
 
 async def test_a_piece_is_tried_on_a_session_without_it_and_with_it_alone(

@@ -418,6 +418,10 @@ async def test_other_places_can_open_a_session_here(demo_store: Path, settle: Se
         assert app.screen.command == "kdtui generate o30 --dataset demo-outdoor --student smollm2 --knowledge pattern"  # type: ignore[attr-defined]
         await pilot.press("escape")
         await settle(pilot)
+        # What leaves it leads back to where it was opened; here is its place all the same.
+        assert app.current_mode == ("workbench" if before else "knowledge")
+        await pilot.press("2")
+        await settle(pilot)
         assert table(app).cursor_row == 29
 
 
