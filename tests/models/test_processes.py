@@ -73,6 +73,24 @@ def test_a_training_that_has_ended_and_is_not_gone_yet_is_started_anew(tmp_path:
     until(lambda: (tmp_path / "log").read_text() == "begun\nbegun\n")
 
 
+def test_how_it_ended_before_says_nothing_of_a_trainer_that_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / EXIT_CODE).write_text("0")
+    with pytest.raises(ModelError, match="the trainer did not start"):
+        start(tmp_path, python="/bin/false")
+
+
+def test_how_it_ended_before_says_nothing_of_one_that_waits(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        folder.mkdir()
+    start(before, python=str(stubborn(before)))
+    (after / EXIT_CODE).write_text("1")
+    start(after, python="/bin/true", after=before)
+    assert job_status(after).state == "queued"
+    for folder in (after, before):
+        stop(folder, grace=0.1)
+
+
 def test_a_trainer_that_was_started_by_hand_is_ended_too(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"])
     (tmp_path / "pid").write_text(json.dumps(identity(process.pid)))
