@@ -70,12 +70,14 @@ def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) ->
 
 def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
     """The trainings here that have an adapter, each with its base, if that can be a student, and what it is made of."""
-    from kdtui.workflows.fine_tune import base_of, known_status
-    from models.sft.job_files import ADAPTER
     from store.jobs import list_jobs
 
     found = {}
     for job in list_jobs(db):
+        # Imported only where there is one: a third of a second.
+        from kdtui.workflows.fine_tune import base_of, known_status
+        from models.sft.job_files import ADAPTER
+
         # Its folder may be gone, or hold what another version has written.
         with suppress(KdtuiError, ModelError, OSError):
             if known_status(job).state == "done" and (job.folder / ADAPTER).is_dir():

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _REDRAW = 0.05
 """Seconds between two looks at what is being written."""
 
-_HELD = 0.1
+_HELD = 0.2
 """Seconds at most in which nothing is painted while a session is on its way."""
 
 _PLACE = "session"
@@ -117,6 +117,7 @@ class SessionScreen(KdtuiScreen[int]):
         self._active = 0
         self._explaining: Request | None = None
         self._offered = Offered()
+        self._has_looked = False
         self._redraw: Timer | None = None
         self._held = ExitStack()
 
@@ -162,11 +163,11 @@ class SessionScreen(KdtuiScreen[int]):
     def _begin(self) -> None:
         self.drop_requests()
         self._hold_paint()
-        self._sides, self._active, self._offered = [Side(self.kdtui.choice)], 0, Offered()
+        self._sides, self._active = [Side(self.kdtui.choice)], 0
+        self._offered, self._has_looked = Offered(), False
         self.query_one(RowTable).show_columns(_columns(1))
         self.set_focus(self.query_one(RowTable))
         self._load()
-        self._look_for_offered("")
 
     def _hold_paint(self) -> None:
         """Paint nothing until the session is there: otherwise all is painted twice, and what was there before first."""
@@ -197,7 +198,7 @@ class SessionScreen(KdtuiScreen[int]):
     def action_reload(self) -> None:
         """Load the session anew."""
         self.drop_requests()
-        self._look_for_offered("")
+        self._has_looked = False
         self._load()
 
     def on_session_loaded(self, message: SessionLoaded) -> None:
@@ -223,6 +224,10 @@ class SessionScreen(KdtuiScreen[int]):
         self._show_choice()
         self._show_answers()
         self.refresh_bindings()
+        if not self._has_looked:
+            self._has_looked = True
+            # Not before the session is painted: threads hold each other up.
+            self.call_after_refresh(self._look_for_offered, "")
         if self._to_compare is not None:
             other, self._to_compare = self._to_compare, None
             self._compare_with(other)
