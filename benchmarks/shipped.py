@@ -2,12 +2,12 @@
 
 DATA is a folder with `electronic` and `clothing` in the BundleRec layout. The adapter was trained by
 
-    kdtui sft launch --name shipped --dataset electronic --dataset clothing --knowledge pattern --precision bfloat16
+    kdtui sft launch --name both --dataset electronic --dataset clothing --knowledge pattern --precision bfloat16
 
 and everything that was chosen was chosen on the validation sessions:
 
-    python -m benchmarks.shipped DATA --adapter JOBS/shipped/adapter --rank 16 --rank 8 --rank 4    # compares ranks
-    python -m benchmarks.shipped DATA --adapter JOBS/shipped/adapter --rank 8 --write               # makes the files
+    python -m benchmarks.shipped DATA --adapter JOBS/both/adapter --rank 16 --rank 8 --rank 4       # compares ranks
+    python -m benchmarks.shipped DATA --adapter JOBS/both/adapter --rank 8 --write                  # makes the files
     python -m benchmarks.shipped DATA                                                               # checks them
     python -m benchmarks.shipped DATA --test                                                        # the test splits
 """

@@ -44,14 +44,14 @@ def collate(examples: Sequence[Example]) -> Batch:
     """One tensor of examples, padded at the end. The last token of an answer is a target only, and is not read."""
     length = max(_read(example) for example in examples)
     tokens = torch.zeros(len(examples), length, dtype=torch.long)
-    places = torch.zeros(len(examples), length, dtype=torch.long)
+    # They go on through the padding: where they begin anew, transformers sees several texts in a row, and makes a mask.
+    places = torch.arange(length).repeat(len(examples), 1)
     # 0 for the prompt, n for branch n, -1 for padding.
     part = torch.full((len(examples), length), -1)
     rows, columns, targets = [], [], []
     for row, example in enumerate(examples):
         start = len(example.prompt)
         tokens[row, :start] = torch.tensor(example.prompt)
-        places[row, :start] = torch.arange(start)
         part[row, :start] = 0
         end = start
         for number, branch in enumerate(example.branches, start=1):

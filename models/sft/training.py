@@ -72,6 +72,8 @@ class Training:
             mixed_precision="bf16" if _is_bfloat16(job.precision) else "no",
         )
         torch.manual_seed(job.seed)
+        # It would make a plan for each shape of a batch, which takes longer than the step, and each batch has its own.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         self._say(f"loading {job.base}")
         with beating(folder):
             base = load_base(job.base)
@@ -95,9 +97,9 @@ class Training:
         if job.recompute:
             base.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._model = model
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
-            trained, lr=job.optimizer.learning_rate, weight_decay=job.optimizer.weight_decay, betas=(0.9, 0.98)
+            self._trained, lr=job.optimizer.learning_rate, weight_decay=job.optimizer.weight_decay, betas=(0.9, 0.98)
         )
         self._objective, self._optimizer = self._accelerator.prepare(Objective(model), optimizer)
         self._progress = Progress()
@@ -129,6 +131,7 @@ class Training:
                 self._say(
                     f"{what}: {examples.skipped:,} examples are longer than {self._longest:,} tokens, and skipped"
                 )
+        self._objective.train()
         self._all_epochs()
         self._accelerator.wait_for_everyone()
         if self._is_main:
@@ -178,7 +181,6 @@ class Training:
         learned = sum(example.learned for batch in step for example in batch)
         mine = step[accelerator.process_index :: accelerator.num_processes]
         sum_of_losses = torch.zeros((), device=accelerator.device)
-        self._objective.train()
         # Every process goes as often backward, or they would wait for each other: where one has no batch left, it takes
         # one of the others and does not count it.
         rounds = -(-len(step) // accelerator.num_processes)
@@ -195,7 +197,7 @@ class Training:
         told = torch.tensor(float(self._told_to_stop), device=accelerator.device)
         sums = accelerator.reduce(torch.stack([sum_of_losses, told]))
         loss, is_stopping = float(sums[0]), bool(sums[1] > 0)
-        norm = accelerator.clip_grad_norm_(self._objective.parameters(), self._job.optimizer.clip)
+        norm = accelerator.clip_grad_norm_(self._trained, self._job.optimizer.clip)
         if not math.isfinite(loss) or not math.isfinite(float(norm)):
             is_kept = bool(whole_checkpoints(self._folder / FOLDER))
             kept = "the last checkpoint is from before" if is_kept else "no checkpoint was written yet"
@@ -257,6 +259,7 @@ class Training:
                 self._accelerator.device,
                 between=self._between,
             )
+        self._objective.train()
         told = torch.tensor(float(found is None), device=self._accelerator.device)
         is_stopping = float(self._accelerator.reduce(told)) > 0
         if found is None or is_stopping:

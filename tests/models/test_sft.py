@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaMLP
 
@@ -52,6 +53,23 @@ def test_the_file_of_a_base_is_parsed_once(base: Path, monkeypatch: pytest.Monke
         torch.equal(one, other)
         for one, other in zip(*(each.model.state_dict().values() for each in loaded), strict=True)
     )
+
+
+def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With one, attention is computed in full, and the fastest kernels do not take it.
+    really, masks = functional.scaled_dot_product_attention, []
+
+    def noted(q: Any, k: Any, v: Any, *, attn_mask: torch.Tensor | None = None, **named: Any) -> torch.Tensor:
+        masks.append(attn_mask)
+        return really(q, k, v, attn_mask=attn_mask, **named)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
+    examples = [Example("s", None, (1,) * length, (Branch((2, 3), 2, None),), None) for length in (3, 7)]
+    together = Objective(loaded.model)(collate(examples))
+    assert masks
+    assert set(masks) == {None}
+    alone = [Objective(loaded.model)(collate([example])) for example in examples]
+    assert float(together) == pytest.approx(float(sum(alone)), rel=1e-5)
 
 
 def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: Path) -> None:
