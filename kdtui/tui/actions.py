@@ -83,7 +83,7 @@ _APP = (
     *_quietly(
         "app",
         ("jump", "f", "Jump", "Go to a part of the screen by a letter"),
-        ("next_theme", "T", "Theme", "Use the next theme"),
+        ("next_theme", "T", "Next theme", "Use the next theme"),
         ("messages", "exclamation_mark", "Messages", "Read again, in full, what the app has said"),
     ),
     Action("app", "quit", "q", "Quit", "Leave the program"),

@@ -88,6 +88,12 @@ class Palette(CommandPalette, OwnScreen[None]):
             super()._gather_commands(search_value)
 
 
+def _why_not(node: DOMNode, binding: Binding) -> str:
+    """Why the key of a screen can do nothing now; empty where the screen does not say."""
+    why = node.why_not(actions.parse(binding.action)[1]) if isinstance(node, OwnScreen) else None
+    return why or ""
+
+
 async def _have_handled(parts: Iterable[DOMNode]) -> None:
     """Wait until parts of a screen, one after the other, have handled what they were told."""
     for part in parts:
@@ -327,9 +333,7 @@ class KdtuiApp(App[None]):
             if not tooltip or binding.system:
                 continue
             if tooltip not in keys:
-                name = actions.parse(binding.action)[1]
-                why = None if enabled or not isinstance(node, OwnScreen) else node.why_not(name)
-                keys[tooltip] = Key([], tooltip, why or "")
+                keys[tooltip] = Key([], tooltip, "" if enabled else _why_not(node, binding))
             keys[tooltip].displays.append(self.get_key_display(binding))
         keys["next"] = Key(["tab"], "Go to the next part of the screen", "")
         self.push_screen(HelpScreen(list(keys.values())))
@@ -361,11 +365,18 @@ class KdtuiApp(App[None]):
         self.push_screen(JumpScreen(self.screen), go)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette: what the keys do, then what Textual offers."""
-        for namespace, binding, enabled, tooltip in screen.active_bindings.values():
-            if enabled and tooltip and not binding.system and binding.action not in ("quit", "command_palette"):
-                run = partial(self.run_action, binding.action, namespace)
-                yield SystemCommand(binding.description, tooltip, run)
+        """The command palette: what the keys do, or would do, then what Textual offers."""
+        # What several keys do is there once.
+        commands: dict[str, SystemCommand] = {}
+        for node, binding, enabled, tooltip in screen.active_bindings.values():
+            if not tooltip or binding.system or binding.action in ("quit", "command_palette"):
+                continue
+            why = "" if enabled else _why_not(node, binding)
+            if enabled or why:
+                about = f"{tooltip} (not now: {why})" if why else tooltip
+                run = partial(self.run_action, binding.action, node)
+                commands.setdefault(tooltip, SystemCommand(binding.description, about, run))
+        yield from commands.values()
         yield from super().get_system_commands(screen)
 
 

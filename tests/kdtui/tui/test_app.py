@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rich.table import Table
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
@@ -233,6 +233,34 @@ async def test_the_palette_finds_what_can_be_done_by_its_name(demo_store: Path, 
         await pilot.press("enter")
         await settle(pilot)
         assert app.current_mode == "runs"
+
+
+async def test_the_palette_names_each_thing_once(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for place in PLACES:
+            await act(pilot, f"app.{place}")
+            await settle(pilot)
+            names = [command.title for command in app.get_system_commands(app.screen)]
+            assert len(names) == len(set(names)), (place, sorted(names))
+
+
+async def test_the_palette_finds_what_cannot_be_done_now_and_says_why(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await act(pilot, "app.palette")
+        await pilot.press(*"undo")
+        await settle(pilot)
+        await pilot.pause(0.3)
+        [option] = app.screen.query_one(CommandList).options
+        why = "nothing was deleted here since the program began"
+        assert str(option.prompt).splitlines() == ["Undo", f"Put back what was deleted last (not now: {why})"]
+        await pilot.press("enter", "enter")
+        await settle(pilot)
+        assert not isinstance(app.screen, CommandPalette)
+        assert [(note.title, str(note.message)) for note in app._notifications] == [("Not now", why)]
 
 
 async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settle: Settle) -> None:
