@@ -25,7 +25,7 @@ from textual.events import Key as Pressed
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, TextArea
+from textual.widgets import Input, OptionList, Select, TextArea
 
 from kdtui.bundling.text import one_line
 from kdtui.tui import garbage
@@ -54,8 +54,11 @@ _KEPT = 200
 _SHORT, _LONG = 5.0, 10.0
 """Seconds that a sentence is shown, and one about a problem."""
 
-_DONE_HERE = (RowTable, Input, VerticalScroll, Pane, LogView)
+_DONE_HERE = (RowTable, Input, Select, OptionList, VerticalScroll, Pane, LogView)
 """Parts whose keys all are bindings, or text."""
+
+_FIELDS = (Input, TextArea, Select, OptionList)
+"""Parts that something is typed into, or chosen in."""
 
 _FINDING = 1.0
 """Seconds that a key waits for the rows that it may be about."""
@@ -181,14 +184,15 @@ class KdtuiApp(App[None]):
                     self._pressed_on = self.screen
                     await _have_handled([self.screen])
                 await self._have_found()
-                line = self.focused if isinstance(self.focused, Input | TextArea) else None
+                field = self.focused if isinstance(self.focused, _FIELDS) else None
                 if await self._does(event):
-                    # The end of a line is told to what the line is a part of, up to the screen.
-                    await _have_handled([] if line is None else line.ancestors_with_self[:-1])
+                    # The end of a line, or what is chosen, is told to what that is a part of, up to the screen; what is
+                    # chosen in a list to the list first.
+                    await _have_handled([] if field is None else [field, *field.ancestors_with_self[:-1]])
                 else:
                     await super().on_event(event)
                     # A key that ends a form would find it without what was typed.
-                    await _have_handled([] if line is None else [line])
+                    await _have_handled([] if field is None else [field])
                 return
         await super().on_event(event)
 

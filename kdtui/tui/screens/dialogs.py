@@ -16,6 +16,7 @@ from textual.widgets import Button, Checkbox, Input, Label, Select, Static, Text
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.screens.base import OwnScreen
+from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
 
@@ -257,10 +258,10 @@ class FormDialog(Dialog[dict[str, str]]):
             case "switch":
                 return _Switch(field.value == "yes", id=identity)
             case "choice":
-                options = [(Content(one_line(label, 80)), value) for label, value in field.options]
+                options = [(Text(one_line(label, 80)), value) for label, value in field.options]
                 values = {value for _, value in field.options}
                 chosen = field.value if field.value in values else field.options[0][1]
-                return Select(options, value=chosen, allow_blank=False, id=identity, compact=True)
+                return DropDown(options, value=chosen, allow_blank=False, id=identity, compact=True)
 
     @property
     def values(self) -> dict[str, str]:

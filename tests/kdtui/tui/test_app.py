@@ -152,6 +152,38 @@ async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_stor
         assert done == [{"one": "first", "on": "", "two": "second"}]
 
 
+@pytest.mark.parametrize(
+    ("keys", "done"),
+    [
+        (["enter", "down", "enter", "tab", "x", "ctrl+s"], {"fruit": "L", "two": "x"}),
+        (["enter", *"pe", "enter", "tab", "x", "ctrl+s"], {"fruit": "P", "two": "x"}),
+        (["enter", *"pe", "enter", "ctrl+s"], {"fruit": "P", "two": ""}),
+        (["enter", "down", "escape", "tab", "x", "ctrl+s"], {"fruit": "A", "two": "x"}),
+        (["down", "down", "space", "enter", "tab", "x", "enter"], {"fruit": "L", "two": "x"}),
+        (["tab", "shift+tab", "enter", "end", "enter", "enter", "up", "enter", "ctrl+s"], {"fruit": "L", "two": ""}),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+async def test_what_is_chosen_by_keys_is_chosen_however_fast_they_come(
+    demo_store: Path, settle: Settle, keys: list[str], done: dict[str, str], at_once: bool
+) -> None:
+    app = KdtuiApp(demo_store)
+    found: list[Mapping[str, str] | None] = []
+    fruit = [("an apple", "A"), ("a lemon", "L"), ("a pear", "P")]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fields = [Field("fruit", "Fruit", "choice", "A", options=fruit), Field("two", "Two")]
+        app.push_screen(FormDialog("A form", fields, verb="Do it"), found.append)
+        await settle(pilot)
+        for key in keys:
+            app.post_message(Key(key, key if len(key) == 1 else None))
+            if not at_once:
+                await settle(pilot)
+        await settle(pilot)
+        assert found == [done]
+
+
 async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does_what_the_key_does(
     demo_store: Path, settle: Settle
 ) -> None:
