@@ -116,6 +116,21 @@ _SEARCH = (
 _ROWS = (Action("rows", "find_row", "slash", "Find", "Find a row by words that are in it"),)
 """What a place offers whose list is in memory."""
 
+
+def _finding(place: str, purpose: str) -> Iterator[Action]:
+    """Where there is something to read."""
+    yield Action(place, "find", "slash", "Find", purpose)
+    yield Action(place, "find_next", "n", "Next", "Go to the next place that has what was looked for last")
+    yield Action(
+        place,
+        "find_previous",
+        "N",
+        "Previous",
+        "Go to the previous place that has what was looked for last",
+        footer=False,
+    )
+
+
 _FIND = (
     Action("find", "next", "down", "Next", "Go to the next place that has the words", footer=False),
     Action("find", "previous", "up", "Previous", "Go to the previous place that has the words", footer=False),
@@ -222,7 +237,7 @@ _TRAINING = (
 
 _JOB = (
     Action("job", "back", "escape", "Back", "Go back to the list"),
-    Action("job", "find", "slash", "Find", "Find a text in the log"),
+    *_finding("job", "Find a text in the log"),
     Action("job", "plots", "p", "Plots", "Show the plots beside the log, or not"),
 )
 
@@ -293,7 +308,7 @@ _COMPARED = (
 _DIALOGS = (
     Action("text", "close", "escape,q", "Close", "Close this"),
     Action("text", "copy", "c", "Copy", "Copy the text"),
-    Action("text", "find", "slash", "Find", "Find words in the text"),
+    *_finding("text", "Find words in the text"),
     Action("text", "help", "question_mark", "Help", "List the keys", "app.help"),
     Action(
         "text",
@@ -306,7 +321,7 @@ _DIALOGS = (
     ),
     *_scrolling("text"),
     Action("help", "close", "escape,question_mark,q,enter", "Close", "Close this"),
-    Action("help", "find", "slash", "Find", "Find a key by words of what it does"),
+    *_finding("help", "Find a key by words of what it does"),
     *_scrolling("help"),
     Action("confirm", "yes", "y", "Yes", "Do it", "answer(True)"),
     Action("confirm", "no", "n,escape", "No", "Leave it as it is", "answer(False)"),

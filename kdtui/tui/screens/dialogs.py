@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -19,6 +19,9 @@ from kdtui.tui.screens.base import OwnScreen
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
+
+if TYPE_CHECKING:
+    from kdtui.tui.screens.find import Finder
 
 Result = TypeVar("Result")
 
@@ -40,11 +43,11 @@ class Dialog(ModalScreen[Result], OwnScreen[Result]):
         for text in self.query(VerticalScroll):
             scroll(text, way)
 
-    def action_find(self) -> None:
-        """Find words in what there is to read."""
-        from kdtui.tui.screens.find import FindScreen, RowFinder
+    def finder(self) -> "Finder":
+        """What there is to read."""
+        from kdtui.tui.screens.find import RowFinder
 
-        self.app.push_screen(FindScreen(RowFinder(self.query_one(Readable))))
+        return RowFinder(self.query_one(Readable))
 
     def show_command(self) -> None:
         """Show the command in the part of the dialog that is there for it."""
