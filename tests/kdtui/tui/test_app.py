@@ -311,6 +311,9 @@ async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settl
             assert app.screen.focused is part
         app.screen.query_one("RowTable").focus()
         await act(pilot, "app.jump")
+        hint = app.screen.query_one("#hint", Static)
+        assert str(hint.render()) == "A letter goes there  esc stays here"
+        assert hint.region == app.screen_stack[0].query_one(Footer).region, "the keys of the footer do nothing now"
         await act(pilot, "jump.close")
         await rest(pilot)
         assert app.screen.focused is app.screen.query_one("RowTable")
