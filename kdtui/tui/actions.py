@@ -178,15 +178,12 @@ _WORKBENCH = (
 
 _SESSION = (
     Action("session", "generate", "g", "Generate", "Have the student write bundles"),
+    Action("session", "next_student", "a", "Student", "Ask the next student or adapter"),
+    Action("session", "toggle_patterns", "p", "Patterns", "Show the student the mined patterns, or not"),
     Action("session", "settings", "s", "Settings", "Choose the student, its knowledge, and how it is asked"),
     Action("session", "compare", "v", "Compare", "Put the bundles of other settings beside these"),
     Action("session", "other_side", "o", "A/B", "Have the keys be about the other settings"),
     Action("session", "why", "w", "Why", "Show what the student is asked, word for word, and the knowledge in it"),
-    *_quietly(
-        "session",
-        ("toggle_patterns", "p", "Patterns", "Show the student the mined patterns, or not"),
-        ("next_student", "a", "Next student", "Ask the next student or adapter"),
-    ),
     Action("session", "cancel", "escape", "Stop", "Stop the student"),
     Action("session", "single", "escape", "One", "Take away what was compared with"),
     Action("session", "back", "escape", "Back", "Go back to the list"),

@@ -206,6 +206,20 @@ async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does
         assert isinstance(app.screen, HelpScreen)
 
 
+async def test_where_there_is_no_room_the_footer_names_what_can_be_done_now(demo_store: Path, settle: Settle) -> None:
+    memory = Memory(None, demo_store)
+    memory.place = "jobs"
+    app = KdtuiApp(demo_store, memory=memory)
+    async with app.run_test(size=(30, 24)) as pilot:
+        await settle(pilot)
+        footer = app.screen.query_one(Footer)
+        # There is no training to do anything with, and no host to check.
+        assert str(footer.render()).split() == ["n", "New", "c", "Copy", "?", "Help", "q", "Quit"]
+        await pilot.resize_terminal(120, 24)
+        await settle(pilot)
+        assert str(footer.render()).startswith("n New h Check x Stop R Go on ")
+
+
 async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
     empty_store: Path, settle: Settle
 ) -> None:
