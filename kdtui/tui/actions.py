@@ -222,6 +222,11 @@ _JOBS = (
     Action("jobs", "check", "h", "Check", "See what the host has for trainings, what it lacks, and what to do"),
 )
 
+_TRAININGS = (
+    Action("trainings", "open", "enter", "Log and loss", "Open the training: its log, and how its loss goes", "select"),
+)
+"""What the list of trainings does otherwise than other lists."""
+
 _TRAINING = (
     Action("training", "cancel", "x", "Stop", "Stop the training; it writes a checkpoint first"),
     Action("training", "resume", "R,u", "Go on", "Go on with the training from its last checkpoint"),
@@ -348,6 +353,7 @@ ACTIONS: tuple[Action, ...] = (
     *_RUN,
     *_COMPARED,
     *_JOBS,
+    *_TRAININGS,
     *_TRAINING,
     *_JOB,
     *_scrolling("log"),
