@@ -83,7 +83,7 @@ _APP = (
     *_quietly(
         "app",
         ("jump", "f", "Jump", "Go to a part of the screen by a letter"),
-        ("next_theme", "T", "Theme", "Use the next theme"),
+        ("next_theme", "T", "Next theme", "Use the next theme"),
         ("messages", "exclamation_mark", "Messages", "Read again, in full, what the app has said"),
     ),
     Action("app", "quit", "q", "Quit", "Leave the program"),
@@ -115,6 +115,21 @@ _SEARCH = (
 
 _ROWS = (Action("rows", "find_row", "slash", "Find", "Find a row by words that are in it"),)
 """What a place offers whose list is in memory."""
+
+
+def _finding(place: str, purpose: str) -> Iterator[Action]:
+    """Where there is something to read."""
+    yield Action(place, "find", "slash", "Find", purpose)
+    yield Action(place, "find_next", "n", "Next", "Go to the next place that has what was looked for last")
+    yield Action(
+        place,
+        "find_previous",
+        "N",
+        "Previous",
+        "Go to the previous place that has what was looked for last",
+        footer=False,
+    )
+
 
 _FIND = (
     Action("find", "next", "down", "Next", "Go to the next place that has the words", footer=False),
@@ -163,15 +178,12 @@ _WORKBENCH = (
 
 _SESSION = (
     Action("session", "generate", "g", "Generate", "Have the student write bundles"),
+    Action("session", "next_student", "a", "Student", "Ask the next student or adapter"),
+    Action("session", "toggle_patterns", "p", "Patterns", "Show the student the mined patterns, or not"),
     Action("session", "settings", "s", "Settings", "Choose the student, its knowledge, and how it is asked"),
     Action("session", "compare", "v", "Compare", "Put the bundles of other settings beside these"),
     Action("session", "other_side", "o", "A/B", "Have the keys be about the other settings"),
     Action("session", "why", "w", "Why", "Show what the student is asked, word for word, and the knowledge in it"),
-    *_quietly(
-        "session",
-        ("toggle_patterns", "p", "Patterns", "Show the student the mined patterns, or not"),
-        ("next_student", "a", "Next student", "Ask the next student or adapter"),
-    ),
     Action("session", "cancel", "escape", "Stop", "Stop the student"),
     Action("session", "single", "escape", "One", "Take away what was compared with"),
     Action("session", "back", "escape", "Back", "Go back to the list"),
@@ -210,6 +222,11 @@ _JOBS = (
     Action("jobs", "check", "h", "Check", "See what the host has for trainings, what it lacks, and what to do"),
 )
 
+_TRAININGS = (
+    Action("trainings", "open", "enter", "Log and loss", "Open the training: its log, and how its loss goes", "select"),
+)
+"""What the list of trainings does otherwise than other lists."""
+
 _TRAINING = (
     Action("training", "cancel", "x", "Stop", "Stop the training; it writes a checkpoint first"),
     Action("training", "resume", "R,u", "Go on", "Go on with the training from its last checkpoint"),
@@ -222,7 +239,7 @@ _TRAINING = (
 
 _JOB = (
     Action("job", "back", "escape", "Back", "Go back to the list"),
-    Action("job", "find", "slash", "Find", "Find a text in the log"),
+    *_finding("job", "Find a text in the log"),
     Action("job", "plots", "p", "Plots", "Show the plots beside the log, or not"),
 )
 
@@ -293,7 +310,7 @@ _COMPARED = (
 _DIALOGS = (
     Action("text", "close", "escape,q", "Close", "Close this"),
     Action("text", "copy", "c", "Copy", "Copy the text"),
-    Action("text", "find", "slash", "Find", "Find words in the text"),
+    *_finding("text", "Find words in the text"),
     Action("text", "help", "question_mark", "Help", "List the keys", "app.help"),
     Action(
         "text",
@@ -306,7 +323,7 @@ _DIALOGS = (
     ),
     *_scrolling("text"),
     Action("help", "close", "escape,question_mark,q,enter", "Close", "Close this"),
-    Action("help", "find", "slash", "Find", "Find a key by words of what it does"),
+    *_finding("help", "Find a key by words of what it does"),
     *_scrolling("help"),
     Action("confirm", "yes", "y", "Yes", "Do it", "answer(True)"),
     Action("confirm", "no", "n,escape", "No", "Leave it as it is", "answer(False)"),
@@ -336,6 +353,7 @@ ACTIONS: tuple[Action, ...] = (
     *_RUN,
     *_COMPARED,
     *_JOBS,
+    *_TRAININGS,
     *_TRAINING,
     *_JOB,
     *_scrolling("log"),

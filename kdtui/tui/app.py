@@ -25,7 +25,7 @@ from textual.events import Key as Pressed
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, TextArea
+from textual.widgets import Input, OptionList, Select, TextArea
 
 from kdtui.bundling.text import one_line
 from kdtui.tui import garbage
@@ -54,8 +54,11 @@ _KEPT = 200
 _SHORT, _LONG = 5.0, 10.0
 """Seconds that a sentence is shown, and one about a problem."""
 
-_DONE_HERE = (RowTable, Input, VerticalScroll, Pane, LogView)
+_DONE_HERE = (RowTable, Input, Select, OptionList, VerticalScroll, Pane, LogView)
 """Parts whose keys all are bindings, or text."""
+
+_FIELDS = (Input, TextArea, Select, OptionList)
+"""Parts that something is typed into, or chosen in."""
 
 _FINDING = 1.0
 """Seconds that a key waits for the rows that it may be about."""
@@ -86,6 +89,12 @@ class Palette(CommandPalette, OwnScreen[None]):
         # What was typed before it was left may come after that.
         if self.is_active:
             super()._gather_commands(search_value)
+
+
+def _why_not(node: DOMNode, binding: Binding) -> str:
+    """Why the key of a screen can do nothing now; empty where the screen does not say."""
+    why = node.why_not(actions.parse(binding.action)[1]) if isinstance(node, OwnScreen) else None
+    return why or ""
 
 
 async def _have_handled(parts: Iterable[DOMNode]) -> None:
@@ -175,14 +184,15 @@ class KdtuiApp(App[None]):
                     self._pressed_on = self.screen
                     await _have_handled([self.screen])
                 await self._have_found()
-                line = self.focused if isinstance(self.focused, Input | TextArea) else None
+                field = self.focused if isinstance(self.focused, _FIELDS) else None
                 if await self._does(event):
-                    # The end of a line is told to what the line is a part of, up to the screen.
-                    await _have_handled([] if line is None else line.ancestors_with_self[:-1])
+                    # The end of a line, or what is chosen, is told to what that is a part of, up to the screen; what is
+                    # chosen in a list to the list first.
+                    await _have_handled([] if field is None else [field, *field.ancestors_with_self[:-1]])
                 else:
                     await super().on_event(event)
                     # A key that ends a form would find it without what was typed.
-                    await _have_handled([] if line is None else [line])
+                    await _have_handled([] if field is None else [field])
                 return
         await super().on_event(event)
 
@@ -328,9 +338,7 @@ class KdtuiApp(App[None]):
             if not tooltip or binding.system:
                 continue
             if tooltip not in keys:
-                name = actions.parse(binding.action)[1]
-                why = None if enabled or not isinstance(node, OwnScreen) else node.why_not(name)
-                keys[tooltip] = Key([], tooltip, why or "")
+                keys[tooltip] = Key([], tooltip, "" if enabled else _why_not(node, binding))
             keys[tooltip].displays.append(self.get_key_display(binding))
         keys["next"] = Key(["tab"], "Go to the next part of the screen", "")
         self.push_screen(HelpScreen(list(keys.values())))
@@ -362,11 +370,18 @@ class KdtuiApp(App[None]):
         self.push_screen(JumpScreen(self.screen), go)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette: what the keys do, then what Textual offers."""
-        for namespace, binding, enabled, tooltip in screen.active_bindings.values():
-            if enabled and tooltip and not binding.system and binding.action not in ("quit", "command_palette"):
-                run = partial(self.run_action, binding.action, namespace)
-                yield SystemCommand(binding.description, tooltip, run)
+        """The command palette: what the keys do, or would do, then what Textual offers."""
+        # What several keys do is there once.
+        commands: dict[str, SystemCommand] = {}
+        for node, binding, enabled, tooltip in screen.active_bindings.values():
+            if not tooltip or binding.system or binding.action in ("quit", "command_palette"):
+                continue
+            why = "" if enabled else _why_not(node, binding)
+            if enabled or why:
+                about = f"{tooltip} (not now: {why})" if why else tooltip
+                run = partial(self.run_action, binding.action, node)
+                commands.setdefault(tooltip, SystemCommand(binding.description, about, run))
+        yield from commands.values()
         yield from super().get_system_commands(screen)
 
 

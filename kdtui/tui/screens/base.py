@@ -4,7 +4,7 @@ from collections.abc import Callable, MutableMapping
 from functools import partial
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from rich.text import Text
 from textual.await_complete import AwaitComplete
@@ -20,6 +20,7 @@ from kdtui.tui.commands import command_line
 
 if TYPE_CHECKING:
     from kdtui.tui.app import KdtuiApp
+    from kdtui.tui.screens.find import Finder
     from kdtui.tui.widgets.row_table import RowTable
     from store.sqlite import Database
 
@@ -49,8 +50,45 @@ class OwnScreen(Screen[Result]):
         """The app."""
         return cast("KdtuiApp", self.app)
 
-    def why_not(self, action: str) -> str | None:  # noqa: ARG002
+    looked_for = ""
+    """What was looked for last in what there is to read here."""
+
+    def finder(self) -> "Finder":
+        """What there is to read here, to have words looked for in it."""
+        raise NotImplementedError
+
+    def action_find(self) -> None:
+        """Find words in what there is to read."""
+        from kdtui.tui.screens.find import FindScreen
+
+        self.app.push_screen(FindScreen(self.finder(), self._keep_words))
+
+    def _keep_words(self, words: str) -> None:
+        if words:
+            self.looked_for = words
+            self.refresh_bindings()
+
+    def action_find_next(self) -> None:
+        """Go to the next place that has what was looked for last."""
+        self._find_on(1)
+
+    def action_find_previous(self) -> None:
+        """Go to the previous place that has it."""
+        self._find_on(-1)
+
+    def _find_on(self, way: Literal[-1, 1]) -> None:
+        finder = self.finder()
+
+        def told(is_found: bool) -> None:
+            if not is_found:
+                self.notify(finder.nowhere, severity="warning", timeout=5, markup=False)
+
+        finder.find(self.looked_for, way, told)
+
+    def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now, as a sentence without a full stop; None where it can."""
+        if action in ("find_next", "find_previous") and not self.looked_for:
+            return "nothing was looked for here yet"
         return None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -171,7 +209,9 @@ class KdtuiScreen(OwnScreen[Result]):
         """Why an action cannot be done now, as a sentence without a full stop; None where it can."""
         if action == "find_row" and not self._lists:
             return "there are no rows to find one in"
-        return "there is no command to copy" if action == "copy_command" and not self.command else None
+        if action == "copy_command" and not self.command:
+            return "there is no command to copy"
+        return super().why_not(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A footer asks before the other parts of the screen are there."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -16,8 +16,12 @@ from textual.widgets import Button, Checkbox, Input, Label, Select, Static, Text
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.screens.base import OwnScreen
+from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
+
+if TYPE_CHECKING:
+    from kdtui.tui.screens.find import Finder
 
 Result = TypeVar("Result")
 
@@ -39,11 +43,11 @@ class Dialog(ModalScreen[Result], OwnScreen[Result]):
         for text in self.query(VerticalScroll):
             scroll(text, way)
 
-    def action_find(self) -> None:
-        """Find words in what there is to read."""
-        from kdtui.tui.screens.find import FindScreen, RowFinder
+    def finder(self) -> "Finder":
+        """What there is to read."""
+        from kdtui.tui.screens.find import RowFinder
 
-        self.app.push_screen(FindScreen(RowFinder(self.query_one(Readable))))
+        return RowFinder(self.query_one(Readable))
 
     def show_command(self) -> None:
         """Show the command in the part of the dialog that is there for it."""
@@ -257,10 +261,10 @@ class FormDialog(Dialog[dict[str, str]]):
             case "switch":
                 return _Switch(field.value == "yes", id=identity)
             case "choice":
-                options = [(Content(one_line(label, 80)), value) for label, value in field.options]
+                options = [(Text(one_line(label, 80)), value) for label, value in field.options]
                 values = {value for _, value in field.options}
                 chosen = field.value if field.value in values else field.options[0][1]
-                return Select(options, value=chosen, allow_blank=False, id=identity, compact=True)
+                return DropDown(options, value=chosen, allow_blank=False, id=identity, compact=True)
 
     @property
     def values(self) -> dict[str, str]:

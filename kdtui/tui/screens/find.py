@@ -92,20 +92,35 @@ class LogFinder:
 
 
 class FindScreen(ModalScreen[None], OwnScreen[None]):
-    """Words to find a place by; one goes there while they are typed."""
+    """Words to find a place by; one goes there while they are typed.
+
+    Args:
+        note: is told what was looked for when the line is left.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("find")
 
-    def __init__(self, finder: Finder) -> None:
+    def __init__(self, finder: Finder, note: Callable[[str], None] = lambda words: None) -> None:  # noqa: ARG005
         super().__init__()
-        self._finder = finder
+        self._finder, self._note = finder, note
 
     def compose(self) -> ComposeResult:
         """The line."""
         with Horizontal(id="find"):
             yield Label("Find")
             yield Input(id="words", compact=True)
-            yield Static(id="found", markup=False)
+            yield Static(self._keys, id="found", markup=False)
+
+    @property
+    def _keys(self) -> str:
+        """What can be done here."""
+        actions = (("next", "next"), ("previous", "previous"), ("close", "back"))
+        keys = [f"{self.kdtui.key_of(f'find.{action}')} {label}" for action, label in actions]
+        return "  ".join([*keys[:2], "enter stay", *keys[2:]])
+
+    @property
+    def _words(self) -> str:
+        return self.query_one("#words", Input).value
 
     @on(Input.Changed, "#words")
     def _find(self) -> None:
@@ -113,11 +128,11 @@ class FindScreen(ModalScreen[None], OwnScreen[None]):
         self._go(0)
 
     def _go(self, way: Way) -> None:
-        self._finder.find(self.query_one("#words", Input).value, way, self._tell)
+        self._finder.find(self._words, way, self._tell)
 
     def _tell(self, is_found: bool) -> None:
         if self.is_mounted:
-            self.query_one("#found", Static).update("" if is_found else self._finder.nowhere)
+            self.query_one("#found", Static).update(self._keys if is_found else self._finder.nowhere)
 
     def action_next(self) -> None:
         """Go to the next place that has the words."""
@@ -130,9 +145,11 @@ class FindScreen(ModalScreen[None], OwnScreen[None]):
     @on(Input.Submitted, "#words")
     def _stay(self) -> None:
         """Leave the line, and stay where it led."""
+        self._note(self._words)
         self.dismiss(None)
 
     def action_close(self) -> None:
         """Leave the line, and go back to where one was."""
+        self._note(self._words)
         self._finder.go_back()
         self.dismiss(None)

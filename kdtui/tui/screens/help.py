@@ -45,8 +45,9 @@ class HelpScreen(Dialog[None]):
         with VerticalScroll(classes="box"):
             yield Static("Keys that work here", classes="heading")
             yield Readable(grid)
-            keys = self.kdtui.key_of("help.close"), self.kdtui.key_of("app.palette")
-            yield Static("{} closes this; {} finds everything by name".format(*keys), classes="hint", markup=False)
+            keys = map(self.kdtui.key_of, ("help.close", "help.find", "help.find_next", "app.palette"))
+            hint = "{} closes this; {} finds words in it, {} the next; {} finds everything by name".format(*keys)
+            yield Static(hint, classes="hint", markup=False)
 
     def on_mount(self) -> None:
         """The list is what keys are for."""

@@ -22,6 +22,7 @@ from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
+    from kdtui.tui.screens.find import Finder
     from kdtui.workflows.watch import Watch
     from store.sqlite import Database
 
@@ -179,11 +180,11 @@ class JobScreen(TrainingScreen):
         """Go back to the list."""
         self.dismiss(None)
 
-    def action_find(self) -> None:
-        """Find a text in the log."""
-        from kdtui.tui.screens.find import FindScreen, LogFinder
+    def finder(self) -> "Finder":
+        """The log."""
+        from kdtui.tui.screens.find import LogFinder
 
-        self.app.push_screen(FindScreen(LogFinder(self.query_one(LogView))))
+        return LogFinder(self.query_one(LogView))
 
     def action_plots(self) -> None:
         """Show the plots, or give their room to the log."""

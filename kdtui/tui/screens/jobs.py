@@ -111,6 +111,16 @@ class HostDialog(TextDialog):
         self.query_one("VerticalScroll Static", Static).update(content)
 
 
+class TrainingTable(RowTable):
+    """The list of trainings. What it opens is more than another view of a row, so that the footer names it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("trainings")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there is no training, there is none to open."""
+        return super().check_action(action, parameters) if action != "select" or self.row_count else False
+
+
 class JobsScreen(TrainingScreen):
     """All trainings as they were seen last, which is there at once, and as they are, as soon as that is known."""
 
@@ -133,7 +143,7 @@ class JobsScreen(TrainingScreen):
         with Container(id="body"):
             with Vertical(id="lists"):
                 yield Static(id="notice", markup=False)
-                yield RowTable(training_rows.COLUMNS, id="jobs")
+                yield TrainingTable(training_rows.COLUMNS, id="jobs")
                 yield RowTable(host_rows.COLUMNS, id="hosts")
                 yield Static(id="no-hosts", markup=False)
             with VerticalScroll(id="aside", can_focus=False):

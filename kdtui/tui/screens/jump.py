@@ -26,12 +26,15 @@ class JumpScreen(ModalScreen[Widget | None], OwnScreen[Widget | None]):
         self._targets: dict[str, tuple[Widget, Offset]] = {}
 
     def compose(self) -> ComposeResult:
-        """The letters, each where its part begins."""
+        """The letters, each where its part begins, and what to do with them."""
         self._targets = self._find_targets()
         for letter, (_, offset) in self._targets.items():
             label = Static(Text(f" {letter} "), classes="letter", markup=False)
             label.styles.offset = offset
             yield label
+        # Over the footer of the screen below, whose keys do nothing now.
+        hint = f"A letter goes there  {self.kdtui.key_of('jump.close')} stays here"
+        yield Static(Text(hint), id="hint", markup=False)
 
     def on_mount(self) -> None:
         """Hear of it when the parts are laid out anew, as in another size."""

@@ -302,12 +302,28 @@ class TrainingScreen(KdtuiScreen[None]):
         """Show what it is made of."""
         if (training := self.training) is None:
             return
-        job = training.job
+        job, unless = training.job, self._no_adapter(training)
 
         def question(_: "Database") -> tuple[str, str]:
-            return job.name, manifest(job.folder)
+            return job.name, manifest(job.folder, unless)
 
         self.ask(question, ManifestRead, group="manifest")
+
+    def _no_adapter(self, training: Training) -> str:
+        """Why there is no adapter of a training here, and what to do; empty where there should be one."""
+        state, key = training.status.state, self.kdtui.key_of
+        at = "" if training.status.step is None else f", at step {steps(training.status)}"
+        if training.is_away:
+            return f"the adapter is on {training.where} still; {key('training.fetch')} brings it home"
+        if training.is_active:
+            why = f"the training is {state}{at}, and writes it at its end"
+        elif state == "created":
+            why = f"the training was not started; {key('training.resume')} starts it"
+        elif state != "done":
+            why = f"the training has {state}{at}; {key('training.resume')} goes on with it"
+        else:
+            return ""
+        return f"there is no adapter yet: {why}"
 
     def on_manifest_read(self, message: ManifestRead) -> None:
         """Show it."""
@@ -377,22 +393,31 @@ def start(db: "Database", name: str) -> Iterator[object]:
                 yield event
 
 
-def manifest(folder: Path) -> str:
-    """What a training is made of: the manifest of its adapter, and its job file."""
+def manifest(folder: Path, no_adapter: str) -> str:
+    """What a training is made of: the manifest of its adapter, and its job file, which has that as it is planned.
+
+    Args:
+        no_adapter: why there is no adapter; empty where there should be one.
+    """
+    from models.adapters import MANIFEST
+
+    path = folder / ADAPTER / MANIFEST
+    adapter = f"{one_line(no_adapter)}\n" if no_adapter and not path.exists() else _file("adapter", path)
+    return f"{adapter}\n{_file('job', folder / JOB)}"
+
+
+def _file(title: str, path: Path) -> str:
+    """A file of JSON, or why it cannot be read."""
     import json
 
-    from models.adapters import MANIFEST
     from models.errors import ModelError
     from models.json_files import read_object
 
-    texts = []
-    for title, path in (("adapter", folder / ADAPTER / MANIFEST), ("job", folder / JOB)):
-        try:
-            # What is not ASCII is escaped: no text in it can do anything to a terminal.
-            texts.append(f"{title}: {one_line(str(path))}\n\n{json.dumps(read_object(path), indent=2)}\n")
-        except ModelError as problem:
-            texts.append(f"{title}: {one_line(str(problem))}\n")
-    return "\n".join(texts)
+    try:
+        # What is not ASCII is escaped: no text in it can do anything to a terminal.
+        return f"{title}: {one_line(str(path))}\n\n{json.dumps(read_object(path), indent=2)}\n"
+    except ModelError as problem:
+        return f"{title}: {one_line(str(problem))}\n"
 
 
 def state_text(training: Training) -> Text:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Label, Select, Static
 
@@ -26,6 +26,7 @@ from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.session import SessionList, SessionScreen
 from kdtui.tui.typed import TypedSessions, generate_command
+from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -116,7 +117,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
         yield TopBar("workbench")
         with Horizontal(id="find"):
             yield Label("Dataset")
-            yield Select[str](_NO_DATASET, id="dataset", allow_blank=False, compact=True)
+            yield DropDown(_NO_DATASET, id="dataset", allow_blank=False, compact=True)
             yield Label("Filter")
             text = self.remembered(_PLACE).get("filter")
             yield Input(
@@ -180,9 +181,9 @@ class WorkbenchScreen(KdtuiScreen[None]):
         elif found.problem:
             self._wanted = None
             self.say(found.problem)
-        select: Select[str] = self.query_one("#dataset", Select)
+        select = self.query_one("#dataset", DropDown)
         with self.prevent(Select.Changed):
-            select.set_options([(Content(one_line(name, 60)), name) for name in found.names] or _NO_DATASET)
+            select.set_options([(Text(one_line(name, 60)), name) for name in found.names] or _NO_DATASET)
             if found.names:
                 select.value = next(each for each in wanted if each in found.names)
         self._find(row=row)
@@ -198,7 +199,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
 
     @property
     def _dataset(self) -> str | None:
-        value = self.query_one("#dataset", Select).value
+        value = self.query_one("#dataset", DropDown).value
         return value if isinstance(value, str) and value else None
 
     @property
@@ -374,7 +375,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
 
     def action_choose_dataset(self) -> None:
         """Open the list of datasets."""
-        select = self.query_one("#dataset", Select)
+        select = self.query_one("#dataset", DropDown)
         self.set_focus(select)
         select.action_show_overlay()
 

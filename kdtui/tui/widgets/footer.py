@@ -66,16 +66,15 @@ class Footer(Widget):
             self.refresh()
 
     def _shown(self, room: int) -> list[_Hint]:
-        """Those that fit into so many cells, whole."""
-        left = room - sum(hint.width for hint in self._hints if hint.id == _FIRST_FOR_ROOM)
-        shown: list[_Hint] = []
-        for hint in self._hints:
-            if hint.id != _FIRST_FOR_ROOM:
-                left -= hint.width
-            # The space after the last one is not needed.
-            if hint.id == _FIRST_FOR_ROOM or left >= -1:
-                shown.append(hint)
-        return shown
+        """Those that fit into so many cells, whole. Where not all do, what can be done now goes before what cannot."""
+        # The space after the last one is not needed.
+        left = room + 1
+        shown: set[_Hint] = set()
+        for hint in sorted(self._hints, key=lambda hint: (hint.id != _FIRST_FOR_ROOM, not hint.enabled)):
+            left -= hint.width
+            if left >= 0 or hint.id == _FIRST_FOR_ROOM:
+                shown.add(hint)
+        return [hint for hint in self._hints if hint in shown]
 
     def render(self) -> Content:
         """The line."""

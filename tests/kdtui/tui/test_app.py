@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rich.table import Table
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
@@ -152,6 +152,38 @@ async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_stor
         assert done == [{"one": "first", "on": "", "two": "second"}]
 
 
+@pytest.mark.parametrize(
+    ("keys", "done"),
+    [
+        (["enter", "down", "enter", "tab", "x", "ctrl+s"], {"fruit": "L", "two": "x"}),
+        (["enter", *"pe", "enter", "tab", "x", "ctrl+s"], {"fruit": "P", "two": "x"}),
+        (["enter", *"pe", "enter", "ctrl+s"], {"fruit": "P", "two": ""}),
+        (["enter", "down", "escape", "tab", "x", "ctrl+s"], {"fruit": "A", "two": "x"}),
+        (["down", "down", "space", "enter", "tab", "x", "enter"], {"fruit": "L", "two": "x"}),
+        (["tab", "shift+tab", "enter", "end", "enter", "enter", "up", "enter", "ctrl+s"], {"fruit": "L", "two": ""}),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+async def test_what_is_chosen_by_keys_is_chosen_however_fast_they_come(
+    demo_store: Path, settle: Settle, keys: list[str], done: dict[str, str], at_once: bool
+) -> None:
+    app = KdtuiApp(demo_store)
+    found: list[Mapping[str, str] | None] = []
+    fruit = [("an apple", "A"), ("a lemon", "L"), ("a pear", "P")]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        fields = [Field("fruit", "Fruit", "choice", "A", options=fruit), Field("two", "Two")]
+        app.push_screen(FormDialog("A form", fields, verb="Do it"), found.append)
+        await settle(pilot)
+        for key in keys:
+            app.post_message(Key(key, key if len(key) == 1 else None))
+            if not at_once:
+                await settle(pilot)
+        await settle(pilot)
+        assert found == [done]
+
+
 async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does_what_the_key_does(
     demo_store: Path, settle: Settle
 ) -> None:
@@ -172,6 +204,20 @@ async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does
         await pilot.click(footer, offset=(wide.index("Help"), 0))
         await settle(pilot)
         assert isinstance(app.screen, HelpScreen)
+
+
+async def test_where_there_is_no_room_the_footer_names_what_can_be_done_now(demo_store: Path, settle: Settle) -> None:
+    memory = Memory(None, demo_store)
+    memory.place = "jobs"
+    app = KdtuiApp(demo_store, memory=memory)
+    async with app.run_test(size=(30, 24)) as pilot:
+        await settle(pilot)
+        footer = app.screen.query_one(Footer)
+        # There is no training to do anything with, and no host to check.
+        assert str(footer.render()).split() == ["n", "New", "c", "Copy", "?", "Help", "q", "Quit"]
+        await pilot.resize_terminal(120, 24)
+        await settle(pilot)
+        assert str(footer.render()).startswith("n New h Check x Stop R Go on ")
 
 
 async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
@@ -235,6 +281,34 @@ async def test_the_palette_finds_what_can_be_done_by_its_name(demo_store: Path, 
         assert app.current_mode == "runs"
 
 
+async def test_the_palette_names_each_thing_once(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for place in PLACES:
+            await act(pilot, f"app.{place}")
+            await settle(pilot)
+            names = [command.title for command in app.get_system_commands(app.screen)]
+            assert len(names) == len(set(names)), (place, sorted(names))
+
+
+async def test_the_palette_finds_what_cannot_be_done_now_and_says_why(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await act(pilot, "app.palette")
+        await pilot.press(*"undo")
+        await settle(pilot)
+        await pilot.pause(0.3)
+        [option] = app.screen.query_one(CommandList).options
+        why = "nothing was deleted here since the program began"
+        assert str(option.prompt).splitlines() == ["Undo", f"Put back what was deleted last (not now: {why})"]
+        await pilot.press("enter", "enter")
+        await settle(pilot)
+        assert not isinstance(app.screen, CommandPalette)
+        assert [(note.title, str(note.message)) for note in app._notifications] == [("Not now", why)]
+
+
 async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
@@ -251,6 +325,9 @@ async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settl
             assert app.screen.focused is part
         app.screen.query_one("RowTable").focus()
         await act(pilot, "app.jump")
+        hint = app.screen.query_one("#hint", Static)
+        assert str(hint.render()) == "A letter goes there  esc stays here"
+        assert hint.region == app.screen_stack[0].query_one(Footer).region, "the keys of the footer do nothing now"
         await act(pilot, "jump.close")
         await rest(pilot)
         assert app.screen.focused is app.screen.query_one("RowTable")
@@ -266,11 +343,12 @@ async def test_letters_go_where_their_parts_go_in_another_size(demo_store: Path,
         await rest(pilot)
         for size in ((200, 50), (80, 24)):
             await pilot.resize_terminal(*size)
-            await until(pilot, lambda size=size: below.size == size)  # type: ignore[misc]
+            is_large = size == (200, 50)
+            # Facets are in sight where there is room, which comes a moment after the size.
+            await until(pilot, lambda: (len(below.focus_chain) > few) == is_large)  # noqa: B023
             await settle(pilot)
             letters = [letter.region.offset for letter in app.screen.query(".letter")]
             assert letters == [part.region.offset for part in below.focus_chain]
-            assert (len(letters) > few) == (size == (200, 50)), "facets are in sight where there is room"
         await pilot.press("s")
         await rest(pilot)
         assert below.focused is below.focus_chain[1]

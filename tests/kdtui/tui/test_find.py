@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -132,6 +133,63 @@ async def test_a_line_of_a_text_is_found_and_shown(app: KdtuiApp, settle: Settle
         assert reversed_rows(text) == ["line 199"]
 
 
+async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_left(
+    app: KdtuiApp, settle: Settle
+) -> None:
+    lines = [f"line {number}" for number in range(200)]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.push_screen(TextDialog("much to read", "\n".join(lines)))
+        await settle(pilot)
+        text = app.screen.query_one(Readable)
+        await act(pilot, "text.find_next")
+        assert "nothing was looked for here yet" in [str(each.message) for each in app._notifications]
+        # However fast it is typed.
+        for key in ("slash", *"7 9", "enter", "n"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert isinstance(app.screen, TextDialog)
+        assert reversed_rows(text) == ["line 97"]
+        await act(pilot, "text.find_next")
+        assert reversed_rows(text) == ["line 179"]
+        await act(pilot, "text.find_previous")
+        assert reversed_rows(text) == ["line 97"]
+        # What was found is not shown any more behind a line that was left for where one was; it can be looked for.
+        await act(pilot, "text.find")
+        await pilot.press(*"line 12")
+        await act(pilot, "find.close")
+        await act(pilot, "text.find_next")
+        assert reversed_rows(text) == ["line 112"]
+        await act(pilot, "text.find")
+        await act(pilot, "find.close")
+        await act(pilot, "text.find_next")
+        assert reversed_rows(text)[0].startswith("line 1"), "an empty line leaves it as it was"
+
+
+async def test_what_is_nowhere_is_said_when_it_is_looked_for_again(app: KdtuiApp, settle: Settle) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.push_screen(TextDialog("little to read", "a line"))
+        await settle(pilot)
+        await act(pilot, "text.find")
+        await pilot.press(*"words", "enter")
+        await act(pilot, "text.find_next")
+        assert [str(each.message) for each in app._notifications] == ["no line has that"]
+
+
+async def test_the_line_names_its_keys_until_there_is_something_else_to_say(app: KdtuiApp, settle: Settle) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await act(pilot, "rows.find_row")
+        said = app.screen.query_one("#found", Static)
+        keys = "↓ next  ↑ previous  enter stay  esc back"
+        assert str(said.render()) == keys
+        await pilot.press(*"half")
+        assert str(said.render()) == keys
+        await pilot.press("x")
+        assert str(said.render()) == "no row has that"
+
+
 async def resize(pilot: Pilot[None], until: Until, width: int, height: int) -> None:
     """Textual waits a moment for the last of many sizes."""
     await pilot.resize_terminal(width, height)
@@ -169,6 +227,15 @@ async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> 
         assert isinstance(help_screen, HelpScreen)
         [row] = reversed_rows(help_screen.query_one(Readable))
         assert row.split() == ["q", "Leave", "the", "program"]
+        app.screen.query_one(Input).value = "row"
+        await pilot.press("enter")
+        first = reversed_rows(help_screen.query_one(Readable))
+        await act(pilot, "help.find_next")
+        [second] = reversed_rows(help_screen.query_one(Readable))
+        assert second not in first
+        assert "row" in second
+        await act(pilot, "help.find_previous")
+        assert reversed_rows(help_screen.query_one(Readable)) == first
 
 
 async def test_what_was_found_in_a_log_stays_in_sight_in_another_size(until: Until) -> None:
@@ -230,3 +297,12 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         await act(pilot, "find.close")
         await until(pilot, lambda: log.follows and "the end" in log.text)
         assert reversed_rows(log) == []
+        await act(pilot, "job.find")
+        app.screen.query_one(Input).value = "warning"
+        await until(pilot, lambda: reversed_rows(log) == ["a warning"])
+        await pilot.press("enter")
+        assert isinstance(app.screen, JobScreen)
+        await act(pilot, "job.find_next")
+        await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
+        await act(pilot, "job.find_previous")
+        await until(pilot, lambda: reversed_rows(log) == ["a warning"])

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import JobsScreen
 from kdtui.tui.widgets.curve import Curve, Points
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.log_view import LogView
 from models.sft.job_files import EXIT_CODE, LOG, METRICS, PID
 from tests.acting import act
@@ -63,6 +64,16 @@ async def test_a_training_is_followed_until_its_screen_is_left(
         await act(pilot, "job.back")
         assert isinstance(app.screen, JobsScreen)
         await until(pilot, lambda: alone(app))
+
+
+async def test_the_footer_of_the_list_says_that_a_key_opens_the_log(demo_store: Path, settle: Settle) -> None:
+    hand_made(demo_store, "ended", {EXIT_CODE: "0", METRICS: metrics(40), LOG: "the end\n"})
+    app = opened(demo_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert str(app.screen.query_one(Footer).render()).startswith("⏎ Log and loss n New ")
+        await act(pilot, "trainings.open")
+        assert isinstance(app.screen, JobScreen)
 
 
 async def test_a_progress_bar_is_shown_as_it_was_last(demo_store: Path, settle: Settle, until: Until) -> None:

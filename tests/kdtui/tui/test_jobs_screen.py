@@ -13,6 +13,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import HostDialog, JobsScreen
+from kdtui.tui.widgets.readable import Readable
 from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
 from models.sft.state import JobStatus
@@ -71,7 +72,7 @@ async def test_where_there_is_a_dataset_a_key_starts_the_first_training(demo_sto
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_trainings_are_listed_in_all_their_states(
-    demo_store: Path, settle: Settle, sleeper: str, size: tuple[int, int]
+    demo_store: Path, settle: Settle, until: Until, sleeper: str, size: tuple[int, int]
 ) -> None:
     hand_made(demo_store, "fresh", {})
     hand_made(demo_store, "ended", {EXIT_CODE: "0", METRICS: metrics(40)})
@@ -103,8 +104,8 @@ async def test_trainings_are_listed_in_all_their_states(
         assert "\x1b" not in about
         assert app.screen.query_one("#aside").display == (size[0] >= 120)
         await pilot.resize_terminal(*SIZES[1 - SIZES.index(size)])
-        await settle(pilot)
-        assert app.screen.query_one("#aside").display == (size[0] < 120)
+        # Textual waits a moment for the last of many sizes.
+        await until(pilot, lambda: app.screen.query_one("#aside").display == (size[0] < 120))
 
 
 async def test_a_store_that_cannot_be_read_is_said(empty_store: Path, settle: Settle) -> None:
@@ -211,8 +212,51 @@ async def test_the_manifest_says_what_a_training_is_made_of(demo_store: Path, se
         await until(pilot, lambda: isinstance(app.screen, TextDialog))
         text = str(app.screen.query_one("VerticalScroll Static", Static).content)
         assert '"seed": 7' in text
-        assert "No such file or directory" in text
+        assert "no adapter yet: the training was not started; R starts it" in text
         assert "\x1b" not in text
+
+
+BUSY, BEGUN = "somebody is at work", {METRICS: metrics(10)}
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            {PID: BUSY, **BEGUN},
+            "no adapter yet: the training is running, at step 10 of 40, and writes it at its end",
+        ),
+        ({PID: BUSY}, "no adapter yet: the training is running, and writes it at its end"),
+        ({EXIT_CODE: "143", **BEGUN}, "no adapter yet: the training has stopped, at step 10 of 40; R goes on with it"),
+        ({EXIT_CODE: "1"}, "no adapter yet: the training has failed; R goes on with it"),
+        ({EXIT_CODE: "0"}, "No such file or directory"),
+    ],
+)
+async def test_where_there_is_no_adapter_the_manifest_says_why_and_what_to_do(
+    demo_store: Path, settle: Settle, until: Until, sleeper: str, files: dict[str, str], says: str
+) -> None:
+    hand_made(demo_store, "mine", {name: sleeper if text == BUSY else text for name, text in files.items()})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.manifest")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        text = str(app.screen.query_one(Readable).content)
+        assert says in text
+        assert '"base": "x"' in text, "what it is made of is known"
+
+
+async def test_the_manifest_says_that_an_adapter_is_still_on_its_host(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    with_host(demo_store, "far", "nowhere.invalid")
+    hand_made(demo_store, "away", {}, host="far", status=JobStatus("done", 40, 40))
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.manifest")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        assert "the adapter is on far still; F brings it home" in str(app.screen.query_one(Readable).content)
 
 
 # Hosts

@@ -27,6 +27,7 @@ from kdtui.tui.screens.dialogs import FormDialog, TextDialog
 from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.screens.workbench import WorkbenchScreen
 from kdtui.tui.widgets.bundle_panel import BundlePanel
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows import students
 from kdtui.workflows.explain import Explanation
@@ -59,6 +60,20 @@ async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)
         await pilot.press("enter")
         await settle(pilot)
         yield pilot
+
+
+async def test_a_small_terminal_names_the_keys_that_one_begins_with(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store, RunSettings("smollm2"))
+    async with opened(app, settle) as pilot:
+        keys = str(app.screen.query_one(Footer).render())
+        assert keys.startswith("g Generate a Student p Patterns s Settings v Compare w Why esc Back ")
+        app.use_choice(Choice())
+        await pilot.press("escape", "enter")
+        await settle(pilot)
+        keys = str(app.screen.query_one(Footer).render())
+        assert keys.startswith("g Generate a Student s Settings v Compare w Why esc Back ] Next "), (
+            "it needs no patterns"
+        )
 
 
 def screen(app: KdtuiApp) -> SessionScreen:

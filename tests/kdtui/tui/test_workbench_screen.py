@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select, Static, TextArea
 
@@ -199,6 +200,21 @@ async def test_another_dataset_can_be_chosen_and_is_remembered_with_the_filter(
         assert again.screen.query_one(Select).value == "demo-outdoor"
         assert again.screen.query_one(Input).value == "o01"
         assert ids(again) == ["o01"]
+
+
+async def test_a_dataset_is_chosen_by_its_letters_and_its_sessions_filtered_at_once(
+    demo_store: Path, settle: Settle
+) -> None:
+    db = open_database(demo_store)
+    list(write_dataset(db, "[b]odd[/b]", "a test", short(3)))
+    db.close()
+    app = KdtuiApp(demo_store)
+    async with workbench(app, settle) as pilot:
+        for key in ("d", *"demo", "enter", "slash", *"o01", "enter"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert app.screen.query_one(Select).value == "demo-outdoor"
+        assert ids(app) == ["o01"]
 
 
 async def test_what_was_remembered_may_be_anything(demo_store: Path, settle: Settle) -> None:
