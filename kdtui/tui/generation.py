@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Thread, get_native_id
+from threading import Event, Thread
 from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
@@ -129,7 +129,7 @@ class GenerationThread:
     def _run(self) -> None:
         if sys.platform == "linux":
             # Here a thread has a priority of its own, which those that llama.cpp starts from it inherit.
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICENESS)
+            os.nice(_NICENESS)
         request = self._requests.get()
         while request is not None:
             request = self._serve(request)

@@ -492,6 +492,7 @@ class SessionScreen(KdtuiScreen[int]):
     def on_offered_found(self, message: OfferedFound) -> None:
         """Know what there is to choose from, and open the form that it was asked for."""
         self._offered = offered = message.offered
+        self.refresh_bindings()
         if not message.purpose or self._session is None or not self.is_current:
             return
         is_other = message.purpose == "compare"

@@ -18,9 +18,10 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Checkbox, Input, Select, Static
 
+from kdtui.tui import generation
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.choice import Choice
-from kdtui.tui.generation import Request, Stopped
+from kdtui.tui.generation import GenerationThread, Request, Stopped
 from kdtui.tui.memory import Memory
 from kdtui.tui.screens import session
 from kdtui.tui.screens.dialogs import FormDialog, TextDialog
@@ -140,16 +141,14 @@ class Student:
         self.answers: dict[str, list[tuple[int, ...]]] = {}
         self.settings: list[RunSettings] = []
         self.threads: set[str] = set()
+        self.niceness: list[int] = []
 
     @contextmanager
     def __call__(self, _: object, __: str | None, settings: RunSettings) -> Iterator[students.SessionStudent]:
         self.opened += 1
         self.settings.append(settings)
         self.threads.add(threading.current_thread().name)
-        if sys.platform == "linux":
-            assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) > os.getpriority(
-                os.PRIO_PROCESS, os.getpid()
-            )
+        self.niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         answers = self.answers.get(settings.student)
         try:
             yield students.SessionStudent("fake", lambda sessions: self.answer(sessions, answers), self.explain)
@@ -225,6 +224,31 @@ async def test_only_minimal_bundles_are_true(make_store: MakeStore, settle: Sett
     async with opened(app, settle):
         assert bundles(app, "#truth") == ["A | 1 2 | [b]two"]
         assert "1 not minimal left out" in heading(app, "#truth")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path, student: Student) -> None:
+    student.answers["fake"] = []
+    answered = threading.Event()
+
+    def post(message: object) -> bool:
+        if isinstance(message, generation.Answered):
+            answered.set()
+        return True
+
+    def begin() -> None:
+        os.nice(7)
+        thread = GenerationThread(demo_store)
+        thread.ask(Request("demo-outdoor", Session("s", ()), Choice.of(RunSettings("fake")), post))
+        answered.wait(60)
+        thread.close()
+
+    # A thread has the priority of the one that starts it.
+    app = threading.Thread(target=begin)
+    app.start()
+    app.join()
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert student.niceness == [own + 12]
 
 
 async def test_the_next_and_the_previous_session_are_a_key_away(demo_store: Path, settle: Settle) -> None:
