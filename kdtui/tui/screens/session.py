@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _REDRAW = 0.05
 """Seconds between two looks at what is being written."""
 
-_HELD = 0.2
+_HELD = 0.1
 """Seconds at most in which nothing is painted while a session is on its way."""
 
 _PLACE = "session"
