@@ -43,6 +43,11 @@ def _fit(text: str) -> str:
     )
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things: 1 piece, 2 pieces. `many` is for what is not `one` with an s behind it."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def letter(number: int, *, lower: bool = False) -> str:
     """A, B, …, Z, then A1, B1, …; small letters tell a student's bundles from the true ones."""
     found = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")

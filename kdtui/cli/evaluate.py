@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -106,7 +107,7 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
             for event in events:
                 if isinstance(event, RunBegun):
                     run = event.run
-                    done = f"{event.answered:,} of {event.sessions:,} sessions answered"
+                    done = f"{event.answered:,} of {counted(event.sessions, 'session')} answered"
                     say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {done}")
                     progress.update(task, total=event.sessions, completed=event.answered, visible=True)
                 elif isinstance(event, SessionAnswered):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     DatabaseOption,
     JsonOption,
@@ -67,7 +68,7 @@ def create(
         chosen = chosen_pieces(store, pieces, query)
         if chosen is not None:
             picked = pick_sample(store, name, chosen, add_to=add_to, replace=replace)
-            say(f"sample {name} has {picked:,} pieces of knowledge")
+            say(f"sample {name} has {counted(picked, 'piece')} of knowledge")
             return
         count = create_sample(
             store,
@@ -81,7 +82,7 @@ def create(
             add_to=add_to,
             replace=replace,
         )
-    say(f"sample {name} has {count:,} pieces of knowledge")
+    say(f"sample {name} has {counted(count, 'piece')} of knowledge")
 
 
 @app.command("ls")
@@ -155,12 +156,12 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         ("products", [(each.label, each.count) for each in shape.products]),
     ):
         largest = max((count for _, count in values), default=0)
-        counted = "sessions" if heading == "products" else "pieces"
-        print_table([heading, counted, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
+        what = "sessions" if heading == "products" else "pieces"
+        print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
     if shape.without_session:
-        say(f"{shape.without_session:,} pieces name no session that they come from")
+        say(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin")
     drawn = "; ".join(map(how_drawn, sample.draws))
-    say(f"sample {name} has {sample.pieces:,} pieces" + (f": {drawn}" if drawn else ""))
+    say(f"sample {name} has {counted(sample.pieces, 'piece')}" + (f": {drawn}" if drawn else ""))
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
     if users:
         say(f"it is named by {', '.join(users)}")
@@ -200,7 +201,7 @@ def compare(
             for name, size in ((one, found.first), (other, found.second))
         ],
     )
-    say(f"{found.common:,} pieces are in both (Jaccard {found.jaccard:.3f})")
+    say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
 
 
 @app.command("rm")

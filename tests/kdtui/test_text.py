@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,8 @@ def test_any_text_becomes_a_short_printable_line(text: str, limit: int) -> None:
     assert len(line) <= limit
     assert not any(category(character) in ("Cc", "Zl", "Zp") for character in line)
     assert line == one_line(line, limit)
+
+
+def test_one_is_told_as_one_and_others_as_many() -> None:
+    assert [counted(count, "piece") for count in (0, 1, 2, 1000)] == ["0 pieces", "1 piece", "2 pieces", "1,000 pieces"]
+    assert [counted(count, "try", "tries") for count in (1, 3)] == ["1 try", "3 tries"]

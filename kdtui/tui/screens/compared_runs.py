@@ -12,7 +12,7 @@ from textual.containers import Container, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import letter, one_line
+from kdtui.bundling.text import counted, letter, one_line
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database, still_wanted
@@ -121,9 +121,8 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         found = self._comparison = message.comparison
         self.refresh_bindings()
         a, b = found.means
-        totals = Text(
-            f"B wins {found.won:,}, loses {found.lost:,}, equals {found.equal:,} of {len(found.rows):,} sessions"
-        )
+        sessions = counted(len(found.rows), "session")
+        totals = Text(f"B wins {found.won:,}, loses {found.lost:,}, equals {found.equal:,} of {sessions}")
         totals.append(f" · pair F1 of A {a:.3f}, of B {b:.3f}")
         if any(found.alone):
             totals.append(f" · left out: {found.alone[0]:,} of A alone, {found.alone[1]:,} of B alone", style="dim")
@@ -220,7 +219,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
             grid.add_row(str(position), *letters, Text(one_line(item.title or item.id, 300)))
         self.query_one("#product-lines", Static).update(grid)
         panel = self.query_one("#true", BundlePanel)
-        panel.show_heading("True", f"{len(truth)} bundles")
+        panel.show_heading("True", counted(len(truth), "bundle"))
         panel.show_bundles([BundleLine(bundle.positions, bundle.intent) for bundle in truth], "none")
         for name, answer in zip("ab", answers, strict=True):
             panel = self.query_one(f"#of-{name}", BundlePanel)

@@ -14,7 +14,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import ask_store, described
 from kdtui.tui.choice import Choice
@@ -202,7 +202,7 @@ def _says(about: "About") -> list[RenderableType]:
 
 
 def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
-    yield Text(f"\nBundled together in {pattern.bundles:,} training bundles", style="bold")
+    yield Text(f"\nBundled together in {counted(pattern.bundles, 'training bundle')}", style="bold")
     yield from _bullets(" › ".join(path) for path in pattern.categories)
 
 
@@ -249,12 +249,12 @@ def _tree(origin: "Origin", name: str = "") -> Tree:
     for session in origin.sessions[:_MANY]:
         tree.add(Text(f"session {one_line(session, 100)}"))
     if len(origin.sessions) > _MANY:
-        tree.add(Text(f"{len(origin.sessions) - _MANY:,} more sessions"))
+        tree.add(Text(counted(len(origin.sessions) - _MANY, "more session")))
     for parent in origin.parents[:_MANY]:
         name = f"{parent.piece.format} {parent.piece.id}: {one_line(parent.piece.statement, 160)}; "
         tree.children.append(_tree(parent, name))
     if len(origin.parents) > _MANY:
-        tree.add(Text(f"{len(origin.parents) - _MANY:,} more pieces"))
+        tree.add(Text(counted(len(origin.parents) - _MANY, "more piece")))
     return tree
 
 
@@ -274,4 +274,4 @@ def _uses(about: "About", rows: "list[RunRow] | None", problem: str) -> Iterator
             yield _item("•", f"run {run.id}: {run.name} on {run.split}, {score}")
         shown = len(rows)
     if len(about.runs) > shown:
-        yield _item("•", f"{len(about.runs) - shown:,} older runs")
+        yield _item("•", counted(len(about.runs) - shown, "older run"))

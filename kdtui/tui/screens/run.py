@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database, still_wanted
 from kdtui.tui.commands import command_line
@@ -176,7 +176,7 @@ class FloorsDialog(TextDialog):
     """The floors over some sessions, with all metrics."""
 
     def __init__(self, scored: "Scored", rows: "Sequence[ResultRow]") -> None:
-        limit = "" if scored.limit is None else f", first {scored.limit:,} sessions"
+        limit = "" if scored.limit is None else f", first {counted(scored.limit, 'session')}"
         table = scores_table(rows)
         copies = "\n".join("\t".join([row.name, *(_metric(row, name) for name, _ in _METRICS)]) for row in rows)
         super().__init__(f"Floors of {scored.dataset} {scored.split}{limit}", table, copies=copies)
@@ -263,7 +263,7 @@ def _scores(found: "RunInFull") -> RenderableType:
     verdict = f"By pair F1 it beats {', '.join(beaten) or 'no floor'}"
     verdict += f", and does not beat {', '.join(others)}." if others else "."
     if scores.sessions < found.row.summary.sessions:
-        verdict += f" It has answered {scores.sessions:,} sessions only; the floors are over all of them."
+        verdict += f" It has answered {counted(scores.sessions, 'session')} only; the floors are over all of them."
     return Group(scores_table(rows, here=f"{name} (this run)"), Text(), Text(verdict))
 
 

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import ACTIONS, bindings
 from kdtui.tui.activity import Ended, Happened
 from kdtui.tui.background import named_database
@@ -531,7 +531,7 @@ class RunsScreen(KdtuiScreen[None]):
         self.app.push_screen(
             ConfirmDialog(
                 f"Delete run {number}, {entry.name} on {entry.scored.dataset} {entry.scored.split}?",
-                f"Its {answered:,} answers, and the time that they took, are lost.",
+                f"Its {counted(answered, 'answer')}, and the time spent, are lost.",
                 "Delete",
                 command_line(("run", "rm"), str(number), database=self._known.listing.named_database),
             ),

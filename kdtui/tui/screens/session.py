@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from kdtui.bundling.metrics import Bundles
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.actions import bindings
 from kdtui.tui.answers import NAMES, Side, compared, true_lines, written_lines
@@ -213,7 +213,7 @@ class SessionScreen(KdtuiScreen[int]):
             f"Session {session.id}",
             *([] if dataset is None else [f"knowledge of {dataset}" if is_typed else dataset]),
             "typed" if is_typed else session.split or "no split",
-            f"{len(session.items)} products",
+            counted(len(session.items), "product"),
             f"{self._at + 1:,} of {len(self._sessions.numbers):,}",
         ]
         self.query_one("#title", Static).update(Text(one_line(" · ".join(about), 300), style="bold"))
