@@ -117,8 +117,22 @@ async def test_runs_over_other_splits_are_not_compared(store: Path, settle: Sett
         await at_runs(pilot, settle)
         await pilot.press("space", "v")
         await rest(pilot)
-        assert "the two runs are not over the same split" in toasts(app)
+        assert any("run 3 is about the valid split, and run 2 about the test split" in each for each in toasts(app))
         assert isinstance(app.screen, RunsScreen)
+
+
+async def test_a_floor_is_not_compared_and_the_key_says_why(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await pilot.press("space", "end", "v")
+        await rest(pilot)
+        assert isinstance(app.screen, RunsScreen)
+        why = "the answers of a floor are not kept, to be compared; ⏎ on a run shows its scores beside the floors"
+        assert toasts(app) == [why]
+        await act(pilot, "runs.mark")
+        await rest(pilot)
+        assert toasts(app) == [why, why]
 
 
 async def test_a_comparison_that_cannot_be_made_is_one_sentence(store: Path, settle: Settle) -> None:
