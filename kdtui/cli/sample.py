@@ -90,7 +90,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List samples, and how they were drawn."""
     import msgspec
 
-    from kdtui.workflows.sample import how_drawn
+    from kdtui.workflows.how_drawn import how_drawn
     from store.samples import list_samples
 
     with open_store(db) as store:
@@ -110,16 +110,16 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
         say("there is no sample yet; kdtui sample create NAME draws one")
         return
     print_table(
-        ["name", "pieces", "drawn from"],
+        ["name", "pieces", "drawn"],
         [
             (
                 sample.name,
                 sample.pieces,
-                "; ".join(map(how_drawn, sample.draws)),
+                how_drawn(sample),
             )
             for sample in found
         ],
-        wide=["drawn from"],
+        wide=["drawn"],
     )
 
 
@@ -129,7 +129,8 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     import msgspec
 
     from kdtui.bundling.histogram import bar
-    from kdtui.workflows.sample import how_drawn, sample_shape
+    from kdtui.workflows.how_drawn import how_drawn
+    from kdtui.workflows.sample import sample_shape
     from store.samples import get_sample, uses_of
 
     with open_store(db) as store:
@@ -160,7 +161,7 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
     if shape.without_session:
         say(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin")
-    drawn = "; ".join(map(how_drawn, sample.draws))
+    drawn = how_drawn(sample)
     say(f"sample {name} has {counted(sample.pieces, 'piece')}" + (f": {drawn}" if drawn else ""))
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
     if users:

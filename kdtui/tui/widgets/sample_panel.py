@@ -9,8 +9,9 @@ from textual.widgets import Static
 
 from kdtui.bundling.text import counted, one_line
 from kdtui.tui.sample_overlap import overlap_in_full
-from kdtui.tui.sample_rows import how_drawn, named_by, when
+from kdtui.tui.sample_rows import named_by, when
 from kdtui.tui.widgets.bars import Bars, side_by_side
+from kdtui.workflows.how_drawn import how_drawn
 
 if TYPE_CHECKING:
     from kdtui.workflows.sample import Overlap, SampleShape
