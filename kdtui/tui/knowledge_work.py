@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from textual.message import Message
 
-from kdtui.bundling.text import counted
+from kdtui.bundling.text import counted, decimals
 from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 
@@ -82,7 +82,7 @@ def read_rows(db: "Database", numbers: Sequence[int]) -> list[Row]:
 def _number(measure: float | None) -> str:
     if measure is None:
         return "–"
-    return f"{measure:.3f}" if measure < 10 else f"{measure:.1f}"
+    return decimals(measure) if measure < 10 else f"{measure:.1f}"
 
 
 def so_many(count: int) -> str:

@@ -14,7 +14,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import counted, one_line
+from kdtui.bundling.text import counted, decimals, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import ask_store, described
 from kdtui.tui.choice import Choice
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.about_piece import About, Origin
     from kdtui.workflows.runs import RunRow
     from kdtui.workflows.try_piece import Trial
+    from store.knowledge import Knowledge
     from store.sqlite import Database
 
 _LONGEST = 4_000
@@ -175,7 +176,7 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
     """
     piece = about.piece
     parts: list[RenderableType] = [written(piece.statement, _LONGEST, "bold")]
-    measures = " · ".join(f"{name} {value:.3f}" for name in _MEASURES if (value := getattr(piece, name)) is not None)
+    measures = " · ".join(_measures(piece))
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
     parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
     parts += _says(about)
@@ -184,6 +185,14 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
         parts.append(Text("\nWas offered to", style="bold"))
         parts += used
     return Group(*parts)
+
+
+def _measures(piece: "Knowledge") -> Iterator[str]:
+    for name in _MEASURES:
+        value = getattr(piece, name)
+        if value is not None:
+            is_untried = piece.format == "rule" and name == "support" and not value
+            yield f"{name} {decimals(value)}{', as no other session has such products' if is_untried else ''}"
 
 
 def _says(about: "About") -> list[RenderableType]:
