@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("Format", 8),
     Column("Dataset", 9, share=1),
-    Column("Statement", 16, share=9),
+    Column("Statement", 16, share=9, middle=True),
     Column("Supp.", 6, right=True, sort="support"),
     Column("Conf.", 6, right=True, sort="confidence", wide=True),
     Column("Lift", 6, right=True, sort="lift", wide=True),

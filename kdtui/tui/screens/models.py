@@ -467,7 +467,7 @@ class ModelsScreen(KdtuiScreen[None]):
         """Say what went wrong, for good where there is nothing else to see."""
         super().on_failed(message)
         if not self._known:
-            self._show_instead(f"{one_line(message.sentence)}\n\n{self.look_again()}")
+            self._show_instead(f"{one_line(message.sentence)}\n\n{self.kdtui.key_of('screen.reload')} looks again.")
 
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""

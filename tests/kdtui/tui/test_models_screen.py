@@ -415,7 +415,7 @@ async def test_a_file_that_is_no_store_is_one_sentence_in_place_of_a_list_withou
         await settle(pilot)
         notice = shown(app.screen.query_one("#notice", Static))
         assert "not an SQLite database; choose another one with --db" in notice
-        assert "press r to look again" in notice
+        assert "r looks again" in notice
         assert not app.screen.query_one("#halves").display
         path.unlink()
         await act(pilot, "screen.reload")
