@@ -165,7 +165,7 @@ _SESSION = (
     Action("session", "generate", "g", "Generate", "Have the student write bundles"),
     Action("session", "settings", "s", "Settings", "Choose the student, its knowledge, and how it is asked"),
     Action("session", "compare", "v", "Compare", "Put the bundles of other settings beside these"),
-    Action("session", "other_side", "o", "A/B", "Have the keys be about the other settings"),
+    Action("session", "other_side", "o", "Other", "Have the keys be about the other settings"),
     Action("session", "why", "w", "Why", "Show what the student is asked, word for word, and the knowledge in it"),
     *_quietly(
         "session",

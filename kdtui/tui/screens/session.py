@@ -304,7 +304,6 @@ class SessionScreen(KdtuiScreen[int]):
     def _show_answers(self) -> None:
         """Show the true bundles and those of each side, each against the other."""
         self.set_class(self._is_comparing, "-comparing")
-        self.set_class(self._active == 1, "-other")
         self._show_truth()
         for number in range(len(self._sides)):
             self._show_side(number)
@@ -501,7 +500,7 @@ class SessionScreen(KdtuiScreen[int]):
             else:
                 self._choose_active(choice)
 
-        settings = f"Settings {NAMES[self._active]}" if self._is_comparing else "Whom to ask, and how"
+        settings = f"The {NAMES[self._active]} settings" if self._is_comparing else "Whom to ask, and how"
         title = "Compare with" if is_other else settings
         form = settings_form(
             title, before, offered, self._sessions.dataset, self._command, "Compare" if is_other else "Use it"
