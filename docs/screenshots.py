@@ -80,7 +80,7 @@ async def photograph_session(database: Path, folder: Path) -> None:
 
 async def photograph_knowledge(camera: Camera) -> None:
     """The tour from a search to a rule and where it comes from: `tour-rule.svg`, `tour-piece.svg`."""
-    await camera.press("slash", *"tents mats format:rule", until="1 pieces")
+    await camera.press("slash", *"tents mats format:rule", until="1 piece ·")
     await camera.press("enter", until="Put Camping > Shelter > Tents together")
     camera.take("tour-rule")
     await camera.press("enter", until="Comes from")

@@ -43,6 +43,18 @@ def _fit(text: str) -> str:
     )
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things: 1 piece, 2 pieces. `many` is for what is not `one` with an s behind it."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def decimals(value: float) -> str:
+    """A measure to three places, or to as many as tell it from zero."""
+    if not value:
+        return "0"
+    return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1g}"
+
+
 def letter(number: int, *, lower: bool = False) -> str:
     """A, B, …, Z, then A1, B1, …; small letters tell a student's bundles from the true ones."""
     found = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")

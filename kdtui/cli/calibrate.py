@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -113,4 +114,4 @@ def print_results(results: "list[StoredCalibration]", as_json: bool) -> None:
             for each in results
         ],
     )
-    say(f"over {results[0].sessions:,} validation sessions, each judged by a fit on the others")
+    say(f"over {counted(results[0].sessions, 'validation session')}, each judged by a fit on the others")

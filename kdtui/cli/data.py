@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import DatabaseOption, DatasetOption, JsonOption, chosen_dataset, open_store
 from kdtui.cli.output import print_json, print_table, progress_bar, say
 
@@ -39,12 +40,13 @@ def import_(
             say("interrupted; an import is kept whole or not at all, and kdtui data ls shows which")
             raise
     say(
-        f"imported {written.sessions:,} sessions, {written.items:,} items and {written.bundles:,} bundles "
-        f"as dataset {dataset}"
+        f"imported {counted(written.sessions, 'session')}, {counted(written.items, 'item')} and "
+        f"{counted(written.bundles, 'bundle')} as dataset {dataset}"
     )
     if written.differing:
         say(
-            f"{written.differing:,} mentions of items differ in title or categories from an earlier one, which was kept"
+            f"{counted(written.differing, 'mention of an item differs', 'mentions of items differ')} in title or "
+            "categories from an earlier one, which was kept"
         )
 
 
@@ -110,7 +112,10 @@ def show(
         )
     dropped = len(found.bundles) - len(letters)
     if dropped:
-        say(f"{dropped} more bundles contain or equal one of these; the truth keeps the minimal ones")
+        say(
+            f"{counted(dropped, 'more bundle contains or equals', 'more bundles contain or equal')} one of these; the "
+            "truth keeps the minimal ones"
+        )
 
 
 @app.command("export")
@@ -134,7 +139,7 @@ def export(
             sys.stdout.buffer.flush()
             return
         count = write_whole(output, map(encode_session, sessions))
-    say(f"exported {count:,} sessions to {output}")
+    say(f"exported {counted(count, 'session')} to {output}")
 
 
 @app.command("embed")
@@ -158,7 +163,10 @@ def embed(
         task = progress.add_task("sessions", total=None)
         for event in embed_dataset(store, name, in_full(model), anew=anew):
             progress.update(task, completed=event.done, total=event.total)
-    say(f"{event.done:,} sessions of dataset {name} have a vector of {model}")
+    say(
+        f"{counted(event.done, f'session of dataset {name} has', f'sessions of dataset {name} have')} a vector of "
+        f"{model}"
+    )
 
 
 @app.command("rm")

@@ -3,6 +3,7 @@
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import DatabaseOption, open_store
 from kdtui.cli.output import say
 
@@ -53,7 +54,7 @@ def _import(store: "Database", domain: str) -> None:
     else:
         with as_file(files("kdtui") / "demo_data" / f"{domain}.jsonl") as path:
             written = list(import_dataset(store, path, name))[-1]
-        say(f"imported {written.sessions} sessions of invented products as dataset {name}")
-    say(f"mined {mine_patterns(store, name)} patterns of dataset {name}")
+        say(f"imported {counted(written.sessions, 'session')} of invented products as dataset {name}")
+    say(f"mined {counted(mine_patterns(store, name), 'pattern')} of dataset {name}")
     for event in distil_annotations(store, name, DISTILLED):
-        say(f"composed {event.kept} {event.format}s from what people bundled, and rejected {event.rejected}")
+        say(f"composed {counted(event.kept, event.format)} from what people bundled, and rejected {event.rejected}")

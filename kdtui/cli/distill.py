@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     LARGEST,
     DatabaseOption,
@@ -51,7 +52,7 @@ def mine(
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
         count = mine_patterns(store, name, levels=level or DEFAULT_LEVELS, min_support=min_support, max_size=max_size)
-    say(f"mined {count:,} patterns of dataset {name}")
+    say(f"mined {counted(count, 'pattern')} of dataset {name}")
 
 
 def distill(
@@ -218,7 +219,7 @@ def _ask_model(store: "Database", job: "Job", as_json: bool, *, dry_run: bool) -
     if stopped is not None:
         raise KdtuiError(f"stopped: {stopped}; what was answered is kept, and the same command goes on from there")
     if failed:
-        raise KdtuiError(f"{failed:,} sessions gave no knowledge")
+        raise KdtuiError(f"{counted(failed, 'session')} gave no knowledge")
 
 
 def _spent(tally: "Tally") -> str:
@@ -231,4 +232,4 @@ def _print_distilled(event: "Distilled", dataset: str, as_json: bool) -> None:
     if as_json:
         print_json({"dataset": dataset, "format": event.format, "kept": event.kept, "rejected": event.rejected})
         return
-    say(f"{event.kept:,} {event.format}s of dataset {dataset} are kept, {event.rejected:,} are rejected")
+    say(f"kept {counted(event.kept, event.format)} of dataset {dataset}, and rejected {event.rejected:,}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -106,8 +107,9 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
             for event in events:
                 if isinstance(event, RunBegun):
                     run = event.run
-                    done = f"{event.answered:,} of {event.sessions:,} sessions answered"
-                    say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {done}")
+                    left = f"{counted(event.sessions - event.answered, 'session')} to answer"
+                    before = f", {event.answered:,} answered before" if event.answered else ""
+                    say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {left}{before}")
                     progress.update(task, total=event.sessions, completed=event.answered, visible=True)
                 elif isinstance(event, SessionAnswered):
                     progress.advance(task)

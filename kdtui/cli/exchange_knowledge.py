@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     DatabaseOption,
     DatasetOption,
@@ -56,7 +57,7 @@ def export(
             licence=licence,
             replace=replace,
         )
-    say(f"exported {count:,} pieces of knowledge to {output}")
+    say(f"exported {counted(count, 'piece')} of knowledge to {output}")
 
 
 def import_(
@@ -70,4 +71,4 @@ def import_(
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
         count = import_knowledge(store, name, path)
-    say(f"imported {count:,} pieces of knowledge into dataset {name}")
+    say(f"imported {counted(count, 'piece')} of knowledge into dataset {name}")

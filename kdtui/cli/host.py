@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import DatabaseOption, JsonOption, open_store
 from kdtui.cli.output import print_json, print_table, say
 
@@ -228,7 +229,7 @@ def connect(
     Path(shared_socket(host.ssh)).unlink(missing_ok=True)
     if subprocess.run(connect_command(host.ssh, hours), check=False).returncode or not ask_shared(host.ssh, "check"):
         raise KdtuiError(f"host {name} did not let us in; what ssh says stands above")
-    say(f"connected to {name} for {hours} hours")
+    say(f"connected to {name} for {counted(hours, 'hour')}")
 
 
 @app.command("rm")
@@ -247,7 +248,7 @@ def rm(name: HostArgument, db: DatabaseOption = None) -> None:
 
 def _how(settings: "HostSettings") -> str:
     if settings.launcher == "direct":
-        return "a process" if settings.processes == 1 else f"{settings.processes} processes"
+        return counted(settings.processes, "process", "processes")
     parts = {
         "partition": settings.partition,
         "time": settings.time,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli import calls, distill, exchange_knowledge
 from kdtui.cli.options import (
     LARGEST,
@@ -164,9 +165,11 @@ def rm(
             raise typer.BadParameter("say which, by their numbers or with --query")
         found = dependents_of(store, chosen)
         if not yes:
-            typer.confirm(f"Delete {found.pieces:,} pieces of knowledge? {what_hangs_on(found)}", abort=True, err=True)
+            typer.confirm(
+                f"Delete {counted(found.pieces, 'piece')} of knowledge? {what_hangs_on(found)}", abort=True, err=True
+            )
         remove_knowledge(store, chosen)
-    say(f"deleted {found.pieces:,} pieces of knowledge")
+    say(f"deleted {counted(found.pieces, 'piece')} of knowledge")
 
 
 def show(
@@ -211,7 +214,7 @@ def _branches(origin: "Origin") -> "list[Branch]":
         branches.append((f"call {origin.piece.call_id}", []))
     branches += [(f"session {session}", []) for session in origin.sessions[:_SESSIONS_SHOWN]]
     if len(origin.sessions) > _SESSIONS_SHOWN:
-        branches.append((f"{len(origin.sessions) - _SESSIONS_SHOWN:,} more sessions", []))
+        branches.append((counted(len(origin.sessions) - _SESSIONS_SHOWN, "more session"), []))
     for parent in origin.parents:
         branches.append((f"{parent.piece.format} {parent.piece.id}: {_short(parent.piece)}", _branches(parent)))
     return branches

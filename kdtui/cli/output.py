@@ -114,12 +114,12 @@ def print_tree(title: str, branches: Sequence[Branch]) -> None:
 def _cell(value: object) -> RenderableType:
     from rich.text import Text
 
-    from kdtui.bundling.text import one_line
+    from kdtui.bundling.text import decimals, one_line
 
     if value is None or value != value:
         return Text("-")
     if isinstance(value, float):
-        return Text(f"{value:.3f}")
+        return Text(decimals(value))
     if isinstance(value, int):
         return Text(f"{value:,}")
     return Text(one_line(str(value)))

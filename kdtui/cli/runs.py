@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, open_store
 from kdtui.cli.output import print_json, print_table, say
 
@@ -146,11 +147,14 @@ def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, d
         ],
     )
     say(
-        f"over {len(found.rows):,} sessions run {other} is better on {found.won:,}, worse on {found.lost:,}, and equal "
-        f"on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"
+        f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
+        f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"
     )
     if any(found.alone):
-        say(f"left out: {found.alone[0]:,} sessions that only run {one} has answered, {found.alone[1]:,} only {other}")
+        say(
+            f"left out: {counted(found.alone[0], 'session')} that only run {one} has answered, {found.alone[1]:,} only "
+            f"{other}"
+        )
 
 
 @app.command("rm")

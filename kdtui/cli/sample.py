@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     DatabaseOption,
     JsonOption,
@@ -67,7 +68,7 @@ def create(
         chosen = chosen_pieces(store, pieces, query)
         if chosen is not None:
             picked = pick_sample(store, name, chosen, add_to=add_to, replace=replace)
-            say(f"sample {name} has {picked:,} pieces of knowledge")
+            say(f"sample {name} has {counted(picked, 'piece')} of knowledge")
             return
         count = create_sample(
             store,
@@ -81,7 +82,7 @@ def create(
             add_to=add_to,
             replace=replace,
         )
-    say(f"sample {name} has {count:,} pieces of knowledge")
+    say(f"sample {name} has {counted(count, 'piece')} of knowledge")
 
 
 @app.command("ls")
@@ -89,7 +90,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List samples, and how they were drawn."""
     import msgspec
 
-    from kdtui.workflows.sample import how_drawn
+    from kdtui.workflows.how_drawn import how_drawn
     from store.samples import list_samples
 
     with open_store(db) as store:
@@ -109,16 +110,16 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
         say("there is no sample yet; kdtui sample create NAME draws one")
         return
     print_table(
-        ["name", "pieces", "drawn from"],
+        ["name", "pieces", "drawn"],
         [
             (
                 sample.name,
                 sample.pieces,
-                "; ".join(map(how_drawn, sample.draws)),
+                how_drawn(sample),
             )
             for sample in found
         ],
-        wide=["drawn from"],
+        wide=["drawn"],
     )
 
 
@@ -128,7 +129,8 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     import msgspec
 
     from kdtui.bundling.histogram import bar
-    from kdtui.workflows.sample import how_drawn, sample_shape
+    from kdtui.workflows.how_drawn import how_drawn
+    from kdtui.workflows.sample import sample_shape
     from store.samples import get_sample, uses_of
 
     with open_store(db) as store:
@@ -155,12 +157,12 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         ("products", [(each.label, each.count) for each in shape.products]),
     ):
         largest = max((count for _, count in values), default=0)
-        counted = "sessions" if heading == "products" else "pieces"
-        print_table([heading, counted, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
+        what = "sessions" if heading == "products" else "pieces"
+        print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
     if shape.without_session:
-        say(f"{shape.without_session:,} pieces name no session that they come from")
-    drawn = "; ".join(map(how_drawn, sample.draws))
-    say(f"sample {name} has {sample.pieces:,} pieces" + (f": {drawn}" if drawn else ""))
+        say(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin")
+    drawn = how_drawn(sample)
+    say(f"sample {name} has {counted(sample.pieces, 'piece')}" + (f": {drawn}" if drawn else ""))
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
     if users:
         say(f"it is named by {', '.join(users)}")
@@ -200,7 +202,7 @@ def compare(
             for name, size in ((one, found.first), (other, found.second))
         ],
     )
-    say(f"{found.common:,} pieces are in both (Jaccard {found.jaccard:.3f})")
+    say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
 
 
 @app.command("rm")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     BudgetOption,
     DatabaseOption,
@@ -116,7 +117,7 @@ def data(
         )
         if output is not None:
             rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
-            say(f"wrote {write_whole(output, map(encode, rows)):,} rows of prompt and completion to {output}")
+            say(f"wrote {counted(write_whole(output, map(encode, rows)), 'row')} of prompt and completion to {output}")
             return
         lines = list(examples(store, settings))
         if not lines:
@@ -216,7 +217,10 @@ def launch(
             evaluate=evaluate,
         )
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
-        say(f"training {name}: {ready.examples:,} sessions an epoch, {ready.valid:,} to validate on, in {ready.folder}")
+        say(
+            f"training {name}: {counted(ready.examples, 'session')} an epoch, {ready.valid:,} to validate on, in "
+            f"{ready.folder}"
+        )
         start_training(store, name)
         if follow:
             follow_training(store, name, db)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from kdtui.bundling.text import counted
 from kdtui.cli.output import print_text, progress_bar, say
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) ->
 
 def fetched(name: str, files: int, *, is_done: bool = True) -> str:
     """What is said of a training whose files have come home."""
-    return f"fetched {files} files of training {name}" + (f"; use it with: --adapter {name}" if is_done else "")
+    use = f"; use it with: --adapter {name}" if is_done else ""
+    return f"fetched {counted(files, 'file')} of training {name}{use}"
 
 
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import numpy as np
 
+from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from models.embedding import Vectors, of_length_one
 from store.datasets import words_of
@@ -84,8 +85,8 @@ def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float]) -> 
     missing = sum(session.id not in pair_f1 for session in sessions)
     if missing:
         raise KdtuiError(
-            f"the student has no answer for {missing:,} of the {len(sessions):,} training sessions; give it them with: "
-            "kdtui evaluate --split train --knowledge none"
+            f"the student has no answer for {missing:,} of {counted(len(sessions), 'training session')}; give it them "
+            "with: kdtui evaluate --split train --knowledge none"
         )
     return sorted((session.id for session in sessions), key=lambda session_id: (pair_f1[session_id], session_id))
 

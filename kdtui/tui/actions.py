@@ -182,7 +182,7 @@ _SESSION = (
     Action("session", "toggle_patterns", "p", "Patterns", "Show the student the mined patterns, or not"),
     Action("session", "settings", "s", "Settings", "Choose the student, its knowledge, and how it is asked"),
     Action("session", "compare", "v", "Compare", "Put the bundles of other settings beside these"),
-    Action("session", "other_side", "o", "A/B", "Have the keys be about the other settings"),
+    Action("session", "other_side", "o", "Other", "Have the keys be about the other settings"),
     Action("session", "why", "w", "Why", "Show what the student is asked, word for word, and the knowledge in it"),
     Action("session", "cancel", "escape", "Stop", "Stop the student"),
     Action("session", "single", "escape", "One", "Take away what was compared with"),

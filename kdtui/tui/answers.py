@@ -15,8 +15,8 @@ from kdtui.tui.widgets.letters import badges, tone
 from models.bundle_list import WrittenBundle
 from store.records import Bundle
 
-NAMES = "AB"
-"""What two sides are called that are compared."""
+NAMES = ("1st", "2nd")
+"""What two sides are called that are compared: letters are for bundles, and numbers for products."""
 
 
 class Side:
@@ -140,6 +140,6 @@ def _scores(truth: Bundles, predicted: Bundles) -> str:
     scores = score([truth], [predicted])
     right, extra, lacking = pair_counts(truth, predicted)
     return (
-        f"pair F1 {scores.pair_f1:.2f} · pairs {right} right, {extra} too much, {lacking} lacking"
+        f"pair F1 {scores.pair_f1:.2f} ({right} right, {extra} too much, {lacking} lacking)"
         f" · strict P {scores.strict_precision:.2f}, R {scores.strict_recall:.2f}"
     )

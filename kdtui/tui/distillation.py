@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
+from kdtui.bundling.text import counted
 from kdtui.tui.distillation_plan import PATTERNS, Plan
 from kdtui.workflows.gate import Gate
 from store.records import FORMATS
@@ -145,8 +146,9 @@ class Distillation:
         tally, plan = self.expected, self.plan
         prices = any(float(plan.values[price]) for price in ("prompt_price", "answer_price"))
         said = [
-            f"{tally.paid:,} calls are to be paid, and {tally.hits:,} were answered before. They take about "
-            f"{tally.prompt_tokens:,} tokens of prompts and {tally.completion_tokens:,} of answers",
+            f"{counted(tally.paid, 'call is', 'calls are')} to be paid, and {counted(tally.hits, 'was', 'were')} "
+            f"answered before. That takes about {counted(tally.prompt_tokens, 'token')} of prompts and "
+            f"{tally.completion_tokens:,} of answers",
             f"and cost about {tally.cost:.4f}." if prices else "(no prices were given, so the cost is not known).",
         ]
         if plan.budget:
@@ -162,8 +164,8 @@ class Distillation:
         if self._state in ("failed", "stopped"):
             return f"{title}: {self.problem}", reasons, False
         if self._state == "done" and self.lost:
-            return f"{title}: {self.lost:,} sessions gave no knowledge", reasons, False
-        came = ", ".join(f"{each.kept:,} {each.format}s kept" for each in self.results)
+            return f"{title}: {counted(self.lost, 'session')} gave no knowledge", reasons, False
+        came = ", ".join(f"{counted(each.kept, each.format)} kept" for each in self.results)
         return f"{title}: {self._state}{came and '; '}{came}", "", True
 
     def add(self, event: object) -> None:

@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.dialogs import Field
@@ -182,7 +183,7 @@ class Plan:
         """What may be paid for, in words; empty where there is no limit."""
         calls, cost = self.values["max_calls"], self.values["max_cost"]
         return " and ".join(
-            [*([f"{int(calls):,} calls"] if calls else []), *([f"a cost of {float(cost):g}"] if cost else [])]
+            [*([counted(int(calls), "call")] if calls else []), *([f"a cost of {float(cost):g}"] if cost else [])]
         )
 
     @property

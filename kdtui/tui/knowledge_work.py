@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from textual.message import Message
 
+from kdtui.bundling.text import counted, decimals
 from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 
@@ -81,12 +82,12 @@ def read_rows(db: "Database", numbers: Sequence[int]) -> list[Row]:
 def _number(measure: float | None) -> str:
     if measure is None:
         return "–"
-    return f"{measure:.3f}" if measure < 10 else f"{measure:.1f}"
+    return decimals(measure) if measure < 10 else f"{measure:.1f}"
 
 
 def so_many(count: int) -> str:
     """A number of pieces, in words."""
-    return "1 piece of knowledge" if count == 1 else f"{count:,} pieces of knowledge"
+    return f"{counted(count, 'piece')} of knowledge"
 
 
 def look_into(number: int, db: "Database") -> "About":
@@ -161,4 +162,4 @@ def restore(removed: "Removed", db: "Database") -> Changed:
     from store.knowledge_removal import restore_knowledge
 
     restore_knowledge(db, removed)
-    return Changed(f"{so_many(len(removed.knowledge))} are back", restored=True)
+    return Changed(f"put back {so_many(len(removed.knowledge))}", restored=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from models.embedded import NAME
@@ -165,4 +165,4 @@ def _number(text: str) -> float | None:
 
 
 def _in_words(formats: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {format}{'' if count == 1 else 's'}" for format, count in formats.items())
+    return ", ".join(counted(count, format) for format, count in formats.items())

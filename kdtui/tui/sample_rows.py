@@ -1,9 +1,10 @@
-"""Samples as rows, and in words: how they were drawn, when, and what names them."""
+"""Samples as rows, and in words: when they were drawn, and what names them."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.workflows.how_drawn import how_drawn
 from store.records import FORMATS
 
 if TYPE_CHECKING:
@@ -30,15 +31,6 @@ def row_of(sample: "Sample", formats: Mapping[str, int] | None) -> Row:
             when(sample.created_at),
         ),
     )
-
-
-def how_drawn(sample: "Sample") -> str:
-    """How a sample was drawn; what its parts have in common is said once."""
-    ways: dict[str, list[str]] = {}
-    for draw in sample.draws:
-        way = f"{draw.ratio:g} of {draw.dataset} by {draw.strategy}, seed {draw.seed}"
-        ways.setdefault(way, []).append(f"{draw.format}s")
-    return "; ".join(f"{way}: {', '.join(formats)}" for way, formats in ways.items()) or "chosen by hand"
 
 
 def when(at: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtui.bundling.metrics import pair_f1
+from kdtui.bundling.text import counted
 from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
@@ -104,7 +105,8 @@ def sessions_to_learn_from(db: Database, dataset: str, limit: int | None) -> lis
     sessions = [each for each in iter_sessions(db, dataset, split="valid", limit=limit) if len(each.items) > 1]
     if len(sessions) < LEAST_SESSIONS:
         raise KdtuiError(
-            f"dataset {dataset!r} has {len(sessions)} validation sessions to calibrate on; {LEAST_SESSIONS} are needed"
+            f"dataset {dataset!r} has {counted(len(sessions), 'validation session')} to calibrate on; "
+            f"{LEAST_SESSIONS} are needed"
         )
     return sessions
 

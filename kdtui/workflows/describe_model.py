@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
+from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.workflows.as_trained import shown_as_trained
 from kdtui.workflows.fine_tune import base_of, training_of
@@ -130,7 +131,7 @@ def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:
     if base.architecture != adapter.architecture:
         return f"it is of the architecture {base.architecture}, not {adapter.architecture}"
     if base.layers < adapter.layers:
-        return f"it has {base.layers} layers, and the adapter is for one of {adapter.layers} at least"
+        return f"it has {counted(base.layers, 'layer')}, and the adapter is for one of {adapter.layers} at least"
     if adapter.width not in (0, base.width):
         return f"it is {base.width} wide, and the adapter is for one that is {adapter.width} wide"
     return None

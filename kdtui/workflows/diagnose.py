@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from kdtui.bundling.text import counted
 from models.errors import ModelError
 from store.errors import StoreError
 
@@ -61,7 +62,7 @@ def _database(path: Path) -> Finding:
         return Finding("database", "missing", str(error))
     names = dataset_names(db)
     db.close()
-    return Finding("database", "ok", f"{path} ({path.stat().st_size / 1e6:,.1f} MB, {len(names)} datasets)")
+    return Finding("database", "ok", f"{path} ({path.stat().st_size / 1e6:,.1f} MB, {counted(len(names), 'dataset')})")
 
 
 def _llama() -> Iterator[Finding]:
@@ -83,7 +84,9 @@ def _llama() -> Iterator[Finding]:
         )
         return
     features = system_features()
-    yield Finding("processor", "ok", f"{', '.join(features) or 'no vector extensions'}; {processors()} cores")
+    yield Finding(
+        "processor", "ok", f"{', '.join(features) or 'no vector extensions'}; {counted(processors(), 'core')}"
+    )
     yield _decoding()
     kind, reason = suitable_quantization(features, gpu=can_use_gpu())
     yield Finding("quantization", "ok", f"{kind}: {reason}; kdtui model quantize smollm2 --to {kind}")

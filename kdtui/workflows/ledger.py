@@ -2,6 +2,7 @@
 
 import json
 
+from kdtui.bundling.text import counted
 from store.calls import CallInFull
 
 
@@ -9,7 +10,7 @@ def call_text(found: CallInFull) -> str:
     """All that is known of a call, on many lines."""
     call = found.call
     lines = [f"call {call.id}: {call.step}, {call.status}", f"teacher: {call.teacher}"]
-    tries = "one try" if call.attempts == 1 else f"{call.attempts} tries"
+    tries = counted(call.attempts, "try", "tries")
     lines.append(f"asked: {call.created_at}, {tries}, {call.seconds:.2f} seconds")
     if call.prompt_tokens is not None or call.completion_tokens is not None:
         prompt, answer = call.prompt_tokens or 0, call.completion_tokens or 0

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
+from kdtui.bundling.text import counted
 from store.knowledge import Knowledge, pieces_by_number
 from store.knowledge_removal import Dependents
 from store.knowledge_search import search_knowledge
@@ -48,13 +49,8 @@ def what_hangs_on(found: Dependents) -> str:
     if found.samples:
         parts.append(f"Samples lose them: {', '.join(found.samples)}.")
     if found.children:
-        other = "1 other piece loses" if found.children == 1 else f"{found.children:,} other pieces lose"
-        parts.append(f"{other} an origin.")
+        parts.append(f"{counted(found.children, 'other piece loses', 'other pieces lose')} an origin.")
     if found.sessions:
-        link = (
-            "1 link to a training session goes"
-            if found.sessions == 1
-            else (f"{found.sessions:,} links to training sessions go")
-        )
+        link = counted(found.sessions, "link to a training session goes", "links to training sessions go")
         parts.append(f"{link} too.")
     return " ".join(parts) or "Nothing else names them."

@@ -245,6 +245,19 @@ class Comparison:
         return one, other
 
 
+def why_incomparable(one: Run, other: Run) -> str | None:
+    """In what the sessions of two runs differ, as a sentence without a full stop; None where they may have some in
+    common."""
+    if one.dataset != other.dataset:
+        about = one.dataset, other.dataset
+    elif one.split != other.split:
+        about = f"the {one.split} split", f"the {other.split} split"
+    else:
+        return None
+    different = f"run {one.id} is about {about[0]}, and run {other.id} about {about[1]}"
+    return f"{different}; only runs over the same sessions can be compared"
+
+
 def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = _unchecked) -> Comparison:
     """Compare two runs on the sessions that both have answered, those first where the second does worst; `check` as for
     `score_runs`.
@@ -252,11 +265,8 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
     Raises:
         KdtuiError: there are no such sessions.
     """
-    if (one.dataset, one.split) != (other.dataset, other.split):
-        raise KdtuiError(
-            f"run {one.id} is about {one.dataset} {one.split}, and run {other.id} about {other.dataset} {other.split}; "
-            "only runs over the same split can be compared"
-        )
+    if (problem := why_incomparable(one, other)) is not None:
+        raise KdtuiError(problem)
     answers = predictions(db, one), predictions(db, other)
     rows = []
     for session in iter_sessions(db, one.dataset, split=one.split):

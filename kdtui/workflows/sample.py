@@ -22,6 +22,7 @@ from kdtui.distill.sampling import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.distill import training_sessions
+from kdtui.workflows.how_drawn import BY_HAND
 from store.errors import NotFound
 from store.knowledge import existing, find_knowledge, sessions_by_knowledge, shares_of
 from store.records import Format, Session
@@ -38,9 +39,6 @@ from store.samples import (
     save_sample,
 )
 from store.sqlite import Database
-
-BY_HAND = "hand"
-"""The strategy of what was picked piece by piece."""
 
 
 def create_sample(
@@ -195,13 +193,6 @@ def sample_shape(db: Database, name: str) -> SampleShape:
         histogram(count_products(db, name)),
         count_without_session(db, name),
     )
-
-
-def how_drawn(draw: Draw) -> str:
-    """How a part of a sample was drawn, in words."""
-    if draw.strategy == BY_HAND:
-        return f"{draw.ratio:.2g} of the {draw.format}s of {draw.dataset} by hand"
-    return f"{draw.ratio:g} of the {draw.format}s of {draw.dataset} by {draw.strategy}, seed {draw.seed}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def test_distilling_again_changes_nothing(distilled: Database) -> None:
 def test_the_command_says_what_was_kept_and_what_was_not(kdtui: Kdtui) -> None:
     result = kdtui("knowledge", "distill", "--format", "rule")
     assert result.code == 0
-    assert "rules of dataset outdoor are kept" in result.err
+    assert "rules of dataset outdoor, and rejected" in result.err
     rejected = kdtui("knowledge", "ls", "--rejected", "--json").rows
     assert all(row["status"] == "rejected" and row["reason"] for row in rejected)
     assert "2 are needed" in kdtui("knowledge", "ls", "--rejected").out

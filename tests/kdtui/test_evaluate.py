@@ -43,6 +43,7 @@ def test_a_student_gets_a_row_among_the_floors(db: Database, kdtui: Kdtui) -> No
     result = kdtui("evaluate", "--limit", 2, "--json")
     assert [row["name"] for row in result.rows] == [*FLOORS, "shipped", "truth"]
     assert {row["sessions"] for row in result.rows} == {2}
+    assert "outdoor test, 2 sessions to answer\n" in result.err
     assert db.execute("SELECT count(*), count(error) FROM predictions").fetchone() == (2, 0)
     assert db.execute("SELECT count(finished_at) FROM runs").fetchone() == (1,)
 
@@ -63,7 +64,7 @@ def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:
     db.conn.commit()
     kept = db.execute("SELECT session_id, created_at, seconds FROM predictions").fetchall()
     result = kdtui("evaluate", "--resume", 1, "--json")
-    assert "4 of 7 sessions answered" in result.err
+    assert "3 sessions to answer, 4 answered before" in result.err
     assert len([row for row in result.rows if row["name"] == "patterns" and row["sessions"] == 7]) == 2
     assert db.execute("SELECT session_id, created_at, seconds FROM predictions").fetchall()[:4] == kept
     assert db.execute("SELECT count(finished_at) FROM runs").fetchone() == (1,)

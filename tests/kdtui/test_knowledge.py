@@ -146,10 +146,16 @@ def test_pieces_are_deleted_by_number_or_by_a_search(mined: Database, kdtui: Kdt
 def test_a_sample_is_picked_by_hand(mined: Database, kdtui: Kdtui) -> None:
     numbers = [piece.id for piece in find_knowledge(mined)]
     assert kdtui("sample", "create", "few", "--pieces", f"{numbers[0]},{numbers[2]}").code == 0
+    assert kdtui("sample", "create", "one", "--pieces", numbers[0]).code == 0
     assert pieces_of(mined, "few") == sorted([numbers[0], numbers[2]])
     assert kdtui("sample", "create", "more", "--query", "tent", "--add-to", "few").code == 0
     assert set(pieces_of(mined, "few")) < set(pieces_of(mined, "more"))
-    assert "by hand" in kdtui("sample", "ls").out
+    listed = kdtui("sample", "ls").out
+    assert "2 pieces of outdoor by hand: patterns" in listed
+    assert kdtui("sample", "create", "drawn", "--format", "pattern", "--add-to", "few").code == 0
+    both = "pieces of outdoor by hand: patterns; 0.5 of outdoor by random, seed 0: patterns"
+    assert both in " ".join(kdtui("sample", "show", "drawn").err.split())
+    assert "1 piece of outdoor by hand" in kdtui("sample", "show", "one").err
     taken = kdtui("sample", "create", "few", "--pieces", numbers[1])
     assert (taken.code, taken.out) == (1, "")
     assert kdtui("sample", "create", "x", "--pieces", "one").code == 1

@@ -85,13 +85,17 @@ def test_two_runs_are_compared_session_by_session_the_worst_first(kdtui: Kdtui) 
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_runs_over_other_sessions_cannot_be_compared(kdtui: Kdtui, db: Database) -> None:
+def test_runs_over_other_sessions_cannot_be_compared(kdtui: Kdtui, db: Database, outdoor: Path) -> None:
     assert kdtui("evaluate", "--student", "patterns", "--split", "valid").code == 0
     result = kdtui("run", "compare", 1, 3)
     assert result.code == 1
-    assert "only runs over the same split can be compared" in result.err
+    why = "run 1 is about the test split, and run 3 about the valid split; only runs over the same sessions"
+    assert why in result.err
     start_run(db, "outdoor", "test", "nobody", RunSettings("patterns"))
     assert "no session in common" in kdtui("run", "compare", 1, 4).err
+    list(import_dataset(db, outdoor, "garden"))
+    start_run(db, "garden", "test", "nobody", RunSettings("patterns"))
+    assert "run 1 is about outdoor, and run 5 about garden; only" in kdtui("run", "compare", 1, 5).err
 
 
 @pytest.mark.usefixtures("two_runs")

@@ -94,7 +94,7 @@ def test_samples_are_drawn_listed_compared_and_deleted(kdtui: Kdtui) -> None:
     listed = {row["name"]: row for row in kdtui("sample", "ls", "--json").rows}
     assert listed["large"]["pieces"] == compared["pieces"][1]
     assert listed["large"]["draws"][0]["strategy"] == "diversity"
-    assert "0.6 of the rules of one by diversity" in " ".join(kdtui("sample", "ls").out.split())
+    assert "0.6 of one by diversity, seed 0: rules, thoughts" in " ".join(kdtui("sample", "ls").out.split())
     rows = kdtui("knowledge", "ls", "--sample", "small", "--json", "-n", 500).rows
     assert len(rows) == compared["pieces"][0]
     assert kdtui("sample", "rm", "small").code == 0

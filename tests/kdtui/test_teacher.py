@@ -267,7 +267,7 @@ def test_a_bad_answer_costs_its_session_and_has_its_row(
     assert result.code == 1
     assert result.err.count(": no thoughts;") == 1
     assert reason in result.err
-    assert "1 sessions gave no knowledge" in result.err
+    assert "1 session gave no knowledge" in result.err
     assert len(calls(db)) == len(train)
     assert Counter(row["status"] for row in calls(db))["failed"] <= 1
     assert "very-secret" not in result.err + "".join(map(str, calls(db)))

@@ -12,9 +12,10 @@ from textual.containers import Container, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import letter, one_line
+from kdtui.bundling.text import counted, letter, one_line
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.actions import bindings
+from kdtui.tui.answers import NAMES
 from kdtui.tui.background import named_database, still_wanted
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
@@ -34,11 +35,11 @@ _COLUMNS = (
     Column("Session", 10, share=1, sort="session"),
     Column("Items", 6, right=True, sort="items"),
     Column("Bundles", 8, right=True, sort="bundles"),
-    Column("F1 of A", 7, right=True, sort="a"),
-    Column("of B", 6, right=True, sort="b"),
-    Column("B - A", 7, right=True, sort="difference"),
-    Column("Exact A", 7, sort="exact a"),
-    Column("B", 3, sort="exact b"),
+    Column("F1 of 1st", 9, right=True, sort="first"),
+    Column("of 2nd", 7, right=True, sort="second"),
+    Column("2nd - 1st", 10, right=True, sort="difference"),
+    Column("Exact 1st", 10, sort="first exact"),
+    Column("2nd", 4, sort="second exact"),
 )
 _PAUSE = 0.05
 """Seconds that the cursor has to rest on a session before it is read."""
@@ -69,7 +70,7 @@ class SessionFound(Message):
 
 
 class ComparedRunsScreen(KdtuiScreen[None]):
-    """Runs A and B: their scores for each session, and the session under the cursor with the bundles of both."""
+    """Two runs: their scores for each session, and the session under the cursor with the bundles of both."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("compared", "rows", "screen")
     AUTO_FOCUS = "#compared"
@@ -84,7 +85,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
     def compose(self) -> ComposeResult:
         """Who is compared, the sessions, and the one under the cursor."""
         yield TopBar("runs")
-        for name, run in zip("AB", self._runs, strict=True):
+        for name, run in zip(NAMES, self._runs, strict=True):
             title = Text(f"{name} ", style="bold", no_wrap=True, overflow="ellipsis")
             title.append(one_line(f"run {run.id}: {run.name} on {run.dataset} {run.split}", 300), style="not bold")
             yield Static(title, classes="run", markup=False)
@@ -96,8 +97,8 @@ class ComparedRunsScreen(KdtuiScreen[None]):
                     yield Static(id="product-lines", markup=False)
                 with Container(id="answers"):
                     yield BundlePanel(id="true")
-                    yield BundlePanel(id="of-a", lower=True)
-                    yield BundlePanel(id="of-b", lower=True)
+                    yield BundlePanel(id="of-1st", lower=True)
+                    yield BundlePanel(id="of-2nd", lower=True)
         yield Static(id="command", markup=False)
         yield Footer()
 
@@ -120,13 +121,12 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         """Show the totals, and the sessions in order."""
         found = self._comparison = message.comparison
         self.refresh_bindings()
-        a, b = found.means
-        totals = Text(
-            f"B wins {found.won:,}, loses {found.lost:,}, equals {found.equal:,} of {len(found.rows):,} sessions"
-        )
-        totals.append(f" · pair F1 of A {a:.3f}, of B {b:.3f}")
+        first, second = found.means
+        sessions = counted(len(found.rows), "session")
+        totals = Text(f"2nd wins {found.won:,}, loses {found.lost:,}, equals {found.equal:,} of {sessions}")
+        totals.append(f" · pair F1 {first:.3f} and {second:.3f}")
         if any(found.alone):
-            totals.append(f" · left out: {found.alone[0]:,} of A alone, {found.alone[1]:,} of B alone", style="dim")
+            totals.append(f" · left out: {found.alone[0]:,} of 1st alone, {found.alone[1]:,} of 2nd alone", style="dim")
         self.query_one("#totals", Static).update(totals)
         numbers = [str(run.id) for run in self._runs]
         self.show_command(command_line(("run", "compare"), numbers, database=message.named_database))
@@ -207,11 +207,11 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         true = {frozenset(bundle.positions): number for number, bundle in enumerate(truth)}
         kinds = [[bundle.positions for bundle in truth], *([b.positions for b in _bundles(each)] for each in answers)]
         grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
-        for _ in ("number", "true", "A", "B"):
+        for _ in ("number", "true", *NAMES):
             grid.add_column(no_wrap=True)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         heading = one_line(f"session {session.id}", 60)
-        grid.add_row("", *(Text(title, style="bold") for title in ("true", "A", "B", heading)))
+        grid.add_row("", *(Text(title, style="bold") for title in ("true", *NAMES, heading)))
         for position, item in enumerate(session.items, start=1):
             letters = [
                 badges([number for number, each in enumerate(bundles) if position in each], lower=bool(kind))
@@ -220,12 +220,12 @@ class ComparedRunsScreen(KdtuiScreen[None]):
             grid.add_row(str(position), *letters, Text(one_line(item.title or item.id, 300)))
         self.query_one("#product-lines", Static).update(grid)
         panel = self.query_one("#true", BundlePanel)
-        panel.show_heading("True", f"{len(truth)} bundles")
+        panel.show_heading("True", counted(len(truth), "bundle"))
         panel.show_bundles([BundleLine(bundle.positions, bundle.intent) for bundle in truth], "none")
-        for name, answer in zip("ab", answers, strict=True):
+        for name, answer in zip(NAMES, answers, strict=True):
             panel = self.query_one(f"#of-{name}", BundlePanel)
             right = sum(frozenset(bundle.positions) in true for bundle in _bundles(answer))
-            panel.show_heading(name.upper(), f"{right} of {len(_bundles(answer))} are true")
+            panel.show_heading(name, f"{right} of {len(_bundles(answer))} are true")
             panel.show_bundles(
                 [
                     BundleLine(
@@ -243,7 +243,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
 
     @on(RowTable.RowSelected, "#compared")
     def open_session(self) -> None:
-        """Open the session in the workbench, to be asked about with the settings of run A."""
+        """Open the session in the workbench, to be asked about with the settings of the first run."""
         if (session := self._session) is not None:
             self.kdtui.open_session(self._runs[0].dataset, session, Choice.of(self._runs[0].settings))
 
@@ -270,13 +270,13 @@ def _sort_value(row: "SessionScores", by: str) -> float | str:
             return row.products
         case "bundles":
             return row.bundles
-        case "a":
+        case "first":
             return row.f1[0]
-        case "b":
+        case "second":
             return row.f1[1]
-        case "exact a":
+        case "first exact":
             return row.exact[0]
-        case "exact b":
+        case "second exact":
             return row.exact[1]
     return row.difference
 

@@ -13,7 +13,7 @@ from textual.containers import Container, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from kdtui.bundling.text import fit_lines, one_line
+from kdtui.bundling.text import counted, fit_lines, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
@@ -218,7 +218,7 @@ class DistillScreen(KdtuiScreen[None]):
         shown, more = message.text[:_SHOWN], len(message.text) - _SHOWN
         if more > 0:
             command = command_line(("knowledge", "calls"), str(message.number), database=self._named_database)
-            shown += f"\n\n… {more:,} characters more; c copies all of it, and so does: {one_line(command)}"
+            shown += f"\n\n… {counted(more, 'character')} more; c copies all of it, and so does: {one_line(command)}"
         self.app.push_screen(TextDialog(f"Call {message.number}", shown, copies=message.text))
 
     def action_search(self) -> None:

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui import knowledge_work as work
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("Format", 8),
     Column("Dataset", 9, share=1),
-    Column("Statement", 16, share=9),
+    Column("Statement", 16, share=9, middle=True),
     Column("Supp.", 6, right=True, sort="support"),
     Column("Conf.", 6, right=True, sort="confidence", wide=True),
     Column("Lift", 6, right=True, sort="lift", wide=True),
@@ -267,7 +267,9 @@ class KnowledgeScreen(KdtuiScreen[None]):
         if problem:
             state.append(one_line(problem, 300))
         elif question is not None:
-            state.append(f"{self._count:,}{'' if self._is_counted else '…'} pieces", style="bold")
+            state.append(
+                counted(self._count, "piece") if self._is_counted else f"{self._count:,}… pieces", style="bold"
+            )
             order = self._order or {"match": "best match first", "newest": "newest first"}.get(
                 question.sort, f"by {question.sort}"
             )

@@ -145,14 +145,16 @@ class ModelsScreen(KdtuiScreen[None]):
         with Container(id="halves"):
             yield RowTable(_COLUMNS, id="models")
             with VerticalScroll(id="about"):
-                yield Static("Looking for models…", id="details", markup=False)
+                yield Static(id="details", markup=False)
+        yield Static(id="notice", markup=False)
         yield Static(id="work", markup=False)
         yield Static(id="command", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:
-        """Nothing is at work."""
+        """Nothing is at work, and nothing is there to be shown yet."""
         self.query_one("#work").display = False
+        self._show_instead("Looking for models…")
         self._wanted = self.remembered("models").get("model")
 
     def on_screen_resume(self) -> None:
@@ -187,6 +189,7 @@ class ModelsScreen(KdtuiScreen[None]):
     def on_models_known(self, message: ModelsKnown) -> None:
         """Show their names, before their files are read."""
         self._known, self._named_database = message.rows, message.named_database
+        self._show_instead("")
         self._table.show_rows(
             (_row(self._read.get(row, row), read=row in self._read) for row in self._known), keep=True
         )
@@ -202,6 +205,10 @@ class ModelsScreen(KdtuiScreen[None]):
         self._read[message.known] = message.row
         if message.known in self._known:
             self._table.put_row(self._known.index(message.known), _row(message.row, read=True))
+
+    def _show_instead(self, sentence: str) -> None:
+        """Show a sentence, fit to be shown, in place of the list; the list where there is none."""
+        self.show_content(self.query_one("#halves"), unless=sentence, focus=self._table)
 
     @property
     def _table(self) -> RowTable:
@@ -460,7 +467,7 @@ class ModelsScreen(KdtuiScreen[None]):
         """Say what went wrong, for good where there is nothing else to see."""
         super().on_failed(message)
         if not self._known:
-            self.query_one("#details", Static).update(Text(one_line(message.sentence)))
+            self._show_instead(f"{one_line(message.sentence)}\n\n{self.kdtui.key_of('screen.reload')} looks again.")
 
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""

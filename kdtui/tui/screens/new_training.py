@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.errors import KdtuiError
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
@@ -227,7 +227,7 @@ def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str])
     )
     yield Doing(f"preparing {name}: writing its training set")
     ready = prepare_training(db, plan, jobs_folder(database))
-    yield Doing(f"starting {name}: {ready.examples:,} sessions an epoch, {ready.valid:,} to validate on")
+    yield Doing(f"starting {name}: {counted(ready.examples, 'session')} an epoch, {ready.valid:,} to validate on")
     yield from start(db, name)
     if values["evaluate"]:
         yield ToEvaluate(name)
@@ -249,7 +249,7 @@ def evaluate(db: "Database", name: str) -> Iterator[object]:
                 answered, of, run = 0, event.sessions, event.run.id
             case SessionAnswered():
                 answered += 1
-                yield Doing(f"evaluating {name}: {answered:,} of {of:,} sessions answered")
+                yield Doing(f"evaluating {name}: {answered:,} of {counted(of, 'session')} answered")
             case ResultRow():
                 yield Done(f"{name} has a pair F1 of {event.scores.pair_f1:.3f} on the validation split: run {run}")
 

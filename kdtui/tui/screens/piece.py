@@ -14,7 +14,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, decimals, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import ask_store, described
 from kdtui.tui.choice import Choice
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.about_piece import About, Origin
     from kdtui.workflows.runs import RunRow
     from kdtui.workflows.try_piece import Trial
+    from store.knowledge import Knowledge
     from store.sqlite import Database
 
 _LONGEST = 4_000
@@ -175,7 +176,7 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
     """
     piece = about.piece
     parts: list[RenderableType] = [written(piece.statement, _LONGEST, "bold")]
-    measures = " · ".join(f"{name} {value:.3f}" for name in _MEASURES if (value := getattr(piece, name)) is not None)
+    measures = " · ".join(_measures(piece))
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
     parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
     parts += _says(about)
@@ -184,6 +185,14 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
         parts.append(Text("\nWas offered to", style="bold"))
         parts += used
     return Group(*parts)
+
+
+def _measures(piece: "Knowledge") -> Iterator[str]:
+    for name in _MEASURES:
+        value = getattr(piece, name)
+        if value is not None:
+            is_untried = piece.format == "rule" and name == "support" and not value
+            yield f"{name} {decimals(value)}{', as no other session has such products' if is_untried else ''}"
 
 
 def _says(about: "About") -> list[RenderableType]:
@@ -202,7 +211,7 @@ def _says(about: "About") -> list[RenderableType]:
 
 
 def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
-    yield Text(f"\nBundled together in {pattern.bundles:,} training bundles", style="bold")
+    yield Text(f"\nBundled together in {counted(pattern.bundles, 'training bundle')}", style="bold")
     yield from _bullets(" › ".join(path) for path in pattern.categories)
 
 
@@ -249,12 +258,12 @@ def _tree(origin: "Origin", name: str = "") -> Tree:
     for session in origin.sessions[:_MANY]:
         tree.add(Text(f"session {one_line(session, 100)}"))
     if len(origin.sessions) > _MANY:
-        tree.add(Text(f"{len(origin.sessions) - _MANY:,} more sessions"))
+        tree.add(Text(counted(len(origin.sessions) - _MANY, "more session")))
     for parent in origin.parents[:_MANY]:
         name = f"{parent.piece.format} {parent.piece.id}: {one_line(parent.piece.statement, 160)}; "
         tree.children.append(_tree(parent, name))
     if len(origin.parents) > _MANY:
-        tree.add(Text(f"{len(origin.parents) - _MANY:,} more pieces"))
+        tree.add(Text(counted(len(origin.parents) - _MANY, "more piece")))
     return tree
 
 
@@ -274,4 +283,4 @@ def _uses(about: "About", rows: "list[RunRow] | None", problem: str) -> Iterator
             yield _item("•", f"run {run.id}: {run.name} on {run.split}, {score}")
         shown = len(rows)
     if len(about.runs) > shown:
-        yield _item("•", f"{len(about.runs) - shown:,} older runs")
+        yield _item("•", counted(len(about.runs) - shown, "older run"))

@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database, still_wanted
 from kdtui.tui.commands import command_line
@@ -26,6 +26,7 @@ from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
 from store.records import RunSettings
 
 if TYPE_CHECKING:
+    from kdtui.tui.evaluation import Evaluation
     from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.runs import RunInFull, Scored
     from store.runs import RunSummary
@@ -66,19 +67,19 @@ class RunScreen(KdtuiScreen[bool]):
 
     Args:
         floors: over the same sessions; None where they are not computed yet.
-        can_go_on: whether no other evaluation is at work.
+        work: the evaluation that is at work, which may be that of another run; None where none is.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("run", "screen")
     AUTO_FOCUS = "#full"
 
     def __init__(
-        self, database: Path, summary: "RunSummary", floors: "Sequence[ResultRow] | None", *, can_go_on: bool
+        self, database: Path, summary: "RunSummary", floors: "Sequence[ResultRow] | None", work: "Evaluation | None"
     ) -> None:
         super().__init__(database)
         self._summary = summary
         self._floors = floors
-        self._can_go_on = can_go_on
+        self._work = work
 
     def compose(self) -> ComposeResult:
         """A title, and all the rest as one text."""
@@ -106,6 +107,16 @@ class RunScreen(KdtuiScreen[bool]):
         self._floors = floors
         self._load()
 
+    def end_work(self) -> None:
+        """Show what the evaluation has come to that was at work."""
+        self._work = None
+        self._load()
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether the run is being evaluated by this app."""
+        return self._work is not None and self._work.run == self.number
+
     def action_reload(self) -> None:
         """Load the run again."""
         self._load()
@@ -131,19 +142,27 @@ class RunScreen(KdtuiScreen[bool]):
         resume = command_line(resume_arguments(run.id), database=message.named_database)
         show = command_line(("run", "show"), str(run.id), database=message.named_database)
         commands = {"to show this": show, "to repeat it": repeat}
-        if not self._summary.is_over:
+        can_go_on = not self._summary.is_over and not self._is_at_work
+        if can_go_on:
             commands["to go on with it"] = resume
         self.query_one("#everything", Static).update(
             Group(
-                _grid(_facts(found)),
+                _grid(_facts(found, self._not_finished)),
                 *_part("Scores", _scores(found)),
                 *_part("Settings", _grid(_settings(run.settings))),
                 *_part("Errors", _failures(found)),
                 *_part("Commands", _grid((name, Text(one_line(each))) for name, each in commands.items())),
             )
         )
-        self.show_command(repeat if self._summary.is_over else resume)
+        self.show_command(resume if can_go_on else show if self._is_at_work else repeat)
         self.refresh_bindings()
+
+    @property
+    def _not_finished(self) -> str:
+        """What to say of the end of a run that has none."""
+        if self._is_at_work:
+            return f"not yet: it is at work here; {self.kdtui.key_of('screen.reload')} shows how far it is by now"
+        return "not yet"
 
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong, for good: there is nothing else to see."""
@@ -167,7 +186,9 @@ class RunScreen(KdtuiScreen[bool]):
         if action == "resume":
             if self._summary.is_over:
                 return "the run is finished"
-            if not self._can_go_on:
+            if self._is_at_work:
+                return "the run is at work here already"
+            if self._work is not None:
                 return "an evaluation is at work"
         return super().why_not(action)
 
@@ -176,7 +197,7 @@ class FloorsDialog(TextDialog):
     """The floors over some sessions, with all metrics."""
 
     def __init__(self, scored: "Scored", rows: "Sequence[ResultRow]") -> None:
-        limit = "" if scored.limit is None else f", first {scored.limit:,} sessions"
+        limit = "" if scored.limit is None else f", first {counted(scored.limit, 'session')}"
         table = scores_table(rows)
         copies = "\n".join("\t".join([row.name, *(_metric(row, name) for name, _ in _METRICS)]) for row in rows)
         super().__init__(f"Floors of {scored.dataset} {scored.split}{limit}", table, copies=copies)
@@ -219,12 +240,12 @@ def _grid(rows: Iterable[tuple[str, RenderableType]]) -> Table:
     return grid
 
 
-def _facts(found: "RunInFull") -> Iterable[tuple[str, RenderableType]]:
+def _facts(found: "RunInFull", not_finished: str) -> Iterable[tuple[str, RenderableType]]:
     summary = found.row.summary
     failed = f", {summary.failed:,} of them without bundles" if summary.failed else ""
     yield "sessions", Text(f"{summary.answered:,} of {summary.sessions:,} answered{failed}")
     yield "began", Text(summary.run.created_at)
-    yield "finished", Text(summary.run.finished_at or "not yet")
+    yield "finished", Text(summary.run.finished_at or not_finished)
     yield "seconds a session", Text(duration(summary.seconds_per_session))
     tokens = "not known" if found.prompt_tokens is None else f"about {found.prompt_tokens:,.0f}, as knowledge is today"
     yield "tokens a prompt", Text(tokens)
@@ -263,7 +284,7 @@ def _scores(found: "RunInFull") -> RenderableType:
     verdict = f"By pair F1 it beats {', '.join(beaten) or 'no floor'}"
     verdict += f", and does not beat {', '.join(others)}." if others else "."
     if scores.sessions < found.row.summary.sessions:
-        verdict += f" It has answered {scores.sessions:,} sessions only; the floors are over all of them."
+        verdict += f" It has answered {counted(scores.sessions, 'session')} only; the floors are over all of them."
     return Group(scores_table(rows, here=f"{name} (this run)"), Text(), Text(verdict))
 
 

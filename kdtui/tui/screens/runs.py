@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import ACTIONS, bindings
 from kdtui.tui.activity import Ended, Happened
 from kdtui.tui.background import named_database
@@ -383,7 +383,7 @@ class RunsScreen(KdtuiScreen[None]):
         if entry.summary is None:
             self.app.push_screen(FloorsDialog(entry.scored, floors or []))
             return
-        opened = RunScreen(self.database, entry.summary, floors, can_go_on=self._work is None)
+        opened = RunScreen(self.database, entry.summary, floors, self._work)
 
         def then(go_on: bool | None) -> None:
             self._opened = None
@@ -497,6 +497,8 @@ class RunsScreen(KdtuiScreen[None]):
         if work is None or message.activity is not work:
             return
         self._work = None
+        if self._opened is not None:
+            self._opened.end_work()
         if message.problem is not None:
             self.say(message.problem, details=message.details)
         else:
@@ -531,7 +533,7 @@ class RunsScreen(KdtuiScreen[None]):
         self.app.push_screen(
             ConfirmDialog(
                 f"Delete run {number}, {entry.name} on {entry.scored.dataset} {entry.scored.split}?",
-                f"Its {answered:,} answers, and the time that they took, are lost.",
+                f"Its {counted(answered, 'answer')}, and the time spent, are lost.",
                 "Delete",
                 command_line(("run", "rm"), str(number), database=self._known.listing.named_database),
             ),
@@ -557,6 +559,8 @@ class RunsScreen(KdtuiScreen[None]):
                 return "no evaluation is at work"
             case "cancel" if self._work is not None and self._work.is_cancelled:
                 return "it is being stopped already"
+            case "mark" if entry is not None and entry.is_floor:
+                return self._why_no_floor()
             case "mark" | "delete" | "resume" if entry is None or entry.summary is None:
                 return "the cursor is on no run"
             case "resume" if self._work is not None:
@@ -565,15 +569,30 @@ class RunsScreen(KdtuiScreen[None]):
                 return "the run is finished"
             case "delete" if self._work is not None and entry is not None and entry.number == self._work.run:
                 return f"the run is at work; {self.kdtui.key_of('runs.cancel')} stops it"
-            case "compare":
-                pair = self._marked_pair if self.is_mounted else None
-                if pair is None:
-                    return f"mark two runs first, with {self.kdtui.key_of('runs.mark')}"
-                if (pair[0].dataset, pair[0].split) != (pair[1].dataset, pair[1].split):
-                    return "the two runs are not over the same split"
+            case "compare" if (problem := self._why_not_compared()) is not None:
+                return problem
             case "sort" | "reverse" | "plot" | "floors" | "search" if not self._known.listing.summaries:
                 return "there are no runs yet"
         return super().why_not(action)
+
+    def _why_not_compared(self) -> str | None:
+        """Why there are no two runs to be compared."""
+        pair = self._marked_pair if self.is_mounted else None
+        if pair is None:
+            if self._marks and self._selected is not None and self._selected.is_floor:
+                return self._why_no_floor()
+            return f"mark two runs first, with {self.kdtui.key_of('runs.mark')}"
+        # By now, the runs have been listed by it.
+        from kdtui.workflows.runs import why_incomparable
+
+        return why_incomparable(*pair)
+
+    def _why_no_floor(self) -> str:
+        """Why a floor cannot be compared with a run session by session, and where the two stand side by side."""
+        shows = self.kdtui.key_of("table.select")
+        return (
+            f"the answers of a floor are not kept, to be compared; {shows} on a run shows its scores beside the floors"
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Of the two actions of `escape`, the one that there is a reason for."""

@@ -13,7 +13,7 @@ from textual.containers import Container, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
@@ -400,7 +400,8 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def on_happened(self, message: Happened) -> None:
         """Say that the sample is drawn, and show it."""
-        self.say(f"sample {self._drawing} has {message.event:,} pieces of knowledge", error=False)
+        assert isinstance(message.event, int)
+        self.say(f"sample {self._drawing} has {counted(message.event, 'piece')} of knowledge", error=False)
         self._wanted = self._drawing
 
     def on_ended(self, message: Ended) -> None:

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from kdtui.bundling.metrics import Bundles
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.actions import bindings
 from kdtui.tui.answers import NAMES, Side, compared, true_lines, written_lines
@@ -214,7 +214,7 @@ class SessionScreen(KdtuiScreen[int]):
             f"Session {session.id}",
             *([] if dataset is None else [f"knowledge of {dataset}" if is_typed else dataset]),
             "typed" if is_typed else session.split or "no split",
-            f"{len(session.items)} products",
+            counted(len(session.items), "product"),
             f"{self._at + 1:,} of {len(self._sessions.numbers):,}",
         ]
         self.query_one("#title", Static).update(Text(one_line(" · ".join(about), 300), style="bold"))
@@ -309,7 +309,6 @@ class SessionScreen(KdtuiScreen[int]):
     def _show_answers(self) -> None:
         """Show the true bundles and those of each side, each against the other."""
         self.set_class(self._is_comparing, "-comparing")
-        self.set_class(self._active == 1, "-other")
         self._show_truth()
         for number in range(len(self._sides)):
             self._show_side(number)
@@ -507,7 +506,7 @@ class SessionScreen(KdtuiScreen[int]):
             else:
                 self._choose_active(choice)
 
-        settings = f"Settings {NAMES[self._active]}" if self._is_comparing else "Whom to ask, and how"
+        settings = f"The {NAMES[self._active]} settings" if self._is_comparing else "Whom to ask, and how"
         title = "Compare with" if is_other else settings
         form = settings_form(
             title, before, offered, self._sessions.dataset, self._command, "Compare" if is_other else "Use it"

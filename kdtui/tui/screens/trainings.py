@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.bundling.times import ago, duration
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.activity import Activity
@@ -239,7 +239,7 @@ class TrainingScreen(KdtuiScreen[None]):
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.trainings import fetch
 
-            yield Done(f"fetched {fetch(db, name).files} files of training {name} from {training.where}")
+            yield Done(f"fetched {counted(fetch(db, name).files, 'file')} of training {name} from {training.where}")
 
         self.have_done(f"fetching {name} from {training.where}", work, training=name)
 
@@ -436,10 +436,6 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def in_full(training: Training) -> Text:
     """The numbers of a training, and what it is made of."""
     job, status = training.job, training.status
@@ -450,7 +446,7 @@ def in_full(training: Training) -> Text:
         f"pair F1 {number(status.pair_f1)}",
         *([] if status.tokens_per_second is None else [f"{status.tokens_per_second:,.0f} tokens/s"]),
         *([] if status.eta_seconds is None else [f"{duration(status.eta_seconds)} left"]),
-        *([_counted(training.checkpoints, "checkpoint")] if training.checkpoints else []),
+        *([counted(training.checkpoints, "checkpoint")] if training.checkpoints else []),
     ]
     text.append(f" · {' · '.join(parts)}\n")
     if status.reason:
@@ -464,7 +460,7 @@ def in_full(training: Training) -> Text:
         *([f"with {', '.join(settings.knowledge)}"] if settings.knowledge else []),
         *(["to be written"] if settings.target else []),
         *([f"of sample {settings.sample}"] if settings.sample else []),
-        _counted(settings.epochs, "epoch"),
+        counted(settings.epochs, "epoch"),
         *([f"after {job.after}"] if job.after else []),
         *([f"seen {ago(job.seen_at)}"] if job.seen_at else []),
         *([f"its adapter is on {training.where} still"] if training.is_away else []),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual_plotext import PlotextPlot
+from kdtui.tui.widgets.tick_plot import TickPlot
 
 if TYPE_CHECKING:
     from models.sft.state import JobStatus
@@ -22,7 +22,7 @@ class Points:
     mark: str = ""
 
 
-class Curve(PlotextPlot):
+class Curve(TickPlot):
     """A plot; what it shows stands above it."""
 
     _drawn: tuple[str, list[Points]] | None = None
@@ -34,7 +34,7 @@ class Curve(PlotextPlot):
         if self._drawn == (title, series):
             return
         self._drawn = (title, series)
-        self.plt.clear_figure()
+        self.clear()
         if series:
             self.plt.title(title)
             for each in series:
@@ -45,9 +45,10 @@ class Curve(PlotextPlot):
             low = min(step for each in series for step in each.steps)
             high = max(step for each in series for step in each.steps)
             ticks = sorted({round(low + (high - low) * number / (_TICKS - 1)) for number in range(_TICKS)})
-            if len(values := {value for each in series for value in each.values}) == 1:
-                # It would stand between a negative and a positive number, and there are none such.
-                self.plt.ylim(0, 2 * values.pop() or 1)
+            lowest = min(value for each in series for value in each.values)
+            highest = max(value for each in series for value in each.values)
+            # One value alone stands in the middle.
+            self.show_heights(*((lowest, highest) if lowest < highest else (0, 2 * highest or 1)))
             self.plt.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
         self.refresh()
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.bundling.times import duration
 from kdtui.tui.distillation import Distillation, State
 
@@ -57,7 +57,7 @@ def _picture(distillation: Distillation, of: tuple[int, int], command: str) -> R
     lines += [Text(one_line(line, 600)) for line in _lines(distillation)]
     if distillation.lost:
         # What each server says of it may be long; the app has it in full among what it has said.
-        last = f"{distillation.lost:,} sessions gave no knowledge; the last: {distillation.reasons[-1]}"
+        last = f"{counted(distillation.lost, 'session')} gave no knowledge; the last: {distillation.reasons[-1]}"
         lines.append(Text(one_line(last, 300), no_wrap=True, overflow="ellipsis"))
     if command:
         lines.append(Text.assemble(("$ ", "dim"), one_line(command, 1000)))
@@ -95,7 +95,7 @@ def _lines(distillation: Distillation) -> list[str]:
         most = ", for a minute at most" if state == "stopping" and distillation.under_way else ""
         lines.append(f"nothing more is asked; what is under way is finished and kept{most}")
     if distillation.results:
-        came = (f"{each.kept:,} {each.format}s kept, {each.rejected:,} rejected" for each in distillation.results)
+        came = (f"{counted(each.kept, each.format)} kept, {each.rejected:,} rejected" for each in distillation.results)
         lines.append(" · ".join(came))
     if distillation.problem:
         lines.append(distillation.problem)
@@ -124,4 +124,5 @@ def _left(distillation: Distillation, tally: "Tally") -> str:
     if expected is None or not distillation.is_active or left <= 0 or not asked:
         return ""
     each = tally.cost / tally.paid if tally.paid else expected.cost / expected.paid
-    return f" · left: about {left:,} calls, {duration(distillation.seconds * left / asked)}, cost {left * each:.4f}"
+    time = duration(distillation.seconds * left / asked)
+    return f" · left: about {counted(left, 'call')}, {time}, cost {left * each:.4f}"

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textual_plotext import PlotextPlot
-
 from kdtui.bundling.text import one_line
+from kdtui.tui.widgets.tick_plot import TickPlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +16,11 @@ class Point:
     quality: float
 
 
-class QualityPlot(PlotextPlot):
+class QualityPlot(TickPlot):
     """Runs as their numbers, the chosen one in brackets, and a line for the floor that they have to beat."""
+
+    LINES_AROUND = TickPlot.LINES_AROUND + 1
+    """With the name of what is below."""
 
     _content: object = None
     """What it shows, not to be drawn again."""
@@ -44,7 +46,7 @@ class QualityPlot(PlotextPlot):
             return
         self._content = content
         plot = self.plt
-        plot.clear_figure()
+        self.clear()
         plot.title(one_line(title, 200))
         if not points:
             plot.xlabel(f"no run has a score and {one_line(cost)} yet")
@@ -53,7 +55,7 @@ class QualityPlot(PlotextPlot):
         heights = [point.quality for point in points] + ([floor[1]] if floor else [])
         lowest, highest = min(heights), max(heights)
         room = max(0.02, (highest - lowest) * 0.15)
-        plot.ylim(max(0.0, lowest - room), min(1.0, highest + room))
+        self.show_heights(max(0.0, lowest - room), min(1.0, highest + room))
         # From zero: twice as far is twice as dear. Numbers at an edge would be cut.
         right = max(point.cost for point in points) or 1.0
         plot.xlim(-right * 0.05, right * 1.1)

@@ -43,6 +43,7 @@ class Column:
         right: whether its cells stand at the right.
         sort: what the rows are sorted by when its title is clicked; empty where they cannot be.
         wide: whether it is shown where there is much room only.
+        middle: whether a text that is too long loses its middle and not its end, where many begin alike.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Column:
     right: bool = False
     sort: str = ""
     wide: bool = False
+    middle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class RowTable(Steady, ScrollView, can_focus=True):
     """
 
     WIDE: ClassVar[int] = 120
-    """Cells from which on there is much room."""
+    """Cells from which on there is much room, with the scrollbar: three fifths of a terminal of 200."""
 
     cursor_row: reactive[int] = reactive(0, always_update=False)
 
@@ -397,7 +399,7 @@ class RowTable(Steady, ScrollView, can_focus=True):
         cells = []
         for column, width in self._layout():
             mark = ("▾" if descending else "▴") if column.sort and column.sort == sort else ""
-            cells.append(_fit(Text(f"{column.label}{mark}"), width, right=column.right))
+            cells.append(_fit(Text(f"{column.label}{mark}"), width, column))
         return self._join(cells, style)
 
     def _waiting(self) -> Strip:
@@ -408,16 +410,16 @@ class RowTable(Steady, ScrollView, can_focus=True):
     def _draw(self, row: Row, *, is_cursor: bool) -> Strip:
         is_marked = row.key in self._marks
         style = self._style(is_marked=is_marked, is_cursor=is_cursor)
-        cells = [(row.cells[self._columns.index(column)], width, column.right) for column, width in self._layout()]
+        cells = [(row.cells[self._columns.index(column)], width, column) for column, width in self._layout()]
         if not is_marked and all(isinstance(cell, str) for cell, _, _ in cells):
             # As one piece of text, a line is drawn many times faster.
-            line = " ".join(_fit_plain(str(cell), width, right=right) for cell, width, right in cells)
+            line = " ".join(_fit_plain(str(cell), width, column) for cell, width, column in cells)
             return Strip([Segment(f"{line} ", style)]).adjust_cell_length(self._width, style)
-        fitted = [_fit(cell, width, right=right) for cell, width, right in cells]
+        fitted = [_fit(*each) for each in cells]
         if is_marked and fitted:
             # Colour is never the only sign.
-            first, width, right = cells[0]
-            fitted[0] = Text.assemble("✓", _fit(first, width - 1, right=right))
+            first, width, column = cells[0]
+            fitted[0] = Text.assemble("✓", _fit(first, width - 1, column))
         return self._join(fitted, style)
 
     def _style(self, *, is_marked: bool, is_cursor: bool) -> Style:
@@ -445,7 +447,7 @@ class RowTable(Steady, ScrollView, can_focus=True):
     def _layout(self) -> list[tuple[Column, int]]:
         """The columns that are shown, each with its width."""
         width = self._width
-        columns = [column for column in self._columns if not column.wide or width >= self.WIDE]
+        columns = [column for column in self._columns if not column.wide or self.outer_size.width >= self.WIDE]
         room = max(0, width - sum(column.width + 1 for column in columns))
         shares = sum(column.share for column in columns) or 1
         return [(column, column.width + room * column.share // shares) for column in columns]
@@ -503,27 +505,38 @@ class RowTable(Steady, ScrollView, can_focus=True):
                 self.post_message(self.RowsWanted(self, page * PAGE, PAGE))
 
 
-def _fit(cell: str | Text, width: int, *, right: bool) -> Text:
+def _fit(cell: str | Text, width: int, column: Column) -> Text:
     """A cell in just so many cells of the terminal."""
     if isinstance(cell, str):
-        cell = Text(one_line(cell, _LONGEST))
+        return Text(_fit_plain(cell, width, column), no_wrap=True, end="")
     cell = cell.copy()
     cell.no_wrap = True
     cell.end = ""
     cell.truncate(width, overflow="ellipsis")
     missing = width - cell.cell_len
     if missing > 0:
-        if right:
+        if column.right:
             cell.pad_left(missing)
         else:
             cell.pad_right(missing)
     return cell
 
 
-def _fit_plain(cell: str, width: int, *, right: bool) -> str:
+def _fit_plain(cell: str, width: int, column: Column) -> str:
     """The same for plain text."""
     text = one_line(cell, _LONGEST)
     missing = width - cell_len(text)
     if missing < 0:
-        return set_cell_size(text, width - 1) + "…" if width else ""
-    return " " * missing + text if right else text + " " * missing
+        # Of a text that long, the end is not there.
+        return _cut(text, width, end=(width - 1) // 2 if column.middle and len(text) < _LONGEST else 0)
+    return " " * missing + text if column.right else text + " " * missing
+
+
+def _cut(text: str, width: int, *, end: int) -> str:
+    """A text that is too long, without its middle; `end` is how many cells are left of its end."""
+    if not width:
+        return ""
+    kept = text[len(text) - max(0, end) :]
+    while cell_len(kept) > end:
+        kept = kept[1:]
+    return f"{set_cell_size(text, width - 1 - cell_len(kept))}…{kept}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from textual.containers import Container
 
+from kdtui.bundling.text import counted
 from kdtui.tui.run_rows import Entry
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class RunPlot(Container):
             and (cost := each.seconds if self._against == "seconds" else each.tokens) is not None
         ]
         best = sorted(points, key=lambda each: (each.number == chosen.number, each.quality))[-_MOST_POINTS:]
-        what = "numbers are runs" if len(best) == len(points) else f"the best {len(best)} runs, by number"
+        what = "numbers are runs" if len(best) == len(points) else f"the best {counted(len(best), 'run')}, by number"
         plot.show_runs(
             best,
             chosen=chosen.number,

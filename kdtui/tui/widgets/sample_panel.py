@@ -7,10 +7,11 @@ from rich.table import Table
 from rich.text import Text
 from textual.widgets import Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.tui.sample_overlap import overlap_in_full
-from kdtui.tui.sample_rows import how_drawn, named_by, when
+from kdtui.tui.sample_rows import named_by, when
 from kdtui.tui.widgets.bars import Bars, side_by_side
+from kdtui.workflows.how_drawn import how_drawn
 
 if TYPE_CHECKING:
     from kdtui.workflows.sample import Overlap, SampleShape
@@ -63,7 +64,7 @@ def _about(sample: "Sample", shape: "SampleShape | None", uses: "SampleUses | No
         grid.add_row("used by", Text(one_line(named_by(uses) or "no run and no training yet", 1000)))
     grid.add_row("tokens", Text("are counted roughly, as one for three characters"))
     if shape is not None and shape.without_session:
-        grid.add_row("", Text(f"{shape.without_session:,} pieces name no session that they come from"))
+        grid.add_row("", Text(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin"))
     return grid
 
 

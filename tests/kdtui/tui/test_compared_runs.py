@@ -19,7 +19,7 @@ from tests.kdtui.tui.runs_place import Settle, at_runs, command, rows, shown, to
 
 
 async def compared(pilot: Pilot[None], settle: Settle) -> None:
-    """Run 2 and run 1, the latter as B."""
+    """Run 2 and then run 1."""
     await at_runs(pilot, settle)
     await pilot.press("j", "space", "v")
     await settle(pilot)
@@ -43,8 +43,8 @@ async def test_two_marked_runs_are_compared_the_worst_first(store: Path, settle:
         await settle(pilot)
         assert isinstance(app.screen, ComparedRunsScreen)
         assert command(app) == "kdtui run compare 1 2"
-        assert "B wins 0, loses 3, equals 0 of 3 sessions" in shown(app, "#totals")
-        assert "4 of A alone" in shown(app, "#totals")
+        assert "2nd wins 0, loses 3, equals 0 of 3 sessions" in shown(app, "#totals")
+        assert "4 of 1st alone" in shown(app, "#totals")
         differences = [float(row[5]) for row in rows(app)]
         assert differences == sorted(differences)
         assert all(difference < 0 for difference in differences)
@@ -82,18 +82,18 @@ async def test_the_session_under_the_cursor_is_shown_with_the_bundles_of_both(st
             str(panel.query_one(".heading", Static).content) for panel in app.screen.query(BundlePanel).results()
         ]
         assert headings[0].startswith("True  ")
-        assert headings[1] == "A  0 of 0 are true"
-        assert headings[2].startswith("B  ")
+        assert headings[1] == "1st  0 of 0 are true"
+        assert headings[2].startswith("2nd  ")
         db = open_database(store)
         asked = (
             "SELECT error FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = 2 AND session = ?"
         )
         [(error,)] = db.execute(asked, [session]).fetchall()
         db.close()
-        assert (error or "found none") in shown(app, "#of-a .bundles")
+        assert (error or "found none") in shown(app, "#of-1st .bundles")
 
 
-async def test_a_session_is_opened_in_the_workbench_with_the_settings_of_a(
+async def test_a_session_is_opened_in_the_workbench_with_the_settings_of_the_first(
     store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[tuple[object, ...]] = []
@@ -117,8 +117,22 @@ async def test_runs_over_other_splits_are_not_compared(store: Path, settle: Sett
         await at_runs(pilot, settle)
         await pilot.press("space", "v")
         await rest(pilot)
-        assert "the two runs are not over the same split" in toasts(app)
+        assert any("run 3 is about the valid split, and run 2 about the test split" in each for each in toasts(app))
         assert isinstance(app.screen, RunsScreen)
+
+
+async def test_a_floor_is_not_compared_and_the_key_says_why(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await pilot.press("space", "end", "v")
+        await rest(pilot)
+        assert isinstance(app.screen, RunsScreen)
+        why = "the answers of a floor are not kept, to be compared; ⏎ on a run shows its scores beside the floors"
+        assert toasts(app) == [why]
+        await act(pilot, "runs.mark")
+        await rest(pilot)
+        assert toasts(app) == [why, why]
 
 
 async def test_a_comparison_that_cannot_be_made_is_one_sentence(store: Path, settle: Settle) -> None:

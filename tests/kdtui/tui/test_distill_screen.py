@@ -405,7 +405,7 @@ async def test_a_key_that_is_missing_is_told_before_and_after(
     async with app.run_test(size=(80, 24)) as pilot:
         await choose(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        assert "The variable NO_SUCH_KEY is not set" in dialog(app).replace("\n", " ")
+        assert "The variable NO_SUCH_KEY is not set" in " ".join(dialog(app).split())
         await act(pilot, "confirm.yes")
         await until(pilot, lambda: ended(app))
         assert "! stopped" in panel(app)

@@ -19,7 +19,7 @@ from store.database import open_database
 from store.records import RunSettings, Session
 from store.sqlite import Database
 from tests.acting import act, rest
-from tests.kdtui.tui.runs_place import Settle, at_runs, notice, numbers, rested, row_of, shown, toasts
+from tests.kdtui.tui.runs_place import Settle, at_runs, command, notice, numbers, rested, row_of, shown, toasts
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
@@ -134,6 +134,33 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         await act(pilot, "runs.resume")
         await rest(pilot)
         assert "the run is finished" in toasts(app)
+
+
+async def test_a_run_that_is_at_work_says_so_and_not_how_to_go_on(
+    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await at_runs(pilot, settle)
+        await act(pilot, "runs.new")
+        await settle(pilot)
+        await act(pilot, "form.done")
+        await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
+        await pilot.press("enter")
+        await settle(pilot)
+        text = shown(app, "#everything")
+        assert "2 of 7 answered" in text
+        assert "not yet: it is at work here; r shows how far it is by now" in text
+        assert "--resume" not in text
+        assert command(app) == "kdtui run show 1"
+        await act(pilot, "run.resume")
+        await rest(pilot)
+        assert "the run is at work here already" in toasts(app)
+        for each in app.activities:
+            each.cancel()
+        await until(pilot, lambda: command(app) == "kdtui evaluate --resume 1")
+        assert "to go on with it" in shown(app, "#everything")
+    assert stubborn.closed.is_set()
 
 
 async def test_an_evaluation_that_cannot_be_made_is_one_sentence(

@@ -168,6 +168,7 @@ async def test_filters_stand_among_the_words(full_store: Path, settle: Settle) -
         await settle(pilot)
         await search(pilot, 'teacher:"large model" support:>0.9', settle)
         assert statements(app) == ["Zebra tents go with mats"]
+        assert state(app).startswith("1 piece ·")
         assert command(app) == "kdtui knowledge search --all 'teacher:\"large model\" support:>0.9'"
 
 
@@ -372,6 +373,24 @@ async def test_the_piece_under_the_cursor_is_shown_with_where_it_comes_from(full
         await pilot.press("j")
         await settle(pilot)
         assert statements(app)[1] in " ".join(app.screen.query_one(Pane).text.split())
+
+
+async def test_a_measure_that_is_zero_is_told_from_a_small_one_and_from_none(full_store: Path, settle: Settle) -> None:
+    db = open_database(full_store)
+    rules = [NewKnowledge(f"Xylo {support}", "{}", support) for support in (0.0, 0.0002, None)]
+    add_knowledge(db, "demo-outdoor", "rule", "large model", rules)
+    db.close()
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await search(pilot, "xylo", settle)
+        assert dict(zip(statements(app), cells(app, 3), strict=True)) == {
+            "Xylo 0.0": "0",
+            "Xylo 0.0002": "0.0002",
+            "Xylo None": "–",
+        }
+        await search(pilot, ' "xylo 0.0"', settle)
+        assert "kept · support 0, as no other session has such products" in app.screen.query_one(Pane).text
 
 
 async def test_a_piece_is_opened_in_full_with_what_the_runs_scored(

@@ -362,7 +362,7 @@ async def test_a_store_that_breaks_is_a_sentence(model_store: Path, settle: Sett
         await pilot.press("7")
         await settle(pilot)
         assert any("no such table" in each for each in toasts(app))
-        assert "no such table" in details(app)
+        assert "no such table" in shown(app.screen.query_one("#notice", Static))
         await act(pilot, "models.use")
         assert "there is no model" in toasts(app)[-1]
 
@@ -401,3 +401,25 @@ async def test_it_can_be_resized_at_any_time(model_store: Path, settle: Settle) 
             await pilot.resize_terminal(*size)
             await settle(pilot)
             assert table(app).row_count == 5
+
+
+async def test_a_file_that_is_no_store_is_one_sentence_in_place_of_a_list_without_rows(
+    tmp_path: Path, settle: Settle
+) -> None:
+    path = tmp_path / "other.db"
+    path.write_text("this is not a database, however long it may be\n" * 100)
+    app = KdtuiApp(path)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("7")
+        await settle(pilot)
+        notice = shown(app.screen.query_one("#notice", Static))
+        assert "not an SQLite database; choose another one with --db" in notice
+        assert "r looks again" in notice
+        assert not app.screen.query_one("#halves").display
+        path.unlink()
+        await act(pilot, "screen.reload")
+        await settle(pilot)
+        assert cells(app, "smollm2")
+        assert not app.screen.query_one("#notice").display
+        assert app.focused is table(app)

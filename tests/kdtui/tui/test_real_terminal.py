@@ -112,7 +112,7 @@ def test_from_a_rule_to_an_adapter(demo_store: Path, few: Path, tmp_path: Path) 
     with opened(demo_store, 80, 24) as terminal:
         terminal.press("/")
         terminal.type("tents mats format:rule")
-        terminal.wait_for("1 pieces")
+        terminal.wait_for("1 piece ·")
         terminal.press("Enter")
         terminal.wait_for("Put Camping > Shelter > Tents together")
         terminal.wait_for("space Mark")

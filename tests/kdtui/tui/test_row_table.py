@@ -164,7 +164,34 @@ async def test_columns_share_the_room_and_those_that_need_much_wait_for_it(width
     async with app.run_test(size=(width, 10)) as pilot:
         await rest(pilot)
         assert all(len(line) == width - 1 for line in app.lines)
-        assert ("Remark" in app.lines[0]) == (width > 120)
+        assert ("Remark" in app.lines[0]) == (width >= 120)
+
+
+async def test_a_text_that_is_too_long_loses_its_middle_where_many_begin_alike() -> None:
+    class Paths(App[None]):
+        def compose(self) -> ComposeResult:
+            yield RowTable((Column("Path", 15, middle=True),), id="table")
+
+    paths = ["Camping > Fuel", "Outdoor > Camping > Fuel", "Outdoor > Camping > Mats", "青い" * 20, "x" * 1000]
+    app = Paths()
+    async with app.run_test(size=(17, 10)) as pilot:
+        table = app.query_one(RowTable)
+        table.show_rows([Row(path, (path,)) for path in paths])
+        for marks in ([], paths):
+            table.show_marks(marks)
+            await rest(pilot)
+            lines = [table.render_line(y).text.rstrip() for y in range(1, len(paths) + 1)]
+            if marks:
+                assert [line[0] for line in lines] == ["✓"] * len(paths)
+                assert lines[1].endswith("> Fuel")
+            else:
+                assert lines == [
+                    "Camping > Fuel",
+                    "Outdoor… > Fuel",
+                    "Outdoor… > Mats",
+                    "青い青い…い青い",
+                    "x" * 14 + "…",
+                ]
 
 
 async def test_rows_that_are_shown_anew_keep_the_cursor_on_the_row_of_its_key() -> None:

@@ -139,6 +139,7 @@ async def test_samples_are_listed_with_what_is_in_them(sampled_store: Path, sett
     async with app.run_test(size=(200, 60)) as pilot:
         await go(pilot, settle)
         name, pieces, patterns, rules, thoughts, drawn, _ = cells(app, 1)
+        assert "When" in table(app).render_line(0).text
         assert (name, patterns) == ("whole", "0")
         assert int(pieces) == int(rules) + int(thoughts) > 0
         assert drawn == f"1 of {DATASET} by random, seed 0: rules, thoughts"

@@ -333,7 +333,7 @@ async def test_what_is_right_too_much_lacking_and_missing_is_said(
             "= a tent and matching footprint",
             "missing weekend tent camping",
         ]
-        assert shown(app, "#scores") == ("pair F1 0.33 · pairs 1 right, 1 too much, 3 lacking · strict P 0.50, R 0.50")
+        assert shown(app, "#scores") == "pair F1 0.33 (1 right, 1 too much, 3 lacking) · strict P 0.50, R 0.50"
         student.answers["shipped"] = [(2, 3, 5)]
         await pilot.press("right_square_bracket", "left_square_bracket")
         await settle(pilot)
@@ -772,34 +772,36 @@ async def test_two_settings_are_compared_on_one_session(
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "done" in heading(app) and "done" in heading(app, "#other"))
         await settle(pilot)
-        assert shown(app, "#asks").splitlines() == ["▸A shipped", " B patterns"]
+        assert shown(app, "#asks").splitlines() == ["▸1st shipped", " 2nd patterns"]
         assert shown(app, "#scores").splitlines() == [
-            "A  pair F1 0.33 · pairs 1 right, 1 too much, 3 lacking · strict P 0.50, R 0.50",
-            "B  pair F1 1.00 · pairs 4 right, 0 too much, 0 lacking · strict P 1.00, R 1.00",
-            "alike: 1 · only A: b · only B: b",
+            "1st  pair F1 0.33 (1 right, 1 too much, 3 lacking) · strict P 0.50, R 0.50",
+            "2nd  pair F1 1.00 (4 right, 0 too much, 0 lacking) · strict P 1.00, R 1.00",
+            "alike: 1 · only 1st: b · only 2nd: b",
         ]
         assert column(app, 2) == ["b", "a", "b", "a", "", ""]
         assert column(app, 3) == ["", "a b", "", "a", "b", "b"]
         assert [line.rpartition("| ")[2].split(" t")[0] for line in bundles(app, "#truth")] == [
-            "A = a B = a",
-            "A missing B = b weekend",
+            "1st = a 2nd = a",
+            "1st missing 2nd = b weekend",
         ]
         panels = {name: screen(app).query_one(name).display for name in ("#truth", "#generated", "#other")}
-        assert panels == {"#truth": True, "#generated": True, "#other": size[0] > 100}
+        assert panels == {"#truth": size[0] > 100, "#generated": True, "#other": True}
         await act(pilot, "session.other_side")
-        assert shown(app, "#asks").splitlines() == [" A shipped", "▸B patterns"]
+        assert shown(app, "#asks").splitlines() == [" 1st shipped", "▸2nd patterns"]
         assert screen(app).command.endswith("--student patterns")
         assert screen(app).query_one("#other").display
         await pilot.press("a")
         assert app.choice == Choice.of(None)
-        assert heading(app, "#other") == "B  g generates", "what another student said would stand under this one's name"
+        assert heading(app, "#other") == "2nd  g generates", (
+            "what another student said would stand under this one's name"
+        )
         await act(pilot, "session.settings")
         await settle(pilot)
-        assert str(app.screen.query_one(".heading", Static).content) == "Settings B"
+        assert str(app.screen.query_one(".heading", Static).content) == "The 2nd settings"
         await fill(pilot, student="patterns")
         await pilot.press("ctrl+s")
         await settle(pilot)
-        assert shown(app, "#asks").splitlines() == [" A shipped", "▸B patterns"]
+        assert shown(app, "#asks").splitlines() == [" 1st shipped", "▸2nd patterns"]
         assert app.choice == Choice.of(None)
         await pilot.press("right_square_bracket")
         await settle(pilot)
@@ -843,11 +845,11 @@ async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
         await settle(pilot)
         await act(pilot, "session.next_student")
         assert app.choice.name == "smollm2"
-        assert heading(app) == "A  g generates"
+        assert heading(app) == "1st  g generates"
         assert bundles(app) == []
         assert set(column(app, 2)) == {""}
         [score] = shown(app, "#scores").splitlines()
-        assert score.startswith("B  pair F1")
+        assert score.startswith("2nd  pair F1")
 
 
 async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
