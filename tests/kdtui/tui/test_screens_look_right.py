@@ -155,7 +155,9 @@ def looks_right(
         app = cast("KdtuiApp", pilot.app)
         # What has come from the store may begin something, which brings more.
         await settle(pilot)
-        while any(each.is_running and not each.name.startswith("following") for each in app.activities):
+        while getattr(app.screen, "_redraw", None) is not None or any(
+            each.is_running and not each.name.startswith("following") for each in app.activities
+        ):
             await pilot.pause(0.01)
             await settle(pilot)
 
