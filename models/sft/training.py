@@ -74,7 +74,7 @@ class Training:
         torch.manual_seed(job.seed)
         # It would make a plan for each shape of a batch, which takes longer than the step, and each batch has its own.
         torch.backends.cuda.enable_cudnn_sdp(False)
-        self._say(f"loading {job.base}")
+        self._say(f"loading {Path(job.base).name}")
         with beating(folder):
             base = load_base(job.base)
         configured_shape(base.model.config.to_dict(), job.base)

@@ -82,7 +82,7 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert max(each["pair_f1"] for each in evaluations) > 0.95
     assert (job / "exit_code").read_text() == "0\n"
     # Each of these can take long, and somebody looks at the log meanwhile.
-    begins = ["importing torch and transformers", f"loading {base}", "reading the examples"]
+    begins = ["importing torch and transformers", f"loading {base.name}", "reading the examples"]
     assert [line for line in result.stderr.splitlines() if line in begins] == begins
     last = [each for each in found if "loss" in each][-1]
     assert last["step"] == last["steps"]
