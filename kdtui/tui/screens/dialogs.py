@@ -322,6 +322,9 @@ class FormDialog(Dialog[dict[str, str]]):
     @on(Button.Pressed, "#done")
     def action_done(self) -> None:
         """End the form, if it can be."""
+        # On a busy machine, a key may come before the fields do.
+        if not self.is_mounted:
+            return
         values = self._followed()
         if (problem := self._check(values)) is None:
             self.dismiss(values)

@@ -138,6 +138,21 @@ async def test_what_cannot_be_done_now_is_said_once(demo_store: Path, settle: Se
         assert [note.title for note in app._notifications] == ["Not now"]
 
 
+async def test_a_key_that_comes_before_the_fields_of_a_form_ends_nothing(empty_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(empty_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        found: list[Mapping[str, str] | None] = []
+        form = FormDialog("A form", [Field("name", "Name", "text", "camping")], verb="Do it")
+        shown = app.push_screen(form, found.append)
+        form.action_done()
+        await shown
+        await rest(pilot)
+        assert app.screen is form
+        await act(pilot, "form.done")
+        assert found == [{"name": "camping"}]
+
+
 async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     done: list[Mapping[str, str] | None] = []

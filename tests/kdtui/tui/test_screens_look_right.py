@@ -20,6 +20,7 @@ from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.memory import Memory
+from kdtui.tui.screens.runs import RunsScreen
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.sample import create_sample
 from models import embedded
@@ -155,7 +156,7 @@ def looks_right(
         app = cast("KdtuiApp", pilot.app)
         # What has come from the store may begin something, which brings more.
         await settle(pilot)
-        while getattr(app.screen, "_redraw", None) is not None or any(
+        while (isinstance(app.screen, RunsScreen) and app.screen._redraw is not None) or any(
             each.is_running and not each.name.startswith("following") for each in app.activities
         ):
             await pilot.pause(0.01)
