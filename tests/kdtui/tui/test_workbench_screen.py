@@ -436,7 +436,7 @@ async def test_other_places_can_open_a_session_here(demo_store: Path, settle: Se
         await settle(pilot)
         # What leaves it leads back to where it was opened; here is its place all the same.
         assert app.current_mode == ("workbench" if before else "knowledge")
-        await pilot.press("2")
+        app.action_show("workbench")
         await settle(pilot)
         assert table(app).cursor_row == 29
 
