@@ -1,19 +1,22 @@
 """Vectors of sessions, as an embedding model makes them.
 
 This interpreter's SQLite may load no extensions, so vectors are blobs (32-bit floats, little-endian) that numpy scores.
+It is imported where there are vectors: whether there are any is asked more often.
 """
 
 from collections.abc import Iterable
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from store.datasets import dataset_id
 from store.sqlite import Database
 
-Vectors = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-_STORED = np.dtype("<f4")
+Vectors: TypeAlias = "npt.NDArray[np.float32]"
+
+_STORED = "<f4"
 
 
 def save_vectors(db: Database, dataset: str, model: str, vectors: Iterable[tuple[str, Vectors]]) -> None:
@@ -86,12 +89,14 @@ def sessions_without_vector(db: Database, dataset: str, model: str) -> list[str]
     return [row[0] for row in rows]
 
 
-def session_vector(db: Database, dataset: str, session: str, model: str) -> Vectors | None:
+def session_vector(db: Database, dataset: str, session: str, model: str) -> "Vectors | None":
     """The vector of a session, (dimensions,); None where it has none.
 
     Raises:
         NotFound: there is no such dataset.
     """
+    import numpy as np
+
     row = db.execute(
         """
         SELECT vector FROM sessions JOIN session_vectors ON session_id = sessions.id
@@ -108,6 +113,8 @@ def training_vectors(db: Database, dataset: str, model: str) -> tuple[list[str],
     Raises:
         NotFound: there is no such dataset.
     """
+    import numpy as np
+
     rows = db.execute(
         """
         SELECT session, vector FROM sessions JOIN session_vectors ON session_id = sessions.id

@@ -28,7 +28,7 @@ from models.sft.checkpoints import whole_checkpoints
 from models.sft.evaluation import evaluate
 from models.sft.examples import Branch, Example, batches, read_examples
 from models.sft.job import Job, Optimizer, read_job
-from models.sft.objective import Objective, collate
+from models.sft.objective import Batch, Objective, collate
 from models.sft.state import job_status
 from models.strategies import make_strategy
 from models.student import Student
@@ -193,6 +193,24 @@ def test_a_base_without_a_chat_template_is_trained_on_paragraphs_and_that_is_sai
     assert result.returncode == 0, result.stderr
     assert "the base has no chat template" in result.stderr
     assert weights(job)
+
+
+def test_steps_are_of_training_behind_an_evaluation_too(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise dropout and the computing of activations twice would end there, and nothing else would tell.
+    modes = []
+    forward = Objective.forward
+
+    def noted(self: Objective, batch: Batch) -> torch.Tensor:
+        modes.append(all(module.training for module in self.modules()))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Objective, "forward", noted)
+    assert train(job).returncode == 0
+    judged = [each["step"] for each in metrics(job) if "valid_loss" in each]
+    assert judged[0] < len(modes)
+    assert all(modes)
+    # Its plans for each shape of a batch would take longer than the steps of a GPU.
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_computing_activations_twice_changes_nothing_else(

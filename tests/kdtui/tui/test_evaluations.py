@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from time import sleep
+from typing import cast
 
 import pytest
 from textual.pilot import Pilot
@@ -91,16 +92,22 @@ async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, se
         )
 
 
+async def begun(pilot: Pilot[None], settle: Settle, until: Until) -> None:
+    """Begin an evaluation, and wait until two sessions are answered."""
+    app = cast("KdtuiApp", pilot.app)
+    await at_runs(pilot, settle)
+    await act(pilot, "runs.new")
+    await settle(pilot)
+    await act(pilot, "form.done")
+    await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
+
+
 async def test_an_evaluation_is_stopped_and_gone_on_with(
     demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await at_runs(pilot, settle)
-        await act(pilot, "runs.new")
-        await settle(pilot)
-        await act(pilot, "form.done")
-        await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
+        await begun(pilot, settle, until)
         assert row_of(app, 1)[-1] == "at work"
         await act(pilot, "runs.new")
         await act(pilot, "runs.delete")
@@ -141,11 +148,7 @@ async def test_a_run_that_is_at_work_says_so_and_not_how_to_go_on(
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await at_runs(pilot, settle)
-        await act(pilot, "runs.new")
-        await settle(pilot)
-        await act(pilot, "form.done")
-        await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
+        await begun(pilot, settle, until)
         await pilot.press("enter")
         await settle(pilot)
         text = shown(app, "#everything")

@@ -2,11 +2,26 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+
+def modules_behind(code: str, *arguments: object) -> list[str]:
+    """What has been imported once a program has done something."""
+    command = [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_importing_the_app_loads_nothing_heavy() -> None:
-    code = "import sys, kdtui.tui.app; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    modules = modules_behind("import kdtui.tui.app")
     heavy = {"torch", "llama_cpp", "sklearn", "scipy", "numpy", "sqlite_utils", "typer", "openai", "jinja2"}
     assert not heavy & set(modules)
     assert not [name for name in modules if name.startswith("kdtui.cli")]
+
+
+def test_what_there_is_to_ask_where_nothing_was_trained_loads_nothing_heavy(mined_store: Path) -> None:
+    # It is looked for in a thread of the app, which imports would keep from the screen.
+    code = (
+        "from pathlib import Path; from store.database import open_database; "
+        "from kdtui.workflows.offered import offered; offered(open_database(Path(sys.argv[1])), 'demo-outdoor')"
+    )
+    assert not {"torch", "numpy", "tarfile", "kdtui.workflows.fine_tune"} & set(modules_behind(code, mined_store))

@@ -30,7 +30,7 @@ from kdtui.tui.screens.workbench import WorkbenchScreen
 from kdtui.tui.widgets.bundle_panel import BundlePanel
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows import students
+from kdtui.workflows import offered, students
 from kdtui.workflows.explain import Explanation
 from models.answers import Answered, Grew, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
@@ -249,6 +249,26 @@ def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path
     app.join()
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     assert student.niceness == [own + 12]
+
+
+async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for(
+    demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = KdtuiApp(demo_store)
+    titles, really = [], offered.offered
+
+    def noted(*arguments: Any, **named: Any) -> offered.Offered:
+        titles.append(shown(app, "#title"))
+        return really(*arguments, **named)
+
+    monkeypatch.setattr(offered, "offered", noted)
+    async with opened(app, settle) as pilot:
+        await act(pilot, "session.next")
+        await settle(pilot)
+        # Once for all sessions of a list, and anew where one looks again.
+        await act(pilot, "screen.reload")
+        await settle(pilot)
+    assert [title.split(" · ")[0] for title in titles] == ["Session o01", "Session o02"]
 
 
 async def test_the_next_and_the_previous_session_are_a_key_away(demo_store: Path, settle: Settle) -> None:
