@@ -252,6 +252,19 @@ def dataset_names(db: Database) -> list[str]:
     return [row[0] for row in _connection(db).execute("SELECT name FROM datasets ORDER BY name")]
 
 
+def count_items_with_categories(db: Database, dataset: str, texts: Sequence[str]) -> int:
+    """How many items of a dataset have one of the texts in their category paths, as these are stored: in JSON.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    found = " OR ".join("instr(categories, ?)" for _ in texts)
+    row = _connection(db).execute(
+        f"SELECT count(*) FROM items WHERE dataset_id = ? AND ({found})", [dataset_id(db, dataset), *texts]
+    )
+    return int(row.fetchone()[0])
+
+
 def dataset_id(db: Database, name: str) -> int:
     """The row number of a dataset.
 

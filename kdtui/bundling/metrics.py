@@ -1,8 +1,12 @@
-"""How well predicted bundles match the true ones: the paper's metrics, and strict ones beside them.
+"""How well predicted bundles match the true ones.
 
-The *paper metrics* follow AICL's released code (Sun et al., SIGIR 2024): predicted bundles of one item are
-dropped, a session with nothing left is left out of the averages, and a prediction hits when it is a subset of a
-true bundle. They reward abstaining and tiny bundles, so the *strict metrics* count every session.
+- The *paper metrics* follow the code that the authors of AICL (Sun et al., SIGIR 2024) released, as of 2025-12-05:
+  predicted bundles of one item are dropped, a session with nothing left is left out of the averages, and a prediction
+  hits every true bundle that contains it. Until then their code let a prediction hit one bundle only, and divided hits
+  by true bundles for recall; papers before that date may have been computed so. `recall_2024` is that recall.
+- They reward students that abstain and bundles that are tiny, so the *strict metrics* count every session.
+- The *set metrics* ask for bundles that equal a true one. Published results use them, over the sessions with a
+  prediction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,18 +20,27 @@ Bundles: TypeAlias = Sequence[frozenset[int]]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Averages over the sessions of one run. Shares and rates are in 0..1 (recall, as the paper has it, can exceed 1).
+    """Averages over the sessions of one run. "Answered" sessions are those with at least one predicted bundle.
+
+    All are in 0..1, except precision and recall_2024, which exceed 1 where a prediction hits several true bundles, or
+    several predictions hit one.
 
     Attributes:
-        n: sessions with at least one predicted bundle; the paper metrics average over these alone.
-        sessions: all sessions; the strict metrics average over these.
-        precision: hits / predicted bundles, mean over the `n` sessions; nan when `n` is 0.
-        recall: hits / true bundles, mean over the `n` sessions; hits count predictions. nan when `n` is 0.
-        coverage: size of the prediction / size of the true bundle, mean over all hits; nan without a hit.
-        strict_precision: hits / predicted bundles, 0 where nothing was predicted.
-        strict_recall: true bundles hit at least once / true bundles; a prediction hits only the first that holds it.
+        n: answered sessions.
+        sessions: all sessions.
+        precision: pairs of a prediction and a true bundle that contains it / predicted bundles, mean over the answered
+            sessions; nan when there are none.
+        recall: true bundles that contain a prediction / true bundles, mean over the answered sessions; nan when there
+            are none.
+        recall_2024: predictions that a true bundle contains / true bundles, the same mean: recall as it was until 2025.
+        coverage: size of the prediction / size of the true bundle, mean over all pairs of a hit; nan without a hit.
+        strict_precision: predictions that a true bundle contains / predicted bundles, 0 where nothing was predicted.
+        strict_recall: true bundles that contain a prediction / true bundles.
         pair_f1: 2|P & T| / (|P| + |T|) over the unordered item pairs that share a bundle.
         exact: share of sessions whose set of predicted bundles equals the truth.
+        set_precision: predictions that equal a true bundle / predicted bundles, mean over the answered sessions.
+        set_recall: true bundles that equal a prediction / true bundles, mean over the answered sessions.
+        gjs: greedy Jaccard score, mean over the answered sessions; see `greedy_jaccard`.
         bundles_per_session: mean number of predicted bundles.
         valid: share of sessions for which the student produced an output at all.
     """
@@ -36,13 +49,39 @@ class Scores:
     sessions: int
     precision: float
     recall: float
+    recall_2024: float
     coverage: float
     strict_precision: float
     strict_recall: float
     pair_f1: float
     exact: float
+    set_precision: float
+    set_recall: float
+    gjs: float
     bundles_per_session: float
     valid: float
+
+
+EVERY_SESSION = (
+    ("strict_precision", "strict P"),
+    ("strict_recall", "strict R"),
+    ("pair_f1", "pair F1"),
+    ("exact", "exact"),
+    ("bundles_per_session", "per sess."),
+    ("valid", "valid"),
+)
+"""Metrics over every session, and how tables call them."""
+
+ANSWERED = (
+    ("n", "n"),
+    ("precision", "P"),
+    ("recall", "R"),
+    ("coverage", "cov."),
+    ("set_precision", "set P"),
+    ("set_recall", "set R"),
+    ("gjs", "GJS"),
+)
+"""Metrics over the answered sessions alone, and how tables call them."""
 
 
 def pairs(bundles: Iterable[frozenset[int]]) -> set[tuple[int, int]]:
@@ -55,6 +94,31 @@ def pair_f1(truth: Bundles, predicted: Bundles) -> float:
     true_pairs, predicted_pairs = pairs(truth), pairs(predicted)
     total = len(true_pairs) + len(predicted_pairs)
     return 2 * len(true_pairs & predicted_pairs) / total if total else 1.0
+
+
+def greedy_jaccard(truth: Bundles, predicted: Bundles) -> float:
+    """How alike the bundles of one session are, 0..1.
+
+    Pairs of a true and a predicted bundle are matched by falling Jaccard similarity, each bundle once; the sum of the
+    similarities is divided by the larger of the two counts.
+    """
+    alike = sorted(
+        (
+            (len(true & bundle) / len(true | bundle), i, j)
+            for i, true in enumerate(truth)
+            for j, bundle in enumerate(predicted)
+        ),
+        key=lambda each: -each[0],
+    )
+    matched_true: set[int] = set()
+    matched_predicted: set[int] = set()
+    total = 0.0
+    for similarity, i, j in alike:
+        if i not in matched_true and j not in matched_predicted:
+            matched_true.add(i)
+            matched_predicted.add(j)
+            total += similarity
+    return _ratio(total, max(len(truth), len(predicted)))
 
 
 def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> Scores:
@@ -71,39 +135,51 @@ def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> S
         raise ValueError(f"{len(truths)} true sessions but {len(predictions)} predictions")
     precision: list[float] = []
     recall: list[float] = []
+    recall_2024: list[float] = []
     coverage: list[float] = []
+    strict_precision: list[float] = []
     strict_recall: list[float] = []
+    set_precision: list[float] = []
+    set_recall: list[float] = []
+    gjs: list[float] = []
     f1: list[float] = []
     exact = bundle_count = 0
     for truth, prediction in zip(truths, predictions, strict=True):
         if not truth:
             raise ValueError("a session without true bundles cannot be scored")
         predicted = [bundle for bundle in prediction or () if len(bundle) > 1]
-        # As in AICL's code, the first true bundle that holds the prediction is the one it hits.
-        hits = [
-            (bundle, hit)
-            for bundle in predicted
-            if (hit := next((true for true in truth if bundle <= true), None)) is not None
-        ]
-        if predicted:
-            precision.append(len(hits) / len(predicted))
-            recall.append(len(hits) / len(truth))
+        hits = [(bundle, true) for bundle in predicted for true in truth if bundle <= true]
+        right = sum(any(bundle <= true for true in truth) for bundle in predicted)
+        found = sum(any(bundle <= true for bundle in predicted) for true in truth) / len(truth)
         coverage.extend(len(bundle) / len(true) for bundle, true in hits)
-        strict_recall.append(len({true for _, true in hits}) / len(truth))
+        strict_recall.append(found)
         f1.append(pair_f1(truth, predicted))
         exact += set(predicted) == set(truth)
         bundle_count += len(predicted)
-    sessions = len(truths)
+        if not predicted:
+            continue
+        precision.append(len(hits) / len(predicted))
+        recall.append(found)
+        recall_2024.append(right / len(truth))
+        strict_precision.append(right / len(predicted))
+        set_precision.append(sum(bundle in truth for bundle in predicted) / len(predicted))
+        set_recall.append(sum(true in predicted for true in truth) / len(truth))
+        gjs.append(greedy_jaccard(truth, predicted))
+    sessions, answered = len(truths), len(precision)
     return Scores(
-        n=len(precision),
+        n=answered,
         sessions=sessions,
-        precision=_ratio(sum(precision), len(precision)),
-        recall=_ratio(sum(recall), len(recall)),
+        precision=_ratio(sum(precision), answered),
+        recall=_ratio(sum(recall), answered),
+        recall_2024=_ratio(sum(recall_2024), answered),
         coverage=_ratio(sum(coverage), len(coverage)),
-        strict_precision=_ratio(sum(precision), sessions),
+        strict_precision=_ratio(sum(strict_precision), sessions),
         strict_recall=_ratio(sum(strict_recall), sessions),
         pair_f1=_ratio(sum(f1), sessions),
         exact=_ratio(exact, sessions),
+        set_precision=_ratio(sum(set_precision), answered),
+        set_recall=_ratio(sum(set_recall), answered),
+        gjs=_ratio(sum(gjs), answered),
         bundles_per_session=_ratio(bundle_count, sessions),
         valid=_ratio(sum(prediction is not None for prediction in predictions), sessions),
     )

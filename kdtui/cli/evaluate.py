@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION
 from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     LARGEST,
@@ -128,24 +129,14 @@ def print_rows(rows: "list[ResultRow]", as_json: bool) -> None:
         for row in rows:
             print_json(row.to_json())
         return
-    print_table(
-        ["", "n", "P", "R", "cov.", "strict\nP", "strict\nR", "pair\nF1", "exact", "per\nsess.", "valid"],
-        [
-            (
-                row.name,
-                row.scores.n,
-                row.scores.precision,
-                row.scores.recall,
-                row.scores.coverage,
-                row.scores.strict_precision,
-                row.scores.strict_recall,
-                row.scores.pair_f1,
-                row.scores.exact,
-                row.scores.bundles_per_session,
-                row.scores.valid,
-            )
-            for row in rows
-        ],
-    )
     total = rows[0].scores.sessions
-    say(f"P, R and cov. are the paper's, over the n sessions with a predicted bundle; the rest is over all {total:,}")
+    for metrics, meaning in (
+        (EVERY_SESSION, f"over all {counted(total, 'session')}"),
+        (ANSWERED, "over the n sessions with a predicted bundle: P, R and cov. are the paper's"),
+    ):
+        print_table(
+            ["", *(label.replace(" ", "\n") for _, label in metrics)],
+            [(row.name, *(getattr(row.scores, metric) for metric, _ in metrics)) for row in rows],
+            wide=[""],
+        )
+        say(meaning)

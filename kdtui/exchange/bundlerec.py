@@ -3,13 +3,14 @@
 The layout's own documentation says tab-separated; the published files have commas. Item order in a session is the
 order of its lines. Titles have HTML entities in them (`&amp;`). Items may lack a title or categories, sessions may
 lack bundles, intents are free text with quotes and line breaks. A list of category paths is written `[[A,B,C],[A,D]]`,
-which is not JSON: names are not quoted, and a comma inside a name is not told from one between two names, so a path is
-split at every comma.
+which is not JSON: names are not quoted. A comma without a blank behind it separates two levels; a comma with one is
+part of a name, as in `Clothing, Shoes & Jewelry`.
 """
 
 import csv
 import html
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ BUNDLE_INTENT = "bundle_intent.csv"
 ITEM_TITLES = "item_titles.csv"
 ITEM_CATEGORIES = "item_categories.csv"
 SPLIT = "split.csv"
+
+_BETWEEN_LEVELS = re.compile(r",(?! )")
 
 _COLUMNS = {
     SESSION_ITEM: ("session ID", "item ID"),
@@ -180,5 +183,5 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
 def _category_paths(text: str, file: Path, line: int) -> tuple[CategoryPath, ...]:
     if not (text.startswith("[[") and text.endswith("]]")):
         raise BadFile(file, "categories must be written as [[A,B,C],[A,D]]", line)
-    paths = (tuple(name.strip() for name in path.split(",")) for path in text[2:-2].split("],["))
+    paths = (tuple(name.strip() for name in _BETWEEN_LEVELS.split(path)) for path in text[2:-2].split("],["))
     return tuple(path for path in paths if any(path))

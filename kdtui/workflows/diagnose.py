@@ -33,7 +33,7 @@ def diagnose(database: Path) -> Iterator[Finding]:
     for package in _PACKAGES:
         found = _version(package)
         yield Finding(package, "ok" if found else "missing", found or f"not installed; pip install {package}")
-    yield _database(database)
+    yield from _database(database)
     yield from _llama()
     lacking = [package for package in _SFT_PACKAGES if not _version(package)]
     if lacking:
@@ -50,19 +50,29 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _database(path: Path) -> Finding:
+def _database(path: Path) -> Iterator[Finding]:
+    from kdtui.workflows.category_check import datasets_with_cut_categories
     from store.database import open_database
     from store.datasets import dataset_names
 
     if not path.exists():
-        return Finding("database", "ok", f"{path} (made when first needed)")
+        yield Finding("database", "ok", f"{path} (made when first needed)")
+        return
     try:
         db = open_database(path)
     except StoreError as error:
-        return Finding("database", "missing", str(error))
-    names = dataset_names(db)
+        yield Finding("database", "missing", str(error))
+        return
+    size = f"{path.stat().st_size / 1e6:,.1f} MB"
+    yield Finding("database", "ok", f"{path} ({size}, {counted(len(dataset_names(db)), 'dataset')})")
+    for dataset, items in datasets_with_cut_categories(db):
+        advice = (
+            f"an earlier version cut category names at ', ' in {counted(items, 'item')} (Clothing, Shoes & Jewelry); "
+            f"import it again: kdtui data import FOLDER --dataset {dataset} --replace (it deletes the dataset's knowledge "
+            f"and runs; save what a teacher taught with kdtui knowledge export)"
+        )
+        yield Finding(f"dataset {dataset}", "optional", advice)
     db.close()
-    return Finding("database", "ok", f"{path} ({path.stat().st_size / 1e6:,.1f} MB, {counted(len(names), 'dataset')})")
 
 
 def _llama() -> Iterator[Finding]:

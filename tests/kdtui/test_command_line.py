@@ -119,6 +119,23 @@ def test_the_doctor_fails_when_the_database_cannot_be_used(tmp_path: Path, kdtui
     assert "not an SQLite database" in result.out
 
 
+def test_the_doctor_names_datasets_whose_category_names_were_cut_at_their_commas(
+    db: Database, tmp_path: Path, kdtui: Kdtui
+) -> None:
+    cut, whole = [["Clothing", "Shoes & Jewelry", "Women"]], [["Clothing, Shoes & Jewelry", "Women"]]
+    for name, paths in (("old", cut), ("new", whole)):
+        items = [{"id": each, "title": each, "categories": paths} for each in ("a", "b")]
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text(json.dumps({"session": "s", "items": items}) + "\n")
+        list(import_dataset(db, file, name))
+    result = kdtui("doctor", "--json")
+    found = {row["name"]: row for row in result.rows}
+    assert "2 items" in found["dataset old"]["found"]
+    assert "kdtui data import FOLDER --dataset old --replace" in found["dataset old"]["found"]
+    assert "dataset new" not in found
+    assert result.code == 0
+
+
 def test_a_reader_that_stops_early_is_no_error(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "d"))
     command = f"{sys.executable} -m kdtui data export --db {database_of_the_test}"

@@ -19,8 +19,8 @@ from tests.models.tiny import make_model
 Kdtui = Callable[..., Any]
 
 COLUMNS = [
-    "name", "n", "sessions", "precision", "recall", "coverage", "strict_precision", "strict_recall", "pair_f1", "exact",
-    "bundles_per_session", "valid",
+    "name", "n", "sessions", "precision", "recall", "recall_2024", "coverage", "strict_precision", "strict_recall",
+    "pair_f1", "exact", "set_precision", "set_recall", "gjs", "bundles_per_session", "valid",
 ]  # fmt: skip
 FLOORS = ["whole session", *(f"category {level}" for level in range(1, 6)), "patterns"]
 

@@ -49,7 +49,7 @@ def test_a_bundlerec_directory_comes_in_with_its_quirks(db: Database, bundlerec:
     session = get_session(db, "quirks", "7")
     assert [item.id for item in session.items] == ["a", "b", "c"]
     assert [item.title for item in session.items] == ["Tent, green", "Mat", None]
-    assert session.items[0].categories == (("Out", "Tents"), ("Out", "Big"))
+    assert session.items[0].categories == (("Out", "Tents"), ("Out, Big",))
     assert session.items[1].categories == ()
     assert [(bundle.positions, bundle.intent) for bundle in session.bundles] == [
         ((1, 2), 'say "hi",\nfriend'),

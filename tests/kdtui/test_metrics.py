@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.bundling.metrics import pair_f1, score
+from kdtui.bundling.metrics import greedy_jaccard, pair_f1, score
 
 
 def bundles(*groups: tuple[int, ...]) -> list[frozenset[int]]:
@@ -33,10 +33,10 @@ def test_a_superset_of_a_true_bundle_misses() -> None:
     assert isnan(scores.coverage)
 
 
-def test_recall_counts_predictions_and_can_exceed_one_but_strict_recall_cannot() -> None:
+def test_recall_counts_the_true_bundles_that_are_hit_and_the_recall_of_2024_the_predictions_that_hit() -> None:
     scores = score([bundles((1, 2, 3))], [bundles((1, 2), (2, 3))])
-    assert scores.recall == 2
-    assert scores.strict_recall == 1
+    assert (scores.recall, scores.strict_recall) == (1, 1)
+    assert scores.recall_2024 == 2
 
 
 def test_a_session_without_predictions_is_left_out_of_the_paper_metrics_but_not_of_the_strict_ones() -> None:
@@ -51,10 +51,26 @@ def test_bundles_of_one_item_are_dropped() -> None:
     assert (scores.precision, scores.exact, scores.bundles_per_session) == (1, 1, 1)
 
 
-def test_a_prediction_hits_the_first_true_bundle_that_holds_it() -> None:
+def test_a_prediction_hits_every_true_bundle_that_contains_it() -> None:
     scores = score([bundles((1, 2, 3), (2, 3, 4, 5))], [bundles((2, 3))])
-    assert scores.coverage == pytest.approx(2 / 3)
-    assert scores.strict_recall == 0.5
+    assert scores.precision == 2
+    assert scores.coverage == pytest.approx((2 / 3 + 2 / 4) / 2)
+    assert (scores.recall, scores.strict_recall) == (1, 1)
+    assert (scores.recall_2024, scores.strict_precision) == (0.5, 1)
+
+
+def test_the_set_metrics_ask_for_equal_bundles_and_leave_sessions_without_predictions_out() -> None:
+    truth = bundles((1, 2), (3, 4, 5))
+    scores = score([truth, truth], [bundles((1, 2), (3, 4), (4, 5)), []])
+    assert scores.set_precision == pytest.approx(1 / 3)
+    assert scores.set_recall == 0.5
+    # {1, 2} is matched in full, {3, 4} by two thirds, and {4, 5} has no partner left.
+    assert scores.gjs == pytest.approx((1 + 2 / 3) / 3)
+
+
+def test_the_greedy_jaccard_score_matches_the_most_alike_first_and_each_once() -> None:
+    # {1, 2, 3} is more like {1, 2} than like {2, 3, 4}, which is left with nothing in common with the rest.
+    assert greedy_jaccard(bundles((1, 2), (2, 3, 4)), bundles((1, 2, 3))) == pytest.approx((2 / 3) / 2)
 
 
 def test_a_failed_session_is_not_valid_and_counts_as_no_bundle() -> None:
@@ -81,9 +97,18 @@ def test_shares_stay_between_zero_and_one(sessions: list[tuple[list[frozenset[in
     scores = score([truth for truth, _ in sessions], [predicted for _, predicted in sessions])
     for share in (scores.strict_precision, scores.strict_recall, scores.pair_f1, scores.exact, scores.valid):
         assert 0 <= share <= 1
+    for answered in (scores.recall, scores.set_precision, scores.set_recall, scores.gjs):
+        assert isnan(answered) or 0 <= answered <= 1
     assert scores.n <= scores.sessions
 
 
 @given(groups, groups)
 def test_pair_f1_is_symmetric(one: list[frozenset[int]], other: list[frozenset[int]]) -> None:
     assert pair_f1(one, other) == pair_f1(other, one)
+
+
+@given(groups.filter(bool), groups.filter(bool))
+def test_the_greedy_jaccard_score_is_one_for_equal_bundles_alone(
+    one: list[frozenset[int]], other: list[frozenset[int]]
+) -> None:
+    assert (greedy_jaccard(one, other) == pytest.approx(1)) == (sorted(map(sorted, one)) == sorted(map(sorted, other)))

@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
+from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION
 from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database, still_wanted
@@ -32,23 +33,7 @@ if TYPE_CHECKING:
     from store.runs import RunSummary
     from store.sqlite import Database
 
-_METRICS = (
-    ("n", "n"),
-    ("precision", "P"),
-    ("recall", "R"),
-    ("coverage", "cov."),
-    ("strict_precision", "str.P"),
-    ("strict_recall", "str.R"),
-    ("pair_f1", "F1"),
-    ("exact", "exact"),
-    ("bundles_per_session", "per s."),
-    ("valid", "valid"),
-)
-_EXPLAINED = (
-    "n: sessions with a predicted bundle. P, R, cov.: the paper's precision, recall and coverage, over these n. The "
-    "rest is over all: strict precision and recall, F1 of pairs, exact sets of bundles, bundles per session, valid "
-    "answers."
-)
+_METRICS = (*EVERY_SESSION, *ANSWERED)
 
 _FAILURES = 200
 """Failed sessions that are listed; `kdtui run show --json` lists them all."""
@@ -210,16 +195,30 @@ def scores_table(rows: "Iterable[ResultRow]", *, here: str | None = None) -> Ren
         here: the name of the row that stands out, which is the last but one.
     """
     rows = list(rows)
+    return Group(
+        Text("Over all sessions: strict precision and recall, F1 of pairs, exact sets of bundles", style="dim"),
+        _metrics_table(rows, EVERY_SESSION, here),
+        Text(),
+        Text(
+            "Over the n sessions with a predicted bundle: the paper's precision, recall and coverage; bundles that "
+            "equal a true one, and the greedy Jaccard score",
+            style="dim",
+        ),
+        _metrics_table(rows, ANSWERED, here),
+    )
+
+
+def _metrics_table(rows: "list[ResultRow]", metrics: Iterable[tuple[str, str]], here: str | None) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(min_width=10, overflow="fold")
-    for _ in _METRICS:
+    for _ in metrics:
         table.add_column(justify="right", no_wrap=True)
-    table.add_row("", *(Text(label, style="bold") for _, label in _METRICS))
+    table.add_row("", *(Text(label, style="bold") for _, label in metrics))
     for row in rows:
         stands_out = row.name == here
         name = Text(f"▸{one_line(row.name, 100)}" if stands_out else f" {one_line(row.name, 100)}")
-        table.add_row(name, *(Text(_metric(row, metric)) for metric, _ in _METRICS), style="bold" if stands_out else "")
-    return Group(table, Text(_EXPLAINED, style="dim"))
+        table.add_row(name, *(Text(_metric(row, metric)) for metric, _ in metrics), style="bold" if stands_out else "")
+    return table
 
 
 def _metric(row: "ResultRow", metric: str) -> str:

@@ -1,0 +1,46 @@
+"""Finds datasets whose category names were cut in two when they were imported.
+
+Until 2026-12 the reader of BundleRec directories took every comma for one between two levels, so that
+"Clothing, Shoes & Jewelry" became "Clothing" > "Shoes & Jewelry". How a stored dataset was read is not recorded, so the
+names of the published datasets that have a comma are looked for in their cut form.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from store.datasets import count_items_with_categories, dataset_names
+from store.sqlite import Database
+
+_NAMES_WITH_COMMAS = (
+    # Clothing and Electronic
+    "Clothing, Shoes & Jewelry",
+    "Novelty, Costumes & More",
+    "Lingerie, Sleep & Lounge",
+    "Surf, Skate & Street",
+    "Street, Surf & Skate",
+    "Wallets, Card Cases & Money Organizers",
+    "Batteries, Chargers & Accessories",
+    "Binocular, Camera & Camcorder Straps",
+    "PDAs, Handhelds & Accessories",
+    # Food
+    "Canned, Jarred & Packaged Foods",
+    "Coffee, Tea & Cocoa",
+    "Bottled Beverages, Water & Drink Mixes",
+    "Herbs, Spices & Seasonings",
+    "Sauces, Gravies & Marinades",
+    "Jams, Jellies & Sweet Spreads",
+    "Condiments, Pickles & Relishes",
+    "Oils, Vinegars & Salad Dressings",
+    "Soups, Stocks & Broths",
+    "Dried Beans, Grains & Rice",
+    "Sugars, Syrups & Sweeteners",
+)
+
+
+def datasets_with_cut_categories(db: Database) -> Iterator[tuple[str, int]]:
+    """Each dataset with cut category names, and how many of its items have one."""
+    cut = [msgspec.json.encode(name.split(", ")).decode().strip("[]") for name in _NAMES_WITH_COMMAS]
+    for dataset in dataset_names(db):
+        if count := count_items_with_categories(db, dataset, cut):
+            yield dataset, count
