@@ -68,8 +68,8 @@ def _database(path: Path) -> Iterator[Finding]:
     for dataset, items in datasets_with_cut_categories(db):
         advice = (
             f"an earlier version cut category names at ', ' in {counted(items, 'item')} (Clothing, Shoes & Jewelry); "
-            f"import it again: kdtui data import FOLDER --dataset {dataset} --replace (it deletes the dataset's knowledge "
-            f"and runs; save what a teacher taught with kdtui knowledge export)"
+            f"import it again: kdtui data import FOLDER --dataset {dataset} --replace (it deletes the knowledge and the "
+            f"runs of the dataset; save what a teacher taught with kdtui knowledge export)"
         )
         yield Finding(f"dataset {dataset}", "optional", advice)
     db.close()
