@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.clustering import Matrix
+from models.logistic import fit_logistic, sigmoid
 
 _LEAST = 1e-6
 """Probabilities are kept so far from 0 and 1, where their log odds end."""
@@ -42,7 +43,7 @@ class PairCalibration:
         count = len(scores)
         mean = scores[np.triu_indices(count, 1)].mean()
         known = 0.0 if evidence is None else self.evidence * _log_odds(evidence)
-        return _sigmoid(self.bias + self.score * scores + self.mean * mean + self.size * np.log(count) + known)
+        return sigmoid(self.bias + self.score * scores + self.mean * mean + self.size * np.log(count) + known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class BundleCalibration:
     def confidence(self, probability: float, size: int, products: int) -> float:
         """The chance that a bundle of this size is right, 0..1."""
         odds = self.bias + self.score * log_odds(probability) + self.size * np.log(size)
-        return float(_sigmoid(odds + self.session * np.log(products)))
+        return float(sigmoid(odds + self.session * np.log(products)))
 
 
 AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
@@ -144,13 +145,5 @@ def _fit(features: Matrix, labels: Sequence[bool]) -> list[float]:
     """Bias and weights of a logistic regression, drawn a little to zero so that few examples cannot run away."""
     if len(set(labels)) < 2:
         return [log_odds((sum(labels) + 1) / (len(labels) + 2)), *[0.0] * features.shape[1]]
-    # Imported here: scikit-learn takes a second, and is needed for fitting only.
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=1.0).fit(features, labels)
-    return [float(model.intercept_[0]), *map(float, model.coef_[0])]
-
-
-def _sigmoid(value: npt.ArrayLike) -> Matrix:
-    result: Matrix = 1 / (1 + np.exp(-np.asarray(value, np.float64)))
-    return result
+    bias, weights = fit_logistic(features, labels)
+    return [bias, *weights.tolist()]

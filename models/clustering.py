@@ -1,7 +1,6 @@
 """Bundles from the probabilities of pairs."""
 
 from collections.abc import Iterable
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +30,22 @@ def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[li
     if size < 2:
         return [[] for _ in thresholds]
     merges = linkage(1 - probabilities[np.triu_indices(size, 1)], "average")
-    # What there is after each merge, of which each is farther apart than the one before.
+    # Each merge is of clusters farther apart than the one before: a threshold allows the first so many.
+    allowed = [int(np.searchsorted(merges[:, 2], 1 - threshold, "right")) for threshold in thresholds]
     groups: dict[int, tuple[int, ...]] = {number: (number + 1,) for number in range(size)}
-    stages: list[list[tuple[int, ...]]] = [[]]
-    for number, (one, other) in enumerate(merges[:, :2].astype(int).tolist(), start=size):
-        groups[number] = tuple(sorted(groups.pop(one) + groups.pop(other)))
-        stages.append(sorted(group for group in groups.values() if len(group) > 1))
-    return [stages[np.searchsorted(merges[:, 2], 1 - threshold, "right")] for threshold in thresholds]
+    found = {0: list[tuple[int, ...]]()}
+    for done, (one, other) in enumerate(merges[: max(allowed, default=0), :2].astype(int).tolist(), start=1):
+        groups[size + done - 1] = tuple(sorted(groups.pop(one) + groups.pop(other)))
+        if done in allowed:
+            found[done] = sorted(group for group in groups.values() if len(group) > 1)
+    return [found[count] for count in allowed]
 
 
 def likely_bundles(probabilities: Matrix, threshold: float) -> list[tuple[float, tuple[int, ...]]]:
     """Clusters of products, each with the mean probability of its pairs, the likeliest first."""
     found = []
     for positions in average_link(probabilities, threshold):
-        mean = np.mean([probabilities[a - 1, b - 1] for a, b in combinations(positions, 2)])
-        found.append((float(mean), positions))
+        places = np.array(positions) - 1
+        of_pairs = probabilities[np.ix_(places, places)][np.triu_indices(len(places), 1)]
+        found.append((float(of_pairs.mean()), positions))
     return sorted(found, key=lambda each: (-each[0], each[1]))

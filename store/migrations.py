@@ -344,6 +344,21 @@ def m0013_beginnings(db: Database) -> None:
     )
 
 
+@migrations()
+def m0016_pattern_students(db: Database) -> None:
+    """What pattern students have learned, so that it is not learned anew for each answer."""
+    _execute(
+        db,
+        # fingerprint: hash of the sessions that were learned from. learned: JSON
+        """CREATE TABLE pattern_students (
+            dataset_id INTEGER PRIMARY KEY REFERENCES datasets(id) ON DELETE CASCADE,
+            fingerprint TEXT NOT NULL,
+            learned TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from kdtui.jobs.ssh import SSH_COMMAND
@@ -23,6 +24,10 @@ from tests.needs import NO_SSHD
 
 # Tests that are started in the background of a shell ignore interrupts, and so would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("kdtui", deadline=None)
+hypothesis.settings.load_profile("kdtui")
 
 # Before anything counts them.
 processors.share()

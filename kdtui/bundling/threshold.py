@@ -16,11 +16,18 @@ def best_threshold(judged: Sequence[tuple[Iterable[frozenset[int]], Matrix]]) ->
     Large bundles have more of the pairs, and small ones are right more often: by pair F1 alone, products would be put
     together that no person would. So the mean of strict precision and strict recall counts as much.
     """
-    truths = [list(truth) for truth, _ in judged]
-    found = [average_links(probabilities, _THRESHOLDS) for _, probabilities in judged]
+    total = np.zeros(len(_THRESHOLDS))
+    for truth, probabilities in judged:
+        true = list(truth)
+        known: dict[tuple[tuple[int, ...], ...], float] = {}
+        for number, clusters in enumerate(average_links(probabilities, _THRESHOLDS)):
+            key = tuple(clusters)
+            if key not in known:
+                known[key] = _value(true, [frozenset(each) for each in clusters])
+            total[number] += known[key]
+    return _THRESHOLDS[int(total.argmax())]
 
-    def value(number: int) -> float:
-        scores = score(truths, [[frozenset(each) for each in clusters[number]] for clusters in found])
-        return scores.pair_f1 + (scores.strict_precision + scores.strict_recall) / 2
 
-    return _THRESHOLDS[max(range(len(_THRESHOLDS)), key=value)]
+def _value(truth: Sequence[frozenset[int]], predicted: Sequence[frozenset[int]]) -> float:
+    scores = score([truth], [predicted])
+    return scores.pair_f1 + (scores.strict_precision + scores.strict_recall) / 2

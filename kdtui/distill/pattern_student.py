@@ -7,91 +7,147 @@ whether a language model earns its cost, and evidence that one can be shown.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import combinations
-from math import log, sqrt
-from re import compile as compile_pattern
+from math import isfinite
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from msgspec import DecodeError, Struct, ValidationError, json
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import ENOUGH, ENOUGH_VALID, true_bundles
+from kdtui.distill.pair_statistics import FEATURES, LEVELS, PairFeatures, PairStatistics, count_pairs, pairs_of
 from kdtui.errors import KdtuiError
 from models.bundle_list import WrittenBundle
 from models.clustering import Matrix, likely_bundles
-from store.records import CategoryPath, Item, Session
+from models.logistic import fit_logistic, sigmoid
+from store.records import Item, Session
 
-_LEVELS = (2, 3, 4)
-_PRIOR_WEIGHT = 4
-"""How many pairs the overall rate counts for, where two categories have been seen together seldom."""
+MOST_PRODUCTS = 2000
+"""Larger sessions have too many pairs: this many take a gigabyte and some seconds."""
+
 _FOLDS = 5
-_DEPTH, _ALIKE, _RATE = 0, 2, 5
-"""Columns of a pair's own features: shared category depth, likeness of titles, and the rate at the third level."""
-_WORD = compile_pattern(r"[^\W_]+")
+
+
+class Regression(Struct, frozen=True):
+    """From features to the log odds that two products share a bundle: bias + the sum of weight x feature."""
+
+    bias: float
+    weights: dict[str, float]
+
+
+class _Stored(Struct, frozen=True):
+    """What `to_json` writes."""
+
+    threshold: float
+    regression: Regression
+    statistics: PairStatistics
 
 
 class PatternStudent:
     """Fitted on the training sessions of one dataset; answers sessions of the same kind of products."""
 
-    def __init__(self, evidence: "_Evidence", model: Pipeline, threshold: float) -> None:
-        self._evidence = evidence
-        self._model = model
+    def __init__(self, statistics: PairStatistics, regression: Regression, threshold: float) -> None:
+        self._statistics = statistics
+        self._features = PairFeatures(statistics)
+        self._regression = regression
         self.threshold = threshold
         """Least mean probability between the members of a bundle; chosen on the validation sessions."""
 
     @classmethod
     def fit(cls, train: Sequence[Session], valid: Sequence[Session]) -> "PatternStudent":
-        """Learn the pair probabilities on `train`, and choose the threshold of the best pair F1 on `valid`.
+        """Learn the pair probabilities on `train`, and choose the threshold of the best bundles on both.
 
         Of more than `ENOUGH` sessions some are left out, evenly. Those without bundles choose no threshold.
 
-        The evidence that a training session is judged by comes from the other folds of the training sessions, as
-        it will for sessions never seen.
+        The statistics that a training session is judged by come from the other folds of the training sessions, as
+        they will for sessions never seen. So training sessions may choose the threshold too: the validation sessions
+        alone are too few, and a threshold of theirs differs by as much as it matters.
 
         Raises:
             KdtuiError: the training sessions have no pair that is bundled, or none that is not.
         """
         train, valid = _some(train, ENOUGH), _some(valid, ENOUGH_VALID)
-        features: list[Matrix] = []
-        labels: list[bool] = []
-        for session, evidence in _cross_fitted(train):
-            features.append(evidence.features(session))
-            bundled = pairs(true_bundles(session))
-            labels.extend(pair in bundled for pair in _pairs_of(session))
+        judged: list[tuple[Session, Matrix]] = [
+            (session, others.features(session))
+            for session, others in _cross_fitted(train)
+            if len(session.items) <= MOST_PRODUCTS
+        ]
+        bundled = [(pairs(true_bundles(session)), session) for session, _ in judged]
+        labels = [pair in together for together, session in bundled for pair in pairs_of(session)]
         if len(set(labels)) < 2:
             raise KdtuiError(
                 "there are too few training sessions to learn from: bundled pairs and other pairs are needed"
             )
-        model = make_pipeline(StandardScaler(), LogisticRegression())
-        model.fit(np.concatenate(features), labels)
-        student = cls(_Evidence(train), model, 0.5)
-        scored = [each for each in valid if true_bundles(each)] or [each for each in train if true_bundles(each)]
-        judged = [(true_bundles(session), student.pair_probabilities(session)) for session in scored]
-        student.threshold = best_threshold(judged)
+        features = np.concatenate([each for _, each in judged])
+        student = cls(count_pairs(train), _regression(features, labels), 0.5)
+        judged += [
+            (session, student._features.features(session)) for session in valid if len(session.items) <= MOST_PRODUCTS
+        ]
+        student.threshold = best_threshold(
+            [
+                (true_bundles(session), student._matrix(features, len(session.items)))
+                for session, features in judged
+                if session.bundles
+            ]
+        )
         return student
 
+    def to_json(self) -> bytes:
+        """All that was learned, to be kept and read again by `from_json`."""
+        return json.encode(_Stored(self.threshold, self._regression, self._statistics))
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> "PatternStudent":
+        """The student that `to_json` wrote.
+
+        Raises:
+            ValueError: the text is something else, or was written by a version with other features.
+        """
+        try:
+            found = json.decode(text, type=_Stored)
+        except (DecodeError, ValidationError) as error:
+            raise ValueError(f"this is no pattern student: {error}") from error
+        numbers = [found.threshold, found.regression.bias, found.statistics.rate, *found.regression.weights.values()]
+        if tuple(found.regression.weights) != FEATURES or len(found.statistics.levels) != len(LEVELS):
+            raise ValueError("this pattern student has other features")
+        if not all(map(isfinite, numbers)):
+            raise ValueError("this pattern student has weights that are no numbers")
+        return cls(found.statistics, found.regression, found.threshold)
+
     def pair_probabilities(self, session: Session) -> Matrix:
-        """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal."""
-        return self._probabilities(session, self._evidence)
+        """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal.
+
+        Raises:
+            KdtuiError: the session has too many products.
+        """
+        return self._probabilities(session, self._features)
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
         """The same for the training sessions, by id, each as if it had never been seen."""
-        return {session.id: self._probabilities(session, evidence) for session, evidence in _cross_fitted(train)}
+        return {session.id: self._probabilities(session, others) for session, others in _cross_fitted(train)}
 
-    def _probabilities(self, session: Session, evidence: "_Evidence") -> Matrix:
+    def _probabilities(self, session: Session, source: PairFeatures) -> Matrix:
         size = len(session.items)
+        if size > MOST_PRODUCTS:
+            raise KdtuiError(
+                f"session {session.id!r} has {size:,} products, and patterns judge {MOST_PRODUCTS:,} at most; "
+                "split it into smaller ones"
+            )
+        return self._matrix(source.features(session), size)
+
+    def _matrix(self, features: Matrix, size: int) -> Matrix:
+        """Probabilities of the pairs with these features, (size, size)."""
         matrix = np.zeros((size, size))
-        if size > 1:
-            rows, columns = np.triu_indices(size, 1)
-            matrix[rows, columns] = self._model.predict_proba(evidence.features(session))[:, 1]
+        odds = self._regression.bias + features @ np.array([*self._regression.weights.values()])
+        matrix[np.triu_indices(size, 1)] = sigmoid(odds)
         return matrix + matrix.T
 
     def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
-        """The bundles of a session, the most confident first: the mean probability of a bundle's pairs."""
+        """The bundles of a session, the most confident first: the mean probability of a bundle's pairs.
+
+        Raises:
+            KdtuiError: the session has too many products.
+        """
         probabilities = self.pair_probabilities(session)
         for number, (confidence, positions) in enumerate(likely_bundles(probabilities, self.threshold)):
             intent = _name([session.items[position - 1] for position in positions])
@@ -103,128 +159,21 @@ def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
     return sessions[:: max(1, -(-len(sessions) // count))]
 
 
-def _cross_fitted(train: Sequence[Session]) -> Iterator[tuple[Session, "_Evidence"]]:
-    """The training sessions, each with the evidence of the other folds."""
+def _cross_fitted(train: Sequence[Session]) -> Iterator[tuple[Session, PairFeatures]]:
+    """The training sessions, each with the statistics of the other folds."""
     for fold in range(_FOLDS):
-        evidence = _Evidence([session for number, session in enumerate(train) if number % _FOLDS != fold])
+        others = PairFeatures(count_pairs(session for number, session in enumerate(train) if number % _FOLDS != fold))
         for session in train[fold::_FOLDS]:
-            yield session, evidence
+            yield session, others
 
 
-class _Evidence:
-    """What training sessions say of two products: how often their categories were bundled when seen together."""
-
-    def __init__(self, sessions: Sequence[Session]) -> None:
-        self._seen: Counter[tuple[CategoryPath, CategoryPath]] = Counter()
-        self._bundled: Counter[tuple[CategoryPath, CategoryPath]] = Counter()
-        titles = {item.id: _words(item) for session in sessions for item in session.items}
-        self._titles = len(titles)
-        self._titles_with = Counter(word for words in titles.values() for word in words)
-        all_pairs = bundled_pairs = 0
-        for session in sessions:
-            bundled = pairs(true_bundles(session))
-            for a, b in _pairs_of(session):
-                keys = _category_pairs(session.items[a - 1], session.items[b - 1])
-                self._seen.update(keys)
-                all_pairs += 1
-                if (a, b) in bundled:
-                    self._bundled.update(keys)
-                    bundled_pairs += 1
-        self._rate = bundled_pairs / all_pairs if all_pairs else 0.5
-
-    def features(self, session: Session) -> Matrix:
-        """One row per pair of the session's products, in the order of `_pairs_of`: what is known of the two, and how
-        that compares with the rest of the session."""
-        words = [_words(item) for item in session.items]
-        norms = [sqrt(sum(self._weight(word) ** 2 for word in each)) or 1.0 for each in words]
-        size = log(len(session.items))
-        rows = []
-        for a, b in _pairs_of(session):
-            one, other = session.items[a - 1], session.items[b - 1]
-            shared = sum(self._weight(word) ** 2 for word in words[a - 1] & words[b - 1])
-            rows.append(
-                [
-                    _shared_depth(one, other),
-                    (not one.categories) + (not other.categories),
-                    shared / (norms[a - 1] * norms[b - 1]),
-                    size,
-                    *(self._bundled_rate(key) for key in _category_pairs(one, other)),
-                ]
-            )
-        own = np.array(rows, dtype=np.float64).reshape(len(rows), 4 + len(_LEVELS))
-        return np.hstack([own, _context(own, len(session.items))])
-
-    def _bundled_rate(self, key: tuple[CategoryPath, CategoryPath]) -> float:
-        """Rate at which two categories were bundled when seen together, drawn to the overall rate where seldom seen."""
-        return (self._bundled[key] + _PRIOR_WEIGHT * self._rate) / (self._seen[key] + _PRIOR_WEIGHT)
-
-    def _weight(self, word: str) -> float:
-        """Inverse document frequency of a word among titles."""
-        return log((self._titles + 1) / (self._titles_with[word] + 1))
-
-
-def _context(own: Matrix, size: int) -> Matrix:
-    """For each pair of a session, from the rows of all its pairs: how often the two are bundled with the others, and
-    how alike their titles are; how well a third product goes with both; and the means of the session.
-
-    Two products that go with everything are bundled less often than two that go with each other alone.
-    """
-    rows, columns = np.triu_indices(size, 1)
-    if size < 2:
-        return np.zeros((0, 6))
-    rate, alike = (_symmetric(own[:, column], size) for column in (_RATE, _ALIKE))
-    third = np.minimum(rate[rows], rate[columns])
-    pair = np.arange(len(rows))
-    third[pair, rows] = third[pair, columns] = 0
-    rates, likest = rate.sum(axis=1), alike.max(axis=1)
-    return np.column_stack(
-        [
-            (rates[rows] + rates[columns]) / (size - 1),
-            likest[rows] + likest[columns],
-            third.max(axis=1),
-            np.tile(own[:, [_RATE, _DEPTH, _ALIKE]].mean(axis=0), (len(rows), 1)),
-        ]
-    )
-
-
-def _symmetric(values: npt.NDArray[np.float64], size: int) -> Matrix:
-    matrix = np.zeros((size, size))
-    matrix[np.triu_indices(size, 1)] = values
-    return matrix + matrix.T
-
-
-def _pairs_of(session: Session) -> Iterator[tuple[int, int]]:
-    return combinations(range(1, len(session.items) + 1), 2)
-
-
-def _category_pairs(one: Item, other: Item) -> list[tuple[CategoryPath, CategoryPath]]:
-    """The main categories of two products at each level, the smaller first; an empty path where there is none.
-
-    The level is a part of the key, so that a short path is not taken for a cut one.
-    """
-    first = one.categories[0] if one.categories else ()
-    second = other.categories[0] if other.categories else ()
-    keys = []
-    for level in _LEVELS:
-        a, b = sorted((first[:level], second[:level]))
-        keys.append(((str(level), *a), (str(level), *b)))
-    return keys
-
-
-def _shared_depth(one: Item, other: Item) -> int:
-    """Names that two category paths share from the top, for the two paths that share most."""
-    deepest = 0
-    for first in one.categories:
-        for second in other.categories:
-            depth = 0
-            while depth < min(len(first), len(second)) and first[depth] == second[depth]:
-                depth += 1
-            deepest = max(deepest, depth)
-    return deepest
-
-
-def _words(item: Item) -> frozenset[str]:
-    return frozenset(_WORD.findall((item.title or "").lower()))
+def _regression(features: Matrix, labels: Sequence[bool]) -> Regression:
+    """Fit on features of any scale; those that never change get no weight."""
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    spread[spread == 0] = 1.0
+    bias, weights = fit_logistic((features - mean) / spread, labels)
+    weights = weights / spread
+    return Regression(bias - float(mean @ weights), dict(zip(FEATURES, weights.tolist(), strict=True)))
 
 
 def _name(items: Sequence[Item]) -> str:

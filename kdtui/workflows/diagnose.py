@@ -11,7 +11,7 @@ from kdtui.bundling.text import counted
 from models.errors import ModelError
 from store.errors import StoreError
 
-_PACKAGES = ("kdtui", "textual", "typer", "rich", "sqlite-utils", "llama-cpp-python", "scikit-learn")
+_PACKAGES = ("kdtui", "textual", "typer", "rich", "sqlite-utils", "llama-cpp-python")
 _PATIENCE = 60.0
 """Seconds that a trial of llama.cpp may take."""
 
@@ -68,8 +68,8 @@ def _database(path: Path) -> Iterator[Finding]:
     for dataset, items in datasets_with_cut_categories(db):
         advice = (
             f"an earlier version cut category names at ', ' in {counted(items, 'item')} (Clothing, Shoes & Jewelry); "
-            f"import it again: kdtui data import FOLDER --dataset {dataset} --replace (it deletes the knowledge and the "
-            f"runs of the dataset; save what a teacher taught with kdtui knowledge export)"
+            f"import it again: kdtui data import FOLDER --dataset {dataset} --replace (that deletes its knowledge and "
+            "its runs; save what a teacher taught with kdtui knowledge export)"
         )
         yield Finding(f"dataset {dataset}", "optional", advice)
     db.close()

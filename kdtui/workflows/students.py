@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
-from functools import cache, partial
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from time import perf_counter, sleep
@@ -17,19 +17,17 @@ from msgspec.structs import replace
 from platformdirs import user_cache_path
 
 from kdtui.bundling.prompt import session_messages
-from kdtui.bundling.truth import ENOUGH, ENOUGH_VALID, teaches_pairs
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
 from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
-from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, StrategyName, StudentEvent, Task
+from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.embedded import NAME, SHIPPED
 from models.messages import Message
 from store.records import FORMATS, RunSettings, Session
 
 if TYPE_CHECKING:
-    from kdtui.distill.pattern_student import PatternStudent
     from models.calibration import Calibration
     from models.clustering import Matrix
     from models.student import Student
@@ -149,12 +147,12 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
     check_settings(settings, dataset)
     name = student_name(settings)
     if settings.student == PATTERNS:
-        # Imported here: scikit-learn takes a second.
-        from kdtui.distill.pattern_student import PatternStudent
+        # Imported here: with the records of the store it takes a tenth of a second.
+        from kdtui.workflows.pair_evidence import pattern_student
 
         assert db is not None
         assert dataset is not None
-        fitted = PatternStudent.fit(*_learned_from(db, dataset))
+        fitted = pattern_student(db, dataset)
         yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles), partial(explain_patterns, fitted))
         return
     if is_endpoint(settings.student):
@@ -231,7 +229,9 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
     evidence = None
     if uses_evidence(settings) and db is not None and dataset is not None:
-        evidence = _evidence(db, dataset)
+        from kdtui.workflows.pair_evidence import pair_evidence
+
+        evidence = pair_evidence(db, dataset)
     cache = user_cache_path("kdtui")
     with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache / "prefixes") as student:
         knowledge = _retriever(db, dataset, settings, lambda text: len(student.model.tokenize(text)))
@@ -300,33 +300,6 @@ def uses_evidence(settings: RunSettings) -> bool:
     return ("pattern" in settings.knowledge or settings.student == SHIPPED) and settings.sample is None
 
 
-def _evidence(db: "Database", dataset: str) -> "Callable[[Session], Matrix] | None":
-    """What tells how likely the pairs of a session are, learned when it is first asked; None where nothing can be."""
-    # Read here: a connection belongs to one thread.
-    train, valid = _learned_from(db, dataset)
-    if not teaches_pairs(train):
-        return None
-
-    @cache
-    def fitted() -> "PatternStudent":
-        # Imported here: scikit-learn takes a second.
-        from kdtui.distill.pattern_student import PatternStudent
-
-        return PatternStudent.fit(train, valid)
-
-    return lambda session: fitted().pair_probabilities(session)
-
-
-def _learned_from(db: "Database", dataset: str) -> tuple[list[Session], list[Session]]:
-    """Training and validation sessions for the pattern student, no more than it needs."""
-    from store.datasets import some_sessions
-
-    return (
-        list(some_sessions(db, dataset, "train", ENOUGH)),
-        list(some_sessions(db, dataset, "valid", ENOUGH_VALID)),
-    )
-
-
 def shown_prompt(
     db: "Database", dataset: str, settings: RunSettings, session: Session
 ) -> tuple[Applicable, list[Message]]:
@@ -387,7 +360,11 @@ def _one_by_one(
             sleep(NAP)
             continue
         started = perf_counter()
-        bundles = list(write_bundles(session))
+        try:
+            bundles = list(write_bundles(session))
+        except KdtuiError as problem:
+            yield Refused(session, str(problem), perf_counter() - started)
+            continue
         for bundle in bundles:
             yield Grew(session, bundle)
         yield Answered(session, bundles, perf_counter() - started)
