@@ -76,10 +76,15 @@ AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a strategy needs to know of a model: `pairs` where it judges pairs of products."""
+    """What a strategy needs to know of a model: `pairs` where it judges pairs of products.
+
+    Attributes:
+        least_confidence: bundles of less confidence are left out; 0..1.
+    """
 
     bundle: BundleCalibration
     pairs: PairCalibration | None = None
+    least_confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

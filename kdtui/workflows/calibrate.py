@@ -225,14 +225,16 @@ def judge_pairs(sessions: Sequence[PairScores]) -> Judged:
     Where all sessions have evidence, it is tried alone too. The answers of the model count only where bundles get
     better by more than one standard error of pair F1: to ask for them takes most of the time.
     """
-    judged = _judge_pairs(sessions, with_scores=True)
+    judged = judge_scores(sessions, with_scores=True)
     if any(each.evidence is None for each in sessions):
         return judged
-    alone = _judge_pairs(sessions, with_scores=False)
+    alone = judge_scores(sessions, with_scores=False)
     return alone if _as_good(alone.f1, judged.f1) else judged
 
 
-def _judge_pairs(sessions: Sequence[PairScores], *, with_scores: bool) -> Judged:
+def judge_scores(sessions: Sequence[PairScores], *, with_scores: bool) -> Judged:
+    """Calibrate on evidence and, if asked for, the scores of the model; judge each session by a fit on the others."""
+
     def fit(chosen: Sequence[PairScores]) -> PairCalibration:
         fitted = fit_pairs(
             [each.scores for each in chosen],

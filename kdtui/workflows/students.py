@@ -185,6 +185,7 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         return
     with open_model(db, dataset, settings) as opened:
         from models.strategies import make_strategy
+        from models.strategies.pairs import Pairs
 
         used, calibration = _strategy(db, dataset, settings)
         if used == "pairs":
@@ -196,7 +197,9 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
             return opened.student.answer(tasks, strategy)
 
         def explain(session: Session) -> Explanation:
-            return explain_model(opened.student, opened.task(session), opened.knowledge(session), used)
+            task = opened.task(session)
+            asks = not isinstance(strategy, Pairs) or strategy.asks(task)
+            return explain_model(opened.student, task, opened.knowledge(session), used, asks=asks)
 
         yield SessionStudent(name, answer, explain)
 

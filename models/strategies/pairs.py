@@ -42,6 +42,11 @@ class Pairs:
         assert calibration.pairs is not None
         self._pairs = calibration.pairs
         self._bundle = calibration.bundle
+        self._least_confidence = calibration.least_confidence
+
+    def asks(self, task: Task) -> bool:
+        """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say."""
+        return task.evidence is None or self._pairs.needs_scores
 
     def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
         """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
@@ -49,22 +54,22 @@ class Pairs:
         evidence = told(task)
 
         def found(scores: Matrix) -> list[WrittenBundle]:
-            likely = likely_bundles(self._pairs.probabilities(scores, evidence), self._pairs.threshold)
-            bundles = [
-                WrittenBundle(
-                    number,
-                    positions,
-                    "",
-                    self._bundle.confidence(probability, len(positions), task.products),
-                    complete=False,
+            likely = [
+                (self._bundle.confidence(probability, len(positions), task.products), positions)
+                for probability, positions in likely_bundles(
+                    self._pairs.probabilities(scores, evidence), self._pairs.threshold
                 )
-                for number, (probability, positions) in enumerate(likely)
+            ]
+            sure_enough = [each for each in likely if each[0] >= self._least_confidence]
+            bundles = [
+                WrittenBundle(number, positions, "", confidence, complete=False)
+                for number, (confidence, positions) in enumerate(sure_enough)
             ]
             for bundle in bundles:
                 emit(bundle)
             return bundles
 
-        if evidence is not None and not self._pairs.needs_scores:
+        if not self.asks(task):
             bundles = found(np.zeros((task.products, task.products)))
             return _plan_intents(task, bundles, chat, answer, emit)
 

@@ -222,9 +222,7 @@ def told_task(titles: Sequence[str], evidence: Matrix, asked: list[tuple[Form, t
     return replace(task("s", titles, asked), evidence=lambda: evidence)
 
 
-def pairs_of_evidence(threshold: float) -> Pairs:
-    by_evidence = PairCalibration(bias=0.0, score=0.0, mean=0.0, size=0.0, threshold=threshold, evidence=1.0)
-    return Pairs(Calibration(AT_ITS_WORD, by_evidence))
+BY_EVIDENCE = PairCalibration(bias=0.0, score=0.0, mean=0.0, size=0.0, threshold=0.5, evidence=1.0)
 
 
 @pytest.fixture
@@ -247,7 +245,7 @@ def test_where_answers_have_no_weight_bundles_are_there_before_a_token_is_read(
     evidence = np.full((4, 4), 0.1)
     evidence[0, 2] = evidence[2, 0] = 0.9
     asked: list[tuple[Form, tuple[int, ...]]] = []
-    events = student.answer([told_task(WORDS[:4], evidence, asked)], pairs_of_evidence(0.5))
+    events = student.answer([told_task(WORDS[:4], evidence, asked)], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
     first = next(events)
     assert isinstance(first, Grew)
     assert (first.bundle.positions, first.bundle.intent) == ((1, 3), "")
@@ -263,10 +261,10 @@ def test_a_session_without_bundles_is_not_read_at_all_where_answers_have_no_weig
     student: Student, decoded: list[int]
 ) -> None:
     quiet = told_task(WORDS[:5], np.full((5, 5), 0.1), [])
-    list(student.answer([quiet], pairs_of_evidence(0.5)))
+    list(student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))))
     decoded.clear()
     # The second time what prompts share has been read.
-    [answer] = student.answer([quiet], pairs_of_evidence(0.5))
+    [answer] = student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
     assert isinstance(answer, Answered)
     assert (answer.bundles, decoded) == ([], [])
 
@@ -276,7 +274,21 @@ def test_hundreds_of_products_get_bundles_where_no_question_is_asked(student: St
     evidence[10, 20] = evidence[20, 10] = 0.9
     [answer] = [
         event
-        for event in student.answer([told_task(["x"] * 200, evidence, [])], pairs_of_evidence(0.5))
+        for event in student.answer(
+            [told_task(["x"] * 200, evidence, [])], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))
+        )
         if isinstance(event, Answered)
     ]
     assert [bundle.positions for bundle in answer.bundles] == [(11, 21)]
+
+
+def test_bundles_below_the_least_confidence_are_left_out(student: Student) -> None:
+    evidence = np.full((4, 4), 0.1)
+    evidence[0, 1] = evidence[1, 0] = 0.9
+    evidence[2, 3] = evidence[3, 2] = 0.6
+    for least, expected in ((0.0, [(1, 2), (3, 4)]), (0.7, [(1, 2)]), (0.95, [])):
+        calibration = Calibration(AT_ITS_WORD, BY_EVIDENCE, least_confidence=least)
+        events = list(student.answer([told_task(WORDS[:4], evidence, [])], Pairs(calibration)))
+        [answer] = [event for event in events if isinstance(event, Answered)]
+        assert [bundle.positions for bundle in answer.bundles] == expected
+        assert {event.bundle.positions for event in events if isinstance(event, Grew)} == set(expected)
