@@ -38,8 +38,8 @@ def answer_schema(products: int) -> dict[str, Any]:
 def parse_answer(text: str, products: int, confidence: float) -> list[WrittenBundle]:
     """The bundles that an answer holds, for a session of so many products.
 
-    A server that does not keep to the schema is met half-way: there may be thoughts, prose and fences around the JSON, a
-    number counts once, and bundles are left out that have fewer than two of the products, or that are there already.
+    A server that does not keep to the schema is met half-way: there may be thoughts, prose and fences around the JSON,
+    a number counts once, and bundles are left out that have fewer than two of the products, or that are there already.
 
     Args:
         confidence: of each bundle.

@@ -40,6 +40,11 @@ def object_in(text: str, key: str) -> JsonObject:
     raise not_asked_for(text)
 
 
+def without_thoughts(text: str) -> str:
+    """What a model wrote after its thoughts; all of it where there is nothing else."""
+    return text[_end_of_thoughts(text, _objects(text)) :].strip() or text
+
+
 def not_asked_for(text: str) -> ModelError:
     """The error for an answer that is of no use; it shows the beginning of it."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text[:400]).split())
