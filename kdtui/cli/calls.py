@@ -58,6 +58,8 @@ def _print_call(store: "Database", number: int, as_json: bool) -> None:
 def _print_totals(store: "Database", as_json: bool) -> None:
     from dataclasses import asdict
 
+    from kdtui.bundling.text import counted
+    from kdtui.workflows.costs import cost_text
     from store.calls import totals_by_teacher
 
     totals = totals_by_teacher(store)
@@ -66,9 +68,21 @@ def _print_totals(store: "Database", as_json: bool) -> None:
             print_json(asdict(each))
         return
     print_table(
-        ["teacher", "answered", "failed", "prompt tokens", "answer tokens", "cost"],
-        [tuple(asdict(each).values()) for each in totals],
+        ["teacher", "answered", "failed", "prompt tokens", "answer tokens", "cost", "unknown cost"],
+        [
+            (
+                each.teacher,
+                each.answered,
+                each.failed,
+                each.prompt_tokens,
+                each.completion_tokens,
+                cost_text(each.cost, is_estimated=each.estimated > 0, unknown="-"),
+                counted(each.unknown, "call") if each.unknown else None,
+            )
+            for each in totals
+        ],
         wide=["teacher"],
+        right=["cost", "unknown cost"],
     )
 
 
@@ -76,6 +90,7 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, as_js
     from dataclasses import asdict
     from itertools import chain, islice
 
+    from kdtui.workflows.costs import cost_text, tokens_text
     from store.calls import call_hits, call_rows
 
     hits = chain.from_iterable(part.ids for part in call_hits(store, search, failed=failed))
@@ -89,8 +104,24 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, as_js
         return
     print_table(
         ["id", "step", "teacher", "status", "prompt tokens", "answer tokens", "cost", "seconds", "when"],
-        [tuple(asdict(row).values()) for row in rows],
+        [
+            (
+                row.id,
+                row.step,
+                row.teacher,
+                row.status,
+                tokens_text(row.prompt_tokens, is_estimated=row.is_estimated, unknown="-"),
+                tokens_text(row.completion_tokens, is_estimated=row.is_estimated, unknown="-"),
+                cost_text(row.cost, is_estimated=row.is_estimated, unknown="-"),
+                row.seconds,
+                row.created_at,
+            )
+            for row in rows
+        ],
         wide=["teacher"],
+        right=["prompt tokens", "answer tokens", "cost"],
     )
+    if any(row.is_estimated for row in rows):
+        say("~ is an estimate: the server did not tell all of the tokens")
     if len(rows) == limit:
         say(f"there may be more than these {limit}; --limit shows them")

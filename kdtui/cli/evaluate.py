@@ -100,6 +100,8 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
     """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
     from kdtui.workflows.evaluate import RunBegun
     from kdtui.workflows.generate import SessionAnswered
+    from models.answers import Noted
+    from models.errors import ModelError
 
     run = None
     with progress_bar() as progress:
@@ -112,6 +114,8 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
                     before = f", {event.answered:,} answered before" if event.answered else ""
                     say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {left}{before}")
                     progress.update(task, total=event.sessions, completed=event.answered, visible=True)
+                elif isinstance(event, Noted):
+                    say(f"kdtui: {event.text}")
                 elif isinstance(event, SessionAnswered):
                     progress.advance(task)
                     if event.prediction.error is not None:
@@ -120,6 +124,11 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
             if run is not None:
                 say(f"interrupted; what was answered is kept, go on with: kdtui evaluate --resume {run.id}")
             raise
+        except ModelError as error:
+            if run is None:
+                raise
+            resumed = f"go on with: kdtui evaluate --resume {run.id}"
+            raise ModelError(f"{error}; what was answered is kept, {resumed}") from error
     return run
 
 

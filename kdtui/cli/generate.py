@@ -69,7 +69,7 @@ def generate(
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.model_names import PATTERNS
     from kdtui.workflows.students import check_settings, open_student
-    from models.answers import NAP
+    from models.answers import NAP, Noted
 
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
@@ -108,6 +108,8 @@ def generate(
                         _print_explanation(session, ready.explain(session), as_json=as_json)
                 asked = ()
             for event in answer(ready, asked):
+                if isinstance(event, Noted):
+                    say(f"kdtui: {event.text}")
                 if not isinstance(event, SessionAnswered):
                     continue
                 if event.prediction.error is not None:

@@ -39,14 +39,21 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, wide: Container[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    wide: Container[str] = (),
+    right: Container[str] = (),
+) -> None:
     """A table on stdout; numbers stand right, text from outside is shown as it is.
 
     Args:
         wide: the columns that give way when the terminal is narrow.
+        right: the columns whose texts are numbers with something beside them.
     """
     console = _console()
-    console.print(_table(console, columns, rows, wide))
+    console.print(_table(console, columns, rows, wide, right))
 
 
 @contextmanager
@@ -76,7 +83,13 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
 
 
-def _table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str]) -> Table:
+def _table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    wide: Container[str],
+    right: Container[str] = (),
+) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -84,7 +97,7 @@ def _table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[obj
     # With many columns a narrow terminal has no room between them but the one cell of the box.
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if console.width >= 100 else (0, 0))
     for index, column in enumerate(columns):
-        numeric = any(isinstance(row[index], int | float) for row in rows)
+        numeric = column in right or any(isinstance(row[index], int | float) for row in rows)
         table.add_column(
             column,
             justify="right" if numeric else "left",
