@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,6 +107,17 @@ QueryOption = Annotated[
 ContextOption = Annotated[
     int | None, typer.Option("--context", help="Tokens that prompt and answer have together.", min=256, metavar="N")
 ]
+
+
+def finite(value: float | None) -> float | None:
+    """A number that an option takes, within the limits that it has: NaN would be within all of them.
+
+    Raises:
+        typer.BadParameter: it is not a number, or infinite.
+    """
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number that can be counted with.")
+    return value
 
 
 def remember_database(path: Path | None) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from kdtui.bundling.text import counted
+from kdtui.bundling.text import counted, one_line
 from store.knowledge import Knowledge, pieces_by_number
 from store.knowledge_removal import Dependents
 from store.knowledge_search import search_knowledge
@@ -47,7 +47,12 @@ def what_hangs_on(found: Dependents) -> str:
     """What else is lost with pieces of knowledge, as sentences."""
     parts = []
     if found.samples:
-        parts.append(f"Samples lose them: {', '.join(found.samples)}.")
+        names = ", ".join(one_line(name) for name in found.samples)
+        parts.append(f"Samples lose {found.sampled:,} of them: {names}.")
+    if found.asked:
+        parts.append(f"A model was asked for {found.asked:,} of them; its answers stay.")
+    if found.imported:
+        parts.append(f"{found.imported:,} of them {'was' if found.imported == 1 else 'were'} imported.")
     if found.children:
         parts.append(f"{counted(found.children, 'other piece loses', 'other pieces lose')} an origin.")
     if found.sessions:
