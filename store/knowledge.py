@@ -394,6 +394,15 @@ def existing(db: Database, numbers: Iterable[int]) -> list[int]:
     return [number for (number,) in rows.fetchall()]
 
 
+def kept_among(db: Database, numbers: Iterable[int]) -> list[int]:
+    """Those of the numbers that kept pieces have, ascending."""
+    rows = db.execute(
+        "SELECT id FROM knowledge WHERE id IN (SELECT value FROM json_each(?)) AND status = 'kept' ORDER BY id",
+        [json.dumps(list(numbers))],
+    )
+    return [number for (number,) in rows.fetchall()]
+
+
 def shares_of(db: Database, numbers: Iterable[int]) -> list[Share]:
     """What pieces are of, by dataset and format."""
     rows = db.execute(

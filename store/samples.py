@@ -127,6 +127,23 @@ def count_formats(db: Database, name: str) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
+def count_contents(db: Database, name: str) -> dict[tuple[str, str, str], int]:
+    """How many pieces of each dataset, format and status a sample has.
+
+    Raises:
+        NotFound: there is no such sample.
+    """
+    rows = db.execute(
+        """
+        SELECT datasets.name, format, status, count(*) FROM sample_knowledge
+        JOIN knowledge ON knowledge.id = knowledge_id JOIN datasets ON datasets.id = dataset_id
+        WHERE sample_id = ? GROUP BY datasets.name, format, status ORDER BY datasets.name, format, status
+        """,
+        [sample_id(db, name)],
+    )
+    return {(dataset, format, status): count for dataset, format, status, count in rows.fetchall()}
+
+
 def count_lengths(db: Database, name: str) -> dict[int, int]:
     """How many statements of a sample have so many characters.
 

@@ -77,7 +77,10 @@ def for_session(
         return
     for message in messages:
         print_text(f"[{message.role}]\n{message.content}\n")
-    say(f"rules and thoughts used: {', '.join(map(str, used)) or 'none'}; kdtui knowledge show N shows one")
+    if used:
+        say(f"rules and thoughts used: {', '.join(map(str, used))}; kdtui knowledge show N shows one")
+    elif "rule" in settings.knowledge or "thought" in settings.knowledge:
+        say("no rule and no thought is used: none applies to this session, or fits into the budget")
 
 
 def ls(
@@ -96,7 +99,7 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List knowledge, the best supported first."""
-    from kdtui.workflows.pieces import search_pieces
+    from kdtui.workflows.pieces import search_pieces, why_nothing_found
     from store.records import KnowledgeQuery
 
     query = KnowledgeQuery(
@@ -107,7 +110,8 @@ def ls(
     )
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
-    _print_pieces(pieces, as_json, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
+        otherwise = "" if pieces else why_nothing_found(store, query)
+    _print_pieces(pieces, as_json, limit, otherwise)
 
 
 def search(
@@ -133,7 +137,7 @@ def search(
     from msgspec.structs import replace
 
     from kdtui.workflows.knowledge_query import parse_query
-    from kdtui.workflows.pieces import search_pieces
+    from kdtui.workflows.pieces import search_pieces, why_nothing_found
 
     query = parse_query(text)
     query = replace(
@@ -144,7 +148,8 @@ def search(
     )
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
-    _print_pieces(pieces, as_json, limit, f"nothing that is known matches {text}")
+        otherwise = "" if pieces else why_nothing_found(store, query)
+    _print_pieces(pieces, as_json, limit, otherwise)
 
 
 def rm(

@@ -74,7 +74,9 @@ NearOption = Annotated[
 ]
 BudgetOption = Annotated[
     int | None,
-    typer.Option("--budget", help="Tokens of rules and thoughts for one session (600).", min=1, metavar="N"),
+    typer.Option(
+        "--budget", help="Tokens of rules and thoughts for one session (600).", min=1, max=LARGEST, metavar="N"
+    ),
 ]
 StrategyOption = Annotated[
     str | None,
@@ -168,20 +170,14 @@ def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[
     """The pieces of knowledge that --pieces and --query name together; None where neither is given.
 
     Raises:
-        KdtuiError: the numbers are none, or the query means nothing.
-        NotFound: the query names what is not there.
+        KdtuiError: the numbers are none, the query means nothing, or it finds nothing.
+        NotFound: the query names what is not there, or no piece has any of the numbers.
     """
     if numbers is None and query is None:
         return None
-    from kdtui.workflows.number_ranges import parse_numbers
+    from kdtui.workflows.pieces import pieces_named
 
-    found = [] if numbers is None else parse_numbers(sys.stdin.read() if numbers == "-" else numbers)
-    if query is not None:
-        from kdtui.workflows.knowledge_query import parse_query
-        from kdtui.workflows.pieces import numbers_of
-
-        found = sorted({*found, *numbers_of(db, parse_query(query))})
-    return found
+    return pieces_named(db, sys.stdin.read() if numbers == "-" else numbers, query)
 
 
 def some_formats(option: str, among: tuple[Format, ...]) -> tuple[Format, ...]:

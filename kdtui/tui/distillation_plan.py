@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
+from re import fullmatch
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.text import counted
@@ -293,8 +294,8 @@ def _check(values: Mapping[str, str]) -> None:
             _number(values, name, labels[name], least, _LARGEST, whole=True)
     if "levels" in values:
         levels = values["levels"].split(",")
-        if not all(each.strip().isdecimal() and 1 <= int(each) <= 99 for each in levels):
-            raise KdtuiError("levels are whole numbers from 1 on, such as 2,3,4")
+        if not all(fullmatch("[1-9][0-9]?", each.strip()) for each in levels):
+            raise KdtuiError("levels are whole numbers from 1 to 99, such as 2,3,4")
         _number(values, "min_support", labels["min_support"], 0, 1)
         _number(values, "max_size", labels["max_size"], 2, 6, whole=True)
     if "student" in values and not values["student"].strip():

@@ -46,7 +46,7 @@ class Listing:
     """The samples, and what the store has to draw some from."""
 
     samples: "list[Sample]"
-    has_dataset: bool
+    datasets: list[str]
     has_knowledge: bool
     named_database: Path | None
 
@@ -123,7 +123,7 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
-        self._listing = Listing([], has_dataset=False, has_knowledge=False, named_database=None)
+        self._listing = Listing([], [], has_knowledge=False, named_database=None)
         self._formats: dict[Sample, dict[str, int]] = {}
         self._shapes: dict[Sample, tuple[SampleShape, SampleUses]] = {}
         self._overlaps: dict[tuple[str, str], Overlap] = {}
@@ -171,7 +171,7 @@ class SamplesScreen(KdtuiScreen[None]):
             from store.samples import has_kept, list_samples
 
             named = named_database(self.database)
-            return Listing(list_samples(db), bool(dataset_names(db)), has_kept(db), named)
+            return Listing(list_samples(db), dataset_names(db), has_kept(db), named)
 
         self.ask(question, SamplesFound, group="samples")
 
@@ -193,19 +193,21 @@ class SamplesScreen(KdtuiScreen[None]):
         self.refresh_bindings()
 
     def _first_steps(self) -> str:
-        named = self._listing.named_database
+        named, datasets = self._listing.named_database, self._listing.datasets
+        # Where there are several, a command has to say which.
+        dataset = {"--dataset": datasets[0] if len(datasets) > 1 else None}
         if self._listing.has_knowledge:
-            create = command_line(("sample", "create"), "NAME", {"--ratio": "0.5"}, database=named)
+            create = command_line(("sample", "create"), "NAME", {**dataset, "--ratio": "0.5"}, database=named)
             return (
                 "There is no sample yet. A sample is a named share of the knowledge, to show to a student or to train "
                 f"on.\n\nPress {self.kdtui.key_of('samples.create')} to draw one, or in a shell:\n\n    "
                 + one_line(create)
             )
-        if self._listing.has_dataset:
+        if datasets:
+            mine = command_line(("knowledge", "mine"), options=dataset, database=named)
             return (
                 "There is no knowledge yet that a sample could be drawn from. Mine patterns of a dataset, in a "
-                f"shell:\n\n    {one_line(command_line(('knowledge', 'mine'), database=named))}\n\nor have a teacher "
-                f"asked in the place Distill. {self.look_again()}"
+                f"shell:\n\n    {one_line(mine)}\n\nor have a teacher asked in the place Distill. {self.look_again()}"
             )
         return self.first_steps(named)
 

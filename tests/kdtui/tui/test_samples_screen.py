@@ -202,13 +202,16 @@ async def test_a_sample_is_drawn_by_a_form_that_shows_the_command(
         problem = form.query_one("#form-problem", Static)
         assert str(problem.content) == "give it a name"
         await pilot.press(*"mine")
-        for name, value, why in (("ratio", "2", "above 0"), ("ratio", "x", "above 0"), ("seed", "x", "whole number")):
+        for name, value, why in (("ratio", "2", "above 0"), ("ratio", "x", "above 0"), ("seed", "--5", "whole number")):
             field = form.query_one(f"#field-{name}", Input)
             before, field.value = field.value, value
             await rest(pilot)
             assert why in str(problem.content)
             field.value = before
-        form.query_one("#field-thought", Checkbox).value = False
+        # As for the command, all that the dataset has is usual.
+        assert all(form.query_one(f"#field-{each}", Checkbox).value for each in ("pattern", "rule", "thought"))
+        for format in ("pattern", "thought"):
+            form.query_one(f"#field-{format}", Checkbox).value = False
         form.query_one("#field-strategy", Select).value = "diversity"
         await rest(pilot)
         assert str(form.query_one("#dialog-command", Static).content) == (
@@ -255,7 +258,9 @@ async def test_what_cannot_be_drawn_is_a_sentence(known_store: Path, settle: Set
         app.screen.query_one("#field-strategy", Select).value = "difficulty"
         await act(pilot, "form.done")
         await until(pilot, lambda: any("sample hard cannot be drawn" in each for each in toasts(app)))
-        assert any("kdtui evaluate --split train" in each for each in toasts(app))
+        assert any(
+            f"kdtui evaluate --dataset {DATASET} --split train --student smollm2" in each for each in toasts(app)
+        )
         await settle(pilot)
         assert samples(known_store) == []
 
