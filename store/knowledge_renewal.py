@@ -20,6 +20,7 @@ class Renewal:
         new: how many of both were not there before.
         missing: the numbers of the pieces of before that were not found again.
         worse: the numbers of those that were to be used before, and are rejected by the findings.
+        better: how many were rejected before, and are to be used now.
     """
 
     kept: int
@@ -27,6 +28,7 @@ class Renewal:
     new: int
     missing: tuple[int, ...] = ()
     worse: tuple[int, ...] = ()
+    better: int = 0
 
     @property
     def lost(self) -> tuple[int, ...]:
@@ -57,6 +59,10 @@ def compare_findings(
         missing=tuple(piece.number for statement, piece in before.items() if piece.can_go and statement not in found),
         worse=tuple(
             piece.number for statement, piece in before.items() if piece.can_go and _spoils(found.get(statement), piece)
+        ),
+        better=sum(
+            statement in found and found[statement].rejected is None and not piece.is_kept
+            for statement, piece in before.items()
         ),
     )
 

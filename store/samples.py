@@ -231,9 +231,14 @@ def shared_pieces(db: Database, one: str, other: str, *, limit: int = -1) -> Ite
     return (SampledPiece(*row) for row in rows)
 
 
-def has_kept(db: Database) -> bool:
-    """Whether there is anything that a sample could be drawn from."""
-    return db.execute("SELECT 1 FROM knowledge WHERE status = 'kept' LIMIT 1").fetchone() is not None
+def dataset_to_draw_from(db: Database) -> str | None:
+    """A dataset that a sample could be drawn from; None where there is none."""
+    row = db.execute(
+        """
+        SELECT datasets.name FROM knowledge JOIN datasets ON datasets.id = dataset_id WHERE status = 'kept' LIMIT 1
+        """
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def count_kept(db: Database) -> dict[str, dict[str, int]]:

@@ -14,6 +14,7 @@ from kdtui.cli.options import (
     JsonOption,
     chosen_dataset,
     finite,
+    formats,
     open_store,
     some_formats,
 )
@@ -140,6 +141,8 @@ def distill(
     from kdtui.workflows.findings import loss_by, store_findings
     from kdtui.workflows.model_names import check_address, check_student, is_endpoint
 
+    if "pattern" in formats(format_):
+        raise KdtuiError("patterns are mined, with kdtui knowledge mine; of what is distilled there are: rule, thought")
     wanted = some_formats(format_, DISTILLED)
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
@@ -352,6 +355,7 @@ def _print_distilled(event: "Distilled", dataset: str, as_json: bool, replace: b
                 "new": renewal.new,
                 "not_found_again": len(renewal.missing),
                 "worse": len(renewal.worse),
+                "better": renewal.better,
                 "replaced": event.is_replaced,
             }
         )
@@ -366,5 +370,6 @@ def _print_distilled(event: "Distilled", dataset: str, as_json: bool, replace: b
 def _tell_aftermath(event: "Distilled", replace: bool | None) -> None:
     """Say what became of what was there before and was not found again."""
     if aftermath := event.aftermath:
-        can_go = event.is_whole and event.renewal.can_replace and not event.is_replaced and replace is None
+        renewal = event.renewal
+        can_go = renewal.lost and event.is_whole and renewal.can_replace and not event.is_replaced and replace is None
         say(f"{event.format}s: {aftermath}" + (" (--replace deletes them)" if can_go else ""))

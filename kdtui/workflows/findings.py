@@ -52,18 +52,20 @@ class Distilled:
     @property
     def aftermath(self) -> str:
         """What happened to the pieces of before, as the rest of a sentence; empty where they are all found again."""
-        missing, worse = len(self.renewal.missing), len(self.renewal.worse)
+        missing, worse, better = len(self.renewal.missing), len(self.renewal.worse), self.renewal.better
+        again = [f"kept {better:,} that had been rejected"] if better else []
         if self.is_replaced:
             said = [f"deleted {missing:,} that {'was' if missing == 1 else 'were'} not found again"] if missing else []
-            return " and ".join([*said, *([f"rejected {worse:,} that had been kept"] if worse else [])])
+            said += [f"rejected {worse:,} that had been kept"] if worse else []
+            return " and ".join([*said, *again])
         said = [f"{missing:,} of before {'was' if missing == 1 else 'were'} not found again"] if missing else []
         said += [f"{worse:,} of before would be rejected now"] if worse else []
         if not said:
-            return ""
+            return "".join(again)
         why = "" if self.is_whole else ", since not all sessions gave an answer"
         why = why if self.renewal.can_replace else ", since no finding can be used instead"
         stays = "it stays as it is" if missing + worse == 1 else "they stay as they are"
-        return f"{' and '.join(said)}; {stays}{why}"
+        return "; ".join([f"{' and '.join(said)}; {stays}{why}", *again])
 
 
 def store_findings(

@@ -113,6 +113,15 @@ def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected
     assert f"deleted {rows[0]['not_found_again']} that were not found again and rejected {len(worse)}" in result.err
 
 
+def test_what_had_been_rejected_and_is_kept_now_is_counted(known: Database, kdtui: Kdtui) -> None:
+    piece = find_knowledge(known, format="pattern")[0]
+    known.execute("UPDATE knowledge SET status = 'rejected', reason = 'by hand' WHERE id = ?", [piece.id])
+    known.conn.commit()
+    result = kdtui("knowledge", "mine")
+    assert result.err.endswith("patterns: kept 1 that had been rejected\n")
+    assert find_knowledge(known, format="pattern")[0] == piece
+
+
 def test_where_all_that_is_found_is_rejected_nothing_is_replaced(known: Database, kdtui: Kdtui) -> None:
     kept = find_knowledge(known, format="rule")
     # A rule of one session is never kept.
@@ -167,7 +176,7 @@ def test_the_rules_of_a_model_go_only_when_all_sessions_gave_an_answer(
 
 def test_a_teacher_that_cannot_be_asked_takes_nothing_away(known: Database, serve: Serve, kdtui: Kdtui) -> None:
     def refuse(fake: Fake, _: int) -> None:
-        fake.send(401, b'{"error": {"message": "no such key"}}')
+        fake.send({"error": {"message": "no such key"}}, 401)
 
     url, _ = serve(refuse)
     add_knowledge(known, "outdoor", "rule", f"m at {url.split('/')[2]}", [NewKnowledge("As it was", "{}")])

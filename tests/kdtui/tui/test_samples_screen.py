@@ -16,6 +16,7 @@ from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.screens.samples import SamplesScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.sample import create_sample
 from store.database import open_database
 from store.jobs import add_job
@@ -124,6 +125,28 @@ async def test_a_store_without_knowledge_says_where_it_comes_from(known_store: P
     async with app.run_test() as pilot:
         await go(pilot, settle)
         assert "kdtui knowledge mine" in notice(app)
+
+
+@pytest.mark.parametrize("has_knowledge", [True, False])
+async def test_with_several_datasets_the_command_names_one_that_it_can_be_done_with(
+    known_store: Path, outdoor: Path, settle: Settle, has_knowledge: bool
+) -> None:
+    db = open_database(known_store)
+    # The first by name, and without knowledge.
+    list(import_dataset(db, outdoor, "a-bare one"))
+    if not has_knowledge:
+        db.execute("DELETE FROM knowledge")
+        db.conn.commit()
+    db.close()
+    app = KdtuiApp(known_store)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await go(pilot, settle)
+        wanted = (
+            f"kdtui sample create NAME --dataset {DATASET} --ratio 0.5"
+            if has_knowledge
+            else "kdtui knowledge mine --dataset 'a-bare one'"
+        )
+        assert wanted in notice(app)
 
 
 async def test_a_store_without_samples_says_how_to_draw_one(known_store: Path, settle: Settle) -> None:
