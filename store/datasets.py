@@ -310,6 +310,20 @@ def dataset_source(db: Database, name: str) -> str:
     return str(row[0])
 
 
+def main_categories(db: Database, name: str) -> set[CategoryPath]:
+    """The main categories of the products of a dataset, and all that these lie in.
+
+    Raises:
+        NotFound: there is no dataset of that name.
+    """
+    rows = db.execute("SELECT DISTINCT categories FROM items WHERE dataset_id = ?", [dataset_id(db, name)])
+    found: set[CategoryPath] = set()
+    for (categories,) in rows:
+        for path in _decode_categories(categories)[:1]:
+            found.update(path[:level] for level in range(1, len(path) + 1))
+    return found
+
+
 def get_session(db: Database, dataset: str, session: str) -> Session:
     """One session.
 

@@ -55,6 +55,6 @@ def _import(store: "Database", domain: str) -> None:
         with as_file(files("kdtui") / "demo_data" / f"{domain}.jsonl") as path:
             written = list(import_dataset(store, path, name))[-1]
         say(f"imported {counted(written.sessions, 'session')} of invented products as dataset {name}")
-    say(f"mined {counted(mine_patterns(store, name), 'pattern')} of dataset {name}")
+    say(f"mined {counted(mine_patterns(store, name).kept, 'pattern')} of dataset {name}")
     for event in distil_annotations(store, name, DISTILLED):
         say(f"composed {counted(event.kept, event.format)} from what people bundled, and rejected {event.rejected}")

@@ -77,7 +77,10 @@ def for_session(
         return
     for message in messages:
         print_text(f"[{message.role}]\n{message.content}\n")
-    say(f"rules and thoughts used: {', '.join(map(str, used)) or 'none'}; kdtui knowledge show N shows one")
+    if used:
+        say(f"rules and thoughts used: {', '.join(map(str, used))}; kdtui knowledge show N shows one")
+    elif "rule" in settings.knowledge or "thought" in settings.knowledge:
+        say("no rule and no thought is used: none applies to this session, or fits into the budget")
 
 
 def ls(
@@ -96,7 +99,7 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List knowledge, the best supported first."""
-    from kdtui.workflows.pieces import search_pieces
+    from kdtui.workflows.pieces import search_pieces, why_nothing_found
     from store.records import KnowledgeQuery
 
     query = KnowledgeQuery(
@@ -107,7 +110,8 @@ def ls(
     )
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
-    _print_pieces(pieces, as_json, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
+        otherwise = "" if pieces else why_nothing_found(store, query)
+    _print_pieces(pieces, as_json, limit, otherwise)
 
 
 def search(
@@ -127,13 +131,13 @@ def search(
     """Search knowledge by its words, the best match first.
 
     Filters can stand among the words: format:rule, dataset:NAME, teacher:NAME, status:rejected, sample:NAME,
-    support:>0.02, precision:<=0.5, confidence:>0.9, lift:>2. What has blanks or a colon goes in double quotes:
-    teacher:"large model".
+    origin:NAME (imported from that dataset), support:>0.02, precision:<=0.5, confidence:>0.9, lift:>2. What has blanks
+    or a colon goes in double quotes: teacher:"large model".
     """
     from msgspec.structs import replace
 
     from kdtui.workflows.knowledge_query import parse_query
-    from kdtui.workflows.pieces import search_pieces
+    from kdtui.workflows.pieces import search_pieces, why_nothing_found
 
     query = parse_query(text)
     query = replace(
@@ -144,7 +148,8 @@ def search(
     )
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
-    _print_pieces(pieces, as_json, limit, f"nothing that is known matches {text}")
+        otherwise = "" if pieces else why_nothing_found(store, query)
+    _print_pieces(pieces, as_json, limit, otherwise)
 
 
 def rm(
@@ -178,7 +183,7 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
-    from kdtui.workflows.about_piece import about_piece
+    from kdtui.workflows.about_piece import about_piece, told_origin
 
     with open_store(db) as store:
         about = about_piece(store, number)
@@ -195,7 +200,7 @@ def show(
             }
         )
         return
-    shown = _to_json(piece) | {"content": piece.content}
+    shown = _to_json(piece) | {"content": piece.content, "origin": told_origin(piece), "own": None}
     print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
     print_tree(f"{piece.format} {piece.id} comes from", _branches(origin))
     uses = [
@@ -209,7 +214,11 @@ def show(
 
 def _branches(origin: "Origin") -> "list[Branch]":
     """What a piece comes from, and what its teacher was given, which has an origin too."""
+    from kdtui.workflows.about_piece import told_origin
+
     branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
+    if (told := told_origin(origin.piece)) is not None:
+        branches.append((told, []))
     if origin.piece.call_id is not None:
         branches.append((f"call {origin.piece.call_id}", []))
     branches += [(f"session {session}", []) for session in origin.sessions[:_SESSIONS_SHOWN]]
@@ -238,11 +247,15 @@ def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int, otherwis
 
 
 def _short(piece: "Knowledge") -> str:
-    """A statement for a list; what is rejected says why."""
+    """A statement for a list; what is rejected says why, and what was imported from where."""
+    from pathlib import Path
+
     from kdtui.bundling.text import one_line
 
-    statement = one_line(piece.statement, _STATEMENT)
-    return statement if piece.reason is None else f"{statement} ({piece.reason})"
+    notes = [] if piece.reason is None else [piece.reason]
+    if piece.origin is not None:
+        notes.append(f"from {piece.origin.dataset or Path(piece.origin.file).name}")
+    return one_line(piece.statement, _STATEMENT) + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _to_json(piece: "Knowledge") -> dict[str, object]:

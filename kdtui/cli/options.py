@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +87,9 @@ NearOption = Annotated[
 ]
 BudgetOption = Annotated[
     int | None,
-    typer.Option("--budget", help="Tokens of rules and thoughts for one session (600).", min=1, metavar="N"),
+    typer.Option(
+        "--budget", help="Tokens of rules and thoughts for one session (600).", min=1, max=LARGEST, metavar="N"
+    ),
 ]
 StrategyOption = Annotated[
     str | None,
@@ -119,6 +122,17 @@ QueryOption = Annotated[
 ContextOption = Annotated[
     int | None, typer.Option("--context", help="Tokens that prompt and answer have together.", min=256, metavar="N")
 ]
+
+
+def finite(value: float | None) -> float | None:
+    """A number that an option takes, within the limits that it has: NaN would be within all of them.
+
+    Raises:
+        typer.BadParameter: it is not a number, or infinite.
+    """
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number that can be counted with.")
+    return value
 
 
 def remember_database(path: Path | None) -> None:
@@ -185,20 +199,14 @@ def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[
     """The pieces of knowledge that --pieces and --query name together; None where neither is given.
 
     Raises:
-        KdtuiError: the numbers are none, or the query means nothing.
-        NotFound: the query names what is not there.
+        KdtuiError: the numbers are none, the query means nothing, or it finds nothing.
+        NotFound: the query names what is not there, or no piece has any of the numbers.
     """
     if numbers is None and query is None:
         return None
-    from kdtui.workflows.number_ranges import parse_numbers
+    from kdtui.workflows.pieces import pieces_named
 
-    found = [] if numbers is None else parse_numbers(sys.stdin.read() if numbers == "-" else numbers)
-    if query is not None:
-        from kdtui.workflows.knowledge_query import parse_query
-        from kdtui.workflows.pieces import numbers_of
-
-        found = sorted({*found, *numbers_of(db, parse_query(query))})
-    return found
+    return pieces_named(db, sys.stdin.read() if numbers == "-" else numbers, query)
 
 
 def some_formats(option: str, among: tuple[Format, ...]) -> tuple[Format, ...]:

@@ -1,11 +1,12 @@
 """`kdtui sample`: named shares of the knowledge."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kdtui.bundling.text import counted
 from kdtui.cli.options import (
+    LARGEST,
     DatabaseOption,
     JsonOption,
     PiecesOption,
@@ -16,6 +17,10 @@ from kdtui.cli.options import (
     some_formats,
 )
 from kdtui.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from store.samples import Sample
+    from store.sqlite import Database
 
 app = typer.Typer(help="Draw, list, compare and delete samples of knowledge.", no_args_is_help=True)
 
@@ -30,14 +35,20 @@ def create(
         typer.Option("--dataset", "-d", help="Dataset to draw from; may be repeated.", metavar="NAME"),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", "-f", help="Formats, comma-separated: pattern, rule, thought.", metavar="FORMATS")
-    ] = "rule,thought",
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Formats, comma-separated: pattern, rule, thought; by default all that there are.",
+            metavar="FORMATS",
+        ),
+    ] = None,
     strategy: Annotated[
         Literal["random", "length", "longest", "diversity", "difficulty"],
         typer.Option(help="Which training sessions come first."),
     ] = "random",
     ratio: Annotated[float, typer.Option(help="Share of the pieces of each format, above 0 and at most 1.")] = 0.5,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same.", min=-LARGEST, max=LARGEST)] = 0,
     student: Annotated[
         str, typer.Option("--student", "-s", help="For difficulty: whose answers on the train split count.")
     ] = "smollm2",
@@ -46,6 +57,7 @@ def create(
     ] = None,
     pieces: PiecesOption = None,
     query: QueryOption = None,
+    all_: Annotated[bool, typer.Option("--all", help="With --pieces or --query: take what is rejected, too.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a sample of this name.")] = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -57,19 +69,29 @@ def create(
     random: by chance. length: short and long ones in proportion. longest: the longest first. diversity: each next one
     is the least like those before. difficulty: those first that the student answers worst without knowledge.
 
-    With --pieces or --query nothing is drawn: the sample has just these pieces, whatever they are of.
+    With --pieces or --query nothing is drawn: the sample has just these pieces, whatever they are of. No student is
+    shown what is rejected, so that is left out unless you ask for it, with --all or status:rejected.
     """
+    from kdtui.workflows.knowledge_query import parse_query
     from kdtui.workflows.sample import create_sample, pick_sample
     from kdtui.workflows.students import settings_for
     from store.records import FORMATS
+    from store.samples import count_formats, list_samples
 
-    wanted = some_formats(format_, FORMATS)
+    if not name.strip():
+        raise typer.BadParameter("a sample needs a name", param_hint="NAME")
+    wanted = None if format_ is None else some_formats(format_, FORMATS)
     with open_store(db) as store:
+        replaced = next((each for each in list_samples(store) if replace and each.name == name), None)
         chosen = chosen_pieces(store, pieces, query)
         if chosen is not None:
-            picked = pick_sample(store, name, chosen, add_to=add_to, replace=replace)
-            say(f"sample {name} has {counted(picked, 'piece')} of knowledge")
+            rejected = all_ or (query is not None and bool(parse_query(query).statuses))
+            picked = pick_sample(store, name, chosen, add_to=add_to, rejected=rejected, replace=replace)
+            say(picked.sentence(name))
+            _tell_replaced(store, replaced)
             return
+        if all_:
+            raise typer.BadParameter("what is drawn is never rejected; --all goes with --pieces or --query")
         count = create_sample(
             store,
             name,
@@ -82,7 +104,22 @@ def create(
             add_to=add_to,
             replace=replace,
         )
-    say(f"sample {name} has {counted(count, 'piece')} of knowledge")
+        formats = count_formats(store, name)
+        held = ", ".join(counted(formats[format], format) for format in FORMATS if format in formats)
+        say(f"sample {name} has {counted(count, 'piece')} of knowledge: {held}")
+        _tell_replaced(store, replaced)
+
+
+def _tell_replaced(store: "Database", sample: "Sample | None") -> None:
+    """Say what sample has been replaced, and what names it: that was made with the pieces of before."""
+    if sample is None:
+        return
+    from store.samples import uses_of
+
+    uses = uses_of(store, sample.name)
+    users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
+    named = f"; {', '.join(users)} used that one" if users else ""
+    say(f"it takes the place of one with {counted(sample.pieces, 'piece')}{named}")
 
 
 @app.command("ls")
@@ -160,7 +197,10 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         what = "sessions" if heading == "products" else "pieces"
         print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
     if shape.without_session:
-        say(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin")
+        say(
+            f"{counted(shape.without_session, 'piece names', 'pieces name')} no session here: patterns come from too "
+            "many, and what was imported may come from sessions of elsewhere"
+        )
     drawn = how_drawn(sample)
     say(f"sample {name} has {counted(sample.pieces, 'piece')}" + (f": {drawn}" if drawn else ""))
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]

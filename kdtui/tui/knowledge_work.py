@@ -122,12 +122,13 @@ def what_depends_on(numbers: list[int], db: "Database") -> "tuple[list[int], Dep
     return numbers, found, what_hangs_on(found)
 
 
-def pick(numbers: list[int], name: str, replace: bool, db: "Database") -> Changed:
-    """Make a sample."""
+def pick(numbers: list[int], values: Mapping[str, str], db: "Database") -> Changed:
+    """Make a sample, as a form has it."""
     from kdtui.workflows.sample import pick_sample
 
-    count = pick_sample(db, name, numbers, replace=replace)
-    return Changed(f"sample {name} has {so_many(count)}")
+    name = values["name"].strip()
+    picked = pick_sample(db, name, numbers, rejected=bool(values["all"]), replace=bool(values["replace"]))
+    return Changed(picked.sentence(name))
 
 
 def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> Changed:

@@ -1,5 +1,6 @@
 """The form that draws a sample, and what it stands for."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -70,11 +71,8 @@ class SampleForm:
         return draw
 
     def _fields(self) -> list[Field]:
-        there = {format for formats in self._kept.values() for format in formats}
-        # As the command has it, where there is any of it.
-        usual = [format for format in FORMATS[1:] if format in there] or [
-            format for format in FORMATS if format in there
-        ]
+        # As the command has it: all that there is of the dataset that is chosen at first.
+        usual = self._kept[self._datasets[0]]
         return [
             Field("name", "Name"),
             *(
@@ -132,8 +130,8 @@ class SampleForm:
         ratio = _number(values["ratio"])
         if ratio is None or not 0 < ratio <= 1:
             return "a ratio is a number above 0 and at most 1"
-        if not values["seed"].strip().lstrip("-").isdecimal():
-            return "a seed is a whole number"
+        if not _is_seed(values["seed"]):
+            return "a seed is a whole number of at most 18 digits"
         return None
 
     def _command(self, values: Mapping[str, str]) -> str:
@@ -155,6 +153,10 @@ class SampleForm:
 
 def _formats(values: Mapping[str, str]) -> list[Format]:
     return [format for format in FORMATS if values[format]]
+
+
+def _is_seed(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,18}", text.strip()) is not None
 
 
 def _number(text: str) -> float | None:

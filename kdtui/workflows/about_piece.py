@@ -93,6 +93,16 @@ def origin_of(db: Database, piece: Knowledge) -> Origin:
     return _origin(db, piece, frozenset())
 
 
+def told_origin(piece: Knowledge) -> str | None:
+    """Where a piece was imported from, and whose its measures are; None where it was not imported."""
+    origin = piece.origin
+    if origin is None:
+        return None
+    dataset = f"dataset {origin.dataset}" if origin.dataset is not None else "a file that names no dataset"
+    own = "found here too" if piece.own else "not found here: its measures are those that it came with"
+    return f"imported from {dataset} ({origin.file}) at {origin.imported_at[:16].replace('T', ' ')}; {own}"
+
+
 def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> Origin:
     # Patterns come from nothing else, rules from patterns, thoughts from rules; but a file can be edited.
     below |= {piece.id}

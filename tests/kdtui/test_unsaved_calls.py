@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.consult import Budget, Ledger, Prices
+from kdtui.workflows.consult import Ledger
+from kdtui.workflows.costs import Budget, Prices
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
 from models.chat_server import Endpoint

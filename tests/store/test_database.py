@@ -16,6 +16,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from store.database import open_database
 from store.errors import StoreError
 from store.jobs import get_job
+from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
 from store.place import default_path
 from store.sqlite import Database
 
@@ -321,3 +322,19 @@ def test_a_store_of_before_knows_its_trainings_still(db: Database, database_of_t
     db.conn.commit()
     job = get_job(open_database(database_of_the_test), "old")
     assert (job.host, job.key, job.evaluate) == (None, "job-1", False)
+
+
+def test_knowledge_of_before_imports_were_recorded_is_the_datasets_own(tmp_path: Path, outdoor: Path) -> None:
+    path = tmp_path / "old.db"
+    db = open_database(path)
+    list(import_dataset(db, outdoor, "d"))
+    [number] = add_knowledge(db, "d", "rule", "t", [NewKnowledge("Put tents with mats", "{}")])
+    db.execute("DROP INDEX knowledge_by_import")
+    for column in ("own", "import_id"):
+        db.execute(f"ALTER TABLE knowledge DROP COLUMN {column}")
+    db.table("knowledge_imports").drop()
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0014_imports'")
+    db.conn.commit()
+    db.close()
+    piece = get_knowledge(open_database(path), number)
+    assert (piece.own, piece.origin) == (True, None)

@@ -540,9 +540,12 @@ class KnowledgeScreen(KdtuiScreen[None]):
 
         def create(values: dict[str, str] | None) -> None:
             if values is not None:
-                self._change(partial(work.pick, numbers, values["name"].strip(), bool(values["replace"])))
+                self._change(partial(work.pick, numbers, values))
 
-        form = sample_form(len(numbers), self._chosen_options(numbers), self._named_database)
+        asks_for_rejected = self._all_of is not None and "rejected" in self._all_of.statuses
+        form = sample_form(
+            len(numbers), self._chosen_options(numbers), self._named_database, rejected=asks_for_rejected
+        )
         self.app.push_screen(form, create)
 
     def action_export(self) -> None:

@@ -180,6 +180,10 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
     measures = " · ".join(_measures(piece))
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
     parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
+    if piece.origin is not None:
+        from kdtui.workflows.about_piece import told_origin
+
+        parts.append(Text(one_line(told_origin(piece) or "", 600)))
     parts += _says(about)
     parts += [Text("\nComes from", style="bold"), _tree(about.origin)]
     if used := list(_uses(about, rows, problem)):

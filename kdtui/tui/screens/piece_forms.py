@@ -8,16 +8,19 @@ from kdtui.tui.knowledge_work import so_many
 from kdtui.tui.screens.dialogs import Field, FormDialog
 
 
-def sample_form(count: int, chosen: Mapping[str, str | None], named_database: Path | None) -> FormDialog:
+def sample_form(
+    count: int, chosen: Mapping[str, str | None], named_database: Path | None, *, rejected: bool
+) -> FormDialog:
     """What a sample of pieces is to be called.
 
     Args:
         count: how many pieces.
         chosen: how a command names them.
+        rejected: whether rejected pieces were asked for.
     """
 
     def command(values: Mapping[str, str]) -> str:
-        flags = ["--replace"] if values["replace"] else []
+        flags = [f"--{flag}" for flag in ("all", "replace") if values[flag]]
         name = values["name"].strip() or "NAME"
         return command_line(("sample", "create", *flags), name, chosen, database=named_database)
 
@@ -25,6 +28,13 @@ def sample_form(count: int, chosen: Mapping[str, str | None], named_database: Pa
         f"A sample of {so_many(count)}",
         [
             Field("name", "Name"),
+            Field(
+                "all",
+                "Rejected too",
+                "switch",
+                "yes" if rejected else "",
+                help="Take what is rejected, too. No student is shown it.",
+            ),
             Field("replace", "Replace", "switch", help="Take the place of a sample of this name."),
         ],
         verb="Make it",

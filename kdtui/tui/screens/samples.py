@@ -43,11 +43,11 @@ _SHOWN = 1000
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The samples, and what the store has to draw some from."""
+    """The samples, and what the store has to draw some from; `drawn_from` is a dataset with knowledge."""
 
     samples: "list[Sample]"
-    has_dataset: bool
-    has_knowledge: bool
+    datasets: list[str]
+    drawn_from: str | None
     named_database: Path | None
 
 
@@ -123,7 +123,7 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
-        self._listing = Listing([], has_dataset=False, has_knowledge=False, named_database=None)
+        self._listing = Listing([], [], drawn_from=None, named_database=None)
         self._formats: dict[Sample, dict[str, int]] = {}
         self._shapes: dict[Sample, tuple[SampleShape, SampleUses]] = {}
         self._overlaps: dict[tuple[str, str], Overlap] = {}
@@ -168,10 +168,10 @@ class SamplesScreen(KdtuiScreen[None]):
     def _load(self) -> None:
         def question(db: "Database") -> Listing:
             from store.datasets import dataset_names
-            from store.samples import has_kept, list_samples
+            from store.samples import dataset_to_draw_from, list_samples
 
             named = named_database(self.database)
-            return Listing(list_samples(db), bool(dataset_names(db)), has_kept(db), named)
+            return Listing(list_samples(db), dataset_names(db), dataset_to_draw_from(db), named)
 
         self.ask(question, SamplesFound, group="samples")
 
@@ -193,19 +193,26 @@ class SamplesScreen(KdtuiScreen[None]):
         self.refresh_bindings()
 
     def _first_steps(self) -> str:
-        named = self._listing.named_database
-        if self._listing.has_knowledge:
-            create = command_line(("sample", "create"), "NAME", {"--ratio": "0.5"}, database=named)
+        listing = self._listing
+        named, datasets = listing.named_database, listing.datasets
+
+        def which(dataset: str) -> dict[str, str | None]:
+            # Where there are several, a command has to say which.
+            return {"--dataset": dataset if len(datasets) > 1 else None}
+
+        if listing.drawn_from is not None:
+            options = {**which(listing.drawn_from), "--ratio": "0.5"}
+            create = command_line(("sample", "create"), "NAME", options, database=named)
             return (
                 "There is no sample yet. A sample is a named share of the knowledge, to show to a student or to train "
                 f"on.\n\nPress {self.kdtui.key_of('samples.create')} to draw one, or in a shell:\n\n    "
                 + one_line(create)
             )
-        if self._listing.has_dataset:
+        if datasets:
+            mine = command_line(("knowledge", "mine"), options=which(datasets[0]), database=named)
             return (
                 "There is no knowledge yet that a sample could be drawn from. Mine patterns of a dataset, in a "
-                f"shell:\n\n    {one_line(command_line(('knowledge', 'mine'), database=named))}\n\nor have a teacher "
-                f"asked in the place Distill. {self.look_again()}"
+                f"shell:\n\n    {one_line(mine)}\n\nor have a teacher asked in the place Distill. {self.look_again()}"
             )
         return self.first_steps(named)
 
@@ -452,7 +459,7 @@ class SamplesScreen(KdtuiScreen[None]):
         """Why an action cannot be done now."""
         if action == "create" and self._drawing is not None:
             return f"sample {self._drawing} is being drawn"
-        if action == "create" and not self._listing.has_knowledge:
+        if action == "create" and self._listing.drawn_from is None:
             return "there is no knowledge to draw from"
         if action in ("mark", "pieces", "delete") and not self._listing.samples:
             return "there is no sample"
