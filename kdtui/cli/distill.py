@@ -100,17 +100,13 @@ def distill(
     timeout: Annotated[float, typer.Option(help="Seconds that a call may take.", min=0.1, callback=finite)] = 120.0,
     prompt_price: Annotated[
         float | None,
-        typer.Option(help="Of a million tokens of prompts; without prices costs are unknown.", min=0, callback=finite),
+        typer.Option(help="Of a million tokens of prompts; without prices costs are unknown.", min=0),
     ] = None,
-    answer_price: Annotated[
-        float | None, typer.Option(help="Of a million tokens of answers.", min=0, callback=finite)
-    ] = None,
+    answer_price: Annotated[float | None, typer.Option(help="Of a million tokens of answers.", min=0)] = None,
     max_calls: Annotated[
         int | None, typer.Option(help="Pay for so many calls at most.", min=0, max=LARGEST, metavar="N")
     ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(help="Pay so much at most, by these prices.", min=0, callback=finite)
-    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Pay so much at most, by these prices.", min=0)] = None,
     answer_tokens: Annotated[
         int | None,
         typer.Option(help="Tokens of an answer at most, with its reasoning (1024).", min=1, max=LARGEST, metavar="N"),

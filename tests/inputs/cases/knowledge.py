@@ -65,8 +65,11 @@ CASES = [
             *("knowledge", "distill", "--teacher", "http://x/v1#m", f"{option}={value}"),
             expected=option,
         )
-        for option in ("--timeout", "--prompt-price", "--answer-price", "--max-cost")
-        for value in ("nan", "inf", "-1")
+        for option, values in (
+            ("--timeout", ("nan", "inf", "-1")),
+            *((each, ("nan", "-1")) for each in ("--prompt-price", "--answer-price", "--max-cost")),
+        )
+        for value in values
     ),
     *(
         refused(
