@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import actions
@@ -47,6 +47,9 @@ from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
 from store.records import RunSettings
+
+if TYPE_CHECKING:
+    from kdtui.tui.screens.session import SessionList
 
 _KEPT = 200
 """Sentences that can be read again."""
@@ -140,6 +143,8 @@ class KdtuiApp(App[None]):
         self.config = config or Config()
         self.generation = GenerationThread(database)
         remembered = Choice.from_memory(self.memory.of("workbench").get("choice"))
+        # Those that the user chose or pointed at last; until then, the workbench remembers one.
+        self.datasets_here: tuple[str, ...] = ()
         self.choice = Choice.of(student) if student is not None or remembered is None else remembered
         self.activities: list[Activity] = []
         self._said: list[Said] = []
@@ -289,14 +294,11 @@ class KdtuiApp(App[None]):
         self.choice = choice
         self.memory.of("workbench")["choice"] = choice.to_memory()
 
-    def open_session(
-        self, dataset: str, session: str, choice: Choice | None = None, other: Choice | None = None
-    ) -> None:
+    def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
         """Go to the workbench and open a session there, in place of what was open; what leaves it leads back to here.
 
         Args:
-            choice: whom to ask about it; whom the workbench asks already by default.
-            other: settings to compare with, at once.
+            choice: whom the workbench asks from now on; whom it asks already by default.
         """
         from kdtui.tui.screens.workbench import SessionWanted
 
@@ -307,7 +309,18 @@ class KdtuiApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         # It waits in the queue of a screen that is not composed yet.
-        self.screen.post_message(SessionWanted(dataset, session, other, came_from))
+        self.screen.post_message(SessionWanted(dataset, session, came_from))
+
+    def try_on_session(self, sessions: "SessionList", at: int, choice: Choice, other: Choice | None = None) -> None:
+        """Open a session over what is on the screen, with settings of its own: those of the workbench stay as they are.
+
+        Args:
+            choice: whom to ask about it.
+            other: settings to compare with, at once.
+        """
+        from kdtui.tui.screens.session import SessionScreen
+
+        self.push_screen(SessionScreen(self.database, sessions, at, own=choice, other=other, place=self.current_mode))
 
     def show_knowledge(self, query: str) -> None:
         """Go to the knowledge, and search there."""

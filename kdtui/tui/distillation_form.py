@@ -12,6 +12,7 @@ class DistillationForm:
 
     Args:
         datasets: those that there are.
+        dataset: the one that the form begins with.
         before: what was chosen last; anyone may have edited it.
         clash: why a plan cannot be carried out now, or None.
         database: how a command names the store.
@@ -20,6 +21,7 @@ class DistillationForm:
     def __init__(
         self,
         datasets: Sequence[str],
+        dataset: str,
         before: object,
         clash: Callable[[Plan], str | None],
         database: Path | None,
@@ -27,7 +29,7 @@ class DistillationForm:
         self._datasets, self._clash, self._database = datasets, clash, database
         self._before = (
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
-        )
+        ) | {"dataset": dataset}
 
     def what(self) -> FormDialog:
         """The first form."""

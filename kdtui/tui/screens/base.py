@@ -1,12 +1,13 @@
 """What all screens have in common."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from rich.text import Text
+from textual import on
 from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.screen import Screen
@@ -17,11 +18,11 @@ from textual.worker import get_current_worker
 from kdtui.bundling.text import one_line
 from kdtui.tui.background import ask_store, described
 from kdtui.tui.commands import command_line
+from kdtui.tui.widgets.row_table import RowTable
 
 if TYPE_CHECKING:
     from kdtui.tui.app import KdtuiApp
     from kdtui.tui.screens.find import Finder
-    from kdtui.tui.widgets.row_table import RowTable
     from store.sqlite import Database
 
 Answer = TypeVar("Answer")
@@ -116,6 +117,37 @@ class KdtuiScreen(OwnScreen[Result]):
     def remembered(self, place: str) -> MutableMapping[str, Any]:
         """What a place remembers between two starts of the program; it may have been edited by anyone."""
         return self.kdtui.memory.of(place)
+
+    # The dataset that the user is at
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The datasets that the row under the cursor is about, where it is about some."""
+        return ()
+
+    @on(RowTable.RowPointed)
+    def be_at_row(self) -> None:
+        """Forms begin with the datasets of the row that the user points at."""
+        if datasets := self.datasets_under_cursor:
+            self.kdtui.datasets_here = tuple(datasets)
+
+    def datasets_to_begin_with(self, there: Sequence[str], last: object = None) -> list[str]:
+        """The datasets that a form begins with: those that the user chose or pointed at last, in whatever place.
+
+        Args:
+            there: those that there are to choose from.
+            last: the dataset that the form was used with last; it counts only where the user is at none.
+
+        Returns:
+            One or more of them; none where there is none to choose from.
+        """
+        workbench = self.remembered("workbench").get("dataset")
+        for wanted in (self.kdtui.datasets_here, [workbench], self.datasets_under_cursor, [last], there[:1]):
+            if found := [name for name in wanted if name in there]:
+                return found
+        return []
+
+    # Asking the store
 
     def ask(
         self,
@@ -226,8 +258,6 @@ class KdtuiScreen(OwnScreen[Result]):
     @property
     def _lists(self) -> "list[RowTable]":
         """The lists that are shown and have rows, the one that has the focus first."""
-        from kdtui.tui.widgets.row_table import RowTable
-
         shown = [table for table in self.query(RowTable) if table.allow_focus() and table.row_count]
         return sorted(shown, key=lambda table: table is not self.focused)
 

@@ -175,10 +175,11 @@ class DistillScreen(KdtuiScreen[None]):
         elif self._distillations.are_active:
             self._notice("Calls are listed here as they are answered.")
         else:
+            [dataset, *_] = self.datasets_to_begin_with(self._found.datasets)
             command = command_line(
                 ("knowledge", "distill", "--dry-run"),
                 None,
-                {"--dataset": self._found.datasets[0], "--teacher": "http://HOST/v1#MODEL"},
+                {"--dataset": dataset, "--teacher": "http://HOST/v1#MODEL"},
                 database=self._named_database,
             )
             self._notice(
@@ -243,9 +244,10 @@ class DistillScreen(KdtuiScreen[None]):
         """Ask what is to be distilled, from whom, and for how much."""
         assert self._found is not None
         memory = self.remembered(_PLACE)
-        form = DistillationForm(
-            self._found.datasets, memory.get("form"), self._distillations.clash, self._named_database
-        )
+        before = memory.get("form")
+        last = before.get("dataset") if isinstance(before, dict) else None
+        [dataset, *_] = self.datasets_to_begin_with(self._found.datasets, last)
+        form = DistillationForm(self._found.datasets, dataset, before, self._distillations.clash, self._named_database)
 
         def begin(*values: Mapping[str, str]) -> None:
             plan = form.plan(*values)

@@ -1,6 +1,6 @@
 """Trainings, and the hosts that they run on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -263,6 +263,11 @@ class JobsScreen(TrainingScreen):
         return self._trainings.get(self.query_one("#jobs", RowTable).cursor_key or "")
 
     @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The datasets of the training under the cursor."""
+        return self.training.job.settings.datasets if self.training is not None and not self._is_at_hosts else ()
+
+    @property
     def host(self) -> str | None:
         """The host under the cursor."""
         return self.query_one("#hosts", RowTable).cursor_key
@@ -336,8 +341,8 @@ class JobsScreen(TrainingScreen):
                     training=values["name"].strip(),
                 )
 
-        shown = self.remembered("workbench").get("dataset")
-        self.app.push_screen(form(message.found, self._tried, shown=shown), started)
+        datasets = self.datasets_to_begin_with(message.found.datasets)
+        self.app.push_screen(form(message.found, datasets, self._tried), started)
 
     def action_check(self) -> None:
         """Check the host under the cursor."""

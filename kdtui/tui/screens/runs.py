@@ -1,5 +1,6 @@
 """Runs: how well students have done, beside the floors, and evaluations to start, to go on with and to compare."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -234,9 +235,10 @@ class RunsScreen(KdtuiScreen[None]):
             return one_line(self._problem)
         if not self._known.listing.datasets:
             return self.first_steps(self._known.listing.named_database)
+        [dataset, *_] = self.datasets_to_begin_with(self._known.listing.datasets)
         first = command_line(
             ("evaluate",),
-            options={"--dataset": self._known.listing.datasets[0], "--limit": "20"},
+            options={"--dataset": dataset, "--limit": "20"},
             database=self._known.listing.named_database,
         )
         return (
@@ -244,6 +246,12 @@ class RunsScreen(KdtuiScreen[None]):
             "shell:\n\n"
             f"    {one_line(first)}\n\n{self.look_again()}"
         )
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The dataset of the run, or floor, under the cursor."""
+        entry = self._selected
+        return () if entry is None else (entry.scored.dataset,)
 
     @property
     def _selected(self) -> Entry | None:
@@ -444,7 +452,10 @@ class RunsScreen(KdtuiScreen[None]):
     def on_offers_found(self, message: OffersFound) -> None:
         """Ask what to evaluate."""
         memory = self.remembered("runs")
-        form = EvaluationForm(message.there, memory.get("form"), self._known.listing.named_database)
+        before = memory.get("form")
+        last = before.get("dataset") if isinstance(before, dict) else None
+        [dataset, *_] = self.datasets_to_begin_with(list(message.there), last)
+        form = EvaluationForm(message.there, dataset, before, self._known.listing.named_database)
 
         def then(values: dict[str, str] | None) -> None:
             if values is not None:

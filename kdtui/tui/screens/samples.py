@@ -1,6 +1,6 @@
 """Samples: named subsets of knowledge, what is in them, and what two of them have in common."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ class Listing:
     """The samples, and what the store has to draw some from."""
 
     samples: "list[Sample]"
-    has_dataset: bool
+    datasets: list[str]
     has_knowledge: bool
     named_database: Path | None
 
@@ -123,7 +123,7 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
-        self._listing = Listing([], has_dataset=False, has_knowledge=False, named_database=None)
+        self._listing = Listing([], [], has_knowledge=False, named_database=None)
         self._formats: dict[Sample, dict[str, int]] = {}
         self._shapes: dict[Sample, tuple[SampleShape, SampleUses]] = {}
         self._overlaps: dict[tuple[str, str], Overlap] = {}
@@ -171,7 +171,7 @@ class SamplesScreen(KdtuiScreen[None]):
             from store.samples import has_kept, list_samples
 
             named = named_database(self.database)
-            return Listing(list_samples(db), bool(dataset_names(db)), has_kept(db), named)
+            return Listing(list_samples(db), dataset_names(db), has_kept(db), named)
 
         self.ask(question, SamplesFound, group="samples")
 
@@ -201,10 +201,12 @@ class SamplesScreen(KdtuiScreen[None]):
                 f"on.\n\nPress {self.kdtui.key_of('samples.create')} to draw one, or in a shell:\n\n    "
                 + one_line(create)
             )
-        if self._listing.has_dataset:
+        if self._listing.datasets:
+            [dataset, *_] = self.datasets_to_begin_with(self._listing.datasets)
+            mine = command_line(("knowledge", "mine"), options={"--dataset": dataset}, database=named)
             return (
                 "There is no knowledge yet that a sample could be drawn from. Mine patterns of a dataset, in a "
-                f"shell:\n\n    {one_line(command_line(('knowledge', 'mine'), database=named))}\n\nor have a teacher "
+                f"shell:\n\n    {one_line(mine)}\n\nor have a teacher "
                 f"asked in the place Distill. {self.look_again()}"
             )
         return self.first_steps(named)
@@ -255,6 +257,12 @@ class SamplesScreen(KdtuiScreen[None]):
         """The sample under the cursor."""
         key = self._table.cursor_key
         return next((sample for sample in self._listing.samples if sample.name == key), None)
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The datasets that the sample under the cursor was drawn from."""
+        sample = self._chosen
+        return () if sample is None else list(dict.fromkeys(draw.dataset for draw in sample.draws))
 
     @property
     def _pair(self) -> tuple[str, str] | None:
@@ -384,7 +392,8 @@ class SamplesScreen(KdtuiScreen[None]):
     def on_sources_found(self, message: SourcesFound) -> None:
         """Show the form."""
         taken = [sample.name for sample in self._listing.samples]
-        form = SampleForm(message.kept, taken, self._listing.named_database)
+        datasets = self.datasets_to_begin_with(list(message.kept))
+        form = SampleForm(message.kept, datasets, taken, self._listing.named_database)
 
         def draw(values: dict[str, str] | None) -> None:
             if values is not None:
