@@ -95,7 +95,7 @@ class EvaluationForm:
             Field("dataset", "Dataset", "choice", self._dataset, options=_alike(self._there)),
             Field("split", "Split", "choice", remembered("split", "test"), options=_alike(SPLITS)),
             Field("limit", "Sessions", value=remembered("limit", ""), help="only the first so many; usually all"),
-            *settings_fields(self._choice.settings, _together(self._there.values())),
+            *settings_fields(self._choice.settings, together(self._there.values())),
         ]
 
 
@@ -103,7 +103,7 @@ def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
 
 
-def _together(offers: Iterable[Offered]) -> Offered:
+def together(offers: Iterable[Offered]) -> Offered:
     """What any of the datasets offers; what is chosen is checked against its own."""
     first, *others = offers
     formats, near = first.formats, first.near

@@ -109,6 +109,10 @@ class DistillScreen(KdtuiScreen[None]):
         self._ask_surroundings()
         self._ledger.find(row=self._table.cursor_row)
 
+    def see_other_data(self) -> None:
+        """Look again."""
+        self.action_reload()
+
     @property
     def _ledger(self) -> CallLedger:
         return self.query_one(CallLedger)
@@ -419,7 +423,7 @@ class DistillScreen(KdtuiScreen[None]):
             case "new":
                 if self._found is None:
                     return "the store is still being read"
-                return None if self._found.datasets else "there is no dataset yet"
+                return None if self._found.datasets else self.no_dataset
             case "pause":
                 if self._goes_on:
                     # The key does that then.

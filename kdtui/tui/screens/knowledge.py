@@ -216,6 +216,10 @@ class KnowledgeScreen(KdtuiScreen[None]):
         self._counted.clear()
         self._look(row=self._table.cursor_row)
 
+    def see_other_data(self) -> None:
+        """Search again."""
+        self.action_reload()
+
     def on_store_looked_at(self, message: StoreLookedAt) -> None:
         """Know how commands name the store, and what to say where there is no knowledge."""
         self._datasets, self._named_database = message.datasets, message.named_database

@@ -21,7 +21,7 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.sample_form import SampleForm
 from kdtui.tui.sample_overlap import shared_in_full
 from kdtui.tui.sample_rows import COLUMNS, named_by, row_of
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.base import Failed, KdtuiScreen, RowWanted
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Row, RowTable
@@ -131,6 +131,8 @@ class SamplesScreen(KdtuiScreen[None]):
         self._marks: list[str] = []
         self._drawing: str | None = None
         self._wanted: object = None
+        # The sample that another place has asked for.
+        self._asked_for: str | None = None
 
     def compose(self) -> ComposeResult:
         """The list, a sample in full, and what to say when there is none."""
@@ -163,6 +165,15 @@ class SamplesScreen(KdtuiScreen[None]):
         self._overlaps.clear()
         self._load()
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """Go to a sample."""
+        self._asked_for = message.key
+        self._load()
+
+    def see_other_data(self) -> None:
+        """Look again."""
+        self._load()
+
     # The list
 
     def _load(self) -> None:
@@ -180,6 +191,11 @@ class SamplesScreen(KdtuiScreen[None]):
         self._listing = message.listing
         there = {sample.name for sample in self._listing.samples}
         self._marks = [name for name in self._marks if name in there]
+        asked_for, self._asked_for = self._asked_for, None
+        if asked_for in there:
+            self._wanted = asked_for
+        elif asked_for is not None:
+            self.say(f"there is no sample {asked_for!r} any more")
         if not there:
             self._show_notice(self._first_steps())
             return

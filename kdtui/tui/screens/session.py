@@ -23,7 +23,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.answers import NAMES, Side, compared, true_lines, written_lines
 from kdtui.tui.choice import Choice
 from kdtui.tui.generation import Answered, BundleWritten, Explained, NoteTaken, Request, Stopped, StudentReady
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.base import Failed
+from kdtui.tui.screens.calibration_form import CalibratingScreen
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.settings import chosen, settings_form
 from kdtui.tui.typed import TypedSessions, generate_command
@@ -32,7 +33,7 @@ from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
-from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.model_names import PATTERNS, why_uncalibrated
 from kdtui.workflows.offered import Offered
 from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session
@@ -110,7 +111,7 @@ def _columns(sides: int) -> tuple[Column, ...]:
     )
 
 
-class SessionScreen(KdtuiScreen[int]):
+class SessionScreen(CalibratingScreen[int]):
     """A session of a list. The result is the place in it of the one that was shown last.
 
     It is made once and kept when it is left: to make its parts takes longer than to show another session in them.
@@ -550,6 +551,16 @@ class SessionScreen(KdtuiScreen[int]):
         """Choose the student, its adapter, its knowledge, and how it is asked."""
         self._look_for_offered("settings")
 
+    def action_calibrate(self) -> None:
+        """Ask by which strategies the student is to be tried."""
+        settings = self._side.choice.settings
+        self.offer_calibration(lambda _: settings)
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The dataset whose knowledge is used."""
+        return () if self._sessions.dataset is None else (self._sessions.dataset,)
+
     def action_compare(self) -> None:
         """Choose other settings, and generate with both."""
         self._look_for_offered("compare")
@@ -670,6 +681,10 @@ class SessionScreen(KdtuiScreen[int]):
         match action:
             case "generate" if all(side.request is not None for side in self._sides):
                 return "the student is at work already"
+            case "calibrate" if self._sessions.dataset is None:
+                return "there is no dataset to calibrate on"
+            case "calibrate" if settings is not None and (why := why_uncalibrated(settings.student)) is not None:
+                return why
             case "compare" if self._is_comparing and any(side.request is not None for side in self._sides):
                 return "the students are at work"
             case "reload" if self._is_stoppable:

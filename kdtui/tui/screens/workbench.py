@@ -21,7 +21,7 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.hits import HitsTable
-from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
+from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen, RowWanted
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.session import SessionList, SessionScreen
 from kdtui.tui.typed import TypedSessions, generate_command
@@ -92,7 +92,7 @@ class SessionWanted(Message):
 class WorkbenchScreen(KdtuiScreen[None]):
     """A dataset's sessions, to look through and to open. Typed ones come first, whatever the dataset."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("workbench", "screen", "search")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("workbench", "screen", "search", shown=("screen.import_dataset",))
     AUTO_FOCUS = "#sessions"
 
     def __init__(self, database: Path) -> None:
@@ -105,6 +105,8 @@ class WorkbenchScreen(KdtuiScreen[None]):
         # The session that another place knows of, and its number: it is opened as soon as the list is there.
         self._wanted: SessionWanted | None = None
         self._to_open: int | None = None
+        # The dataset that is to be listed as soon as it is known that it is there.
+        self._dataset_wanted: str | None = None
         # The place that has had a session opened.
         self._came_from: str | None = None
         self._session_screen: SessionScreen | None = None
@@ -161,6 +163,17 @@ class WorkbenchScreen(KdtuiScreen[None]):
         self._wanted, self._came_from = message, message.came_from
         self.action_reload()
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """List the sessions of a dataset."""
+        if self._session_screen is not None:
+            self._session_screen.drop_requests()
+        self._dataset_wanted = message.key
+        self.action_reload()
+
+    def see_other_data(self) -> None:
+        """Look for datasets again."""
+        self.action_reload()
+
     def on_datasets_found(self, message: DatasetsFound) -> None:
         """Offer the datasets; keep the chosen one if it is still there."""
         found = message.found
@@ -177,12 +190,19 @@ class WorkbenchScreen(KdtuiScreen[None]):
         elif found.problem:
             self._wanted = None
             self.say(found.problem)
+        dataset_wanted, self._dataset_wanted = self._dataset_wanted, None
+        if dataset_wanted in found.names:
+            wanted.insert(0, dataset_wanted)
+            self._clear_filter()
+            row = 0
+        elif dataset_wanted is not None:
+            self.say(f"there is no dataset {dataset_wanted!r} any more")
         select = self.query_one("#dataset", DropDown)
         with self.prevent(Select.Changed):
             select.set_options([(Text(one_line(name, 60)), name) for name in found.names] or _NO_DATASET)
             if found.names:
                 select.value = next(each for each in wanted if each in found.names)
-        if found.place is not None:
+        if found.place is not None or dataset_wanted in found.names:
             self._be_at_dataset()
         else:
             self.remembered(_PLACE)["dataset"] = self._dataset
@@ -436,5 +456,5 @@ class WorkbenchScreen(KdtuiScreen[None]):
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""
         if self._dataset is None and (action == "choose_dataset" or (action == "search" and not self._typed)):
-            return "there is no dataset yet"
+            return self.no_dataset
         return super().why_not(action)
