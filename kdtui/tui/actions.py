@@ -377,6 +377,27 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
+OF_SCREENS = {
+    **{place: place for place in PLACES},
+    "session": "workbench",
+    "piece": "knowledge",
+    "training": "jobs",
+}
+"""Where that can be done which is worth being found from elsewhere, by the kind of screen that it belongs to."""
+
+ON_ROWS = frozenset(
+    {
+        *(f"knowledge.{name}" for name in ("mark", "sample", "delete", "export", "call")),
+        *(f"samples.{name}" for name in ("pieces", "mark", "delete")),
+        *(f"runs.{name}" for name in ("mark", "resume", "delete")),
+        *(f"models.{name}" for name in ("use", "calibrate", "quantize", "remove", "details", "copy_path")),
+        *(action.id for action in _TRAINING),
+        "jobs.check",
+    }
+)
+"""What is about the row under the cursor, or those that are marked: it is not done unless somebody sees them."""
+
+
 def bindings(*places: str, shown: Collection[str] = ()) -> list[BindingType]:
     """The bindings of places, in the order of the footer.
 

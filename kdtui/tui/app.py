@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual import actions
 from textual.app import App, SystemCommand
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
+from textual.command import CommandPalette, Provider
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
@@ -41,6 +40,7 @@ from kdtui.tui.screens.base import KdtuiScreen, OwnScreen, RowWanted
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.help import HelpScreen, Key
 from kdtui.tui.screens.jump import JumpScreen
+from kdtui.tui.screens.palette import Palette, PaletteSource
 from kdtui.tui.screens.places import screen_of
 from kdtui.tui.screens.task_form import TaskForm
 from kdtui.tui.styles import Styles
@@ -83,20 +83,6 @@ class Said:
     until: float
 
 
-class Palette(CommandPalette, OwnScreen[None]):
-    """The command palette."""
-
-    def dismiss(self, result: None = None) -> AwaitComplete:
-        """Leave it, and end its search, which would look for a list that is gone."""
-        self.workers.cancel_node(self)
-        return super().dismiss(result)
-
-    def _gather_commands(self, search_value: str) -> None:  # type: ignore[override]
-        # What was typed before it was left may come after that.
-        if self.is_active:
-            super()._gather_commands(search_value)
-
-
 def _why_not(node: DOMNode, binding: Binding) -> str:
     """Why the key of a screen can do nothing now; empty where the screen does not say."""
     why = node.why_not(actions.parse(binding.action)[1]) if isinstance(node, OwnScreen) else None
@@ -126,6 +112,7 @@ class KdtuiApp(App[None]):
     TITLE = "kdtui"
     CSS_PATH = "kdtui.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {PaletteSource}
 
     def __init__(
         self,
