@@ -23,7 +23,7 @@ def import_(
     db: DatabaseOption = None,
 ) -> None:
     """Import a dataset: all of it, or nothing when there is a mistake in it."""
-    from kdtui.workflows.import_dataset import import_dataset
+    from kdtui.workflows.import_dataset import import_dataset, imported_in_words
     from store.datasets import Written
 
     if not dataset.strip():
@@ -39,15 +39,7 @@ def import_(
             # The interrupt can arrive when the transaction has just ended.
             say("interrupted; an import is kept whole or not at all, and kdtui data ls shows which")
             raise
-    say(
-        f"imported {counted(written.sessions, 'session')}, {counted(written.items, 'item')} and "
-        f"{counted(written.bundles, 'bundle')} as dataset {dataset}"
-    )
-    if written.differing:
-        say(
-            f"{counted(written.differing, 'mention of an item differs', 'mentions of items differ')} in title or "
-            "categories from an earlier one, which was kept"
-        )
+    say(imported_in_words(written, dataset))
 
 
 @app.command("ls")

@@ -12,6 +12,7 @@ class DistillationForm:
 
     Args:
         datasets: those that there are.
+        dataset: the one that the form begins with.
         before: what was chosen last; anyone may have edited it.
         clash: why a plan cannot be carried out now, or None.
         there: how many pieces of the annotations could be replaced, by dataset and format.
@@ -21,6 +22,7 @@ class DistillationForm:
     def __init__(
         self,
         datasets: Sequence[str],
+        dataset: str,
         before: object,
         clash: Callable[[Plan], str | None],
         there: Mapping[tuple[str, str], int],
@@ -29,7 +31,7 @@ class DistillationForm:
         self._datasets, self._clash, self._there, self._database = datasets, clash, there, database
         self._before = (
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
-        )
+        ) | {"dataset": dataset}
 
     def what(self) -> FormDialog:
         """The first form."""

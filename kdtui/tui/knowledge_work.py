@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 from kdtui.bundling.text import counted, decimals
+from kdtui.tui.paths import typed_path
 from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 
@@ -135,7 +136,7 @@ def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> Cha
     """Write pieces into a folder, as a form has it."""
     from kdtui.workflows.exchange_knowledge import dataset_of, export_knowledge
 
-    folder = Path(values["folder"].strip()).expanduser()
+    folder = typed_path(values["folder"])
     kind: Literal["jsonl", "parquet"] = "parquet" if values["kind"] == "parquet" else "jsonl"
     licence = values["licence"].strip() or None
     count = export_knowledge(

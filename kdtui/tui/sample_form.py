@@ -1,7 +1,7 @@
 """The form that draws a sample, and what it stands for."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,12 +29,19 @@ class SampleForm:
 
     Args:
         kept: what there is to draw from: for each dataset the number of pieces of each format.
+        begins_with: the datasets that the form begins with.
         taken: names that samples have.
         database: how a command names the store.
     """
 
-    def __init__(self, kept: Mapping[str, Mapping[str, int]], taken: Iterable[str], database: Path | None) -> None:
-        self._kept, self._database = kept, database
+    def __init__(
+        self,
+        kept: Mapping[str, Mapping[str, int]],
+        begins_with: Collection[str],
+        taken: Iterable[str],
+        database: Path | None,
+    ) -> None:
+        self._kept, self._begins_with, self._database = kept, begins_with, database
         self._datasets = list(kept)
         self._taken = set(taken)
 
@@ -80,7 +87,7 @@ class SampleForm:
                     f"dataset-{number}",
                     f"from {one_line(dataset, 40)}",
                     "switch",
-                    "" if number else "yes",
+                    "yes" if dataset in self._begins_with else "",
                     help=f"it has {_in_words(self._kept[dataset])}",
                 )
                 for number, dataset in enumerate(self._datasets)

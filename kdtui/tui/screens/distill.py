@@ -119,6 +119,10 @@ class DistillScreen(KdtuiScreen[None]):
         self._ask_surroundings()
         self._ledger.find(row=self._table.cursor_row)
 
+    def see_other_data(self) -> None:
+        """Look again."""
+        self.action_reload()
+
     @property
     def _ledger(self) -> CallLedger:
         return self.query_one(CallLedger)
@@ -191,10 +195,11 @@ class DistillScreen(KdtuiScreen[None]):
         elif self._distillations.are_active:
             self._notice("Calls are listed here as they are answered.")
         else:
+            [dataset, *_] = self.datasets_to_begin_with(self._found.datasets)
             command = command_line(
                 ("knowledge", "distill", "--dry-run"),
                 None,
-                {"--dataset": self._found.datasets[0], "--teacher": "http://HOST/v1#MODEL"},
+                {"--dataset": dataset, "--teacher": "http://HOST/v1#MODEL"},
                 database=self._named_database,
             )
             self._notice(
@@ -259,12 +264,11 @@ class DistillScreen(KdtuiScreen[None]):
         """Ask what is to be distilled, from whom, and for how much."""
         assert self._found is not None
         memory = self.remembered(_PLACE)
+        before = memory.get("form")
+        last = before.get("dataset") if isinstance(before, dict) else None
+        [dataset, *_] = self.datasets_to_begin_with(self._found.datasets, last)
         form = DistillationForm(
-            self._found.datasets,
-            memory.get("form"),
-            self._distillations.clash,
-            self._found.there,
-            self._named_database,
+            self._found.datasets, dataset, before, self._distillations.clash, self._found.there, self._named_database
         )
 
         def begin(*values: Mapping[str, str]) -> None:
@@ -440,7 +444,7 @@ class DistillScreen(KdtuiScreen[None]):
             case "new":
                 if self._found is None:
                     return "the store is still being read"
-                return None if self._found.datasets else "there is no dataset yet"
+                return None if self._found.datasets else self.no_dataset
             case "pause":
                 if self._goes_on:
                     # The key does that then.

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from kdtui.bundling.text import counted, decimals, one_line
 from kdtui.tui.actions import bindings
-from kdtui.tui.background import ask_store, described
+from kdtui.tui.background import ask_store, described, named_database
 from kdtui.tui.choice import Choice
 from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import Dialog
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kdtui.distill.patterns import Pattern
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
+    from kdtui.tui.screens.session import SessionList
     from kdtui.workflows.about_piece import About, Origin
     from kdtui.workflows.runs import RunRow
     from kdtui.workflows.try_piece import Trial
@@ -55,11 +56,11 @@ class Scored(Message):
 
 
 class TrialFound(Message):
-    """How to try the piece is known."""
+    """How to try the piece is known: with whom, and on the session at a place of a list."""
 
-    def __init__(self, trial: "Trial") -> None:
+    def __init__(self, trial: "Trial", sessions: "SessionList", at: int) -> None:
         super().__init__()
-        self.trial = trial
+        self.trial, self.sessions, self.at = trial, sessions, at
 
 
 class PieceDialog(Dialog[str]):
@@ -132,23 +133,28 @@ class PieceDialog(Dialog[str]):
             self.run_worker(self._find_trial, thread=True, name="try")
 
     def _find_trial(self) -> None:
+        from kdtui.tui.screens.session import SessionList
         from kdtui.workflows.try_piece import trial_of
 
         usual = self.kdtui.choice.settings
+
+        def question(db: "Database") -> TrialFound:
+            trial = trial_of(db, self._about.piece.id, usual)
+            named = named_database(self._database)
+            return TrialFound(trial, *SessionList.around(db, trial.dataset, trial.session, named))
+
         try:
-            message: Message = TrialFound(
-                ask_store(self._database, lambda db: trial_of(db, self._about.piece.id, usual))
-            )
+            message: Message = ask_store(self._database, question)
         except Exception as error:
             message = Failed(*described(error))
         self.post_message(message)
 
     def on_trial_found(self, message: TrialFound) -> None:
-        """Leave, and have the session answered without the piece and with it."""
-        trial = message.trial
+        """Have the session answered without the piece and with it, over this; what leaves it leads back to here."""
+        self._is_trying = False
         if self.is_active:
-            self.dismiss(None)
-            self.kdtui.open_session(trial.dataset, trial.session, Choice.of(trial.without), Choice.of(trial.having))
+            without, having = Choice.of(message.trial.without), Choice.of(message.trial.having)
+            self.kdtui.try_on_session(message.sessions, message.at, without, having)
 
     def on_failed(self, message: Failed) -> None:
         """Say why it cannot be tried."""

@@ -1,6 +1,6 @@
 """Samples: named subsets of knowledge, what is in them, and what two of them have in common."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.sample_form import SampleForm
 from kdtui.tui.sample_overlap import shared_in_full
 from kdtui.tui.sample_rows import COLUMNS, named_by, row_of
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.base import Failed, KdtuiScreen, RowWanted
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Row, RowTable
@@ -131,6 +131,8 @@ class SamplesScreen(KdtuiScreen[None]):
         self._marks: list[str] = []
         self._drawing: str | None = None
         self._wanted: object = None
+        # The sample that another place has asked for.
+        self._asked_for: str | None = None
 
     def compose(self) -> ComposeResult:
         """The list, a sample in full, and what to say when there is none."""
@@ -163,6 +165,15 @@ class SamplesScreen(KdtuiScreen[None]):
         self._overlaps.clear()
         self._load()
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """Go to a sample."""
+        self._asked_for = message.key
+        self._load()
+
+    def see_other_data(self) -> None:
+        """Look again."""
+        self._load()
+
     # The list
 
     def _load(self) -> None:
@@ -180,6 +191,11 @@ class SamplesScreen(KdtuiScreen[None]):
         self._listing = message.listing
         there = {sample.name for sample in self._listing.samples}
         self._marks = [name for name in self._marks if name in there]
+        asked_for, self._asked_for = self._asked_for, None
+        if asked_for in there:
+            self._wanted = asked_for
+        elif asked_for is not None:
+            self.say(f"there is no sample {asked_for!r} any more")
         if not there:
             self._show_notice(self._first_steps())
             return
@@ -209,7 +225,8 @@ class SamplesScreen(KdtuiScreen[None]):
                 + one_line(create)
             )
         if datasets:
-            mine = command_line(("knowledge", "mine"), options=which(datasets[0]), database=named)
+            [dataset, *_] = self.datasets_to_begin_with(datasets)
+            mine = command_line(("knowledge", "mine"), options=which(dataset), database=named)
             return (
                 "There is no knowledge yet that a sample could be drawn from. Mine patterns of a dataset, in a "
                 f"shell:\n\n    {one_line(mine)}\n\nor have a teacher asked in the place Distill. {self.look_again()}"
@@ -262,6 +279,12 @@ class SamplesScreen(KdtuiScreen[None]):
         """The sample under the cursor."""
         key = self._table.cursor_key
         return next((sample for sample in self._listing.samples if sample.name == key), None)
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The datasets that the sample under the cursor was drawn from."""
+        sample = self._chosen
+        return () if sample is None else list(dict.fromkeys(draw.dataset for draw in sample.draws))
 
     @property
     def _pair(self) -> tuple[str, str] | None:
@@ -391,7 +414,8 @@ class SamplesScreen(KdtuiScreen[None]):
     def on_sources_found(self, message: SourcesFound) -> None:
         """Show the form."""
         taken = [sample.name for sample in self._listing.samples]
-        form = SampleForm(message.kept, taken, self._listing.named_database)
+        datasets = self.datasets_to_begin_with(list(message.kept))
+        form = SampleForm(message.kept, datasets, taken, self._listing.named_database)
 
         def draw(values: dict[str, str] | None) -> None:
             if values is not None:
