@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from difflib import get_close_matches
@@ -81,27 +82,41 @@ def write_dataset(
         DuplicateSession: a session id comes twice.
         StoreError: the name is taken (without `replace`), or there is no session.
     """
-    # A large cache keeps the indexes that are written at random places in memory; SQLite's default is 2 MB.
-    connection = _connection(db)
+    if not replace:
+        _check_free(db, name)
+    remaining = iter(sessions)
+    # Read first: a pipe may be slow, and others could not write meanwhile.
+    batch = list(islice(remaining, _BATCH))
+    if not batch:
+        raise StoreError(f"{source}: there is no session in it")
+    with db.atomic(), _large_cache(_connection(db)) as connection:
+        if replace:
+            connection.execute("DELETE FROM datasets WHERE name = ?", [name])
+        else:
+            _check_free(db, name)
+        dataset_id = connection.execute(
+            "INSERT INTO datasets (name, source, created_at) VALUES (?, ?, ?)", [name, source, now()]
+        ).lastrowid
+        assert dataset_id is not None
+        writer = _Writer(connection, dataset_id)
+        while batch:
+            writer.write(batch)
+            yield replace_fields(writer.written)
+            batch = list(islice(remaining, _BATCH))
+
+
+def _check_free(db: Database, name: str) -> None:
+    if _connection(db).execute("SELECT 1 FROM datasets WHERE name = ?", [name]).fetchone():
+        raise StoreError(f"dataset {name!r} exists already; choose another name, or replace it with --replace")
+
+
+@contextmanager
+def _large_cache(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Keep the indexes that are written at random places in memory; SQLite's default is 2 MB."""
     before = connection.execute("PRAGMA cache_size").fetchone()[0]
     connection.execute("PRAGMA cache_size = -131072")
     try:
-        with db.atomic():
-            if replace:
-                connection.execute("DELETE FROM datasets WHERE name = ?", [name])
-            elif connection.execute("SELECT 1 FROM datasets WHERE name = ?", [name]).fetchone():
-                raise StoreError(f"dataset {name!r} exists already; choose another name, or replace it with --replace")
-            dataset_id = connection.execute(
-                "INSERT INTO datasets (name, source, created_at) VALUES (?, ?, ?)", [name, source, now()]
-            ).lastrowid
-            assert dataset_id is not None
-            writer = _Writer(connection, dataset_id)
-            remaining = iter(sessions)
-            while batch := list(islice(remaining, _BATCH)):
-                writer.write(batch)
-                yield replace_fields(writer.written)
-            if not writer.written.sessions:
-                raise StoreError(f"{source}: there is no session in it")
+        yield connection
     finally:
         connection.execute(f"PRAGMA cache_size = {int(before)}")
 
@@ -224,8 +239,9 @@ def delete_dataset(db: Database, name: str) -> None:
     Raises:
         NotFound: there is no such dataset.
     """
+    number = dataset_id(db, name)
     with db.atomic():
-        _connection(db).execute("DELETE FROM datasets WHERE id = ?", [dataset_id(db, name)])
+        _connection(db).execute("DELETE FROM datasets WHERE id = ?", [number])
 
 
 def list_datasets(db: Database) -> list[DatasetSummary]:

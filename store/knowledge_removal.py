@@ -60,7 +60,7 @@ def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
     Raises:
         NotFound: none of them is there.
     """
-    with db.atomic():
+    with db.snapshot():
         count = _choose(db, numbers)
         samples = db.execute(
             """

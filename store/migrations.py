@@ -1,6 +1,7 @@
 """The schema, as numbered migrations. A released migration is never edited: a change is a new one."""
 
-from store.sqlite import Database, Migrations
+from store.sqlite import Migrations
+from store.sqlite import PlainDatabase as Database
 
 migrations = Migrations("kdtui")
 

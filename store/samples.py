@@ -245,5 +245,6 @@ def delete_sample(db: Database, name: str) -> None:
     Raises:
         NotFound: there is no such sample.
     """
+    number = sample_id(db, name)
     with db.atomic():
-        db.execute("DELETE FROM samples WHERE id = ?", [sample_id(db, name)])
+        db.execute("DELETE FROM samples WHERE id = ?", [number])

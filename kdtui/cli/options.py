@@ -21,9 +21,22 @@ if TYPE_CHECKING:
 LARGEST = 2**63 - 1
 """The largest number that SQLite can hold."""
 
+
+def _database_file(text: str) -> Path:
+    # An empty path would be the folder that one is in.
+    if not text:
+        raise typer.BadParameter("it is empty; name a database file, or leave out --db")
+    return Path(text)
+
+
 DatabaseOption = Annotated[
     Path | None,
-    typer.Option("--db", help="Database file (or set KDTUI_DB); by default in your data folder.", metavar="PATH"),
+    typer.Option(
+        "--db",
+        help="Database file (or set KDTUI_DB); by default in your data folder.",
+        metavar="PATH",
+        parser=_database_file,
+    ),
 ]
 DatasetOption = Annotated[
     str | None,
@@ -116,19 +129,33 @@ def remember_database(path: Path | None) -> None:
 
 def database_path(option: Path | None) -> Path:
     """The database that the options and the environment name."""
-    from store.database import default_path
+    from store.place import default_path
 
     return option if option is not None else default_path()
 
 
 @contextmanager
 def open_store(option: Path | None) -> Iterator[Database]:
-    """The store, open for one command."""
+    """The store, open for one command. One that is not there is empty, and made when something is stored in it."""
+    from kdtui.cli.output import say
+    from kdtui.workflows.waiting import Waiting
     from store.database import open_database
+    from store.errors import NotFound
+    from store.place import is_named, is_there
 
-    db = open_database(database_path(option))
+    path = database_path(option)
+    told = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
+    db = open_database(path, make=False, told=told)
     try:
         yield db
+    except NotFound as error:
+        if is_there(path):
+            raise
+        raise NotFound(f"{error} (there is no database {path} yet)") from None
+    else:
+        # What is named may be mistyped.
+        if (option is not None or is_named()) and not is_there(path):
+            say(f"kdtui: there is no database {path} yet; it is made when something is first stored in it")
     finally:
         db.close()
 
@@ -137,16 +164,18 @@ def chosen_dataset(db: Database, option: str | None) -> str:
     """The dataset that is named, or the only one that there is.
 
     Raises:
-        KdtuiError: none is named, and there is not exactly one.
+        NotFound: none is named, and there is none.
+        KdtuiError: none is named, and there are several.
     """
     from kdtui.errors import KdtuiError
     from store.datasets import dataset_names
+    from store.errors import NotFound
 
     if option is not None:
         return option
     names = dataset_names(db)
     if not names:
-        raise KdtuiError("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
+        raise NotFound("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
     if len(names) > 1:
         raise KdtuiError(f"say which dataset, with --dataset: {', '.join(names)}")
     return names[0]

@@ -31,6 +31,7 @@ from kdtui.bundling.text import one_line
 from kdtui.tui import garbage
 from kdtui.tui.actions import PLACES, bindings, keys_of
 from kdtui.tui.activity import Activity
+from kdtui.tui.background import StoreBusy
 from kdtui.tui.choice import Choice
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.generation import GenerationThread
@@ -46,6 +47,7 @@ from kdtui.tui.themes import HIGH_CONTRAST, NAMES
 from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
+from store.place import is_there
 from store.records import RunSettings
 
 _KEPT = 200
@@ -111,7 +113,7 @@ class KdtuiApp(App[None]):
     """Browse knowledge, have bundles generated, and watch what is at work.
 
     Args:
-        database: the store; made when it is not there.
+        database: the store; made when something is first stored.
         student: whom to ask at first; whom was asked last by default, or the shipped student.
         config: the user's.
         memory: what was so when the app was left last; nothing by default.
@@ -170,6 +172,10 @@ class KdtuiApp(App[None]):
         for activity in self.activities:
             if activity.is_running:
                 await asyncio.to_thread(activity.join)
+
+    def on_store_busy(self, message: StoreBusy) -> None:
+        """Say that something waits."""
+        self.say(message.sentence, error=False)
 
     async def on_event(self, event: Event) -> None:
         """Handle what is pressed one after the other, and nothing any more when the app is being left."""
@@ -390,7 +396,9 @@ def run_app(database: Path) -> int:
 
     Raises:
         BadFile: the configuration says something that cannot be.
+        StoreError: the database is none.
     """
+    is_there(database)
     config = read_config(config_path(), NAMES)
     # Shells and libraries leave the size of a terminal there as it was once, and Textual would believe them.
     for name in ("COLUMNS", "LINES"):

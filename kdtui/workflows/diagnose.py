@@ -54,12 +54,13 @@ def _database(path: Path) -> Iterator[Finding]:
     from kdtui.workflows.category_check import datasets_with_cut_categories
     from store.database import open_database
     from store.datasets import dataset_names
+    from store.place import is_there
 
-    if not path.exists():
-        yield Finding("database", "ok", f"{path} (made when first needed)")
-        return
     try:
-        db = open_database(path)
+        if not is_there(path):
+            yield Finding("database", "ok", f"{path} (made when first needed)")
+            return
+        db = open_database(path, make=False)
     except StoreError as error:
         yield Finding("database", "missing", str(error))
         return

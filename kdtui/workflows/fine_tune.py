@@ -22,6 +22,7 @@ from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, LOG, TRAIN, VALID
 from models.sft.processes import start, stop
 from models.sft.state import ACTIVE, JobStatus, job_status
+from store.datasets import dataset_id
 from store.errors import NotFound
 from store.jobs import StoredJob, add_job, forget_job, get_job, list_jobs, new_key
 from store.models import NamedModel, add_model, named_model, named_models
@@ -94,6 +95,8 @@ def prepare(
         except NotFound:
             continue
         raise KdtuiError(f"there is a training or a model {name!r} already; choose another --name")
+    for dataset in settings.datasets:
+        dataset_id(db, dataset)
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; choose another --name, or delete it")
