@@ -42,6 +42,8 @@ from kdtui.workflows.consult import (
 from kdtui.workflows.costs import Budget, Prices, check_budget
 from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
 from kdtui.workflows.gate import Gate
+from kdtui.workflows.unsaved_calls import take_in
+from kdtui.workflows.waiting import when_free
 from models.answers import Noted
 from models.chat_server import Endpoint
 from models.errors import ModelError
@@ -213,14 +215,21 @@ async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Asyn
 
 
 async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate) -> "_Work":
+    await when_free(db, partial(take_in, db))
     events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
-    teacher = Teacher(job.endpoint, job.pace, lambda text: events.put_nowait(Noted(None, text)))
+
+    def notice(text: str) -> None:
+        events.put_nowait(Noted(None, text))
+
+    teacher = Teacher(job.endpoint, job.pace, notice)
     try:
         model = await teacher.model()
     except BaseException:
         await teacher.close()
         raise
-    ledger = Ledger(db, teacher, model, job.prices, job.budget, job.answer_tokens, job.retry_failed, gate)
+    ledger = Ledger(
+        db, teacher, model, job.prices, job.budget, job.answer_tokens, job.retry_failed, gate, notice=notice
+    )
     work = _Work(db, job, sessions, ledger, events)
     work.start()
     return work
@@ -357,7 +366,7 @@ class _Work:
             # What stops one worker, such as a prompt that cannot be read, would stop them all.
             raise problems.exceptions[0] from None
         if format == "rule":
-            self._keep_rules(told)
+            await when_free(self.db, partial(self._keep_rules, told))
         self._events.put_nowait(counted(self.db, self.job.dataset, format, self.ledger.name))
 
     def _keep_rules(self, told: Sequence[_Told]) -> None:
@@ -431,4 +440,4 @@ async def _think(desk: Desk, db: Database, dataset: str, rules: Sequence[Knowled
         sessions=(session.id,),
         parents=tuple(piece.number for piece in given),
     )
-    add_knowledge(db, dataset, "thought", call.teacher, [piece])
+    await when_free(db, lambda: add_knowledge(db, dataset, "thought", call.teacher, [piece]))

@@ -16,6 +16,7 @@ from store.errors import Busy, explain
 from store.sqlite import Database
 from tests.locking import begun, said, writing
 
+
 @pytest.fixture
 def demo(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "demo"))
