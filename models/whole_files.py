@@ -37,14 +37,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def publish(part: Path, target: Path) -> None:
-    """Give a folder its name when all that is in it has reached the disk.
+def put_in_place(part: Path, target: Path) -> None:
+    """Give a file or a folder its name, when all that is in it has reached the disk. A file may take another's place.
 
     Raises:
         OSError: that cannot be, or there is a folder of the name that is not empty.
     """
-    for path in part.rglob("*"):
+    for path in [part, *part.rglob("*")] if part.is_dir() else [part]:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-    part.rename(target)
+    part.replace(target)

@@ -22,6 +22,7 @@ from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, LOG, TRAIN, VALID
 from models.sft.processes import start, stop
 from models.sft.state import ACTIVE, JobStatus, job_status
+from models.whole_files import put_in_place
 from store.datasets import dataset_id
 from store.errors import NotFound
 from store.jobs import StoredJob, add_job, forget_job, get_job, list_jobs, new_key
@@ -115,7 +116,7 @@ def prepare(
             (part / VALID).unlink()
         # Last, when all else is right: the base is read for it, which takes seconds.
         _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
-        part.rename(target)
+        put_in_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
