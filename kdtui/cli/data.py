@@ -121,14 +121,16 @@ def show(
 @app.command("export")
 def export(
     dataset: DatasetOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; stdout by default, or for -.")
+    ] = None,
     db: DatabaseOption = None,
 ) -> None:
     """Export a dataset as JSON Lines, which `kdtui data import` reads."""
     import sys
 
     from kdtui.exchange.jsonl import encode_session
-    from kdtui.exchange.output import write_whole
+    from kdtui.exchange.output import write_lines
     from store.datasets import iter_sessions
 
     with open_store(db) as store:
@@ -138,7 +140,7 @@ def export(
                 sys.stdout.buffer.write(encode_session(session))
             sys.stdout.buffer.flush()
             return
-        count = write_whole(output, map(encode_session, sessions))
+        count = write_lines(output, map(encode_session, sessions))
     say(f"exported {counted(count, 'session')} to {output}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from kdtui.distill.prompt_files import prompts_hash
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.knowledge_files import CARD, KINDS, Kind, KnowledgeLine, card, encode, file_of, read
-from kdtui.exchange.output import write_whole
+from kdtui.exchange.output import write_lines
 from store.datasets import dataset_id, dataset_source
 from store.errors import NotFound
 from store.knowledge import (
@@ -53,6 +53,8 @@ def export_knowledge(
     there = [path for path in (folder / CARD, *(file_of(folder, each) for each in KINDS)) if path.exists()]
     if there and not replace:
         raise BadFile(there[0], "it is there already; choose another folder, or replace it with --replace")
+    if folder.exists() and not folder.is_dir():
+        raise BadFile(folder, "this is no folder; name one, which the files are written into")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,11 +62,11 @@ def export_knowledge(
     # The name of the file or folder alone: where it was is nobody's business.
     source = Path(dataset_source(db, dataset)).name
     text = card(dataset, source, lines, kind, prompts_hash(), licence)
-    write_whole(file_of(folder, kind), encode(lines, kind))
+    write_lines(file_of(folder, kind), encode(lines, kind))
     for other in set(KINDS) - {kind}:
         # It would be read instead.
         file_of(folder, other).unlink(missing_ok=True)
-    write_whole(folder / CARD, [text.encode()])
+    write_lines(folder / CARD, [text.encode()])
     return len(lines)
 
 
