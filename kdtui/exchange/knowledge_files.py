@@ -12,6 +12,7 @@ A folder that was exported is a dataset for `datasets.load_dataset`:
 within the file.
 """
 
+import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,6 +25,7 @@ from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import BadFile, KdtuiError
+from models.text_files import NotText, without_mark
 from store.records import Format
 
 Kind: TypeAlias = Literal["jsonl", "parquet"]
@@ -152,10 +154,12 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.isspace():
-                    continue
                 try:
-                    yield number, msgspec.json.decode(line)
+                    text = without_mark(line) if number == 1 or line.startswith(codecs.BOM_UTF8) else line
+                    if text and not text.isspace():
+                        yield number, msgspec.json.decode(text)
+                except NotText as error:
+                    raise BadFile(path, str(error)) from error
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise BadFile(path, f"this is not JSON ({error}); each line must hold one piece", number) from error
     except OSError as error:

@@ -8,6 +8,7 @@ from kdtui.tui.app import KdtuiApp, run_app
 from kdtui.workflows.waiting import WAITING
 from store.database import open_database
 from store.errors import StoreError
+from store.samples import save_sample
 from tests.acting import act
 from tests.kdtui.tui.conftest import Settle, Until
 from tests.kdtui.tui.runs_place import toasts
@@ -51,9 +52,6 @@ async def test_a_change_waits_for_another_process_and_says_so(sampled: Path, set
 def sampled(demo_store: Path) -> Path:
     """A store with one sample."""
     db = open_database(demo_store)
-    with db.atomic():
-        db.execute(
-            "INSERT INTO samples (name, settings, created_at) VALUES ('half', '[]', '2026-01-01T00:00:00+00:00')"
-        )
+    save_sample(db, "half", [], [1], replace=False)
     db.close()
     return demo_store
