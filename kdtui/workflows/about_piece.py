@@ -56,6 +56,12 @@ class About:
     runs: tuple[int, ...]
     trainings: tuple[str, ...]
 
+    @property
+    def is_in_words_of_a_model(self) -> bool:
+        """Whether its texts are what a model wrote. Others are put together from titles and intents of the dataset."""
+        # One that was imported has no call, but the name of a teacher behind an address.
+        return self.piece.call_id is not None or " at " in self.piece.teacher
+
 
 def about_piece(db: Database, number: int) -> About:
     """All that is known of a piece, and quickly found.

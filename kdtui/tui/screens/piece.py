@@ -1,6 +1,6 @@
 """A piece of knowledge in full: what it says, where it comes from, where it was used and what was done there."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,7 +22,7 @@ from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import Dialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
-from kdtui.tui.written import written
+from kdtui.tui.written import as_it_is, written
 
 if TYPE_CHECKING:
     from kdtui.distill.patterns import Pattern
@@ -175,7 +175,8 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
         problem: why they could not be.
     """
     piece = about.piece
-    parts: list[RenderableType] = [written(piece.statement, _LONGEST, "bold")]
+    show = written if about.is_in_words_of_a_model else as_it_is
+    parts: list[RenderableType] = [show(piece.statement, _LONGEST, "bold")]
     measures = " · ".join(_measures(piece))
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
     parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
@@ -207,7 +208,7 @@ def _says(about: "About") -> list[RenderableType]:
         case "rule":
             return list(_rule(content))  # type: ignore[arg-type]
         case "thought":
-            return list(_thought(content))  # type: ignore[arg-type]
+            return list(_thought(content, written if about.is_in_words_of_a_model else as_it_is))  # type: ignore[arg-type]
 
 
 def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
@@ -225,17 +226,17 @@ def _rule(rule: "Rule") -> Iterator[RenderableType]:
         yield from _bullets(rule.intents)
 
 
-def _thought(thought: "Thought") -> Iterator[RenderableType]:
+def _thought(thought: "Thought", show: Callable[[str, int], RenderableType]) -> Iterator[RenderableType]:
     yield Text("\nProducts", style="bold")
     for number, product in enumerate(thought.products, start=1):
         yield _item(f"{number}.", product)
     yield Text("\nBundles", style="bold")
     for step in thought.steps:
         yield _item(" ".join(map(str, step.positions)), step.intent)
-        yield Padding(written(step.why, _LONGEST), (0, 0, 0, 4))
+        yield Padding(show(step.why, _LONGEST), (0, 0, 0, 4))
     if thought.left_out:
         yield Text("\nLeft out", style="bold")
-        yield Padding(written(thought.left_out, _LONGEST), (0, 0, 0, 2))
+        yield Padding(show(thought.left_out, _LONGEST), (0, 0, 0, 2))
 
 
 def _bullets(texts: Iterable[str]) -> Iterator[RenderableType]:
