@@ -122,7 +122,7 @@ def _own_themes(path: Path, tables: object, taken: frozenset[str]) -> tuple[Them
 def _kind(value: object) -> str:
     """What a value of TOML is, in words; a date or a time is the last that is left."""
     kinds = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"), (dict, "a table"))
-    return next((kind for type_, kind in kinds if isinstance(value, type_)), "a time")  # type: ignore[arg-type]
+    return next((kind for type_, kind in kinds if isinstance(value, type_)), "a time")
 
 
 def _check_setting(path: Path, theme: str, setting: str, value: object) -> None:

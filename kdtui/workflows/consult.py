@@ -246,8 +246,10 @@ class Ledger:
     async def _keep(self, call: PaidCall) -> None:
         """Store a call, however long another process is writing; meanwhile it is in a file, lest this one is ended.
 
+        Whatever ends the waiting, it stays in the file then.
+
         Raises:
-            sqlite3.Error: the store refuses for another reason; then it stays in the file.
+            sqlite3.Error: the store refuses for another reason.
         """
         aside: Path | None = None
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
+from kdtui.bundling.text import counted
 from store.errors import Busy
 from store.sqlite import Database
 
@@ -37,7 +38,7 @@ class Waiting:
         is_new = self._said is None or seconds < self._said
         if is_new or seconds >= (self._said or 0.0) + _AGAIN:
             self._said = seconds
-            self._say(WAITING if is_new else f"{WAITING}, for {seconds / 60:.0f} minutes now")
+            self._say(WAITING if is_new else f"{WAITING}, for {counted(round(seconds / 60), 'minute')} now")
 
 
 async def when_free(db: Database, write: Callable[[], Answer], held_up: Callable[[], object] = lambda: None) -> Answer:

@@ -112,7 +112,7 @@ def test_a_person_is_told_once_and_again_after_a_minute() -> None:
     waiting = Waiting(told.append)
     for seconds in (1.0, 2.0, 59.0, 61.5, 62.0, 1.0):
         waiting(seconds)
-    assert told == [WAITING, f"{WAITING}, for 1 minutes now", WAITING]
+    assert told == [WAITING, f"{WAITING}, for 1 minute now", WAITING]
 
 
 def test_an_import_from_a_slow_pipe_does_not_keep_others_from_writing(
