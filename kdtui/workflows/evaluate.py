@@ -33,6 +33,10 @@ class RunBegun:
     sessions: int
 
 
+class NothingAnswered(ModelError):
+    """The student failed before its first answer; its run is not kept."""
+
+
 EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
 
 
@@ -75,7 +79,7 @@ def evaluate(
 
     Raises:
         KdtuiError: the settings are refused, or what they need is not there.
-        ModelError: the model cannot be loaded, or fails.
+        ModelError: the model cannot be loaded, or fails: `NothingAnswered` before the first answer.
     """
     check_settings(settings, dataset)
     settings = resolved(db, dataset, settings)
@@ -89,7 +93,7 @@ def evaluate(
                 raise
             # A server that is not there, say: there is nothing to go on with.
             delete_run(db, run.id)
-            raise ModelError(f"{error}; no session was answered, and run {run.id} is not kept") from error
+            raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
 def resume(db: Database, run: Run, sessions: Sequence[Session]) -> Iterator[EvaluateEvent]:
