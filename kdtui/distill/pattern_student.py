@@ -11,6 +11,7 @@ from math import isfinite
 
 import numpy as np
 from msgspec import DecodeError, Struct, ValidationError, json
+from msgspec.structs import replace
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.threshold import best_threshold
@@ -35,21 +36,34 @@ class Regression(Struct, frozen=True):
     weights: dict[str, float]
 
 
+class PairModel(Struct, frozen=True):
+    """What makes probabilities of features.
+
+    Attributes:
+        usual: for sessions in which a product has a category.
+        titles: for those in which none has one. By the other regression, which has seen such sessions seldom or never,
+            products of which nothing is known but a title would go with everything, or with nothing.
+    """
+
+    usual: Regression
+    titles: Regression
+
+
 class _Stored(Struct, frozen=True):
     """What `to_json` writes."""
 
     threshold: float
-    regression: Regression
+    model: PairModel
     statistics: PairStatistics
 
 
 class PatternStudent:
     """Fitted on the training sessions of one dataset; answers sessions of the same kind of products."""
 
-    def __init__(self, statistics: PairStatistics, regression: Regression, threshold: float) -> None:
+    def __init__(self, statistics: PairStatistics, model: PairModel, threshold: float) -> None:
         self._statistics = statistics
         self._features = PairFeatures(statistics)
-        self._regression = regression
+        self._model = model
         self.threshold = threshold
         """Least mean probability between the members of a bundle; chosen on the validation sessions."""
 
@@ -67,25 +81,27 @@ class PatternStudent:
             KdtuiError: the training sessions have no pair that is bundled, or none that is not.
         """
         train, valid = _some(train, ENOUGH), _some(valid, ENOUGH_VALID)
-        judged: list[tuple[Session, Matrix]] = [
-            (session, others.features(session))
-            for session, others in _cross_fitted(train)
-            if len(session.items) <= MOST_PRODUCTS
-        ]
-        bundled = [(pairs(true_bundles(session)), session) for session, _ in judged]
-        labels = [pair in together for together, session in bundled for pair in pairs_of(session)]
+        judged: list[tuple[Session, Matrix]] = []
+        bare: list[Matrix] = []
+        for session, others in _cross_fitted(train):
+            if len(session.items) <= MOST_PRODUCTS:
+                judged.append((session, others.features(session)))
+                bare.append(others.features(_without_categories(session)))
+        together = [(pairs(true_bundles(session)), session) for session, _ in judged]
+        labels = [pair in bundled for bundled, session in together for pair in pairs_of(session)]
         if len(set(labels)) < 2:
             raise KdtuiError(
                 "there are too few training sessions to learn from: bundled pairs and other pairs are needed"
             )
-        features = np.concatenate([each for _, each in judged])
-        student = cls(count_pairs(train), _regression(features, labels), 0.5)
+        usual = np.concatenate([features for _, features in judged])
+        model = PairModel(_regression(usual, labels), _regression(np.concatenate(bare), labels))
+        student = cls(count_pairs(train), model, 0.5)
         judged += [
             (session, student._features.features(session)) for session in valid if len(session.items) <= MOST_PRODUCTS
         ]
         student.threshold = best_threshold(
             [
-                (true_bundles(session), student._matrix(features, len(session.items)))
+                (true_bundles(session), student._matrix(features, session))
                 for session, features in judged
                 if session.bundles
             ]
@@ -94,7 +110,7 @@ class PatternStudent:
 
     def to_json(self) -> bytes:
         """All that was learned, to be kept and read again by `from_json`."""
-        return json.encode(_Stored(self.threshold, self._regression, self._statistics))
+        return json.encode(_Stored(self.threshold, self._model, self._statistics))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> "PatternStudent":
@@ -107,12 +123,15 @@ class PatternStudent:
             found = json.decode(text, type=_Stored)
         except (DecodeError, ValidationError) as error:
             raise ValueError(f"this is no pattern student: {error}") from error
-        numbers = [found.threshold, found.regression.bias, found.statistics.rate, *found.regression.weights.values()]
-        if tuple(found.regression.weights) != FEATURES or len(found.statistics.levels) != len(LEVELS):
-            raise ValueError("this pattern student has other features")
+        regressions = (found.model.usual, found.model.titles)
+        numbers = [found.threshold, found.statistics.rate]
+        for each in regressions:
+            numbers += [each.bias, *each.weights.values()]
+        if any(tuple(each.weights) != FEATURES for each in regressions) or len(found.statistics.levels) != len(LEVELS):
+            raise ValueError("this is a pattern student with other features")
         if not all(map(isfinite, numbers)):
-            raise ValueError("this pattern student has weights that are no numbers")
-        return cls(found.statistics, found.regression, found.threshold)
+            raise ValueError("this is a pattern student with weights that are no numbers")
+        return cls(found.statistics, found.model, found.threshold)
 
     def pair_probabilities(self, session: Session) -> Matrix:
         """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal.
@@ -133,13 +152,15 @@ class PatternStudent:
                 f"session {session.id!r} has {size:,} products, and patterns judge {MOST_PRODUCTS:,} at most; "
                 "split it into smaller ones"
             )
-        return self._matrix(source.features(session), size)
+        return self._matrix(source.features(session), session)
 
-    def _matrix(self, features: Matrix, size: int) -> Matrix:
-        """Probabilities of the pairs with these features, (size, size)."""
-        matrix = np.zeros((size, size))
-        odds = self._regression.bias + features @ np.array([*self._regression.weights.values()])
-        matrix[np.triu_indices(size, 1)] = sigmoid(odds)
+    def _matrix(self, features: Matrix, session: Session) -> Matrix:
+        """Probabilities of the pairs of a session with these features, (items, items)."""
+        has_categories = any(item.categories for item in session.items)
+        regression = self._model.usual if has_categories else self._model.titles
+        matrix = np.zeros((len(session.items), len(session.items)))
+        odds = regression.bias + features @ np.array([*regression.weights.values()])
+        matrix[np.triu_indices(len(matrix), 1)] = sigmoid(odds)
         return matrix + matrix.T
 
     def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
@@ -165,6 +186,11 @@ def _cross_fitted(train: Sequence[Session]) -> Iterator[tuple[Session, PairFeatu
         others = PairFeatures(count_pairs(session for number, session in enumerate(train) if number % _FOLDS != fold))
         for session in train[fold::_FOLDS]:
             yield session, others
+
+
+def _without_categories(session: Session) -> Session:
+    """The session as it would be if nothing were known of its products but their titles."""
+    return replace(session, items=tuple(replace(item, categories=()) for item in session.items))
 
 
 def _regression(features: Matrix, labels: Sequence[bool]) -> Regression:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kdtui.distill.pattern_student import PatternStudent
     from models.clustering import Matrix
 
-_VERSION = 1
+_VERSION = 2
 """To be raised when the same sessions teach something else than before."""
 
 

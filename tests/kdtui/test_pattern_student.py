@@ -149,3 +149,12 @@ def test_an_answer_does_not_wait_for_scikit_learn(db: Database, train: list[Sess
         "assert not {'sklearn', 'torch', 'llama_cpp'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_titles_alone_tell_products_apart(train: list[Session]) -> None:
+    titles = ["Two-person tent", "Tent pegs", "Phone case"]
+    session = Session("titles", tuple(Item(title, title) for title in titles))
+    judged = PatternStudent.fit(train, []).pair_probabilities(session)
+    assert judged[0, 1] > 0.5
+    assert judged[0, 2] < 0.2
+    assert judged[1, 2] < 0.2
