@@ -57,6 +57,7 @@ def settings_for(
     knowledge: tuple[str, ...] = (),
     *,
     limit: int | None = None,
+    seed: int | None = None,
     context: int | None = None,
     strategy: str | None = None,
     adapters: tuple[tuple[str, float], ...] | None = None,
@@ -68,29 +69,41 @@ def settings_for(
     """Settings for a student as a user names it; files are named in full, to be found from any folder.
 
     Args:
+        seed: by which `limit` sessions are drawn; None for 0.
         adapters: instead of the one that the shipped student has; None for that one.
     """
     located = tuple((in_full(adapter), scale) for adapter, scale in adapters or ())
     if student == SHIPPED and adapters is not None:
         student = NAME
     near = None if near is None else in_full(near)
-    return RunSettings(in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near)
+    seed = None if limit is None else seed or 0
+    return RunSettings(
+        in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near, seed
+    )
 
 
-def student_name(settings: RunSettings) -> str:
-    """What to call a student with these settings."""
-    base = Path(settings.student).stem if is_file(settings.student) else settings.student
+def base_name(settings: RunSettings) -> str:
+    """What to call the model of a student, without what is added to it."""
     if is_endpoint(settings.student):
         address, _, model = settings.student.partition("#")
         # A password, which check_settings refuses, is no part of a name.
         host = address.split("/")[2].rpartition("@")[2]
-        base = f"{model} at {host}" if model else host
-    adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
+        return f"{model} at {host}" if model else host
+    return Path(settings.student).stem if is_file(settings.student) else settings.student
+
+
+def adapter_names(settings: RunSettings) -> list[str]:
+    """What to call the adapters of a student, each with its scale where that is not 1."""
+    return [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
+
+
+def student_name(settings: RunSettings) -> str:
+    """What to call a student with these settings."""
     usual = "pairs" if settings.student == SHIPPED else DEFAULT_STRATEGY
     strategy = [settings.strategy] if settings.strategy not in (None, usual) else []
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
     near = [f"near by {Path(settings.near).stem}"] if settings.near else []
-    return " + ".join([base, *adapters, *knowledge, *near, *strategy])
+    return " + ".join([base_name(settings), *adapter_names(settings), *knowledge, *near, *strategy])
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
