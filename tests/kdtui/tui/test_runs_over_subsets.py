@@ -73,7 +73,8 @@ async def test_runs_over_the_same_sessions_alone_are_plotted_together(subsets: P
         for steps, plotted in ((0, {5}), (2, {2, 3})):
             await pilot.press(*["down"] * steps)
             await rested(pilot, settle)
-            points, *_, title, _ = app.screen.query_one(QualityPlot)._content  # type: ignore[misc]
+            content: Any = app.screen.query_one(QualityPlot)._content
+            points, _, _, title, _ = content
             assert {point.number for point in points} == plotted
         assert "demo-outdoor, 3 of 7 test sessions, drawn by chance, seed 0" in title
 
