@@ -314,7 +314,11 @@ _decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
 
 def _prediction(row: Sequence[Any]) -> Prediction:
     session, bundles, error, seconds = row
-    return Prediction(session, None if bundles is None else _decode(bundles), error, seconds)
+    try:
+        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds)
+    except msgspec.MsgspecError as problem:
+        # Earlier versions kept confidences that were no numbers. The other answers of the run stay readable.
+        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds)
 
 
 def finish_run(db: Database, run: Run) -> None:

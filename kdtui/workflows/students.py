@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, cast
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from models.clustering import Matrix
     from models.student import Student
     from store.sqlite import Database
+
+_LARGEST_SCALE = 1e38
+"""About the largest number of 32 bits, with which llama.cpp computes."""
 
 DEFAULT_STRATEGY: StrategyName = "list"
 """For students that have not been calibrated on the dataset."""
@@ -135,8 +137,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     if settings.student == PATTERNS and (settings.strategy or settings.adapters):
         raise KdtuiError("the pattern student is no language model; leave out --strategy and --adapter")
     for path, scale in settings.adapters:
-        if not isfinite(scale):
-            raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale}")
+        if not abs(scale) <= _LARGEST_SCALE:
+            raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale:g}")
     if is_endpoint(settings.student):
         if settings.strategy not in (None, AICL) or settings.adapters or settings.context:
             raise KdtuiError(
