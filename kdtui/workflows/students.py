@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from models.calibration import Calibration
     from models.clustering import Matrix
     from models.student import Student
+    from store.calibrations import StoredCalibration
     from store.sqlite import Database
 
 _LARGEST_SCALE = 1e38
@@ -363,9 +364,6 @@ def _strategy(
     """The strategy of these settings, or the one that was chosen for this student, and how it is calibrated."""
     if settings.strategy == AICL:
         return DEFAULT_STRATEGY, None
-    import msgspec
-
-    from models.calibration import Calibration
     from store.calibrations import calibrations
 
     stored = calibrations(db, dataset, settings) if db is not None and dataset is not None else {}
@@ -373,8 +371,29 @@ def _strategy(
     if strategy is None:
         strategy = "pairs" if _is_trained_for_pairs(db, settings) else DEFAULT_STRATEGY
     found = stored.get(strategy)
-    calibration = None if found is None else msgspec.json.decode(found.weights, type=Calibration)
-    return cast("StrategyName", strategy), calibration
+    return cast("StrategyName", strategy), None if found is None else weights_of(found)
+
+
+def weights_of(stored: "StoredCalibration") -> "Calibration":
+    """The weights of a calibration.
+
+    Raises:
+        KdtuiError: they cannot be used.
+    """
+    import msgspec
+
+    from models.calibration import Calibration
+
+    try:
+        found = msgspec.json.decode(stored.weights, type=Calibration)
+    except msgspec.MsgspecError:
+        found = None
+    if found is None or not found.is_finite or (found.pairs is None and stored.strategy != "list"):
+        raise KdtuiError(
+            f"calibration {stored.number} of the strategy {stored.strategy} cannot be used, for its weights are no "
+            f"numbers; delete it with: kdtui calibrate rm {stored.number}"
+        )
+    return found
 
 
 def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:

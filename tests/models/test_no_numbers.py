@@ -95,7 +95,7 @@ def test_a_calibration_that_an_adapter_carries_is_left_out_where_a_weight_is_no_
     ids=["numbers", "one is NaN", "one is infinite", "one is impossible", "large"],
 )
 def test_one_logit_that_is_no_number_is_enough(
-    change: Callable[[np.ndarray], np.ndarray],  # type: ignore[type-arg]
+    change: Callable[[np.ndarray], np.ndarray],
     expected: bool,
 ) -> None:
     rows = np.random.default_rng(0).normal(size=(2, 50_000)).astype(np.float32)
