@@ -20,9 +20,11 @@ from store.sqlite import Database
 _COMPUTED_BY = (
     ("kdtui.bundling", ""),
     ("kdtui.distill", ""),
+    ("kdtui.workflows", "pair_evidence.py"),
     ("kdtui.workflows", "students.py"),
     ("kdtui.workflows", "evaluate.py"),
     ("models", "clustering.py"),
+    ("models", "logistic.py"),
     ("store", "subsets.py"),
 )
 """The packages and files whose code the scores of floors depend on."""

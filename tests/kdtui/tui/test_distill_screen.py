@@ -713,6 +713,8 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
     [
         ({"limit": "0"}, "Sessions at most: a whole number of 1 or more is wanted"),
         ({"limit": "many"}, "Sessions at most: a whole number is wanted"),
+        ({"limit": "5", "seed": "-1"}, "Seed: a whole number of 0 or more is wanted"),
+        ({"limit": "", "seed": "1"}, "the seed draws sessions; say how many at most"),
         ({"levels": "2,x", "min_support": "0", "max_size": "3"}, "levels are whole numbers"),
         ({"levels": "2", "min_support": "2", "max_size": "3"}, "Least support: a number of 1 or less is wanted"),
         ({"levels": "2", "min_support": "nan", "max_size": "3"}, "Least support"),
@@ -742,11 +744,11 @@ def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any
     plan = planned(
         {"dataset": "--odd", "formats": "rule", "teacher": "endpoint", "url": "http://h/v1", "model": "a b"},
         {"key": "MY_KEY", "concurrency": "4", "tokens_per_minute": "9", "max_cost": "2", "limit": "5", "timeout": "9"},
-        {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096"},
+        {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096", "seed": "3"},
     )
     assert plan.command(Path("x.db")) == (
         "kdtui knowledge distill --retry-failed --dataset=--odd --format rule --teacher 'http://h/v1#a b' --limit 5 "
-        "--key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2 "
+        "--seed 3 --key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2 "
         "--answer-tokens 4096 --db x.db"
     )
     known = kdtui("knowledge", "distill", "--help").out + kdtui("knowledge", "mine", "--help").out
