@@ -341,7 +341,7 @@ async def test_floors_are_shown_with_all_metrics(store: Path, settle: Settle) ->
         assert isinstance(app.screen, TextDialog)
         assert "category&#160;5" in app.export_screenshot()
         await pilot.press("c", "escape")
-        assert "truth\t7\t1.00" in app.clipboard
+        assert app.clipboard.splitlines()[-1].startswith("truth\t1.00")
 
 
 async def test_a_run_that_is_gone_is_one_sentence(store: Path, settle: Settle) -> None:
