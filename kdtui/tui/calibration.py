@@ -59,7 +59,6 @@ class Calibration(Task):
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.calibrate import calibrate, sessions_to_learn_from
-
             from store.datasets import split_size
 
             sessions = sessions_to_learn_from(db, dataset, limit, seed)
@@ -108,16 +107,16 @@ class Calibration(Task):
     @property
     def _rows(self) -> list[tuple[str, ...]]:
         return [
-            ("strategy", "pair F1", "calibration error", "s/session", "sessions", "", ""),
+            ("strategy", "pair F1", "calibration error", "s/session", "", "", "sessions"),
             *(
                 (
                     each.strategy,
                     f"{each.pair_f1:.3f}",
                     "–" if each.calibration_error is None else f"{each.calibration_error:.3f}",
                     f"{each.seconds_per_session:.2f}",
-                    f"{each.sessions:,}",
-                    "new" if is_new else "as before",
                     "chosen" if each.chosen else "",
+                    "new" if is_new else "as before",
+                    f"{each.sessions:,}",
                 )
                 for each, is_new in ((result.calibration, result.is_new) for result in self._results)
             ),
