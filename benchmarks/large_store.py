@@ -312,7 +312,18 @@ def _runs(connection: sqlite3.Connection, chance: random.Random) -> None:
         _insert(
             connection,
             "runs",
-            [(number, dataset, "test", name, msgspec.json.encode(settings).decode(), _when(chance), _when(chance))],
+            [
+                (
+                    number,
+                    dataset,
+                    "test",
+                    name,
+                    msgspec.json.encode(settings).decode(),
+                    _when(chance),
+                    _when(chance),
+                    None,
+                )
+            ],
         )
         asked = connection.execute(
             """

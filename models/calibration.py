@@ -6,7 +6,8 @@ of the bundle beside the score).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +86,12 @@ class Calibration:
     bundle: BundleCalibration
     pairs: PairCalibration | None = None
     least_confidence: float = 0.0
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers that one can compute with."""
+        weights = [*astuple(self.bundle), *(() if self.pairs is None else astuple(self.pairs))]
+        return all(map(isfinite, weights))
 
 
 @dataclass(frozen=True, slots=True)

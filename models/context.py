@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.answers import Adapter
-from models.errors import ModelError
+from models.errors import ModelError, no_numbers
 from models.llama import LlamaModel
 from models.vocabulary import Token
 
@@ -68,6 +68,7 @@ class LlamaContext:
         if not handle:
             raise ModelError(f"{model.path}: no memory for a context of {cells:,} tokens; use a smaller one")
         self.handle = handle
+        self._adapters: tuple[Adapter, ...] = ()
         self.cells = int(llama_cpp.llama_n_ctx(handle))
         self.batch = int(llama_cpp.llama_n_batch(handle))
         self.can_forget = model.can_forget
@@ -114,6 +115,7 @@ class LlamaContext:
         """
         handles = [self._model.adapter(adapter.path) for adapter in adapters]
         scales = [adapter.scale for adapter in adapters]
+        self._adapters = tuple(adapters)
         llama_cpp.llama_set_adapters_lora(
             self.handle,
             (llama_cpp.llama_adapter_lora_p_ctypes * len(handles))(*handles),
@@ -148,7 +150,7 @@ class LlamaContext:
             (wanted, vocabulary): the rows of each piece, in order; a view that holds until the next call.
 
         Raises:
-            ModelError: llama.cpp fails, for want of memory or otherwise.
+            ModelError: llama.cpp fails, for want of memory or otherwise, or the model computes no numbers.
         """
         end = wanted = 0
         for piece in pieces:
@@ -165,7 +167,32 @@ class LlamaContext:
             raise ModelError(f"{self._model.path}: llama.cpp could not decode (status {status})")
         if not wanted:
             return np.empty((0, self._model.vocab_size), np.float32)
-        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.handle), shape=(wanted, self._model.vocab_size))
+        rows = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.handle), shape=(wanted, self._model.vocab_size))
+        if not are_numbers(rows):
+            raise ModelError(self._no_numbers())
+        return rows
+
+    def _no_numbers(self) -> str:
+        """That the model computes no numbers, and what to do about it."""
+        if not self._adapters:
+            return no_numbers(str(self._model.path))
+        adapters = ", ".join(f"{adapter.path} x {adapter.scale:g}" for adapter in self._adapters)
+        return (
+            f"{self._model.path}: with the adapter {adapters} the model computes no numbers; let it act less (such as "
+            "NAME=0.5), or leave it out with --adapter none"
+        )
+
+
+def are_numbers(rows: npt.NDArray[np.float32]) -> bool:
+    """Whether logits can be chosen by: none is NaN, and none is infinitely large.
+
+    A sum tells that for nearly nothing, a thousandth of what it takes to compute them; only where it is no number each
+    of them is looked at.
+    """
+    with np.errstate(all="ignore"):
+        if np.isfinite(rows.sum()):
+            return True
+    return not (np.isnan(rows).any() or np.isposinf(rows).any())
 
 
 def _pointer(array: npt.NDArray[np.generic], kind: type) -> "ctypes._Pointer[ctypes._SimpleCData[int]]":

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.chat_server import ChatServer, Endpoint
-from models.errors import ModelError
+from models.errors import ModelError, no_numbers
 
 Vectors = npt.NDArray[np.float32]
 
@@ -88,7 +88,7 @@ class LocalEmbedder(AbstractContextManager["LocalEmbedder"]):
             found = self._model.embed([text or " " for text in texts])
         except RuntimeError as error:
             raise ModelError(f"{self._path}: this model makes no vectors ({error})") from error
-        return _vectors(found, str(self._path))
+        return _vectors(found, str(self._path), no_numbers(str(self._path)))
 
 
 class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
@@ -151,7 +151,7 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
             raise ModelError(f"{self._server.url} answers in a form of its own; does it make embeddings?") from error
         if len(rows) != len(texts):
             raise ModelError(f"{self._server.url} was sent {len(texts)} texts, and answers {len(rows)} vectors")
-        return _vectors(rows, self._server.url)
+        return _vectors(rows, self._server.url, f"{self._server.url} makes vectors whose values are no numbers")
 
 
 def of_length_one(vectors: Vectors) -> Vectors:
@@ -160,16 +160,23 @@ def of_length_one(vectors: Vectors) -> Vectors:
     return scaled
 
 
-def _vectors(rows: Sequence[Sequence[float]], where: str) -> Vectors:
+def _vectors(rows: Sequence[Sequence[float]], where: str, otherwise: str) -> Vectors:
     """What a model makes, checked.
+
+    Args:
+        otherwise: what to say of values that are no numbers.
 
     Raises:
         ModelError: it makes something else.
     """
     try:
-        vectors = np.array(rows, np.float32)
+        # One that 32 bits cannot hold becomes infinite, which is looked for below.
+        with np.errstate(over="ignore"):
+            vectors = np.array(rows, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{where} makes something else than vectors of one length") from error
-    if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
+    if vectors.ndim != 2 or not vectors.size:
         raise ModelError(f"{where} makes something else than vectors of one length")
+    if not np.isfinite(vectors).all():
+        raise ModelError(otherwise)
     return of_length_one(vectors)

@@ -178,7 +178,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         try:
             told = logprobs and logprobs["content"]
             return _mean_probability([token["logprob"] for token in told]) if told else _NO_PROBABILITIES
-        except (TypeError, LookupError) as error:
+        except (TypeError, LookupError, OverflowError) as error:
             raise ModelError(f"{self._server.url} answers in a form of its own; is it OpenAI-compatible?") from error
 
 

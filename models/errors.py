@@ -7,3 +7,8 @@ class ModelError(Exception):
 
 class PromptTooLong(ModelError):
     """A prompt, with the room its answer may need, does not fit the context."""
+
+
+def no_numbers(file: str) -> str:
+    """That the model of a file computes no numbers, and what to do about it."""
+    return f"{file}: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"

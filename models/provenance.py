@@ -151,10 +151,13 @@ def adapter_info(adapter: Path) -> AdapterInfo:
 def carried_calibrations(manifest: Mapping[str, Any]) -> CarriedCalibrations | None:
     """How an adapter is to be asked about pairs, where its manifest says that."""
     try:
-        return msgspec.convert(manifest.get(CALIBRATIONS), CarriedCalibrations | None)
+        found = msgspec.convert(manifest.get(CALIBRATIONS), CarriedCalibrations | None)
     except msgspec.ValidationError:
         # Of another version, or edited: the adapter works without.
         return None
+    if found is None or not (found.with_evidence.is_finite and found.without_evidence.is_finite):
+        return None
+    return found
 
 
 def says_base(manifest: Mapping[str, Any]) -> bool:

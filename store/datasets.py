@@ -16,6 +16,7 @@ from store.errors import DuplicateSession, NotFound, StoreError
 from store.hits import Hits, hits_of
 from store.records import Bundle, CategoryPath, Item, Session, Split
 from store.sqlite import Database
+from store.subsets import drawn
 
 _BATCH = 5_000
 """Sessions that are written, or read, at once."""
@@ -341,6 +342,9 @@ def iter_sessions(
 ) -> Iterator[Session]:
     """The sessions of a dataset, or of one split of it, in the order in which they were imported.
 
+    Args:
+        limit: only the first so many, which are no fair sample: real data may begin with the shortest sessions.
+
     Raises:
         NotFound: there is no such dataset.
     """
@@ -350,17 +354,33 @@ def iter_sessions(
     return _read(db, "dataset_id = ? AND split = ?", [number, split], limit=limit)
 
 
-def some_sessions(db: Database, dataset: str, split: Split, count: int) -> Iterator[Session]:
-    """All sessions of a split, or of many more than `count` about so many, from all over it.
+def some_sessions(db: Database, dataset: str, split: Split, count: int, seed: int = 0) -> Iterator[Session]:
+    """So many sessions of a split, drawn by chance, in the order in which they are drawn; of fewer all, as imported.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    number = dataset_id(db, dataset)
-    [[total]] = db.execute("SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?", [number, split])
-    step = max(1, total // count)
-    # The numbers of sessions follow each other; which split each is in does not depend on them.
-    return _read(db, "dataset_id = ? AND split = ? AND id % ? = 0", [number, split, step], limit=None)
+    connection = _connection(db)
+    rows = connection.execute(
+        "SELECT id, session, split FROM sessions WHERE dataset_id = ? AND split = ? ORDER BY id",
+        [dataset_id(db, dataset), split],
+    ).fetchall()
+    if len(rows) > count:
+        rows = drawn(rows, count, seed, lambda row: str(row[1]))
+    for first in range(0, len(rows), _BATCH):
+        yield from _assemble(connection, rows[first : first + _BATCH])
+
+
+def split_size(db: Database, dataset: str, split: Split) -> int:
+    """How many sessions a split has.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    [[size]] = db.execute(
+        "SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?", [dataset_id(db, dataset), split]
+    )
+    return int(size)
 
 
 def _read(db: Database, where: str, values: Sequence[object], *, limit: int | None) -> Iterator[Session]:
@@ -381,7 +401,7 @@ def _read(db: Database, where: str, values: Sequence[object], *, limit: int | No
 
 
 def _assemble(connection: sqlite3.Connection, rows: Sequence[tuple[int, str, Split | None]]) -> Iterator[Session]:
-    """Sessions with their items and bundles, for rows that are consecutive in the order of their numbers."""
+    """Sessions with their items and bundles, in the order of their rows."""
     if not rows:
         return
     numbers = msgspec.json.encode([row[0] for row in rows])

@@ -367,6 +367,33 @@ def m0014_imports(db: Database) -> None:
 
 
 @migrations()
+def m0015_notes(db: Database) -> None:
+    """What people say of runs, and what is computed once: scores of floors, and how calibrations did by session."""
+    _execute(
+        db,
+        "ALTER TABLE runs ADD COLUMN note TEXT",
+        """CREATE TABLE run_tags (
+            run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            tag TEXT NOT NULL,
+            PRIMARY KEY (run_id, tag)
+        ) WITHOUT ROWID""",
+        # subset: JSON, how many sessions and by which seed; version: of what computed them; scores: JSON
+        """CREATE TABLE floors (
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            split TEXT NOT NULL,
+            subset TEXT NOT NULL,
+            version TEXT NOT NULL,
+            scores TEXT NOT NULL,
+            PRIMARY KEY (dataset_id, split, subset)
+        )""",
+        # session_f1: JSON, pair F1 by session id, each judged by a fit on the others; NULL where that was not kept.
+        # model: the files that were calibrated, as they were then
+        "ALTER TABLE calibrations ADD COLUMN session_f1 TEXT",
+        "ALTER TABLE calibrations ADD COLUMN model TEXT",
+    )
+
+
+@migrations()
 def m0016_pattern_students(db: Database) -> None:
     """What pattern students have learned, so that it is not learned anew for each answer."""
     _execute(

@@ -90,6 +90,8 @@ class RunSettings(Struct, frozen=True):
         student: whom to ask.
         knowledge: formats that it is shown.
         limit: how many sessions of the split; None for all.
+        seed: by which these are drawn; None where there is no limit, and in runs of earlier versions, which took the
+            first sessions as imported.
         context: tokens; None for the usual number.
         strategy: how bundles are got out of the student; None for the one that was best when it was calibrated.
         adapters: LoRA adapters, each a file and how strongly it acts.
@@ -109,6 +111,7 @@ class RunSettings(Struct, frozen=True):
     neighbours: int | None = None
     budget: int | None = None
     near: str | None = None
+    seed: int | None = None
 
 
 class TrainingSettings(Struct, frozen=True):

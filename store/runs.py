@@ -1,6 +1,6 @@
 """Runs: a student's answers over a split, kept one by one as they come."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from store.database import now
-from store.datasets import dataset_id
+from store.datasets import dataset_id, split_size
 from store.errors import NotFound, StoreError
 from store.records import RunSettings, Split
 from store.sqlite import Database
+
+LONGEST_TAG = 100
+"""Characters of a tag."""
 
 
 class Predicted(Struct, frozen=True):
@@ -25,7 +28,14 @@ class Predicted(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is stored; `finished_at` is None while sessions are missing. `name` says who answered and how."""
+    """A run as it is stored.
+
+    Attributes:
+        name: who answered, and how.
+        finished_at: None while sessions are missing.
+        note: what a person says of it; empty for nothing.
+        tags: words that a person has put it under, sorted.
+    """
 
     id: int
     dataset: str
@@ -34,6 +44,8 @@ class Run:
     settings: RunSettings
     created_at: str
     finished_at: str | None
+    note: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,7 @@ class RunSummary:
 
     Attributes:
         sessions: how many it is to answer.
+        split_size: of how many these are a part, or all.
         answered: how many it has answered, those included that the student could not answer.
         failed: for how many of those there are no bundles, but a reason.
         seconds: that the answers took, together.
@@ -49,6 +62,7 @@ class RunSummary:
 
     run: Run
     sessions: int
+    split_size: int
     answered: int
     failed: int
     seconds: float
@@ -74,19 +88,24 @@ class Prediction:
     seconds: float
 
 
-def start_run(db: Database, dataset: str, split: Split, name: str, settings: RunSettings) -> Run:
+def start_run(
+    db: Database, dataset: str, split: Split, name: str, settings: RunSettings, tags: Sequence[str] = ()
+) -> Run:
     """Store a new run without predictions.
 
     Raises:
         NotFound: there is no such dataset.
+        StoreError: a tag is none, as in `tag_run`.
     """
     of = dataset_id(db, dataset)
+    check_tags(tags)
     with db.atomic():
         number = db.execute(
             "INSERT INTO runs (dataset_id, split, student, settings, created_at) VALUES (?, ?, ?, ?, ?)",
             [of, split, name, msgspec.json.encode(settings).decode(), now()],
         ).lastrowid
-    assert number is not None
+        assert number is not None
+        _add_tags(db, number, tags)
     return get_run(db, number)
 
 
@@ -129,20 +148,68 @@ def list_runs(db: Database) -> list[RunSummary]:
         run = _run(row)
         size = sizes.get((run.dataset, run.split), 0)
         answered, failed, seconds = counts.get(run.id, (0, 0, 0.0))
-        found.append(RunSummary(run, min(size, run.settings.limit or size), answered, failed, seconds))
+        found.append(RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds))
     return found
 
 
 def summary_of(db: Database, number: int) -> RunSummary:
     """One run, and how far it is; otherwise as `get_run`."""
     run = get_run(db, number)
-    [size] = db.execute(
-        "SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?", [dataset_id(db, run.dataset), run.split]
-    ).fetchone()
+    size = split_size(db, run.dataset, run.split)
     answered, failed, seconds = db.execute(
         "SELECT count(*), count(error), total(seconds) FROM predictions WHERE run_id = ?", [number]
     ).fetchone()
-    return RunSummary(run, min(size, run.settings.limit or size), answered, failed, seconds)
+    return RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds)
+
+
+def tag_run(db: Database, number: int, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Run:
+    """Put a run under words by which it is found, or take them away; the run as it is then.
+
+    Raises:
+        NotFound: there is no run of that number, or it has no such tag to take away.
+        StoreError: a tag is not one printable word.
+    """
+    check_tags(add)
+    with db.atomic():
+        run = get_run(db, number)
+        for tag in remove:
+            if tag not in run.tags:
+                has = f"its tags are: {', '.join(run.tags)}" if run.tags else "it has none"
+                raise NotFound(f"run {number} has no tag {tag!r}; {has}")
+            db.execute("DELETE FROM run_tags WHERE run_id = ? AND tag = ?", [number, tag])
+        _add_tags(db, number, add)
+    return get_run(db, number)
+
+
+def _add_tags(db: Database, number: int, tags: Iterable[str]) -> None:
+    for tag in tags:
+        db.execute("INSERT OR IGNORE INTO run_tags (run_id, tag) VALUES (?, ?)", [number, tag])
+
+
+def check_tags(tags: Iterable[str]) -> None:
+    """Refuse what is no tag.
+
+    Raises:
+        StoreError: one is not one printable word.
+    """
+    for tag in tags:
+        if not tag.isprintable() or len(tag.split()) != 1 or "," in tag or len(tag) > LONGEST_TAG:
+            most = f"of {LONGEST_TAG} characters at most"
+            raise StoreError(f"{tag[:LONGEST_TAG]!r} is no tag: one word without commas, {most}")
+
+
+def note_run(db: Database, number: int, note: str) -> Run:
+    """Note something of a run, in place of what was noted before; the run as it is then.
+
+    Args:
+        note: empty for nothing.
+
+    Raises:
+        NotFound: there is none of that number.
+    """
+    with db.atomic():
+        db.execute("UPDATE runs SET note = ? WHERE id = ?", [note.strip() or None, number])
+    return get_run(db, number)
 
 
 def delete_run(db: Database, number: int) -> None:
@@ -158,18 +225,20 @@ def delete_run(db: Database, number: int) -> None:
 
 
 _RUNS = """
-    SELECT runs.id, name, split, student, settings, runs.created_at, finished_at
+    SELECT runs.id, name, split, student, settings, runs.created_at, finished_at, note,
+        (SELECT json_group_array(tag) FROM (SELECT tag FROM run_tags WHERE run_id = runs.id ORDER BY tag))
     FROM runs JOIN datasets ON datasets.id = dataset_id
 """
 
 
 def _run(row: Sequence[Any]) -> Run:
-    number, dataset, split, student, settings, created_at, finished_at = row
+    number, dataset, split, student, settings, created_at, finished_at, note, tags = row
     try:
         decoded = msgspec.json.decode(settings, type=RunSettings)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the settings of run {number} cannot be read: {error}") from error
-    return Run(number, dataset, split, student, decoded, created_at, finished_at)
+    found = msgspec.json.decode(tags, type=tuple[str, ...])
+    return Run(number, dataset, split, student, decoded, created_at, finished_at, note or "", found)
 
 
 def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:
@@ -245,7 +314,11 @@ _decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
 
 def _prediction(row: Sequence[Any]) -> Prediction:
     session, bundles, error, seconds = row
-    return Prediction(session, None if bundles is None else _decode(bundles), error, seconds)
+    try:
+        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds)
+    except msgspec.MsgspecError as problem:
+        # Earlier versions kept confidences that were no numbers. The other answers of the run stay readable.
+        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds)
 
 
 def finish_run(db: Database, run: Run) -> None:

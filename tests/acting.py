@@ -23,7 +23,9 @@ async def rest(pilot: Pilot[Any]) -> None:
     for _ in range(2):
         await pilot.pause()
         painted = asyncio.Event()
-        pilot.app.screen.call_after_refresh(painted.set)
-        # A screen that is left meanwhile is not painted any more.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(painted.wait(), 1)
+        screen = pilot.app.screen
+        screen.call_after_refresh(painted.set)
+        # A screen that is left meanwhile is not painted any more; nor is one of an app that ends.
+        while pilot.app.is_running and screen.is_current and not painted.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(painted.wait(), 0.05)

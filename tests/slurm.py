@@ -10,6 +10,7 @@ from pathlib import Path
 from socket import gethostname
 
 from tests.sshd import free_port
+from tests.waiting import PATIENCE
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 _NEEDED = ("slurmctld", "slurmd", "squeue", "sbatch", "munged", "mungekey")
@@ -78,7 +79,7 @@ PartitionName=short Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | environment
                     )
                 )
-            end = time.monotonic() + 20
+            end = time.monotonic() + PATIENCE
             while command is commands[0] and not socket.exists() and time.monotonic() < end:
                 time.sleep(0.05)
         _wait_for_node(os.environ | environment, folder)
@@ -99,7 +100,7 @@ PartitionName=short Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def _wait_for_node(environment: dict[str, str], folder: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         told = subprocess.run(
             ["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, env=environment, check=False

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.waiting import PATIENCE
+
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
@@ -74,7 +76,7 @@ class Sshd:
         command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config"), "-o", f"SetEnv={variables}"]
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log)
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+PATIENCE = 150.0
+"""Seconds after which what has not come will not: so long that a busy machine does not take it for that."""
 
-def until(condition: Callable[[], object], seconds: float = 150) -> None:
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until something is so; it is an error if it never is."""
     end = time.monotonic() + seconds
     while not condition():

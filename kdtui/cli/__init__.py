@@ -21,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(calibrate.app, name="calibrate", short_help="Choose a strategy for a student.")
 app.add_typer(data.app, name="data")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(sample.app, name="sample")
@@ -29,7 +30,6 @@ app.add_typer(host.app, name="host")
 app.add_typer(model.app, name="model")
 app.add_typer(runs.app, name="run")
 app.command("generate", short_help="Generate bundles with intents.")(generate.generate)
-app.command("calibrate", short_help="Choose a strategy for a student.")(calibrate.calibrate)
 app.command("evaluate", short_help="Score a student beside the floors.")(evaluate.evaluate)
 app.command("demo", short_help="Run the whole loop on the demo data.")(demo.demo)
 app.command("doctor", short_help="Say what is here and what is missing.")(doctor.doctor)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     LARGEST,
@@ -17,19 +18,32 @@ from kdtui.cli.options import (
     NearOption,
     NeighboursOption,
     SampleOption,
+    SeedOption,
+    SessionsOption,
     StudentOption,
     adapters,
+    check_seed,
     chosen_dataset,
     formats,
     open_store,
+    remember_database,
 )
 from kdtui.cli.output import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from store.calibrations import StoredCalibration
+    from kdtui.workflows.calibrate import Result
+    from store.calibrations import KnownCalibration
+
+app = typer.Typer()
+
+NumberArgument = Annotated[
+    int, typer.Argument(help="Number of a calibration, as `ls` shows it.", metavar="NUMBER", max=LARGEST)
+]
 
 
+@app.callback(invoke_without_command=True)
 def calibrate(
+    context: typer.Context,
     dataset: DatasetOption = None,
     student: StudentOption = "shipped",
     knowledge: AskedKnowledgeOption = None,
@@ -41,10 +55,9 @@ def calibrate(
     strategy: Annotated[
         list[str] | None, typer.Option("--strategy", help="Only this one; may be repeated.", metavar="NAME")
     ] = None,
-    context: ContextOption = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N sessions, as imported.", min=1, max=LARGEST, metavar="N")
-    ] = None,
+    tokens: ContextOption = None,
+    limit: SessionsOption = None,
+    seed: SeedOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -52,19 +65,35 @@ def calibrate(
 
     The fastest strategy whose pair F1 is within one standard error of the best is used from then on, for this student
     with this knowledge on this dataset, and confidences are what its judgements proved to be worth.
+
+    A calibration that there was before is compared with the new one on the same sessions. The one over more sessions is
+    used, unless the other is better by more than one standard error. ls, show and rm are about those that are kept.
     """
+    if context.invoked_subcommand is not None:
+        _check_alone(context)
+        remember_database(db)
+        return
     from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.calibrate import Calibrated, SessionJudged, sessions_to_learn_from
+    from kdtui.workflows.calibrate import (
+        Calibrated,
+        ChoiceStays,
+        Compared,
+        SessionJudged,
+        StrategyLeftOut,
+        sessions_to_learn_from,
+    )
     from kdtui.workflows.calibrate import calibrate as run
     from models.answers import STRATEGIES
     from models.embedded import SHIPPED
+    from store.datasets import split_size
 
+    drawn_by = check_seed(limit, seed)
     with open_store(db) as store, progress_bar() as progress:
         settings = settings_as_trained(
             store,
             student,
             None if knowledge is None else formats(knowledge),
-            context=context,
+            context=tokens,
             adapters=adapters(adapter),
             sample=sample,
             neighbours=neighbours,
@@ -74,44 +103,191 @@ def calibrate(
         # The shipped student is trained for one of them.
         wanted = list(dict.fromkeys(strategy or (["pairs"] if settings.student == SHIPPED else STRATEGIES)))
         name = chosen_dataset(store, dataset)
-        sessions = sessions_to_learn_from(store, name, limit)
+        sessions = sessions_to_learn_from(store, name, limit, drawn_by)
+        about = counted(len(sessions), "validation session")
+        if limit is not None:
+            about = subset_in_words("valid", len(sessions), split_size(store, name, "valid"), drawn_by)
         tasks = {each: progress.add_task(each, total=len(sessions), start=False) for each in wanted}
         for event in run(store, name, settings, wanted, sessions):
-            if isinstance(event, SessionJudged):
-                progress.start_task(tasks[event.strategy])
-                progress.advance(tasks[event.strategy])
-            elif isinstance(event, Calibrated):
-                results = event.results
-            else:
-                say(f"kdtui: {event.strategy} is left out; {event.reason}")
-    print_results(results, as_json)
+            match event:
+                case SessionJudged():
+                    progress.start_task(tasks[event.strategy])
+                    progress.advance(tasks[event.strategy])
+                case StrategyLeftOut():
+                    say(f"kdtui: {event.strategy} is left out; {event.reason}")
+                case Compared() | ChoiceStays():
+                    say(event.in_words)
+                case Calibrated():
+                    results = event.results
+    _print_results(results, as_json)
+    say(f"over {about}, each judged by a fit on the others")
 
 
-def print_results(results: "list[StoredCalibration]", as_json: bool) -> None:
+def _check_alone(context: typer.Context) -> None:
+    """Refuse options of a calibration in front of the name of another command."""
+    given = [
+        name
+        for name in context.params
+        if name != "db" and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+    ]
+    if given:
+        raise typer.BadParameter(f"what goes with {context.invoked_subcommand} stands behind it")
+
+
+def _print_results(results: "list[Result]", as_json: bool) -> None:
     """The table of strategies, or one object per row."""
     if as_json:
         for each in results:
+            found = each.calibration
             print_json(
                 {
-                    "strategy": each.strategy,
-                    "pair_f1": each.pair_f1,
-                    "calibration_error": each.calibration_error,
-                    "seconds_per_session": each.seconds_per_session,
-                    "chosen": each.chosen,
+                    "strategy": found.strategy,
+                    "pair_f1": found.pair_f1,
+                    "calibration_error": found.calibration_error,
+                    "seconds_per_session": found.seconds_per_session,
+                    "sessions": found.sessions,
+                    "chosen": found.chosen,
+                    "new": each.is_new,
                 }
             )
         return
     print_table(
-        ["strategy", "pair F1", "calibration error", "s/session", ""],
+        ["strategy", "pair F1", "calibration error", "s/session", "sessions", "", ""],
         [
             (
-                each.strategy,
-                each.pair_f1,
-                each.calibration_error,
-                each.seconds_per_session,
-                "chosen" if each.chosen else "",
+                each.calibration.strategy,
+                each.calibration.pair_f1,
+                each.calibration.calibration_error,
+                each.calibration.seconds_per_session,
+                each.calibration.sessions,
+                "new" if each.is_new else "as before",
+                "chosen" if each.calibration.chosen else "",
             )
             for each in results
         ],
     )
-    say(f"over {counted(results[0].sessions, 'validation session')}, each judged by a fit on the others")
+
+
+@app.command("ls")
+def ls(dataset: DatasetOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """List the calibrations that there are, of all datasets or one."""
+    from store.calibrations import list_calibrations
+    from store.datasets import dataset_id
+
+    with open_store(db) as store:
+        if dataset is not None:
+            # That there is none of the name is no empty list.
+            dataset_id(store, dataset)
+        found = [each for each in list_calibrations(store) if dataset in (None, each.dataset)]
+    if as_json:
+        for each in found:
+            print_json(_to_json(each))
+        return
+    if not found:
+        say("there is no calibration yet; make one with: kdtui calibrate --dataset NAME --student STUDENT")
+        return
+    print_table(
+        ["number", "dataset", "student", "strategy", "", "sessions", "pair F1", "error", "s/session", "when"],
+        [
+            (
+                # As text: with commas a number is no name any more.
+                str(each.calibration.number),
+                each.dataset,
+                _student(each),
+                each.calibration.strategy,
+                "chosen" if each.calibration.chosen else "",
+                each.calibration.sessions,
+                each.calibration.pair_f1,
+                each.calibration.calibration_error,
+                each.calibration.seconds_per_session,
+                each.calibration.created_at,
+            )
+            for each in found
+        ],
+        wide=["dataset", "student"],
+    )
+
+
+@app.command("show")
+def show(number: NumberArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """Show a calibration with its weights."""
+    from store.calibrations import get_calibration
+
+    with open_store(db) as store:
+        found = get_calibration(store, number)
+    stored = found.calibration
+    if as_json:
+        print_json(_to_json(found) | {"weights": _weights(stored.weights), "session_f1": stored.session_f1})
+        return
+    weights = _weights(stored.weights)
+    print_table(
+        ["", f"calibration {number}"],
+        [
+            *((key, value) for key, value in _to_json(found).items() if key != "number" and value not in (None, [])),
+            *(
+                (f"{part}: {name}", value)
+                for part, values in (weights.items() if isinstance(weights, dict) else ())
+                for name, value in (values or {}).items()
+            ),
+        ],
+        wide=[f"calibration {number}"],
+    )
+
+
+@app.command("rm")
+def rm(
+    number: NumberArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete a calibration. A strategy that was chosen by it is not chosen any more."""
+    from store.calibrations import delete_calibration, get_calibration
+
+    with open_store(db) as store:
+        found = get_calibration(store, number)
+        stored = found.calibration
+        what = f"calibration {number}, {_student(found)} by {stored.strategy} on {found.dataset}"
+        over = f"fitted on {counted(stored.sessions, 'session')}, pair F1 {stored.pair_f1:.3f}"
+        if not yes:
+            typer.confirm(f"Delete {what} ({over})?", abort=True, err=True)
+        delete_calibration(store, number)
+    say(f"{what} is deleted")
+    if stored.chosen:
+        say(f"its strategy was chosen; {_student(found)} is asked there as if it had not been calibrated")
+
+
+def _student(known: "KnownCalibration") -> str:
+    from kdtui.workflows.students import student_name
+
+    shown = f" ({', '.join(map(str, known.shown))})" if known.shown else ""
+    return student_name(known.settings) + shown
+
+
+def _to_json(known: "KnownCalibration") -> dict[str, object]:
+    """A flat object."""
+    stored, settings = known.calibration, known.settings
+    return {
+        "number": stored.number,
+        "dataset": known.dataset,
+        "student": settings.student,
+        "knowledge": list(settings.knowledge),
+        "adapters": [[name, scale] for name, scale in settings.adapters],
+        "shown": list(known.shown),
+        "strategy": stored.strategy,
+        "chosen": stored.chosen,
+        "sessions": stored.sessions,
+        "pair_f1": stored.pair_f1,
+        "calibration_error": stored.calibration_error,
+        "seconds_per_session": stored.seconds_per_session,
+        "created_at": stored.created_at,
+    }
+
+
+def _weights(text: str) -> object:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        # Somebody has edited them.
+        return text

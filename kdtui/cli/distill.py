@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     LARGEST,
     DatabaseOption,
     DatasetOption,
     JsonOption,
+    SeedOption,
+    SessionsOption,
+    check_seed,
     chosen_dataset,
     finite,
     formats,
@@ -86,9 +90,8 @@ def distill(
     key: Annotated[
         str, typer.Option(help="The environment variable that holds the key of the endpoint.", metavar="NAME")
     ] = "OPENAI_API_KEY",
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N training sessions.", min=1, max=LARGEST, metavar="N")
-    ] = None,
+    limit: SessionsOption = None,
+    seed: SeedOption = None,
     concurrency: Annotated[int, typer.Option(help="Calls under way at a time.", min=1, max=1000)] = 16,
     per_minute: Annotated[
         int | None,
@@ -136,16 +139,21 @@ def distill(
     from kdtui.workflows.distill import DISTILLED, compose_findings
     from kdtui.workflows.findings import loss_by, store_findings
     from kdtui.workflows.model_names import check_address, check_student, is_endpoint
+    from store.datasets import split_size
 
     if "pattern" in formats(format_):
         raise KdtuiError("patterns are mined, with kdtui knowledge mine; of what is distilled there are: rule, thought")
     wanted = some_formats(format_, DISTILLED)
+    drawn_by = check_seed(limit, seed)
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
+        if limit is not None:
+            size = split_size(store, name, "train")
+            say(f"from {subset_in_words('train', min(limit, size), size, drawn_by)}")
         if teacher == ANNOTATIONS:
             if dry_run:
                 raise KdtuiError("the annotations cost nothing; leave out --dry-run")
-            findings = compose_findings(store, name, wanted, limit)
+            findings = compose_findings(store, name, wanted, limit, drawn_by)
             agreed = _may_replace(loss_by(store, findings), replace)
             for event in store_findings(store, findings, replace=agreed):
                 _print_distilled(event, name, as_json, replace)
@@ -154,7 +162,7 @@ def distill(
             if dry_run:
                 check_student(store, teacher)
                 raise KdtuiError(f"{teacher} is a student of your own, and costs nothing; leave out --dry-run")
-            _have_answered(store, name, wanted, teacher, limit, as_json, replace)
+            _have_answered(store, name, wanted, teacher, limit, drawn_by, as_json, replace)
             return
         check_address(teacher)
         from kdtui.workflows.costs import Budget, Prices
@@ -173,6 +181,7 @@ def distill(
             limit,
             answer_tokens,
             retry_failed,
+            drawn_by,
         )
         _ask_model(store, job, as_json, replace, dry_run=dry_run)
 
@@ -199,6 +208,7 @@ def _have_answered(
     wanted: "tuple[Format, ...]",
     student: str,
     limit: int | None,
+    seed: int,
     as_json: bool,
     replace: bool | None,
 ) -> None:
@@ -213,9 +223,9 @@ def _have_answered(
     loss = largest_loss(store, dataset, wanted, student_as_teacher(store, dataset, student))
     agreed = _may_replace(loss, replace)
     with progress_bar() as progress:
-        task = progress.add_task("sessions", total=len(training_sessions(store, dataset)[:limit]))
+        task = progress.add_task("sessions", total=len(training_sessions(store, dataset, limit, seed)))
         try:
-            for event in distil_with_student(store, dataset, wanted, student, limit, replace=agreed):
+            for event in distil_with_student(store, dataset, wanted, student, limit, seed, replace=agreed):
                 if isinstance(event, SessionAnswered):
                     progress.advance(task)
                     if event.prediction.error is not None:

@@ -19,9 +19,12 @@ from kdtui.cli.options import (
     NearOption,
     NeighboursOption,
     SampleOption,
+    SeedOption,
+    SessionsOption,
     StrategyOption,
     StudentOption,
     adapters,
+    check_seed,
     chosen_dataset,
     formats,
     open_store,
@@ -30,6 +33,7 @@ from kdtui.cli.output import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
+    from kdtui.workflows.scored import Scored
     from store.runs import Run
 
 
@@ -45,12 +49,17 @@ def evaluate(
     strategy: StrategyOption = None,
     adapter: AdapterOption = None,
     context: ContextOption = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N sessions, as imported.", min=1, max=LARGEST, metavar="N")
-    ] = None,
+    limit: SessionsOption = None,
+    seed: SeedOption = None,
     resume: Annotated[
         int | None,
         typer.Option(help="Go on with this run; its settings count, not those given here.", metavar="RUN", max=LARGEST),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag", help="Put the run under this word; may be repeated. See kdtui run ls --tag.", metavar="WORD"
+        ),
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
     as_json: JsonOption = False,
@@ -62,24 +71,32 @@ def evaluate(
     """
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
-    from store.runs import get_run
+    from kdtui.workflows.floors import floors_over
+    from kdtui.workflows.scored import Scored
+    from store.runs import tag_run
 
     if floors_only and resume is not None:
         raise typer.BadParameter("--resume goes on with a student's run, and --floors-only has none")
+    if floors_only and tag:
+        raise typer.BadParameter("--tag is about a run, and --floors-only makes none")
+    drawn_by: int | None = check_seed(limit, seed)
     with open_store(db) as store:
-        run = get_run(store, resume) if resume is not None else None
+        run = tag_run(store, resume, add=tag or ()) if resume is not None else None
         if run is not None:
-            dataset, split, limit = run.dataset, run.split, run.settings.limit
+            dataset, split, limit, drawn_by = run.dataset, run.split, run.settings.limit, run.settings.seed
         name = chosen_dataset(store, dataset)
-        sessions = workflow.split_to_score(store, name, split, limit)
+        scored = Scored.among(store, name, split, limit, drawn_by)
+        sessions = scored.sessions(store)
+        begun = None
         if run is not None:
-            _follow(workflow.resume(store, run, sessions))
+            begun = _follow(workflow.resume(store, run, sessions), scored)
         elif not floors_only:
             settings = settings_as_trained(
                 store,
                 student,
                 None if knowledge is None else formats(knowledge),
                 limit=limit,
+                seed=seed,
                 context=context,
                 strategy=strategy,
                 adapters=adapters(adapter),
@@ -88,15 +105,31 @@ def evaluate(
                 budget=budget,
                 near=near,
             )
-            run = _follow(workflow.evaluate(store, name, split, settings, sessions))
-        rows = list(workflow.score_floors(store, name, sessions))
+            run = begun = _follow(workflow.evaluate(store, name, split, settings, sessions, tag or ()), scored)
+        if begun is None and scored.limit is not None:
+            say(scored.in_words)
+        rows = computed(floors_over(store, scored))
         if run is not None:
             # The truth stays the last row: it is what the others are measured by.
             rows.insert(-1, workflow.score_run(store, run, sessions))
     print_rows(rows, as_json)
 
 
-def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
+def computed(floors: "Iterator[ResultRow]") -> "list[ResultRow]":
+    """The rows of floors, with progress: some take seconds."""
+    from kdtui.workflows.evaluate import FLOOR_NAMES
+
+    rows = []
+    with progress_bar() as progress:
+        task = progress.add_task(f"floor {FLOOR_NAMES[0]}", total=len(FLOOR_NAMES))
+        for row in floors:
+            rows.append(row)
+            following = FLOOR_NAMES[min(len(rows), len(FLOOR_NAMES) - 1)]
+            progress.update(task, completed=len(rows), description=f"floor {following}")
+    return rows
+
+
+def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored") -> "Run | None":
     """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
     from kdtui.workflows.evaluate import NothingAnswered, RunBegun
     from kdtui.workflows.generate import SessionAnswered
@@ -113,6 +146,8 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
                     left = f"{counted(event.sessions - event.answered, 'session')} to answer"
                     before = f", {event.answered:,} answered before" if event.answered else ""
                     say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {left}{before}")
+                    if scored.limit is not None:
+                        say(scored.in_words)
                     progress.update(task, total=event.sessions, completed=event.answered, visible=True)
                 elif isinstance(event, Noted):
                     say(f"kdtui: {event.text}")

@@ -45,6 +45,20 @@ DatasetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST, metavar="N")]
+SessionsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        help="Only N sessions, drawn by chance: the same each time, and a smaller N within a larger one.",
+        min=1,
+        max=LARGEST,
+        metavar="N",
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", help="Draw the sessions of --limit by another seed (0).", min=0, max=LARGEST, metavar="N"),
+]
 StudentOption = Annotated[
     str,
     typer.Option(
@@ -172,6 +186,17 @@ def open_store(option: Path | None) -> Iterator[Database]:
             say(f"kdtui: there is no database {path} yet; it is made when something is first stored in it")
     finally:
         db.close()
+
+
+def check_seed(limit: int | None, seed: int | None) -> int:
+    """The seed that sessions are drawn by.
+
+    Raises:
+        BadParameter: there is one, but none to draw.
+    """
+    if seed is not None and limit is None:
+        raise typer.BadParameter("--seed says how the sessions of --limit are drawn; say how many", param_hint="--seed")
+    return seed or 0
 
 
 def chosen_dataset(db: Database, option: str | None) -> str:

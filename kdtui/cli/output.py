@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -35,8 +36,20 @@ def print_text(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """One object on a line of its own, at once."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """One object on a line of its own, at once; null where a number is none, which JSON has no word for."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=False)
+    print(text, flush=True)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def print_table(
@@ -129,7 +142,7 @@ def _cell(value: object) -> RenderableType:
 
     from kdtui.bundling.text import decimals, one_line
 
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and not isfinite(value)):
         return Text("-")
     if isinstance(value, float):
         return Text(decimals(value))

@@ -1,5 +1,6 @@
 """`kdtui run`: the runs that `kdtui evaluate` has made."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,48 +10,89 @@ from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, open_store
 from kdtui.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
+    from kdtui.workflows.runs import RunRow
     from store.runs import RunSummary
 
-app = typer.Typer(help="List, show, compare and delete runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, compare, tag and delete runs.", no_args_is_help=True)
 
 RunArgument = Annotated[int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST)]
 
 
 @app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Only runs under this word; may be repeated, for those under all.", metavar="WORD"),
+    ] = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
     """List all runs with their scores over what they have answered."""
     from kdtui.workflows.runs import score_runs
     from store.runs import list_runs
 
     with open_store(db) as store:
-        rows = sorted(score_runs(store, list_runs(store)), key=lambda row: row.summary.run.id)
+        every = list_runs(store)
+        wanted = [each for each in every if set(tag or ()) <= set(each.run.tags)]
+        rows = sorted(score_runs(store, wanted), key=lambda row: row.summary.run.id)
     if as_json:
         for row in rows:
             print_json(row.to_json())
         return
     if not rows:
-        say("there is no run yet; make one with: kdtui evaluate --dataset NAME")
+        nothing = "there is no run yet; make one with: kdtui evaluate --dataset NAME"
+        say(f"none of {counted(len(every), 'run')} is under {' and '.join(tag)}" if every and tag else nothing)
         return
-    print_table(
-        ["run", "name", "dataset", "split", "sessions", "strict\nP", "strict\nR", "pair\nF1", "s", "state"],
-        [
-            (
-                # As text: with commas a number is no name any more.
-                str(row.summary.run.id),
-                row.summary.run.name,
-                row.summary.run.dataset,
-                row.summary.run.split,
-                f"{row.summary.answered:,}/{row.summary.sessions:,}",
-                row.scores and row.scores.strict_precision,
-                row.scores and row.scores.strict_recall,
-                row.scores and row.scores.pair_f1,
-                row.summary.seconds_per_session,
-                _state(row.summary),
-            )
-            for row in rows
-        ],
-        wide=["name", "dataset"],
-    )
+    columns = {title: [value(row) for row in rows] for title, value in _COLUMNS.items()}
+    # What no run has would only take room.
+    shown = {title: values for title, values in columns.items() if any(value != "" for value in values)}
+    print_table(list(shown), zip(*shown.values(), strict=True), wide=_WIDE)
+
+
+def _subset(summary: "RunSummary") -> str:
+    """Of which sessions of its split a run is about a part, and how they were chosen; empty where of all."""
+    from kdtui.workflows.scored import Scored
+
+    scored = Scored.by(summary)
+    if scored.limit is None:
+        return ""
+    return f"of {scored.split_size:,}, " + ("the first" if scored.seed is None else f"seed {scored.seed}")
+
+
+def _student(row: "RunRow") -> str:
+    from kdtui.workflows.students import base_name
+
+    return base_name(row.summary.run.settings)
+
+
+def _adapters(row: "RunRow") -> str:
+    from kdtui.workflows.students import adapter_names
+
+    return ", ".join(adapter_names(row.summary.run.settings))
+
+
+_COLUMNS: "dict[str, Callable[[RunRow], object]]" = {
+    # As text: with commas a number is no name any more.
+    "run": lambda row: str(row.summary.run.id),
+    "student": _student,
+    "knowledge": lambda row: ", ".join(row.summary.run.settings.knowledge),
+    "sample": lambda row: row.summary.run.settings.sample or "",
+    "ratio": lambda row: ", ".join(f"{ratio:g}" for ratio in row.ratios),
+    "strategy": lambda row: row.summary.run.settings.strategy or "",
+    "adapter": _adapters,
+    "dataset": lambda row: row.summary.run.dataset,
+    "split": lambda row: row.summary.run.split,
+    "sessions": lambda row: f"{row.summary.answered:,}/{row.summary.sessions:,}",
+    "subset": lambda row: _subset(row.summary),
+    "strict\nP": lambda row: row.scores and row.scores.strict_precision,
+    "strict\nR": lambda row: row.scores and row.scores.strict_recall,
+    "pair\nF1": lambda row: row.scores and row.scores.pair_f1,
+    "s": lambda row: row.summary.seconds_per_session,
+    "state": lambda row: _state(row.summary),
+    "tags": lambda row: ", ".join(row.summary.run.tags),
+    "note": lambda row: row.summary.run.note,
+}
+_WIDE = ("student", "knowledge", "sample", "adapter", "dataset", "subset", "tags", "note")
 
 
 @app.command("show")
@@ -60,14 +102,20 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
 
     import msgspec
 
-    from kdtui.cli.evaluate import print_rows
+    from kdtui.cli.evaluate import computed, print_rows
     from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
     from kdtui.workflows.evaluate import ResultRow
+    from kdtui.workflows.floors import floors_over
     from kdtui.workflows.runs import run_in_full
+    from kdtui.workflows.scored import Scored
     from store.runs import summary_of
 
     with open_store(db) as store:
-        found = run_in_full(store, summary_of(store, number))
+        summary = summary_of(store, number)
+        scored = Scored.by(summary)
+        # A dataset that has no such split any more has none; what the run is stays true.
+        floors = computed(floors_over(store, scored)) if scored.split_size else []
+        found = run_in_full(store, summary, floors=tuple(floors))
     row, run = found.row, found.row.summary.run
     repeat = shlex.join(["kdtui", *evaluate_arguments(run.dataset, run.split, run.settings)])
     if as_json:
@@ -88,6 +136,9 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
         [
             ("name", run.name),
             ("dataset", f"{run.dataset} {run.split}"),
+            *([("tags", ", ".join(run.tags))] if run.tags else []),
+            *([("note", run.note)] if run.note else []),
+            ("which sessions", scored.in_words),
             (
                 "sessions",
                 f"{row.summary.answered:,} of {row.summary.sessions:,} answered, {row.summary.failed:,} failed",
@@ -114,6 +165,8 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
         )
     if not row.summary.is_over:
         say(f"go on with: {shlex.join(['kdtui', *resume_arguments(run.id)])}")
+    if scored.are_the_first:
+        say("an earlier version took the first sessions as imported; --resume goes on with them, and a new run draws")
     say(f"repeat it with: {repeat}")
 
 
@@ -155,6 +208,35 @@ def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, d
             f"left out: {counted(found.alone[0], 'session')} that only run {one} has answered, {found.alone[1]:,} only "
             f"{other}"
         )
+
+
+@app.command("tag")
+def tag(
+    number: RunArgument,
+    words: Annotated[list[str], typer.Argument(help="Tags, each one word.", metavar="WORD…")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take these tags away.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Put a run under words, to find it by: kdtui run ls --tag WORD."""
+    from store.runs import tag_run
+
+    with open_store(db) as store:
+        run = tag_run(store, number, add=() if remove else words, remove=words if remove else ())
+    say(f"run {number} has the tags {', '.join(run.tags)}" if run.tags else f"run {number} has no tags")
+
+
+@app.command("note")
+def note(
+    number: RunArgument,
+    text: Annotated[str, typer.Argument(help="What to note; nothing between quotes takes the note away.")],
+    db: DatabaseOption = None,
+) -> None:
+    """Note something of a run, in place of what was noted before."""
+    from store.runs import note_run
+
+    with open_store(db) as store:
+        run = note_run(store, number, text)
+    say(f"run {number} is noted: {run.note}" if run.note else f"run {number} has no note any more")
 
 
 @app.command("rm")

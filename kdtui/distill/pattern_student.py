@@ -22,6 +22,7 @@ from models.bundle_list import WrittenBundle
 from models.clustering import Matrix, likely_bundles
 from models.logistic import fit_logistic, sigmoid
 from store.records import Item, Session
+from store.subsets import drawn
 
 MOST_PRODUCTS = 2000
 """Larger sessions have too many pairs: this many take a gigabyte and some seconds."""
@@ -71,7 +72,7 @@ class PatternStudent:
     def fit(cls, train: Sequence[Session], valid: Sequence[Session]) -> "PatternStudent":
         """Learn the pair probabilities on `train`, and choose the threshold of the best bundles on both.
 
-        Of more than `ENOUGH` sessions some are left out, evenly. Those without bundles choose no threshold.
+        Of more than `ENOUGH` sessions some are left out, by chance. Those without bundles choose no threshold.
 
         The statistics that a training session is judged by come from the other folds of the training sessions, as
         they will for sessions never seen. So training sessions may choose the threshold too: the validation sessions
@@ -176,8 +177,8 @@ class PatternStudent:
 
 
 def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
-    """No more than so many of them, evenly taken."""
-    return sessions[:: max(1, -(-len(sessions) // count))]
+    """No more than so many of them, drawn by chance."""
+    return sessions if len(sessions) <= count else drawn(sessions, count, 0, lambda session: session.id)
 
 
 def _cross_fitted(train: Sequence[Session]) -> Iterator[tuple[Session, PairFeatures]]:

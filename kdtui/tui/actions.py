@@ -218,9 +218,10 @@ _RUNS = (
     Action("runs", "mark", "space", "Mark", "Mark the run, to compare two"),
     Action("runs", "compare", "v", "Compare", "Compare the two marked runs, or the marked one and this, by session"),
     Action("runs", "sort", "s", "Sort", "Sort by the next column"),
-    Action("runs", "search", "slash", "Search", "Find runs by words of names, datasets and splits"),
+    Action("runs", "search", "slash", "Search", "Find runs by words of names, datasets, splits, tags and notes"),
     Action("runs", "resume", "R", "Go on", "Go on with the run, where sessions have no answer yet"),
     Action("runs", "cancel", "x", "Stop", "Stop the evaluation; what was answered is kept"),
+    Action("runs", "note", "t", "Note", "Put the run under tags, and note something of it"),
     Action("runs", "delete", "d", "Delete", "Delete the run with its answers"),
     *_quietly(
         "runs",

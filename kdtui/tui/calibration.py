@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.message import Message
 
+from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted, one_line
 from kdtui.tui.task import Task
 from kdtui.workflows.students import student_name
@@ -16,7 +17,7 @@ from models.answers import STRATEGIES
 from models.embedded import SHIPPED
 
 if TYPE_CHECKING:
-    from store.calibrations import StoredCalibration
+    from kdtui.workflows.calibrate import Result
     from store.records import RunSettings
     from store.sqlite import Database
 
@@ -30,7 +31,8 @@ class Calibration(Task):
     """A student judges the validation sessions of a dataset by some strategies.
 
     Args:
-        limit: how many sessions at most; all by default.
+        limit: how many sessions, drawn by chance; None for all.
+        seed: by which they are drawn.
         values: what the form was filled in with.
     """
 
@@ -44,33 +46,41 @@ class Calibration(Task):
         settings: "RunSettings",
         strategies: Sequence[str],
         limit: int | None,
+        seed: int,
         values: Mapping[str, str],
         post: Callable[[Message], object],
     ) -> None:
         self._strategies = strategies
         self._sessions = 0
         self._judged: Counter[str] = Counter()
-        self._left_out: list[str] = []
-        self._results: list[StoredCalibration] = []
+        self._said: list[str] = []
+        self._about = ""
+        self._results: list[Result] = []
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.calibrate import calibrate, sessions_to_learn_from
+            from store.datasets import split_size
 
-            sessions = sessions_to_learn_from(db, dataset, limit)
+            sessions = sessions_to_learn_from(db, dataset, limit, seed)
             self._sessions = len(sessions)
+            self._about = counted(len(sessions), "validation session")
+            if limit is not None:
+                self._about = subset_in_words("valid", len(sessions), split_size(db, dataset, "valid"), seed)
             yield from calibrate(db, dataset, settings, strategies, sessions)
 
         super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post, values)
 
     def note(self, event: object) -> None:
         """Note what has been judged, left out, or found."""
-        from kdtui.workflows.calibrate import Calibrated, SessionJudged, StrategyLeftOut
+        from kdtui.workflows.calibrate import Calibrated, ChoiceStays, Compared, SessionJudged, StrategyLeftOut
 
         match event:
             case SessionJudged(strategy):
                 self._judged[strategy] += 1
             case StrategyLeftOut(strategy, reason):
-                self._left_out.append(f"{strategy} is left out; {reason}")
+                self._said.append(f"{strategy} is left out; {reason}")
+            case Compared() | ChoiceStays():
+                self._said.append(event.in_words)
             case Calibrated():
                 self._results = event.results
         done = [f"{name} {self._judged[name]:,}" for name in self._strategies if self._judged[name]]
@@ -84,7 +94,7 @@ class Calibration(Task):
     @property
     def outcome(self) -> str:
         """Which strategy was chosen."""
-        chosen = next((each for each in self._results if each.chosen), None)
+        chosen = next((each.calibration for each in self._results if each.calibration.chosen), None)
         if chosen is None:
             return f"{self.name}: none of the strategies is chosen"
         return f"{self.name}: {chosen.strategy} is chosen, with a pair F1 of {chosen.pair_f1:.3f}"
@@ -97,7 +107,7 @@ class Calibration(Task):
     @property
     def _rows(self) -> list[tuple[str, ...]]:
         return [
-            ("strategy", "pair F1", "calibration error", "s/session", ""),
+            ("strategy", "pair F1", "calibration error", "s/session", "", "", "sessions"),
             *(
                 (
                     each.strategy,
@@ -105,15 +115,16 @@ class Calibration(Task):
                     "–" if each.calibration_error is None else f"{each.calibration_error:.3f}",
                     f"{each.seconds_per_session:.2f}",
                     "chosen" if each.chosen else "",
+                    "new" if is_new else "as before",
+                    f"{each.sessions:,}",
                 )
-                for each in self._results
+                for each, is_new in ((result.calibration, result.is_new) for result in self._results)
             ),
         ]
 
     @property
     def _remarks(self) -> list[str]:
-        sessions = counted(self._results[0].sessions, "validation session")
-        return [f"over {sessions}, each judged by a fit on the others", *self._left_out]
+        return [f"over {self._about}, each judged by a fit on the others", *self._said]
 
     def as_table(self) -> Table:
         """The strategies, side by side, with what there is to say of them."""

@@ -25,7 +25,7 @@ class Choice:
     @classmethod
     def of(cls, settings: RunSettings | None) -> "Choice":
         """The choice that these settings make; the usual student for None."""
-        return cls() if settings is None else cls(replace(settings, limit=None))
+        return cls() if settings is None else cls(replace(settings, limit=None, seed=None))
 
     @classmethod
     def from_memory(cls, value: object) -> "Choice | None":

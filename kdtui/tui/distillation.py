@@ -337,7 +337,7 @@ class Distillation:
         done = of = 0
         plan = self.plan
         events = distil_with_student(
-            db, plan.dataset, self._formats, plan.values["student"], plan.limit, replace=plan.replaces
+            db, plan.dataset, self._formats, plan.values["student"], plan.limit, plan.seed, replace=plan.replaces
         )
         with closing(cast("Generator[object]", events)):
             for event in events:
@@ -364,7 +364,7 @@ class Distillation:
             if self.gate.closed:
                 return
             for each in distil_annotations(
-                db, self.plan.dataset, [format], self.plan.limit, replace=self.plan.replaces
+                db, self.plan.dataset, [format], self.plan.limit, self.plan.seed, replace=self.plan.replaces
             ):
                 yield Came.of(each)
 

@@ -44,7 +44,8 @@ _WHAT = (
         _FORMATS,
     ),
     Field("teacher", "Teacher", "choice", "annotations", "Who is asked. Patterns need no teacher.", _TEACHERS),
-    Field("limit", "Sessions at most", help="Only the first training sessions; empty for all. Patterns take all."),
+    Field("limit", "Sessions at most", help="Drawn by chance; empty for all training sessions. Patterns take all."),
+    Field("seed", "Seed", help="By which they are drawn; empty for 0."),
     Field(
         "replace",
         "Replace",
@@ -85,7 +86,7 @@ _OF_ENDPOINTS = (
 )
 
 _LARGEST = 2**63 - 1
-_WHOLE = {"limit": 1, "max_calls": 0, "per_minute": 1, "tokens_per_minute": 1, "answer_tokens": 1}
+_WHOLE = {"limit": 1, "seed": 0, "max_calls": 0, "per_minute": 1, "tokens_per_minute": 1, "answer_tokens": 1}
 """Whole numbers that may be left out, and the least of each."""
 
 
@@ -180,6 +181,7 @@ class Plan:
             "--format": None if values["formats"] == "rule,thought" else values["formats"],
             "--teacher": named,
             "--limit": values["limit"] or None,
+            "--seed": str(self.seed) if self.seed and values["limit"] else None,
             **(given(endpoint) if self.teacher == "endpoint" else {}),
         }
         if self.teacher == "endpoint" and values["retry_failed"]:
@@ -209,6 +211,11 @@ class Plan:
         """How many sessions at most; None for all."""
         return _whole(self.values["limit"])
 
+    @property
+    def seed(self) -> int:
+        """By which these are drawn."""
+        return _whole(self.values["seed"]) or 0
+
     def to_job(self) -> "Job":
         """The same for the workflow that asks a model behind an endpoint."""
         from kdtui.workflows.costs import Budget, Prices
@@ -233,6 +240,7 @@ class Plan:
             _whole(values["answer_tokens"]),
             bool(values["retry_failed"]),
             self.replaces,
+            self.seed,
         )
 
 
@@ -292,6 +300,8 @@ def _check(values: Mapping[str, str]) -> None:
     for name, least in _WHOLE.items():
         if values.get(name, "").strip():
             _number(values, name, labels[name], least, _LARGEST, whole=True)
+    if values.get("seed", "").strip() and not values.get("limit", "").strip():
+        raise KdtuiError("the seed draws sessions; say how many at most")
     if "levels" in values:
         levels = values["levels"].split(",")
         if not all(fullmatch("[1-9][0-9]?", each.strip()) for each in levels):

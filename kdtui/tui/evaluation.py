@@ -43,10 +43,11 @@ class Evaluation(Activity):
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.evaluate import evaluate, resume, split_to_score
 
-            sessions = split_to_score(db, wanted.dataset, wanted.split, wanted.settings.limit)
+            settings = wanted.settings
+            sessions = split_to_score(db, wanted.dataset, wanted.split, settings.limit, settings.seed)
             if before is not None:
                 return resume(db, before.run, sessions)
-            return evaluate(db, wanted.dataset, wanted.split, wanted.settings, sessions)
+            return evaluate(db, wanted.dataset, wanted.split, settings, sessions, wanted.tags)
 
         def post_steps(message: Message) -> None:
             from kdtui.workflows.generate import BundleGrew

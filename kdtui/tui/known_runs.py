@@ -1,6 +1,6 @@
 """The runs that there are, with all that has been computed of them so far."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +9,11 @@ from kdtui.tui.run_numbers import Missing
 from kdtui.tui.run_rows import Entry
 
 if TYPE_CHECKING:
+    from kdtui.bundling.metrics import Scores
     from kdtui.tui.evaluation import Evaluation
     from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.runs import RunRow, Scored
+    from kdtui.workflows.runs import RunRow
+    from kdtui.workflows.scored import Scored
     from store.runs import RunSummary
 
 COMING = "coming"
@@ -130,17 +132,30 @@ class KnownRuns:
             )
             yield self._made[key]
 
-    def _floor_entries(self) -> list[Entry]:
-        """The floors over the sessions of runs."""
-        wanted = set(self.listing.scored.values())
-        found = []
-        for number, (scored, rows) in enumerate(self._floors.items()):
-            for place, row in enumerate(rows if scored in wanted else []):
-                key = f"floor {number}/{place}"
-                if key not in self._made or self._made[key].scores is not row.scores:
-                    self._made[key] = Entry(key, row.name, scored, "floor", scores=row.scores)
-                found.append(self._made[key])
-        return found
+    def _floor_entries(self) -> Iterator[Entry]:
+        """The floors over the sessions of runs: for all of them together the best, which is the one to beat."""
+        for scored in dict.fromkeys(reversed(self.listing.scored.values())):
+            rows = self._floors.get(scored)
+            key = f"floors {scored.dataset}/{scored.split}/{scored.limit}/{scored.seed}"
+            best = best_floor(rows or [])
+            known: tuple[str, Scores | None, str]
+            if best is not None:
+                known = f"floors: best is {best.name}", best.scores, "floors"
+            elif rows is None:
+                known = "floors", None, "computing…"
+            else:
+                # They cannot be computed.
+                continue
+            before = self._made.get(key)
+            if before is None or (before.name, before.scores, before.state) != known:
+                name, scores, state = known
+                self._made[key] = Entry(key, name, scored, state, scores=scores)
+            yield self._made[key]
+
+
+def best_floor(rows: "Sequence[ResultRow]") -> "ResultRow | None":
+    """The floor of the best pair F1, which is what a student has to beat; None where there are none."""
+    return max((row for row in rows if row.name != "truth"), key=lambda row: row.scores.pair_f1, default=None)
 
 
 def _key(summary: "RunSummary") -> tuple[int, int]:
@@ -150,9 +165,9 @@ def _key(summary: "RunSummary") -> tuple[int, int]:
 
 def _coming(work: "Evaluation") -> Entry:
     """The run that is about to begin."""
-    from kdtui.workflows.runs import Scored
+    from kdtui.workflows.scored import Scored
     from kdtui.workflows.students import student_name
 
     wanted = work.wanted
-    scored = Scored(wanted.dataset, wanted.split, wanted.settings.limit)
+    scored = Scored(wanted.dataset, wanted.split, wanted.settings.limit, wanted.settings.seed)
     return Entry(COMING, student_name(wanted.settings), scored, work.state, answered=0, sessions=0)

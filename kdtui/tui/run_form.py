@@ -16,6 +16,7 @@ from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.settings import chosen, settings_fields, whole_number
 from kdtui.workflows.command_options import evaluate_arguments
 from kdtui.workflows.offered import Offered
+from store.errors import StoreError
 from store.records import SPLITS, RunSettings, Split
 
 
@@ -26,11 +27,12 @@ class Wanted:
     dataset: str
     split: Split
     settings: RunSettings
+    tags: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> list[str]:
         """The words after `kdtui` that do the same."""
-        return evaluate_arguments(self.dataset, self.split, self.settings)
+        return evaluate_arguments(self.dataset, self.split, self.settings, self.tags)
 
     def to_memory(self) -> dict[str, Any]:
         """Plain values to be remembered."""
@@ -38,6 +40,8 @@ class Wanted:
             "dataset": self.dataset,
             "split": self.split,
             "limit": self.settings.limit,
+            "seed": self.settings.seed,
+            "tags": " ".join(self.tags),
             "settings": Choice.of(self.settings).to_memory(),
         }
 
@@ -64,12 +68,12 @@ class EvaluationForm:
         def check(values: Mapping[str, str]) -> str | None:
             try:
                 self.wanted(values)
-            except KdtuiError as error:
+            except (KdtuiError, StoreError) as error:
                 return str(error)
             return None
 
         def command(values: Mapping[str, str]) -> str:
-            with suppress(KdtuiError):
+            with suppress(KdtuiError, StoreError):
                 return command_line(self.wanted(values).arguments, database=self._database)
             return ""
 
@@ -80,11 +84,21 @@ class EvaluationForm:
 
         Raises:
             KdtuiError: it cannot be done.
+            StoreError: a tag is none.
         """
         dataset = values["dataset"]
         settings = chosen(values, self._choice, self._there[dataset], dataset).settings
         limit = whole_number(values["limit"], "sessions", 1)
-        return Wanted(dataset, cast("Split", values["split"]), replace(settings, limit=limit))
+        seed = whole_number(values["seed"], "seed", 0)
+        if limit is None and seed is not None:
+            raise KdtuiError("the seed draws sessions; say how many")
+        settings = replace(settings, limit=limit, seed=None if limit is None else seed or 0)
+        # Imported here, as all that computes: the form is there before.
+        from store.runs import check_tags
+
+        tags = tuple(dict.fromkeys(values["tags"].split()))
+        check_tags(tags)
+        return Wanted(dataset, cast("Split", values["split"]), settings, tags)
 
     def _fields(self) -> list[Field]:
         def remembered(name: str, otherwise: str) -> str:
@@ -94,7 +108,14 @@ class EvaluationForm:
         return [
             Field("dataset", "Dataset", "choice", self._dataset, options=_alike(self._there)),
             Field("split", "Split", "choice", remembered("split", "test"), options=_alike(SPLITS)),
-            Field("limit", "Sessions", value=remembered("limit", ""), help="only the first so many; usually all"),
+            Field("limit", "Sessions", value=remembered("limit", ""), help="so many, drawn by chance; usually all"),
+            Field("seed", "Seed", value=remembered("seed", ""), help="by which they are drawn; usually 0"),
+            Field(
+                "tags",
+                "Tags",
+                value=remembered("tags", ""),
+                help="words by which the run is found, with blanks between",
+            ),
             *settings_fields(self._choice.settings, together(self._there.values())),
         ]
 

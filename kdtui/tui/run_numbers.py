@@ -15,7 +15,8 @@ from kdtui.tui.background import Unwanted
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.runs import RunRow, Scored
+    from kdtui.workflows.runs import RunRow
+    from kdtui.workflows.scored import Scored
     from store.runs import Run, RunSummary
     from store.sqlite import Database
 
@@ -81,14 +82,15 @@ class RunNumbers(Activity):
                 raise Unwanted
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.runs import floors_of, prompt_tokens, score_runs
+            from kdtui.workflows.floors import floors_over
+            from kdtui.workflows.runs import prompt_tokens, score_runs
 
             with suppress(Unwanted):
                 for row in score_runs(db, missing.unscored, check=check):
                     yield RunScored(row)
                 for scored in missing.floorless:
                     try:
-                        yield FloorsFound(scored, floors_of(db, scored, check=check))
+                        yield FloorsFound(scored, list(floors_over(db, scored, check=check)))
                     except KdtuiError:
                         # A split that has become empty has none.
                         yield FloorsFound(scored, [])

@@ -9,7 +9,7 @@ from kdtui.tui.widgets.row_table import Column, Row
 
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
-    from kdtui.workflows.runs import Scored
+    from kdtui.workflows.scored import Scored
     from store.runs import RunSummary
 
 COLUMNS = (
@@ -25,6 +25,8 @@ COLUMNS = (
     Column("Sec.", 5, right=True, sort="seconds"),
     Column("Tokens", 7, right=True, sort="tokens", wide=True),
     Column("When", 16, sort="when", wide=True),
+    Column("Of", 16, wide=True),
+    Column("Tags", 10, share=1, wide=True),
     Column("State", 9, share=1),
 )
 
@@ -37,7 +39,7 @@ _WORDS = frozenset({"name", "dataset", "split"})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run, or a floor, with what is known of it so far.
+    """A run, or the floors over some sessions, with what is known so far.
 
     Attributes:
         key: tells it from others.
@@ -64,6 +66,11 @@ class Entry:
     def number(self) -> int | None:
         """Of the run."""
         return None if self.summary is None else self.summary.run.id
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Of the run."""
+        return () if self.summary is None else self.summary.run.tags
 
     @property
     def is_floor(self) -> bool:
@@ -134,10 +141,12 @@ def in_order(entries: Iterable[Entry], by: str, *, descending: bool) -> list[Ent
 
 
 def matches(entry: Entry, text: str) -> bool:
-    """Whether each word of a text stands in its number, its name, its dataset or its split."""
-    limit = "" if entry.scored.limit is None else f"first {entry.scored.limit}"
+    """Whether each word of a text stands in its number, name, dataset, split, tags or note."""
+    limit, seed = entry.scored.limit, entry.scored.seed
+    subset = "" if limit is None else f"first {limit}" if seed is None else f"{limit} seed {seed}"
     kind = "floor" if entry.is_floor else f"run {entry.number}"
-    there = f"{kind} {entry.name} {entry.scored.dataset} {entry.scored.split} {limit}".casefold()
+    said = "" if entry.summary is None else f"{' '.join(entry.tags)} {entry.summary.run.note}"
+    there = f"{kind} {entry.name} {entry.scored.dataset} {entry.scored.split} {subset} {said}".casefold()
     return all(word in there for word in text.casefold().split())
 
 
@@ -159,6 +168,8 @@ def row_of(entry: Entry) -> Row:
             duration(entry.seconds),
             "–" if entry.tokens is None else f"{entry.tokens:,.0f}",
             entry.when or "–",
+            _subset(entry),
+            ", ".join(entry.tags) or "–",
             entry.state,
         ),
     )
@@ -176,6 +187,16 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     return f"{seconds:.3f}" if seconds < 1 else f"{seconds:.2f}" if seconds < 100 else f"{seconds:,.0f}"
+
+
+def _subset(entry: Entry) -> str:
+    """Of how many sessions these are, and how they were chosen, in sixteen cells."""
+    scored = entry.scored
+    if scored.limit is None:
+        return "all"
+    if not scored.split_size:
+        return "–"
+    return f"{scored.split_size:,}, " + ("the first" if scored.seed is None else f"seed {scored.seed}")
 
 
 def _progress(entry: Entry) -> str:

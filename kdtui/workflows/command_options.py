@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from models.embedded import SHIPPED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from store.records import RunSettings, Split
 
 
@@ -31,7 +33,8 @@ def formats(option: str) -> tuple[str, ...]:
 
 
 def options_of(settings: "RunSettings") -> dict[str, list[str]]:
-    """The options that make these settings, each with its values; what is usual has none. `--limit` is none of them."""
+    """The options that make these settings, each with its values; what is usual has none. `--limit` and `--seed`
+    are none of them."""
     values: dict[str, object] = {
         # With an adapter, nothing said is what it was trained with.
         "--knowledge": ",".join(settings.knowledge) or ("none" if settings.adapters else None),
@@ -52,13 +55,15 @@ def options_of(settings: "RunSettings") -> dict[str, list[str]]:
     }
 
 
-def evaluate_arguments(dataset: str, split: "Split", settings: "RunSettings") -> list[str]:
-    """The words after `kdtui` that make a run with these settings."""
+def evaluate_arguments(dataset: str, split: "Split", settings: "RunSettings", tags: "Sequence[str]" = ()) -> list[str]:
+    """The words after `kdtui` that make a run with these settings, under these tags."""
     options: dict[str, list[str]] = {
         "--dataset": [dataset],
         "--split": [] if split == "test" else [split],
         **options_of(settings),
         "--limit": [] if settings.limit is None else [str(settings.limit)],
+        "--seed": [str(settings.seed)] if settings.seed else [],
+        "--tag": list(tags),
     }
     # A value goes after "=" where it could be taken for an option.
     return [

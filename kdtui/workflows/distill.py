@@ -10,7 +10,7 @@ from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
 from kdtui.distill.thoughts import rejection
 from kdtui.errors import KdtuiError
 from kdtui.workflows.findings import Distilled, Findings, store_findings
-from store.datasets import iter_sessions
+from store.datasets import iter_sessions, some_sessions
 from store.knowledge import NewKnowledge
 from store.records import Format, Session
 from store.sqlite import Database
@@ -26,31 +26,39 @@ LEAST_PRECISION = 0.5
 
 
 def distil_annotations(
-    db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None, *, replace: bool = False
+    db: Database,
+    dataset: str,
+    formats: Sequence[Format],
+    limit: int | None = None,
+    seed: int = 0,
+    *,
+    replace: bool = False,
 ) -> Iterator[Distilled]:
     """Compose rules and thoughts from the bundles of the training sessions, and store them beside earlier ones.
 
     Args:
-        limit: only the first sessions, as imported; None for all.
+        limit, seed: as in `training_sessions`.
         replace: delete earlier ones that are not found again.
 
     Raises:
         As `compose_findings`.
     """
-    yield from store_findings(db, compose_findings(db, dataset, formats, limit), replace=replace)
+    yield from store_findings(db, compose_findings(db, dataset, formats, limit, seed), replace=replace)
 
 
-def compose_findings(db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None) -> Findings:
+def compose_findings(
+    db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None, seed: int = 0
+) -> Findings:
     """Compose rules and thoughts from the bundles of the training sessions. Nothing is stored.
 
     Args:
-        limit: only the first sessions, as imported; None for all.
+        limit, seed: as in `training_sessions`.
 
     Raises:
         NotFound: there is no such dataset.
         KdtuiError: it has no training session with bundles.
     """
-    sessions = training_sessions(db, dataset)[:limit]
+    sessions = training_sessions(db, dataset, limit, seed)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:
         found = [(rule, session.id) for session in sessions for rule in annotations.rules_of(session)]
@@ -60,14 +68,21 @@ def compose_findings(db: Database, dataset: str, formats: Sequence[Format], limi
     return Findings(dataset, annotations.TEACHER, pieces)
 
 
-def training_sessions(db: Database, dataset: str) -> list[Session]:
+def training_sessions(db: Database, dataset: str, limit: int | None = None, seed: int = 0) -> list[Session]:
     """The sessions that knowledge is distilled from.
+
+    Args:
+        limit: how many, drawn by chance; None for all.
+        seed: by which they are drawn.
 
     Raises:
         NotFound: there is no such dataset.
         KdtuiError: it has none with bundles.
     """
-    sessions = list(iter_sessions(db, dataset, split="train"))
+    if limit is None:
+        sessions = list(iter_sessions(db, dataset, split="train"))
+    else:
+        sessions = list(some_sessions(db, dataset, "train", limit, seed))
     if not sessions:
         raise KdtuiError(f"dataset {dataset!r} has no training sessions with bundles; there is nothing to distil")
     return sessions

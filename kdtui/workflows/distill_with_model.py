@@ -115,7 +115,7 @@ class Job:
     """What to distil, from whom, and for how much at most.
 
     Attributes:
-        limit: only the first sessions, as imported; None for all.
+        limit, seed: as in `training_sessions`.
         answer_tokens: of an answer at most; None for as many as usual.
         retry_failed: whether to pay again for what failed for good.
         replace: delete rules that the teacher gave before and that are not found again, if all sessions give an answer.
@@ -132,6 +132,7 @@ class Job:
     answer_tokens: int | None = None
     retry_failed: bool = False
     replace: bool = False
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Gener
         ModelError: the server is not there, or the model is not named.
     """
     check_budget(job.budget, job.prices)
-    sessions = training_sessions(db, job.dataset)[: job.limit]
+    sessions = training_sessions(db, job.dataset, job.limit, job.seed)
     with asyncio.Runner() as runner:
         work = runner.run(_begin(db, job, sessions, gate or Gate()))
         try:
@@ -207,7 +208,7 @@ def rehearsal(db: Database, job: Job) -> Iterator[Rehearsed]:
         As `distil_with_model`.
     """
     check_budget(job.budget, job.prices)
-    return iterate(_rehearse(db, job, training_sessions(db, job.dataset)[: job.limit]))
+    return iterate(_rehearse(db, job, training_sessions(db, job.dataset, job.limit, job.seed)))
 
 
 def model_as_teacher(job: Job) -> str:

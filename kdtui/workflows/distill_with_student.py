@@ -38,11 +38,18 @@ DistillEvent: TypeAlias = Begun | GenerateEvent | Distilled
 
 def student_as_teacher(db: Database, dataset: str, student: str) -> str:
     """What the knowledge that a student gives calls its teacher."""
-    return student_name(_settings(db, dataset, student, None))
+    return student_name(_settings(db, dataset, student, None, 0))
 
 
 def distil_with_student(
-    db: Database, dataset: str, formats: Sequence[Format], student: str, limit: int | None, *, replace: bool = False
+    db: Database,
+    dataset: str,
+    formats: Sequence[Format],
+    student: str,
+    limit: int | None,
+    seed: int = 0,
+    *,
+    replace: bool = False,
 ) -> Iterator[DistillEvent]:
     """Have the training sessions answered, each answer kept as it comes, and compose rules and thoughts.
 
@@ -50,6 +57,7 @@ def distil_with_student(
     what the student gave before.
 
     Args:
+        limit, seed: as in `training_sessions`.
         replace: delete what it gave before and is not found again, if it has answered all sessions.
 
     Raises:
@@ -57,8 +65,8 @@ def distil_with_student(
         KdtuiError: it has no training sessions with bundles, or there is no such student.
         ModelError: the model cannot be loaded.
     """
-    sessions = training_sessions(db, dataset)[:limit]
-    settings = _settings(db, dataset, student, limit)
+    sessions = training_sessions(db, dataset, limit, seed)
+    settings = _settings(db, dataset, student, limit, seed)
     run = latest_run(db, dataset, "train", settings.student)
     answered = len(predictions(db, run)) if run is not None and run.settings == settings else 0
     yield Begun(answered, len(sessions))
@@ -79,8 +87,8 @@ def distil_with_student(
     yield from store_findings(db, Findings(dataset, run.name, pieces), replace=replace, is_whole=is_whole)
 
 
-def _settings(db: Database, dataset: str, student: str, limit: int | None) -> RunSettings:
-    return resolved(db, dataset, settings_for(student, limit=limit))
+def _settings(db: Database, dataset: str, student: str, limit: int | None, seed: int) -> RunSettings:
+    return resolved(db, dataset, settings_for(student, limit=limit, seed=seed))
 
 
 def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:

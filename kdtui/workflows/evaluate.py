@@ -14,9 +14,9 @@ from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
 from models.answers import Answered
 from models.errors import ModelError
-from store.datasets import iter_sessions
+from store.datasets import iter_sessions, some_sessions
 from store.records import RunSettings, Session, Split
-from store.runs import Run, add_prediction, delete_run, finish_run, predictions, start_run
+from store.runs import Run, add_prediction, check_tags, delete_run, finish_run, predictions, start_run
 from store.sqlite import Database
 
 
@@ -57,34 +57,53 @@ def scores_to_json(scores: Scores) -> dict[str, object]:
     return {key: None if isinstance(value, float) and isnan(value) else value for key, value in asdict(scores).items()}
 
 
-def split_to_score(db: Database, dataset: str, split: Split, limit: int | None) -> list[Session]:
-    """The first `limit` sessions of a split, or all.
+def split_to_score(
+    db: Database, dataset: str, split: Split, limit: int | None = None, seed: int | None = 0
+) -> list[Session]:
+    """So many sessions of a split, or all.
+
+    Args:
+        limit: how many; None for all.
+        seed: by which they are drawn; None for the first as imported, which is what runs of earlier versions have.
 
     Raises:
         NotFound: there is no such dataset.
         KdtuiError: the split is empty.
     """
-    sessions = list(iter_sessions(db, dataset, split=split, limit=limit))
+    if limit is None or seed is None:
+        sessions = list(iter_sessions(db, dataset, split=split, limit=limit))
+    else:
+        sessions = list(some_sessions(db, dataset, split, limit, seed))
     if not sessions:
         raise KdtuiError(f"dataset {dataset!r} has no sessions in its {split} split; there is nothing to score")
     return sessions
 
 
 def evaluate(
-    db: Database, dataset: str, split: Split, settings: RunSettings, sessions: Sequence[Session]
+    db: Database,
+    dataset: str,
+    split: Split,
+    settings: RunSettings,
+    sessions: Sequence[Session],
+    tags: Sequence[str] = (),
 ) -> Iterator[EvaluateEvent]:
     """Answer the sessions of a split in a new run, which begins when the student is ready.
 
     A run in which the student fails before the first answer is not kept.
 
+    Args:
+        tags: of the run.
+
     Raises:
         KdtuiError: the settings are refused, or what they need is not there.
         ModelError: the model cannot be loaded, or fails: `NothingAnswered` before the first answer.
+        StoreError: a tag is none.
     """
     check_settings(settings, dataset)
+    check_tags(tags)
     settings = resolved(db, dataset, settings)
     with open_student(db, dataset, settings) as student:
-        run = start_run(db, dataset, split, student.name, settings)
+        run = start_run(db, dataset, split, student.name, settings, tags)
         yield RunBegun(run, 0, len(sessions))
         try:
             yield from answer_split(db, run, sessions, student)
@@ -140,6 +159,15 @@ def score_run(db: Database, run: Run, sessions: Sequence[Session]) -> ResultRow:
             ],
         ),
     )
+
+
+FLOOR_NAMES = (
+    "whole session",
+    *(f"category {level}" for level in floors.CATEGORY_LEVELS),
+    PATTERNS,
+    "truth",
+)
+"""The rows that need no model, in the order in which they are computed; the pattern student takes the longest."""
 
 
 def score_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> Iterator[ResultRow]:

@@ -67,7 +67,7 @@ def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEve
     yield from wait_for(db, name)
     row = one_job(db, name)
     for dataset in row.job.settings.datasets:
-        sessions = split_to_score(db, dataset, "valid", None)
+        sessions = split_to_score(db, dataset, "valid")
         run = None
         for event in evaluate(db, dataset, "valid", asked_as_trained(db, row), sessions):
             run = event.run if isinstance(event, RunBegun) else run

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache
 
 from kdtui.bundling.metrics import Scores, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
-from kdtui.workflows.evaluate import ResultRow, score_floors, score_run, scores_to_json, split_to_score
+from kdtui.workflows.evaluate import ResultRow, score_run, scores_to_json
+from kdtui.workflows.floors import Sessions, unchecked
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
+from kdtui.workflows.scored import Scored
 from kdtui.workflows.students import prompt, uses_evidence
 from models.answers import Form
 from models.errors import ModelError
-from store.datasets import get_session, iter_sessions
-from store.errors import StoreError
-from store.records import Session, Split
+from store.datasets import get_session, iter_sessions, some_sessions
+from store.errors import NotFound, StoreError
+from store.records import Session
 from store.runs import Prediction, Run, RunSummary, failures, prediction_of, predictions
+from store.samples import Draw, get_sample
 from store.sqlite import Database
 
 _PROMPTS = 5
@@ -24,30 +27,18 @@ _PROMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """Sessions that runs are compared on: those of a split, or the first `limit` of them (None: all)."""
-
-    dataset: str
-    split: Split
-    limit: int | None
-
-    @classmethod
-    def by(cls, summary: RunSummary) -> "Scored":
-        """The sessions of a run."""
-        limit = summary.run.settings.limit
-        # A limit that leaves nothing out makes no difference.
-        return cls(
-            summary.run.dataset, summary.run.split, limit if limit is not None and limit <= summary.sessions else None
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run with its scores over what it has answered; None where there are none, and why."""
+    """A run with its scores over what it has answered; None where there are none, and why.
+
+    Attributes:
+        ratios: of the sample that it took its knowledge from, by which its parts were drawn; empty where it took all,
+            or the sample is gone.
+    """
 
     summary: RunSummary
     scores: Scores | None
     problem: str | None
+    ratios: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """A flat object."""
@@ -55,8 +46,19 @@ class RunRow:
         return {
             "run": run.id,
             "name": run.name,
+            "student": run.settings.student,
+            "knowledge": list(run.settings.knowledge),
+            "sample": run.settings.sample,
+            "ratio": self.ratios[0] if len(self.ratios) == 1 else list(self.ratios) or None,
+            "strategy": run.settings.strategy,
+            "adapters": [[name, scale] for name, scale in run.settings.adapters],
+            "tags": list(run.tags),
+            "note": run.note or None,
             "dataset": run.dataset,
             "split": run.split,
+            "limit": run.settings.limit,
+            "seed": run.settings.seed,
+            "split_sessions": summary.split_size,
             "answered": summary.answered,
             "failed": summary.failed,
             "of": summary.sessions,
@@ -67,66 +69,58 @@ class RunRow:
         }
 
 
-class Sessions(list[Session]):
-    """Sessions that call a function before each step through them; what it raises ends the walk.
-
-    A hundred thousand take minutes, and whoever asked for them may be gone by then.
-    """
-
-    def __init__(self, sessions: Iterable[Session], check: Callable[[], None]) -> None:
-        super().__init__(sessions)
-        self._check = check
-
-    def __iter__(self) -> Iterator[Session]:
-        """Each session, after the check."""
-        for session in super().__iter__():
-            self._check()
-            yield session
-
-
-def _unchecked() -> None:
-    """The check of who waits to the end."""
-
-
 def score_runs(
-    db: Database, summaries: Iterable[RunSummary], *, check: Callable[[], None] = _unchecked
+    db: Database, summaries: Iterable[RunSummary], *, check: Callable[[], None] = unchecked
 ) -> Iterator[RunRow]:
     """Score runs, those one after the other that are about the same sessions.
 
     Args:
         check: called again and again; it raises an error to end the work.
     """
+    ratios = _ratios_of(db)
     groups: dict[Scored, list[RunSummary]] = {}
     for summary in summaries:
         groups.setdefault(Scored.by(summary), []).append(summary)
     for scored, group in groups.items():
         try:
-            sessions = Sessions(split_to_score(db, scored.dataset, scored.split, scored.limit), check)
+            sessions = Sessions(scored.sessions(db), check)
         except (KdtuiError, StoreError) as error:
-            yield from (RunRow(summary, None, str(error)) for summary in group)
+            yield from (RunRow(summary, None, str(error), ratios(summary.run)) for summary in group)
             continue
         for summary in group:
             try:
-                yield RunRow(summary, score_run(db, summary.run, sessions).scores, None)
+                scores, problem = score_run(db, summary.run, sessions).scores, None
             except KdtuiError as error:
-                yield RunRow(summary, None, str(error))
+                scores, problem = None, str(error)
+            yield RunRow(summary, scores, problem, ratios(summary.run))
 
 
-def floors_of(db: Database, scored: Scored, *, check: Callable[[], None] = _unchecked) -> list[ResultRow]:
-    """The rows that need no model, over these sessions; `check` as for `score_runs`.
+def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
+    """What tells by which ratios the parts of a run's sample were drawn that are of its dataset and its formats."""
 
-    Raises:
-        NotFound: there is no such dataset.
-        KdtuiError: the split is empty.
-    """
-    sessions = split_to_score(db, scored.dataset, scored.split, scored.limit)
-    return list(score_floors(db, scored.dataset, Sessions(sessions, check)))
+    @cache
+    def draws(sample: str) -> tuple[Draw, ...]:
+        try:
+            return get_sample(db, sample).draws
+        except NotFound:
+            return ()
+
+    def ratios(run: Run) -> tuple[float, ...]:
+        settings = run.settings
+        found = draws(settings.sample) if settings.sample is not None else ()
+        return tuple(
+            dict.fromkeys(
+                draw.ratio for draw in found if draw.dataset == run.dataset and draw.format in settings.knowledge
+            )
+        )
+
+    return ratios
 
 
 def prompt_tokens(db: Database, run: Run) -> float | None:
     """Tokens of the prompt for a session, about, with the knowledge of today; None where that is not known.
 
-    Nothing that is kept of a run says what its prompts were: the first of its sessions are asked for once more.
+    Nothing that is kept of a run says what its prompts were: those of a few sessions are made once more.
     """
     settings = run.settings
     if settings.student == PATTERNS:
@@ -153,7 +147,7 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
                     has_evidence=uses_evidence(settings),
                 )
             )
-            for session in islice(iter_sessions(db, run.dataset, split=run.split, limit=_PROMPTS), _PROMPTS)
+            for session in some_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
         ]
     except (KdtuiError, ModelError, StoreError):
         # The knowledge, the sample or the vectors are gone.
@@ -175,18 +169,11 @@ def run_in_full(
     db: Database,
     summary: RunSummary,
     *,
-    floors: tuple[ResultRow, ...] | None = None,
-    check: Callable[[], None] = _unchecked,
+    floors: tuple[ResultRow, ...],
+    check: Callable[[], None] = unchecked,
 ) -> RunInFull:
-    """A run beside the floors over the same sessions, which are computed where they are not given; `check` as for
-    `score_runs`."""
+    """A run beside the floors over the same sessions; `check` as for `score_runs`."""
     [row] = score_runs(db, [summary], check=check)
-    if floors is None:
-        try:
-            floors = tuple(floors_of(db, Scored.by(summary), check=check))
-        except KdtuiError:
-            # The dataset has no such split any more; what the run is stays true.
-            floors = ()
     return RunInFull(row, floors, tuple(failures(db, summary.run)), prompt_tokens(db, summary.run))
 
 
@@ -258,7 +245,7 @@ def why_incomparable(one: Run, other: Run) -> str | None:
     return f"{different}; only runs over the same sessions can be compared"
 
 
-def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = _unchecked) -> Comparison:
+def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = unchecked) -> Comparison:
     """Compare two runs on the sessions that both have answered, those first where the second does worst; `check` as for
     `score_runs`.
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, cast
@@ -31,7 +30,11 @@ if TYPE_CHECKING:
     from models.calibration import Calibration
     from models.clustering import Matrix
     from models.student import Student
+    from store.calibrations import StoredCalibration
     from store.sqlite import Database
+
+_LARGEST_SCALE = 1e38
+"""About the largest number of 32 bits, with which llama.cpp computes."""
 
 DEFAULT_STRATEGY: StrategyName = "list"
 """For students that have not been calibrated on the dataset."""
@@ -57,6 +60,7 @@ def settings_for(
     knowledge: tuple[str, ...] = (),
     *,
     limit: int | None = None,
+    seed: int | None = None,
     context: int | None = None,
     strategy: str | None = None,
     adapters: tuple[tuple[str, float], ...] | None = None,
@@ -68,29 +72,41 @@ def settings_for(
     """Settings for a student as a user names it; files are named in full, to be found from any folder.
 
     Args:
+        seed: by which `limit` sessions are drawn; None for 0.
         adapters: instead of the one that the shipped student has; None for that one.
     """
     located = tuple((in_full(adapter), scale) for adapter, scale in adapters or ())
     if student == SHIPPED and adapters is not None:
         student = NAME
     near = None if near is None else in_full(near)
-    return RunSettings(in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near)
+    seed = None if limit is None else seed or 0
+    return RunSettings(
+        in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near, seed
+    )
 
 
-def student_name(settings: RunSettings) -> str:
-    """What to call a student with these settings."""
-    base = Path(settings.student).stem if is_file(settings.student) else settings.student
+def base_name(settings: RunSettings) -> str:
+    """What to call the model of a student, without what is added to it."""
     if is_endpoint(settings.student):
         address, _, model = settings.student.partition("#")
         # A password, which check_settings refuses, is no part of a name.
         host = address.split("/")[2].rpartition("@")[2]
-        base = f"{model} at {host}" if model else host
-    adapters = [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
+        return f"{model} at {host}" if model else host
+    return Path(settings.student).stem if is_file(settings.student) else settings.student
+
+
+def adapter_names(settings: RunSettings) -> list[str]:
+    """What to call the adapters of a student, each with its scale where that is not 1."""
+    return [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
+
+
+def student_name(settings: RunSettings) -> str:
+    """What to call a student with these settings."""
     usual = "pairs" if settings.student == SHIPPED else DEFAULT_STRATEGY
     strategy = [settings.strategy] if settings.strategy not in (None, usual) else []
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
     near = [f"near by {Path(settings.near).stem}"] if settings.near else []
-    return " + ".join([base, *adapters, *knowledge, *near, *strategy])
+    return " + ".join([base_name(settings), *adapter_names(settings), *knowledge, *near, *strategy])
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
@@ -122,8 +138,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     if settings.student == PATTERNS and (settings.strategy or settings.adapters):
         raise KdtuiError("the pattern student is no language model; leave out --strategy and --adapter")
     for path, scale in settings.adapters:
-        if not isfinite(scale):
-            raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale}")
+        if not abs(scale) <= _LARGEST_SCALE:
+            raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale:g}")
     if is_endpoint(settings.student):
         if settings.strategy not in (None, AICL) or settings.adapters or settings.context:
             raise KdtuiError(
@@ -348,9 +364,6 @@ def _strategy(
     """The strategy of these settings, or the one that was chosen for this student, and how it is calibrated."""
     if settings.strategy == AICL:
         return DEFAULT_STRATEGY, None
-    import msgspec
-
-    from models.calibration import Calibration
     from store.calibrations import calibrations
 
     stored = calibrations(db, dataset, settings) if db is not None and dataset is not None else {}
@@ -358,8 +371,29 @@ def _strategy(
     if strategy is None:
         strategy = "pairs" if _is_trained_for_pairs(db, settings) else DEFAULT_STRATEGY
     found = stored.get(strategy)
-    calibration = None if found is None else msgspec.json.decode(found.weights, type=Calibration)
-    return cast("StrategyName", strategy), calibration
+    return cast("StrategyName", strategy), None if found is None else weights_of(found)
+
+
+def weights_of(stored: "StoredCalibration") -> "Calibration":
+    """The weights of a calibration.
+
+    Raises:
+        KdtuiError: they cannot be used.
+    """
+    import msgspec
+
+    from models.calibration import Calibration
+
+    try:
+        found = msgspec.json.decode(stored.weights, type=Calibration)
+    except msgspec.MsgspecError:
+        found = None
+    if found is None or not found.is_finite or (found.pairs is None and stored.strategy != "list"):
+        raise KdtuiError(
+            f"calibration {stored.number} of the strategy {stored.strategy} cannot be used, for its weights are no "
+            f"numbers; delete it with: kdtui calibrate rm {stored.number}"
+        )
+    return found
 
 
 def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:

@@ -12,9 +12,9 @@ from kdtui.workflows.about_piece import Content, about_piece
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.sample import pick_sample
 from models.embedded import NAME, SHIPPED
-from store.datasets import iter_sessions
+from store.datasets import some_sessions
 from store.errors import NotFound
-from store.records import RunSettings, Session
+from store.records import RunSettings, Session, Split
 from store.samples import pieces_of
 from store.sqlite import Database
 
@@ -65,7 +65,7 @@ def trial_of(db: Database, number: int, usual: RunSettings) -> Trial:
     else:
         if held != [number]:
             raise KdtuiError(f"sample {sample} holds other pieces than {number}; delete it, and it is made anew")
-    without = replace(usual, knowledge=(), sample=None, neighbours=None, budget=None, near=None, limit=None)
+    without = replace(usual, knowledge=(), sample=None, neighbours=None, budget=None, near=None, limit=None, seed=None)
     if usual.student in (PATTERNS, SHIPPED):
         without = RunSettings(NAME)
     return Trial(piece.dataset, session.id, without, replace(without, knowledge=(piece.format,), sample=sample))
@@ -73,8 +73,9 @@ def trial_of(db: Database, number: int, usual: RunSettings) -> Trial:
 
 def _sessions(db: Database, dataset: str, content: Content | None) -> Iterator[Session]:
     """Sessions that knowledge does not come from, and that this is about."""
-    for split in ("valid", "test"):
-        for session in iter_sessions(db, dataset, split=split, limit=_LOOKED_AT):
+    splits: tuple[Split, ...] = ("valid", "test")
+    for split in splits:
+        for session in some_sessions(db, dataset, split, _LOOKED_AT):
             if _is_about(content, session):
                 yield session
 

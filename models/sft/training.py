@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 
 from models.adapters import BASE_CONFIG, MANIFEST, check_trainable, configured_shape
-from models.errors import ModelError
+from models.errors import ModelError, no_numbers
 from models.sft.base import load_base
 from models.sft.checkpoints import (
     FOLDER,
@@ -220,6 +220,9 @@ class Training:
         sums = accelerator.reduce(torch.stack([sum_of_losses, told]))
         loss, is_stopping = float(sums[0]), bool(sums[1] > 0)
         norm = accelerator.clip_grad_norm_(self._trained, self._job.optimizer.clip)
+        if not math.isfinite(loss) and not progress.step:
+            # Nothing has been learned yet that could have led there.
+            raise ModelError(no_numbers(self._job.base))
         if not math.isfinite(loss) or not math.isfinite(float(norm)):
             is_kept = bool(whole_checkpoints(self._folder / FOLDER))
             kept = "the last checkpoint is from before" if is_kept else "no checkpoint was written yet"
@@ -286,6 +289,11 @@ class Training:
         is_stopping = float(self._accelerator.reduce(told)) > 0
         if found is None or is_stopping:
             return True, False
+        if not math.isfinite(found.loss):
+            raise ModelError(
+                f"the loss on the validation examples is no number any more at step {progress.step:,}; lower "
+                f"optimizer.learning_rate (--learning-rate, now {self._job.optimizer.learning_rate:g})"
+            )
         progress.is_unjudged = False
         improved = progress.best is None or found.value > progress.best[0]
         if improved:

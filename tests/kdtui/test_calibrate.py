@@ -13,7 +13,7 @@ from kdtui.workflows.calibrate import PairScores, choose, judge_pairs
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import resolved, settings_for
 from models.student import Student
-from store.calibrations import StoredCalibration, calibrations, replace_calibrations
+from store.calibrations import calibrations, keep_calibrations
 from store.sqlite import Database
 from tests.models.tiny import make_model
 
@@ -63,9 +63,7 @@ def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, mode
     kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
     known = calibrations(db, "outdoor", settings)
     assert list(known) == ["list", "pairs"]
-    replace_calibrations(
-        db, "outdoor", settings, [_with(each, chosen=each.strategy == "pairs") for each in known.values()]
-    )
+    keep_calibrations(db, "outdoor", settings, [], "pairs")
     result = kdtui("evaluate", "--student", model, "--split", "valid", "--limit", 2)
     assert "student + pairs on outdoor valid" in result.err
     # What a run began with counts, whatever is chosen later.
@@ -91,7 +89,10 @@ def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--limit", 5], "has 5 validation sessions to calibrate on; 20 are needed"),
+        (
+            ["--limit", 5],
+            "a limit of 5 sessions leaves too few to calibrate on; 20 are needed, and dataset 'outdoor' has",
+        ),
         (["--strategy", "guess"], "there is no strategy 'guess'; there are: list, drafts, pairs"),
         (["--strategy", "aicl"], "aicl is a way to ask, and cannot be calibrated; there are: list, drafts, pairs"),
         (["--student", "patterns"], "the pattern student is calibrated whenever it learns"),
@@ -154,18 +155,6 @@ def test_strategies_are_compared_session_by_session(kdtui: Kdtui, model: Path, m
     kdtui("calibrate", "--student", model, "--strategy", "list")
     assert seen[0] == seen[1]
     assert seen[0] != seen[0][::-1]
-
-
-def _with(calibration: StoredCalibration, *, chosen: bool) -> StoredCalibration:
-    return StoredCalibration(
-        calibration.strategy,
-        calibration.weights,
-        calibration.sessions,
-        calibration.pair_f1,
-        calibration.calibration_error,
-        calibration.seconds_per_session,
-        chosen,
-    )
 
 
 def judged_sessions(how_right: float) -> list[PairScores]:

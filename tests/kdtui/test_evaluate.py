@@ -15,6 +15,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import settings_for
 from store.sqlite import Database
 from tests.models.tiny import make_model
+from tests.waiting import PATIENCE
 
 Kdtui = Callable[..., Any]
 
@@ -88,7 +89,7 @@ def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert out == ""
     assert "go on with: kdtui evaluate --resume 1" in err

@@ -7,7 +7,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from tests.kdtui.tui.event_loop import LIMIT, watched
+from tests.kdtui.tui.event_loop import SHARED_LIMIT, watched
 
 
 def compute(seconds: float) -> None:
@@ -29,7 +29,7 @@ class Slow(App[None]):
         yield Static("slow")
 
     def action_compute(self) -> None:
-        compute(2 * LIMIT)
+        compute(2 * SHARED_LIMIT)
         self.has_acted.set()
 
     def action_nothing(self) -> None:
@@ -53,6 +53,6 @@ async def test_what_a_test_does_itself_is_not_looked_at() -> None:
     with watched() as found:
         for _ in range(2):
             await asyncio.sleep(0)
-            compute(2 * LIMIT)
+            compute(2 * SHARED_LIMIT)
         await asyncio.sleep(0)
     assert found == []

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 from kdtui.workflows.gate import Gate
+from tests.waiting import PATIENCE
 
 
 def test_what_is_held_waits_until_it_is_released() -> None:
@@ -45,7 +46,7 @@ def test_a_task_that_is_cancelled_while_it_waits_leaves_the_others_waiting() -> 
         one.cancel()
         await asyncio.wait([one])
         threading.Thread(target=gate.close).start()
-        await asyncio.wait_for(asyncio.gather(other, watching), 10)
+        await asyncio.wait_for(asyncio.gather(other, watching), PATIENCE)
         return [str(one.cancelled()), str(other.done())]
 
     assert asyncio.run(work()) == ["True", "True"]

@@ -22,6 +22,7 @@ from store.errors import NotFound
 from store.records import RunSettings
 from store.runs import start_run
 from store.sqlite import Database
+from tests.waiting import PATIENCE
 
 Kdtui = Callable[..., Any]
 
@@ -308,7 +309,7 @@ def test_an_interrupted_command_leaves_nothing(db: Database, database_of_the_tes
             sessions.write(line(str(number)))
         sessions.flush()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == "interrupted; an import is kept whole or not at all, and kdtui data ls shows which\n"
     assert list_datasets(db) == []

@@ -24,6 +24,7 @@ from store.models import NamedModel, add_model
 from store.records import TrainingSettings
 from store.sqlite import Database
 from tests.models.tiny import make_adapter, make_model
+from tests.waiting import PATIENCE
 
 Kdtui = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -157,7 +158,7 @@ def test_an_interrupt_ends_a_quantization_and_leaves_nothing(database_of_the_tes
         while not part.exists() and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not list(part.parent.iterdir())

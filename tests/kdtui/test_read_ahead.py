@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.exchange.read_ahead import ReadAhead
+from tests.waiting import PATIENCE
 
 
 @given(st.lists(st.integers(), max_size=400))
@@ -20,7 +21,7 @@ def test_nothing_is_waited_for() -> None:
 
     def source() -> Iterator[str]:
         yield "first"
-        more.wait(20)
+        more.wait(PATIENCE)
         yield "second"
 
     read = iter(ReadAhead(source()))

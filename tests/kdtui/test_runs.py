@@ -16,7 +16,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.runs import prompt_tokens
 from kdtui.workflows.students import settings_for
 from store.records import RunSettings
-from store.runs import get_run, start_run
+from store.runs import get_run, note_run, start_run
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -31,7 +31,8 @@ def imported(db: Database, outdoor: Path) -> None:
 def two_runs(kdtui: Kdtui, db: Database) -> None:
     """Run 1 has the bundles of the pattern student, and run 2 has answered three sessions with none."""
     assert kdtui("evaluate", "--student", "patterns").code == 0
-    db.execute("INSERT INTO runs SELECT 2, dataset_id, split, 'other', settings, created_at, NULL FROM runs")
+    columns = "dataset_id, split, student, settings, created_at"
+    db.execute(f"INSERT INTO runs (id, {columns}) SELECT 2, dataset_id, split, 'other', settings, created_at FROM runs")
     db.execute("INSERT INTO predictions SELECT 2, session_id, '[]', NULL, 1, created_at FROM predictions LIMIT 2")
     db.execute(
         "INSERT INTO predictions SELECT 2, session_id, NULL, 'too long', 4, created_at FROM predictions "
@@ -126,7 +127,9 @@ def test_settings_that_cannot_be_read_are_one_sentence(kdtui: Kdtui, db: Databas
 
 
 def test_hostile_names_are_text(kdtui: Kdtui, db: Database) -> None:
-    start_run(db, "outdoor", "test", "[red]x[/] \x1b[31m \u202e" + "y" * 10_000, RunSettings("patterns"))
+    hostile = "[red]x[/] \x1b[31m \u202e" + "y" * 10_000
+    start_run(db, "outdoor", "test", hostile, RunSettings(hostile))
+    note_run(db, 1, hostile)
     for command in (["ls"], ["show", 1]):
         result = kdtui("run", *command)
         assert result.code == 0
@@ -137,7 +140,9 @@ def test_hostile_names_are_text(kdtui: Kdtui, db: Database) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        settings_for("smollm2", ("rule", "thought"), limit=3, sample="a half", neighbours=2, budget=9, near="smollm2"),
+        settings_for(
+            "smollm2", ("rule", "thought"), limit=3, seed=4, sample="a half", neighbours=2, budget=9, near="smollm2"
+        ),
         settings_for("smollm2", strategy="pairs", adapters=(("camping", 1.0), ("a=1", 1.0), ("b", 0.5)), context=512),
         settings_for("shipped"),
         settings_for("--odd"),
@@ -154,7 +159,10 @@ def test_the_command_that_repeats_a_run_makes_the_same_settings(settings: RunSet
         given["student"],
         None if given["knowledge"] is None else formats(given["knowledge"]),
         adapters=adapters(given["adapter"]),
-        **{name: given[name] for name in ("limit", "context", "strategy", "sample", "neighbours", "budget", "near")},
+        **{
+            name: given[name]
+            for name in ("limit", "seed", "context", "strategy", "sample", "neighbours", "budget", "near")
+        },
     )
     assert same == settings
 
@@ -182,3 +190,64 @@ def test_each_line_of_json_is_an_object(kdtui: Kdtui) -> None:
     for command in (["ls"], ["show", 1], ["compare", 1, 2]):
         for line in kdtui("run", *command, "--json").out.splitlines():
             assert isinstance(json.loads(line), dict)
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_tags_find_runs_again(kdtui: Kdtui) -> None:
+    assert kdtui("run", "tag", 1, "paper", "größe").err == "run 1 has the tags größe, paper\n"
+    assert kdtui("run", "tag", 2, "paper", "paper").err == "run 2 has the tags paper\n"
+    assert kdtui("evaluate", "--student", "patterns", "--tag", "new", "--tag", "paper").code == 0
+
+    def under(*tags: str) -> list[int]:
+        options = [part for tag in tags for part in ("--tag", tag)]
+        return [row["run"] for row in kdtui("run", "ls", *options, "--json").rows]
+
+    assert (under("paper"), under("paper", "größe"), under("new"), under("none")) == ([1, 2, 3], [1], [3], [])
+    assert "none of 3 runs is under none" in kdtui("run", "ls", "--tag", "none").err
+    assert kdtui("run", "ls", "--json").rows[0]["tags"] == ["größe", "paper"]
+    assert "größe, paper" in kdtui("run", "ls").out
+    assert "größe, paper" in kdtui("run", "show", 1).out
+    kdtui("evaluate", "--resume", 2, "--tag", "whole")
+    assert under("whole") == [2]
+    assert kdtui("run", "tag", 1, "--remove", "größe", "paper").err == "run 1 has no tags\n"
+    assert under("paper") == [2, 3]
+    assert kdtui("run", "rm", 3).code == 0
+    assert under("new") == []
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_a_note_is_kept_with_a_run(kdtui: Kdtui) -> None:
+    assert kdtui("run", "note", 1, "before the  <fix>\nof 'sizes'").code == 0
+    assert kdtui("run", "show", 1, "--json").rows[0]["note"] == "before the  <fix>\nof 'sizes'"
+    assert "before the <fix> of 'sizes'" in kdtui("run", "show", 1).out
+    assert "before the <fix> of 'sizes'" in kdtui("run", "ls").out
+    assert kdtui("run", "note", 1, "other").err == "run 1 is noted: other\n"
+    assert kdtui("run", "note", 1, " ").err == "run 1 has no note any more\n"
+    assert [row["note"] for row in kdtui("run", "ls", "--json").rows] == [None, None]
+
+
+def test_a_list_of_runs_says_in_columns_what_each_is_made_of(kdtui: Kdtui, db: Database) -> None:
+    assert kdtui("knowledge", "mine").code == 0
+    kdtui("knowledge", "distill", "--format", "rule")
+    kdtui("sample", "create", "few", "--format", "rule", "--ratio", 0.25)
+    kdtui("sample", "create", "more", "--format", "rule", "--ratio", 0.5, "--add-to", "few")
+    for settings in (
+        RunSettings("patterns"),
+        settings_for("smollm2", ("rule",), sample="few", strategy="pairs", adapters=(("camping", 0.5),)),
+        settings_for("smollm2", ("rule",), sample="more"),
+        settings_for("smollm2", ("rule",), sample="gone"),
+    ):
+        start_run(db, "outdoor", "test", "x", settings)
+    rows = kdtui("run", "ls", "--json").rows
+    assert [row["student"] for row in rows] == ["patterns", "smollm2", "smollm2", "smollm2"]
+    assert [row["knowledge"] for row in rows] == [[], ["rule"], ["rule"], ["rule"]]
+    assert [row["sample"] for row in rows] == [None, "few", "more", "gone"]
+    assert [row["ratio"] for row in rows] == [None, 0.25, [0.25, 0.5], None]
+    assert [row["strategy"] for row in rows] == [None, "pairs", None, None]
+    assert rows[1]["adapters"] == [["camping", 0.5]]
+    table = kdtui("run", "ls").out
+    assert all(title in table for title in ("knowledge", "sample", "ratio", "strategy", "adapter", "camping x 0.5"))
+    for number in (2, 3, 4):
+        kdtui("run", "rm", number)
+    table = kdtui("run", "ls").out
+    assert not any(title in table for title in ("knowledge", "sample", "ratio", "adapter", "tags", "note"))

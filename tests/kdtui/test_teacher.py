@@ -29,6 +29,7 @@ from store.records import Bundle, Item, Session
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good
+from tests.waiting import PATIENCE, until
 
 Kdtui = Callable[..., Any]
 
@@ -323,15 +324,17 @@ def test_a_server_that_hangs_is_given_up_and_not_asked_again(db: Database, serve
         if number:
             good(fake, number)
         else:
-            fake.gate.wait(20)
+            fake.gate.wait(PATIENCE)
 
     url, fake = serve(hanging)
     result = kdtui(
-        "knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--timeout", 0.5, "--concurrency", 4
+        "knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--timeout", 2, "--concurrency", 4
     )
-    assert "did not answer in 0.5 seconds" in result.err
-    assert Counter(row["status"] for row in calls(db))["failed"] == 1
+    assert "did not answer in 2 seconds" in result.err
+    # On a busy machine a good answer may come too late as well.
+    assert Counter(row["status"] for row in calls(db))["failed"] >= 1
     assert len(fake.asked) == len(calls(db))
+    assert fake.asked.count(fake.asked[0]) == 1
 
 
 @pytest.mark.usefixtures("train")
@@ -415,6 +418,9 @@ def test_how_a_server_has_to_be_asked_is_learned_by_one_call_and_said_once(
 @pytest.mark.usefixtures("train")
 def test_no_more_calls_are_under_way_than_asked_for(serve: Serve, kdtui: Kdtui) -> None:
     def slow(fake: Fake, number: int) -> None:
+        # The first waits for the next, and each for what more there may be.
+        if not number:
+            until(lambda: type(fake).at_once > 1)
         sleep(0.02)
         good(fake, number)
 
@@ -517,7 +523,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_knowledge_and_pays_once(
 
     url, fake = serve(reply)
     moments = [0.03 * (number % 7) + 0.01 * number for number in range(20)]
-    subprocess.run([sys.executable, "-c", _VICTIM, url, *map(str, moments)], check=True, env=os.environ, timeout=120)
+    subprocess.run([sys.executable, "-c", _VICTIM, url, *map(str, moments)], check=True, env=os.environ, timeout=600)
     rows = calls(db)
     assert Counter(row["key"] for row in rows) == charged
     assert len(rows) == 4 * len(train)
@@ -527,7 +533,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_knowledge_and_pays_once(
     with db.atomic():
         db.execute("DELETE FROM knowledge WHERE format <> 'pattern'")
         db.execute("DELETE FROM calls")
-    subprocess.run([sys.executable, "-c", _VICTIM, url], check=True, env=os.environ, timeout=60)
+    subprocess.run([sys.executable, "-c", _VICTIM, url], check=True, env=os.environ, timeout=600)
     assert all_knowledge(db) == resumed
 
 
@@ -536,20 +542,21 @@ def all_knowledge(db: Database) -> set[tuple[str, str, str]]:
 
 
 def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session], serve: Serve) -> None:
-    started = threading.Event()
+    started, interrupted = threading.Event(), threading.Event()
 
     def slow(fake: Fake, number: int) -> None:
         if number >= 20:
             started.set()
-            sleep(0.3)
+            interrupted.wait(PATIENCE)
         good(fake, number)
 
     url, fake = serve(slow)
     command = [sys.executable, "-m", "kdtui", "knowledge", "distill", "--teacher", f"{url}#m", "--concurrency", "4"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert started.wait(30)
+    assert started.wait(PATIENCE)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    interrupted.set()
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "what was answered is kept" in err
     assert len(calls(db)) == len(fake.asked) < 4 * len(train)

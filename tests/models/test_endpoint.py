@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from time import monotonic
 from typing import cast
 
 import pytest
@@ -17,6 +16,7 @@ from models.endpoint import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
 from tests.fake_chat_server import Fake, Serve
+from tests.waiting import PATIENCE
 
 
 def task(key: object, titles: Sequence[str]) -> Task:
@@ -67,7 +67,7 @@ def test_requests_run_side_by_side_but_not_more_than_allowed(serve: Serve) -> No
 
     def reply(fake: Fake, _: int) -> None:
         # Nobody is answered before three are here.
-        barrier.wait(20)
+        barrier.wait(PATIENCE)
         fake.complete(GOOD)
 
     url, handler = serve(reply)
@@ -111,7 +111,7 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
         (lambda fake: fake.send({"choices": []}), "in a form of its own"),
         (lambda fake: fake.send(b"<html>"), "usable answer"),
         (lambda fake: fake.send(["what"]), "in a form of its own"),
-        (lambda fake: fake.gate.wait(20), "did not answer in 0.5 seconds"),
+        (lambda fake: fake.gate.wait(PATIENCE), "did not answer in 2 seconds"),
     ],
     ids=[
         "fault",
@@ -141,7 +141,9 @@ def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
         reply(fake) if bad else fake.complete(GOOD)
 
     url, handler = serve(some)
-    with EndpointStudent(Endpoint(url, "m"), concurrency=1, timeout=0.5) as student:
+    # The others are not to come too late on a busy machine.
+    timeout = 2.0 if "did not answer" in reason else PATIENCE
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1, timeout=timeout) as student:
         found = events(student, [task("good", ["a", "b"]), task("bad", ["bad", "b"]), task("after", ["a", "b"])])
     [refused] = [event for event in found if isinstance(event, Refused)]
     assert refused.key == "bad"
@@ -191,7 +193,7 @@ def test_answers_come_in_the_order_in_which_they_are_done(serve: Serve) -> None:
         if number == 2:
             fake.complete(GOOD)
             return
-        fake.gate.wait(20)
+        fake.gate.wait(PATIENCE)
         fake.complete(GOOD)
 
     url, handler = serve(reply)
@@ -270,12 +272,10 @@ def test_closing_hangs_up_at_once(serve: Serve) -> None:
     with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student:
         found = cast("Generator[StudentEvent]", student.answer(task(place, ["a", "b"]) for place in range(10)))
         next(found)
-        assert asked.wait(5)
-        started = monotonic()
+        assert asked.wait(PATIENCE)
         found.close()
-        # Before the student is closed: the app keeps it for the next session.
-        assert hung_up.wait(5)
-    assert monotonic() - started < 5
+        # Before the student is closed: the app keeps it for the next session. The request itself has no end.
+        assert hung_up.wait(PATIENCE)
 
 
 _PROGRAM = """
@@ -294,10 +294,10 @@ with EndpointStudent(Endpoint(sys.argv[1], "m"), concurrency=2) as student:
 def test_a_program_that_is_cancelled_ends_though_the_server_is_slow(serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         if number:
-            fake.gate.wait(60)
+            fake.gate.wait(2 * PATIENCE)
         else:
             fake.complete(GOOD)
 
     url, _ = serve(reply)
     # Less than half the time that the requests may take.
-    subprocess.run([sys.executable, "-c", _PROGRAM, url], check=True, timeout=30, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", _PROGRAM, url], check=True, timeout=PATIENCE, cwd=Path(__file__).parents[2])

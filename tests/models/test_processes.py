@@ -14,14 +14,15 @@ from models.sft.job_files import EXIT_CODE, LAUNCH, METRICS, identity
 from models.sft.processes import launching, start, stop
 from models.sft.slurm import Queue
 from models.sft.state import JobStatus, job_status
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 def stubborn(folder: Path) -> Path:
     """A Python that starts a child in a session of its own, and heeds no signal; neither does the child."""
     path = folder / "python"
     path.write_text(
-        "#!/bin/sh\ntrap '' TERM\n(trap '' TERM; exec setsid sh -c 'trap \"\" TERM; while :; do sleep 0.1; done') &\n"
+        "#!/bin/sh\ntrap '' TERM\n"
+        '(trap \'\' TERM; exec setsid sh -c \'trap "" TERM; : >"$0/begun"; while :; do sleep 0.1; done\' "$3") &\n'
         "while :; do sleep 0.1; done\n"
     )
     path.chmod(0o755)
@@ -31,6 +32,7 @@ def stubborn(folder: Path) -> Path:
 def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     start(tmp_path, python=str(stubborn(tmp_path)))
     assert job_status(tmp_path).state == "running"
+    until((tmp_path / "begun").exists)
     left = stop(tmp_path, grace=0.5)
     assert [each.split()[0] for each in left] == ["killed"] * len(left)
     assert len(left) >= 2
@@ -95,7 +97,7 @@ def test_a_trainer_that_was_started_by_hand_is_ended_too(tmp_path: Path) -> None
     process = subprocess.Popen(["sleep", "60"])
     (tmp_path / "pid").write_text(json.dumps(identity(process.pid)))
     assert stop(tmp_path, grace=5) == []
-    assert process.wait(1) != 0
+    assert process.wait(PATIENCE) != 0
     assert job_status(tmp_path).state == "stopped"
 
 

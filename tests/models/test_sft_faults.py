@@ -1,6 +1,7 @@
 """What goes wrong in a training: it is stopped or killed, disk or memory are full, a file is missing or damaged."""
 
 import json
+import math
 import os
 import random
 import re
@@ -26,6 +27,7 @@ from models.sft.base import load_base, load_vocabulary
 from models.sft.checkpoints import save_checkpoint, whole_checkpoints
 from models.sft.job_files import held
 from models.sft.state import job_status
+from tests.models.tiny import make_model
 from tests.models.tiny_job import as_folder, line, metrics, on_two_processes, start, train, weights, write_job
 from tests.waiting import until
 
@@ -433,3 +435,11 @@ def test_an_id_on_the_hub_that_is_not_there_is_one_sentence(monkeypatch: pytest.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"transformers cannot load this base"):
         load_base("nobody/nothing-at-all")
+
+
+def test_a_base_with_damaged_weights_is_named_before_anything_is_learned(job: Path, tmp_path: Path) -> None:
+    base = make_model(tmp_path / "damaged.gguf", norm=math.nan)
+    write_job(job, base=str(base))
+    result = train(job)
+    assert result.returncode == 1
+    assert f"{base}: the model computes no numbers; its weights are damaged" in result.stderr.splitlines()[-1]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.threads import FreeProcessors, processors, threads_beside
 from tests.processors import all_of_them
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_whole_processors_of_others_are_left_to_them() -> None:
 @pytest.mark.usefixtures("busy")
 def test_threads_make_way_when_the_machine_becomes_busy() -> None:
     free = FreeProcessors()
-    end = monotonic() + 20
+    end = monotonic() + PATIENCE
     while free() > 1 and monotonic() < end:
         sleep(0.05)
     assert free() == 1

@@ -80,7 +80,8 @@ class CalibrationForm(TaskForm):
                 )
                 for name in STRATEGIES
             ),
-            Field("limit", "Sessions", help="of the validation split, at most; usually all"),
+            Field("limit", "Sessions", help="so many of the validation split, drawn by chance; usually all"),
+            Field("seed", "Seed", help="by which they are drawn; usually 0"),
         ]
 
         def begin(values: Mapping[str, str]) -> Calibration:
@@ -107,8 +108,8 @@ class CalibrationForm(TaskForm):
             task=task,
         )
 
-    def _wanted(self, values: Mapping[str, str]) -> tuple[str, RunSettings, tuple[str, ...], int | None]:
-        """The dataset, the student, the strategies and the number of sessions.
+    def _wanted(self, values: Mapping[str, str]) -> tuple[str, RunSettings, tuple[str, ...], int | None, int]:
+        """The dataset, the student, the strategies, the number of sessions and the seed that draws them.
 
         Raises:
             KdtuiError: it cannot be done.
@@ -122,7 +123,10 @@ class CalibrationForm(TaskForm):
             raise KdtuiError("choose a strategy to try")
         if not set(strategies) <= set(usual_strategies(settings.student)):
             raise KdtuiError("the shipped student is trained to be asked about pairs: try that alone")
-        return dataset, settings, strategies, whole_number(values["limit"], "sessions", 1)
+        limit, seed = whole_number(values["limit"], "sessions", 1), whole_number(values["seed"], "seed", 0)
+        if limit is None and seed is not None:
+            raise KdtuiError("the seed draws sessions; say how many")
+        return dataset, settings, strategies, limit, seed or 0
 
     def _problem(self, values: Mapping[str, str]) -> str | None:
         try:
@@ -133,12 +137,13 @@ class CalibrationForm(TaskForm):
 
     def _command(self, values: Mapping[str, str]) -> str:
         with suppress(KdtuiError):
-            dataset, settings, strategies, limit = self._wanted(values)
+            dataset, settings, strategies, limit, seed = self._wanted(values)
             options = {
                 "--dataset": dataset,
                 **options_of(settings),
                 "--strategy": [] if strategies == usual_strategies(settings.student) else strategies,
                 "--limit": None if limit is None else str(limit),
+                "--seed": str(seed) if seed else None,
             }
             return command_line(("calibrate",), options=options, database=self._found.named_database)
         return ""

@@ -279,6 +279,8 @@ def _tree(origin: "Origin", name: str = "") -> Tree:
 
 
 def _uses(about: "About", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
+    from kdtui.workflows.scored import Scored
+
     if about.samples:
         yield _item("•", f"samples {', '.join(about.samples)}")
     if about.trainings:
@@ -291,7 +293,8 @@ def _uses(about: "About", rows: "list[RunRow] | None", problem: str) -> Iterator
         for row in rows:
             run = row.summary.run
             score = f"pair F1 {row.scores.pair_f1:.3f}" if row.scores is not None else (row.problem or "no score")
-            yield _item("•", f"run {run.id}: {run.name} on {run.split}, {score}")
+            where = run.split if run.settings.limit is None else Scored.by(row.summary).in_words
+            yield _item("•", f"run {run.id}: {run.name} on {where}, {score}")
         shown = len(rows)
     if len(about.runs) > shown:
         yield _item("•", counted(len(about.runs) - shown, "older run"))

@@ -29,7 +29,8 @@ from store.records import RunSettings
 if TYPE_CHECKING:
     from kdtui.tui.evaluation import Evaluation
     from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.runs import RunInFull, Scored
+    from kdtui.workflows.runs import RunInFull
+    from kdtui.workflows.scored import Scored
     from store.runs import RunSummary
     from store.sqlite import Database
 
@@ -182,10 +183,9 @@ class FloorsDialog(TextDialog):
     """The floors over some sessions, with all metrics."""
 
     def __init__(self, scored: "Scored", rows: "Sequence[ResultRow]") -> None:
-        limit = "" if scored.limit is None else f", first {counted(scored.limit, 'session')}"
         table = scores_table(rows)
         copies = "\n".join("\t".join([row.name, *(_metric(row, name) for name, _ in _METRICS)]) for row in rows)
-        super().__init__(f"Floors of {scored.dataset} {scored.split}{limit}", table, copies=copies)
+        super().__init__(f"Floors of {scored.dataset} {scored.split}, {scored.in_words}", table, copies=copies)
 
 
 def scores_table(rows: "Iterable[ResultRow]", *, here: str | None = None) -> RenderableType:
@@ -240,9 +240,16 @@ def _grid(rows: Iterable[tuple[str, RenderableType]]) -> Table:
 
 
 def _facts(found: "RunInFull", not_finished: str) -> Iterable[tuple[str, RenderableType]]:
+    from kdtui.workflows.scored import Scored
+
     summary = found.row.summary
     failed = f", {summary.failed:,} of them without bundles" if summary.failed else ""
     yield "sessions", Text(f"{summary.answered:,} of {summary.sessions:,} answered{failed}")
+    yield "which sessions", Text(Scored.by(summary).in_words)
+    if summary.run.tags:
+        yield "tags", Text(", ".join(summary.run.tags))
+    if summary.run.note:
+        yield "note", Text(one_line(summary.run.note))
     yield "began", Text(summary.run.created_at)
     yield "finished", Text(summary.run.finished_at or not_finished)
     yield "seconds a session", Text(duration(summary.seconds_per_session))
@@ -265,6 +272,8 @@ def _settings(settings: RunSettings) -> Iterable[tuple[str, RenderableType]]:
     yield "budget", told(settings.budget, "the usual number of tokens")
     yield "context", told(settings.context, "the usual number of tokens")
     yield "limit", told(settings.limit, "none: the whole split")
+    if settings.limit is not None:
+        yield "seed", told(settings.seed, "none: an earlier version took the first sessions as imported")
 
 
 def _scores(found: "RunInFull") -> RenderableType:

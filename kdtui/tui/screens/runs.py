@@ -20,6 +20,7 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.evaluation import Evaluation
 from kdtui.tui.known_runs import COMING, KnownRuns, Listing
 from kdtui.tui.run_form import EvaluationForm, Wanted
+from kdtui.tui.run_note import keep_note, note_form
 from kdtui.tui.run_numbers import FloorsFound, RunNumbers, RunScored, TokensFound
 from kdtui.tui.run_rows import COLUMNS, SORTS, Entry, begins_with_the_largest, in_order, matches, row_of
 from kdtui.tui.screens.base import Failed, KdtuiScreen, RowWanted
@@ -66,6 +67,14 @@ class RunDeleted(Message):
         self.number = number
 
 
+class RunNoted(Message):
+    """The tags and the note of a run are kept."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class RunsScreen(KdtuiScreen[None]):
     """All runs and floors as one table, and plots of what quality costs."""
 
@@ -96,7 +105,7 @@ class RunsScreen(KdtuiScreen[None]):
         yield TopBar("runs")
         with Horizontal(id="find"):
             yield Label("Filter")
-            yield Input(placeholder="words of names, datasets, splits", id="filter", compact=True)
+            yield Input(placeholder="words of names, datasets, splits, tags, notes", id="filter", compact=True)
         with Container(id="halves"):
             yield RowTable(COLUMNS, id="runs")
             yield RunPlot(id="plot")
@@ -148,7 +157,7 @@ class RunsScreen(KdtuiScreen[None]):
     def _load(self) -> None:
         def question(db: "Database") -> Listing:
             # Here, though it is needed later too: importing it takes longer than the screen may stand still.
-            from kdtui.workflows.runs import Scored
+            from kdtui.workflows.scored import Scored
             from store.datasets import dataset_names
             from store.runs import list_runs
 
@@ -304,12 +313,17 @@ class RunsScreen(KdtuiScreen[None]):
         if entry.key == COMING and self._work is not None:
             return command_line(self._work.wanted.arguments, database=database)
         scored = entry.scored
-        limit = None if scored.limit is None else str(scored.limit)
-        return command_line(
-            ("evaluate", "--floors-only"),
-            options={"--dataset": scored.dataset, "--split": scored.split, "--limit": limit},
-            database=database,
-        )
+        if scored.are_the_first:
+            # No command takes these sessions any more; a run over them shows their floors.
+            run = next(number for number, each in self._known.listing.scored.items() if each == scored)
+            return command_line(("run", "show"), str(run), database=database)
+        options = {
+            "--dataset": scored.dataset,
+            "--split": scored.split,
+            "--limit": None if scored.limit is None else str(scored.limit),
+            "--seed": str(scored.seed) if scored.seed else None,
+        }
+        return command_line(("evaluate", "--floors-only"), options=options, database=database)
 
     # Sorting, filtering, floors
 
@@ -408,7 +422,10 @@ class RunsScreen(KdtuiScreen[None]):
 
         floors = self._known.floors_over(entry.scored)
         if entry.summary is None:
-            self.app.push_screen(FloorsDialog(entry.scored, floors or []))
+            if floors is None:
+                self.say("these floors are still being computed", error=False)
+            else:
+                self.app.push_screen(FloorsDialog(entry.scored, floors))
             return
         opened = RunScreen(self.database, entry.summary, floors, self._work)
 
@@ -544,7 +561,29 @@ class RunsScreen(KdtuiScreen[None]):
             self._work.cancel()
             self._show()
 
-    # To delete
+    # To note, and to delete
+
+    def action_note(self) -> None:
+        """Ask for the tags and the note of the run under the cursor."""
+        entry = self._selected
+        if entry is None or entry.summary is None:
+            return
+        run = entry.summary.run
+
+        def then(values: dict[str, str] | None) -> None:
+            def question(db: "Database") -> int:
+                keep_note(db, run, values or {})
+                return run.id
+
+            if values is not None:
+                self.ask(question, RunNoted, group="note")
+
+        self.app.push_screen(note_form(run, self._known.listing.named_database), then)
+
+    def on_run_noted(self, message: RunNoted) -> None:
+        """Say so, and look again."""
+        self.say(f"tags and note of run {message.number} are kept", error=False)
+        self._load()
 
     def action_delete(self) -> None:
         """Delete the run under the cursor, once that is confirmed."""
@@ -594,7 +633,7 @@ class RunsScreen(KdtuiScreen[None]):
                 return "it is being stopped already"
             case "mark" if entry is not None and entry.is_floor:
                 return self._why_no_floor()
-            case "mark" | "delete" | "resume" if entry is None or entry.summary is None:
+            case "mark" | "note" | "delete" | "resume" if entry is None or entry.summary is None:
                 return "the cursor is on no run"
             case "resume" if self._work is not None:
                 return f"an evaluation is at work; {self.kdtui.key_of('runs.cancel')} stops it"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from textual.containers import Container
 
 from kdtui.bundling.text import counted
+from kdtui.tui.known_runs import best_floor
 from kdtui.tui.run_rows import Entry
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class RunPlot(Container):
             self.mount(QualityPlot())
 
     def show_runs(self, entries: Iterable[Entry], chosen: Entry | None, floors: "Sequence[ResultRow]") -> None:
-        """Plot the runs over the same split as the chosen one.
+        """Plot the runs over the same sessions as the chosen one: others cannot be compared with it.
 
         Args:
             floors: over the sessions of the chosen one.
@@ -46,11 +47,7 @@ class RunPlot(Container):
         if chosen is None:
             plot.show_runs([], chosen=None, floor=None, title="pair F1", cost=cost_name)
             return
-        alike = [
-            each
-            for each in entries
-            if (each.scored.dataset, each.scored.split) == (chosen.scored.dataset, chosen.scored.split)
-        ]
+        alike = [each for each in entries if each.scored == chosen.scored]
         points = [
             Point(each.number, cost, each.f1)
             for each in alike
@@ -60,14 +57,12 @@ class RunPlot(Container):
         ]
         best = sorted(points, key=lambda each: (each.number == chosen.number, each.quality))[-_MOST_POINTS:]
         what = "numbers are runs" if len(best) == len(points) else f"the best {counted(len(best), 'run')}, by number"
+        floor, scored = best_floor(floors), chosen.scored
+        about = f"{scored.dataset} {scored.split}" if scored.limit is None else f"{scored.dataset}, {scored.in_words}"
         plot.show_runs(
             best,
             chosen=chosen.number,
-            floor=max(
-                ((row.name, row.scores.pair_f1) for row in floors if row.name != "truth"),
-                key=lambda each: each[1],
-                default=None,
-            ),
-            title=f"pair F1 · {chosen.scored.dataset} {chosen.scored.split} · {what}",
+            floor=None if floor is None else (floor.name, floor.scores.pair_f1),
+            title=f"pair F1 · {about} · {what}",
             cost=cost_name,
         )

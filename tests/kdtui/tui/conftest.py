@@ -27,6 +27,7 @@ from store.records import Session
 from tests.acting import rest
 from tests.kdtui.tui.event_loop import watched
 from tests.kdtui.tui.runs_place import evaluated
+from tests.waiting import PATIENCE
 
 OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
 
@@ -186,7 +187,7 @@ def settle() -> Settle:
     """Wait until the app has nothing more to ask the store."""
 
     async def wait(pilot: Pilot[None]) -> None:
-        deadline = monotonic() + 60
+        deadline = monotonic() + PATIENCE
         quiet = 0
         while quiet < 2:
             await rest(pilot)
@@ -204,7 +205,7 @@ def until() -> Until:
     """Wait for what the generation thread brings about."""
 
     async def wait(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-        deadline = monotonic() + 60
+        deadline = monotonic() + PATIENCE
         while not condition():
             assert monotonic() < deadline, "it never came true"
             await pilot.pause(0.01)

@@ -21,11 +21,17 @@ _TESTS = Path(__file__).parents[2]
 
 _IS_ALONE = "PYTEST_XDIST_WORKER" not in os.environ
 
-LIMIT = 0.05 if _IS_ALONE else 0.15
-"""Seconds that one step may take; where several workers share a processor each of them computes slower."""
+LIMIT, SHARED_LIMIT = 0.05, 0.15
+"""Seconds that one step may take; the second where others compute on the same processors, which makes each slower."""
 
-_WAITING = 0.5 if _IS_ALONE else 10.0
+_WAITING, _SHARED_WAITING = 0.5, 10.0
 """Seconds that a step may take in which the thread does not compute: others take some of them, a lock more."""
+
+_PRESSURE = Path("/proc/pressure/cpu")
+"""Where Linux says how long there was somebody who waited for a processor, in all."""
+
+_OLD = 0.1
+"""Seconds after which the pressure is looked at again: not before each step, of which there are thousands."""
 
 _WHOLE_SCREENS = (
     (App, "_register"),
@@ -72,26 +78,61 @@ class _Apart:
         (self.begin if phase == "start" else self.end)()
 
 
+class _Others:
+    """Whether others compute on the processors: then a step takes longer, through no fault of its own."""
+
+    def __init__(self) -> None:
+        self._seen = self._look()
+
+    def look(self) -> None:
+        """Look before a step, where the last look was long ago."""
+        if perf_counter() - self._seen[0] > _OLD:
+            self._seen = self._look()
+
+    @property
+    def are_computing(self) -> bool:
+        """Since the last look, for a quarter of the time or more; they always may, where this is one of several workers
+        or the system does not say."""
+        if not _IS_ALONE:
+            return True
+        (then, waited_before), (now, waited) = self._seen, self._look()
+        if waited is None or waited_before is None:
+            return True
+        return waited - waited_before > (now - then) / 4
+
+    @staticmethod
+    def _look() -> tuple[float, float | None]:
+        """The time, and the seconds until now in which somebody waited for a processor."""
+        try:
+            some = _PRESSURE.read_text().splitlines()[0]
+            return perf_counter(), int(some.rpartition("total=")[2]) / 1e6
+        except (OSError, ValueError, IndexError):
+            return perf_counter(), None
+
+
 @contextmanager
 def watched() -> Iterator[list[str]]:
     """Steps of the event loop that took too long, each in words.
 
-    Computing is measured in time of the thread, which other programs do not lengthen; waiting by the clock.
+    Computing is measured in time of the thread, waiting by the clock; where others compute too, more is allowed.
     """
     slow: list[str] = []
-    apart = _Apart()
+    apart, others = _Apart(), _Others()
     really_run = asyncio.events.Handle._run
 
     def run(handle: asyncio.Handle) -> None:
         # Other threads have loops of their own, which no key waits for; and what a test does itself is its affair.
         if current_thread() is not main_thread() or _is_of_test(handle):
             return really_run(handle)
+        others.look()
         before, computed_before, apart_before = perf_counter(), thread_time(), apart.seconds
         really_run(handle)
         computed = thread_time() - computed_before
         waited = perf_counter() - before - computed
         own = computed - (apart.seconds - apart_before)
-        if own > LIMIT or waited > _WAITING:
+        if (own > LIMIT or waited > _WAITING) and (
+            own > SHARED_LIMIT or waited > _SHARED_WAITING or not others.are_computing
+        ):
             slow.append(f"{own * 1000:.0f} ms of computing, {waited * 1000:.0f} ms of waiting: {_what(handle)}")
         return None
 

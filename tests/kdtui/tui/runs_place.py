@@ -17,6 +17,7 @@ from kdtui.workflows import evaluate
 from store.database import open_database
 from store.records import RunSettings
 from store.runs import list_runs
+from tests.waiting import PATIENCE
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 
@@ -90,7 +91,7 @@ async def rested(pilot: Pilot[None], settle: Settle) -> None:
     """Nothing is asked for, all numbers are computed, and the table shows them."""
     await settle(pilot)
     screen = pilot.app.screen
-    deadline = monotonic() + 30
+    deadline = monotonic() + PATIENCE
     while isinstance(screen, RunsScreen) and any((screen._numbers, screen._redraw, screen._replot)):
         assert monotonic() < deadline, "the numbers never come"
         await pilot.pause(0.01)

@@ -117,11 +117,15 @@ async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, 
         assert "trained to be asked about pairs" in shown(app, "#form-problem")
         await fill(pilot, student="smollm2", limit="20")
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student smollm2 --limit 20"
+        await fill(pilot, seed="3")
+        assert shown(app, "#dialog-command").endswith("--student smollm2 --limit 20 --seed 3")
         for values, problem in (
             ({"student": "patterns"}, "the pattern student is calibrated whenever it learns"),
             ({"other": "http://host/v1#m"}, "an endpoint answers in its own way"),
             ({"other": "", "student": "tiny", "limit": "x"}, "sessions: a whole number"),
-            ({"limit": "", "try_list": "", "try_drafts": "", "try_pairs": ""}, "choose a strategy to try"),
+            ({"limit": "", "seed": "3"}, "the seed draws sessions; say how many"),
+            ({"limit": "20", "seed": "x"}, "seed: a whole number"),
+            ({"limit": "", "seed": "", "try_list": "", "try_drafts": "", "try_pairs": ""}, "choose a strategy to try"),
         ):
             await fill(pilot, **values)
             await until(pilot, lambda problem=problem: problem in shown(app, "#form-problem"))  # type: ignore[misc]

@@ -28,6 +28,7 @@ from tests import waiting
 from tests.acting import act, rest
 from tests.fake_chat_server import Fake, Reply, Serve
 from tests.fake_teacher import answer_for, good
+from tests.waiting import PATIENCE
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -94,7 +95,7 @@ def hanging_after(count: int) -> Reply:
 
     def reply(fake: Fake, number: int) -> None:
         if number >= count:
-            fake.gate.wait(20)
+            fake.gate.wait(PATIENCE)
         good(fake, number)
 
     return reply
@@ -224,22 +225,22 @@ async def test_it_is_distilled_and_the_ledger_grows(
 async def test_what_is_paused_asks_nothing_and_then_goes_on_without_paying_twice(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
-    waiting = threading.Semaphore(0)
+    permits = threading.Semaphore(0)
 
     def slowly(fake: Fake, number: int) -> None:
-        waiting.acquire(timeout=20)
+        permits.acquire(timeout=PATIENCE)
         good(fake, number)
 
     url, fake = serve(slowly)
     app = app_with(demo_store, **endpoint(url, concurrency="2"))
     async with app.run_test(size=(80, 24)) as pilot:
         await ask(pilot, settle, until)
-        waiting.release(3)
+        permits.release(3)
         await until(pilot, lambda: len(fake.asked) == 5)
         await act(pilot, "distill.pause")
         await until(pilot, lambda: "pausing" in panel(app))
         assert "what is under way is finished and kept" in panel(app)
-        waiting.release(100)
+        permits.release(100)
         await until(pilot, lambda: "‖ paused" in panel(app))
         assert len(fake.asked) == len(calls(demo_store)) == 5
         await act(pilot, "distill.resume")
@@ -253,23 +254,23 @@ async def test_what_is_paused_asks_nothing_and_then_goes_on_without_paying_twice
 async def test_what_is_cancelled_keeps_its_answers_and_goes_on_from_there(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
-    waiting = threading.Semaphore(0)
+    permits = threading.Semaphore(0)
 
     def slowly(fake: Fake, number: int) -> None:
-        waiting.acquire(timeout=20)
+        permits.acquire(timeout=PATIENCE)
         good(fake, number)
 
     url, fake = serve(slowly)
     app = app_with(demo_store, **endpoint(url, concurrency="2"))
     async with app.run_test(size=(80, 24)) as pilot:
         await ask(pilot, settle, until)
-        waiting.release(3)
+        permits.release(3)
         await until(pilot, lambda: len(fake.asked) == 5)
         await act(pilot, "distill.cancel")
         await until(pilot, lambda: "stopping" in panel(app))
         await act(pilot, "distill.cancel")
         assert any("it is being cancelled already" in toast for toast in toasts(app))
-        waiting.release(100)
+        permits.release(100)
         await until(pilot, lambda: ended(app))
         assert "cancelled" in panel(app)
         assert len(fake.asked) == len(calls(demo_store)) == thoughts(demo_store) == 5
@@ -306,7 +307,7 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
     really_rehearsed = distill_with_model.rehearsal
 
     def rehearsal(db: Database, job: distill_with_model.Job) -> Iterator[distill_with_model.Rehearsed]:
-        elsewhere.wait(20)
+        elsewhere.wait(PATIENCE)
         return really_rehearsed(db, job)
 
     monkeypatch.setattr(distill_with_model, "rehearsal", rehearsal)
@@ -712,6 +713,8 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
     [
         ({"limit": "0"}, "Sessions at most: a whole number of 1 or more is wanted"),
         ({"limit": "many"}, "Sessions at most: a whole number is wanted"),
+        ({"limit": "5", "seed": "-1"}, "Seed: a whole number of 0 or more is wanted"),
+        ({"limit": "", "seed": "1"}, "the seed draws sessions; say how many at most"),
         ({"levels": "2,x", "min_support": "0", "max_size": "3"}, "levels are whole numbers"),
         ({"levels": "2", "min_support": "2", "max_size": "3"}, "Least support: a number of 1 or less is wanted"),
         ({"levels": "2", "min_support": "nan", "max_size": "3"}, "Least support"),
@@ -741,11 +744,11 @@ def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any
     plan = planned(
         {"dataset": "--odd", "formats": "rule", "teacher": "endpoint", "url": "http://h/v1", "model": "a b"},
         {"key": "MY_KEY", "concurrency": "4", "tokens_per_minute": "9", "max_cost": "2", "limit": "5", "timeout": "9"},
-        {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096"},
+        {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096", "seed": "3"},
     )
     assert plan.command(Path("x.db")) == (
         "kdtui knowledge distill --retry-failed --dataset=--odd --format rule --teacher 'http://h/v1#a b' --limit 5 "
-        "--key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2 "
+        "--seed 3 --key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2 "
         "--answer-tokens 4096 --db x.db"
     )
     known = kdtui("knowledge", "distill", "--help").out + kdtui("knowledge", "mine", "--help").out

@@ -17,6 +17,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from store.database import open_database
 from tests.models.tiny import make_model
 from tests.needs import needs_tmux
+from tests.waiting import PATIENCE
 
 pytestmark = needs_tmux
 
@@ -50,7 +51,7 @@ class Terminal:
     def resize(self, width: int, height: int) -> None:
         self._tmux("resize-window", "-x", str(width), "-y", str(height))
 
-    def wait_for(self, text: str, seconds: float = 60) -> str:
+    def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
         """The screen once it shows the text."""
         deadline = monotonic() + seconds
         while text not in (screen := self.screen()):

@@ -1,0 +1,30 @@
+"""Calibrations that are not there, and options in the wrong place."""
+
+from tests.inputs.case import DEMO, Case
+
+CASES = [
+    Case(
+        "a calibration to show is not there",
+        ("calibrate", "show", "9"),
+        "there is no calibration 9; kdtui calibrate ls",
+    ),
+    Case("a calibration to delete is not there", ("calibrate", "rm", "9", "--yes"), "there is no calibration 9"),
+    Case(
+        "calibrations of no dataset are asked for",
+        ("calibrate", "ls", "-d", "x"),
+        "there is no dataset 'x'",
+        before=(DEMO,),
+    ),
+    Case(
+        "an option stands before the command that it belongs to",
+        ("calibrate", "--dataset", "demo", "ls"),
+        "what goes with ls stands behind it",
+        code=2,
+    ),
+    Case(
+        "there are too few sessions to calibrate on",
+        ("calibrate", "--dataset", "demo", "--limit", "3"),
+        "dataset 'demo' has 4 validation sessions to calibrate on; 20 are needed",
+        before=(DEMO,),
+    ),
+]

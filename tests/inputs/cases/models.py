@@ -1,0 +1,60 @@
+"""Models that compute no numbers, and adapters that act too strongly."""
+
+import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.inputs.case import DEMO, Case
+from tests.models.tiny import make_adapter, make_model
+
+
+def _model(norm: float = 1.0) -> bytes:
+    with TemporaryDirectory() as folder:
+        return make_model(Path(folder) / "model.gguf", norm=norm).read_bytes()
+
+
+def _adapter() -> bytes:
+    with TemporaryDirectory() as folder:
+        return make_adapter(Path(folder) / "adapter.gguf").read_bytes()
+
+
+_DAMAGED = {"damaged.gguf": _model(math.nan)}
+_SOUND = {"sound.gguf": _model(), "strong.gguf": _adapter()}
+_SAYS = "{tmp}/damaged.gguf: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"
+
+CASES = [
+    *(
+        Case(
+            f"the weights of a model are damaged, and it is asked by {strategy}",
+            ("generate", "o34", "--student", "{tmp}/damaged.gguf", "--strategy", strategy),
+            _SAYS,
+            files=_DAMAGED,
+            before=(DEMO,),
+            forbidden=("nan", "NaN"),
+        )
+        for strategy in ("list", "drafts", "pairs")
+    ),
+    Case(
+        "the weights of a model are damaged, and it makes vectors",
+        ("data", "embed", "--with", "{tmp}/damaged.gguf"),
+        _SAYS,
+        files=_DAMAGED,
+        before=(DEMO,),
+    ),
+    *(
+        Case(
+            f"an adapter acts {scale} times as strongly",
+            ("generate", "o34", "--student", "{tmp}/sound.gguf", "--adapter", f"{{tmp}}/strong.gguf={scale}"),
+            expected,
+            files=_SOUND,
+            before=(DEMO,),
+        )
+        for scale, expected in (
+            ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes no numbers; let it act less"),
+            ("1e40", "an adapter acts with a number such as 0.5, not 1e+40"),
+            ("-1e40", "an adapter acts with a number such as 0.5, not -1e+40"),
+            ("inf", "an adapter acts with a number such as 0.5, not inf"),
+            ("nan", "an adapter acts with a number such as 0.5, not nan"),
+        )
+    ),
+]

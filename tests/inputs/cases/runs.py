@@ -1,0 +1,35 @@
+"""Runs that are not there, and tags, seeds and limits that are none."""
+
+from tests.inputs.case import DEMO, Case
+
+_RUN = ("evaluate", "--dataset", "demo", "--student", "patterns", "--limit", "2")
+
+CASES = [
+    Case("a run to tag is not there", ("run", "tag", "9", "paper"), "there is no run 9"),
+    Case("a run to note something of is not there", ("run", "note", "9", "x"), "there is no run 9"),
+    Case(
+        "a tag has a blank in it",
+        ("run", "tag", "1", "two words"),
+        "'two words' is no tag: one word without commas",
+        before=(DEMO, _RUN),
+    ),
+    Case("a tag is empty", ("run", "tag", "1", ""), "'' is no tag", before=(DEMO, _RUN)),
+    Case("a tag has control characters", ("run", "tag", "1", "a\x1b[31m"), "is no tag", before=(DEMO, _RUN)),
+    Case("a tag is too long", ("run", "tag", "1", "x" * 101), "of 100 characters at most", before=(DEMO, _RUN)),
+    Case(
+        "a tag to take away is not there",
+        ("run", "tag", "1", "--remove", "paper"),
+        "run 1 has no tag 'paper'; it has none",
+        before=(DEMO, _RUN),
+    ),
+    Case(
+        "a tag of an evaluation is none, and no run is made of it",
+        (*_RUN, "--tag", "two words"),
+        "'two words' is no tag",
+        before=(DEMO,),
+    ),
+    Case("there is no word to tag with", ("run", "tag", "1"), "Missing argument 'WORD", code=2),
+    Case("floors make no run to tag", ("evaluate", "--floors-only", "--tag", "x"), "--floors-only makes none", code=2),
+    Case("a limit is none", ("evaluate", "--limit", "0"), "--limit", code=2),
+    Case("a seed is below zero", ("evaluate", "--limit", "2", "--seed", "-1"), "--seed", code=2),
+]

@@ -1,0 +1,75 @@
+"""What is no number is never printed as one, and what earlier versions kept of it stays readable."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdtui.cli.output import print_json, print_table
+from kdtui.workflows.import_dataset import import_dataset
+from store.datasets import iter_sessions
+from store.records import RunSettings
+from store.runs import Prediction, add_prediction, get_run, predictions, start_run
+from store.sqlite import Database
+from tests.fake_chat_server import Fake, Serve
+from tests.models.tiny import make_model
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+def test_json_has_null_where_a_number_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": math.nan, "b": [1.5, math.inf, {"c": (-math.inf, "NaN", True, None)}]})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None, {"c": [None, "NaN", True, None]}]}
+
+
+def test_a_table_has_a_dash_there(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["x", "y", "z"], [(math.nan, -math.inf, 0.5)])
+    assert capsys.readouterr().out.split()[-3:] == ["-", "-", "0.500"]
+
+
+def test_an_evaluation_of_a_damaged_model_ends_with_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+    model = make_model(tmp_path / "damaged.gguf", norm=math.nan)
+    result = kdtui("evaluate", "--student", model, "--strategy", "list", "--json")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines()[-1].startswith(f"kdtui: {model}: the model computes no numbers")
+
+
+def test_an_answer_whose_confidence_was_kept_as_no_number_is_a_failure_of_its_session(
+    kdtui: Kdtui, db: Database
+) -> None:
+    run = start_run(db, "outdoor", "test", "old", RunSettings("patterns"))
+    for session in iter_sessions(db, "outdoor", split="test", limit=3):
+        add_prediction(db, run, Prediction(session.id, (), None, 0.1))
+    unreadable = '[{"items": ["x"], "positions": [1, 2], "intent": "", "confidence": null}]'
+    db.execute("UPDATE predictions SET bundles = ? WHERE rowid = (SELECT min(rowid) FROM predictions)", [unreadable])
+    assert [each.bundles for each in predictions(db, get_run(db, 1)).values()] == [None, (), ()]
+    [row] = kdtui("run", "ls", "--json").rows
+    assert row["scores"]["sessions"] == 3
+    assert row["scores"]["valid"] == pytest.approx(2 / 3)
+
+
+def test_logarithms_of_probabilities_that_are_no_numbers_are_no_fault(serve: Serve, kdtui: Kdtui) -> None:
+    huge = "1" + "0" * 400
+
+    def reply(fake: Fake, _: int) -> None:
+        message = {"role": "assistant", "content": '{"bundles": [{"products": [1, 2], "intent": "camp"}]}'}
+        logprobs = {"content": [{"token": "x", "logprob": "VALUE"}]}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
+        values = ["NaN", "-1e400", "1e400", huge]
+        content = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        fake.send(json.dumps(content).replace('"VALUE"', values[len(fake.asked) % 4]).encode())
+
+    url, _ = serve(reply)
+    result = kdtui("generate", "o34", "o35", "o36", "o37", "--student", f"{url}#m", "--json")
+    assert "Traceback" not in result.err
+    for line in result.out.splitlines():
+        found = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert all(0 <= bundle["confidence"] <= 1 for bundle in found.get("bundles") or [])

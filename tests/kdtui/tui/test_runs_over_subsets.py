@@ -1,0 +1,170 @@
+"""The place of runs, where they are over different sessions: floors and plots of each, and tags to find runs by."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.widgets.quality_plot import QualityPlot
+from kdtui.workflows import evaluate, floors
+from store.database import open_database
+from store.records import RunSettings
+from store.runs import get_run, list_runs
+from tests.acting import act, rest
+from tests.kdtui.tui.runs_place import Settle, at_runs, command, notice, numbers, rested, row_of, rows, shown, toasts
+
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+SUBSETS: list[tuple[int | None, int | None]] = [(None, None), (3, 0), (3, 0), (3, 1), (3, None)]
+"""Limit and seed of the runs 1 to 5; the last one is of an earlier version."""
+
+
+@pytest.fixture
+def subsets(demo_store: Path) -> Path:
+    """Runs of the pattern student over the test split, and parts of it."""
+    db = open_database(demo_store)
+    for limit, seed in SUBSETS:
+        sessions = evaluate.split_to_score(db, "demo-outdoor", "test", limit, seed)
+        settings = RunSettings("patterns", limit=limit, seed=seed)
+        list(evaluate.evaluate(db, "demo-outdoor", "test", settings, sessions))
+    db.close()
+    return demo_store
+
+
+async def test_each_subset_has_one_row_of_floors_that_says_which_it_is(subsets: Path, settle: Settle) -> None:
+    app = KdtuiApp(subsets)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await at_runs(pilot, settle)
+        blocks = [row for row in rows(app) if row[-1] == "floors"]
+        assert [(row[4], row[-3]) for row in blocks] == [
+            ("3", "7, the first"),
+            ("3", "7, seed 1"),
+            ("3", "7, seed 0"),
+            ("7", "all"),
+        ]
+        assert (row_of(app, 4)[4], row_of(app, 4)[-3]) == ("3", "7, seed 1")
+        await pilot.press("end")
+        commands = []
+        for _ in blocks:
+            await rest(pilot)
+            commands.append(command(app))
+            await pilot.press("up")
+        assert commands == [
+            "kdtui evaluate --floors-only --dataset demo-outdoor --split test",
+            "kdtui evaluate --floors-only --dataset demo-outdoor --split test --limit 3",
+            "kdtui evaluate --floors-only --dataset demo-outdoor --split test --limit 3 --seed 1",
+            "kdtui run show 5",
+        ]
+        await pilot.press("home", "enter")
+        await settle(pilot)
+        assert "the first 3 of 7 test sessions, as imported" in shown(app, "#everything")
+
+
+async def test_runs_over_the_same_sessions_alone_are_plotted_together(subsets: Path, settle: Settle) -> None:
+    app = KdtuiApp(subsets)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await at_runs(pilot, settle)
+        await act(pilot, "runs.plot")
+        for steps, plotted in ((0, {5}), (2, {2, 3})):
+            await pilot.press(*["down"] * steps)
+            await rested(pilot, settle)
+            content: Any = app.screen.query_one(QualityPlot)._content
+            points, _, _, title, _ = content
+            assert {point.number for point in points} == plotted
+        assert "demo-outdoor, 3 of 7 test sessions, drawn by chance, seed 0" in title
+
+
+async def test_a_row_says_that_floors_are_being_computed(
+    subsets: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on = Event(), Event()
+
+    def held(*arguments: Any) -> Any:
+        begun.set()
+        may_go_on.wait()
+        return evaluate.score_floors(*arguments)
+
+    monkeypatch.setattr(floors, "score_floors", held)
+    app = KdtuiApp(subsets)
+    async with app.run_test(size=(100, 40)) as pilot:
+        try:
+            await settle(pilot)
+            await pilot.press("6")
+            await until(pilot, begun.is_set)
+            await until(pilot, lambda: [row[-1] for row in rows(app)].count("computing…") == 4)
+            await pilot.press("end", "enter")
+            await rest(pilot)
+            assert "these floors are still being computed" in toasts(app)
+        finally:
+            may_go_on.set()
+        await rested(pilot, settle)
+        assert [row[-1] for row in rows(app)].count("floors") == 4
+
+
+async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(subsets)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await at_runs(pilot, settle)
+        for tags, note, does_it in (
+            ("paper two", "it's new", "kdtui run tag 5 paper two && kdtui run note 5 'it'\"'\"'s new'"),
+            ("two", "it's new", "kdtui run tag --remove 5 paper"),
+        ):
+            await act(pilot, "runs.note")
+            app.screen.query_one("#field-tags", Input).value = f"{tags},"
+            await rest(pilot)
+            assert "is no tag" in shown(app, "#form-problem")
+            app.screen.query_one("#field-tags", Input).value = tags
+            app.screen.query_one("#field-note", Input).value = note
+            await rest(pilot)
+            assert does_it in shown(app, "#dialog-command")
+            await act(pilot, "form.done")
+            await until(pilot, lambda: "tags and note of run 5 are kept" in toasts(app))
+            await rested(pilot, settle)
+        assert row_of(app, 5)[-2] == "two"
+        for text in ("two", "it's new"):
+            await act(pilot, "runs.search")
+            app.screen.query_one("#filter", Input).value = text
+            await rested(pilot, settle)
+            assert numbers(app) == ["5"]
+        await pilot.press("enter", "enter")
+        await settle(pilot)
+        assert "it's new" in shown(app, "#everything")
+    db = open_database(subsets)
+    assert (get_run(db, 5).tags, get_run(db, 5).note) == (("two",), "it's new")
+    db.close()
+
+
+async def test_an_evaluation_of_a_drawn_subset_under_tags_is_started(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await at_runs(pilot, settle)
+        assert "No student has been evaluated yet" in notice(app)
+        await act(pilot, "runs.new")
+        await settle(pilot)
+
+        async def filled(**values: str) -> None:
+            for name, value in values.items():
+                app.screen.query_one(f"#field-{name}", Input).value = value
+            await rest(pilot)
+
+        await filled(other="patterns", seed="2")
+        assert "the seed draws sessions; say how many" in shown(app, "#form-problem")
+        await filled(limit="4", tags="a b,")
+        assert "'b,' is no tag" in shown(app, "#form-problem")
+        await filled(tags="a b")
+        does_it = "kdtui evaluate --dataset demo-outdoor --student patterns --limit 4 --seed 2 --tag a --tag b"
+        assert does_it in shown(app, "#dialog-command")
+        await act(pilot, "form.done")
+        await until(pilot, lambda: "run 1 is finished" in toasts(app))
+        await rested(pilot, settle)
+    db = open_database(demo_store)
+    [run] = [summary.run for summary in list_runs(db)]
+    assert (run.settings, run.tags) == (RunSettings("patterns", limit=4, seed=2), ("a", "b"))
+    db.close()

@@ -1,0 +1,114 @@
+"""Weights that are damaged, or changed too much, compute no numbers: that is said, and nothing is made of it."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from models.answers import Adapter, Task
+from models.calibration import BundleCalibration, Calibration, PairCalibration
+from models.chat_server import Endpoint
+from models.context import are_numbers
+from models.embedding import LocalEmbedder, RemoteEmbedder
+from models.errors import ModelError
+from models.messages import Message
+from models.provenance import carried_calibrations
+from models.strategies import make_strategy
+from models.student import Student
+from tests.fake_chat_server import Fake, Serve
+from tests.models.tiny import make_adapter, make_model
+
+
+def ask(_: str, order: Sequence[int]) -> list[Message]:
+    return [Message("user", "\n".join(f"{place}. thing {place}" for place in order))]
+
+
+PAIRS = Calibration(BundleCalibration(0, 1, 0, 0), PairCalibration(0, 1, 0, 0, 0.5))
+
+
+@pytest.mark.parametrize("strategy", ["list", "drafts", "pairs"])
+@pytest.mark.parametrize("norm", [math.nan, math.inf])
+def test_a_model_with_damaged_weights_is_named(tmp_path: Path, strategy: str, norm: float) -> None:
+    path = make_model(tmp_path / "damaged.gguf", norm=norm)
+    with (
+        Student(path) as student,
+        pytest.raises(ModelError, match=r"damaged\.gguf: the model computes no numbers; its weights are damaged"),
+    ):
+        list(student.answer([Task("s", 4, ask)], make_strategy(strategy, PAIRS)))  # type: ignore[arg-type]
+
+
+def test_an_adapter_that_acts_too_strongly_is_named_and_a_student_answers_again_without(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "sound.gguf")
+    adapter = make_adapter(tmp_path / "strong.gguf")
+    with Student(path) as student:
+        with pytest.raises(ModelError, match=r"with the adapter .*strong\.gguf x 1e\+38 the model computes no numbers"):
+            list(student.answer([Task("s", 4, ask, (Adapter(adapter, 1e38),))]))
+        assert list(student.answer([Task("s", 4, ask)]))
+
+
+def test_a_model_with_damaged_weights_makes_no_vectors(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "damaged.gguf", norm=math.nan)
+    with LocalEmbedder(path) as embedder, pytest.raises(ModelError, match="the model computes no numbers"):
+        embedder.embed(["a tent"])
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e39", "-1e400"])
+def test_an_endpoint_whose_vectors_are_no_numbers_is_named(serve: Serve, value: str) -> None:
+    def reply(fake: Fake, _: int) -> None:
+        vector = {"object": "embedding", "index": 0, "embedding": [0.5, "VALUE"]}
+        content = json.dumps({"object": "list", "model": "m", "data": [vector]}).replace('"VALUE"', value)
+        fake.send(content.encode())
+
+    url, _ = serve(reply)
+    with (
+        RemoteEmbedder(Endpoint(url, "m")) as embedder,
+        pytest.raises(ModelError, match=r"makes vectors whose values are no numbers|usable answer"),
+    ):
+        embedder.embed(["a tent"])
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf])
+def test_a_calibration_that_an_adapter_carries_is_left_out_where_a_weight_is_no_number(weight: float) -> None:
+    def manifest(bias: float) -> dict[str, object]:
+        pairs = {"bias": bias, "score": 1.0, "mean": 0.0, "size": 0.0, "threshold": 0.5, "evidence": 0.0}
+        each = {"bundle": {"bias": 0.0, "score": 1.0, "size": 0.0, "session": 0.0}, "pairs": pairs}
+        return {"calibrations": {"with_evidence": each, "without_evidence": each}}
+
+    assert carried_calibrations(manifest(0.5)) is not None
+    assert carried_calibrations(manifest(weight)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda rows: rows, True),
+        (lambda rows: np.where(rows == rows[1, 7], np.nan, rows), False),
+        (lambda rows: np.where(rows == rows[1, 7], np.inf, rows), False),
+        # A word that is never to be chosen, and numbers whose sum is larger than any of 32 bits.
+        (lambda rows: np.where(rows == rows[1, 7], -np.inf, rows), True),
+        (lambda rows: np.full_like(rows, 1e35), True),
+    ],
+    ids=["numbers", "one is NaN", "one is infinite", "one is impossible", "large"],
+)
+def test_one_logit_that_is_no_number_is_enough(
+    change: Callable[[np.ndarray], np.ndarray],
+    expected: bool,
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(2, 50_000)).astype(np.float32)
+    assert are_numbers(change(rows).astype(np.float32)) == expected
+
+
+def test_to_look_costs_next_to_nothing() -> None:
+    """Per token of a vocabulary of fifty thousand words, where computing it takes ten milliseconds at the least."""
+    rows = np.zeros((1, 50_000), np.float32)
+    times = []
+    for _ in range(50):
+        started = perf_counter()
+        are_numbers(rows)
+        times.append(perf_counter() - started)
+    # The quickest: others may compute beside.
+    assert min(times) < 0.0005
