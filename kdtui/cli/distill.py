@@ -181,7 +181,7 @@ def distill(
             limit,
             answer_tokens,
             retry_failed,
-            drawn_by,
+            seed=drawn_by,
         )
         _ask_model(store, job, as_json, replace, dry_run=dry_run)
 
