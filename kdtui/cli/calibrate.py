@@ -16,14 +16,16 @@ from kdtui.cli.options import (
     JsonOption,
     NearOption,
     NeighboursOption,
+    OutputOption,
     SampleOption,
     StudentOption,
     adapters,
     chosen_dataset,
+    chosen_output,
     formats,
     open_store,
 )
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli.output import Output, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from store.calibrations import StoredCalibration
@@ -45,6 +47,7 @@ def calibrate(
     limit: Annotated[
         int | None, typer.Option(help="Only the first N sessions, as imported.", min=1, max=LARGEST, metavar="N")
     ] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -59,6 +62,7 @@ def calibrate(
     from models.answers import STRATEGIES
     from models.embedded import SHIPPED
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store, progress_bar() as progress:
         settings = settings_as_trained(
             store,
@@ -84,23 +88,11 @@ def calibrate(
                 results = event.results
             else:
                 say(f"kdtui: {event.strategy} is left out; {event.reason}")
-    print_results(results, as_json)
+    print_results(results, told)
 
 
-def print_results(results: "list[StoredCalibration]", as_json: bool) -> None:
-    """The table of strategies, or one object per row."""
-    if as_json:
-        for each in results:
-            print_json(
-                {
-                    "strategy": each.strategy,
-                    "pair_f1": each.pair_f1,
-                    "calibration_error": each.calibration_error,
-                    "seconds_per_session": each.seconds_per_session,
-                    "chosen": each.chosen,
-                }
-            )
-        return
+def print_results(results: "list[StoredCalibration]", output: Output) -> None:
+    """The table of strategies."""
     print_table(
         ["strategy", "pair F1", "calibration error", "s/session", ""],
         [
@@ -113,5 +105,16 @@ def print_results(results: "list[StoredCalibration]", as_json: bool) -> None:
             )
             for each in results
         ],
+        output=output,
+        records=(
+            {
+                "strategy": each.strategy,
+                "pair_f1": each.pair_f1,
+                "calibration_error": each.calibration_error,
+                "seconds_per_session": each.seconds_per_session,
+                "chosen": each.chosen,
+            }
+            for each in results
+        ),
     )
     say(f"over {counted(results[0].sessions, 'validation session')}, each judged by a fit on the others")

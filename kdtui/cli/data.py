@@ -6,8 +6,16 @@ from typing import Annotated
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli.options import DatabaseOption, DatasetOption, JsonOption, chosen_dataset, open_store
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli.options import (
+    DatabaseOption,
+    DatasetOption,
+    JsonOption,
+    OutputOption,
+    chosen_dataset,
+    chosen_output,
+    open_store,
+)
+from kdtui.cli.output import print_gap, print_table, progress_bar, say
 
 app = typer.Typer(help="Import, show and export datasets.", no_args_is_help=True)
 
@@ -51,24 +59,21 @@ def import_(
 
 
 @app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the datasets."""
     from dataclasses import asdict
 
     from store.datasets import list_datasets
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         summaries = list_datasets(store)
-    if as_json:
-        for summary in summaries:
-            print_json(asdict(summary))
-        return
-    if not summaries:
-        say("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
-        return
     print_table(
         ["dataset", "items", "sessions", "with bundles", "bundles", "train", "valid", "test"],
         [(s.name, s.items, s.sessions, s.bundled, s.bundles, s.train, s.valid, s.test) for s in summaries],
+        output=told,
+        records=map(asdict, summaries),
+        empty="there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME",
     )
 
 
@@ -76,6 +81,7 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
 def show(
     session: Annotated[str, typer.Argument(help="Id of a session.")],
     dataset: DatasetOption = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -85,9 +91,10 @@ def show(
     from kdtui.exchange.jsonl import encode_session
     from store.datasets import get_session
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = get_session(store, chosen_dataset(store, dataset), session)
-    if as_json:
+    if told == "json":
         print(encode_session(found).decode(), end="", flush=True)
         return
     letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
@@ -103,12 +110,15 @@ def show(
             for position, item in enumerate(found.items, start=1)
         ],
         wide=["product", "category"],
+        output=told,
     )
     if letters:
+        print_gap(told)
         print_table(
             ["bundle", "products", "intent"],
             [(letter, ", ".join(map(str, bundle.positions)), bundle.intent) for bundle, letter in letters.items()],
             wide=["intent"],
+            output=told,
         )
     dropped = len(found.bundles) - len(letters)
     if dropped:

@@ -12,10 +12,10 @@ from kdtui.cli.options import (
     DatasetOption,
     JsonOption,
     chosen_dataset,
+    formats_and_output,
     open_store,
-    some_formats,
 )
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.consult import Tally
@@ -58,8 +58,15 @@ def mine(
 def distill(
     dataset: DatasetOption = None,
     format_: Annotated[
-        str, typer.Option("--format", "-f", help="Formats, comma-separated: rule, thought.", metavar="FORMATS")
-    ] = "rule,thought",
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Only this format of knowledge: rule or thought. Or how to print numbers: table, json, csv or "
+            "markdown. May be repeated.",
+            metavar="FORMAT",
+        ),
+    ] = None,
     teacher: Annotated[
         str,
         typer.Option(help="annotations (those who bundled), an endpoint (URL#MODEL), or a student.", metavar="TEACHER"),
@@ -102,19 +109,20 @@ def distill(
     from kdtui.workflows.distill import DISTILLED, distil_annotations
     from kdtui.workflows.model_names import check_address, is_endpoint
 
-    wanted = some_formats(format_, DISTILLED)
+    named, told = formats_and_output(format_, as_json, DISTILLED)
+    wanted = named or DISTILLED
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
         if teacher == ANNOTATIONS:
             if dry_run:
                 raise KdtuiError("the annotations cost nothing; leave out --dry-run")
             for event in distil_annotations(store, name, wanted, limit):
-                _print_distilled(event, name, as_json)
+                _print_distilled(event, name, told)
             return
         if not is_endpoint(teacher):
             if dry_run:
                 raise KdtuiError("a model here costs nothing; leave out --dry-run")
-            _have_answered(store, name, wanted, teacher, limit, as_json)
+            _have_answered(store, name, wanted, teacher, limit, told)
             return
         check_address(teacher)
         from kdtui.workflows.consult import Budget, Prices
@@ -132,11 +140,11 @@ def distill(
             Budget(max_calls, max_cost),
             limit,
         )
-        _ask_model(store, job, as_json, dry_run=dry_run)
+        _ask_model(store, job, told, dry_run=dry_run)
 
 
 def _have_answered(
-    store: "Database", dataset: str, wanted: "tuple[Format, ...]", student: str, limit: int | None, as_json: bool
+    store: "Database", dataset: str, wanted: "tuple[Format, ...]", student: str, limit: int | None, output: Output
 ) -> None:
     """Distil with a model of one's own and show how it goes."""
     from kdtui.workflows.distill import Distilled, training_sessions
@@ -152,13 +160,13 @@ def _have_answered(
                     if event.prediction.error is not None:
                         say(f"kdtui: session {event.session.id}: {event.prediction.error}")
                 elif isinstance(event, Distilled):
-                    _print_distilled(event, dataset, as_json)
+                    _print_distilled(event, dataset, output)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
 
 
-def _ask_model(store: "Database", job: "Job", as_json: bool, *, dry_run: bool) -> None:
+def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) -> None:
     """Distil with a model and show how it goes, or only what it would cost."""
     from dataclasses import asdict
 
@@ -175,15 +183,16 @@ def _ask_model(store: "Database", job: "Job", as_json: bool, *, dry_run: bool) -
 
     if dry_run:
         estimate = rehearse(store, job)
-        if as_json:
+        if output == "json":
             print_json({"estimate": asdict(estimate)})
             return
         print_table(
-            ["", "calls", "prompt tokens", "answer tokens", "cost"],
+            ["" if output == "table" else "what", "calls", "prompt tokens", "answer tokens", "cost"],
             [
                 ("answered already", estimate.hits, None, None, 0.0),
                 ("to be paid", estimate.paid, estimate.prompt_tokens, estimate.completion_tokens, estimate.cost),
             ],
+            output=output,
         )
         say("tokens and cost are estimates; nothing has been asked")
         return
@@ -211,7 +220,7 @@ def _ask_model(store: "Database", job: "Job", as_json: bool, *, dry_run: bool) -
                         case Stopped(reason, tally):
                             stopped = reason
                         case Distilled():
-                            _print_distilled(event, job.dataset, as_json)
+                            _print_distilled(event, job.dataset, output)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
@@ -228,8 +237,8 @@ def _spent(tally: "Tally") -> str:
     return f"{tally.hits:,} answered before, {tally.paid:,} paid{failed}, cost {tally.cost:.4f}"
 
 
-def _print_distilled(event: "Distilled", dataset: str, as_json: bool) -> None:
-    if as_json:
+def _print_distilled(event: "Distilled", dataset: str, output: Output) -> None:
+    if output == "json":
         print_json({"dataset": dataset, "format": event.format, "kept": event.kept, "rejected": event.rejected})
         return
     say(f"kept {counted(event.kept, event.format)} of dataset {dataset}, and rejected {event.rejected:,}")

@@ -18,15 +18,17 @@ from kdtui.cli.options import (
     JsonOption,
     NearOption,
     NeighboursOption,
+    OutputOption,
     SampleOption,
     StrategyOption,
     StudentOption,
     adapters,
     chosen_dataset,
+    chosen_output,
     formats,
     open_store,
 )
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
@@ -53,6 +55,7 @@ def evaluate(
         typer.Option(help="Go on with this run; its settings count, not those given here.", metavar="RUN", max=LARGEST),
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -64,6 +67,7 @@ def evaluate(
     from kdtui.workflows.as_trained import settings_as_trained
     from store.runs import get_run
 
+    told = chosen_output(output, as_json)
     if floors_only and resume is not None:
         raise typer.BadParameter("--resume goes on with a student's run, and --floors-only has none")
     with open_store(db) as store:
@@ -93,7 +97,7 @@ def evaluate(
         if run is not None:
             # The truth stays the last row: it is what the others are measured by.
             rows.insert(-1, workflow.score_run(store, run, sessions))
-    print_rows(rows, as_json)
+    print_rows(rows, told)
 
 
 def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
@@ -123,11 +127,10 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
     return run
 
 
-def print_rows(rows: "list[ResultRow]", as_json: bool) -> None:
-    """The table of results, or one object per row."""
-    if as_json:
-        for row in rows:
-            print_json(row.to_json())
+def print_rows(rows: "list[ResultRow]", output: Output) -> None:
+    """The tables of results; as data, one that has all of the numbers."""
+    if output in ("json", "csv"):
+        print_table([], [()] * len(rows), output=output, records=(row.to_json() for row in rows))
         return
     total = rows[0].scores.sessions
     for metrics, meaning in (
@@ -138,5 +141,7 @@ def print_rows(rows: "list[ResultRow]", as_json: bool) -> None:
             ["", *(label.replace(" ", "\n") for _, label in metrics)],
             [(row.name, *(getattr(row.scores, metric) for metric, _ in metrics)) for row in rows],
             wide=[""],
+            output=output,
         )
+        print_gap(output)
         say(meaning)

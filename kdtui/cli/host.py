@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli.options import DatabaseOption, JsonOption, open_store
+from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
 from kdtui.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -120,26 +120,25 @@ def set_(
 
 
 @app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the hosts."""
     import msgspec
 
     from store.hosts import list_hosts
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         hosts = list_hosts(store)
-    if as_json:
-        for host in hosts:
-            settings = msgspec.to_builtins(host.settings)
-            print_json({"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **settings})
-        return
-    if not hosts:
-        say("there is no host yet; add one with: kdtui host add NAME --ssh ALIAS")
-        return
     print_table(
         ["name", "ssh", "workdir", "how"],
         [(host.name, host.ssh or "this machine", host.workdir, _how(host.settings)) for host in hosts],
         wide=["workdir", "how"],
+        output=told,
+        records=(
+            {"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **msgspec.to_builtins(host.settings)}
+            for host in hosts
+        ),
+        empty="there is no host yet; add one with: kdtui host add NAME --ssh ALIAS",
     )
 
 
@@ -149,6 +148,7 @@ def check(
     base: Annotated[
         str, typer.Option("--base", help="Say too whether this base is there.", metavar="BASE")
     ] = "smollm2",
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -158,18 +158,21 @@ def check(
     from kdtui.errors import KdtuiError
     from kdtui.workflows.hosts import check_for
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
-        told = check_for(store, name, base)
+        looked_at = check_for(store, name, base)
     findings = []
-    for finding in told:
+    for finding in looked_at:
         findings.append(finding)
-        if as_json:
+        if told == "json":
             print_json(asdict(finding))
-    if not as_json:
+    if told != "json":
+        headings = ["", "", "found", "what to do"] if told == "table" else ["what", "state", "found", "what to do"]
         print_table(
-            ["", "", "found", "what to do"],
+            headings,
             [(each.name, each.state, each.found, each.advice or None) for each in findings],
             wide=["found", "what to do"],
+            output=told,
         )
     missing = [each.name for each in findings if each.state == "missing"]
     if missing:

@@ -12,19 +12,23 @@ from kdtui.cli.options import (
     DatabaseOption,
     DatasetOption,
     JsonOption,
+    KnowledgeFormatOption,
     KnowledgeOption,
     LimitOption,
     NearOption,
     NeighboursOption,
+    OutputOption,
     QueryOption,
     SampleOption,
     StrategyOption,
     chosen_dataset,
+    chosen_output,
     chosen_pieces,
     formats,
+    formats_and_output,
     open_store,
 )
-from kdtui.cli.output import Branch, print_json, print_table, print_text, print_tree, say
+from kdtui.cli.output import Branch, Output, print_json, print_table, print_text, print_tree, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.about_piece import Origin
@@ -36,9 +40,6 @@ _SESSIONS_SHOWN = 10
 _STATEMENT = 160
 """Characters of a statement in a list; a thought is much longer."""
 
-FormatOption = Annotated[
-    Literal["pattern", "rule", "thought"] | None, typer.Option("--format", "-f", help="Only this format.")
-]
 RejectedOption = Annotated[
     bool, typer.Option("--rejected", help="What is kept with a reason not to use it, instead of what is used.")
 ]
@@ -82,7 +83,7 @@ def for_session(
 
 def ls(
     dataset: DatasetOption = None,
-    format_: FormatOption = None,
+    format_: KnowledgeFormatOption = None,
     sample: SampleOption = None,
     rejected: RejectedOption = False,
     all_: AllOption = False,
@@ -97,23 +98,24 @@ def ls(
 ) -> None:
     """List knowledge, the best supported first."""
     from kdtui.workflows.pieces import search_pieces
-    from store.records import KnowledgeQuery
+    from store.records import FORMATS, KnowledgeQuery
 
+    wanted, told = formats_and_output(format_, as_json, FORMATS)
     query = KnowledgeQuery(
-        formats=(format_,) if format_ else (),
+        formats=wanted,
         datasets=(dataset,) if dataset is not None else (),
         samples=(sample,) if sample is not None else (),
         statuses=() if all_ else ("rejected",) if rejected else ("kept",),
     )
     with open_store(db) as store:
-        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
-    _print_pieces(pieces, as_json, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
+        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
+    _print_pieces(pieces, told, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
 
 
 def search(
     text: Annotated[str, typer.Argument(help="Words to look for, or their beginnings, and filters.")],
     dataset: DatasetOption = None,
-    format_: FormatOption = None,
+    format_: KnowledgeFormatOption = None,
     all_: AllOption = False,
     sort: Annotated[
         Literal["match", "support", "precision", "confidence", "lift", "newest"],
@@ -134,17 +136,19 @@ def search(
 
     from kdtui.workflows.knowledge_query import parse_query
     from kdtui.workflows.pieces import search_pieces
+    from store.records import FORMATS
 
+    wanted, told = formats_and_output(format_, as_json, FORMATS)
     query = parse_query(text)
     query = replace(
         query,
-        formats=(*query.formats, format_) if format_ else query.formats,
+        formats=(*query.formats, *wanted),
         datasets=(*query.datasets, dataset) if dataset is not None else query.datasets,
         statuses=query.statuses if query.statuses or all_ else ("kept",),
     )
     with open_store(db) as store:
-        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
-    _print_pieces(pieces, as_json, limit, f"nothing that is known matches {text}")
+        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
+    _print_pieces(pieces, told, limit, f"nothing that is known matches {text}")
 
 
 def rm(
@@ -174,16 +178,18 @@ def rm(
 
 def show(
     number: Annotated[int, typer.Argument(help="Number of a piece of knowledge, as `ls` shows it.", max=LARGEST)],
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
     from kdtui.workflows.about_piece import about_piece
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         about = about_piece(store, number)
     piece, origin = about.piece, about.origin
-    if as_json:
+    if told == "json":
         print_json(
             _to_json(piece)
             | {
@@ -196,7 +202,14 @@ def show(
         )
         return
     shown = _to_json(piece) | {"content": piece.content}
-    print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
+    print_table(
+        ["" if told == "table" else "what", "value"],
+        [(key, value) for key, value in shown.items() if value is not None],
+        wide=["value"],
+        output=told,
+    )
+    if told != "table":
+        return
     print_tree(f"{piece.format} {piece.id} comes from", _branches(origin))
     uses = [
         *(f"sample {name}" for name in about.samples),
@@ -220,21 +233,20 @@ def _branches(origin: "Origin") -> "list[Branch]":
     return branches
 
 
-def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int, otherwise: str) -> None:
-    if as_json:
-        for piece in pieces:
-            print_json(_to_json(piece))
-        return
-    if not pieces:
-        say(otherwise)
-        return
+def _print_pieces(pieces: "list[Knowledge]", output: Output, limit: int, otherwise: str) -> None:
+    """Print pieces, of which one more than the limit has been looked for."""
+    more = len(pieces) > limit
+    pieces = pieces[:limit]
     print_table(
         ["id", "format", "dataset", "statement", "support", "conf.", "lift", "prec."],
         [(p.id, p.format, p.dataset, _short(p), p.support, p.confidence, p.lift, p.precision) for p in pieces],
         wide=["statement"],
+        output=output,
+        records=map(_to_json, pieces),
+        empty=otherwise,
     )
-    if len(pieces) == limit:
-        say(f"there may be more than these {limit}; --limit shows them")
+    if more:
+        say(f"there are more than these {limit:,}; --limit shows them")
 
 
 def _short(piece: "Knowledge") -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kdtui.cli.options import DatabaseOption, JsonOption, database_path, open_store
+from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, database_path, open_store
 from kdtui.cli.output import print_json, print_table, say
 
 app = typer.Typer(help="Add, quantize, list and forget models.", no_args_is_help=True)
@@ -14,30 +14,13 @@ NameOption = Annotated[str | None, typer.Option("--name", help="What to call it.
 
 
 @app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the models that --student takes by name, and the adapters that --adapter takes."""
     from kdtui.workflows.manage_models import list_models
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = list(list_models(store))
-    if as_json:
-        for row in rows:
-            info = row.info
-            print_json(
-                {
-                    "name": row.name,
-                    "kind": row.kind,
-                    "architecture": info and info.architecture,
-                    "parameters": info and info.parameters,
-                    "quantization": info and info.quantization,
-                    "bytes": info and info.bytes,
-                    "context": info and info.context,
-                    "path": str(row.path),
-                    "source": row.source,
-                    "problem": row.problem,
-                }
-            )
-        return
     print_table(
         ["name", "kind", "million weights", "bits", "MB", "context", "from"],
         [
@@ -55,12 +38,29 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
             for row in rows
         ],
         wide=["from"],
+        output=told,
+        records=(
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "architecture": row.info and row.info.architecture,
+                "parameters": row.info and row.info.parameters,
+                "quantization": row.info and row.info.quantization,
+                "bytes": row.info and row.info.bytes,
+                "context": row.info and row.info.context,
+                "path": str(row.path),
+                "source": row.source,
+                "problem": row.problem,
+            }
+            for row in rows
+        ),
     )
 
 
 @app.command("show")
 def show(
     name: Annotated[str, typer.Argument(help="Name of a model or an adapter.", metavar="NAME")],
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -69,10 +69,11 @@ def show(
 
     from kdtui.workflows.describe_model import describe_model, fitting, in_full, in_short
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = describe_model(store, name)
         fits = list(fitting(store, found)) if found.adapter is not None else []
-    if as_json:
+    if told == "json":
         info = found.row.info
         print_json(
             {
@@ -90,7 +91,7 @@ def show(
         )
         return
     rows = [*in_short(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *in_full(found)]
-    print_table(["what", "value"], rows, wide=["value"])
+    print_table(["what", "value"], rows, wide=["value"], output=told)
 
 
 @app.command("add")

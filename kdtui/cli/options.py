@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.cli.output import OUTPUTS, Output
 from kdtui.workflows.command_options import adapters as adapters
 from kdtui.workflows.command_options import formats as formats
 
@@ -29,8 +30,22 @@ DatasetOption = Annotated[
     str | None,
     typer.Option("--dataset", "-d", help="Dataset; may be left out where there is only one.", metavar="NAME"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST, metavar="N")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line; short for --format json.")]
+OutputOption = Annotated[
+    Output | None, typer.Option("--format", help="How to print it: as a table, as Markdown, or as data.")
+]
+KnowledgeFormatOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="Only this format of knowledge: pattern, rule or thought. Or how to print it: table, json, csv or "
+        "markdown. May be repeated.",
+        metavar="FORMAT",
+    ),
+]
+# One more than the limit is looked for, to know whether there is more.
+LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST - 1, metavar="N")]
 StudentOption = Annotated[
     str,
     typer.Option(
@@ -108,6 +123,13 @@ ContextOption = Annotated[
 ]
 
 
+def chosen_output(output: Output | None, as_json: bool) -> Output:
+    """The format to print in, of --format and --json."""
+    if as_json and output not in (None, "json"):
+        raise typer.BadParameter(f"--json and --format {output} contradict each other; say one of them")
+    return "json" if as_json else output or "table"
+
+
 def remember_database(path: Path | None) -> None:
     """Make `kdtui --db PATH COMMAND` mean the same as `kdtui COMMAND --db PATH`."""
     if path is not None:
@@ -172,8 +194,29 @@ def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[
     return found
 
 
-def some_formats(option: str, among: tuple[Format, ...]) -> tuple[Format, ...]:
+def formats_and_output(
+    option: list[str] | None, as_json: bool, among: tuple[Format, ...]
+) -> tuple[tuple[Format, ...], Output]:
+    """What a --format names that has two meanings: formats of knowledge, none for all, and the one to print in.
+
+    Raises:
+        KdtuiError: it names what is neither.
+    """
+    named = [name for value in option or () for name in formats(value)]
+    outputs: dict[str, Output] = {output: output for output in OUTPUTS}
+    told = list(dict.fromkeys(outputs[name] for name in named if name in outputs))
+    if len(told) > 1:
+        raise typer.BadParameter(f"--format {told[0]} and {told[1]} contradict each other; say one of them")
+    knowledge = [name for name in named if name not in outputs]
+    chosen = some_formats(",".join(knowledge), among, also=OUTPUTS) if knowledge else ()
+    return chosen, chosen_output(told[0] if told else None, as_json)
+
+
+def some_formats(option: str, among: tuple[Format, ...], *, also: Sequence[str] = ()) -> tuple[Format, ...]:
     """The formats that an option names, one or more of these.
+
+    Args:
+        also: what else the option takes, for the message.
 
     Raises:
         KdtuiError: it names another, or none.
@@ -183,5 +226,7 @@ def some_formats(option: str, among: tuple[Format, ...]) -> tuple[Format, ...]:
     named = formats(option)
     unknown = [name for name in named if name not in among]
     if unknown or not named:
-        raise KdtuiError(f"there is no format {(unknown or [option])[0]!r} here; there are: {', '.join(among)}")
+        raise KdtuiError(
+            f"there is no format {(unknown or [option])[0]!r} here; there are: {', '.join((*among, *also))}"
+        )
     return tuple(format for format in among if format in named)

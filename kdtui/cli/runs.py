@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, open_store
-from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
+from kdtui.cli.output import print_gap, print_json, print_table, say
 
 if TYPE_CHECKING:
     from store.runs import RunSummary
@@ -17,20 +17,14 @@ RunArgument = Annotated[int, typer.Argument(help="Number of a run.", metavar="RU
 
 
 @app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List all runs with their scores over what they have answered."""
     from kdtui.workflows.runs import score_runs
     from store.runs import list_runs
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = sorted(score_runs(store, list_runs(store)), key=lambda row: row.summary.run.id)
-    if as_json:
-        for row in rows:
-            print_json(row.to_json())
-        return
-    if not rows:
-        say("there is no run yet; make one with: kdtui evaluate --dataset NAME")
-        return
     print_table(
         ["run", "name", "dataset", "split", "sessions", "strict\nP", "strict\nR", "pair\nF1", "s", "state"],
         [
@@ -50,11 +44,16 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
             for row in rows
         ],
         wide=["name", "dataset"],
+        output=told,
+        records=(row.to_json() for row in rows),
+        empty="there is no run yet; make one with: kdtui evaluate --dataset NAME",
     )
 
 
 @app.command("show")
-def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def show(
+    number: RunArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
     import shlex
 
@@ -66,11 +65,12 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
     from kdtui.workflows.runs import run_in_full
     from store.runs import summary_of
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = run_in_full(store, summary_of(store, number))
     row, run = found.row, found.row.summary.run
     repeat = shlex.join(["kdtui", *evaluate_arguments(run.dataset, run.split, run.settings)])
-    if as_json:
+    if told == "json":
         print_json(
             {
                 **row.to_json(),
@@ -84,7 +84,7 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
         return
     settings = [(name, _told(value)) for name, value in msgspec.to_builtins(run.settings).items() if value]
     print_table(
-        ["", f"run {run.id}"],
+        ["" if told == "table" else "what", f"run {run.id}"],
         [
             ("name", run.name),
             ("dataset", f"{run.dataset} {run.split}"),
@@ -99,18 +99,22 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
             *settings,
         ],
         wide=[f"run {run.id}"],
+        output=told,
     )
     rows = list(found.floors)
     if row.scores is not None:
         # The truth stays the last row: it is what the others are measured by.
         rows.insert(max(0, len(rows) - 1), ResultRow(run.name, row.scores))
     if rows:
-        print_rows(rows, as_json=False)
+        print_gap(told)
+        print_rows(rows, told)
     if found.failures:
+        print_gap(told)
         print_table(
             ["session", "why it has no answer"],
             [(failure.session, failure.error) for failure in found.failures],
             wide=["why it has no answer"],
+            output=told,
         )
     if not row.summary.is_over:
         say(f"go on with: {shlex.join(['kdtui', *resume_arguments(run.id)])}")
@@ -118,26 +122,20 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
 
 
 @app.command("compare")
-def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def compare(
+    one: RunArgument,
+    other: RunArgument,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
     """Compare two runs session by session, those first where the second does worst."""
     from kdtui.workflows.runs import compare_runs
     from store.runs import get_run
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = compare_runs(store, get_run(store, one), get_run(store, other))
-    if as_json:
-        for row in found.rows:
-            print_json(
-                {
-                    "session": row.session,
-                    "products": row.products,
-                    "bundles": row.bundles,
-                    "pair_f1": list(row.f1),
-                    "exact": list(row.exact),
-                    "difference": row.difference,
-                }
-            )
-        return
     names = [f"run {run.id}" for run in found.runs]
     print_table(
         ["session", *(f"{name}\npair F1" for name in names), "difference", *(f"{name}\nexact" for name in names)],
@@ -145,7 +143,21 @@ def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, d
             (row.session, *row.f1, f"{row.difference:+.3f}", *("yes" if exact else "no" for exact in row.exact))
             for row in found.rows
         ],
+        output=told,
+        records=(
+            {
+                "session": row.session,
+                "products": row.products,
+                "bundles": row.bundles,
+                "pair_f1": list(row.f1),
+                "exact": list(row.exact),
+                "difference": row.difference,
+            }
+            for row in found.rows
+        ),
     )
+    if told == "json":
+        return
     say(
         f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
         f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"

@@ -8,14 +8,16 @@ from kdtui.bundling.text import counted
 from kdtui.cli.options import (
     DatabaseOption,
     JsonOption,
+    OutputOption,
     PiecesOption,
     QueryOption,
     chosen_dataset,
+    chosen_output,
     chosen_pieces,
     open_store,
     some_formats,
 )
-from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.output import print_gap, print_json, print_table, say
 
 app = typer.Typer(help="Draw, list, compare and delete samples of knowledge.", no_args_is_help=True)
 
@@ -86,45 +88,38 @@ def create(
 
 
 @app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List samples, and how they were drawn."""
     import msgspec
 
     from kdtui.workflows.how_drawn import how_drawn
     from store.samples import list_samples
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = list_samples(store)
-    if as_json:
-        for sample in found:
-            print_json(
-                {
-                    "name": sample.name,
-                    "pieces": sample.pieces,
-                    "draws": msgspec.to_builtins(sample.draws),
-                    "created_at": sample.created_at,
-                }
-            )
-        return
-    if not found:
-        say("there is no sample yet; kdtui sample create NAME draws one")
-        return
     print_table(
         ["name", "pieces", "drawn"],
-        [
-            (
-                sample.name,
-                sample.pieces,
-                how_drawn(sample),
-            )
-            for sample in found
-        ],
+        [(sample.name, sample.pieces, how_drawn(sample)) for sample in found],
         wide=["drawn"],
+        output=told,
+        records=(
+            {
+                "name": sample.name,
+                "pieces": sample.pieces,
+                "draws": msgspec.to_builtins(sample.draws),
+                "created_at": sample.created_at,
+            }
+            for sample in found
+        ),
+        empty="there is no sample yet; kdtui sample create NAME draws one",
     )
 
 
 @app.command("show")
-def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def show(
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """What is in a sample: formats, lengths, the sessions that its pieces come from; and what names it."""
     import msgspec
 
@@ -133,9 +128,10 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     from kdtui.workflows.sample import sample_shape
     from store.samples import get_sample, uses_of
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         sample, shape, uses = get_sample(store, name), sample_shape(store, name), uses_of(store, name)
-    if as_json:
+    if told == "json":
         print_json(
             {
                 "name": sample.name,
@@ -158,7 +154,12 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     ):
         largest = max((count for _, count in values), default=0)
         what = "sessions" if heading == "products" else "pieces"
-        print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
+        if heading != "format":
+            print_gap(told)
+        if told == "table":
+            print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
+        else:
+            print_table([heading, what], values, output=told)
     if shape.without_session:
         say(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin")
     drawn = how_drawn(sample)
@@ -173,6 +174,7 @@ def compare(
     one: NameArgument,
     other: NameArgument,
     shared: Annotated[bool, typer.Option("--shared", help="List the pieces that both have.")] = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -180,19 +182,19 @@ def compare(
     from kdtui.workflows.sample import overlap
     from store.samples import shared_pieces
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = overlap(store, one, other)
         pieces = list(shared_pieces(store, one, other)) if shared else []
     if shared:
-        rows = [(piece.number, piece.format, piece.dataset, piece.statement) for piece in pieces]
-        names = ["id", "format", "dataset", "statement"]
-        if as_json:
-            for row in rows:
-                print_json(dict(zip(names, row, strict=True)))
-        else:
-            print_table(names, rows, wide=["statement"])
+        print_table(
+            ["id", "format", "dataset", "statement"],
+            [(piece.number, piece.format, piece.dataset, piece.statement) for piece in pieces],
+            wide=["statement"],
+            output=told,
+        )
         return
-    if as_json:
+    if told == "json":
         print_json({"common": found.common, "pieces": [found.first, found.second], "jaccard": found.jaccard})
         return
     print_table(
@@ -201,6 +203,7 @@ def compare(
             (name, size, found.common / size if size else None)
             for name, size in ((one, found.first), (other, found.second))
         ],
+        output=told,
     )
     say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
 

@@ -12,13 +12,15 @@ from kdtui.cli.options import (
     DatabaseOption,
     JsonOption,
     NeighboursOption,
+    OutputOption,
     SampleOption,
     chosen_dataset,
+    chosen_output,
     database_path,
     formats,
     open_store,
 )
-from kdtui.cli.output import live_table, print_json, print_table, print_text, say
+from kdtui.cli.output import live_table, print_gap, print_json, print_table, print_text, say
 from kdtui.cli.trainings import (
     curve,
     evaluate_adapter,
@@ -100,6 +102,7 @@ def data(
         Path | None,
         typer.Option("--output", "-o", help="Write it for TRL, Axolotl or LLaMA-Factory.", metavar="FILE"),
     ] = None,
+    printed: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -109,6 +112,7 @@ def data(
     from kdtui.exchange.output import write_whole
     from kdtui.workflows.training_set import token_statistics, training_examples, validation_examples
 
+    told = chosen_output(printed, as_json)
     examples = training_examples if split == "train" else validation_examples
 
     with open_store(db) as store:
@@ -123,8 +127,9 @@ def data(
         if not lines:
             raise KdtuiError(f"there is no session of the split {split!r} to show")
         statistics = token_statistics(store, base, lines, longest)
-    for line in lines[:show]:
-        if as_json:
+    # Beside the numbers as data, examples would be in the way.
+    for line in lines[: show if told in ("table", "json") else 0]:
+        if told == "json":
             print_json(line)
             continue
         for message in line["prompt"]:
@@ -139,10 +144,7 @@ def data(
         "longest": statistics.longest,
         "too long": statistics.too_long,
     }
-    if as_json:
-        print_json(found)
-    else:
-        print_table(list(found), [list(found.values())])
+    print_table(list(found), [list(found.values())], output=told)
 
 
 @app.command("launch")
@@ -229,6 +231,7 @@ def launch(
 @app.command("ls")
 def ls(
     cached: Annotated[bool, typer.Option("--cached", help="As they were seen last, without asking hosts.")] = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -236,13 +239,14 @@ def ls(
     known."""
     from kdtui.workflows.fine_tune import all_jobs
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = all_jobs(store)
-        if not rows and not as_json:
-            say("there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME")
+        if not rows:
+            print_table(_COLUMNS, (), output=told, empty=_NO_TRAINING)
             return
         events = []
-        with nullcontext() if as_json else live_table(_COLUMNS, wide=["datasets"]) as show:
+        with nullcontext() if told != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
             if show is not None:
                 show(map(_cells, rows))
             # Imported here: the first line does not wait for it.
@@ -254,9 +258,8 @@ def ls(
                 rows = all_jobs(store)
                 if show is not None:
                     show(map(_cells, rows))
-        if as_json:
-            for row in rows:
-                print_json(_to_json(row))
+        if told != "table":
+            print_table(_COLUMNS, map(_cells, rows), output=told, records=map(_to_json, rows))
         for event in events:
             if isinstance(event, CameHome):
                 say(f"kdtui: {event.problem}" if event.problem else fetched(event.name, event.files))
@@ -266,6 +269,7 @@ def ls(
             say_what_waits(row)
 
 
+_NO_TRAINING = "there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME"
 _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
 
 
@@ -289,11 +293,14 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
 
 
 @app.command("show")
-def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def show(
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """Show a training: how it is, what it is made of, and its loss and pair F1 so far."""
     from kdtui.bundling.times import duration
     from kdtui.workflows.fine_tune import is_to_fetch, one_job
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         look(store, name)
         row = one_job(store, name)
@@ -301,7 +308,7 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
             try_to_fetch(store, name)
             row = one_job(store, name)
     say_what_waits(row)
-    if as_json:
+    if told == "json":
         print_json(_to_json(row))
         return
     status, settings = row.status, row.job.settings
@@ -315,14 +322,20 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         "evaluations": None,
         "folder": str(row.job.folder),
     }
-    print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
-    if status.curve:
+    print_table(
+        ["" if told == "table" else "what", "value"],
+        [(key, value) for key, value in shown.items() if value is not None],
+        wide=["value"],
+        output=told,
+    )
+    if status.curve and told == "table":
         print_text(f"loss     {curve(status.curve)}  {status.curve[0]:.3f} to {status.curve[-1]:.3f}")
     values = [value for _, _, value in status.evaluations if value is not None]
-    if values:
+    if values and told == "table":
         print_text(f"pair F1  {curve(values)}  {values[0]:.3f} to {values[-1]:.3f}")
     if status.evaluations:
-        print_table(["step", "validation loss", "pair F1"], status.evaluations)
+        print_gap(told)
+        print_table(["step", "validation loss", "pair F1"], status.evaluations, output=told)
 
 
 @app.command("logs")

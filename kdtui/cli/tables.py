@@ -1,0 +1,115 @@
+"""Tables as text: how wide their columns are in a terminal, and what they are as CSV and as Markdown."""
+
+import csv
+import io
+import json
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from kdtui.bundling.text import decimals, one_line
+
+LONGEST_CELL = 10_000
+"""Characters of a cell; a title may have millions, which nobody reads and which take minutes to measure."""
+
+NARROWEST = 4
+"""Cells that are left of the longest columns in a narrow terminal, before the numbers beside them give way, too."""
+
+_FORMULAS = tuple("=+-@＝＋－＠")
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&"})
+
+
+def cell(value: object) -> str:
+    """A value as people read it: on one line, without control characters."""
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return decimals(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return one_line(str(value), LONGEST_CELL)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value stands on the right of its column."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def fit(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int]:
+    """The widths of columns that have so much room together: the longest gives way, until it is as long as the next.
+
+    Args:
+        widths: that the columns would have, in cells.
+        shrinking: indexes of those that give way first; the others do when these have nothing left to give.
+    """
+    fitted = list(widths)
+    for giving in ([index for index in range(len(widths)) if index in shrinking], range(len(widths))):
+        while (excess := sum(fitted) - room) > 0:
+            longest = max((fitted[index] for index in giving), default=0)
+            if longest <= NARROWEST:
+                break
+            among = [index for index in giving if fitted[index] == longest]
+            below = max((fitted[index] for index in giving if fitted[index] < longest), default=NARROWEST)
+            taken = min(longest - max(below, NARROWEST), -(-excess // len(among)))
+            for index in among:
+                fitted[index] -= min(taken, max(0, sum(fitted) - room))
+    return fitted
+
+
+def as_csv(records: Iterable[Mapping[str, object]]) -> str:
+    """Records as CSV with a header; an object in a record becomes columns named `outer.inner`, a list becomes JSON.
+
+    Text is on one line and without control characters, as in a table, and where a spreadsheet would take it for a
+    formula an apostrophe stands before it. Numbers are exact. JSON is the format that keeps everything as it is.
+    """
+    rows = [_flat(record) for record in records]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    # What is an object in one record may be nothing in another.
+    names = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
+    return csv_lines(names, ([row.get(name) for name in names] for row in rows)) if rows else ""
+
+
+def csv_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV; see `as_csv`. The columns are the header, which may be left out."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if columns is not None:
+        writer.writerow(map(_csv_cell, columns))
+    writer.writerows(map(_csv_cell, row) for row in rows)
+    return text.getvalue()
+
+
+def markdown_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, whose cells are text and no markup. The columns are the header, which may be left out."""
+    rows = list(rows)
+    lines: list[Iterable[str]] = []
+    if columns is not None:
+        right = [any(is_number(row[index]) for row in rows) for index in range(len(columns))]
+        lines += [map(_markdown_cell, columns), ("---:" if number else "---" for number in right)]
+    lines += [map(_markdown_cell, row) for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _flat(record: Mapping[str, object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping) and value:
+            found |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def _csv_cell(value: object) -> object:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return value
+    text = one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def _markdown_cell(value: object) -> str:
+    return cell(value).translate(_MARKDOWN)
