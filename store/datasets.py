@@ -13,7 +13,7 @@ import msgspec
 from store.database import now
 from store.errors import DuplicateSession, NotFound, StoreError
 from store.hits import Hits, hits_of
-from store.records import Bundle, CategoryPath, Item, Session, Split
+from store.records import Bundle, Item, Session, Split
 from store.sqlite import Database
 
 _BATCH = 5_000
@@ -28,7 +28,7 @@ _NEAR_ITEMS = 1_000
 _WORD = re.compile(r"[^\W_]+")
 
 _encode = msgspec.json.Encoder().encode
-_decode_categories = msgspec.json.Decoder(tuple[CategoryPath, ...]).decode
+_decode_categories = msgspec.json.Decoder(tuple[tuple[str, ...], ...]).decode
 
 
 @dataclass(slots=True)
