@@ -34,20 +34,23 @@ def products(text: str) -> list[str]:
     return [row["product"] for row in csv.DictReader(io.StringIO(text))]
 
 
-def test_a_spreadsheet_takes_no_title_for_a_formula(hostile: None, kdtui: Kdtui) -> None:
+@pytest.mark.usefixtures("hostile")
+def test_a_spreadsheet_takes_no_title_for_a_formula(kdtui: Kdtui) -> None:
     result = kdtui("data", "show", "s", "--format", "csv")
     assert products(result.out) == ["'=HYPERLINK(1)", "a | b\\", "red", "two lines", "'- 20 %"]
     assert "\x1b" not in result.out
 
 
-def test_json_keeps_titles_as_they_are(hostile: None, kdtui: Kdtui) -> None:
+@pytest.mark.usefixtures("hostile")
+def test_json_keeps_titles_as_they_are(kdtui: Kdtui) -> None:
     for arguments in (["--json"], ["--format", "json"]):
         [row] = kdtui("data", "show", "s", *arguments).rows
         assert row["items"][2]["title"] == "\x1b[31mred"
         assert row["items"][3]["title"] == "two\nlines"
 
 
-def test_a_title_is_no_markup_in_markdown(hostile: None, kdtui: Kdtui) -> None:
+@pytest.mark.usefixtures("hostile")
+def test_a_title_is_no_markup_in_markdown(kdtui: Kdtui) -> None:
     lines = kdtui("data", "show", "s", "--format", "markdown").out.splitlines()
     assert lines[0] == "| # | bundles | product | category |"
     assert lines[1] == "| ---: | --- | --- | --- |"

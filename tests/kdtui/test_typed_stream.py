@@ -64,14 +64,16 @@ def test_a_line_without_end_is_refused_before_it_is_in_memory() -> None:
         list(bounded_lines(io.BytesIO(b"short\n" + b"x" * 3_000_000), "stdin", longest=1_000_000))
 
 
-def test_titles_on_stdin_are_answered(imported: None, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("imported")
+def test_titles_on_stdin_are_answered(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, "Two-person tent | Outdoor > Shelter\nTent pegs | Outdoor > Shelter\n\nKettle\n")
     rows = kdtui("generate", "-", "--student", "patterns", "--json").rows
     assert [row["session"] for row in rows] == ["1", "2"]
     assert rows[1] == {"session": "2", "bundles": [], "reason": "a bundle needs two products"}
 
 
-def test_nothing_on_stdin_is_said(imported: None, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("imported")
+def test_nothing_on_stdin_is_said(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, "\n \n")
     result = kdtui("generate", "-", "--student", "patterns", "--json")
     assert (result.code, result.out, result.err) == (0, "", "kdtui: nothing has come on stdin\n")
@@ -82,9 +84,8 @@ def unknown(*titles: str | None) -> str:
     return json.dumps({"session": "s", "items": items})
 
 
-def test_products_without_title_and_category_are_no_bundle(
-    imported: None, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("imported")
+def test_products_without_title_and_category_are_no_bundle(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, unknown(None, " ", "\x1b[2J"))
     result = kdtui("generate", "-", "--student", "patterns", "--json")
     assert result.code == 0
@@ -102,9 +103,8 @@ def test_products_without_title_and_category_are_no_bundle(
     assert "session s: products 1, 2 have neither a title nor a category" in result.err
 
 
-def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(
-    imported: None, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("imported")
+def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"id": "x"}, *kdtui("data", "show", "o34", "--json").rows[0]["items"]]
     line = json.dumps({"session": "s", "items": items})
     feed(monkeypatch, line)
@@ -120,9 +120,8 @@ def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(
     assert rows[0]["products"] == ", ".join(map(str, row["bundles"][0]["positions"]))
 
 
-def test_a_product_with_a_category_only_is_judged(
-    imported: None, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("imported")
+def test_a_product_with_a_category_only_is_judged(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"id": name, "categories": [["Outdoor", "Shelter"]]} for name in "ab"]
     feed(monkeypatch, json.dumps({"session": "s", "items": items}))
     [row] = kdtui("generate", "-", "--student", "patterns", "--json").rows
