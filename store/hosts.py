@@ -7,6 +7,7 @@ import msgspec
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import HostSettings
+from store.similar import meant
 from store.sqlite import Database
 
 
@@ -60,8 +61,11 @@ def get_host(db: Database, name: str) -> Host:
     for host in list_hosts(db):
         if host.name == name:
             return host
-    names = ", ".join(host.name for host in list_hosts(db)) or "none yet; kdtui host add makes one"
-    raise NotFound(f"there is no host {name!r}; there are: {names}")
+    names = [host.name for host in list_hosts(db)]
+    if not names:
+        raise NotFound(f"there is no host {name!r} yet; add one with: kdtui host add {name} --ssh ALIAS")
+    there_are = f"there are: {', '.join(names)}"
+    raise NotFound(f"there is no host {name!r}; {meant(name, names, there_are)}")
 
 
 def change_host(db: Database, name: str, settings: HostSettings) -> None:

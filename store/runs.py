@@ -98,7 +98,7 @@ def get_run(db: Database, number: int) -> Run:
     """
     row = db.execute(f"{_RUNS} WHERE runs.id = ?", [number]).fetchone()
     if row is None:
-        raise NotFound(f"there is no run {number}")
+        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
     return _run(row)
 
 
@@ -153,7 +153,7 @@ def delete_run(db: Database, number: int) -> None:
     with db.atomic():
         deleted = db.execute("DELETE FROM runs WHERE id = ?", [number]).rowcount
     if not deleted:
-        raise NotFound(f"there is no run {number}")
+        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
 
 
 _RUNS = """
