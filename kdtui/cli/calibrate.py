@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -30,6 +31,11 @@ from kdtui.cli.output import Output, print_table, progress_bar, say
 if TYPE_CHECKING:
     from store.calibrations import StoredCalibration
 
+EXAMPLES = [
+    "kdtui calibrate --dataset electronic --student smollm2",
+    "kdtui calibrate --dataset electronic --strategy list --strategy pairs",
+]
+
 
 def calibrate(
     dataset: DatasetOption = None,
@@ -41,7 +47,13 @@ def calibrate(
     budget: BudgetOption = None,
     adapter: AdapterOption = None,
     strategy: Annotated[
-        list[str] | None, typer.Option("--strategy", help="Only this one; may be repeated.", metavar="NAME")
+        list[str] | None,
+        typer.Option(
+            "--strategy",
+            help="Only this one; may be repeated.",
+            metavar="NAME",
+            autocompletion=completion.words(*completion.STRATEGIES[:3]),
+        ),
     ] = None,
     context: ContextOption = None,
     limit: Annotated[

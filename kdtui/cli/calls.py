@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     DatabaseOption,
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
 
 def calls(
     number: Annotated[
-        int | None, typer.Argument(help="A call to see in full.", min=1, max=LARGEST, metavar="NUMBER")
+        int | None,
+        typer.Argument(
+            help="A call to see in full.",
+            min=1,
+            max=LARGEST,
+            metavar="NUMBER",
+            autocompletion=completion.names("calls"),
+        ),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only calls that have no answer.")] = False,
     search: Annotated[

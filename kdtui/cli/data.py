@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     DatabaseOption,
     DatasetOption,
@@ -17,10 +19,20 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import print_gap, print_table, progress_bar, say
 
-app = typer.Typer(help="Import, show and export datasets.", no_args_is_help=True)
+app = App(
+    "Import, show and export datasets.",
+    examples=["kdtui data import sessions.jsonl --dataset mine", "kdtui data ls"],
+    no_args_is_help=True,
+)
 
 
-@app.command("import")
+@app.command(
+    "import",
+    examples=[
+        "kdtui data import ../shared/data/electronic --dataset electronic",
+        "kdtui data import sessions.jsonl --dataset mine --replace",
+    ],
+)
 def import_(
     path: Annotated[Path, typer.Argument(help="A BundleRec directory, or a JSON Lines file.")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name for the dataset.", metavar="NAME")],
@@ -58,7 +70,7 @@ def import_(
         )
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui data ls", "kdtui data ls --format csv"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the datasets."""
     from dataclasses import asdict
@@ -77,9 +89,11 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     )
 
 
-@app.command("show")
+@app.command(
+    "show", examples=["kdtui data show o01 --dataset demo-outdoor", "kdtui data show o01 --dataset demo-outdoor --json"]
+)
 def show(
-    session: Annotated[str, typer.Argument(help="Id of a session.")],
+    session: Annotated[str, typer.Argument(help="Id of a session.", autocompletion=completion.names("sessions"))],
     dataset: DatasetOption = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -128,7 +142,7 @@ def show(
         )
 
 
-@app.command("export")
+@app.command("export", examples=["kdtui data export --dataset demo-outdoor --output outdoor.jsonl"])
 def export(
     dataset: DatasetOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout by default.")] = None,
@@ -152,12 +166,15 @@ def export(
     say(f"exported {counted(count, 'session')} to {output}")
 
 
-@app.command("embed")
+@app.command("embed", examples=["kdtui data embed --dataset demo-outdoor --with smollm2"])
 def embed(
     model: Annotated[
         str,
         typer.Option(
-            "--with", help="smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.", metavar="MODEL"
+            "--with",
+            help="smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.",
+            metavar="MODEL",
+            autocompletion=completion.names("bases", "smollm2"),
         ),
     ],
     dataset: DatasetOption = None,
@@ -179,9 +196,11 @@ def embed(
     )
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui data rm demo-outdoor"])
 def rm(
-    dataset: Annotated[str, typer.Argument(help="Dataset to delete.", metavar="NAME")],
+    dataset: Annotated[
+        str, typer.Argument(help="Dataset to delete.", metavar="NAME", autocompletion=completion.names("datasets"))
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     db: DatabaseOption = None,
 ) -> None:

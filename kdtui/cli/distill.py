@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     DatabaseOption,
@@ -15,7 +16,7 @@ from kdtui.cli.options import (
     formats_and_output,
     open_store,
 )
-from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
+from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.consult import Tally
@@ -65,11 +66,16 @@ def distill(
             help="Only this format of knowledge: rule or thought. Or how to print numbers: table, json, csv or "
             "markdown. May be repeated.",
             metavar="FORMAT",
+            autocompletion=completion.lists("rule", "thought", *OUTPUTS),
         ),
     ] = None,
     teacher: Annotated[
         str,
-        typer.Option(help="annotations (those who bundled), an endpoint (URL#MODEL), or a student.", metavar="TEACHER"),
+        typer.Option(
+            help="annotations (those who bundled), an endpoint (URL#MODEL), or a student.",
+            metavar="TEACHER",
+            autocompletion=completion.names("bases", "annotations", "shipped", "smollm2"),
+        ),
     ] = "annotations",
     key: Annotated[
         str, typer.Option(help="The environment variable that holds the key of the endpoint.", metavar="NAME")

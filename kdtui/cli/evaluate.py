@@ -7,6 +7,7 @@ import typer
 
 from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
     from store.runs import Run
 
+EXAMPLES = [
+    "kdtui evaluate --dataset electronic --limit 20",
+    "kdtui evaluate --dataset electronic --floors-only --format csv",
+    "kdtui evaluate --resume 3",
+]
+
 
 def evaluate(
     dataset: DatasetOption = None,
@@ -52,7 +59,12 @@ def evaluate(
     ] = None,
     resume: Annotated[
         int | None,
-        typer.Option(help="Go on with this run; its settings count, not those given here.", metavar="RUN", max=LARGEST),
+        typer.Option(
+            help="Go on with this run; its settings count, not those given here.",
+            metavar="RUN",
+            max=LARGEST,
+            autocompletion=completion.names("runs"),
+        ),
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
     output: OutputOption = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.cli import completion
 from kdtui.cli.options import (
     AdapterOption,
     AskedKnowledgeOption,
@@ -38,6 +39,12 @@ _COLUMNS = ("session", "products", "confidence", "intent", "titles", "items")
 _SHOWN = 20
 """Products that a sentence names."""
 
+EXAMPLES = [
+    "kdtui generate o34 --dataset demo-outdoor",
+    "kdtui generate --title 'Two-person tent' --title 'Tent pegs' --title Kettle",
+    "printf 'Tent\\nTent pegs\\n' | kdtui generate - --json",
+]
+
 
 def generate(
     sessions: Annotated[
@@ -46,6 +53,7 @@ def generate(
             help="Ids of stored sessions; or - to read stdin: a title a line, where an empty line ends a session, or "
             "JSON Lines.",
             metavar="SESSION",
+            autocompletion=completion.names("sessions"),
         ),
     ] = None,
     title: Annotated[

@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
 from kdtui.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from store.records import HostSettings
 
-app = typer.Typer(help="Add, check and prepare machines to train on.", no_args_is_help=True)
+app = App(
+    "Add, check and prepare machines to train on.",
+    examples=["kdtui host add gpu --ssh me@gpu.example.org", "kdtui host check gpu"],
+    no_args_is_help=True,
+)
 
-HostArgument = Annotated[str, typer.Argument(help="Name of a host.", metavar="NAME")]
+HostArgument = Annotated[
+    str, typer.Argument(help="Name of a host.", metavar="NAME", autocompletion=completion.names("hosts"))
+]
 LauncherOption = Annotated[
     Literal["direct", "slurm"] | None,
     typer.Option(help="A process of its own (direct), or a job of Slurm."),
@@ -39,7 +47,13 @@ CommandsOption = Annotated[
 ]
 
 
-@app.command("add")
+@app.command(
+    "add",
+    examples=[
+        "kdtui host add gpu --ssh me@gpu.example.org",
+        "kdtui host add cluster --ssh login --launcher slurm --partition gpu",
+    ],
+)
 def add(
     name: HostArgument,
     ssh: Annotated[
@@ -84,7 +98,7 @@ def add(
     say(f"host {name}: {host.workdir}; kdtui host check {name} says what it lacks")
 
 
-@app.command("set")
+@app.command("set", examples=["kdtui host set gpu --processes 4"])
 def set_(
     name: HostArgument,
     launcher: LauncherOption = None,
@@ -119,7 +133,7 @@ def set_(
     say(f"host {name}: {_how(settings)}")
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui host ls"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the hosts."""
     import msgspec
@@ -142,7 +156,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     )
 
 
-@app.command("check")
+@app.command("check", examples=["kdtui host check gpu"])
 def check(
     name: HostArgument,
     base: Annotated[
@@ -179,7 +193,7 @@ def check(
         raise KdtuiError(f"host {name} cannot train yet: {', '.join(missing)}")
 
 
-@app.command("setup")
+@app.command("setup", examples=["kdtui host setup gpu"])
 def setup(
     name: HostArgument,
     wheels: Annotated[
@@ -208,7 +222,7 @@ def setup(
     say(f"host {name} is ready{already}; kdtui host check {name} says what it has")
 
 
-@app.command("connect")
+@app.command("connect", examples=["kdtui host connect gpu --hours 12"])
 def connect(
     name: HostArgument,
     hours: Annotated[int, typer.Option(help="How long the connection stays.", min=1, max=72)] = 8,
@@ -235,7 +249,7 @@ def connect(
     say(f"connected to {name} for {counted(hours, 'hour')}")
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui host rm gpu"])
 def rm(name: HostArgument, db: DatabaseOption = None) -> None:
     """Forget a host, and end the connection that kdtui host connect has left; nothing changes there."""
     from kdtui.jobs.ssh import ask_shared

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli import calls, distill, exchange_knowledge
+from kdtui.cli import calls, completion, distill, exchange_knowledge
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     LARGEST,
     BudgetOption,
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
     from kdtui.workflows.about_piece import Origin
     from store.knowledge import Knowledge
 
-app = typer.Typer(help="Distil, list, search and show knowledge.", no_args_is_help=True)
+app = App(
+    "Distil, list, search and show knowledge.",
+    examples=["kdtui knowledge mine", "kdtui knowledge search tents"],
+    no_args_is_help=True,
+)
 
 _SESSIONS_SHOWN = 10
 _STATEMENT = 160
@@ -48,7 +53,10 @@ ReverseOption = Annotated[bool, typer.Option("--reverse", help="The other way ro
 
 
 def for_session(
-    session: Annotated[str, typer.Argument(help="Id of a stored session.", metavar="SESSION")],
+    session: Annotated[
+        str,
+        typer.Argument(help="Id of a stored session.", metavar="SESSION", autocompletion=completion.names("sessions")),
+    ],
     dataset: DatasetOption = None,
     knowledge: KnowledgeOption = "pattern,rule,thought",
     sample: SampleOption = None,
@@ -153,7 +161,12 @@ def search(
 
 def rm(
     numbers: Annotated[
-        list[str] | None, typer.Argument(help="Numbers of pieces, as `ls` shows them, or ranges: 40-52.")
+        list[str] | None,
+        typer.Argument(
+            help="Numbers of pieces, as `ls` shows them, or ranges: 40-52.",
+            metavar="NUMBER",
+            autocompletion=completion.names("pieces"),
+        ),
     ] = None,
     query: QueryOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -177,7 +190,15 @@ def rm(
 
 
 def show(
-    number: Annotated[int, typer.Argument(help="Number of a piece of knowledge, as `ls` shows it.", max=LARGEST)],
+    number: Annotated[
+        int,
+        typer.Argument(
+            help="Number of a piece of knowledge, as `ls` shows it.",
+            metavar="NUMBER",
+            max=LARGEST,
+            autocompletion=completion.names("pieces"),
+        ),
+    ],
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -265,13 +286,31 @@ def _to_json(piece: "Knowledge") -> dict[str, object]:
 
 
 # The help lists them in this order.
-app.command("mine")(distill.mine)
-app.command("distill")(distill.distill)
-app.command("for")(for_session)
-app.command("export")(exchange_knowledge.export)
-app.command("import")(exchange_knowledge.import_)
-app.command("ls")(ls)
-app.command("search")(search)
-app.command("rm")(rm)
-app.command("show")(show)
-app.command("calls")(calls.calls)
+app.command(
+    "mine",
+    examples=[
+        "kdtui knowledge mine --dataset demo-outdoor",
+        "kdtui knowledge mine --dataset demo-outdoor --level 2 --level 3",
+    ],
+)(distill.mine)
+app.command(
+    "distill",
+    examples=[
+        "kdtui knowledge distill --dataset demo-outdoor",
+        "kdtui knowledge distill --teacher https://HOST/v1#MODEL --dry-run",
+    ],
+)(distill.distill)
+app.command("for", examples=["kdtui knowledge for o34 --dataset demo-outdoor"])(for_session)
+app.command("export", examples=["kdtui knowledge export --dataset demo-outdoor --output knowledge-outdoor"])(
+    exchange_knowledge.export
+)
+app.command("import", examples=["kdtui knowledge import knowledge-outdoor --dataset demo-outdoor"])(
+    exchange_knowledge.import_
+)
+app.command("ls", examples=["kdtui knowledge ls --format rule", "kdtui knowledge ls --rejected --format csv"])(ls)
+app.command(
+    "search", examples=["kdtui knowledge search tents", "kdtui knowledge search 'tent format:rule support:>0.02'"]
+)(search)
+app.command("rm", examples=["kdtui knowledge rm 17 40-52", 'kdtui knowledge rm --query "status:rejected" --yes'])(rm)
+app.command("show", examples=["kdtui knowledge show 17"])(show)
+app.command("calls", examples=["kdtui knowledge calls", "kdtui knowledge calls --totals"])(calls.calls)

@@ -5,15 +5,21 @@ from typing import Annotated
 
 import typer
 
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, database_path, open_store
 from kdtui.cli.output import print_json, print_table, say
 
-app = typer.Typer(help="Add, quantize, list and forget models.", no_args_is_help=True)
+app = App(
+    "Add, quantize, list and forget models.",
+    examples=["kdtui model ls", "kdtui model quantize smollm2 --to Q4_0"],
+    no_args_is_help=True,
+)
 
 NameOption = Annotated[str | None, typer.Option("--name", help="What to call it.", metavar="NAME")]
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui model ls"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the models that --student takes by name, and the adapters that --adapter takes."""
     from kdtui.workflows.manage_models import list_models
@@ -57,9 +63,16 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     )
 
 
-@app.command("show")
+@app.command("show", examples=["kdtui model show smollm2"])
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a model or an adapter.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a model or an adapter.",
+            metavar="NAME",
+            autocompletion=completion.names("models", "shipped", "smollm2"),
+        ),
+    ],
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -94,7 +107,13 @@ def show(
     print_table(["what", "value"], rows, wide=["value"], output=told)
 
 
-@app.command("add")
+@app.command(
+    "add",
+    examples=[
+        "kdtui model add ~/models/qwen.gguf --name qwen",
+        "kdtui model add Qwen/Qwen3-0.6B-GGUF --file Qwen3-0.6B-Q8_0.gguf",
+    ],
+)
 def add(
     source: Annotated[str, typer.Argument(help="GGUF file, or OWNER/NAME of a repository.", metavar="SOURCE")],
     name: NameOption = None,
@@ -114,11 +133,24 @@ def add(
     say(f"{model.path} is now {model.name}; use it with: --student {model.name}")
 
 
-@app.command("quantize")
+@app.command("quantize", examples=["kdtui model quantize smollm2 --to Q4_0"])
 def quantize(
-    student: Annotated[str, typer.Argument(help="Name of a model, or a GGUF file.", metavar="MODEL")],
+    student: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a model, or a GGUF file.",
+            metavar="MODEL",
+            autocompletion=completion.names("bases", "smollm2"),
+        ),
+    ],
     to: Annotated[
-        str, typer.Option("--to", help="Q4_0, Q4_K_M, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.", metavar="KIND")
+        str,
+        typer.Option(
+            "--to",
+            help="Q4_0, Q4_K_M, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.",
+            metavar="KIND",
+            autocompletion=completion.words(*completion.QUANTIZATIONS),
+        ),
     ] = "Q4_0",
     name: NameOption = None,
     db: DatabaseOption = None,
@@ -133,9 +165,12 @@ def quantize(
                 say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui model rm smollm2-q4_0"])
 def rm(
-    name: Annotated[str, typer.Argument(help="Name of a model.", metavar="NAME")], db: DatabaseOption = None
+    name: Annotated[
+        str, typer.Argument(help="Name of a model.", metavar="NAME", autocompletion=completion.names("models"))
+    ],
+    db: DatabaseOption = None,
 ) -> None:
     """Forget a model; a file that kdtui made or fetched is deleted, any other stays."""
     from kdtui.workflows.manage_models import remove_model

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.cli import completion
+from kdtui.cli.commands import LARGEST as LARGEST
 from kdtui.cli.output import OUTPUTS, Output
 from kdtui.workflows.command_options import adapters as adapters
 from kdtui.workflows.command_options import formats as formats
@@ -19,20 +21,24 @@ if TYPE_CHECKING:
     from store.records import Format
     from store.sqlite import Database
 
-LARGEST = 2**63 - 1
-"""The largest number that SQLite can hold."""
-
 DatabaseOption = Annotated[
     Path | None,
     typer.Option("--db", help="Database file (or set KDTUI_DB); by default in your data folder.", metavar="PATH"),
 ]
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", "-d", help="Dataset; may be left out where there is only one.", metavar="NAME"),
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Dataset; may be left out where there is only one.",
+        metavar="NAME",
+        autocompletion=completion.names("datasets"),
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line; short for --format json.")]
 OutputOption = Annotated[
-    Output | None, typer.Option("--format", help="How to print it: as a table, as Markdown, or as data.")
+    Output | None,
+    typer.Option("--format", help="How to print it: table, json, csv or markdown.", metavar="FORMAT"),
 ]
 KnowledgeFormatOption = Annotated[
     list[str] | None,
@@ -42,6 +48,7 @@ KnowledgeFormatOption = Annotated[
         help="Only this format of knowledge: pattern, rule or thought. Or how to print it: table, json, csv or "
         "markdown. May be repeated.",
         metavar="FORMAT",
+        autocompletion=completion.lists(*completion.FORMATS, *OUTPUTS),
     ),
 ]
 # One more than the limit is looked for, to know whether there is more.
@@ -54,12 +61,16 @@ StudentOption = Annotated[
         help="shipped (smollm2, trained), smollm2 (as it is), patterns (no weights), a name that kdtui model ls shows, "
         "a GGUF file, or URL#MODEL.",
         metavar="STUDENT",
+        autocompletion=completion.names("bases", *completion.STUDENTS),
     ),
 ]
 KnowledgeOption = Annotated[
     str,
     typer.Option(
-        "--knowledge", help="Formats to show the student, comma-separated: pattern, rule, thought.", metavar="FORMATS"
+        "--knowledge",
+        help="Formats to show the student, comma-separated: pattern, rule, thought.",
+        metavar="FORMATS",
+        autocompletion=completion.lists(*completion.FORMATS),
     ),
 ]
 AskedKnowledgeOption = Annotated[
@@ -69,10 +80,17 @@ AskedKnowledgeOption = Annotated[
         help="Formats to show the student, comma-separated: pattern, rule, thought, or none; by default what the "
         "adapter was trained with.",
         metavar="FORMATS",
+        autocompletion=completion.lists(*completion.FORMATS, "none"),
     ),
 ]
 SampleOption = Annotated[
-    str | None, typer.Option("--sample", help="Take the knowledge from this sample only.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--sample",
+        help="Take the knowledge from this sample only.",
+        metavar="NAME",
+        autocompletion=completion.names("samples"),
+    ),
 ]
 NeighboursOption = Annotated[
     int | None,
@@ -84,6 +102,7 @@ NearOption = Annotated[
         "--near",
         help="Embedding model that says which sessions are near (BM25); see kdtui data embed.",
         metavar="MODEL",
+        autocompletion=completion.names("bases", "smollm2"),
     ),
 ]
 BudgetOption = Annotated[
@@ -97,6 +116,7 @@ StrategyOption = Annotated[
         help="list, drafts, pairs or aicl; by default what kdtui calibrate has chosen, what the adapter was trained "
         "for, or list.",
         metavar="NAME",
+        autocompletion=completion.words(*completion.STRATEGIES),
     ),
 ]
 AdapterOption = Annotated[
@@ -106,6 +126,7 @@ AdapterOption = Annotated[
         "-a",
         help="LoRA adapter: a name or a GGUF file, and how strongly it acts; may be repeated; none for none.",
         metavar="NAME[=SCALE]",
+        autocompletion=completion.names("adapters", "none"),
     ),
 ]
 PiecesOption = Annotated[
@@ -222,11 +243,12 @@ def some_formats(option: str, among: tuple[Format, ...], *, also: Sequence[str] 
         KdtuiError: it names another, or none.
     """
     from kdtui.errors import KdtuiError
+    from store.similar import meant
 
     named = formats(option)
     unknown = [name for name in named if name not in among]
     if unknown or not named:
-        raise KdtuiError(
-            f"there is no format {(unknown or [option])[0]!r} here; there are: {', '.join((*among, *also))}"
-        )
+        wrong, names = (unknown or [option])[0], (*among, *also)
+        there_are = f"there are: {', '.join(names)}"
+        raise KdtuiError(f"there is no format {wrong!r} here; {meant(wrong, names, there_are)}")
     return tuple(format for format in among if format in named)

@@ -5,18 +5,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 
 if TYPE_CHECKING:
     from store.runs import RunSummary
 
-app = typer.Typer(help="List, show, compare and delete runs.", no_args_is_help=True)
+app = App(
+    "List, show, compare and delete runs.", examples=["kdtui run ls", "kdtui run compare 1 2"], no_args_is_help=True
+)
 
-RunArgument = Annotated[int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST)]
+RunArgument = Annotated[
+    int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST, autocompletion=completion.names("runs"))
+]
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui run ls", "kdtui run ls --format markdown"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List all runs with their scores over what they have answered."""
     from kdtui.workflows.runs import score_runs
@@ -50,7 +56,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     )
 
 
-@app.command("show")
+@app.command("show", examples=["kdtui run show 1"])
 def show(
     number: RunArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
@@ -121,7 +127,7 @@ def show(
     say(f"repeat it with: {repeat}")
 
 
-@app.command("compare")
+@app.command("compare", examples=["kdtui run compare 1 2"])
 def compare(
     one: RunArgument,
     other: RunArgument,
@@ -169,7 +175,7 @@ def compare(
         )
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui run rm 1"])
 def rm(number: RunArgument, db: DatabaseOption = None) -> None:
     """Delete a run with its answers."""
     from store.runs import delete_run

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     DatabaseOption,
     JsonOption,
@@ -19,20 +21,45 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import print_gap, print_json, print_table, say
 
-app = typer.Typer(help="Draw, list, compare and delete samples of knowledge.", no_args_is_help=True)
+app = App(
+    "Draw, list, compare and delete samples of knowledge.",
+    examples=["kdtui sample create half --ratio 0.5", "kdtui sample ls"],
+    no_args_is_help=True,
+)
 
-NameArgument = Annotated[str, typer.Argument(help="Name of a sample.", metavar="NAME")]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of a sample.", metavar="NAME", autocompletion=completion.names("samples"))
+]
 
 
-@app.command("create")
+@app.command(
+    "create",
+    examples=[
+        "kdtui sample create half --dataset demo-outdoor --strategy diversity --ratio 0.5",
+        "kdtui sample create tents --query tent",
+    ],
+)
 def create(
     name: NameArgument,
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--dataset", "-d", help="Dataset to draw from; may be repeated.", metavar="NAME"),
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Dataset to draw from; may be repeated.",
+            metavar="NAME",
+            autocompletion=completion.names("datasets"),
+        ),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", "-f", help="Formats, comma-separated: pattern, rule, thought.", metavar="FORMATS")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Formats, comma-separated: pattern, rule, thought.",
+            metavar="FORMATS",
+            autocompletion=completion.lists(*completion.FORMATS),
+        ),
     ] = "rule,thought",
     strategy: Annotated[
         Literal["random", "length", "longest", "diversity", "difficulty"],
@@ -41,10 +68,23 @@ def create(
     ratio: Annotated[float, typer.Option(help="Share of the pieces of each format, above 0 and at most 1.")] = 0.5,
     seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
     student: Annotated[
-        str, typer.Option("--student", "-s", help="For difficulty: whose answers on the train split count.")
+        str,
+        typer.Option(
+            "--student",
+            "-s",
+            help="For difficulty: whose answers on the train split count.",
+            metavar="STUDENT",
+            autocompletion=completion.names("bases", *completion.STUDENTS),
+        ),
     ] = "smollm2",
     add_to: Annotated[
-        str | None, typer.Option("--add-to", help="A sample that this one holds too.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--add-to",
+            help="A sample that this one holds too.",
+            metavar="NAME",
+            autocompletion=completion.names("samples"),
+        ),
     ] = None,
     pieces: PiecesOption = None,
     query: QueryOption = None,
@@ -87,7 +127,7 @@ def create(
     say(f"sample {name} has {counted(count, 'piece')} of knowledge")
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui sample ls"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List samples, and how they were drawn."""
     import msgspec
@@ -116,7 +156,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     )
 
 
-@app.command("show")
+@app.command("show", examples=["kdtui sample show half"])
 def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
@@ -169,7 +209,7 @@ def show(
         say(f"it is named by {', '.join(users)}")
 
 
-@app.command("compare")
+@app.command("compare", examples=["kdtui sample compare half tents", "kdtui sample compare half tents --shared"])
 def compare(
     one: NameArgument,
     other: NameArgument,
@@ -208,7 +248,7 @@ def compare(
     say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui sample rm half"])
 def rm(name: NameArgument, db: DatabaseOption = None) -> None:
     """Delete a sample; its knowledge stays."""
     from store.samples import delete_sample

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     BudgetOption,
     DatabaseOption,
@@ -39,12 +41,24 @@ if TYPE_CHECKING:
     from store.records import TrainingSettings
     from store.sqlite import Database
 
-app = typer.Typer(help="Fine-tune a student with LoRA, and follow the training.", no_args_is_help=True)
+app = App(
+    "Fine-tune a student with LoRA, and follow the training.",
+    examples=["kdtui sft launch --name camping --dataset demo-outdoor", "kdtui sft ls"],
+    no_args_is_help=True,
+)
 
-NameArgument = Annotated[str, typer.Argument(help="Name of a training.", metavar="NAME")]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of a training.", metavar="NAME", autocompletion=completion.names("trainings"))
+]
 DatasetsOption = Annotated[
     list[str] | None,
-    typer.Option("--dataset", "-d", help="Whose training sessions; may be repeated.", metavar="NAME"),
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Whose training sessions; may be repeated.",
+        metavar="NAME",
+        autocompletion=completion.names("datasets"),
+    ),
 ]
 FormOption = Annotated[
     Literal["pairs", "list"], typer.Option("--form", help="What the student is asked: about pairs, or for a list.")
@@ -52,7 +66,10 @@ FormOption = Annotated[
 ShownOption = Annotated[
     str,
     typer.Option(
-        "--knowledge", help="Formats to learn with, comma-separated: pattern, rule, thought.", metavar="FORMATS"
+        "--knowledge",
+        help="Formats to learn with, comma-separated: pattern, rule, thought.",
+        metavar="FORMATS",
+        autocompletion=completion.lists(*completion.FORMATS),
     ),
 ]
 UsageOption = Annotated[
@@ -68,12 +85,19 @@ BaseOption = Annotated[
         "--base",
         help="smollm2 (embedded), a name that kdtui model ls shows, a GGUF file, or a folder or id of transformers.",
         metavar="BASE",
+        autocompletion=completion.names("bases", "smollm2"),
     ),
 ]
 
 
 HostOption = Annotated[
-    str | None, typer.Option("--host", help="On this host; kdtui host ls shows them.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--host",
+        help="On this host; kdtui host ls shows them.",
+        metavar="NAME",
+        autocompletion=completion.names("hosts"),
+    ),
 ]
 EvaluateOption = Annotated[
     bool,
@@ -81,7 +105,13 @@ EvaluateOption = Annotated[
 ]
 
 
-@app.command("data")
+@app.command(
+    "data",
+    examples=[
+        "kdtui sft data --dataset demo-outdoor --knowledge pattern",
+        "kdtui sft data --dataset demo-outdoor --output rows.jsonl",
+    ],
+)
 def data(
     dataset: DatasetsOption = None,
     form: FormOption = "pairs",
@@ -147,7 +177,13 @@ def data(
     print_table(list(found), [list(found.values())], output=told)
 
 
-@app.command("launch")
+@app.command(
+    "launch",
+    examples=[
+        "kdtui sft launch --name camping --dataset demo-outdoor --epochs 1",
+        "kdtui sft launch --name camping --dataset demo-outdoor --host gpu --follow",
+    ],
+)
 def launch(
     name: Annotated[str, typer.Option("--name", help="What to call the training and its adapter.", metavar="NAME")],
     dataset: DatasetsOption = None,
@@ -180,7 +216,12 @@ def launch(
     local: Annotated[bool, typer.Option("--local", help="On this machine, as without --host.")] = False,
     after: Annotated[
         str | None,
-        typer.Option("--after", help="Begin when this training is done; it is on the same host.", metavar="JOB"),
+        typer.Option(
+            "--after",
+            help="Begin when this training is done; it is on the same host.",
+            metavar="JOB",
+            autocompletion=completion.names("trainings"),
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
     evaluate: EvaluateOption = False,
@@ -228,7 +269,7 @@ def launch(
             follow_training(store, name, db)
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui sft ls", "kdtui sft ls --cached"])
 def ls(
     cached: Annotated[bool, typer.Option("--cached", help="As they were seen last, without asking hosts.")] = False,
     output: OutputOption = None,
@@ -292,7 +333,7 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
     )
 
 
-@app.command("show")
+@app.command("show", examples=["kdtui sft show camping"])
 def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
@@ -338,7 +379,7 @@ def show(
         print_table(["step", "validation loss", "pair F1"], status.evaluations, output=told)
 
 
-@app.command("logs")
+@app.command("logs", examples=["kdtui sft logs camping --follow"])
 def logs(
     name: NameArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the training ends.")] = False,
@@ -356,7 +397,7 @@ def logs(
         print_log(fine_tune.log_of(job) if job.host is None else remote.log_of(store, job))
 
 
-@app.command("cancel")
+@app.command("cancel", examples=["kdtui sft cancel camping"])
 def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
     """Stop a training; it leaves a checkpoint, from which kdtui sft resume goes on."""
     from kdtui.workflows.fine_tune import one_job
@@ -372,7 +413,7 @@ def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
     say(f"training {name} {'has stopped' if status.state == 'stopped' else f'is {status.state}'}{goes_on}")
 
 
-@app.command("resume")
+@app.command("resume", examples=["kdtui sft resume camping", "kdtui sft resume camping --host other"])
 def resume(
     name: NameArgument,
     host: HostOption = None,
@@ -412,7 +453,7 @@ def resume(
             follow_training(store, name, db)
 
 
-@app.command("fetch")
+@app.command("fetch", examples=["kdtui sft fetch camping"])
 def fetch(
     name: NameArgument,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="The checkpoints too.")] = False,
@@ -434,7 +475,7 @@ def fetch(
             evaluate_adapter(store, name, db)
 
 
-@app.command("adopt")
+@app.command("adopt", examples=["kdtui sft adopt gpu", "kdtui sft adopt gpu:camping"])
 def adopt(
     place: Annotated[
         str,
@@ -469,7 +510,7 @@ def adopt(
     say(f"training {name} is known now; kdtui sft show {name} says how it is")
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui sft rm camping", "kdtui sft rm camping --keep --yes"])
 def rm(
     name: NameArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

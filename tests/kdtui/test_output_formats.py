@@ -76,7 +76,6 @@ def test_csv_and_json_have_the_same_fields(db: Database, outdoor: Path, kdtui: K
         ("host", "ls"),
         ("sft", "ls"),
         ("knowledge", "calls"),
-        ("evaluate", "--floors-only"),
     ],
     ids=" ".join,
 )
