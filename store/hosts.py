@@ -88,11 +88,19 @@ def forget_host(db: Database, name: str) -> None:
     """
     get_host(db, name)
     with db.atomic():
-        there = db.execute(
-            "SELECT jobs.name FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE hosts.name = ? ORDER BY jobs.id",
-            [name],
-        ).fetchall()
-        if there:
-            names = ", ".join(job for (job,) in there)
-            raise StoreError(f"trainings are on host {name}: {names}; kdtui sft rm forgets them")
+        check_unused(db, name)
         db.execute("DELETE FROM hosts WHERE name = ?", [name])
+
+
+def check_unused(db: Database, name: str) -> None:
+    """Refuse a host on which there are trainings.
+
+    Raises:
+        StoreError: there are.
+    """
+    there = db.execute(
+        "SELECT jobs.name FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE hosts.name = ? ORDER BY jobs.id", [name]
+    ).fetchall()
+    if there:
+        names = ", ".join(job for (job,) in there)
+        raise StoreError(f"trainings are on host {name}: {names}; kdtui sft rm deletes them")

@@ -18,6 +18,7 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import print_gap, print_table, progress_bar, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 app = App(
     "Import, show and export datasets.",
@@ -196,20 +197,32 @@ def embed(
     )
 
 
-@app.command("rm", examples=["kdtui data rm demo-outdoor"])
+@app.command("rm", examples=["kdtui data rm demo-outdoor", "kdtui data rm demo-outdoor demo-kitchen --yes"])
 def rm(
-    dataset: Annotated[
-        str, typer.Argument(help="Dataset to delete.", metavar="NAME", autocompletion=completion.names("datasets"))
+    datasets: Annotated[
+        list[str],
+        typer.Argument(help="Datasets to delete.", metavar="NAME", autocompletion=completion.names("datasets")),
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete a dataset with its knowledge and its runs."""
-    from store.datasets import dataset_id, delete_dataset
+    """Delete datasets, each with its sessions, knowledge and runs."""
+    from store.datasets import delete_dataset
+    from store.dependents import of_dataset
 
     with open_store(db) as store:
-        dataset_id(store, dataset)
-        if not yes:
-            typer.confirm(f"Delete dataset {dataset} with its knowledge and runs?", abort=True, err=True)
-        delete_dataset(store, dataset)
-    say(f"deleted dataset {dataset}")
+        chosen = {}
+        for name in dict.fromkeys(datasets):
+            found = of_dataset(store, name)
+            chosen[name] = counts(
+                {
+                    "session": found.sessions,
+                    "piece of knowledge|pieces of knowledge": found.knowledge,
+                    "run": found.runs,
+                    "vector": found.vectors,
+                }
+            ) + counts({"sample": found.samples}, "out of")
+        confirm_removal({f"dataset {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            delete_dataset(store, name)
+            say(", ".join([f"deleted dataset {name}", *told]))

@@ -10,6 +10,7 @@ from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
 from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal
 
 if TYPE_CHECKING:
     from store.records import HostSettings
@@ -249,18 +250,29 @@ def connect(
     say(f"connected to {name} for {counted(hours, 'hour')}")
 
 
-@app.command("rm", examples=["kdtui host rm gpu"])
-def rm(name: HostArgument, db: DatabaseOption = None) -> None:
-    """Forget a host, and end the connection that kdtui host connect has left; nothing changes there."""
+@app.command("rm", examples=["kdtui host rm gpu", "kdtui host rm gpu other --yes"])
+def rm(
+    names: Annotated[
+        list[str], typer.Argument(help="Names of hosts.", metavar="NAME", autocompletion=completion.names("hosts"))
+    ],
+    yes: YesOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete hosts from the list, and end the connections that kdtui host connect has left; nothing changes there."""
     from kdtui.jobs.ssh import ask_shared
-    from store.hosts import forget_host, get_host
+    from store.hosts import check_unused, forget_host, get_host
 
     with open_store(db) as store:
-        host = get_host(store, name)
-        forget_host(store, name)
-    if host.ssh is not None:
-        ask_shared(host.ssh, "exit")
-    say(f"forgot host {name}; what is in its workdir stays there")
+        hosts = [get_host(store, name) for name in dict.fromkeys(names)]
+        for host in hosts:
+            check_unused(store, host.name)
+        stays = {host.name: [f"whose folder stays: {host.workdir}"] for host in hosts}
+        confirm_removal({f"host {name}": told for name, told in stays.items()}, yes=yes)
+        for host in hosts:
+            forget_host(store, host.name)
+            if host.ssh is not None:
+                ask_shared(host.ssh, "exit")
+            say(", ".join([f"deleted host {host.name}", *stays[host.name]]))
 
 
 def _how(settings: "HostSettings") -> str:

@@ -30,6 +30,7 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import Branch, Output, print_json, print_table, print_text, print_tree, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 if TYPE_CHECKING:
     from kdtui.workflows.about_piece import Origin
@@ -169,11 +170,10 @@ def rm(
         ),
     ] = None,
     query: QueryOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete pieces of knowledge."""
-    from kdtui.workflows.pieces import what_hangs_on
+    """Delete pieces of knowledge, from samples too."""
     from store.knowledge_removal import dependents_of, remove_knowledge
 
     with open_store(db) as store:
@@ -181,12 +181,16 @@ def rm(
         if chosen is None:
             raise typer.BadParameter("say which, by their numbers or with --query")
         found = dependents_of(store, chosen)
-        if not yes:
-            typer.confirm(
-                f"Delete {counted(found.pieces, 'piece')} of knowledge? {what_hangs_on(found)}", abort=True, err=True
-            )
+        told = counts(
+            {
+                "link to a training session|links to training sessions": found.sessions,
+                "origin of another piece|origins of other pieces": found.children,
+            }
+        ) + ([f"out of {counted(len(found.samples), 'sample')}: {', '.join(found.samples)}"] if found.samples else [])
+        what = f"{counted(found.pieces, 'piece')} of knowledge"
+        confirm_removal({what: told}, yes=yes)
         remove_knowledge(store, chosen)
-    say(f"deleted {counted(found.pieces, 'piece')} of knowledge")
+    say(", ".join([f"deleted {what}", *told]))
 
 
 def show(

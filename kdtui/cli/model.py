@@ -9,6 +9,7 @@ from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, database_path, open_store
 from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 app = App(
     "Add, quantize, list and forget models.",
@@ -165,16 +166,26 @@ def quantize(
                 say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
 
 
-@app.command("rm", examples=["kdtui model rm smollm2-q4_0"])
+@app.command("rm", examples=["kdtui model rm smollm2-q4_0", "kdtui model rm one two --yes"])
 def rm(
-    name: Annotated[
-        str, typer.Argument(help="Name of a model.", metavar="NAME", autocompletion=completion.names("models"))
+    names: Annotated[
+        list[str], typer.Argument(help="Names of models.", metavar="NAME", autocompletion=completion.names("models"))
     ],
+    yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Forget a model; a file that kdtui made or fetched is deleted, any other stays."""
+    """Delete models; of a file that kdtui did not make or fetch only the name."""
     from kdtui.workflows.manage_models import remove_model
+    from store.dependents import runs_of_model
+    from store.models import named_model
 
     with open_store(db) as store:
-        deleted = remove_model(store, name)
-    say(f"forgot {name}" + (f", and deleted {deleted}" if deleted else "; its file stays"))
+        chosen = {}
+        for name in dict.fromkeys(names):
+            model = named_model(store, name)
+            named = counts({"run": runs_of_model(store, name)}, "named by")
+            chosen[name] = [f"with {model.path}" if model.made else f"whose file stays: {model.path}", *named]
+        confirm_removal({f"model {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            remove_model(store, name)
+            say(", ".join([f"deleted model {name}", *told]))

@@ -9,6 +9,7 @@ from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 if TYPE_CHECKING:
     from store.runs import RunSummary
@@ -175,14 +176,29 @@ def compare(
         )
 
 
-@app.command("rm", examples=["kdtui run rm 1"])
-def rm(number: RunArgument, db: DatabaseOption = None) -> None:
-    """Delete a run with its answers."""
-    from store.runs import delete_run
+@app.command("rm", examples=["kdtui run rm 1", "kdtui run rm 1 3-5 --yes"])
+def rm(
+    numbers: Annotated[
+        list[str],
+        typer.Argument(help="Numbers of runs, or ranges: 3-5.", metavar="RUN", autocompletion=completion.names("runs")),
+    ],
+    yes: YesOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete runs with their answers."""
+    from kdtui.workflows.number_ranges import parse_numbers
+    from store.runs import delete_run, summary_of
 
     with open_store(db) as store:
-        delete_run(store, number)
-    say(f"run {number} is deleted")
+        chosen = {}
+        for number in parse_numbers(" ".join(numbers)):
+            summary = summary_of(store, number)
+            about = f"{summary.run.name} on {summary.run.dataset} {summary.run.split}"
+            chosen[number] = [about, *counts({"answer": summary.answered})]
+        confirm_removal({f"run {number}": told for number, told in chosen.items()}, yes=yes)
+        for number, told in chosen.items():
+            delete_run(store, number)
+            say(", ".join([f"deleted run {number}", *told]))
 
 
 def _state(summary: "RunSummary") -> str:

@@ -20,6 +20,7 @@ from kdtui.cli.options import (
     some_formats,
 )
 from kdtui.cli.output import print_gap, print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 app = App(
     "Draw, list, compare and delete samples of knowledge.",
@@ -29,6 +30,12 @@ app = App(
 
 NameArgument = Annotated[
     str, typer.Argument(help="Name of a sample.", metavar="NAME", autocompletion=completion.names("samples"))
+]
+
+
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(help="Names of samples.", metavar="NAME", autocompletion=completion.names("samples")),
 ]
 
 
@@ -248,11 +255,19 @@ def compare(
     say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
 
 
-@app.command("rm", examples=["kdtui sample rm half"])
-def rm(name: NameArgument, db: DatabaseOption = None) -> None:
-    """Delete a sample; its knowledge stays."""
-    from store.samples import delete_sample
+@app.command("rm", examples=["kdtui sample rm half", "kdtui sample rm half tents --yes"])
+def rm(names: NamesArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
+    """Delete samples; their knowledge stays."""
+    from store.samples import delete_sample, get_sample, uses_of
 
     with open_store(db) as store:
-        delete_sample(store, name)
-    say(f"sample {name} is deleted")
+        chosen = {}
+        for name in dict.fromkeys(names):
+            uses = uses_of(store, name)
+            named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "named by")
+            pieces = counted(get_sample(store, name).pieces, "piece stays", "pieces stay")
+            chosen[name] = [f"whose {pieces}", *named]
+        confirm_removal({f"sample {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            delete_sample(store, name)
+            say(", ".join([f"deleted sample {name}", *told]))

@@ -23,6 +23,7 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import live_table, print_gap, print_json, print_table, print_text, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 from kdtui.cli.trainings import (
     curve,
     evaluate_adapter,
@@ -510,23 +511,40 @@ def adopt(
     say(f"training {name} is known now; kdtui sft show {name} says how it is")
 
 
-@app.command("rm", examples=["kdtui sft rm camping", "kdtui sft rm camping --keep --yes"])
+@app.command("rm", examples=["kdtui sft rm camping", "kdtui sft rm camping other --keep --yes"])
 def rm(
-    name: NameArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave its directory on the host, and only forget it.")] = False,
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Names of trainings.", metavar="NAME", autocompletion=completion.names("trainings")),
+    ],
+    yes: YesOption = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave their directories on the hosts, and only forget them.")
+    ] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete a training with its folder, its checkpoints and its adapter, on its host too."""
+    """Delete trainings with their folders, checkpoints and adapters, on their hosts too."""
     from kdtui.workflows.trainings import remove
+    from models.sft.job_files import ADAPTER, CHECKPOINTS
+    from store.dependents import runs_of_model
     from store.jobs import get_job
 
     with open_store(db) as store:
-        get_job(store, name)
-        if not yes:
-            typer.confirm(f"Delete training {name} with its adapter?", abort=True, err=True)
-        remove(store, name, keep=keep)
-    say(f"deleted training {name}")
+        chosen = {}
+        for name in dict.fromkeys(names):
+            job = get_job(store, name)
+            found = counts(
+                {
+                    "checkpoint": len(list(job.folder.glob(f"{CHECKPOINTS}/*"))),
+                    "adapter": int((job.folder / ADAPTER).is_dir()),
+                }
+            )
+            where = [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'goes, too'}"]
+            chosen[name] = [*found, *where, *counts({"run": runs_of_model(store, name)}, "named by")]
+        confirm_removal({f"training {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            remove(store, name, keep=keep)
+            say(", ".join([f"deleted training {name}", *told]))
 
 
 def _settings(
