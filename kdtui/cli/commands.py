@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import typer
 from typer._click.exceptions import (
@@ -17,17 +17,19 @@ from typer._click.exceptions import (
     BadParameter,
     MissingParameter,
     NoSuchOption,
-    UsageError,
 )
 from typer._click.exceptions import NoArgsIsHelpError as NoArgsIsHelpError
+from typer._click.exceptions import UsageError as UsageError
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 if TYPE_CHECKING:
     from typer._click import Command as AnyCommand
-    from typer._click import Context, HelpFormatter, Parameter
+    from typer._click import Context, HelpFormatter
 
 LARGEST = 2**63 - 1
 """The largest number that SQLite can hold; a limit that nobody needs to read."""
+
+Parameter: TypeAlias = TyperArgument | TyperOption
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -131,9 +133,9 @@ def explain_usage(error: UsageError) -> str:
     if isinstance(error, NoSuchOption):
         return f"no such option {error.option_name}; {_option_hint(error.option_name, context, page)}"
     if isinstance(error, MissingParameter) and error.param is not None:
-        return f"{_shown(error.param)} is missing; {page} shows what is needed"
+        return f"{_shown(cast('Parameter', error.param))} is missing; {page} shows what is needed"
     if isinstance(error, BadParameter) and error.param is not None:
-        return _explain_value(error, error.param)
+        return _explain_value(error, cast("Parameter", error.param))
     if isinstance(error, BadOptionUsage):
         param = _named(context, error.option_name)
         if "requires" not in error.message:
@@ -182,7 +184,7 @@ def _below(group: TyperGroup) -> Iterable[AnyCommand]:
 
 def _named(context: Context | None, option: str) -> Parameter | None:
     found = [] if context is None else [param for param in context.command.params if option in param.opts]
-    return found[0] if found else None
+    return cast("Parameter", found[0]) if found else None
 
 
 def _name(param: Parameter) -> str:

@@ -77,7 +77,7 @@ def prepare() -> bool:
     """Get ready to answer a shell, if it is one that asks."""
     if VARIABLE not in os.environ:
         return False
-    from typer.completion import completion_init
+    from typer._completion_classes import completion_init
 
     completion_init()
     return True
@@ -98,7 +98,7 @@ def install(value: bool) -> None:
     """Write the completion script to where the shell finds it, and end."""
     if not value:
         return
-    from typer.completion import install as install_for
+    from typer._completion_shared import install as install_for
 
     shell = _shell()
     _, path = install_for(shell=shell, prog_name="kdtui")
@@ -110,7 +110,7 @@ def show(value: bool) -> None:
     """Print the completion script, and end."""
     if not value:
         return
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script
 
     print(get_completion_script(prog_name="kdtui", complete_var=VARIABLE, shell=_shell()))
     raise typer.Exit

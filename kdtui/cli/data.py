@@ -113,12 +113,16 @@ def show(
         print(encode_session(found).decode(), end="", flush=True)
         return
     letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
+    letters_at: dict[int, list[str]] = {}
+    for bundle, name in letters.items():
+        for position in bundle.positions:
+            letters_at.setdefault(position, []).append(name)
     print_table(
         ["#", "bundles", "product", "category"],
         [
             (
                 position,
-                " ".join(letter for bundle, letter in letters.items() if position in bundle.positions),
+                " ".join(letters_at.get(position, ())),
                 item.title,
                 " > ".join(item.categories[0]) if item.categories else None,
             )

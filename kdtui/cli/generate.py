@@ -262,7 +262,7 @@ class _Answers:
 
     def _print_lines(self, session: "Session", bundles: "Sequence[Predicted]") -> None:
         """The bundles as lines of CSV or Markdown, with a header before the first; an answer without any has one."""
-        rows = [
+        rows: list[tuple[object, ...]] = [
             (
                 session.id,
                 ", ".join(map(str, bundle.positions)),

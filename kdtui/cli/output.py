@@ -8,12 +8,11 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from kdtui.cli.tables import as_csv, cell, csv_lines, fit, is_number, markdown_lines
+from kdtui.cli.tables import as_csv, csv_lines, markdown_lines, table_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-    from rich.table import Table
 
 Branch: TypeAlias = tuple[str, Sequence["Branch"]]
 """A text in a tree, and what is below it."""
@@ -72,7 +71,7 @@ def print_table(
             say(empty)
         return
     if output == "table":
-        _print_rich_table(columns, rows, wide)
+        _print_text_table(columns, rows, wide)
         return
     headings = [" ".join(column.split()) for column in columns]
     if output == "markdown":
@@ -107,15 +106,22 @@ def live_table(
         what takes the rows as they are now.
     """
     from rich.live import Live
+    from rich.text import Text
 
     if not sys.stdout.isatty():
         latest: list[Sequence[object]] = []
         yield lambda rows: latest.__setitem__(slice(None), list(rows))
-        _print_rich_table(columns, latest, wide)
+        _print_text_table(columns, latest, wide)
         return
     console = _console()
     with Live(console=console, auto_refresh=False) as live:
-        yield lambda rows: live.update(_table(console, columns, rows, wide), refresh=True)
+
+        def show(rows: Iterable[Sequence[object]]) -> None:
+            head, body = table_lines(columns, rows, wide, console.width)
+            whole = Text("\n").join([Text("\n".join(head), style="bold"), Text("\n".join(body))])
+            live.update(whole, refresh=True)
+
+        yield show
 
 
 def _console() -> Console:
@@ -124,46 +130,15 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
 
 
-def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str]) -> None:
-    console = _console()
+def _print_text_table(columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str]) -> None:
+    width = _console().width
+    head, body = table_lines(columns, rows, wide, width)
     if sys.stdout.isatty():
-        console.print(_table(console, columns, rows, wide))
-        return
-    with console.capture() as captured:
-        console.print(_table(console, columns, rows, wide))
-    # What is only there to fill the last column has no place in a file.
-    print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="", flush=True)
-
-
-def _table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.cells import cell_len
-    from rich.table import Table
-    from rich.text import Text
-
-    values = list(rows)
-    cells = [list(map(cell, row)) for row in values]
-    numeric = [any(is_number(row[index]) for row in values) for index in range(len(columns))]
-    # With many columns a narrow terminal has no room between them but the one cell of the box.
-    padding = 1 if console.width >= 100 else 0
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, padding))
-    widths = [
-        max(cell_len(text) for text in (*column.split("\n"), *(row[index] for row in cells)))
-        for index, column in enumerate(columns)
-    ]
-    between = (len(columns) - 1) * (1 + 2 * padding) + 2
-    fitted = fit(widths, [index for index, is_one in enumerate(numeric) if not is_one], console.width - between)
-    for column, width, is_one in zip(columns, fitted, numeric, strict=True):
-        table.add_column(
-            column,
-            justify="right" if is_one else "left",
-            width=width,
-            no_wrap=column not in wide,
-            overflow="fold" if column in wide else "ellipsis",
-        )
-    for row in cells:
-        table.add_row(*map(Text, row))
-    return table
+        _console().print("\n".join(head), style="bold", markup=False, emoji=False, no_wrap=True, crop=False)
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in head)
+    sys.stdout.writelines(f"{line}\n" for line in body)
+    sys.stdout.flush()
 
 
 def print_tree(title: str, branches: Sequence[Branch]) -> None:

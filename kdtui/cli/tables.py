@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 from kdtui.bundling.text import decimals, one_line
 
@@ -56,6 +57,46 @@ def fit(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int
     return fitted
 
 
+def table_lines(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str], room: int
+) -> tuple[list[str], list[str]]:
+    """The lines of a table: those of its head, with the rule below, and those of its body.
+
+    Args:
+        columns: their headings, which may have several lines.
+        wide: the columns whose text goes on in the next line, instead of being cut off.
+        room: cells of a line.
+    """
+    values = list(rows)
+    cells = [list(map(cell, row)) for row in values]
+    right = [any(is_number(row[index]) for row in values) for index in range(len(columns))]
+    headings = [column.split("\n") for column in columns]
+    widths = [
+        max(_width(text) for text in (*headings[index], *(row[index] for row in cells)))
+        for index in range(len(columns))
+    ]
+    # With many columns a narrow terminal has no room between them but one cell.
+    gap = 3 if room >= 100 else 1
+    edges = (len(columns) - 1) * gap + 2
+    fitted = fit(widths, [index for index, number in enumerate(right) if not number], room - edges)
+
+    folds = [column in wide for column in columns]
+
+    def lines(row: Sequence[Sequence[str]]) -> list[str]:
+        """The lines of a row, whose cells may have several texts, one below the other."""
+        parts = [
+            [part for text in texts for part in _parts(text, width, folds=fold)]
+            for texts, width, fold in zip(row, fitted, folds, strict=True)
+        ]
+        return [
+            " " + (" " * gap).join(map(_placed, line, fitted, right)).rstrip()
+            for line in zip_longest(*parts, fillvalue="")
+        ]
+
+    rule = f" {'─' * (sum(fitted) + edges - 2)}"
+    return ["", *lines(headings), rule], [*(line for row in cells for line in lines([[text] for text in row])), ""]
+
+
 def as_csv(records: Iterable[Mapping[str, object]]) -> str:
     """Records as CSV with a header; an object in a record becomes columns named `outer.inner`, a list becomes JSON.
 
@@ -88,6 +129,34 @@ def markdown_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object
         lines += [map(_markdown_cell, columns), ("---:" if number else "---" for number in right)]
     lines += [map(_markdown_cell, row) for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _width(text: str) -> int:
+    """The cells that a text takes: some characters take two, or none."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _parts(text: str, width: int, *, folds: bool) -> list[str]:
+    """A text in so many cells: on several lines, or cut off."""
+    if _width(text) <= width:
+        return [text]
+    from rich.cells import set_cell_size
+
+    if not folds:
+        return [set_cell_size(text, max(0, width - 1)) + "…"]
+    from rich.console import Console
+    from rich.text import Text
+
+    return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
+
+
+def _placed(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
 
 
 def _flat(record: Mapping[str, object]) -> dict[str, object]:

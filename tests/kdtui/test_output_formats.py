@@ -169,7 +169,7 @@ def test_in_a_terminal_each_line_fits_and_the_short_column_stays_whole(
 
 
 def test_a_title_of_many_millions_is_shown_at_once(db: Database, kdtui: Kdtui) -> None:
-    with db.conn:  # type: ignore[union-attr]
+    with db.conn:
         for statement in (
             "INSERT INTO datasets (id, name, source, created_at) VALUES (1, 'd', '', '')",
             "INSERT INTO sessions (id, dataset_id, session) VALUES (1, 1, 's')",
