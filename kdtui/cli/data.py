@@ -1,7 +1,7 @@
 """`kdtui data`: datasets in and out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import print_gap, print_table, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+
+if TYPE_CHECKING:
+    from store.sqlite import Database
 
 app = App(
     "Import, show and export datasets.",
@@ -45,12 +48,13 @@ def import_(
 ) -> None:
     """Import a dataset: all of it, or nothing when there is a mistake in it."""
     from kdtui.workflows.import_dataset import import_dataset
-    from store.datasets import Written
+    from store.datasets import Written, dataset_names
 
     if not dataset.strip():
         raise typer.BadParameter("a dataset needs a name")
 
     with open_store(db) as store, progress_bar() as progress:
+        gone = _what_goes_with(store, dataset) if replace and dataset in dataset_names(store) else None
         task = progress.add_task("sessions", total=None)
         written = Written()
         try:
@@ -64,6 +68,8 @@ def import_(
         f"imported {counted(written.sessions, 'session')}, {counted(written.items, 'item')} and "
         f"{counted(written.bundles, 'bundle')} as dataset {dataset}"
     )
+    if gone is not None:
+        say(", ".join(["the dataset of that name is replaced", *gone]))
     if written.differing:
         say(
             f"{counted(written.differing, 'mention of an item differs', 'mentions of items differ')} in title or "
@@ -212,21 +218,25 @@ def rm(
 ) -> None:
     """Delete datasets, each with its sessions, knowledge and runs."""
     from store.datasets import delete_dataset
-    from store.dependents import of_dataset
 
     with open_store(db) as store:
-        chosen = {}
-        for name in dict.fromkeys(datasets):
-            found = of_dataset(store, name)
-            chosen[name] = counts(
-                {
-                    "session": found.sessions,
-                    "piece of knowledge|pieces of knowledge": found.knowledge,
-                    "run": found.runs,
-                    "vector": found.vectors,
-                }
-            ) + counts({"sample": found.samples}, "out of")
+        chosen = {name: _what_goes_with(store, name) for name in dict.fromkeys(datasets)}
         confirm_removal({f"dataset {name}": told for name, told in chosen.items()}, yes=yes)
         for name, told in chosen.items():
             delete_dataset(store, name)
             say(", ".join([f"deleted dataset {name}", *told]))
+
+
+def _what_goes_with(store: "Database", dataset: str) -> list[str]:
+    """What is deleted with a dataset, as texts."""
+    from store.dependents import of_dataset
+
+    found = of_dataset(store, dataset)
+    return counts(
+        {
+            "session": found.sessions,
+            "piece of knowledge|pieces of knowledge": found.knowledge,
+            "run": found.runs,
+            "vector": found.vectors,
+        }
+    ) + counts({"sample": found.samples}, "out of")

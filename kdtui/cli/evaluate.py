@@ -1,6 +1,7 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -27,6 +28,7 @@ from kdtui.cli.options import (
     chosen_dataset,
     chosen_output,
     formats,
+    next_command,
     open_store,
 )
 from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
@@ -89,7 +91,7 @@ def evaluate(
         name = chosen_dataset(store, dataset)
         sessions = workflow.split_to_score(store, name, split, limit)
         if run is not None:
-            _follow(workflow.resume(store, run, sessions))
+            _follow(workflow.resume(store, run, sessions), db)
         elif not floors_only:
             settings = settings_as_trained(
                 store,
@@ -104,7 +106,7 @@ def evaluate(
                 budget=budget,
                 near=near,
             )
-            run = _follow(workflow.evaluate(store, name, split, settings, sessions))
+            run = _follow(workflow.evaluate(store, name, split, settings, sessions), db)
         rows = list(workflow.score_floors(store, name, sessions))
         if run is not None:
             # The truth stays the last row: it is what the others are measured by.
@@ -112,8 +114,9 @@ def evaluate(
     print_rows(rows, told)
 
 
-def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
+def _follow(events: "Iterator[EvaluateEvent]", db: Path | None) -> "Run | None":
     """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
+    from kdtui.workflows.command_options import resume_arguments
     from kdtui.workflows.evaluate import RunBegun
     from kdtui.workflows.generate import SessionAnswered
 
@@ -134,7 +137,8 @@ def _follow(events: "Iterator[EvaluateEvent]") -> "Run | None":
                         say(f"kdtui: session {event.session.id}: {event.prediction.error}")
         except KeyboardInterrupt:
             if run is not None:
-                say(f"interrupted; what was answered is kept, go on with: kdtui evaluate --resume {run.id}")
+                again = next_command(*resume_arguments(run.id), db=db)
+                say(f"interrupted; what was answered is kept, go on with: {again}")
             raise
     return run
 

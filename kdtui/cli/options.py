@@ -151,10 +151,29 @@ def chosen_output(output: Output | None, as_json: bool) -> Output:
     return "json" if as_json else output or "table"
 
 
+_before_command: Path | None = None
+"""The database that --db names before the command."""
+
+
 def remember_database(path: Path | None) -> None:
     """Make `kdtui --db PATH COMMAND` mean the same as `kdtui COMMAND --db PATH`."""
+    global _before_command
+    _before_command = path
     if path is not None:
         os.environ["KDTUI_DB"] = str(path)
+
+
+def next_command(*words: str, db: Path | None) -> str:
+    """A command to type next, in the database that this one was told to use.
+
+    Args:
+        words: behind `kdtui`.
+        db: the option of this command.
+    """
+    import shlex
+
+    named = db if db is not None else _before_command
+    return shlex.join(["kdtui", *words, *(["--db", str(named)] if named is not None else [])])
 
 
 def database_path(option: Path | None) -> Path:

@@ -7,7 +7,7 @@ import typer
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
-from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
+from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 
@@ -62,8 +62,6 @@ def show(
     number: RunArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
     """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
-    import shlex
-
     import msgspec
 
     from kdtui.cli.evaluate import print_rows
@@ -76,7 +74,7 @@ def show(
     with open_store(db) as store:
         found = run_in_full(store, summary_of(store, number))
     row, run = found.row, found.row.summary.run
-    repeat = shlex.join(["kdtui", *evaluate_arguments(run.dataset, run.split, run.settings)])
+    repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
     if told == "json":
         print_json(
             {
@@ -124,7 +122,7 @@ def show(
             output=told,
         )
     if not row.summary.is_over:
-        say(f"go on with: {shlex.join(['kdtui', *resume_arguments(run.id)])}")
+        say(f"go on with: {next_command(*resume_arguments(run.id), db=db)}")
     say(f"repeat it with: {repeat}")
 
 

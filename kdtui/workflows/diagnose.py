@@ -1,5 +1,6 @@
 """What the program finds on this machine."""
 
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +57,12 @@ def _database(path: Path) -> Iterator[Finding]:
     from store.datasets import dataset_names
 
     if not path.exists():
-        yield Finding("database", "ok", f"{path} (made when first needed)")
+        folder = next(parent for parent in path.resolve().parents if parent.exists())
+        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            yield Finding("database", "ok", f"{path} (made when first needed)")
+        else:
+            problem = f"{path} cannot be made: {folder} is no folder that may be written to; choose another with --db"
+            yield Finding("database", "missing", problem)
         return
     try:
         db = open_database(path)
