@@ -1,30 +1,36 @@
 """The student engine against other ways to run the same model on the same sessions.
 
-    python -m benchmarks.generation [--sessions 200] [--student PATH] [--only NAME]…
+    python -m benchmarks.generation DATA [--sessions 48] [--seed 0] [--student PATH] [--only NAME]…
 
-The sessions are those of the demo datasets, over and over. The others write JSON by a schema that says what our format
-says: which products there are, two or more of them in a bundle, a short intent, and how many bundles at most.
+The model is the embedded one without an adapter, as Q4_0, and writes lists: the engine is compared here, and
+`benchmarks.default` measures what people get by default. DATA is a folder with `electronic` and `clothing` in the
+BundleRec layout; training sessions are drawn from it by chance. The others write JSON by a schema that says what our
+format says: which products there are, two or more of them in a bundle, a short intent, and how many bundles at most.
+Each line is printed when it is measured.
 """
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from benchmarks.measure import report, resident_memory_mb
 from kdtui.bundling.prompt import session_messages
-from kdtui.exchange.jsonl import read_sessions
+from kdtui.exchange.bundlerec import read_directory
 from models.answers import Answered, Form, Grew, Task
 from models.chat import ChatTokenizer
 from models.context import LlamaContext, Piece
-from models.embedded import embedded_student
+from models.fast_base import fast_embedded_student
 from models.llama import LlamaModel
 from models.messages import Message
 from models.student import BATCH, DEFAULT_CONTEXT, Student
@@ -140,9 +146,10 @@ def _ideal(student: Path, at_once: int, *, shared: int, prompt: int, steps: int,
     return seconds / (rounds * at_once)
 
 
-def first_bundle(student: Path, _: Sequence[Session]) -> None:
+def first_bundle(student: Path, chosen: Sequence[Session]) -> None:
     """Seconds until the first bundle of ten products is known, warm, against the stream of the high level."""
-    warm, *sessions = [_of_ten(number) for number in range(6)]
+    items = cycle(item for session in chosen for item in session.items)
+    warm, *sessions = [Session(str(number), tuple(islice(items, 10))) for number in range(6)]
     with Student(student) as loaded:
         _answer(loaded, [warm])
         ours = 0.0
@@ -220,19 +227,16 @@ _BENCHMARKS: dict[str, Callable[[Path, Sequence[Session]], None]] = {
 }
 
 
-def _demo_sessions(count: int) -> list[Session]:
-    folder = files("kdtui") / "demo_data"
-    sessions = [
-        session
-        for name in ("outdoor", "kitchen")
-        for _, session, _ in read_sessions((folder / f"{name}.jsonl").read_bytes().splitlines(), name)
-    ]
-    return list(islice(cycle(sessions), count))
-
-
-def _of_ten(number: int) -> Session:
-    items = [item for session in _demo_sessions(36)[number * 5 :] for item in session.items]
-    return Session(str(number), tuple(items[:10]))
+def _real_sessions(data: Path, count: int, seed: int) -> list[Session]:
+    """Training sessions of both datasets, as many of each."""
+    sessions: list[Session] = []
+    for name in ("electronic", "clothing"):
+        train = [each for each in read_directory(data / name)[0] if each.split == "train" and len(each.items) > 1]
+        sessions += random.Random(seed).sample(train, -(-count // 2))
+    products = [len(session.items) for session in sessions]
+    about = f"{min(products)} to {max(products)} products, {median(products):g} in the middle"
+    print(f"{len(sessions)} training sessions of {about}", flush=True)
+    return sessions
 
 
 def _task(session: Session, knowledge: str = "") -> Task:
@@ -312,13 +316,17 @@ def _most_tokens(session: Session) -> int:
 def main() -> None:
     """Run the benchmarks that are asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, default=200)
-    parser.add_argument("--student", type=Path, default=embedded_student())
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sessions", type=int, default=48)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--student", type=Path, help="a GGUF file; by default the embedded student as Q4_0")
     parser.add_argument("--only", choices=list(_BENCHMARKS), action="append")
-    arguments = parser.parse_args()
-    sessions = _demo_sessions(arguments.sessions)
-    for name in arguments.only or _BENCHMARKS:
-        _BENCHMARKS[name](arguments.student, sessions)
+    given = parser.parse_args()
+    sessions = _real_sessions(given.data, given.sessions, given.seed)
+    student = given.student or fast_embedded_student(user_cache_path("kdtui") / "models")
+    for name in given.only or _BENCHMARKS:
+        print(f"{name}: {(_BENCHMARKS[name].__doc__ or '').splitlines()[0]}", flush=True)
+        _BENCHMARKS[name](student, sessions)
 
 
 if __name__ == "__main__":

@@ -94,10 +94,12 @@ def _in_bulk(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[object]]) -> None:
+    """Insert rows into the first columns of a table; those that came later have values of their own."""
+    columns = [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
     iterator = iter(rows)
     while batch := list(islice(iterator, _BATCH)):
-        marks = ", ".join("?" * len(batch[0]))
-        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", batch)
+        names, marks = ", ".join(columns[: len(batch[0])]), ", ".join("?" * len(batch[0]))
+        connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", batch)
 
 
 def _words(chance: random.Random, count: int) -> str:

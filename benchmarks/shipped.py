@@ -6,25 +6,27 @@ DATA is a folder with `electronic` and `clothing` in the BundleRec layout. The a
 
 and everything that was chosen was chosen on the validation sessions:
 
-    python -m benchmarks.shipped DATA --adapter JOBS/both/adapter --rank 16 --rank 8 --rank 4       # compares ranks
-    python -m benchmarks.shipped DATA --adapter JOBS/both/adapter --rank 8 --write                  # makes the files
-    python -m benchmarks.shipped DATA                                                               # checks them
-    python -m benchmarks.shipped DATA --test                                                        # the test splits
+    python -m benchmarks.shipped DATA --adapter JOBS/both/adapter --rank 16 --rank 8 --rank 4  # compares ranks
+    python -m benchmarks.shipped DATA --adapter JOBS/both/adapter --rank 8 --write  # makes the files
+    python -m benchmarks.shipped DATA --write  # calibrates them anew
+    python -m benchmarks.shipped DATA  # checks them
+    python -m benchmarks.shipped DATA --test  # the test splits
 """
 
 import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from kdtui.bundling.metrics import Scores, score
 from kdtui.bundling.truth import true_bundles
-from kdtui.workflows.calibrate import PairScores, judge_pairs
+from kdtui.workflows.calibrate import PairScores, judge_pairs, judge_scores
 from kdtui.workflows.evaluate import score_floors
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
@@ -35,7 +37,8 @@ from models.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
 from models.answers import Answered
 from models.calibration import Calibration, CarriedCalibrations
 from models.clustering import Matrix, likely_bundles
-from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
+from models.embedded import SHIPPED, SHIPPED_FOLDER, embedded_student
+from models.fast_base import fast_embedded_student
 from models.json_files import read_object
 from models.provenance import CALIBRATIONS, about_base
 from models.strategies import make_strategy
@@ -47,6 +50,9 @@ from store.records import RunSettings, Session, TrainingSettings
 from store.sqlite import Database
 
 _DATASETS = ("electronic", "clothing")
+
+_LEAST_CONFIDENCE = 0.5
+"""What is more likely wrong than right is not said by a student that knows no session of the dataset."""
 
 _Scores: TypeAlias = dict[tuple[str, str], PairScores]
 """By dataset and session."""
@@ -80,8 +86,9 @@ def main() -> None:
             # Made anew of the other file in any case: that they belong together is a part of what is checked.
             file = folder / f"rank-{rank}.gguf"
             convert(adapter, adapter, file)
-            carried, scores = _calibrated(db, file, sessions)
-            _agreement(db, adapter, carried.with_evidence, scores)
+            carried, asked, scores = _calibrated(db, file, sessions)
+            if not given.write:
+                _agreement(db, adapter, asked, scores)
         if given.write:
             _write(adapter, carried)
     return None
@@ -91,32 +98,51 @@ def _pairs_of(db: Database, dataset: str) -> list[Session]:
     return [each for each in iter_sessions(db, dataset, split="valid") if len(each.items) > 1]
 
 
-def _calibrated(db: Database, file: Path, sessions: dict[str, list[Session]]) -> tuple[CarriedCalibrations, _Scores]:
-    """Calibrate on the validation sessions of both datasets, print what that gives, and return the scores too."""
-    fitted: list[Calibration] = []
-    by_session: _Scores = {}
-    for knowledge in (("pattern",), ()):
-        settings = RunSettings(NAME, knowledge, adapters=((str(file), 1.0),))
-        found_scores = {dataset: _scores(db, dataset, settings, sessions[dataset]) for dataset in _DATASETS}
-        judged = judge_pairs([each for dataset in _DATASETS for each in found_scores[dataset]])
-        fitted.append(judged.calibration)
-        what = "with evidence" if knowledge else "without"
+def _calibrated(
+    db: Database, file: Path, sessions: dict[str, list[Session]]
+) -> tuple[CarriedCalibrations, Calibration, _Scores]:
+    """Calibrate on the validation sessions of both datasets, and print what that gives.
+
+    Returns:
+        the calibrations to ship, that of evidence and answers together, and the scores with evidence.
+    """
+    base = str(fast_embedded_student(user_cache_path("kdtui") / "models"))
+    scores: dict[bool, dict[str, list[PairScores]]] = {}
+    for has_evidence in (True, False):
+        knowledge = ("pattern",) if has_evidence else ()
+        settings = RunSettings(base, knowledge, adapters=((str(file), 1.0),))
+        scores[has_evidence] = {dataset: _scores(db, dataset, settings, sessions[dataset]) for dataset in _DATASETS}
+    judged = {}
+    for what, has_evidence, with_scores in (
+        ("evidence and answers", True, True),
+        ("evidence alone", True, False),
+        ("answers alone", False, True),
+    ):
+        found_scores = scores[has_evidence]
+        every = [each for dataset in _DATASETS for each in found_scores[dataset]]
+        judged[what] = judge_scores(every, with_scores=with_scores)
         first = 0
         for dataset in _DATASETS:
             count = len(sessions[dataset])
-            found = [[frozenset(bundle) for _, bundle in each] for each in judged.found[first : first + count]]
-            scores = score([true_bundles(session) for session in sessions[dataset]], found)
-            auc = _auc(found_scores[dataset])
-            _print(f"validation, {dataset}, {what}", scores, f"   pair AUC {auc:.3f}")
+            found = [[frozenset(bundle) for _, bundle in each] for each in judged[what].found[first : first + count]]
+            result = score([true_bundles(session) for session in sessions[dataset]], found)
+            _print(
+                f"validation, {dataset}, {what}", result, f"   pair AUC of answers {_auc(found_scores[dataset]):.3f}"
+            )
             first += count
-        print(f"calibration error {judged.error:.3f}; {judged.calibration}")
-        if knowledge:
-            by_session = {
-                (dataset, session.id): each
-                for dataset in _DATASETS
-                for session, each in zip(sessions[dataset], found_scores[dataset], strict=True)
-            }
-    return CarriedCalibrations(*fitted), by_session
+        print(f"calibration error {judged[what].error:.3f}; {judged[what].calibration}", flush=True)
+    chosen = judge_pairs([each for dataset in _DATASETS for each in scores[True][dataset]]).calibration
+    assert chosen.pairs is not None
+    print(f"answers are {'' if chosen.pairs.needs_scores else 'not '}worth asking for where there is evidence")
+    carried = CarriedCalibrations(
+        chosen, replace(judged["answers alone"].calibration, least_confidence=_LEAST_CONFIDENCE)
+    )
+    by_session = {
+        (dataset, session.id): each
+        for dataset in _DATASETS
+        for session, each in zip(sessions[dataset], scores[True][dataset], strict=True)
+    }
+    return carried, judged["evidence and answers"].calibration, by_session
 
 
 def _scores(db: Database, dataset: str, settings: RunSettings, sessions: Sequence[Session]) -> list[PairScores]:

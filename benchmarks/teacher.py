@@ -8,7 +8,6 @@ The teacher is a server in a process of its own, on the same machine.
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -93,12 +92,11 @@ def main() -> None:
 
 
 def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
-    from kdtui.workflows.consult import Budget, Prices
+    from kdtui.workflows.costs import Budget, Prices
     from kdtui.workflows.distill_with_model import Job, distil_with_model
     from models.chat_server import Endpoint
     from models.teacher import Pace
 
-    os.environ["NO_PROXY"] = "127.0.0.1"
     db = open_database(folder / "calls.db")
     list(write_dataset(db, "many", "made up", _sessions(count)))
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")

@@ -93,4 +93,12 @@ class Refused:
     seconds: float
 
 
-StudentEvent: TypeAlias = Grew | Answered | Refused
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that a user should know of how the student is asked, while it answers a session."""
+
+    key: object
+    text: str
+
+
+StudentEvent: TypeAlias = Grew | Answered | Refused | Noted

@@ -34,6 +34,11 @@ class PairCalibration:
     threshold: float
     evidence: float = 0.0
 
+    @property
+    def needs_scores(self) -> bool:
+        """Whether scores change anything: where they do not, the model need not be asked."""
+        return self.score != 0 or self.mean != 0
+
     def probabilities(self, scores: Matrix, evidence: Matrix | None = None) -> Matrix:
         """(products, products): probabilities from symmetric scores; the diagonal is of no meaning.
 
@@ -71,10 +76,15 @@ AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a strategy needs to know of a model: `pairs` where it judges pairs of products."""
+    """What a strategy needs to know of a model: `pairs` where it judges pairs of products.
+
+    Attributes:
+        least_confidence: bundles of less confidence are left out; 0..1.
+    """
 
     bundle: BundleCalibration
     pairs: PairCalibration | None = None
+    least_confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +113,25 @@ def fit_pairs(
     scores: Sequence[Matrix],
     together: Sequence[npt.NDArray[np.bool_]],
     evidence: Sequence[Matrix | None] | None = None,
+    *,
+    with_scores: bool = True,
 ) -> PairCalibration:
     """Fit on sessions: scores, which pairs share a bundle, and how likely they are by other sessions, where that is
-    told. The threshold is left at one half."""
+    told. The threshold is left at one half.
+
+    Args:
+        with_scores: whether the scores of the model count, beside the evidence.
+    """
     features, labels = [], []
     told = evidence if evidence is not None else [None] * len(scores)
     for matrix, truth, known in zip(scores, together, told, strict=True):
         upper = np.triu_indices(len(matrix), 1)
         values = matrix[upper]
         odds = np.zeros(len(values)) if known is None else _log_odds(known[upper])
+        counts = 1.0 if with_scores else 0.0
         features += [
-            [value, values.mean(), np.log(len(matrix)), each] for value, each in zip(values, odds, strict=True)
+            [counts * value, counts * values.mean(), np.log(len(matrix)), each]
+            for value, each in zip(values, odds, strict=True)
         ]
         labels += truth[upper].tolist()
     bias, score, mean, size, weight = _fit(np.array(features, np.float64).reshape(-1, 4), labels)

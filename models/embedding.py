@@ -141,7 +141,7 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
             answer: Any = await self._server.client.embeddings.create(
                 model=self._model, input=list(texts), encoding_format="float"
             )
-        except (self._server.Error, ValueError) as error:
+        except self._server.errors as error:
             raise self._server.explained(error) from error
         self._server.heard()
         try:

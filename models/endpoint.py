@@ -11,9 +11,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
-from models.answers import NAP, Answered, Grew, Refused, StudentEvent, Task
+from models.answers import NAP, Answered, Grew, Noted, Refused, StudentEvent, Task
 from models.bundle_list import WrittenBundle
-from models.chat_server import ChatServer, Endpoint, Unreachable
+from models.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
 
@@ -31,6 +31,8 @@ _NO_PROBABILITIES = 0.5
 _TOKENS_PER_BUNDLE = 160
 _TOKENS_PER_PRODUCT = 6
 
+_REASONING_TOKENS = 8192
+"""For a model that reasons before it answers."""
 
 _T = TypeVar("_T")
 
@@ -50,7 +52,9 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
 
     def __init__(self, endpoint: Endpoint, *, concurrency: int = CONCURRENCY, timeout: float = TIMEOUT) -> None:
         self._concurrency = concurrency
-        self._server = ChatServer(endpoint, concurrency=concurrency, timeout=timeout, retries=_RETRIES)
+        # Noted in the loop, and told between two answers.
+        self._notes: SimpleQueue[str] = SimpleQueue()
+        self._server = ChatServer(endpoint, concurrency=concurrency, timeout=timeout, notice=self._notes.put)
         # Requests in a loop can be cancelled, which those in threads of a pool cannot: the program would wait for them.
         self._started: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
@@ -119,6 +123,8 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
                 except Empty:
                     continue
                 task, started = running.pop(future)
+                while not self._notes.empty():
+                    yield Noted(task.key, self._notes.get())
                 yield from self._events(task, future, perf_counter() - started)
         finally:
             for future in running:
@@ -150,34 +156,30 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
     async def _ask(self, task: Task) -> list[WrittenBundle]:
         if task.products < 2:
             return []
-        schema = {"name": "bundles", "strict": True, "schema": answer_schema(task.products)}
-        response_format: Any = {"type": "json_schema", "json_schema": schema}
-        messages: Any = [{"role": each.role, "content": each.content} for each in task.ask("json", task.in_order)]
+        request = ChatRequest(
+            task.ask("json", task.in_order),
+            {"name": "bundles", "strict": True, "schema": answer_schema(task.products)},
+            _TOKENS_PER_BUNDLE * max(1, task.products // 2) + _TOKENS_PER_PRODUCT * task.products,
+            room_for_reasoning=_REASONING_TOKENS,
+            logprobs=True,
+        )
         try:
-            completion = await self._server.client.chat.completions.create(
-                model=self.model,
-                messages=messages,
-                response_format=response_format,
-                temperature=0,
-                max_tokens=_TOKENS_PER_BUNDLE * max(1, task.products // 2) + _TOKENS_PER_PRODUCT * task.products,
-                logprobs=True,
-            )
-        except (self._server.Error, ValueError) as error:
+            async for attempt in self._server.tries(_RETRIES):
+                with attempt:
+                    completion = await self._server.complete(self.model, request)
+        except self._server.errors as error:
             raise self._server.explained(error) from error
-        self._server.heard()
-        try:
-            # The library hands on whatever JSON the server sends.
-            choice = completion.choices[0]
-            text, told = choice.message.content, choice.logprobs and choice.logprobs.content
-            confidence = _mean_probability([token.logprob for token in told]) if told else _NO_PROBABILITIES
-            bare = "" if text is None else text.strip()
-        except (AttributeError, TypeError, LookupError) as error:
-            raise ModelError(f"{self._server.url} answers in a form of its own; is it OpenAI-compatible?") from error
-        if choice.finish_reason == "length":
+        if completion.finish_reason == "length":
             raise ModelError(f"the answer of {self.model!r} has no end; it may not keep to the JSON schema")
-        if not bare:
-            raise ModelError(f"{self._server.url} answers nothing; is {self.model!r} a chat model?")
-        return parse_answer(bare, task.products, confidence)
+        return parse_answer(completion.text, task.products, self._confidence(completion.logprobs))
+
+    def _confidence(self, logprobs: Any) -> float:
+        """The mean probability of the tokens of an answer, 0..1; one half where the server does not tell."""
+        try:
+            told = logprobs and logprobs["content"]
+            return _mean_probability([token["logprob"] for token in told]) if told else _NO_PROBABILITIES
+        except (TypeError, LookupError) as error:
+            raise ModelError(f"{self._server.url} answers in a form of its own; is it OpenAI-compatible?") from error
 
 
 def _mean_probability(logarithms: list[float]) -> float:

@@ -1,17 +1,13 @@
 """The JSON in which a model behind an endpoint writes bundles: its schema, and what is made of an answer."""
 
-import json
 from typing import Any
 
 from models.answer_tokens import INTENT_WORDS, readable
 from models.bundle_list import WrittenBundle
-from models.errors import ModelError
+from models.json_in_text import not_asked_for, object_in
 
 _MOST_INTENT = 40
 """Characters of an intent that the schema allows."""
-
-_EXCERPT = 40
-"""Characters of a useless answer that a message shows."""
 
 
 def answer_schema(products: int) -> dict[str, Any]:
@@ -42,34 +38,26 @@ def answer_schema(products: int) -> dict[str, Any]:
 def parse_answer(text: str, products: int, confidence: float) -> list[WrittenBundle]:
     """The bundles that an answer holds, for a session of so many products.
 
-    A server that does not keep to the schema is met half-way: a number counts once, and bundles are left out that have
-    fewer than two of the products, or that are there already.
+    A server that does not keep to the schema is met half-way: there may be thoughts, prose and fences around the JSON,
+    a number counts once, and bundles are left out that have fewer than two of the products, or that are there already.
 
     Args:
         confidence: of each bundle.
 
     Raises:
-        ModelError: the answer is no such JSON.
+        ModelError: the answer holds no such JSON.
     """
-    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
-        answer = json.loads(bare)
-        listed = [(each["products"], each["intent"]) for each in answer["bundles"]]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ModelError(f"the answer is not the JSON that was asked for: {_excerpt(text)!r}") from error
+        listed = [(each["products"], each["intent"]) for each in object_in(text, "bundles")["bundles"]]
+    except (TypeError, LookupError) as error:
+        raise not_asked_for(text) from error
     bundles: list[WrittenBundle] = []
     for numbers, intent in listed:
         if not isinstance(numbers, list) or not isinstance(intent, str):
-            raise ModelError(f"the answer is not the JSON that was asked for: {_excerpt(text)!r}")
+            raise not_asked_for(text)
         legal = {number for number in numbers if type(number) is int and 1 <= number <= products}
         positions = tuple(sorted(legal))
         if len(positions) > 1 and all(positions != other.positions for other in bundles):
             words = readable(intent.encode("utf-8", "replace")).split()[:INTENT_WORDS]
             bundles.append(WrittenBundle(len(bundles), positions, " ".join(words), confidence, complete=True))
     return bundles
-
-
-def _excerpt(text: str) -> str:
-    """The beginning of a text, on one line and without control characters."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text[:400]).split())
-    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"

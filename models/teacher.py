@@ -1,20 +1,17 @@
 """A teacher behind an OpenAI-compatible chat server: asked at the pace that it allows, for JSON by a schema."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
-
-from models.chat_server import ChatServer, Endpoint, Unreachable
+from models.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
+from models.completion import NoText, Usage
 from models.errors import ModelError
 from models.messages import Message
 
 RETRIES = 6
 """Tries after the first, with pauses of up to twenty seconds, or as long as the server asks for."""
-
-_LONGEST_PAUSE = 60.0
-_by_chance = wait_random_exponential(multiplier=0.5, max=20)
 
 _MOST_CHARACTERS = 200_000
 """Of an answer: a longer one is none that was asked for."""
@@ -37,14 +34,21 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a teacher answered. Tokens are those that the server counts; None where it does not say."""
+    """What a teacher answered.
+
+    Attributes:
+        usage: tokens, as the server counts them.
+        unanswered: tries before that got no answer, and may have been paid for.
+        thoughts: what it wrote apart from the text.
+    """
 
     text: str
     finish_reason: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    usage: Usage
     seconds: float
     attempts: int
+    unanswered: int = 0
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +68,46 @@ class NoAnswer(ModelError):
         attempts: how often it was tried.
         seconds: how long that took.
         ends: whether the next question would meet the same.
+        empty: what the server did, where it answered and there is no text: it was paid for, and would be again.
+        unanswered: tries that got no answer, and may have been paid for.
     """
 
-    def __init__(self, message: str, attempts: int, seconds: float, *, ends: bool) -> None:
+    def __init__(
+        self,
+        message: str,
+        attempts: int,
+        seconds: float,
+        *,
+        ends: bool = False,
+        empty: NoText | None = None,
+        unanswered: int = 0,
+    ) -> None:
         super().__init__(message)
         self.attempts = attempts
         self.seconds = seconds
         self.ends = ends
+        self.empty = empty
+        self.unanswered = unanswered
 
 
 class Teacher:
     """Use it from one event loop, the one that runs when it is made.
 
+    Args:
+        notice: told, once each, how the server has to be asked that takes no usual request.
+
     Raises:
-        ModelError: the key cannot be sent.
+        ModelError: the key cannot be sent, or the proxy cannot be used.
     """
 
-    def __init__(self, endpoint: Endpoint, pace: Pace) -> None:
+    def __init__(self, endpoint: Endpoint, pace: Pace, notice: Callable[[str], None] = lambda _: None) -> None:
         from aiolimiter import AsyncLimiter
 
-        self._server = ChatServer(endpoint, concurrency=pace.concurrency, timeout=pace.timeout, retries=0)
+        self._server = ChatServer(endpoint, concurrency=pace.concurrency, timeout=pace.timeout, notice=notice)
         self.endpoint = endpoint
         self.pace = pace
         self._requests = AsyncLimiter(pace.requests_per_minute) if pace.requests_per_minute else None
         self._tokens = AsyncLimiter(pace.tokens_per_minute) if pace.tokens_per_minute else None
-        self._structured = True
-        """Whether the server takes a schema; some take none, and are told in words alone."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -124,91 +142,27 @@ class Teacher:
             NoAnswer: there is none.
         """
         started = perf_counter()
-        attempts = 0
+        attempts = unanswered = 0
+        schema = {"name": "answer", "strict": True, "schema": question.schema}
+        request = ChatRequest(question.messages, schema, question.most_tokens, key=key)
         try:
-            # Not those of openai: it would ask again after a timeout, when the first answer is paid for.
-            async for attempt in AsyncRetrying(
-                stop=stop_after_attempt(1 + RETRIES),
-                wait=_pause,
-                retry=retry_if_exception(self._server.may_pass),
-                reraise=True,
-            ):
+            async for attempt in self._server.tries(RETRIES):
                 with attempt:
                     attempts = attempt.retry_state.attempt_number
-                    return await self._ask_in_some_way(model, question, key, started, attempts)
-        except (self._server.Error, ValueError) as error:
+                    try:
+                        completion = await self._server.complete(model, request)
+                    except self._server.errors as error:
+                        unanswered += self._server.may_be_paid(error)
+                        raise
+        except self._server.errors as error:
             problem = self._server.explained(error)
-            ends = isinstance(problem, Unreachable)
-            raise NoAnswer(str(problem), attempts, perf_counter() - started, ends=ends) from error
+            seconds, ends = perf_counter() - started, isinstance(problem, Unreachable)
+            raise NoAnswer(str(problem), attempts, seconds, ends=ends, unanswered=unanswered) from error
         except ModelError as error:
-            raise NoAnswer(str(error), attempts, perf_counter() - started, ends=False) from error
-        raise AssertionError("the last attempt raises")
-
-    async def _ask_in_some_way(self, model: str, question: Question, key: str, started: float, attempts: int) -> Reply:
-        """With a schema, or in words alone where the server says that it knows none."""
-        structured = self._structured
-        try:
-            return await self._ask(model, question, key, started, attempts, structured=structured)
-        except self._server.Error as error:
-            if not (structured and _refuses_schema(error)):
-                raise
-        self._structured = False
-        return await self._ask(model, question, key, started, attempts, structured=False)
-
-    async def _ask(
-        self, model: str, question: Question, key: str, started: float, attempts: int, *, structured: bool
-    ) -> Reply:
-        body: dict[str, Any] = {
-            "messages": [{"role": each.role, "content": each.content} for each in question.messages],
-            "temperature": 0,
-            "max_tokens": question.most_tokens,
-        }
-        if structured:
-            schema = {"name": "answer", "strict": True, "schema": question.schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        # As a body of our own: the library would look at every value of it, for a third of the time of a call.
-        response = await self._server.client.chat.completions.with_raw_response.create(
-            model=model, messages=[], extra_headers={"Idempotency-Key": key}, extra_body=body
-        )
-        # The library would make objects of it, and with them this takes twice as long.
-        answer = response.http_response.json()
-        self._server.heard()
-        try:
-            choice = answer["choices"][0]
-            text, finish_reason = choice["message"]["content"], str(choice.get("finish_reason"))
-            used = answer.get("usage") or {}
-            if not isinstance(text, str) or not text.strip():
-                raise ModelError(f"{self._server.url} answers nothing; is {model!r} a chat model?")
-        except (AttributeError, TypeError, LookupError) as error:
-            raise ModelError(f"{self._server.url} answers in a form of its own; is it OpenAI-compatible?") from error
+            seconds, empty = perf_counter() - started, error if isinstance(error, NoText) else None
+            raise NoAnswer(str(error), attempts, seconds, empty=empty, unanswered=unanswered) from error
+        text, finish_reason = completion.text, completion.finish_reason
         if len(text) > _MOST_CHARACTERS:
             text, finish_reason = text[:_MOST_CHARACTERS], "length"
-        return Reply(
-            text,
-            finish_reason,
-            _count(used.get("prompt_tokens")),
-            _count(used.get("completion_tokens")),
-            perf_counter() - started,
-            attempts,
-        )
-
-
-def _refuses_schema(error: Exception) -> bool:
-    """Whether a server says that it does not know the way to ask for JSON by a schema."""
-    status = getattr(error, "status_code", None)
-    return status in (400, 404, 422, 501) and any(word in str(error) for word in ("response_format", "json_schema"))
-
-
-def _pause(state: RetryCallState) -> float:
-    """Seconds until the next try: what the server asks for, or longer and longer ones by chance."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    response = getattr(error, "response", None)
-    try:
-        asked = float(response.headers["retry-after"]) if response is not None else 0.0
-    except (KeyError, ValueError):
-        asked = 0.0
-    return min(max(asked, 0.0), _LONGEST_PAUSE) + _by_chance(state) * (0.1 if asked else 1)
-
-
-def _count(number: object) -> int | None:
-    return number if isinstance(number, int) and number >= 0 else None
+        seconds = perf_counter() - started
+        return Reply(text, finish_reason, completion.usage, seconds, attempts, unanswered, completion.thoughts)

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from store.database import now
 from store.errors import NotFound
@@ -28,9 +28,12 @@ class Call:
         key: the hash of all that shapes the answer.
         request: JSON, all of that.
         response: None where there is none, and `error` says why.
+        prompt_tokens, completion_tokens: None where nothing was paid for.
         cost: in the currency of the prices; None where they are not known.
         seconds: from the first try to the end of the last.
         attempts: how often it was tried.
+        is_estimated: whether the server did not tell all of the tokens.
+        is_final: whether it failed for good: asked again, the server would do the same, and be paid again.
     """
 
     id: int
@@ -48,6 +51,8 @@ class Call:
     attempts: int
     error: str | None
     created_at: str
+    is_estimated: bool
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +68,27 @@ class CallRow:
     cost: float | None
     seconds: float
     created_at: str
+    is_estimated: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherTotals:
-    """What a teacher was asked in all."""
+    """What a teacher was asked in all.
+
+    Attributes:
+        cost: as far as it is known; None where it is known of no call.
+        unknown: calls that were paid for, and whose cost is not known.
+        estimated: calls whose tokens the server did not tell.
+    """
 
     teacher: str
     answered: int
     failed: int
     prompt_tokens: int
     completion_tokens: int
-    cost: float
+    cost: float | None
+    unknown: int
+    estimated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +101,19 @@ class CallInFull:
 
 
 _COLUMNS = """id, key, teacher, step, request, status, response, finish_reason, prompt_tokens, completion_tokens, cost,
-    seconds, attempts, error, created_at"""
+    seconds, attempts, error, created_at, estimated, final"""
 
 
-def answered_call(db: Database, key: str) -> Call | None:
-    """The call of a key that has been answered."""
-    row = db.execute(f"SELECT {_COLUMNS} FROM calls WHERE key = ? AND status = 'answered'", [key]).fetchone()
-    return None if row is None else Call(*row)
+def known_call(db: Database, key: str) -> Call | None:
+    """The call of a key that need not be made again: it has been answered, or has failed for good."""
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM calls WHERE key = ? AND (status = 'answered' OR final = 1)", [key]
+    ).fetchone()
+    return None if row is None else _call(row)
+
+
+def _call(row: Sequence[Any]) -> Call:
+    return Call(*row[:-2], *map(bool, row[-2:]))
 
 
 def record_call(
@@ -111,23 +131,37 @@ def record_call(
     seconds: float,
     attempts: int,
     error: str | None = None,
+    is_estimated: bool = False,
+    is_final: bool = False,
+    replace: bool = False,
 ) -> int:
-    """Store a call, committed when this returns, and return its number. It takes the place of one that failed.
+    """Store a call, committed when this returns, and return its number. It takes the place of one that failed, and adds
+    up what both took.
 
     One that another process has answered meanwhile stays.
+
+    Args:
+        replace: whether an answer takes the place of another one, too.
     """
     with db.atomic():
         db.execute(
             """
                 INSERT INTO calls (key, teacher, step, request, status, response, finish_reason, prompt_tokens,
-                    completion_tokens, cost, seconds, attempts, error, created_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    completion_tokens, cost, seconds, attempts, error, created_at, estimated, final)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (key) DO UPDATE SET status = excluded.status, response = excluded.response,
-                    finish_reason = excluded.finish_reason, prompt_tokens = excluded.prompt_tokens,
-                    completion_tokens = excluded.completion_tokens, cost = excluded.cost, seconds = excluded.seconds,
+                    finish_reason = excluded.finish_reason, seconds = excluded.seconds,
+                    prompt_tokens = coalesce(calls.prompt_tokens + excluded.prompt_tokens,
+                        excluded.prompt_tokens, calls.prompt_tokens),
+                    completion_tokens = coalesce(calls.completion_tokens + excluded.completion_tokens,
+                        excluded.completion_tokens, calls.completion_tokens),
+                    -- What has tokens was paid for: an unknown cost and a known one are unknown together.
+                    cost = iif(calls.prompt_tokens IS NULL, excluded.cost,
+                        iif(excluded.prompt_tokens IS NULL, calls.cost, calls.cost + excluded.cost)),
                     attempts = calls.attempts + excluded.attempts, error = excluded.error,
-                    created_at = excluded.created_at
-                WHERE calls.status = 'failed'
+                    created_at = excluded.created_at, estimated = max(calls.estimated, excluded.estimated),
+                    final = iif(excluded.status = 'answered', 0, max(calls.final, excluded.final))
+                WHERE calls.status = 'failed' OR (? AND excluded.status = 'answered')
                 """,
             [
                 key,
@@ -144,6 +178,9 @@ def record_call(
                 attempts,
                 error,
                 now(),
+                is_estimated,
+                is_final,
+                replace,
             ],
         )
         return int(db.execute("SELECT id FROM calls WHERE key = ?", [key]).fetchone()[0])
@@ -206,12 +243,13 @@ def call_rows(db: Database, numbers: Sequence[int]) -> list[CallRow]:
     """Some calls for a list, in the order of their numbers; those that are not there are left out."""
     rows = db.execute(
         """
-        SELECT calls.id, step, teacher, status, prompt_tokens, completion_tokens, cost, seconds, created_at
+        SELECT calls.id, step, teacher, status, prompt_tokens, completion_tokens, cost, seconds, created_at,
+            estimated
         FROM json_each(?) AS wanted JOIN calls ON calls.id = wanted.value ORDER BY wanted.key
         """,
         [json.dumps(list(numbers))],
     )
-    return [CallRow(*row) for row in rows]
+    return [CallRow(*[*row[:-1], bool(row[-1])]) for row in rows]
 
 
 def totals_by_teacher(db: Database) -> list[TeacherTotals]:
@@ -219,7 +257,8 @@ def totals_by_teacher(db: Database) -> list[TeacherTotals]:
     rows = db.execute(
         """
         SELECT teacher, sum(status = 'answered'), sum(status = 'failed'), coalesce(sum(prompt_tokens), 0),
-            coalesce(sum(completion_tokens), 0), coalesce(sum(cost), 0.0) AS total
+            coalesce(sum(completion_tokens), 0), sum(cost) AS total,
+            sum(cost IS NULL AND (status = 'answered' OR prompt_tokens IS NOT NULL)), sum(estimated)
         FROM calls GROUP BY teacher ORDER BY total DESC, count(*) DESC, teacher
         """
     )
@@ -235,7 +274,7 @@ def call_in_full(db: Database, number: int) -> CallInFull:
     row = db.execute(f"SELECT {_COLUMNS} FROM calls WHERE id = ?", [number]).fetchone()
     if row is None:
         raise NotFound(f"there is no call {number}; kdtui knowledge calls shows the numbers")
-    call = Call(*row)
+    call = _call(row)
     return CallInFull(call, _messages(call.request), tuple(pieces_of_call(db, number)))
 
 

@@ -359,6 +359,24 @@ def m0016_pattern_students(db: Database) -> None:
     )
 
 
+@migrations()
+def m0019_costs(db: Database) -> None:
+    """Costs that are not known, tokens that are estimated, and calls that failed for good."""
+    _execute(
+        db,
+        # estimated: 1 where the server did not tell all of the tokens
+        "ALTER TABLE calls ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0 CHECK (estimated IN (0, 1))",
+        # final: 1 for a failed call that would fail, and be paid for, again
+        "ALTER TABLE calls ADD COLUMN final INTEGER NOT NULL DEFAULT 0 CHECK (final IN (0, 1))",
+        # 0 stood for a cost that was not known. The index has all that is looked at, and the table all that was said.
+        """UPDATE calls SET cost = NULL WHERE id IN (
+            SELECT id FROM calls INDEXED BY calls_by_teacher WHERE cost = 0
+        )""",
+        "DROP INDEX calls_by_teacher",
+        "CREATE INDEX calls_by_teacher ON calls (teacher, status, prompt_tokens, completion_tokens, cost, estimated)",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

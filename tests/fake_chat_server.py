@@ -69,10 +69,13 @@ class Fake(BaseHTTPRequestHandler):
         text: object,
         finish: str = "stop",
         logprobs: Sequence[object] = (),
-        usage: tuple[int, int] = (300, 40),
+        usage: tuple[int, int] | Mapping[str, object] | None = (300, 40),
+        **message: object,
     ) -> None:
-        """Answer with a chat completion."""
-        message = {"role": "assistant", "content": text}
+        """Answer with a chat completion; `usage` is None where it is not told."""
+        message = {"role": "assistant", "content": text, **message}
+        if isinstance(usage, tuple):
+            usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
         told = {"content": [{"token": "x", "logprob": each} for each in logprobs]}
         self.send(
             {
@@ -81,7 +84,7 @@ class Fake(BaseHTTPRequestHandler):
                 "created": 0,
                 "model": "m",
                 "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": told}],
-                "usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)},
+                **({} if usage is None else {"usage": usage}),
             }
         )
 

@@ -76,13 +76,27 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
 def _print_totals(store: "Database", output: Output) -> None:
     from dataclasses import asdict
 
+    from kdtui.bundling.text import counted
+    from kdtui.workflows.costs import cost_text
     from store.calls import totals_by_teacher
 
     totals = totals_by_teacher(store)
     print_table(
-        ["teacher", "answered", "failed", "prompt tokens", "answer tokens", "cost"],
-        [tuple(asdict(each).values()) for each in totals],
+        ["teacher", "answered", "failed", "prompt tokens", "answer tokens", "cost", "unknown cost"],
+        [
+            (
+                each.teacher,
+                each.answered,
+                each.failed,
+                each.prompt_tokens,
+                each.completion_tokens,
+                cost_text(each.cost, is_estimated=each.estimated > 0, unknown="-"),
+                counted(each.unknown, "call") if each.unknown else None,
+            )
+            for each in totals
+        ],
         wide=["teacher"],
+        right=["cost", "unknown cost"],
         output=output,
         records=map(asdict, totals),
     )
@@ -92,6 +106,7 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
     from dataclasses import asdict
     from itertools import chain, islice
 
+    from kdtui.workflows.costs import cost_text, tokens_text
     from store.calls import call_hits, call_rows
 
     hits = chain.from_iterable(part.ids for part in call_hits(store, search, failed=failed))
@@ -100,11 +115,27 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
     rows = rows[:limit]
     print_table(
         ["id", "step", "teacher", "status", "prompt tokens", "answer tokens", "cost", "seconds", "when"],
-        [tuple(asdict(row).values()) for row in rows],
+        [
+            (
+                row.id,
+                row.step,
+                row.teacher,
+                row.status,
+                tokens_text(row.prompt_tokens, is_estimated=row.is_estimated, unknown="-"),
+                tokens_text(row.completion_tokens, is_estimated=row.is_estimated, unknown="-"),
+                cost_text(row.cost, is_estimated=row.is_estimated, unknown="-"),
+                row.seconds,
+                row.created_at,
+            )
+            for row in rows
+        ],
         wide=["teacher"],
+        right=["prompt tokens", "answer tokens", "cost"],
         output=output,
         records=map(asdict, rows),
         empty="no call is like that" if search or failed else "no teacher behind an endpoint has been asked yet",
     )
+    if output != "json" and any(row.is_estimated for row in rows):
+        say("~ is an estimate: the server did not tell all of the tokens")
     if more:
         say(f"there are more than these {limit:,}; --limit shows them")

@@ -91,12 +91,21 @@ def distill(
         int | None, typer.Option(help="Tokens a minute at most, by an estimate.", min=1, metavar="N")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a call may take.", min=0.1)] = 120.0,
-    prompt_price: Annotated[float, typer.Option(help="Of a million tokens of prompts.", min=0)] = 0.0,
-    answer_price: Annotated[float, typer.Option(help="Of a million tokens of answers.", min=0)] = 0.0,
+    prompt_price: Annotated[
+        float | None, typer.Option(help="Of a million tokens of prompts; without prices costs are unknown.", min=0)
+    ] = None,
+    answer_price: Annotated[float | None, typer.Option(help="Of a million tokens of answers.", min=0)] = None,
     max_calls: Annotated[
         int | None, typer.Option(help="Pay for so many calls at most.", min=0, max=LARGEST, metavar="N")
     ] = None,
     max_cost: Annotated[float | None, typer.Option(help="Pay so much at most, by these prices.", min=0)] = None,
+    answer_tokens: Annotated[
+        int | None,
+        typer.Option(help="Tokens of an answer at most, with its reasoning (1024).", min=1, max=LARGEST, metavar="N"),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Pay again for calls whose answer was of no use.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost.")] = False,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -106,14 +115,14 @@ def distill(
     The annotations are a teacher without a model: rules and thoughts are composed from bundles, intents and
     categories. A model behind an endpoint finds bundles, corrects itself, is shown its errors, and states rules (three
     calls a session); a thought is one call. A student of your own answers the training sessions, and rules are about
-    what it got wrong. Every answer is kept as it comes, and is never paid for twice: the same
-    command goes on where it was stopped. What is not good enough is kept apart, with the reason: kdtui knowledge ls
-    --rejected. What the teacher gave before, and is not found again, is deleted, from samples too; thoughts that were
-    paid for stay.
+    what it got wrong. Every answer is kept as it comes, and is never paid for twice: the same command goes on where it
+    was stopped, and asks again for an answer that was of no use with --retry-failed only. What is not good enough is
+    kept apart, with the reason: kdtui knowledge ls --rejected. What the teacher gave before, and is not found again, is
+    deleted, from samples too; thoughts that were paid for stay.
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.distill import DISTILLED, distil_annotations
-    from kdtui.workflows.model_names import check_address, is_endpoint
+    from kdtui.workflows.model_names import check_address, check_student, is_endpoint
 
     named, told = formats_and_output(format_, as_json, DISTILLED)
     wanted = named or DISTILLED
@@ -127,11 +136,12 @@ def distill(
             return
         if not is_endpoint(teacher):
             if dry_run:
-                raise KdtuiError("a model here costs nothing; leave out --dry-run")
+                check_student(store, teacher)
+                raise KdtuiError(f"{teacher} is a student of your own, and costs nothing; leave out --dry-run")
             _have_answered(store, name, wanted, teacher, limit, told)
             return
         check_address(teacher)
-        from kdtui.workflows.consult import Budget, Prices
+        from kdtui.workflows.costs import Budget, Prices
         from kdtui.workflows.distill_with_model import Job
         from models.chat_server import Endpoint
         from models.teacher import Pace
@@ -145,6 +155,8 @@ def distill(
             Prices(prompt_price, answer_price),
             Budget(max_calls, max_cost),
             limit,
+            answer_tokens,
+            retry_failed,
         )
         _ask_model(store, job, told, dry_run=dry_run)
 
@@ -156,6 +168,7 @@ def _have_answered(
     from kdtui.workflows.distill import Distilled, training_sessions
     from kdtui.workflows.distill_with_student import distil_with_student
     from kdtui.workflows.generate import SessionAnswered
+    from models.answers import Noted
 
     with progress_bar() as progress:
         task = progress.add_task("sessions", total=len(training_sessions(store, dataset)[:limit]))
@@ -165,6 +178,8 @@ def _have_answered(
                     progress.advance(task)
                     if event.prediction.error is not None:
                         say(f"kdtui: session {event.session.id}: {event.prediction.error}")
+                elif isinstance(event, Noted):
+                    say(f"kdtui: {event.text}")
                 elif isinstance(event, Distilled):
                     _print_distilled(event, dataset, output)
         except KeyboardInterrupt:
@@ -178,6 +193,7 @@ def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) 
 
     from kdtui.errors import KdtuiError
     from kdtui.workflows.consult import Tally
+    from kdtui.workflows.costs import cost_text
     from kdtui.workflows.distill import Distilled
     from kdtui.workflows.distill_with_model import (
         Progress,
@@ -186,6 +202,7 @@ def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) 
         distil_with_model,
         rehearse,
     )
+    from models.answers import Noted
 
     if dry_run:
         estimate = rehearse(store, job)
@@ -193,14 +210,28 @@ def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) 
             print_json({"estimate": asdict(estimate)})
             return
         print_table(
-            ["" if output == "table" else "what", "calls", "prompt tokens", "answer tokens", "cost"],
+            ["" if output == "table" else "what", "calls", "prompt tokens", "answer tokens", "cost", "at most"],
             [
-                ("answered already", estimate.hits, None, None, 0.0),
-                ("to be paid", estimate.paid, estimate.prompt_tokens, estimate.completion_tokens, estimate.cost),
+                ("answered already", estimate.hits, None, None, None, None),
+                (
+                    "to be paid",
+                    estimate.paid,
+                    estimate.prompt_tokens,
+                    estimate.completion_tokens,
+                    cost_text(estimate.cost),
+                    cost_text(estimate.most_cost),
+                ),
             ],
+            right=["cost", "at most"],
             output=output,
         )
-        say("tokens and cost are estimates; nothing has been asked")
+        say(
+            "nothing has been asked; tokens and cost are estimates, and at most that is paid if each answer is as long "
+            "as it may be"
+        )
+        if not job.prices.are_known:
+            say("the cost is unknown: no prices were given, with --prompt-price and --answer-price")
+        _say_what_is_free(job)
         return
     failed = 0
     stopped: str | None = None
@@ -225,12 +256,15 @@ def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) 
                             say(f"kdtui: session {session}: no {format}s; {reason}")
                         case Stopped(reason, tally):
                             stopped = reason
+                        case Noted():
+                            say(f"kdtui: {event.text}")
                         case Distilled():
                             _print_distilled(event, job.dataset, output)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
     say(f"calls: {_spent(tally)}")
+    _say_what_is_free(job)
     if stopped is not None:
         raise KdtuiError(f"stopped: {stopped}; what was answered is kept, and the same command goes on from there")
     if failed:
@@ -239,8 +273,23 @@ def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) 
 
 def _spent(tally: "Tally") -> str:
     """Calls answered from the ledger and paid calls apart, and the cost so far."""
+    from kdtui.workflows.costs import cost_text
+
     failed = f", {tally.failed:,} failed" if tally.failed else ""
-    return f"{tally.hits:,} answered before, {tally.paid:,} paid{failed}, cost {tally.cost:.4f}"
+    asked = f"{tally.hits:,} answered before, {tally.paid:,} paid{failed}"
+    if not (tally.paid or tally.failed):
+        return asked
+    cost = cost_text(tally.cost, is_estimated=tally.estimated > 0, unknown="unknown: no prices given")
+    how = f" (tokens of {counted(tally.estimated, 'call')} estimated)" if tally.estimated else ""
+    return f"{asked}, cost {cost}{how}"
+
+
+def _say_what_is_free(job: "Job") -> None:
+    """A price that was left out beside the other may have been forgotten."""
+    prices = job.prices
+    if prices.are_known and None in (prices.prompt, prices.completion):
+        left_out = "--prompt-price" if prices.prompt is None else "--answer-price"
+        say(f"{left_out} was not given, and counts as 0")
 
 
 def _print_distilled(event: "Distilled", dataset: str, output: Output) -> None:

@@ -119,6 +119,8 @@ def _follow(events: "Iterator[EvaluateEvent]", db: Path | None) -> "Run | None":
     from kdtui.workflows.command_options import resume_arguments
     from kdtui.workflows.evaluate import RunBegun
     from kdtui.workflows.generate import SessionAnswered
+    from models.answers import Noted
+    from models.errors import ModelError
 
     run = None
     with progress_bar() as progress:
@@ -131,6 +133,8 @@ def _follow(events: "Iterator[EvaluateEvent]", db: Path | None) -> "Run | None":
                     before = f", {event.answered:,} answered before" if event.answered else ""
                     say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {left}{before}")
                     progress.update(task, total=event.sessions, completed=event.answered, visible=True)
+                elif isinstance(event, Noted):
+                    say(f"kdtui: {event.text}")
                 elif isinstance(event, SessionAnswered):
                     progress.advance(task)
                     if event.prediction.error is not None:
@@ -140,6 +144,11 @@ def _follow(events: "Iterator[EvaluateEvent]", db: Path | None) -> "Run | None":
                 again = next_command(*resume_arguments(run.id), db=db)
                 say(f"interrupted; what was answered is kept, go on with: {again}")
             raise
+        except ModelError as error:
+            if run is None:
+                raise
+            resumed = f"go on with: kdtui evaluate --resume {run.id}"
+            raise ModelError(f"{error}; what was answered is kept, {resumed}") from error
     return run
 
 

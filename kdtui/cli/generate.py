@@ -92,7 +92,7 @@ def generate(
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.model_names import PATTERNS
     from kdtui.workflows.students import check_settings, open_student
-    from models.answers import NAP
+    from models.answers import NAP, Noted
     from store.datasets import get_session
 
     told = chosen_output(output, as_json)
@@ -142,7 +142,9 @@ def generate(
                         _print_explanation(session, ready.explain(session), as_json=told == "json")
             else:
                 for event in answer(ready, shown):
-                    if isinstance(event, SessionAnswered):
+                    if isinstance(event, Noted):
+                        say(f"kdtui: {event.text}")
+                    elif isinstance(event, SessionAnswered):
                         answers.print(event.session, event.prediction)
         if incoming is not None:
             incoming.check()

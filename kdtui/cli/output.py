@@ -49,6 +49,7 @@ def print_table(
     rows: Iterable[Sequence[object]],
     *,
     wide: Container[str] = (),
+    right: Container[str] = (),
     output: Output = "table",
     records: Iterable[Mapping[str, object]] | None = None,
     empty: str | None = None,
@@ -61,6 +62,7 @@ def print_table(
         columns: their headings; a line feed in one is where it may be divided.
         rows: values, which are formatted here: numbers stand on the right, text from outside is shown as it is.
         wide: the columns whose text goes on in the next line, instead of being cut off.
+        right: the columns whose texts are numbers with something beside them.
         records: the same with all fields, for JSON and CSV; by default they have the values of the rows.
         empty: the message where there is no row, instead of a table without any.
     """
@@ -71,11 +73,11 @@ def print_table(
             say(empty)
         return
     if output == "table":
-        _print_text_table(columns, rows, wide)
+        _print_text_table(columns, rows, wide, right)
         return
     headings = [" ".join(column.split()) for column in columns]
     if output == "markdown":
-        sys.stdout.write(markdown_lines(headings, rows))
+        sys.stdout.write(markdown_lines(headings, rows, right=right))
     elif output == "csv":
         sys.stdout.write(csv_lines(headings, rows) if records is None else as_csv(records))
     else:
@@ -117,7 +119,7 @@ def live_table(
     with Live(console=console, auto_refresh=False) as live:
 
         def show(rows: Iterable[Sequence[object]]) -> None:
-            head, body = table_lines(columns, rows, wide, console.width)
+            head, body = table_lines(columns, rows, console.width, wide=wide)
             whole = Text("\n").join([Text("\n".join(head), style="bold"), Text("\n".join(body))])
             live.update(whole, refresh=True)
 
@@ -130,9 +132,11 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
 
 
-def _print_text_table(columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str]) -> None:
+def _print_text_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str], right: Container[str] = ()
+) -> None:
     width = _console().width
-    head, body = table_lines(columns, rows, wide, width)
+    head, body = table_lines(columns, rows, width, wide=wide, right=right)
     if sys.stdout.isatty():
         _console().print("\n".join(head), style="bold", markup=False, emoji=False, no_wrap=True, crop=False)
     else:

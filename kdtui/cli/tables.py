@@ -58,18 +58,24 @@ def fit(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int
 
 
 def table_lines(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str], room: int
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    room: int,
+    *,
+    wide: Container[str] = (),
+    right: Container[str] = (),
 ) -> tuple[list[str], list[str]]:
     """The lines of a table: those of its head, with the rule below, and those of its body.
 
     Args:
         columns: their headings, which may have several lines.
-        wide: the columns whose text goes on in the next line, instead of being cut off.
         room: cells of a line.
+        wide: the columns whose text goes on in the next line, instead of being cut off.
+        right: the columns whose texts are numbers with something beside them.
     """
     values = list(rows)
     cells = [list(map(cell, row)) for row in values]
-    right = [any(is_number(row[index]) for row in values) for index in range(len(columns))]
+    numeric = _numeric(columns, values, right)
     headings = [column.split("\n") for column in columns]
     widths = [
         max(_width(text) for text in (*headings[index], *(row[index] for row in cells)))
@@ -78,7 +84,7 @@ def table_lines(
     # With many columns a narrow terminal has no room between them but one cell.
     gap = 3 if room >= 100 else 1
     edges = (len(columns) - 1) * gap + 2
-    fitted = fit(widths, [index for index, number in enumerate(right) if not number], room - edges)
+    fitted = fit(widths, [index for index, number in enumerate(numeric) if not number], room - edges)
 
     folds = [column in wide for column in columns]
 
@@ -89,7 +95,7 @@ def table_lines(
             for texts, width, fold in zip(row, fitted, folds, strict=True)
         ]
         return [
-            " " + (" " * gap).join(map(_placed, line, fitted, right)).rstrip()
+            " " + (" " * gap).join(map(_placed, line, fitted, numeric)).rstrip()
             for line in zip_longest(*parts, fillvalue="")
         ]
 
@@ -120,13 +126,15 @@ def csv_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -
     return text.getvalue()
 
 
-def markdown_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+def markdown_lines(
+    columns: Sequence[str] | None, rows: Iterable[Sequence[object]], *, right: Container[str] = ()
+) -> str:
     """A table in Markdown, whose cells are text and no markup. The columns are the header, which may be left out."""
     rows = list(rows)
     lines: list[Iterable[str]] = []
     if columns is not None:
-        right = [any(is_number(row[index]) for row in rows) for index in range(len(columns))]
-        lines += [map(_markdown_cell, columns), ("---:" if number else "---" for number in right)]
+        numeric = _numeric(columns, rows, right)
+        lines += [map(_markdown_cell, columns), ("---:" if number else "---" for number in numeric)]
     lines += [map(_markdown_cell, row) for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -157,6 +165,11 @@ def _parts(text: str, width: int, *, folds: bool) -> list[str]:
 def _placed(text: str, width: int, right: bool) -> str:
     space = " " * (width - _width(text))
     return space + text if right else text + space
+
+
+def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Container[str]) -> list[bool]:
+    """Which columns stand on the right."""
+    return [column in right or any(is_number(row[index]) for row in rows) for index, column in enumerate(columns)]
 
 
 def _flat(record: Mapping[str, object]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
 from models.answer_tokens import INTENT_WORDS
 from models.errors import ModelError
+from models.json_in_text import object_in
 from models.messages import Message
 from store.records import CategoryPath, Session
 
@@ -130,7 +131,7 @@ def read_rules(text: str, session: Session) -> list[Rule]:
     Raises:
         ModelError: the answer is no such JSON.
     """
-    told = _decoded(text, _ToldRules)
+    told = _decoded(text, _ToldRules, "rules")
     rules = []
     for each in told.rules[:_MOST_RULES]:
         words = one_line(each.rule, _RULE)
@@ -147,7 +148,7 @@ def read_thought(text: str, session: Session) -> Thought:
     Raises:
         ModelError: the answer is no such JSON, or names products that are not there.
     """
-    told = _decoded(text, _ToldThought)
+    told = _decoded(text, _ToldThought, "bundles")
     count = len(session.items)
     steps = []
     for each in told.bundles:
@@ -164,11 +165,10 @@ def read_thought(text: str, session: Session) -> Thought:
     return Thought(tuple(products), tuple(steps), f"{left_out}." if left_out else "")
 
 
-def _decoded(text: str, kind: type[Any]) -> Any:
-    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+def _decoded(text: str, kind: type[Any], key: str) -> Any:
     try:
-        return msgspec.json.decode(bare.encode("utf-8", "replace"), type=kind)
-    except msgspec.MsgspecError as error:
+        return msgspec.convert(object_in(text, key), kind)
+    except msgspec.ValidationError as error:
         raise ModelError(f"the answer is not the JSON that was asked for: {error}") from error
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.workflows.costs import cost_text, tokens_text
 
 if TYPE_CHECKING:
     from store.calls import CallRow, TeacherTotals
@@ -33,7 +34,9 @@ def read_rows(db: "Database", numbers: Sequence[int]) -> list[Row]:
 
 
 def _row(row: "CallRow") -> Row:
-    tokens = "–" if row.prompt_tokens is None else f"{row.prompt_tokens:,}+{row.completion_tokens or 0:,}"
+    tokens = tokens_text(row.prompt_tokens, is_estimated=row.is_estimated, unknown="–")
+    if row.prompt_tokens is not None:
+        tokens += f"+{row.completion_tokens or 0:,}"
     return Row(
         str(row.id),
         (
@@ -42,7 +45,7 @@ def _row(row: "CallRow") -> Row:
             row.teacher,
             Text("✗ failed", style="red") if row.status == "failed" else "answered",
             tokens,
-            "–" if row.cost is None else f"{row.cost:.4f}",
+            cost_text(row.cost, is_estimated=row.is_estimated, unknown="–"),
             f"{row.seconds:.2f}",
             row.created_at[5:16].replace("T", " "),
         ),
@@ -62,15 +65,21 @@ def totals_table(totals: "Sequence[TeacherTotals]") -> Table:
             f"{each.answered + each.failed:,}",
             f"{each.failed:,}",
             f"{each.prompt_tokens:,}+{each.completion_tokens:,}",
-            f"{each.cost:.4f}",
+            _cost(each),
         )
     return table
+
+
+def _cost(each: "TeacherTotals") -> str:
+    """Of all calls to a teacher: for some of them it may not be known."""
+    known = cost_text(each.cost, is_estimated=each.estimated > 0)
+    return f"{known} + {each.unknown:,} unknown" if each.unknown and each.cost is not None else known
 
 
 def totals_text(totals: "Sequence[TeacherTotals]") -> str:
     """The same, to be copied."""
     return "\n".join(
         f"{each.teacher}: {each.answered} answered, {each.failed} failed, {each.prompt_tokens} + "
-        f"{each.completion_tokens} tokens, cost {each.cost:.4f}"
+        f"{each.completion_tokens} tokens, cost {_cost(each)}"
         for each in totals
     )

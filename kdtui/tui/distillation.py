@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from kdtui.bundling.text import counted
 from kdtui.tui.distillation_plan import PATTERNS, Plan
+from kdtui.workflows.costs import cost_text
 from kdtui.workflows.gate import Gate
 from store.records import FORMATS
 
@@ -53,6 +54,13 @@ class Lost:
     """A session gave no knowledge."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that the user should know of how the teacher is asked."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,11 @@ class Distillation:
         return 0 if self.step is None else self.step.asking
 
     @property
+    def is_free(self) -> bool:
+        """Whether nobody is paid, as far as is known: a student that is not here is none."""
+        return self.plan.teacher != "endpoint" and self._state != "failed"
+
+    @property
     def why_not_held(self) -> str | None:
         """Why it cannot be held; None where it can."""
         if self._state != "running":
@@ -144,12 +157,13 @@ class Distillation:
         """What it is expected to cost, and what limits that, in sentences."""
         assert self.expected is not None
         tally, plan = self.expected, self.plan
-        prices = any(float(plan.values[price]) for price in ("prompt_price", "answer_price"))
         said = [
             f"{counted(tally.paid, 'call is', 'calls are')} to be paid, and {counted(tally.hits, 'was', 'were')} "
             f"answered before. That takes about {counted(tally.prompt_tokens, 'token')} of prompts and "
             f"{tally.completion_tokens:,} of answers",
-            f"and cost about {tally.cost:.4f}." if prices else "(no prices were given, so the cost is not known).",
+            "(no prices were given, so the cost is not known)."
+            if tally.cost is None
+            else f"and costs about {cost_text(tally.cost)}, at most about {cost_text(tally.most_cost)}.",
         ]
         if plan.budget:
             said.append(f"It ends before it passes {plan.budget}.")
@@ -215,6 +229,7 @@ class Distillation:
     def _ask_model(self, db: "Database") -> Iterator[object]:
         from kdtui.workflows.distill import Distilled
         from kdtui.workflows.distill_with_model import Progress, SessionFailed, Stopped, distil_with_model
+        from models.answers import Noted
 
         job = self.plan.to_job()
         for event in distil_with_model(db, job, self.gate):
@@ -229,6 +244,8 @@ class Distillation:
                     if self.step is not None:
                         self.step = replace(self.step, tally=tally, asking=0)
                     yield Broken(reason)
+                case Noted(_, text):
+                    yield Remark(text)
                 case Distilled(format, kept, rejected):
                     yield Came(format, kept, rejected)
 
@@ -237,6 +254,7 @@ class Distillation:
         from kdtui.workflows.distill import Distilled
         from kdtui.workflows.distill_with_student import Begun, distil_with_student
         from kdtui.workflows.generate import SessionAnswered
+        from models.answers import Noted
 
         done = of = 0
         events = distil_with_student(db, self.plan.dataset, self._formats, self.plan.values["student"], self.plan.limit)
@@ -249,6 +267,8 @@ class Distillation:
                         done += 1
                         if prediction.error is not None:
                             yield Lost(f"session {session.id}: {prediction.error}")
+                    case Noted(_, text):
+                        yield Remark(text)
                     case Distilled(format, kept, rejected):
                         yield Came(format, kept, rejected)
                 self.step = Step("sessions", done, of, done / of)

@@ -11,7 +11,7 @@ from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.dialogs import Field
-from kdtui.workflows.model_names import check_address
+from kdtui.workflows.model_names import check_address, is_endpoint
 from store.records import FORMATS
 
 if TYPE_CHECKING:
@@ -58,25 +58,27 @@ _OF_STUDENTS = (
         "student",
         "Student",
         value="smollm2",
-        help="shipped, smollm2, patterns, a name that kdtui model ls shows, or a GGUF file. It costs nothing.",
+        help="shipped, smollm2, patterns, a name that kdtui model ls shows, or a GGUF file: it runs here, for nothing.",
     ),
 )
 _OF_ENDPOINTS = (
     Field("url", "Address", help="Of an OpenAI-compatible endpoint: http://HOST:PORT/v1"),
     Field("model", "Model", help="Empty for the only one that the server has."),
     Field("key", "Variable of the key", value="OPENAI_API_KEY", help="The name of the environment variable, no key."),
-    Field("prompt_price", "Price of prompts", value="0", help="Of a million tokens, in any currency."),
-    Field("answer_price", "Price of answers", value="0"),
+    Field("prompt_price", "Price of prompts", help="Of a million tokens, in any currency; without, costs are unknown."),
+    Field("answer_price", "Price of answers", help="The same; 0 for what is free."),
     Field("max_calls", "Calls at most", help="That are paid for; empty for no limit."),
     Field("max_cost", "Cost at most", help="By these prices; empty for no limit."),
     Field("concurrency", "Calls at a time", value="16"),
     Field("per_minute", "Calls a minute", help="At most; empty for no limit."),
     Field("tokens_per_minute", "Tokens a minute", help="At most, by an estimate; empty for no limit."),
     Field("timeout", "Seconds for a call", value="120"),
+    Field("answer_tokens", "Tokens of an answer", help="At most, with its reasoning; empty for 1024."),
+    Field("retry_failed", "Retry failed calls", "switch", help="Pay again for calls whose answer was of no use."),
 )
 
 _LARGEST = 2**63 - 1
-_WHOLE = {"limit": 1, "max_calls": 0, "per_minute": 1, "tokens_per_minute": 1}
+_WHOLE = {"limit": 1, "max_calls": 0, "per_minute": 1, "tokens_per_minute": 1, "answer_tokens": 1}
 """Whole numbers that may be left out, and the least of each."""
 
 
@@ -162,6 +164,7 @@ class Plan:
             "--answer-price": "answer_price",
             "--max-calls": "max_calls",
             "--max-cost": "max_cost",
+            "--answer-tokens": "answer_tokens",
         }
         named = {"annotations": None, "student": values["student"], "endpoint": self.address}[self.teacher]
         options = {
@@ -171,7 +174,8 @@ class Plan:
             "--limit": values["limit"] or None,
             **(given(endpoint) if self.teacher == "endpoint" else {}),
         }
-        return command_line(("knowledge", "distill"), None, options, database=named_database)
+        flags = ("--retry-failed",) if self.teacher == "endpoint" and values["retry_failed"] else ()
+        return command_line(("knowledge", "distill", *flags), None, options, database=named_database)
 
     @property
     def address(self) -> str:
@@ -193,7 +197,7 @@ class Plan:
 
     def to_job(self) -> "Job":
         """The same for the workflow that asks a model behind an endpoint."""
-        from kdtui.workflows.consult import Budget, Prices
+        from kdtui.workflows.costs import Budget, Prices
         from kdtui.workflows.distill_with_model import Job
         from models.chat_server import Endpoint
         from models.teacher import Pace
@@ -209,9 +213,11 @@ class Plan:
                 _whole(values["tokens_per_minute"]),
                 float(values["timeout"]),
             ),
-            Prices(float(values["prompt_price"]), float(values["answer_price"])),
-            Budget(_whole(values["max_calls"]), float(values["max_cost"]) if values["max_cost"] else None),
+            Prices(_real(values["prompt_price"]), _real(values["answer_price"])),
+            Budget(_whole(values["max_calls"]), _real(values["max_cost"])),
             self.limit,
+            _whole(values["answer_tokens"]),
+            bool(values["retry_failed"]),
         )
 
 
@@ -262,6 +268,8 @@ def _check(values: Mapping[str, str]) -> None:
         _number(values, "max_size", labels["max_size"], 2, 6, whole=True)
     if "student" in values and not values["student"].strip():
         raise KdtuiError("say which student is to be asked")
+    if "student" in values and is_endpoint(values["student"].strip()):
+        raise KdtuiError("an endpoint is another kind of teacher; choose it in the form before this one")
     if "url" in values:
         url, name = values["url"].strip(), values["key"].strip()
         if not url.startswith(("http://", "https://")):
@@ -274,9 +282,12 @@ def _check(values: Mapping[str, str]) -> None:
                 "the name of a variable has letters, digits and underscores; the key itself is not asked for"
             )
         for price in ("prompt_price", "answer_price"):
-            _number(values, price, labels[price], 0, 1e9)
+            if values[price].strip():
+                _number(values, price, labels[price], 0, 1e9)
         if values["max_cost"].strip():
             _number(values, "max_cost", labels["max_cost"], 0, 1e12)
+            if not (values["prompt_price"].strip() or values["answer_price"].strip()):
+                raise KdtuiError("a limit of the cost needs prices; 0 is the price of what is free")
         _number(values, "concurrency", labels["concurrency"], 1, 1000, whole=True)
         _number(values, "timeout", labels["timeout"], 0.1, 1e6)
 
@@ -296,6 +307,10 @@ def _number(
 
 def _whole(value: str) -> int | None:
     return int(value) if value else None
+
+
+def _real(value: str) -> float | None:
+    return float(value) if value else None
 
 
 def _filled(fields: tuple[Field, ...], values: Mapping[str, str]) -> Iterator[Field]:

@@ -78,6 +78,14 @@ class BundleWritten(About):
         self.bundle = bundle
 
 
+class NoteTaken(About):
+    """A user should know something of how the student is asked."""
+
+    def __init__(self, request: Request, text: str) -> None:
+        super().__init__(request)
+        self.text = text
+
+
 class Answered(About):
     """The answer is whole, or the student has none and the prediction says why."""
 
@@ -165,6 +173,7 @@ class GenerationThread:
 
     def _answer(self, student: "SessionStudent", request: Request) -> None:
         from kdtui.workflows.generate import BundleGrew, generate
+        from models.answers import Noted
 
         if request.explains and not self._unwanted(request):
             request.post(Explained(request, student.explain(request.session)))
@@ -178,6 +187,8 @@ class GenerationThread:
                         break
                     if isinstance(event, BundleGrew):
                         request.post(BundleWritten(request, event.bundle))
+                    elif isinstance(event, Noted):
+                        request.post(NoteTaken(request, event.text))
                     else:
                         request.post(Answered(request, event.prediction))
                         return

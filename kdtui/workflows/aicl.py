@@ -5,21 +5,23 @@ that it sees; then it detects the bundles of the session in question. A training
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
 from kdtui.distill.feedback import feedback
 from kdtui.distill.retrieval import Nearest
-from kdtui.workflows.consult import Budget, Desk, Ledger, Prices, text_of
-from models.answers import NAP, Answered, Grew, Refused, StudentEvent
+from kdtui.workflows.consult import Desk, Ledger, read_answer, text_of
+from kdtui.workflows.costs import Budget, Prices
+from models.answers import NAP, Answered, Grew, Noted, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
 from models.chat_server import Endpoint, Unreachable
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
 from models.messages import Message
 from models.teacher import NoAnswer, Pace, Teacher
+from store.calls import Call
 from store.datasets import get_session
 from store.records import Session
 from store.sqlite import Database
@@ -48,7 +50,8 @@ def answer_by_aicl(
     source = iter(sessions)
     more = True
     with asyncio.Runner() as runner:
-        ledger = runner.run(_open(db, endpoint))
+        notes: list[str] = []
+        ledger = runner.run(_open(db, endpoint, notes.append))
         running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float]] = {}
         try:
             while more or running:
@@ -64,15 +67,18 @@ def answer_by_aicl(
                     running[task] = session, perf_counter()
                 for task in runner.run(_finished(set(running), NAP if more else None)):
                     session, started = running.pop(task)
+                    while notes:
+                        yield Noted(session, notes.pop(0))
                     yield from _events(task, session, perf_counter() - started)
         finally:
             runner.run(_close(ledger, set(running)))
 
 
-async def _open(db: Database, endpoint: Endpoint) -> Ledger:
-    teacher = Teacher(endpoint, Pace())
+async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> Ledger:
+    teacher = Teacher(endpoint, Pace(), notice)
     try:
-        return Ledger(db, teacher, await teacher.model(), Prices(), Budget())
+        # Who has a student answer anew wants an answer where there was none.
+        return Ledger(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True)
     except BaseException:
         await teacher.close()
         raise
@@ -119,7 +125,7 @@ async def _bundles(desk: Desk, db: Database, dataset: str, nearest: Nearest, ses
         messages = await demonstration(desk, get_session(db, dataset, neighbour))
     messages.append(detection(session, []))
     call = await desk.ask("aicl", messages, answer_schema(len(session.items)))
-    return parse_answer(text_of(call), len(session.items), _CONFIDENCE)
+    return _read_bundles(call, session)
 
 
 async def demonstration(desk: Desk, session: Session) -> list[Message]:
@@ -133,13 +139,17 @@ async def demonstration(desk: Desk, session: Session) -> list[Message]:
     messages = [detection(session, [])]
     first = text_of(await desk.ask("detect", messages, schema))
     messages += [Message("assistant", first), correction()]
-    answer = text_of(await desk.ask("correct", messages, schema))
+    call = await desk.ask("correct", messages, schema)
     for _ in range(_ROUNDS):
-        bundles = parse_answer(answer, len(session.items), _CONFIDENCE)
+        bundles = _read_bundles(call, session)
         if {frozenset(bundle.positions) for bundle in bundles} == truth:
             break
-        messages += [Message("assistant", answer), adjustment(feedback(session, bundles))]
-        answer = text_of(await desk.ask("adjust", messages, schema))
-    messages += [Message("assistant", answer), rules_question()]
+        messages += [Message("assistant", text_of(call)), adjustment(feedback(session, bundles))]
+        call = await desk.ask("adjust", messages, schema)
+    messages += [Message("assistant", text_of(call)), rules_question()]
     rules = text_of(await desk.ask("rules", messages, RULES_SCHEMA))
     return [*messages, Message("assistant", rules)]
+
+
+def _read_bundles(call: Call, session: Session) -> list[WrittenBundle]:
+    return read_answer(call, lambda text: parse_answer(text, len(session.items), _CONFIDENCE))

@@ -220,13 +220,27 @@ class PairScores:
 
 
 def judge_pairs(sessions: Sequence[PairScores]) -> Judged:
-    """Calibrate the scores of pairs."""
+    """Calibrate the scores of pairs.
+
+    Where all sessions have evidence, it is tried alone too. The answers of the model count only where bundles get
+    better by more than one standard error of pair F1: to ask for them takes most of the time.
+    """
+    judged = judge_scores(sessions, with_scores=True)
+    if any(each.evidence is None for each in sessions):
+        return judged
+    alone = judge_scores(sessions, with_scores=False)
+    return alone if _as_good(alone.f1, judged.f1) else judged
+
+
+def judge_scores(sessions: Sequence[PairScores], *, with_scores: bool) -> Judged:
+    """Calibrate on evidence and, if asked for, the scores of the model; judge each session by a fit on the others."""
 
     def fit(chosen: Sequence[PairScores]) -> PairCalibration:
         fitted = fit_pairs(
             [each.scores for each in chosen],
             [_together(each.truth, len(each.scores)) for each in chosen],
             [each.evidence for each in chosen],
+            with_scores=with_scores,
         )
         threshold = best_threshold([(each.truth, each.probabilities(fitted)) for each in chosen])
         return replace(fitted, threshold=threshold)
@@ -292,9 +306,10 @@ def _seconds_per_session(
 def choose(f1: dict[StrategyName, list[float]], seconds: dict[StrategyName, float]) -> StrategyName:
     """The fastest of the strategies whose pair F1 is within one standard error of the best, session by session."""
     best = max(f1, key=lambda name: mean(f1[name]))
+    return min((name for name in f1 if _as_good(f1[name], f1[best])), key=lambda name: seconds[name])
 
-    def as_good(name: StrategyName) -> bool:
-        behind = [one - other for one, other in zip(f1[best], f1[name], strict=True)]
-        return name == best or mean(behind) <= stdev(behind) / sqrt(len(behind))
 
-    return min(filter(as_good, f1), key=lambda name: seconds[name])
+def _as_good(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether the mean over the same sessions is at most one standard error of the difference lower."""
+    behind = [b - a for a, b in zip(one, other, strict=True)]
+    return mean(behind) <= stdev(behind) / sqrt(len(behind))

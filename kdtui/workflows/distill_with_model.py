@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import current_thread, main_thread
 from typing import TypeAlias
@@ -28,9 +28,21 @@ from kdtui.distill.retrieval import decoded, rules_that_apply
 from kdtui.distill.rules import Rule, applies_to, consolidate
 from kdtui.distill.thoughts import rejection
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.consult import Budget, BudgetReached, Desk, Ledger, NotPaidYet, Prices, Rehearsal, Tally, text_of
+from kdtui.workflows.consult import (
+    BudgetReached,
+    Desk,
+    Ledger,
+    NotPaidYet,
+    Rehearsal,
+    Tally,
+    Unusable,
+    read_answer,
+    text_of,
+)
+from kdtui.workflows.costs import Budget, Prices, check_budget
 from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
 from kdtui.workflows.gate import Gate
+from models.answers import Noted
 from models.chat_server import Endpoint
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
@@ -90,7 +102,7 @@ class Rehearsed:
     tally: Tally
 
 
-DistillEvent: TypeAlias = Progress | SessionFailed | Stopped | Distilled
+DistillEvent: TypeAlias = Progress | SessionFailed | Stopped | Distilled | Noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,8 @@ class Job:
 
     Attributes:
         limit: only the first sessions, as imported; None for all.
+        answer_tokens: of an answer at most; None for as many as usual.
+        retry_failed: whether to pay again for what failed for good.
     """
 
     dataset: str
@@ -108,6 +122,8 @@ class Job:
     prices: Prices
     budget: Budget
     limit: int | None = None
+    answer_tokens: int | None = None
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +147,11 @@ def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Gener
 
     Raises:
         NotFound: there is no such dataset.
-        KdtuiError: it has no training sessions with bundles, or a prompt of the user's own cannot be used.
+        KdtuiError: it has no training sessions with bundles, a prompt of the user's own cannot be used, or the cost is
+            limited and there are no prices.
         ModelError: the server is not there, or the model is not named.
     """
+    check_budget(job.budget, job.prices)
     sessions = training_sessions(db, job.dataset)[: job.limit]
     with asyncio.Runner() as runner:
         work = runner.run(_begin(db, job, sessions, gate or Gate()))
@@ -168,13 +186,14 @@ def rehearsal(db: Database, job: Job) -> Iterator[Rehearsed]:
     Raises:
         As `distil_with_model`.
     """
+    check_budget(job.budget, job.prices)
     return iterate(_rehearse(db, job, training_sessions(db, job.dataset)[: job.limit]))
 
 
 async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
     teacher = Teacher(job.endpoint, job.pace)
     try:
-        desk = Rehearsal(db, await teacher.model(), job.prices)
+        desk = Rehearsal(db, await teacher.model(), job.prices, job.answer_tokens, job.retry_failed)
     finally:
         await teacher.close()
     done = 0
@@ -184,7 +203,7 @@ async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Asyn
             done += 1
             desk.asked = 0
             try:
-                await converse(session)
+                await _answered(converse, session, desk)
             except NotPaidYet:
                 desk.count_further(_CALLS[format] - desk.asked)
             except ModelError:
@@ -194,13 +213,15 @@ async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Asyn
 
 
 async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate) -> "_Work":
-    teacher = Teacher(job.endpoint, job.pace)
+    events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
+    teacher = Teacher(job.endpoint, job.pace, lambda text: events.put_nowait(Noted(None, text)))
     try:
-        ledger = Ledger(db, teacher, await teacher.model(), job.prices, job.budget, gate=gate)
+        model = await teacher.model()
     except BaseException:
         await teacher.close()
         raise
-    work = _Work(db, job, sessions, ledger)
+    ledger = Ledger(db, teacher, model, job.prices, job.budget, job.answer_tokens, job.retry_failed, gate)
+    work = _Work(db, job, sessions, ledger, events)
     work.start()
     return work
 
@@ -230,7 +251,7 @@ class _Work:
     job: Job
     sessions: Sequence[Session]
     ledger: Ledger
-    _events: "asyncio.Queue[DistillEvent | None]" = field(default_factory=asyncio.Queue)
+    _events: "asyncio.Queue[DistillEvent | None]"
     _running: "asyncio.Task[None] | None" = None
     _watching: "asyncio.Task[None] | None" = None
     _stopped: str | None = None
@@ -314,7 +335,7 @@ class _Work:
                     self._stopped = self._stopped or _ENDED
                     return
                 try:
-                    await converse(session)
+                    await _answered(converse, session, self.ledger)
                 except BudgetReached:
                     reason = _ENDED if self.ledger.gate.closed else "the next call might pass the budget"
                     self._stopped = self._stopped or reason
@@ -365,6 +386,20 @@ def _conversation(
     return partial(_think, desk, db, dataset, find_knowledge(db, dataset=dataset, format="rule"))
 
 
+async def _answered(converse: Callable[[Session], Awaitable[None]], session: Session, desk: Ledger | Rehearsal) -> None:
+    """Have a conversation; where an answer is of no use and may be asked for again, once more.
+
+    Raises:
+        ModelError: it comes to nothing.
+    """
+    while True:
+        try:
+            return await converse(session)
+        except Unusable as error:
+            if desk.gives_up(error.call):
+                raise
+
+
 async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: Callable[[_Told], None], session: Session) -> None:
     """Detect bundles, correct them, and learn rules from what people did instead."""
     matches = patterns_for(session, patterns, _PATTERNS)
@@ -374,11 +409,11 @@ async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: Callable[[_To
     first = await desk.ask("detect", messages, schema)
     messages += [Message("assistant", text_of(first)), correction()]
     second = await desk.ask("correct", messages, schema)
-    bundles = parse_answer(text_of(second), len(session.items), 1.0)
+    bundles = read_answer(second, lambda text: parse_answer(text, len(session.items), 1.0))
     messages += [Message("assistant", text_of(second)), reflection(feedback(session, bundles))]
     third = await desk.ask("reflect", messages, RULES_SCHEMA)
     parents = tuple(patterns[each.pattern] for each in matches)
-    for rule in read_rules(text_of(third), session):
+    for rule in read_answer(third, lambda text: read_rules(text, session)):
         tell(_Told(rule, session.id, third.id, parents))
 
 
@@ -387,7 +422,7 @@ async def _think(desk: Desk, db: Database, dataset: str, rules: Sequence[Knowled
     given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
     known = [line_of(piece.value, session) for piece in given]
     call = await desk.ask("thought", [thinking(session, known)], thought_schema(len(session.items)))
-    thought = read_thought(text_of(call), session)
+    thought = read_answer(call, lambda text: read_thought(text, session))
     piece = NewKnowledge(
         thought.statement,
         msgspec.json.encode(thought).decode(),

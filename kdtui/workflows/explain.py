@@ -47,12 +47,23 @@ class Explanation:
         return [(heading, text) for heading, text in found if text]
 
 
-def explain_model(student: "Student", task: Task, knowledge: Applicable, strategy: StrategyName) -> Explanation:
-    """What a language model that is here reads, after its chat template."""
+def explain_model(
+    student: "Student", task: Task, knowledge: Applicable, strategy: StrategyName, *, asks: bool = True
+) -> Explanation:
+    """What a language model that is here reads, after its chat template.
+
+    Args:
+        asks: whether the strategy `pairs` asks about the pairs of this session.
+    """
     form: Form = "pairs" if strategy == "pairs" else "list"
     evidence = task.evidence() if task.evidence is not None and strategy == "pairs" else None
     questions: list[str] = []
     match strategy:
+        case "pairs" if not asks:
+            how = (
+                "The bundles are those that other sessions make likely, by categories and titles. The student reads "
+                "this prompt to write an intent for each bundle, and is not asked about pairs."
+            )
         case "pairs":
             questions = [
                 pair_question(one, other, None if evidence is None else float(evidence[one - 1, other - 1]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from kdtui.workflows.students import SessionStudent
-from models.answers import Answered, Grew, Refused
+from models.answers import Answered, Grew, Noted, Refused
 from models.bundle_list import WrittenBundle
 from store.records import Session
 from store.runs import Predicted, Prediction
@@ -27,7 +27,7 @@ class SessionAnswered:
     prediction: Prediction
 
 
-GenerateEvent: TypeAlias = BundleGrew | SessionAnswered
+GenerateEvent: TypeAlias = BundleGrew | SessionAnswered | Noted
 
 
 def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Iterator[GenerateEvent]:
@@ -51,6 +51,8 @@ def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Ite
                 yield SessionAnswered(session, Prediction(session.id, predicted, None, seconds))
             case Refused(_, reason, seconds):
                 yield SessionAnswered(session, Prediction(session.id, None, reason, seconds))
+            case Noted():
+                yield event
 
 
 def _predicted(bundle: WrittenBundle, session: Session) -> Predicted:

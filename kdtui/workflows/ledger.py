@@ -3,6 +3,7 @@
 import json
 
 from kdtui.bundling.text import counted
+from kdtui.workflows.costs import cost_text
 from store.calls import CallInFull
 
 
@@ -14,9 +15,11 @@ def call_text(found: CallInFull) -> str:
     lines.append(f"asked: {call.created_at}, {tries}, {call.seconds:.2f} seconds")
     if call.prompt_tokens is not None or call.completion_tokens is not None:
         prompt, answer = call.prompt_tokens or 0, call.completion_tokens or 0
-        lines.append(f"tokens: {prompt:,} of the prompt, {answer:,} of the answer")
-    if call.cost is not None:
-        lines.append(f"cost: {call.cost:.4f}")
+        told = " (estimated: the server did not tell all of them)" if call.is_estimated else ""
+        lines.append(f"tokens: {prompt:,} of the prompt, {answer:,} of the answer{told}")
+        lines.append(f"cost: {cost_text(call.cost, is_estimated=call.is_estimated)}")
+    if call.is_final:
+        lines.append("it has failed for good, and is asked again with --retry-failed only")
     if call.finish_reason not in (None, "stop"):
         lines.append(f"the answer ended by: {call.finish_reason}")
     for role, content in found.messages:

@@ -59,6 +59,16 @@ def located_model(db: "Database | None", model: str) -> Path:
     return known[model]
 
 
+def check_student(db: "Database", student: str) -> None:
+    """Refuse a student that is not here.
+
+    Raises:
+        KdtuiError: there is none of that name, or no such file.
+    """
+    if student not in RESERVED and not located_model(db, student).is_file():
+        raise KdtuiError(f"{student}: there is no such file")
+
+
 def check_address(student: str) -> None:
     """Refuse an address that cannot be one of an endpoint, or that holds a secret: it is stored and shown.
 

@@ -191,6 +191,7 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
         return
     with open_model(db, dataset, settings) as opened:
         from models.strategies import make_strategy
+        from models.strategies.pairs import Pairs
 
         used, calibration = _strategy(db, dataset, settings)
         if used == "pairs":
@@ -202,7 +203,9 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
             return opened.student.answer(tasks, strategy)
 
         def explain(session: Session) -> Explanation:
-            return explain_model(opened.student, opened.task(session), opened.knowledge(session), used)
+            task = opened.task(session)
+            asks = not isinstance(strategy, Pairs) or strategy.asks(task)
+            return explain_model(opened.student, task, opened.knowledge(session), used, asks=asks)
 
         yield SessionStudent(name, answer, explain)
 
@@ -228,18 +231,24 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     """The language model of these settings; otherwise as `open_student`."""
     # Imported here: llama.cpp takes a third of a second.
     from kdtui.workflows.fine_tune import adapter_file, training_of
+    from models.fast_base import open_embedded_student
     from models.provenance import adapter_manifest, carried_calibrations, check_adapter
     from models.student import DEFAULT_CONTEXT, Student
 
-    path = located_model(db, NAME if settings.student == SHIPPED else settings.student)
+    cache = user_cache_path("kdtui")
+    context = settings.context or DEFAULT_CONTEXT
     adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
     evidence = None
     if uses_evidence(settings) and db is not None and dataset is not None:
         from kdtui.workflows.pair_evidence import pair_evidence
 
         evidence = pair_evidence(db, dataset)
-    cache = user_cache_path("kdtui")
-    with Student(path, context=settings.context or DEFAULT_CONTEXT, cache=cache / "prefixes") as student:
+    if settings.student == SHIPPED:
+        opened = open_embedded_student(context=context, cache=cache)
+    else:
+        opened = Student(located_model(db, settings.student), context=context, cache=cache / "prefixes")
+    with opened as student:
+        path = student.model.path
         knowledge = _retriever(db, dataset, settings, lambda text: len(student.model.tokenize(text)))
         manifests = []
         # An adapter that does not fit would be refused by every session.

@@ -1,7 +1,7 @@
 """All pairs of a session judged on the prompt that they share, in one pass, and the likely ones put together.
 
 Nothing is decoded token after token but the intents, and those of all bundles side by side. A pair costs the few tokens
-of its question.
+of its question, and nothing where the calibration gives no weight to the answers beside what other sessions say.
 """
 
 from collections.abc import Callable
@@ -42,36 +42,41 @@ class Pairs:
         assert calibration.pairs is not None
         self._pairs = calibration.pairs
         self._bundle = calibration.bundle
+        self._least_confidence = calibration.least_confidence
+
+    def asks(self, task: Task) -> bool:
+        """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say."""
+        return task.evidence is None or self._pairs.needs_scores
 
     def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
         """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
 
         evidence = told(task)
 
-        def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
+        def found(scores: Matrix) -> list[WrittenBundle]:
+            likely = [
+                (self._bundle.confidence(probability, len(positions), task.products), positions)
+                for probability, positions in likely_bundles(
+                    self._pairs.probabilities(scores, evidence), self._pairs.threshold
+                )
+            ]
+            sure_enough = [each for each in likely if each[0] >= self._least_confidence]
             bundles = [
-                WrittenBundle(
-                    number,
-                    positions,
-                    "",
-                    self._bundle.confidence(probability, len(positions), task.products),
-                    complete=False,
-                )
-                for number, (probability, positions) in enumerate(
-                    likely_bundles(self._pairs.probabilities(scores, evidence), self._pairs.threshold)
-                )
+                WrittenBundle(number, positions, "", confidence, complete=False)
+                for number, (confidence, positions) in enumerate(sure_enough)
             ]
             for bundle in bundles:
                 emit(bundle)
-            written: list[WrittenBundle] = []
-            for first in range(0, len(bundles), _WIDTH):
-                part = bundles[first : first + _WIDTH]
-                written += yield from together(
-                    [_with_intent(answer, workspace, branch, bundle, emit) for bundle in part]
-                )
-            return written
+            return bundles
 
-        return _plan(task, evidence, chat, answer, conclude)
+        if not self.asks(task):
+            bundles = found(np.zeros((task.products, task.products)))
+            return _plan_intents(task, bundles, chat, answer, emit)
+
+        def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
+            return _write_intents(answer, workspace, branch, found(scores), emit)
+
+        return _plan_questions(task, evidence, chat, answer, conclude)
 
     def plan_scores(
         self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, take: Callable[[Matrix], None]
@@ -83,16 +88,17 @@ class Pairs:
             yield []
             return []
 
-        return _plan(task, told(task), chat, answer, conclude)
+        return _plan_questions(task, told(task), chat, answer, conclude)
 
 
-def _plan(
+def _plan_questions(
     task: Task,
     evidence: Matrix | None,
     chat: ChatTokenizer,
     answer: AnswerTokens,
     conclude: Callable[[Workspace, Branch, Matrix], Program[list[WrittenBundle]]],
 ) -> Plan:
+    """Ask about all pairs, and conclude from the answers."""
     if task.products > _MOST_PRODUCTS:
         raise ModelError(
             f"the session has {task.products:,} products, and the strategy pairs takes {_MOST_PRODUCTS} at most; "
@@ -101,9 +107,9 @@ def _plan(
     prompt = chat.prompt(task.ask("pairs", task.in_order))
     longest = pair_question(task.products - 1, task.products, None if evidence is None else 0.99)
     question = len(answer.spell(longest)) + _ANSWER_ROOM
-    intent = len(answer.spell(longest_bundle(task.products))) + INTENT_TOKENS
     width = min(_WIDTH, task.products * (task.products - 1) // 2)
-    cells = len(prompt.own) + max(width * question, min(_WIDTH, task.products // 2) * intent)
+    intents = min(_WIDTH, task.products // 2) * _intent_tokens(answer, task.products)
+    cells = len(prompt.own) + max(width * question, intents)
 
     def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
         branch = workspace.open()
@@ -112,6 +118,39 @@ def _plan(
         return (yield from conclude(workspace, branch, scores))
 
     return Plan(prompt.shared, cells, width + 1, start)
+
+
+def _plan_intents(
+    task: Task, bundles: list[WrittenBundle], chat: ChatTokenizer, answer: AnswerTokens, emit: Emit
+) -> Plan:
+    """Write the intents of bundles that are known already; without a bundle nothing is read."""
+    prompt = chat.prompt(task.ask("pairs", task.in_order))
+    width = min(_WIDTH, len(bundles))
+    cells = len(prompt.own) + width * _intent_tokens(answer, task.products)
+
+    def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
+        if not bundles:
+            return []
+        branch = workspace.open()
+        yield [Read(branch, prompt.own)]
+        return (yield from _write_intents(answer, workspace, branch, bundles, emit))
+
+    return Plan(prompt.shared, cells if bundles else 0, width + 1, start)
+
+
+def _intent_tokens(answer: AnswerTokens, products: int) -> int:
+    """The most tokens that the numbers of a bundle and its intent take."""
+    return len(answer.spell(longest_bundle(products))) + INTENT_TOKENS
+
+
+def _write_intents(
+    answer: AnswerTokens, workspace: Workspace, branch: Branch, bundles: list[WrittenBundle], emit: Emit
+) -> Program[list[WrittenBundle]]:
+    written: list[WrittenBundle] = []
+    for first in range(0, len(bundles), _WIDTH):
+        part = bundles[first : first + _WIDTH]
+        written += yield from together([_with_intent(answer, workspace, branch, bundle, emit) for bundle in part])
+    return written
 
 
 def _scores(

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
-from kdtui.workflows.calibrate import choose
+from kdtui.workflows.calibrate import PairScores, choose, judge_pairs
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import resolved, settings_for
 from models.student import Student
@@ -164,3 +166,28 @@ def _with(calibration: StoredCalibration, *, chosen: bool) -> StoredCalibration:
         calibration.seconds_per_session,
         chosen,
     )
+
+
+def judged_sessions(how_right: float) -> list[PairScores]:
+    """Sessions whose evidence is right nine times in ten; the scores of the model are right so often."""
+    numbers = np.random.default_rng(0)
+    sessions = []
+    for _ in range(60):
+        true = np.zeros((6, 6), np.bool_)
+        true[:3, :3] = true[3:, 3:] = True
+
+        def seen(share: float, true: npt.NDArray[np.bool_] = true) -> npt.NDArray[np.float64]:
+            right = np.triu(numbers.random((6, 6)) < share, 1)
+            return np.where(right | right.T, true, ~true).astype(np.float64)
+
+        truth = [frozenset({1, 2, 3}), frozenset({4, 5, 6})]
+        sessions.append(PairScores(truth, 4 * seen(how_right) - 2, 0.2 + 0.6 * seen(0.8)))
+    return sessions
+
+
+def test_answers_that_add_nothing_to_the_evidence_are_not_asked_for() -> None:
+    for how_right, needed in ((0.5, False), (0.95, True)):
+        fitted = judge_pairs(judged_sessions(how_right)).calibration.pairs
+        assert fitted is not None
+        assert fitted.needs_scores == needed
+        assert fitted.evidence > 0

@@ -115,6 +115,8 @@ def test_totals_by_teacher(kdtui: Kdtui) -> None:
         "prompt_tokens": 300,
         "completion_tokens": 30,
         "cost": 0.75,
+        "unknown": 0,
+        "estimated": 0,
     }
     assert "small" in kdtui("knowledge", "calls", "--totals").out
 

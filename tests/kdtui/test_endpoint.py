@@ -10,7 +10,7 @@ from kdtui.tui.choice import Choice
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.students import settings_for, student_name
 from store.sqlite import Database
-from tests.fake_chat_server import Serve
+from tests.fake_chat_server import Fake, Serve
 from tests.models.test_endpoint import GOOD
 
 Kdtui = Callable[..., Any]
@@ -35,6 +35,63 @@ def test_generate_and_evaluate_store_what_an_endpoint_answers(kdtui: Kdtui, url:
     assert result.code == 0
     assert "3 sessions" in result.err
     assert any(row["name"].startswith("adapter at 127.0.0.1:") for row in result.rows)
+
+
+def test_how_a_server_has_to_be_asked_is_said_once(serve: Serve, kdtui: Kdtui) -> None:
+    def modern(fake: Fake, _: int) -> None:
+        if "temperature" in fake.body:
+            fake.send({"error": {"message": "Unsupported value", "param": "temperature"}}, 400)
+        else:
+            fake.complete(GOOD)
+
+    address, _ = serve(modern)
+    for command in (["generate", "o34", "o35"], ["evaluate"]):
+        result = kdtui(*command, "--student", f"{address}#m", "--json")
+        assert result.code == 0, result.err
+        assert result.err.count("from here on it is asked without a temperature") == 1
+
+
+def test_an_evaluation_that_is_refused_ends_and_says_how_to_go_on(serve: Serve, kdtui: Kdtui, db: Database) -> None:
+    def poor(fake: Fake, number: int) -> None:
+        if number < 3:
+            fake.complete(GOOD)
+        else:
+            fake.send({"error": {"message": "Pay first", "code": "insufficient_quota"}}, 429)
+
+    address, fake = serve(poor)
+    result = kdtui("evaluate", "--student", f"{address}#m", "--limit", 6)
+    assert result.code == 1
+    assert "has nothing left to be spent with the key in OPENAI_API_KEY (Pay first)" in result.err
+    assert "what was answered is kept, go on with: kdtui evaluate --resume 1" in result.err
+    # A session that was refused for that is no failure of the session.
+    assert not list(db.query("SELECT * FROM predictions WHERE error IS NOT NULL"))
+    fake.reply = staticmethod(lambda fake, _: fake.complete(GOOD))
+    assert kdtui("evaluate", "--resume", 1).code == 0
+    assert db.execute("SELECT count(*) FROM predictions").fetchone()[0] == 6
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks4://x", "http://127.0.0.1:9"])
+def test_a_server_here_is_asked_without_the_proxy(
+    kdtui: Kdtui, url: str, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert kdtui("generate", "o34", "--student", url).code == 0
+
+
+def test_a_proxy_that_cannot_be_used_is_one_sentence(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks4://127.0.0.1:9")
+    for name in ("http_proxy", "HTTP_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for command in (
+        ["generate", "o34", "--student"],
+        ["knowledge", "distill", "--teacher"],
+        ["data", "embed", "--with"],
+    ):
+        result = kdtui(*command, "http://api.example/v1#m")
+        assert (result.code, len(result.err.splitlines())) == (1, 1)
+        assert "ALL_PROXY holds a proxy of the kind 'socks4'" in result.err
 
 
 def test_an_endpoint_is_named_by_model_and_host() -> None:

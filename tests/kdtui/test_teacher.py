@@ -252,6 +252,17 @@ ODD: dict[str, tuple[Callable[[Fake, int], None], str]] = {
     "another form": (lambda fake, _: fake.send({"hello": 1}), "is it OpenAI-compatible?"),
     "a broken stream": (lambda fake, _: fake.drop(), "cannot be reached"),
     "no JSON": (lambda fake, _: fake.send(b"<html>"), "gives no usable answer"),
+    "a refusal": (lambda fake, _: fake.complete(None, refusal="Not me."), "'m' refuses to answer: Not me."),
+    "a filter": (lambda fake, _: fake.complete("", "content_filter"), "holds the answer back"),
+    "a tool": (
+        lambda fake, _: fake.complete(None, tool_calls=[{"function": {"name": "search"}}]),
+        "'m' calls the tool 'search' instead of answering",
+    ),
+    "only reasoning": (lambda fake, _: fake.complete("", reasoning_content="Hm"), "40 tokens went into its reasoning"),
+    "an error": (
+        lambda fake, _: fake.send({"error": {"message": "no \x1b[31mway"}}),
+        "answers with an error (no [31mway)",
+    ),
 }
 
 
@@ -275,14 +286,25 @@ def test_a_bad_answer_costs_its_session_and_has_its_row(
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(401, "wants another key than the variable OTHER_KEY holds"), (404, "has no model 'm'")],
+    [
+        (401, "wants another key than the variable OTHER_KEY holds (key … is bad)"),
+        (404, "has no model 'm'"),
+        (402, "has nothing left to be spent with the key in OTHER_KEY (key … is bad)"),
+        (429, "has nothing left to be spent with the key in OTHER_KEY (key … is bad)"),
+    ],
 )
-@pytest.mark.usefixtures("train")
-def test_what_every_call_would_meet_ends_the_run(
-    db: Database, serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, status: int, reason: str
+def test_what_every_call_would_meet_ends_the_run_and_the_same_command_goes_on(
+    db: Database,
+    train: list[Session],
+    serve: Serve,
+    kdtui: Kdtui,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    reason: str,
 ) -> None:
     monkeypatch.setenv("OTHER_KEY", "sk-very-secret")
-    url, fake = serve(lambda fake, _: fake.send({"error": {"message": "key sk-very-secret is bad"}}, status))
+    problem = {"message": "key sk-very-secret is bad", "code": "insufficient_quota" if status == 429 else None}
+    url, fake = serve(lambda fake, _: fake.send({"error": problem}, status))
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--key", "OTHER_KEY", "--concurrency", 2)
     assert result.code == 1
     assert reason in result.err
@@ -290,6 +312,9 @@ def test_what_every_call_would_meet_ends_the_run(
     assert len(fake.asked) <= 4
     assert all(row["status"] == "failed" and row["error"] for row in calls(db))
     assert "very-secret" not in result.err + "".join(map(str, calls(db)))
+    fake.reply = staticmethod(good)
+    assert kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--key", "OTHER_KEY").code == 0
+    assert len([row for row in calls(db) if row["status"] == "answered"]) == 4 * len(train)
 
 
 @pytest.mark.usefixtures("train")
@@ -321,6 +346,70 @@ def test_a_server_without_schemas_is_asked_in_words_alone(serve: Serve, kdtui: K
     assert kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought").code == 0
     assert sum("response_format" in body for body in fake.asked) <= 16
     assert all(row["status"] == "answered" for row in calls(db))
+
+
+WRAPPED: dict[str, Callable[[str], Any]] = {
+    "thoughts": lambda text: f'<think>Or {{"bundles": []}}?</think>\n{text}',
+    "a fence": lambda text: f"Here you are:\n```JSON\n{text}\n```\nAnything else?",
+    "parts": lambda text: [{"type": "text", "text": text[:7]}, {"type": "text", "text": text[7:]}],
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+@pytest.mark.usefixtures("train")
+def test_an_answer_is_knowledge_whatever_is_around_it(db: Database, serve: Serve, kdtui: Kdtui, kind: str) -> None:
+    url, fake = serve(lambda fake, _: fake.complete(WRAPPED[kind](json.dumps(answer_for(fake)))))
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--limit", 4)
+    assert result.code == 0, result.err
+    assert len(calls(db)) == 16
+    assert find_knowledge(db, format="rule")
+    # Thoughts are not repeated to who had them.
+    said = [message["content"] for body in fake.asked for message in body["messages"] if message["role"] == "assistant"]
+    assert said
+    assert not [text for text in said if "<think>" in text]
+
+
+def test_a_stream_that_nobody_asked_for_is_an_answer(
+    db: Database, train: list[Session], serve: Serve, kdtui: Kdtui
+) -> None:
+    def streaming(fake: Fake, _: int) -> None:
+        text = json.dumps(answer_for(fake))
+        events: list[Any] = [{"choices": [{"delta": {"content": part}}]} for part in (text[:9], text[9:])]
+        events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        told = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+        lines = [f"data: {json.dumps(event)}\n\n" for event in (*events, told)]
+        fake.send("".join([*lines, "data: [DONE]\n\n"]).encode(), headers={"X-Kind": "text/event-stream"})
+
+    url, _ = serve(streaming)
+    assert kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought").code == 0
+    rows = calls(db)
+    assert len(rows) == len(train)
+    assert {(row["prompt_tokens"], row["completion_tokens"], row["finish_reason"]) for row in rows} == {(7, 5, "stop")}
+
+
+@pytest.mark.usefixtures("train")
+def test_how_a_server_has_to_be_asked_is_learned_by_one_call_and_said_once(
+    db: Database, serve: Serve, kdtui: Kdtui
+) -> None:
+    def modern(fake: Fake, number: int) -> None:
+        for name in ("max_tokens", "temperature", "response_format"):
+            if name in fake.body:
+                problem = {
+                    "message": f"Unsupported parameter: '{name}'",
+                    "param": name,
+                    "code": "unsupported_parameter",
+                }
+                return fake.send({"error": problem}, 400)
+        return good(fake, number)
+
+    url, fake = serve(modern)
+    result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought")
+    assert result.code == 0, result.err
+    assert len(fake.asked) == len(calls(db)) + 3
+    assert all(row["attempts"] == 1 for row in calls(db))
+    assert result.err.count("max_completion_tokens instead of max_tokens") == 1
+    assert "without a temperature and a JSON schema" in result.err
+    assert fake.asked[-1]["max_completion_tokens"] == 1024
 
 
 @pytest.mark.usefixtures("train")
@@ -388,7 +477,7 @@ _VICTIM = """
 import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
-from kdtui.workflows.consult import Budget, Prices
+from kdtui.workflows.costs import Budget, Prices
 from kdtui.workflows.distill_with_model import Job, distil_with_model
 from models.chat_server import Endpoint
 from models.teacher import Pace

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from models.answers import STRATEGIES, Answered, Form, Grew, Refused, StrategyNa
 from models.bundle_list import WrittenBundle
 from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
 from models.clustering import Matrix, average_link, average_links
+from models.context import LlamaContext, Piece
 from models.decoding import Branch
 from models.messages import Message
 from models.pair_question import pair_question
@@ -214,3 +216,79 @@ def test_products_are_put_together_by_the_mean_of_their_pairs() -> None:
     assert average_link(probabilities, 0.6) == [(1, 2)]
     assert average_link(probabilities, 0.95) == []
     assert average_links(probabilities, [0.5, 0.6, 0.95]) == [[(1, 2, 3)], [(1, 2)], []]
+
+
+def told_task(titles: Sequence[str], evidence: Matrix, asked: list[tuple[Form, tuple[int, ...]]]) -> Task:
+    return replace(task("s", titles, asked), evidence=lambda: evidence)
+
+
+BY_EVIDENCE = PairCalibration(bias=0.0, score=0.0, mean=0.0, size=0.0, threshold=0.5, evidence=1.0)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens each step has decoded."""
+    steps: list[int] = []
+    decode = LlamaContext.decode
+
+    def counted(self: LlamaContext, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+        steps.append(sum(len(piece.tokens) for piece in pieces))
+        return decode(self, pieces)
+
+    monkeypatch.setattr(LlamaContext, "decode", counted)
+    return steps
+
+
+def test_where_answers_have_no_weight_bundles_are_there_before_a_token_is_read(
+    student: Student, decoded: list[int]
+) -> None:
+    evidence = np.full((4, 4), 0.1)
+    evidence[0, 2] = evidence[2, 0] = 0.9
+    asked: list[tuple[Form, tuple[int, ...]]] = []
+    events = student.answer([told_task(WORDS[:4], evidence, asked)], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
+    first = next(events)
+    assert isinstance(first, Grew)
+    assert (first.bundle.positions, first.bundle.intent) == ((1, 3), "")
+    # What prompts share is read with the first step.
+    assert len(decoded) <= 1
+    [answer] = [event for event in events if isinstance(event, Answered)]
+    assert [bundle.positions for bundle in answer.bundles] == [(1, 3)]
+    assert answer.bundles[0].intent
+    assert answer.bundles[0].confidence == pytest.approx(0.9)
+
+
+def test_a_session_without_bundles_is_not_read_at_all_where_answers_have_no_weight(
+    student: Student, decoded: list[int]
+) -> None:
+    quiet = told_task(WORDS[:5], np.full((5, 5), 0.1), [])
+    list(student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))))
+    decoded.clear()
+    # The second time what prompts share has been read.
+    [answer] = student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
+    assert isinstance(answer, Answered)
+    assert (answer.bundles, decoded) == ([], [])
+
+
+def test_hundreds_of_products_get_bundles_where_no_question_is_asked(student: Student) -> None:
+    evidence = np.full((200, 200), 0.1)
+    evidence[10, 20] = evidence[20, 10] = 0.9
+    [answer] = [
+        event
+        for event in student.answer(
+            [told_task(["x"] * 200, evidence, [])], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))
+        )
+        if isinstance(event, Answered)
+    ]
+    assert [bundle.positions for bundle in answer.bundles] == [(11, 21)]
+
+
+def test_bundles_below_the_least_confidence_are_left_out(student: Student) -> None:
+    evidence = np.full((4, 4), 0.1)
+    evidence[0, 1] = evidence[1, 0] = 0.9
+    evidence[2, 3] = evidence[3, 2] = 0.6
+    for least, expected in ((0.0, [(1, 2), (3, 4)]), (0.7, [(1, 2)]), (0.95, [])):
+        calibration = Calibration(AT_ITS_WORD, BY_EVIDENCE, least_confidence=least)
+        events = list(student.answer([told_task(WORDS[:4], evidence, [])], Pairs(calibration)))
+        [answer] = [event for event in events if isinstance(event, Answered)]
+        assert [bundle.positions for bundle in answer.bundles] == expected
+        assert {event.bundle.positions for event in events if isinstance(event, Grew)} == set(expected)

@@ -20,7 +20,7 @@ from kdtui.tui.background import named_database
 from kdtui.tui.call_ledger import CallLedger
 from kdtui.tui.call_rows import totals_table, totals_text
 from kdtui.tui.commands import command_line
-from kdtui.tui.distillation import Distillation
+from kdtui.tui.distillation import Distillation, Remark
 from kdtui.tui.distillation_form import DistillationForm
 from kdtui.tui.distillation_plan import Plan
 from kdtui.tui.distillations import Distillations
@@ -294,6 +294,8 @@ class DistillScreen(KdtuiScreen[None]):
             distillation.expected = message.event  # type: ignore[assignment]
         else:
             distillation.add(message.event)
+            if isinstance(message.event, Remark):
+                self.say(message.event.text, error=False)
         self._show_progress()
 
     def on_ended(self, message: Ended) -> None:

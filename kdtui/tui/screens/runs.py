@@ -477,11 +477,14 @@ class RunsScreen(KdtuiScreen[None]):
     def on_happened(self, message: Happened) -> None:
         """Show how far the evaluation is."""
         from kdtui.workflows.evaluate import RunBegun
+        from models.answers import Noted
 
         work = self._work
         if work is None or message.activity is not work:
             return
         work.note(message.event)
+        if isinstance(message.event, Noted):
+            self.say(message.event.text, error=False)
         if isinstance(message.event, RunBegun):
             self._load()
         else:

@@ -21,7 +21,7 @@ from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.actions import bindings
 from kdtui.tui.answers import NAMES, Side, compared, true_lines, written_lines
 from kdtui.tui.choice import Choice
-from kdtui.tui.generation import Answered, BundleWritten, Explained, Request, Stopped, StudentReady
+from kdtui.tui.generation import Answered, BundleWritten, Explained, NoteTaken, Request, Stopped, StudentReady
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.settings import chosen, settings_form
@@ -387,6 +387,10 @@ class SessionScreen(KdtuiScreen[int]):
             if side.request is not None:
                 self._show_side(number)
                 self.query_one(("#generated", "#other")[number], BundlePanel).show_end()
+
+    def on_note_taken(self, message: NoteTaken) -> None:
+        """Say what is to be known of the student."""
+        self.say(message.text, error=False)
 
     def on_answered(self, message: Answered) -> None:
         """Say that the answer is whole, or why there is none."""

@@ -11,6 +11,7 @@ from textual.widgets import Static
 from kdtui.bundling.text import counted, one_line
 from kdtui.bundling.times import duration
 from kdtui.tui.distillation import Distillation, State
+from kdtui.workflows.costs import cost_text
 
 if TYPE_CHECKING:
     from kdtui.workflows.consult import Tally
@@ -86,11 +87,12 @@ def _lines(distillation: Distillation) -> list[str]:
             f"calls: {tally.hits:,} answered before · {tally.paid:,} paid · {tally.failed:,} failed"
             + (f" · {step.asking:,} under way" if distillation.is_active else "")
             + _rate(distillation, tally),
-            f"{tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {tally.cost:.4f}"
+            f"{tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_cost(tally)}"
             + _left(distillation, tally),
         ]
     else:
-        lines.append(f"{duration(distillation.seconds)}; it costs nothing")
+        free = "; it costs nothing" if distillation.is_free else ""
+        lines.append(f"{duration(distillation.seconds)}{free}")
     if state in ("pausing", "stopping"):
         most = ", for a minute at most" if state == "stopping" and distillation.under_way else ""
         lines.append(f"nothing more is asked; what is under way is finished and kept{most}")
@@ -108,7 +110,7 @@ def _expected(distillation: Distillation) -> list[str]:
         return ["what was answered before is looked up"]
     return [
         f"calls: {tally.hits:,} answered before · {tally.paid:,} to be paid",
-        f"about {tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost about {tally.cost:.4f}",
+        f"about {tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_expected_cost(tally)}",
     ]
 
 
@@ -123,6 +125,16 @@ def _left(distillation: Distillation, tally: "Tally") -> str:
     left = expected.paid - asked if expected is not None else 0
     if expected is None or not distillation.is_active or left <= 0 or not asked:
         return ""
-    each = tally.cost / tally.paid if tally.paid else expected.cost / expected.paid
     time = duration(distillation.seconds * left / asked)
-    return f" · left: about {counted(left, 'call')}, {time}, cost {left * each:.4f}"
+    cost = "" if tally.cost is None else f", cost {cost_text(left * tally.cost / asked)}"
+    return f" · left: about {counted(left, 'call')}, {time}{cost}"
+
+
+def _cost(tally: "Tally") -> str:
+    return cost_text(tally.cost, is_estimated=tally.estimated > 0, unknown="unknown (no prices)")
+
+
+def _expected_cost(tally: "Tally") -> str:
+    if tally.cost is None:
+        return "unknown (no prices)"
+    return f"about {cost_text(tally.cost)}, at most about {cost_text(tally.most_cost)}"

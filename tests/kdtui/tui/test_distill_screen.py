@@ -27,7 +27,7 @@ from store.sqlite import Database
 from tests import waiting
 from tests.acting import act, rest
 from tests.fake_chat_server import Fake, Reply, Serve
-from tests.fake_teacher import good
+from tests.fake_teacher import answer_for, good
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -413,6 +413,85 @@ async def test_a_key_that_is_missing_is_told_before_and_after(
         assert len(fake.asked) == 1
 
 
+async def test_without_prices_the_cost_is_unknown_and_never_0(
+    demo_store: Path, serve: Serve, settle: Settle, until: Until
+) -> None:
+    url, _ = serve(good)
+    app = app_with(demo_store, **endpoint(url, limit="3"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await choose(pilot, settle)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "no prices were given, so the cost is not known" in " ".join(dialog(app).split())
+        await act(pilot, "confirm.yes")
+        await until(pilot, lambda: ended(app) and table(app).row_count == 3)
+        await settle(pilot)
+        assert "cost unknown (no prices)" in panel(app)
+        assert column(app, 5) == ["–"] * 3
+        await act(pilot, "distill.totals")
+        await rest(pilot)
+        assert "unknown" in dialog(app)
+        assert "0.0000" not in dialog(app)
+
+
+async def test_tokens_that_are_not_told_are_estimated_and_an_empty_answer_is_paid_for(
+    demo_store: Path, serve: Serve, settle: Settle, until: Until
+) -> None:
+    def silent(fake: Fake, number: int) -> None:
+        fake.complete(json.dumps(answer_for(fake)) if number % 2 else "", usage=None)
+
+    url, fake = serve(silent)
+    plan = endpoint(url, limit="4", prompt_price="1000", answer_price="1000")
+    app = app_with(demo_store, **plan)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ask(pilot, settle, until)
+        await until(pilot, lambda: ended(app) and table(app).row_count == 4)
+        await settle(pilot)
+        assert all(cost.startswith("~") for cost in column(app, 5))
+        assert "cost ~" in panel(app)
+        assert "2 failed" in panel(app)
+        # What failed for good is asked again where that is wanted, and by no other way.
+        await choose(pilot, settle)
+        await until(pilot, lambda: "4 answered before" in panel(app) and ended(app))
+        assert len(fake.asked) == 4
+    fake.reply = staticmethod(good)
+    app = app_with(demo_store, **plan, retry_failed="yes")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ask(pilot, settle, until)
+        await until(pilot, lambda: ended(app))
+        assert "2 paid" in panel(app)
+        assert len(fake.asked) == 6
+
+
+async def test_how_a_server_has_to_be_asked_is_said_once(
+    demo_store: Path, serve: Serve, settle: Settle, until: Until
+) -> None:
+    def modern(fake: Fake, number: int) -> None:
+        if "max_tokens" in fake.body:
+            fake.send(
+                {"error": {"message": "Unsupported parameter: use max_completion_tokens", "param": "max_tokens"}}, 400
+            )
+        else:
+            good(fake, number)
+
+    url, _ = serve(modern)
+    app = app_with(demo_store, **endpoint(url))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ask(pilot, settle, until)
+        await until(pilot, lambda: ended(app))
+        assert len([toast for toast in toasts(app) if "max_completion_tokens instead of max_tokens" in toast]) == 1
+
+
+async def test_what_is_no_student_here_is_not_said_to_cost_nothing(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    app = app_with(demo_store, teacher="student", student="gpt-4o", formats="rule")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await choose(pilot, settle)
+        await until(pilot, lambda: ended(app))
+        assert "there is no student 'gpt-4o'" in panel(app)
+        assert "costs nothing" not in panel(app)
+
+
 async def test_a_budget_that_is_reached_ends_it(demo_store: Path, serve: Serve, settle: Settle, until: Until) -> None:
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url, max_calls="5"))
@@ -574,12 +653,15 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
         ({"levels": "2", "min_support": "nan", "max_size": "3"}, "Least support"),
         ({"levels": "2", "min_support": "0.1", "max_size": "9"}, "Most categories: a whole number of 6 or less"),
         ({"student": " "}, "say which student"),
+        ({"student": "https://api.example/v1#m"}, "an endpoint is another kind of teacher"),
         ({"url": "ftp://x"}, "the address begins with http"),
         ({"url": "http://x/v1#m"}, "the name of the model has a field of its own"),
         ({"url": "http://user:secret@x/v1"}, "a key has no place in the address"),
         ({"url": "http://x/v1", "key": "sk-123"}, "the key itself is not asked for"),
         ({"url": "http://x/v1", "prompt_price": "-1"}, "Price of prompts: a number of 0 or more"),
         ({"url": "http://x/v1", "max_cost": "cheap"}, "Cost at most: a number is wanted"),
+        ({"url": "http://x/v1", "max_cost": "5"}, "a limit of the cost needs prices"),
+        ({"url": "http://x/v1", "answer_tokens": "0"}, "Tokens of an answer: a whole number of 1 or more"),
         ({"url": "http://x/v1", "concurrency": "0"}, "Calls at a time: a whole number of 1 or more"),
     ],
 )
@@ -595,10 +677,12 @@ def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any
     plan = planned(
         {"dataset": "--odd", "formats": "rule", "teacher": "endpoint", "url": "http://h/v1", "model": "a b"},
         {"key": "MY_KEY", "concurrency": "4", "tokens_per_minute": "9", "max_cost": "2", "limit": "5", "timeout": "9"},
+        {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096"},
     )
     assert plan.command(Path("x.db")) == (
-        "kdtui knowledge distill --dataset=--odd --format rule --teacher 'http://h/v1#a b' --limit 5 --key MY_KEY "
-        "--concurrency 4 --tokens-per-minute 9 --timeout 9 --max-cost 2 --db x.db"
+        "kdtui knowledge distill --retry-failed --dataset=--odd --format rule --teacher 'http://h/v1#a b' --limit 5 "
+        "--key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2 "
+        "--answer-tokens 4096 --db x.db"
     )
     known = kdtui("knowledge", "distill", "--help").out + kdtui("knowledge", "mine", "--help").out
     patterns = planned({"formats": "pattern", "levels": "1,2", "min_support": "1", "max_size": "2"})

@@ -1,0 +1,41 @@
+"""The embedded student is made fast once, and what is kept of it is not trusted blindly."""
+
+from pathlib import Path
+
+import pytest
+
+from models import fast_base
+from models.embedded import embedded_student
+from models.fast_base import fast_embedded_student, open_embedded_student
+from models.quantization import model_info
+
+
+@pytest.fixture
+def kept(cache: Path) -> Path:
+    return fast_embedded_student(cache / "kdtui" / "models")
+
+
+def test_it_has_a_fast_kernel_and_is_made_once(kept: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model_info(kept).quantization == "Q4_0"
+    monkeypatch.setattr(fast_base, "quantize", lambda *_: pytest.fail("it is made again"))
+    assert fast_embedded_student(cache / "kdtui" / "models") == kept
+
+
+def test_where_it_cannot_be_kept_the_student_is_used_as_it_comes(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, and no folder")
+    assert fast_embedded_student(tmp_path / "cache") == embedded_student()
+
+
+def test_on_a_gpu_it_is_used_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_base, "can_use_gpu", lambda: True)
+    assert fast_embedded_student(tmp_path) == embedded_student()
+
+
+@pytest.mark.parametrize("bytes_left", [0, 1000, 5_000_000])
+def test_a_damaged_file_is_made_again(kept: Path, tmp_path: Path, bytes_left: int) -> None:
+    damaged = tmp_path / "models" / kept.name
+    damaged.parent.mkdir()
+    damaged.write_bytes(kept.read_bytes()[:bytes_left])
+    with open_embedded_student(context=512, cache=tmp_path) as student:
+        assert student.model.path == damaged
+    assert damaged.stat().st_size == kept.stat().st_size

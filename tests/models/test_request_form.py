@@ -1,0 +1,242 @@
+"""Servers that refuse a part of a usual request: what they take is learned once, and said once."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from models.answers import Answered, Noted, Refused, StudentEvent, Task
+from models.chat_server import Endpoint, Unreachable
+from models.completion import Refusal, refusal_of
+from models.endpoint import EndpointStudent
+from models.messages import Message
+from models.request_form import RequestForm
+from tests.fake_chat_server import Fake, Serve
+from tests.models.test_completion import GOOD
+
+
+def openai_says(parameter: str, message: str, code: str = "unsupported_parameter") -> dict[str, Any]:
+    error = {"message": message, "type": "invalid_request_error", "param": parameter, "code": code}
+    return {"error": error}
+
+
+MAX_TOKENS = openai_says(
+    "max_tokens",
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+)
+TEMPERATURE = openai_says(
+    "temperature",
+    "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.",
+    "unsupported_value",
+)
+LOGPROBS = openai_says("", "You are not allowed to request logprobs from this model", "")
+
+
+def reasoning_model(fake: Fake, _: int) -> None:
+    """As those of today: one refusal at a time."""
+    if "max_tokens" in fake.body:
+        fake.send(MAX_TOKENS, 400)
+    elif "temperature" in fake.body:
+        fake.send(TEMPERATURE, 400)
+    elif "logprobs" in fake.body:
+        fake.send(LOGPROBS, 403)
+    else:
+        fake.complete(GOOD)
+
+
+def tasks(count: int) -> Iterator[Task]:
+    return (Task(key, 2, lambda *_: [Message("user", "x")]) for key in range(count))
+
+
+def answers(student: EndpointStudent, count: int) -> list[StudentEvent]:
+    return [event for event in student.answer(tasks(count)) if isinstance(event, Answered | Refused | Noted)]
+
+
+def test_a_server_that_reasons_is_asked_as_it_wants_and_the_user_is_told_once(serve: Serve) -> None:
+    url, fake = serve(reasoning_model)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=8) as student:
+        found = answers(student, 20)
+    assert sum(isinstance(event, Answered) for event in found) == 20
+    [note] = [event.text for event in found if isinstance(event, Noted)]
+    assert "max_completion_tokens instead of max_tokens" in note
+    assert "without a temperature and probabilities of tokens" in note
+    # The first call has learned it for all.
+    refused = [body for body in fake.asked if {"max_tokens", "temperature", "logprobs"} & set(body)]
+    assert len(refused) == 3
+    assert len(fake.asked) == 23
+    # Its limit counts the reasoning too.
+    assert fake.asked[-1]["max_completion_tokens"] > 8192
+
+
+def test_calls_that_are_refused_together_are_all_asked_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.chat_server._HEAD_START", 0.0)
+    together = threading.Barrier(4)
+
+    def reply(fake: Fake, number: int) -> None:
+        if number < 4:
+            together.wait(20)
+        reasoning_model(fake, number)
+
+    url, _ = serve(reply)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=4) as student:
+        found = answers(student, 8)
+    assert sum(isinstance(event, Answered) for event in found) == 8
+    assert sum(isinstance(event, Noted) for event in found) == 1
+
+
+def test_a_first_call_that_takes_long_keeps_nobody_waiting(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.chat_server._HEAD_START", 0.01)
+
+    def reply(fake: Fake, number: int) -> None:
+        # The first is answered when the second has been.
+        if number == 0:
+            fake.gate.wait(20)
+        fake.complete(GOOD)
+        fake.gate.set()
+
+    url, fake = serve(reply)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student:
+        assert sum(isinstance(event, Answered) for event in answers(student, 2)) == 2
+    assert fake.most_at_once == 2
+
+
+SAID: list[tuple[int | None, object, RequestForm]] = [
+    (400, MAX_TOKENS, RequestForm(limit="max_completion_tokens")),
+    (400, TEMPERATURE, RequestForm(temperature=False)),
+    (403, LOGPROBS, RequestForm(logprobs=False)),
+    (None, TEMPERATURE, RequestForm(temperature=False)),
+    (400, {"error": {"message": "This response_format type is unavailable now"}}, RequestForm(schema=False)),
+    (
+        400,
+        {"error": {"message": "This model does not support response format `json_schema`."}},
+        RequestForm(schema=False),
+    ),
+    (400, {"error": "Failed to parse grammar"}, RequestForm(schema=False)),
+    (400, {"error": {"message": "Invalid schema: minItems", "param": "response_format"}}, RequestForm(schema=False)),
+    (400, {"message": "`temperature` is deprecated for this model."}, RequestForm(temperature=False)),
+    (
+        422,
+        {
+            "detail": [
+                {"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"},
+                {"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs are not permitted"},
+            ]
+        },
+        RequestForm(limit="max_completion_tokens", logprobs=False),
+    ),
+    # What is wrong with the request is something else.
+    (400, {"error": {"message": "max_tokens is too large: 1024; the maximum context length is 512"}}, RequestForm()),
+    (400, {"error": {"message": "Invalid 'messages': say temperature", "param": "messages"}}, RequestForm()),
+    (429, {"error": {"message": "max_tokens are limited; temperature"}}, RequestForm()),
+    (422, {"detail": [{"loc": ["body", "model"], "msg": "no", "input": {"temperature": 0}}]}, RequestForm()),
+    (400, {"error": "Bad Request"}, RequestForm()),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "form"), SAID)
+def test_what_a_server_says_tells_what_to_leave_out(status: int | None, body: object, form: RequestForm) -> None:
+    assert RequestForm().after(refusal_of(status, body)) == form
+
+
+def test_a_server_that_refuses_the_same_again_and_again_is_not_asked_for_ever(serve: Serve) -> None:
+    url, fake = serve(lambda fake, _: fake.send(TEMPERATURE, 400))
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
+        [refused] = answers(student, 1)
+    assert isinstance(refused, Refused)
+    assert "answers with status 400 (Unsupported value: 'temperature' does not support 0" in refused.reason
+    assert len(fake.asked) == 2
+
+
+def test_the_same_form_stays_for_what_says_nothing_of_it() -> None:
+    form = RequestForm(limit="max_completion_tokens", temperature=False)
+    assert form.after(Refusal(400, frozenset(), None, "no")) is form
+
+
+def error(message: str, **more: str) -> dict[str, Any]:
+    return {"error": {"message": message, **more}}
+
+
+ENDS: dict[str, tuple[int, dict[str, Any], str]] = {
+    "key": (401, error("Incorrect API key provided"), "wants another key than the variable OPENAI_API_KEY holds"),
+    "country": (403, error("Country not supported"), "(Country not supported)"),
+    "quota": (
+        429,
+        error("You exceeded your current quota", type="insufficient_quota", code="insufficient_quota"),
+        "has nothing left to be spent with the key in OPENAI_API_KEY (You exceeded your current quota)",
+    ),
+    "quota by type": (429, error("Pay first", type="insufficient_quota"), "nothing left to be spent"),
+    "balance": (402, error("Insufficient Balance"), "nothing left to be spent with the key in OPENAI_API_KEY (Insuff"),
+    "model": (404, error("The model `m` does not exist", code="model_not_found"), "no model 'm', or does nothing of"),
+    "model with 400": (400, error("Invalid model: m", type="invalid_model"), "has no model 'm'"),
+    "in an answer": (200, error("No credits", code="402"), "nothing left to be spent"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_what_every_session_is_refused_for_ends_the_run_with_the_words_of_the_server(serve: Serve, kind: str) -> None:
+    status, body, reason = ENDS[kind]
+    url, fake = serve(lambda fake, _: fake.send(body, status))
+    with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student, pytest.raises(Unreachable) as caught:
+        list(student.answer(tasks(100)))
+    assert reason in str(caught.value)
+    assert body["error"]["message"] in str(caught.value)
+    assert len(fake.asked) <= 4
+
+
+def test_a_question_that_is_flagged_costs_its_session_alone(serve: Serve) -> None:
+    flagged = error("Your input was flagged", code="403")
+    url, _ = serve(lambda fake, number: fake.complete(GOOD) if number else fake.send(flagged, 403))
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
+        found = answers(student, 2)
+    assert [type(event) for event in found] == [Refused, Answered]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda fake: fake.send(error("slow down", code="rate_limit_exceeded"), 429, {"Retry-After": "0.01"}),
+        lambda fake: fake.send(error("slow down", code="rate_limit_exceeded")),
+        lambda fake: fake.send(error("busy", code="503")),
+    ],
+)
+def test_what_may_pass_is_tried_again_though_it_comes_with_status_200(
+    serve: Serve, reply: Callable[[Fake], None]
+) -> None:
+    url, _ = serve(lambda fake, number: fake.complete(GOOD) if number else reply(fake))
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
+        [event] = answers(student, 1)
+    assert isinstance(event, Answered)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_late_in_the_end(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+
+    def drip(fake: Fake, _: int) -> None:
+        fake.send_response(200)
+        fake.send_header("Content-Length", "1000")
+        fake.end_headers()
+        for _ in range(200):
+            if fake.gate.wait(0.05):
+                return
+            fake.wfile.write(b" ")
+            fake.wfile.flush()
+
+    url, _ = serve(drip)
+    with (
+        EndpointStudent(Endpoint(url, "m"), concurrency=1, timeout=0.2) as student,
+        pytest.raises(Unreachable) as caught,
+    ):
+        list(student.answer(tasks(9)))
+    assert "did not answer in 0.2 seconds" in str(caught.value)
+
+
+def test_what_is_asked_is_usual_as_long_as_nothing_is_refused(serve: Serve) -> None:
+    url, fake = serve(lambda fake, _: fake.complete(GOOD))
+    with EndpointStudent(Endpoint(url, "m")) as student:
+        assert not [event for event in answers(student, 3) if isinstance(event, Noted)]
+    assert all((body["temperature"], body["logprobs"]) == (0, True) for body in fake.asked)
+    assert json.dumps(fake.asked).count('"max_tokens"') == 3
