@@ -28,7 +28,7 @@ KNOWLEDGE_SORTS: tuple[KnowledgeSort, ...] = get_args(KnowledgeSort)
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
 """An id; decoding refuses an empty one."""
 
-LONGEST_TEXT = 100_000
+LONGEST_TEXT = 1_000_000
 """Characters of a title or the name of a category; decoding refuses longer ones, which are no such thing."""
 
 Title: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]

@@ -248,7 +248,8 @@ def formats_and_output(
     if len(told) > 1:
         raise typer.BadParameter(f"--format {told[0]} and {told[1]} contradict each other; say one of them")
     knowledge = [name for name in named if name not in outputs]
-    chosen = some_formats(",".join(knowledge), among, also=OUTPUTS) if knowledge else ()
+    names_nothing = option is not None and not told
+    chosen = some_formats(",".join(knowledge), among, also=OUTPUTS) if knowledge or names_nothing else ()
     return chosen, chosen_output(told[0] if told else None, as_json)
 
 

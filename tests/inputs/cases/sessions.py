@@ -2,7 +2,7 @@
 
 from tests.inputs.case import Case
 
-_LONG = "x" * 100_001
+_LONG = "x" * 1_000_001
 _IMPORT = ("data", "import", "{tmp}/s.jsonl", "--dataset", "x")
 
 CASES = [
@@ -28,7 +28,7 @@ CASES = [
     Case(
         "a title is as long as a book",
         ("generate", "--title", _LONG, "--title", "Tent"),
-        "--title has 100,001 characters",
+        "--title has 1,000,001 characters",
         code=2,
         forbidden=("xxxxx",),
     ),
@@ -41,7 +41,7 @@ CASES = [
     Case(
         "a file to import has a title as long as a book",
         _IMPORT,
-        "{tmp}/s.jsonl, line 1: a title or a category has more than 100,000 characters",
+        "{tmp}/s.jsonl, line 1: a title or a category has more than 1,000,000 characters",
         files={"s.jsonl": f'{{"session": "s", "items": [{{"id": "i", "title": "{_LONG}"}}]}}'},
         forbidden=("xxxxx",),
     ),
@@ -60,7 +60,7 @@ CASES = [
     Case(
         "a BundleRec directory has a title as long as a book",
         ("data", "import", "{tmp}/d", "--dataset", "x"),
-        "item_titles.csv, line 2: a title or a category has more than 100,000 characters",
+        "item_titles.csv, line 2: a title or a category has more than 1,000,000 characters",
         files={
             "d/session_item.csv": "session ID,item ID\ns,i\n",
             "d/item_titles.csv": f"item ID,titles\ni,{_LONG}\n",
