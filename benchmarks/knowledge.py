@@ -23,7 +23,7 @@ from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
 from store.database import open_database
 from store.datasets import match_any, nearest_sessions, words_of, write_dataset
-from store.knowledge import NewKnowledge, replace_knowledge
+from store.knowledge import NewKnowledge, add_knowledge
 from store.records import Bundle, Item, RunSettings, Session
 from store.sqlite import Database
 
@@ -38,7 +38,7 @@ def retrieval(pieces: int, _: int) -> None:
         db = open_database(Path(folder) / "many.db")
         sessions = _sessions(2_000, chance)
         list(write_dataset(db, "many", "made up", sessions))
-        replace_knowledge(db, "many", "rule", "nobody", (_rule(number, chance) for number in range(pieces)))
+        add_knowledge(db, "many", "rule", "nobody", (_rule(number, chance) for number in range(pieces)))
         retrieve = Retriever(db, "many", RunSettings("", ("rule",)), partial(nearest_sessions, db, "many"), roughly)
         ours, bare = [], []
         for session in sessions[: _ASKED + 1]:

@@ -190,6 +190,14 @@ def _knowledge(connection: sqlite3.Connection, chance: random.Random, count: int
                     given = {chance.randint(ends[kind - 1] + 1, ends[kind]) for _ in range(chance.randint(0, 2))}
                     parents.extend((number, parent) for parent in given)
 
+    _insert(
+        connection,
+        "knowledge_imports",
+        (
+            (number, number, _DATASETS[number % len(_DATASETS)], "knowledge", _BEGAN.isoformat())
+            for number in range(1, len(_DATASETS) + 1)
+        ),
+    )
     _insert(connection, "knowledge", pieces())
     _insert(connection, "knowledge_sessions", from_sessions)
     _insert(connection, "knowledge_parents", parents)
@@ -237,6 +245,7 @@ def _piece(number: int, format: str, dataset: int, calls: int, chance: random.Ra
                 "steps": [{"positions": [1, 2], "intent": purpose, "why": why}],
                 "left_out": "product 3 is for something else",
             }
+    is_imported = number % 50 == 0
     return (
         number,
         dataset,
@@ -252,6 +261,8 @@ def _piece(number: int, format: str, dataset: int, calls: int, chance: random.Ra
         precision,
         chance.randint(1, calls) if calls and teacher not in ("annotations", "smollm2") else None,
         _when(chance),
+        not is_imported,
+        dataset if is_imported else None,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from models.adapters import CONFIG, WEIGHTS, Array, check_trainable, read_safetensors, scale_of
 from models.errors import ModelError
 from models.json_files import read_object
+from models.whole_files import write_whole
 
 
 def reduce_rank(adapter: Path, output: Path, rank: int) -> float:
@@ -54,5 +55,5 @@ def reduce_rank(adapter: Path, output: Path, rank: int) -> float:
     changed = {"r": rank, "lora_alpha": rank, "use_rslora": False, "rank_pattern": {}, "alpha_pattern": {}}
     output.mkdir(parents=True, exist_ok=True)
     save_file(written, output / WEIGHTS)
-    (output / CONFIG).write_text(json.dumps({**config, **changed}, indent=2) + "\n", encoding="utf-8")
+    write_whole(output / CONFIG, json.dumps({**config, **changed}, indent=2) + "\n")
     return left / whole if whole else 1.0

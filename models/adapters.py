@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from models.errors import ModelError
 from models.json_files import read_object
+from models.whole_files import put_in_place
 
 Array = npt.NDArray[np.float32 | np.float16]
 
@@ -168,7 +169,7 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        part.replace(output)
+        put_in_place(part, output)
     except OSError as error:
         raise ModelError(f"{output}: {error.strerror}") from error
     finally:

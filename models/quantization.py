@@ -11,6 +11,7 @@ from models.apart import steps_apart
 from models.errors import ModelError
 from models.llama import last_error, prepare_backend
 from models.model_header import meta_value, vocabulary_only
+from models.whole_files import put_in_place
 
 QUANTIZATIONS: dict[str, int] = {
     "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
@@ -116,7 +117,7 @@ def quantizing(source: Path, target: Path, quantization: str, threads: int) -> G
             raise ModelError(f"{source}: llama.cpp cannot quantize this model ({error})") from error
         # A disk that is full shows only in what has been written.
         model_info(part)
-        part.replace(target)
+        put_in_place(part, target)
     except OSError as error:
         raise ModelError(f"{target}: {error.strerror}") from error
     finally:

@@ -6,7 +6,6 @@ adapters, one version of llama.cpp and exactly these tokens; whatever changes on
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from models.answers import Adapter
 from models.vocabulary import Token
+from models.whole_files import write_whole
 
 LEAST_TOKENS = 64
 """Shorter beginnings are read as fast as they are loaded."""
@@ -56,14 +56,7 @@ class SavedPrefixes:
         """Keep a state, written whole or not at all."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                try:
-                    file.write(_DIGEST(state).digest() + state)
-                    file.close()
-                    Path(file.name).replace(self._path(tokens, adapters))
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            write_whole(self._path(tokens, adapters), _DIGEST(state).digest() + state)
             self._drop_oldest()
         except OSError:
             return

@@ -41,8 +41,8 @@ def replace_calibrations(
         NotFound: there is no such dataset.
     """
     student = _student(settings)
+    number = dataset_id(db, dataset)
     with db.atomic():
-        number = dataset_id(db, dataset)
         db.execute("DELETE FROM calibrations WHERE dataset_id = ? AND student = ?", [number, student])
         for each in calibrations:
             db.execute(

@@ -186,6 +186,12 @@ def record_call(
         return int(db.execute("SELECT id FROM calls WHERE key = ?", [key]).fetchone()[0])
 
 
+def is_recorded(db: Database, key: str, response: str | None, error: str | None) -> bool:
+    """Whether this very outcome of a call is stored."""
+    sql = "SELECT 1 FROM calls WHERE key = ? AND response IS ? AND error IS ?"
+    return db.execute(sql, [key, response, error]).fetchone() is not None
+
+
 def call_hits(db: Database, text: str = "", *, failed: bool = False) -> Iterator[Hits]:
     """The calls, newest first: all, or those with a text in a message that was sent, the answer or the error.
 

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from itertools import islice
@@ -12,7 +13,7 @@ import msgspec
 from store.database import now
 from store.errors import DuplicateSession, NotFound, StoreError
 from store.hits import Hits, hits_of
-from store.records import Bundle, Item, Session, Split
+from store.records import Bundle, CategoryPath, Item, Session, Split
 from store.similar import meant
 from store.sqlite import Database
 
@@ -84,27 +85,41 @@ def write_dataset(
         DuplicateSession: a session id comes twice.
         StoreError: the name is taken (without `replace`), or there is no session.
     """
-    # A large cache keeps the indexes that are written at random places in memory; SQLite's default is 2 MB.
-    connection = _connection(db)
+    if not replace:
+        _check_free(db, name)
+    remaining = iter(sessions)
+    # Read first: a pipe may be slow, and others could not write meanwhile.
+    batch = list(islice(remaining, _BATCH))
+    if not batch:
+        raise StoreError(f"{source}: there is no session in it")
+    with db.atomic(), _large_cache(_connection(db)) as connection:
+        if replace:
+            connection.execute("DELETE FROM datasets WHERE name = ?", [name])
+        else:
+            _check_free(db, name)
+        dataset_id = connection.execute(
+            "INSERT INTO datasets (name, source, created_at) VALUES (?, ?, ?)", [name, source, now()]
+        ).lastrowid
+        assert dataset_id is not None
+        writer = _Writer(connection, dataset_id)
+        while batch:
+            writer.write(batch)
+            yield replace_fields(writer.written)
+            batch = list(islice(remaining, _BATCH))
+
+
+def _check_free(db: Database, name: str) -> None:
+    if _connection(db).execute("SELECT 1 FROM datasets WHERE name = ?", [name]).fetchone():
+        raise StoreError(f"dataset {name!r} exists already; choose another name, or replace it with --replace")
+
+
+@contextmanager
+def _large_cache(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Keep the indexes that are written at random places in memory; SQLite's default is 2 MB."""
     before = connection.execute("PRAGMA cache_size").fetchone()[0]
     connection.execute("PRAGMA cache_size = -131072")
     try:
-        with db.atomic():
-            if replace:
-                connection.execute("DELETE FROM datasets WHERE name = ?", [name])
-            elif connection.execute("SELECT 1 FROM datasets WHERE name = ?", [name]).fetchone():
-                raise StoreError(f"dataset {name!r} exists already; choose another name, or replace it with --replace")
-            dataset_id = connection.execute(
-                "INSERT INTO datasets (name, source, created_at) VALUES (?, ?, ?)", [name, source, now()]
-            ).lastrowid
-            assert dataset_id is not None
-            writer = _Writer(connection, dataset_id)
-            remaining = iter(sessions)
-            while batch := list(islice(remaining, _BATCH)):
-                writer.write(batch)
-                yield replace_fields(writer.written)
-            if not writer.written.sessions:
-                raise StoreError(f"{source}: there is no session in it")
+        yield connection
     finally:
         connection.execute(f"PRAGMA cache_size = {int(before)}")
 
@@ -227,8 +242,9 @@ def delete_dataset(db: Database, name: str) -> None:
     Raises:
         NotFound: there is no such dataset.
     """
+    number = dataset_id(db, name)
     with db.atomic():
-        _connection(db).execute("DELETE FROM datasets WHERE id = ?", [dataset_id(db, name)])
+        _connection(db).execute("DELETE FROM datasets WHERE id = ?", [number])
 
 
 def list_datasets(db: Database) -> list[DatasetSummary]:
@@ -291,6 +307,20 @@ def dataset_source(db: Database, name: str) -> str:
     """
     row = _connection(db).execute("SELECT source FROM datasets WHERE id = ?", [dataset_id(db, name)]).fetchone()
     return str(row[0])
+
+
+def main_categories(db: Database, name: str) -> set[CategoryPath]:
+    """The main categories of the products of a dataset, and all that these lie in.
+
+    Raises:
+        NotFound: there is no dataset of that name.
+    """
+    rows = db.execute("SELECT DISTINCT categories FROM items WHERE dataset_id = ?", [dataset_id(db, name)])
+    found: set[CategoryPath] = set()
+    for (categories,) in rows:
+        for path in _decode_categories(categories)[:1]:
+            found.update(path[:level] for level in range(1, len(path) + 1))
+    return found
 
 
 def get_session(db: Database, dataset: str, session: str) -> Session:

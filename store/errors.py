@@ -11,6 +11,13 @@ class NotFound(StoreError):
     """No row of that name or number."""
 
 
+class Busy(StoreError):
+    """Another process has been writing for so many seconds, or is writing where nobody wants to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"another process has been writing to the database for {seconds:g} seconds; {_TRY_AGAIN}")
+
+
 class DuplicateSession(StoreError):
     """A dataset being written holds the same session twice. `session` is its id."""
 
@@ -19,14 +26,19 @@ class DuplicateSession(StoreError):
         self.session = session
 
 
+_TRY_AGAIN = "try again when it is done"
+
 # What SQLite says, and what a user can do about it.
 _ADVICE = {
-    "readonly database": "the database cannot be written to; check its permissions, or choose another one with --db",
+    "readonly database": "the database cannot be written to; check the permissions of the file and of its folder, or "
+    "choose another one with --db",
     "disk is full": "the disk is full; nothing of this command was kept, so free some space and run it again",
     "unable to open": "the database cannot be opened; check that its folder exists and may be written to",
     "not a database": "this file is not an SQLite database; choose another one with --db",
     "malformed": "the database is damaged; restore a copy, or choose another one with --db",
-    "locked": "another program has been writing to the database for too long; try again when it is done",
+    "locking protocol": "the file system of the database cannot lock files, as some network file systems cannot; "
+    "choose a database on a local disk with --db",
+    "locked": f"another program has been writing to the database for too long; {_TRY_AGAIN}",
     "disk I/O": "the disk reports an error; nothing of this command was kept",
 }
 

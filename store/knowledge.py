@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from store.database import now
 from store.datasets import dataset_id, match_any
@@ -36,6 +37,20 @@ class NewKnowledge:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an imported piece comes from.
+
+    Attributes:
+        dataset: that it was exported from; None where the file does not say.
+        file: the file or folder that it was read from.
+    """
+
+    dataset: str | None
+    file: str
+    imported_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """Some of the pieces of a format of a dataset: how many are chosen, of how many."""
 
@@ -47,7 +62,12 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """A stored piece of knowledge; `reason` says why it is rejected, `call_id` is None where no model was asked."""
+    """A stored piece of knowledge; `reason` says why it is rejected, `call_id` is None where no model was asked.
+
+    Attributes:
+        own: whether the sessions of its dataset gave it; if not, its measures are those of another dataset.
+        origin: where it was imported from; None where it was not.
+    """
 
     id: int
     dataset: str
@@ -63,42 +83,24 @@ class Knowledge:
     precision: float | None
     call_id: int | None
     created_at: str
+    own: bool = True
+    origin: Origin | None = None
 
 
 _COLUMNS = """knowledge.id, datasets.name, format, knowledge.statement, content, teacher, status, reason, support,
-    confidence, lift, precision, call_id, knowledge.created_at"""
+    confidence, lift, precision, call_id, knowledge.created_at, own,
+    knowledge_imports.source, knowledge_imports.file, knowledge_imports.created_at"""
+
+_NAMES = """JOIN datasets ON datasets.id = knowledge.dataset_id
+    LEFT JOIN knowledge_imports ON knowledge_imports.id = import_id"""
+"""What `_COLUMNS` need besides the table `knowledge`."""
 
 
-def replace_knowledge(
-    db: Database,
-    dataset: str,
-    format: Format,
-    teacher: str,
-    pieces: Iterable[NewKnowledge],
-) -> int:
-    """Make these pieces all that a teacher knows of a dataset in a format, and return their number.
-
-    A statement that was there already keeps its row number.
-
-    Raises:
-        NotFound: there is no such dataset.
-    """
-    number = dataset_id(db, dataset)
-    with db.atomic():
-        db.execute("CREATE TEMP TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY)")
-        db.execute("DELETE FROM kept")
-        count = 0
-        for piece in pieces:
-            count += 1
-            db.execute("INSERT OR IGNORE INTO kept VALUES (?)", [_put(db, number, format, teacher, piece)])
-        db.execute(
-            """
-            DELETE FROM knowledge
-            WHERE dataset_id = ? AND format = ? AND teacher = ? AND id NOT IN (SELECT id FROM kept)
-            """,
-            [number, format, teacher],
-        )
-        return count
+def _piece(row: Sequence[Any]) -> Knowledge:
+    """A row of `_COLUMNS`."""
+    own, source, file, imported_at = row[-4:]
+    origin = None if imported_at is None else Origin(source, file, imported_at)
+    return Knowledge(*(*row[:-4], bool(own), origin))
 
 
 def add_knowledge(
@@ -111,19 +113,28 @@ def add_knowledge(
     """
     number = dataset_id(db, dataset)
     with db.atomic():
-        return [_put(db, number, format, teacher, piece) for piece in pieces]
+        return [put_knowledge(db, number, format, teacher, piece) for piece in pieces]
 
 
-def _put(db: Database, dataset: int, format: Format, teacher: str, piece: NewKnowledge) -> int:
+def put_knowledge(
+    db: Database, dataset: int, format: Format, teacher: str, piece: NewKnowledge, *, imported_by: int | None = None
+) -> int:
+    """Store a piece in place of one with the same statement, within a transaction, and return its number.
+
+    Args:
+        dataset: the row number of the dataset.
+        imported_by: the row number of the import that brings it; None where the dataset's own sessions gave it.
+    """
     number = int(
         db.execute(
             """
             INSERT INTO knowledge (dataset_id, format, statement, content, teacher, status, reason, support, confidence,
-                lift, precision, call_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                lift, precision, call_id, created_at, own, import_id)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (dataset_id, format, teacher, statement) DO UPDATE SET content = excluded.content,
                 status = excluded.status, reason = excluded.reason, support = excluded.support,
                 confidence = excluded.confidence, lift = excluded.lift, precision = excluded.precision,
-                call_id = excluded.call_id
+                call_id = excluded.call_id, own = excluded.own, import_id = ifnull(excluded.import_id, import_id)
             RETURNING id
             """,
             [
@@ -140,6 +151,8 @@ def _put(db: Database, dataset: int, format: Format, teacher: str, piece: NewKno
                 piece.precision,
                 piece.call,
                 now(),
+                imported_by is None,
+                imported_by,
             ],
         ).fetchone()[0]
     )
@@ -169,6 +182,16 @@ def known_formats(db: Database, dataset: str) -> tuple[Format, ...]:
     return tuple(format for format in FORMATS if db.execute(sql, [number, format]).fetchone()[0])
 
 
+def count_pieces(db: Database, dataset: str, format: Format) -> int:
+    """How many pieces of a format a dataset has, those that are rejected too.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    sql = "SELECT count(*) FROM knowledge WHERE dataset_id = ? AND format = ?"
+    return int(db.execute(sql, [dataset_id(db, dataset), format]).fetchone()[0])
+
+
 def find_knowledge(
     db: Database,
     *,
@@ -190,7 +213,7 @@ def find_knowledge(
     where: list[str] = ["status = ?"]
     values: list[object] = [status]
     if dataset is not None:
-        where.append("dataset_id = ?")
+        where.append("knowledge.dataset_id = ?")
         values.append(dataset_id(db, dataset))
     if format is not None:
         where.append("format = ?")
@@ -203,12 +226,12 @@ def find_knowledge(
         values.append(sample_id(db, sample))
     rows = db.execute(
         f"""
-        SELECT {_COLUMNS} FROM knowledge JOIN datasets ON datasets.id = dataset_id
+        SELECT {_COLUMNS} FROM knowledge {_NAMES}
         WHERE {" AND ".join(where)} ORDER BY support DESC, knowledge.id LIMIT ?
         """,
         [*values, limit],
     )
-    return [Knowledge(*row) for row in rows]
+    return [_piece(row) for row in rows]
 
 
 def matching_knowledge(
@@ -219,7 +242,7 @@ def matching_knowledge(
     Raises:
         NotFound: there is no such dataset, or no such sample.
     """
-    where = "dataset_id = ? AND format = ? AND status = 'kept'"
+    where = "knowledge.dataset_id = ? AND format = ? AND status = 'kept'"
     values: list[object] = [dataset_id(db, dataset), format]
     if sample is not None:
         where += " AND knowledge.id IN (SELECT knowledge_id FROM sample_knowledge WHERE sample_id = ?)"
@@ -234,12 +257,12 @@ def matching_knowledge(
         rows = db.execute(
             f"""
             SELECT {_COLUMNS} FROM json_each(?) AS wanted JOIN knowledge ON knowledge.id = wanted.value
-            JOIN datasets ON datasets.id = dataset_id WHERE {where} ORDER BY wanted.key LIMIT ?
+            {_NAMES} WHERE {where} ORDER BY wanted.key LIMIT ?
             """,
             [json.dumps([row[0] for row in best]), *values, limit],
         ).fetchall()
         if len(rows) == limit or len(best) < looked_at:
-            return [Knowledge(*row) for row in rows]
+            return [_piece(row) for row in rows]
         looked_at *= 8
 
 
@@ -256,13 +279,13 @@ def pieces_from(
     rows = db.execute(
         f"""
         SELECT {_COLUMNS} FROM sessions JOIN knowledge_sessions ON session_id = sessions.id
-        JOIN knowledge ON knowledge.id = knowledge_id JOIN datasets ON datasets.id = knowledge.dataset_id
+        JOIN knowledge ON knowledge.id = knowledge_id {_NAMES}
         WHERE sessions.dataset_id = ? AND session = ? AND format = ? AND status = 'kept' {where}
         ORDER BY knowledge.id
         """,
         [dataset_id(db, dataset), session, format, *([] if sample is None else [sample_id(db, sample)])],
     )
-    return [Knowledge(*row) for row in rows]
+    return [_piece(row) for row in rows]
 
 
 def get_knowledge(db: Database, number: int) -> Knowledge:
@@ -359,17 +382,26 @@ def pieces_by_number(db: Database, numbers: Sequence[int]) -> list[Knowledge]:
     rows = db.execute(
         f"""
         SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN knowledge ON knowledge.id = wanted.value
-        JOIN datasets ON datasets.id = dataset_id ORDER BY wanted.key
+        {_NAMES} ORDER BY wanted.key
         """,
         [json.dumps(list(numbers))],
     )
-    return [Knowledge(*row) for row in rows]
+    return [_piece(row) for row in rows]
 
 
 def existing(db: Database, numbers: Iterable[int]) -> list[int]:
     """Those of the numbers that pieces have, ascending."""
     rows = db.execute(
         "SELECT id FROM knowledge WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        [json.dumps(list(numbers))],
+    )
+    return [number for (number,) in rows.fetchall()]
+
+
+def kept_among(db: Database, numbers: Iterable[int]) -> list[int]:
+    """Those of the numbers that kept pieces have, ascending."""
+    rows = db.execute(
+        "SELECT id FROM knowledge WHERE id IN (SELECT value FROM json_each(?)) AND status = 'kept' ORDER BY id",
         [json.dumps(list(numbers))],
     )
     return [number for (number,) in rows.fetchall()]

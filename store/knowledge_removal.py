@@ -31,14 +31,20 @@ class Dependents:
     Attributes:
         pieces: how many of them there are.
         samples: names of those that hold any.
+        sampled: how many of the pieces are in samples.
         children: other pieces whose teacher was given any of them.
         sessions: how often they name a session that they come from.
+        asked: how many of the pieces a model was asked for.
+        imported: how many of the pieces were imported.
     """
 
     pieces: int
     samples: tuple[str, ...]
+    sampled: int
     children: int
     sessions: int
+    asked: int
+    imported: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
     Raises:
         NotFound: none of them is there.
     """
-    with db.atomic():
+    with db.snapshot():
         count = _choose(db, numbers)
         samples = db.execute(
             """
@@ -79,7 +85,13 @@ def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
         sessions = db.execute(
             "SELECT count(*) FROM knowledge_sessions WHERE knowledge_id IN (SELECT id FROM chosen)"
         ).fetchone()[0]
-    return Dependents(count, tuple(name for (name,) in samples), children, sessions)
+        sampled = db.execute(
+            "SELECT count(*) FROM chosen WHERE id IN (SELECT knowledge_id FROM sample_knowledge)"
+        ).fetchone()[0]
+        asked, imported = db.execute(
+            "SELECT count(call_id), count(import_id) FROM knowledge WHERE id IN (SELECT id FROM chosen)"
+        ).fetchone()
+    return Dependents(count, tuple(name for (name,) in samples), sampled, children, sessions, asked, imported)
 
 
 def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False) -> Removed:

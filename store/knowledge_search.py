@@ -86,8 +86,13 @@ class _Where:
             marks = ", ".join("?" * len(samples))
             self._filters.append(f"id IN (SELECT knowledge_id FROM sample_knowledge WHERE sample_id IN ({marks}))")
             self._values += samples
-        # The pieces of a sample are looked up one by one.
-        self._by_sample = bool(query.samples)
+        if query.origins:
+            marks = ", ".join("?" * len(query.origins))
+            imports = f"SELECT id FROM knowledge_imports WHERE source IN ({marks}) OR file IN ({marks})"
+            self._filters.append(f"id IN (SELECT id FROM knowledge WHERE import_id IN ({imports}))")
+            self._values += [*query.origins, *query.origins]
+        # The pieces of a sample, and what was imported, are looked up one by one.
+        self._by_number = bool(query.samples or query.origins)
 
     def _any_of(self, column: str, values: Sequence[object]) -> None:
         if values:
@@ -101,7 +106,7 @@ class _Where:
     @property
     def table(self) -> str:
         """The table, with the way through it on which the filters are looked at."""
-        return "knowledge NOT INDEXED" if self._by_sample else "knowledge INDEXED BY knowledge_facets"
+        return "knowledge NOT INDEXED" if self._by_number else "knowledge INDEXED BY knowledge_facets"
 
     def sql(self, *, by_words: bool = True, among: str = "") -> str:
         """The conditions on the table, those of the words among them or not.

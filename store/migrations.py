@@ -1,6 +1,7 @@
 """The schema, as numbered migrations. A released migration is never edited: a change is a new one."""
 
-from store.sqlite import Database, Migrations
+from store.sqlite import Migrations
+from store.sqlite import PlainDatabase as Database
 
 migrations = Migrations("kdtui")
 
@@ -341,6 +342,27 @@ def m0013_beginnings(db: Database) -> None:
             statement, tokenize = '{TOKENIZER}', prefix = '1 2 3', content = "knowledge"
         )""",
         "INSERT INTO knowledge_fts (knowledge_fts) VALUES ('rebuild')",
+    )
+
+
+@migrations()
+def m0014_imports(db: Database) -> None:
+    """Where imported knowledge comes from, and whether the sessions of its dataset gave it too."""
+    _execute(
+        db,
+        # source: the dataset that it was exported from, NULL where the file does not say; dataset_id: where it went
+        """CREATE TABLE knowledge_imports (
+            id INTEGER PRIMARY KEY,
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            source TEXT,
+            file TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+        "CREATE INDEX knowledge_imports_by_dataset ON knowledge_imports (dataset_id)",
+        # own: 1 where the sessions of the dataset gave it, so that its measures are theirs
+        "ALTER TABLE knowledge ADD COLUMN own INTEGER NOT NULL DEFAULT 1 CHECK (own IN (0, 1))",
+        "ALTER TABLE knowledge ADD COLUMN import_id INTEGER REFERENCES knowledge_imports(id) ON DELETE SET NULL",
+        "CREATE INDEX knowledge_by_import ON knowledge (import_id) WHERE import_id IS NOT NULL",
     )
 
 

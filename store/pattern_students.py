@@ -4,6 +4,7 @@ import sqlite3
 
 from store.database import now
 from store.datasets import dataset_id
+from store.errors import Busy
 from store.sqlite import Database
 
 
@@ -30,17 +31,13 @@ def keep_pattern_student(db: Database, dataset: str, fingerprint: str, learned: 
         NotFound: there is no such dataset.
     """
     number = dataset_id(db, dataset)
-    [[patience]] = db.execute("PRAGMA busy_timeout").fetchall()
-    db.execute("PRAGMA busy_timeout = 0")
     try:
-        with db.conn:
+        with db.waiting(0.0), db.atomic():
             db.execute(
                 "INSERT OR REPLACE INTO pattern_students (dataset_id, fingerprint, learned, created_at) "
                 "VALUES (?, ?, ?, ?)",
                 [number, fingerprint, learned, now()],
             )
-    except sqlite3.OperationalError:
+    except (Busy, sqlite3.OperationalError):
         return False
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {int(patience)}")
     return True

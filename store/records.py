@@ -74,6 +74,7 @@ class KnowledgeQuery(Struct, frozen=True):
 
     Attributes:
         words: that a statement has, each whole or as the beginning of a longer one.
+        origins: datasets or files that pieces were imported from.
         bounds: of the measures; a piece without the measure is outside of all.
     """
 
@@ -84,6 +85,7 @@ class KnowledgeQuery(Struct, frozen=True):
     statuses: tuple[Status, ...] = ()
     samples: tuple[str, ...] = ()
     bounds: tuple[Bound, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 class RunSettings(Struct, frozen=True):

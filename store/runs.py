@@ -80,10 +80,11 @@ def start_run(db: Database, dataset: str, split: Split, name: str, settings: Run
     Raises:
         NotFound: there is no such dataset.
     """
+    of = dataset_id(db, dataset)
     with db.atomic():
         number = db.execute(
             "INSERT INTO runs (dataset_id, split, student, settings, created_at) VALUES (?, ?, ?, ?, ?)",
-            [dataset_id(db, dataset), split, name, msgspec.json.encode(settings).decode(), now()],
+            [of, split, name, msgspec.json.encode(settings).decode(), now()],
         ).lastrowid
     assert number is not None
     return get_run(db, number)
@@ -150,10 +151,10 @@ def delete_run(db: Database, number: int) -> None:
     Raises:
         NotFound: there is none of that number.
     """
-    with db.atomic():
-        deleted = db.execute("DELETE FROM runs WHERE id = ?", [number]).rowcount
-    if not deleted:
+    if db.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone() is None:
         raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
+    with db.atomic():
+        db.execute("DELETE FROM runs WHERE id = ?", [number])
 
 
 _RUNS = """

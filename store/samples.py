@@ -127,6 +127,23 @@ def count_formats(db: Database, name: str) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
+def count_contents(db: Database, name: str) -> dict[tuple[str, str, str], int]:
+    """How many pieces of each dataset, format and status a sample has.
+
+    Raises:
+        NotFound: there is no such sample.
+    """
+    rows = db.execute(
+        """
+        SELECT datasets.name, format, status, count(*) FROM sample_knowledge
+        JOIN knowledge ON knowledge.id = knowledge_id JOIN datasets ON datasets.id = dataset_id
+        WHERE sample_id = ? GROUP BY datasets.name, format, status ORDER BY datasets.name, format, status
+        """,
+        [sample_id(db, name)],
+    )
+    return {(dataset, format, status): count for dataset, format, status, count in rows.fetchall()}
+
+
 def count_lengths(db: Database, name: str) -> dict[int, int]:
     """How many statements of a sample have so many characters.
 
@@ -214,9 +231,14 @@ def shared_pieces(db: Database, one: str, other: str, *, limit: int = -1) -> Ite
     return (SampledPiece(*row) for row in rows)
 
 
-def has_kept(db: Database) -> bool:
-    """Whether there is anything that a sample could be drawn from."""
-    return db.execute("SELECT 1 FROM knowledge WHERE status = 'kept' LIMIT 1").fetchone() is not None
+def dataset_to_draw_from(db: Database) -> str | None:
+    """A dataset that a sample could be drawn from; None where there is none."""
+    row = db.execute(
+        """
+        SELECT datasets.name FROM knowledge JOIN datasets ON datasets.id = dataset_id WHERE status = 'kept' LIMIT 1
+        """
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def count_kept(db: Database) -> dict[str, dict[str, int]]:
@@ -245,5 +267,6 @@ def delete_sample(db: Database, name: str) -> None:
     Raises:
         NotFound: there is no such sample.
     """
+    number = sample_id(db, name)
     with db.atomic():
-        db.execute("DELETE FROM samples WHERE id = ?", [sample_id(db, name)])
+        db.execute("DELETE FROM samples WHERE id = ?", [number])

@@ -46,13 +46,14 @@ def delete_vectors(db: Database, dataset: str, model: str) -> None:
     Raises:
         NotFound: there is no such dataset.
     """
+    number = dataset_id(db, dataset)
     with db.atomic():
         db.execute(
             """
             DELETE FROM session_vectors
             WHERE model = ? AND session_id IN (SELECT id FROM sessions WHERE dataset_id = ?)
             """,
-            [model, dataset_id(db, dataset)],
+            [model, number],
         )
 
 

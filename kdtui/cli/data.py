@@ -47,7 +47,7 @@ def import_(
     db: DatabaseOption = None,
 ) -> None:
     """Import a dataset: all of it, or nothing when there is a mistake in it."""
-    from kdtui.workflows.import_dataset import import_dataset
+    from kdtui.workflows.import_dataset import import_dataset, imported_in_words
     from store.datasets import Written, dataset_names
 
     if not dataset.strip():
@@ -64,17 +64,9 @@ def import_(
             # The interrupt can arrive when the transaction has just ended.
             say("interrupted; an import is kept whole or not at all, and kdtui data ls shows which")
             raise
-    say(
-        f"imported {counted(written.sessions, 'session')}, {counted(written.items, 'item')} and "
-        f"{counted(written.bundles, 'bundle')} as dataset {dataset}"
-    )
+    say(imported_in_words(written, dataset))
     if gone is not None:
         say(", ".join(["the dataset of that name is replaced", *gone]))
-    if written.differing:
-        say(
-            f"{counted(written.differing, 'mention of an item differs', 'mentions of items differ')} in title or "
-            "categories from an earlier one, which was kept"
-        )
 
 
 @app.command("ls", examples=["kdtui data ls", "kdtui data ls --format csv"])
@@ -156,14 +148,16 @@ def show(
 @app.command("export", examples=["kdtui data export --dataset demo-outdoor --output outdoor.jsonl"])
 def export(
     dataset: DatasetOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; stdout by default, or for -.")
+    ] = None,
     db: DatabaseOption = None,
 ) -> None:
     """Export a dataset as JSON Lines, which `kdtui data import` reads."""
     import sys
 
     from kdtui.exchange.jsonl import encode_session
-    from kdtui.exchange.output import write_whole
+    from kdtui.exchange.output import write_lines
     from store.datasets import iter_sessions
 
     with open_store(db) as store:
@@ -173,7 +167,7 @@ def export(
                 sys.stdout.buffer.write(encode_session(session))
             sys.stdout.buffer.flush()
             return
-        count = write_whole(output, map(encode_session, sessions))
+        count = write_lines(output, map(encode_session, sessions))
     say(f"exported {counted(count, 'session')} to {output}")
 
 

@@ -1,5 +1,6 @@
 """`kdtui knowledge mine` and `distill`: how knowledge is made."""
 
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from kdtui.cli.options import (
     DatasetOption,
     JsonOption,
     chosen_dataset,
+    finite,
+    formats,
     formats_and_output,
     open_store,
 )
@@ -20,13 +23,23 @@ from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_
 
 if TYPE_CHECKING:
     from kdtui.workflows.consult import Tally
-    from kdtui.workflows.distill import Distilled
     from kdtui.workflows.distill_with_model import Job
+    from kdtui.workflows.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
 
 ANNOTATIONS = "annotations"
 """The teacher without a model."""
+
+ReplaceOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--replace/--keep",
+        help="Delete what was found before and is not found again, or keep it. Without either, you are asked in a "
+        "terminal, and elsewhere it is kept.",
+        show_default=False,
+    ),
+]
 
 
 def mine(
@@ -38,22 +51,28 @@ def mine(
         ),
     ] = None,
     min_support: Annotated[
-        float, typer.Option(help="Least share of training bundles that hold a pattern.", min=0, max=1)
+        float,
+        typer.Option(help="Least share of training bundles that hold a pattern.", min=0, max=1, callback=finite),
     ] = 0.005,
     max_size: Annotated[int, typer.Option(help="Most categories in a pattern.", min=2, max=6)] = 3,
+    replace: ReplaceOption = None,
     db: DatabaseOption = None,
 ) -> None:
     """Mine frequent category patterns from the training bundles.
 
-    Patterns that were mined before, and are not found again, are deleted, from samples too.
+    They are stored beside those that were mined before. These stay where they are not found again, unless you have them
+    deleted, from samples too. Imported patterns always stay.
     """
-    from kdtui.distill.patterns import DEFAULT_LEVELS
-    from kdtui.workflows.mine_patterns import mine_patterns
+    from kdtui.workflows.findings import loss_by, store_findings
+    from kdtui.workflows.mine_patterns import find_patterns
 
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
-        count = mine_patterns(store, name, levels=level or DEFAULT_LEVELS, min_support=min_support, max_size=max_size)
-    say(f"mined {counted(count, 'pattern')} of dataset {name}")
+        findings = find_patterns(store, name, levels=level, min_support=min_support, max_size=max_size)
+        agreed = _may_replace(loss_by(store, findings), replace)
+        [mined] = store_findings(store, findings, replace=agreed)
+    say(f"mined {counted(mined.kept, 'pattern')} of dataset {name} ({mined.renewal.new:,} new)")
+    _tell_aftermath(mined, replace)
 
 
 def distill(
@@ -85,14 +104,16 @@ def distill(
     ] = None,
     concurrency: Annotated[int, typer.Option(help="Calls under way at a time.", min=1, max=1000)] = 16,
     per_minute: Annotated[
-        int | None, typer.Option("--requests-per-minute", help="Calls a minute at most.", min=1, metavar="N")
+        int | None,
+        typer.Option("--requests-per-minute", help="Calls a minute at most.", min=1, max=LARGEST, metavar="N"),
     ] = None,
     tokens_per_minute: Annotated[
-        int | None, typer.Option(help="Tokens a minute at most, by an estimate.", min=1, metavar="N")
+        int | None, typer.Option(help="Tokens a minute at most, by an estimate.", min=1, max=LARGEST, metavar="N")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that a call may take.", min=0.1)] = 120.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that a call may take.", min=0.1, callback=finite)] = 120.0,
     prompt_price: Annotated[
-        float | None, typer.Option(help="Of a million tokens of prompts; without prices costs are unknown.", min=0)
+        float | None,
+        typer.Option(help="Of a million tokens of prompts; without prices costs are unknown.", min=0),
     ] = None,
     answer_price: Annotated[float | None, typer.Option(help="Of a million tokens of answers.", min=0)] = None,
     max_calls: Annotated[
@@ -106,6 +127,7 @@ def distill(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Pay again for calls whose answer was of no use.")
     ] = False,
+    replace: ReplaceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost.")] = False,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -117,13 +139,19 @@ def distill(
     calls a session); a thought is one call. A student of your own answers the training sessions, and rules are about
     what it got wrong. Every answer is kept as it comes, and is never paid for twice: the same command goes on where it
     was stopped, and asks again for an answer that was of no use with --retry-failed only. What is not good enough is
-    kept apart, with the reason: kdtui knowledge ls --rejected. What the teacher gave before, and is not found again, is
-    deleted, from samples too; thoughts that were paid for stay.
+    kept apart, with the reason: kdtui knowledge ls --rejected.
+
+    What is found is stored beside what the teacher gave before. That stays where it is not found again, unless you have
+    it deleted, from samples too. What was imported, and thoughts from an endpoint, always stay; and so does all where
+    nothing was found to take its place, or not all sessions gave an answer.
     """
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.distill import DISTILLED, distil_annotations
+    from kdtui.workflows.distill import DISTILLED, compose_findings
+    from kdtui.workflows.findings import loss_by, store_findings
     from kdtui.workflows.model_names import check_address, check_student, is_endpoint
 
+    if any("pattern" in formats(value) for value in format_ or ()):
+        raise KdtuiError("patterns are mined, with kdtui knowledge mine; of what is distilled there are: rule, thought")
     named, told = formats_and_output(format_, as_json, DISTILLED)
     wanted = named or DISTILLED
     with open_store(db) as store:
@@ -131,14 +159,16 @@ def distill(
         if teacher == ANNOTATIONS:
             if dry_run:
                 raise KdtuiError("the annotations cost nothing; leave out --dry-run")
-            for event in distil_annotations(store, name, wanted, limit):
-                _print_distilled(event, name, told)
+            findings = compose_findings(store, name, wanted, limit)
+            agreed = _may_replace(loss_by(store, findings), replace)
+            for event in store_findings(store, findings, replace=agreed):
+                _print_distilled(event, name, told, replace)
             return
         if not is_endpoint(teacher):
             if dry_run:
                 check_student(store, teacher)
                 raise KdtuiError(f"{teacher} is a student of your own, and costs nothing; leave out --dry-run")
-            _have_answered(store, name, wanted, teacher, limit, told)
+            _have_answered(store, name, wanted, teacher, limit, told, replace)
             return
         check_address(teacher)
         from kdtui.workflows.costs import Budget, Prices
@@ -158,22 +188,48 @@ def distill(
             answer_tokens,
             retry_failed,
         )
-        _ask_model(store, job, told, dry_run=dry_run)
+        _ask_model(store, job, told, replace, dry_run=dry_run)
+
+
+def _may_replace(loss: "Loss", option: bool | None) -> bool:
+    """Whether what is found may take the place of what is there; asked in a terminal, where nothing is said.
+
+    Args:
+        loss: what would go.
+    """
+    if option is False or not loss:
+        return bool(option)
+    if option:
+        say(loss.sentence)
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"{loss.sentence} Go ahead?", err=True)
 
 
 def _have_answered(
-    store: "Database", dataset: str, wanted: "tuple[Format, ...]", student: str, limit: int | None, output: Output
+    store: "Database",
+    dataset: str,
+    wanted: "tuple[Format, ...]",
+    student: str,
+    limit: int | None,
+    output: Output,
+    replace: bool | None,
 ) -> None:
     """Distil with a model of one's own and show how it goes."""
-    from kdtui.workflows.distill import Distilled, training_sessions
-    from kdtui.workflows.distill_with_student import distil_with_student
+    from kdtui.workflows.distill import training_sessions
+    from kdtui.workflows.distill_with_student import distil_with_student, student_as_teacher
+    from kdtui.workflows.findings import Distilled, largest_loss
     from kdtui.workflows.generate import SessionAnswered
     from models.answers import Noted
 
+    # Asked before: nobody may be there any more when it has answered.
+    loss = largest_loss(store, dataset, wanted, student_as_teacher(store, dataset, student))
+    agreed = _may_replace(loss, replace)
     with progress_bar() as progress:
         task = progress.add_task("sessions", total=len(training_sessions(store, dataset)[:limit]))
         try:
-            for event in distil_with_student(store, dataset, wanted, student, limit):
+            for event in distil_with_student(store, dataset, wanted, student, limit, replace=agreed):
                 if isinstance(event, SessionAnswered):
                     progress.advance(task)
                     if event.prediction.error is not None:
@@ -181,27 +237,29 @@ def _have_answered(
                 elif isinstance(event, Noted):
                     say(f"kdtui: {event.text}")
                 elif isinstance(event, Distilled):
-                    _print_distilled(event, dataset, output)
+                    _print_distilled(event, dataset, output, replace)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
 
 
-def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) -> None:
+def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | None, *, dry_run: bool) -> None:
     """Distil with a model and show how it goes, or only what it would cost."""
     from dataclasses import asdict
+    from dataclasses import replace as changed
 
     from kdtui.errors import KdtuiError
     from kdtui.workflows.consult import Tally
     from kdtui.workflows.costs import cost_text
-    from kdtui.workflows.distill import Distilled
     from kdtui.workflows.distill_with_model import (
         Progress,
         SessionFailed,
         Stopped,
         distil_with_model,
+        model_as_teacher,
         rehearse,
     )
+    from kdtui.workflows.findings import Distilled, largest_loss
     from models.answers import Noted
 
     if dry_run:
@@ -233,6 +291,10 @@ def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) 
             say("the cost is unknown: no prices were given, with --prompt-price and --answer-price")
         _say_what_is_free(job)
         return
+    if "rule" in job.formats:
+        # Asked before: nobody may be there any more when it has answered.
+        loss = largest_loss(store, job.dataset, ["rule"], model_as_teacher(job))
+        job = changed(job, replace=_may_replace(loss, replace))
     failed = 0
     stopped: str | None = None
     tally = Tally()
@@ -259,7 +321,7 @@ def _ask_model(store: "Database", job: "Job", output: Output, *, dry_run: bool) 
                         case Noted():
                             say(f"kdtui: {event.text}")
                         case Distilled():
-                            _print_distilled(event, job.dataset, output)
+                            _print_distilled(event, job.dataset, output, replace)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
@@ -292,8 +354,33 @@ def _say_what_is_free(job: "Job") -> None:
         say(f"{left_out} was not given, and counts as 0")
 
 
-def _print_distilled(event: "Distilled", dataset: str, output: Output) -> None:
+def _print_distilled(event: "Distilled", dataset: str, output: Output, replace: bool | None) -> None:
+    renewal = event.renewal
     if output == "json":
-        print_json({"dataset": dataset, "format": event.format, "kept": event.kept, "rejected": event.rejected})
-        return
-    say(f"kept {counted(event.kept, event.format)} of dataset {dataset}, and rejected {event.rejected:,}")
+        print_json(
+            {
+                "dataset": dataset,
+                "format": event.format,
+                "kept": event.kept,
+                "rejected": event.rejected,
+                "new": renewal.new,
+                "not_found_again": len(renewal.missing),
+                "worse": len(renewal.worse),
+                "better": renewal.better,
+                "replaced": event.is_replaced,
+            }
+        )
+    else:
+        say(
+            f"kept {counted(event.kept, event.format)} of dataset {dataset}, and rejected {event.rejected:,} "
+            f"({renewal.new:,} new)"
+        )
+    _tell_aftermath(event, replace)
+
+
+def _tell_aftermath(event: "Distilled", replace: bool | None) -> None:
+    """Say what became of what was there before and was not found again."""
+    if aftermath := event.aftermath:
+        renewal = event.renewal
+        can_go = renewal.lost and event.is_whole and renewal.can_replace and not event.is_replaced and replace is None
+        say(f"{event.format}s: {aftermath}" + (" (--replace deletes them)" if can_go else ""))

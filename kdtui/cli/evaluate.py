@@ -117,7 +117,7 @@ def evaluate(
 def _follow(events: "Iterator[EvaluateEvent]", db: Path | None) -> "Run | None":
     """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
     from kdtui.workflows.command_options import resume_arguments
-    from kdtui.workflows.evaluate import RunBegun
+    from kdtui.workflows.evaluate import NothingAnswered, RunBegun
     from kdtui.workflows.generate import SessionAnswered
     from models.answers import Noted
     from models.errors import ModelError
@@ -145,7 +145,7 @@ def _follow(events: "Iterator[EvaluateEvent]", db: Path | None) -> "Run | None":
                 say(f"interrupted; what was answered is kept, go on with: {again}")
             raise
         except ModelError as error:
-            if run is None:
+            if run is None or isinstance(error, NothingAnswered):
                 raise
             resumed = f"go on with: kdtui evaluate --resume {run.id}"
             raise ModelError(f"{error}; what was answered is kept, {resumed}") from error

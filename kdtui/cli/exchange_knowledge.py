@@ -73,10 +73,15 @@ def import_(
     dataset: DatasetOption = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Import knowledge from a folder or a file, all or nothing, beside what is there."""
+    """Import knowledge from a folder or a file, all or nothing, beside what is there, with where it comes from.
+
+    What is there already stays as it is. What is imported is never deleted by mining or distilling; kdtui knowledge rm
+    --query origin:DATASET deletes it.
+    """
     from kdtui.workflows.exchange_knowledge import import_knowledge
 
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
-        count = import_knowledge(store, name, path)
-    say(f"imported {counted(count, 'piece')} of knowledge into dataset {name}")
+        imported = import_knowledge(store, name, path)
+    for sentence in imported.sentences(name):
+        say(sentence)

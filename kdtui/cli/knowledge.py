@@ -87,7 +87,10 @@ def for_session(
         return
     for message in messages:
         print_text(f"[{message.role}]\n{message.content}\n")
-    say(f"rules and thoughts used: {', '.join(map(str, used)) or 'none'}; kdtui knowledge show N shows one")
+    if used:
+        say(f"rules and thoughts used: {', '.join(map(str, used))}; kdtui knowledge show N shows one")
+    elif "rule" in settings.knowledge or "thought" in settings.knowledge:
+        say("no rule and no thought is used: none applies to this session, or fits into the budget")
 
 
 def ls(
@@ -106,7 +109,7 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List knowledge, the best supported first."""
-    from kdtui.workflows.pieces import search_pieces
+    from kdtui.workflows.pieces import search_pieces, why_nothing_found
     from store.records import FORMATS, KnowledgeQuery
 
     wanted, told = formats_and_output(format_, as_json, FORMATS)
@@ -118,7 +121,8 @@ def ls(
     )
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
-    _print_pieces(pieces, told, limit, "there is none yet; kdtui knowledge mine finds patterns in training bundles")
+        otherwise = "" if pieces else why_nothing_found(store, query)
+    _print_pieces(pieces, told, limit, otherwise)
 
 
 def search(
@@ -138,13 +142,13 @@ def search(
     """Search knowledge by its words, the best match first.
 
     Filters can stand among the words: format:rule, dataset:NAME, teacher:NAME, status:rejected, sample:NAME,
-    support:>0.02, precision:<=0.5, confidence:>0.9, lift:>2. What has blanks or a colon goes in double quotes:
-    teacher:"large model".
+    origin:NAME (imported from that dataset), support:>0.02, precision:<=0.5, confidence:>0.9, lift:>2. What has blanks
+    or a colon goes in double quotes: teacher:"large model".
     """
     from msgspec.structs import replace
 
     from kdtui.workflows.knowledge_query import parse_query
-    from kdtui.workflows.pieces import search_pieces
+    from kdtui.workflows.pieces import search_pieces, why_nothing_found
     from store.records import FORMATS
 
     wanted, told = formats_and_output(format_, as_json, FORMATS)
@@ -157,7 +161,8 @@ def search(
     )
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
-    _print_pieces(pieces, told, limit, f"nothing that is known matches {text}")
+        otherwise = "" if pieces else why_nothing_found(store, query)
+    _print_pieces(pieces, told, limit, otherwise)
 
 
 def rm(
@@ -208,7 +213,7 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
-    from kdtui.workflows.about_piece import about_piece
+    from kdtui.workflows.about_piece import about_piece, told_origin
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -226,7 +231,7 @@ def show(
             }
         )
         return
-    shown = _to_json(piece) | {"content": piece.content}
+    shown = _to_json(piece) | {"content": piece.content, "origin": told_origin(piece), "own": None}
     print_table(
         ["" if told == "table" else "what", "value"],
         [(key, value) for key, value in shown.items() if value is not None],
@@ -247,7 +252,11 @@ def show(
 
 def _branches(origin: "Origin") -> "list[Branch]":
     """What a piece comes from, and what its teacher was given, which has an origin too."""
+    from kdtui.workflows.about_piece import told_origin
+
     branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
+    if (told := told_origin(origin.piece)) is not None:
+        branches.append((told, []))
     if origin.piece.call_id is not None:
         branches.append((f"call {origin.piece.call_id}", []))
     branches += [(f"session {session}", []) for session in origin.sessions[:_SESSIONS_SHOWN]]
@@ -275,11 +284,15 @@ def _print_pieces(pieces: "list[Knowledge]", output: Output, limit: int, otherwi
 
 
 def _short(piece: "Knowledge") -> str:
-    """A statement for a list; what is rejected says why."""
+    """A statement for a list; what is rejected says why, and what was imported from where."""
+    from pathlib import Path
+
     from kdtui.bundling.text import one_line
 
-    statement = one_line(piece.statement, _STATEMENT)
-    return statement if piece.reason is None else f"{statement} ({piece.reason})"
+    notes = [] if piece.reason is None else [piece.reason]
+    if piece.origin is not None:
+        notes.append(f"from {piece.origin.dataset or Path(piece.origin.file).name}")
+    return one_line(piece.statement, _STATEMENT) + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _to_json(piece: "Knowledge") -> dict[str, object]:

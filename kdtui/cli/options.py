@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,9 +22,22 @@ if TYPE_CHECKING:
     from store.records import Format
     from store.sqlite import Database
 
+
+def _database_file(text: str) -> Path:
+    # An empty path would be the folder that one is in.
+    if not text:
+        raise typer.BadParameter("it is empty; name a database file, or leave out --db")
+    return Path(text)
+
+
 DatabaseOption = Annotated[
     Path | None,
-    typer.Option("--db", help="Database file (or set KDTUI_DB); by default in your data folder.", metavar="PATH"),
+    typer.Option(
+        "--db",
+        help="Database file (or set KDTUI_DB); by default in your data folder.",
+        metavar="PATH",
+        parser=_database_file,
+    ),
 ]
 DatasetOption = Annotated[
     str | None,
@@ -107,7 +121,9 @@ NearOption = Annotated[
 ]
 BudgetOption = Annotated[
     int | None,
-    typer.Option("--budget", help="Tokens of rules and thoughts for one session (600).", min=1, metavar="N"),
+    typer.Option(
+        "--budget", help="Tokens of rules and thoughts for one session (600).", min=1, max=LARGEST, metavar="N"
+    ),
 ]
 StrategyOption = Annotated[
     str | None,
@@ -144,6 +160,17 @@ ContextOption = Annotated[
 ]
 
 
+def finite(value: float | None) -> float | None:
+    """A number that an option takes, within the limits that it has: NaN would be within all of them.
+
+    Raises:
+        typer.BadParameter: it is not a number, or infinite.
+    """
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number that can be counted with.")
+    return value
+
+
 def chosen_output(output: Output | None, as_json: bool) -> Output:
     """The format to print in, of --format and --json."""
     if as_json and output not in (None, "json"):
@@ -178,19 +205,33 @@ def next_command(*words: str, db: Path | None) -> str:
 
 def database_path(option: Path | None) -> Path:
     """The database that the options and the environment name."""
-    from store.database import default_path
+    from store.place import default_path
 
     return option if option is not None else default_path()
 
 
 @contextmanager
 def open_store(option: Path | None) -> Iterator[Database]:
-    """The store, open for one command."""
+    """The store, open for one command. One that is not there is empty, and made when something is stored in it."""
+    from kdtui.cli.output import say
+    from kdtui.workflows.waiting import Waiting
     from store.database import open_database
+    from store.errors import NotFound
+    from store.place import is_named, is_there
 
-    db = open_database(database_path(option))
+    path = database_path(option)
+    told = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
+    db = open_database(path, make=False, told=told)
     try:
         yield db
+    except NotFound as error:
+        if is_there(path):
+            raise
+        raise NotFound(f"{error} (there is no database {path} yet)") from None
+    else:
+        # What is named may be mistyped.
+        if (option is not None or is_named()) and not is_there(path):
+            say(f"kdtui: there is no database {path} yet; it is made when something is first stored in it")
     finally:
         db.close()
 
@@ -199,16 +240,18 @@ def chosen_dataset(db: Database, option: str | None) -> str:
     """The dataset that is named, or the only one that there is.
 
     Raises:
-        KdtuiError: none is named, and there is not exactly one.
+        NotFound: none is named, and there is none.
+        KdtuiError: none is named, and there are several.
     """
     from kdtui.errors import KdtuiError
     from store.datasets import dataset_names
+    from store.errors import NotFound
 
     if option is not None:
         return option
     names = dataset_names(db)
     if not names:
-        raise KdtuiError("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
+        raise NotFound("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
     if len(names) > 1:
         raise KdtuiError(f"say which dataset, with --dataset: {', '.join(names)}")
     return names[0]
@@ -218,20 +261,14 @@ def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[
     """The pieces of knowledge that --pieces and --query name together; None where neither is given.
 
     Raises:
-        KdtuiError: the numbers are none, or the query means nothing.
-        NotFound: the query names what is not there.
+        KdtuiError: the numbers are none, the query means nothing, or it finds nothing.
+        NotFound: the query names what is not there, or no piece has any of the numbers.
     """
     if numbers is None and query is None:
         return None
-    from kdtui.workflows.number_ranges import parse_numbers
+    from kdtui.workflows.pieces import pieces_named
 
-    found = [] if numbers is None else parse_numbers(sys.stdin.read() if numbers == "-" else numbers)
-    if query is not None:
-        from kdtui.workflows.knowledge_query import parse_query
-        from kdtui.workflows.pieces import numbers_of
-
-        found = sorted({*found, *numbers_of(db, parse_query(query))})
-    return found
+    return pieces_named(db, sys.stdin.read() if numbers == "-" else numbers, query)
 
 
 def formats_and_output(

@@ -1,6 +1,6 @@
 """`kdtui sample`: named shares of the knowledge."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -8,6 +8,7 @@ from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
+    LARGEST,
     DatabaseOption,
     JsonOption,
     OutputOption,
@@ -21,6 +22,10 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+
+if TYPE_CHECKING:
+    from store.samples import Sample
+    from store.sqlite import Database
 
 app = App(
     "Draw, list, compare and delete samples of knowledge.",
@@ -59,21 +64,21 @@ def create(
         ),
     ] = None,
     format_: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             "-f",
-            help="Formats, comma-separated: pattern, rule, thought.",
+            help="Formats, comma-separated: pattern, rule, thought; by default all that there are.",
             metavar="FORMATS",
             autocompletion=completion.lists(*completion.FORMATS),
         ),
-    ] = "rule,thought",
+    ] = None,
     strategy: Annotated[
         Literal["random", "length", "longest", "diversity", "difficulty"],
         typer.Option(help="Which training sessions come first."),
     ] = "random",
     ratio: Annotated[float, typer.Option(help="Share of the pieces of each format, above 0 and at most 1.")] = 0.5,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same.", min=-LARGEST, max=LARGEST)] = 0,
     student: Annotated[
         str,
         typer.Option(
@@ -95,6 +100,7 @@ def create(
     ] = None,
     pieces: PiecesOption = None,
     query: QueryOption = None,
+    all_: Annotated[bool, typer.Option("--all", help="With --pieces or --query: take what is rejected, too.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a sample of this name.")] = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -106,19 +112,29 @@ def create(
     random: by chance. length: short and long ones in proportion. longest: the longest first. diversity: each next one
     is the least like those before. difficulty: those first that the student answers worst without knowledge.
 
-    With --pieces or --query nothing is drawn: the sample has just these pieces, whatever they are of.
+    With --pieces or --query nothing is drawn: the sample has just these pieces, whatever they are of. No student is
+    shown what is rejected, so that is left out unless you ask for it, with --all or status:rejected.
     """
+    from kdtui.workflows.knowledge_query import parse_query
     from kdtui.workflows.sample import create_sample, pick_sample
     from kdtui.workflows.students import settings_for
     from store.records import FORMATS
+    from store.samples import count_formats, list_samples
 
-    wanted = some_formats(format_, FORMATS)
+    if not name.strip():
+        raise typer.BadParameter("a sample needs a name", param_hint="NAME")
+    wanted = None if format_ is None else some_formats(format_, FORMATS)
     with open_store(db) as store:
+        replaced = next((each for each in list_samples(store) if replace and each.name == name), None)
         chosen = chosen_pieces(store, pieces, query)
         if chosen is not None:
-            picked = pick_sample(store, name, chosen, add_to=add_to, replace=replace)
-            say(f"sample {name} has {counted(picked, 'piece')} of knowledge")
+            rejected = all_ or (query is not None and bool(parse_query(query).statuses))
+            picked = pick_sample(store, name, chosen, add_to=add_to, rejected=rejected, replace=replace)
+            say(picked.sentence(name))
+            _tell_replaced(store, replaced)
             return
+        if all_:
+            raise typer.BadParameter("what is drawn is never rejected; --all goes with --pieces or --query")
         count = create_sample(
             store,
             name,
@@ -131,7 +147,22 @@ def create(
             add_to=add_to,
             replace=replace,
         )
-    say(f"sample {name} has {counted(count, 'piece')} of knowledge")
+        formats = count_formats(store, name)
+        held = ", ".join(counted(formats[format], format) for format in FORMATS if format in formats)
+        say(f"sample {name} has {counted(count, 'piece')} of knowledge: {held}")
+        _tell_replaced(store, replaced)
+
+
+def _tell_replaced(store: "Database", sample: "Sample | None") -> None:
+    """Say what sample has been replaced, and what names it: that was made with the pieces of before."""
+    if sample is None:
+        return
+    from store.samples import uses_of
+
+    uses = uses_of(store, sample.name)
+    users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
+    named = f"; {', '.join(users)} used that one" if users else ""
+    say(f"it takes the place of one with {counted(sample.pieces, 'piece')}{named}")
 
 
 @app.command("ls", examples=["kdtui sample ls"])
@@ -208,7 +239,10 @@ def show(
         else:
             print_table([heading, what], values, output=told)
     if shape.without_session:
-        say(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin")
+        say(
+            f"{counted(shape.without_session, 'piece names', 'pieces name')} no session here: patterns come from too "
+            "many, and what was imported may come from sessions of elsewhere"
+        )
     drawn = how_drawn(sample)
     say(f"sample {name} has {counted(sample.pieces, 'piece')}" + (f": {drawn}" if drawn else ""))
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]

@@ -140,7 +140,7 @@ def data(
     """Show what would be trained on, and how many tokens it has; or write it as rows of prompt and completion."""
     from kdtui.distill.training_set import as_prompt_completion, encode
     from kdtui.errors import KdtuiError
-    from kdtui.exchange.output import write_whole
+    from kdtui.exchange.output import write_lines
     from kdtui.workflows.training_set import token_statistics, training_examples, validation_examples
 
     told = chosen_output(printed, as_json)
@@ -152,7 +152,7 @@ def data(
         )
         if output is not None:
             rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
-            say(f"wrote {counted(write_whole(output, map(encode, rows)), 'row')} of prompt and completion to {output}")
+            say(f"wrote {counted(write_lines(output, map(encode, rows)), 'row')} of prompt and completion to {output}")
             return
         lines = list(examples(store, settings))
         if not lines:

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias, get_args
 
 from platformdirs import user_config_path
 
-from kdtui.errors import KdtuiError
+from kdtui.errors import BadFile, KdtuiError
+from models.text_files import NotText, decoded
 
 Step: TypeAlias = Literal["detect", "correct", "reflect", "thought", "adjust", "rules"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -39,8 +40,10 @@ def own_file(step: Step) -> Path:
 
 def _source(step: Step) -> str:
     try:
-        return own_file(step).read_text(encoding="utf-8")
+        return decoded(own_file(step).read_bytes())
     except FileNotFoundError:
         return (files("kdtui") / "prompts" / f"{step}.txt").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise KdtuiError(f"the prompt {own_file(step)} cannot be read ({error})") from error
+    except OSError as error:
+        raise KdtuiError(f"the prompt {own_file(step)} cannot be read ({error.strerror})") from error
+    except NotText as error:
+        raise BadFile(own_file(step), str(error), error.line) from error

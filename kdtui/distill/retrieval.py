@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import msgspec
 
 from kdtui.distill.applicable import AICL, Applicable, Piece, line_of
+from kdtui.distill.lacking import why_lacking
 from kdtui.distill.patterns import Pattern, unseen_patterns
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
@@ -36,12 +37,6 @@ _CANDIDATES = 200
 _FURTHER = 4
 """Nearest sessions that are looked at for each that is wanted: not all of them have a thought."""
 
-_HOW_TO_GET: dict[Format, str] = {
-    "pattern": "mine them with: kdtui knowledge mine --dataset",
-    "rule": "distil them with: kdtui knowledge distill --format rule --dataset",
-    "thought": "distil them with: kdtui knowledge distill --format thought --dataset",
-}
-
 
 class Retriever:
     """Finds the knowledge for sessions of one dataset.
@@ -66,8 +61,7 @@ class Retriever:
         self._count = count
         for format in cast("tuple[Format, ...]", settings.knowledge):
             if not find_knowledge(db, dataset=dataset, format=format, sample=settings.sample, limit=1):
-                where = f"dataset {dataset!r}" if settings.sample is None else f"sample {settings.sample!r}"
-                raise KdtuiError(f"{where} has no {format}s yet; {_HOW_TO_GET[format]} {dataset}")
+                raise KdtuiError(why_lacking(db, dataset, format, settings.sample))
         # Patterns are few, and any of them may join products that share no word with it.
         self._patterns = tuple(decoded(piece, Pattern) for piece in self._all("pattern"))
 

@@ -73,11 +73,12 @@ def farthest_first(sessions: Sequence[Session], seed: int) -> list[str]:
     return [sessions[number].id for number in chosen]
 
 
-def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float]) -> list[str]:
+def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float], how_to_get: str) -> list[str]:
     """The sessions that a student does worst on first.
 
     Args:
         pair_f1: of the student's own answers, by session.
+        how_to_get: the command that has all of them answered.
 
     Raises:
         KdtuiError: the student has not answered all of them.
@@ -85,8 +86,8 @@ def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float]) -> 
     missing = sum(session.id not in pair_f1 for session in sessions)
     if missing:
         raise KdtuiError(
-            f"the student has no answer for {missing:,} of {counted(len(sessions), 'training session')}; give it them "
-            "with: kdtui evaluate --split train --knowledge none"
+            f"the student has no answer for {missing:,} of {counted(len(sessions), 'training session')}; have them "
+            f"answered with: {how_to_get}"
         )
     return sorted((session.id for session in sessions), key=lambda session_id: (pair_f1[session_id], session_id))
 

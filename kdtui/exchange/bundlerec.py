@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdtui.errors import BadFile
+from models.text_files import NotText, decoded
 from store.records import LONGEST_TEXT, SPLITS, Bundle, CategoryPath, Item, Session, Split
 
 SESSION_ITEM = "session_item.csv"
@@ -157,10 +158,9 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
     except OSError as error:
         raise BadFile(file, f"{error.strerror}; a BundleRec directory has this file") from error
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise BadFile(file, "this is not UTF-8 text; save the file as UTF-8", line) from error
+        text = decoded(data)
+    except NotText as error:
+        raise BadFile(file, str(error), error.line) from error
     # Titles may be longer than the module expects, and a field cannot be longer than its file.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)

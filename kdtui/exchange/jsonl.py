@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from kdtui.errors import BadFile
 from kdtui.exchange.lines import bounded_lines
+from models.text_files import NotText, without_mark
 from store.records import LONGEST_TEXT, Bundle, Item, Name, Session, Split
 
 
@@ -45,8 +46,12 @@ def read_sessions(source: Iterable[bytes], name: object) -> Iterator[tuple[int, 
         BadFile: a line is no session, an id comes twice in it, or a bundle is none of its own.
     """
     for number, line in enumerate(source, start=1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
+        # Files that have been put together have a mark in the middle.
+        if number == 1 or line.startswith(codecs.BOM_UTF8):
+            try:
+                line = without_mark(line)
+            except NotText as error:
+                raise BadFile(name, str(error)) from error
         if not line or line.isspace():
             continue
         try:

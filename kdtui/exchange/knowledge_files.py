@@ -4,15 +4,18 @@ A folder that was exported is a dataset for `datasets.load_dataset`:
 
     {"id": 7, "format": "rule", "statement": "…", "content": "{…}", "teacher": "annotations", "status": "kept",
      "reason": null, "support": 0.04, "confidence": null, "lift": null, "precision": 0.7, "sessions": ["s1"],
-     "parents": []}
+     "parents": [], "session_keys": ["5f0c…"], "dataset": "electronic", "imported_from": null, "imported_file": null,
+     "imported_at": null}
 
 (on one line).
 
 `content` is JSON in the shape of the format, as text, so that all lines have the same columns. `id` and `parents` count
-within the file.
+within the file. `session_keys` tell the sessions from those of other datasets. `dataset` is the one that the piece was
+exported from; those that follow say where it had come from to that one, if it had been imported.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import codecs
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -24,7 +27,8 @@ from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import BadFile, KdtuiError
-from store.records import Format
+from models.text_files import NotText, without_mark
+from store.records import CategoryPath, Format
 
 Kind: TypeAlias = Literal["jsonl", "parquet"]
 
@@ -52,6 +56,25 @@ class KnowledgeLine(Struct, frozen=True):
     precision: float | None = None
     sessions: tuple[str, ...] = ()
     parents: tuple[int, ...] = ()
+    session_keys: tuple[str, ...] = ()
+    dataset: str | None = None
+    imported_from: str | None = None
+    imported_file: str | None = None
+    imported_at: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The dataset that the piece was first exported from; None where the file does not say."""
+        return self.dataset if self.imported_at is None else self.imported_from
+
+    def sessions_among(self, keys: Mapping[str, str]) -> tuple[str, ...]:
+        """Those of the sessions that a dataset has, with the same products as far as the file says.
+
+        Args:
+            keys: of the sessions that the dataset has.
+        """
+        told = dict(zip(self.sessions, self.session_keys, strict=False))
+        return tuple(each for each in self.sessions if each in keys and told.get(each, keys[each]) == keys[each])
 
 
 def file_of(folder: Path, kind: Kind) -> Path:
@@ -98,6 +121,14 @@ def read(path: Path) -> list[KnowledgeLine]:
     return lines
 
 
+def categories_of(line: KnowledgeLine) -> set[CategoryPath]:
+    """The categories that products must have for a piece to apply to them; thoughts need none."""
+    if line.format == "thought":
+        return set()
+    found: Pattern | Rule = msgspec.json.decode(line.content, type=_SHAPES[line.format])
+    return set(found.categories)
+
+
 def card(
     dataset: str, source: str, lines: Sequence[KnowledgeLine], kind: Kind, prompts: str, licence: str | None
 ) -> str:
@@ -115,6 +146,15 @@ def card(
     table = "\n".join(
         f"| {format} | {one_line(teacher).replace('|', '/')} | {status} | {count:,} |"
         for (format, teacher, status), count in sorted(counts.items())
+    )
+    foreign: dict[str, int] = {}
+    for line in lines:
+        if line.imported_at is not None:
+            source = line.imported_from or line.imported_file or "elsewhere"
+            foreign[source] = foreign.get(source, 0) + 1
+    imported = "".join(
+        f"\n{count:,} of the pieces had been imported from `{one_line(source)}`.\n"
+        for source, count in sorted(foreign.items())
     )
     name = one_line(dataset)
     told = one_line(licence or _NO_LICENCE)
@@ -139,7 +179,7 @@ Distilled from the training sessions of `{name}` ({one_line(source)}) with kdtui
 | format | teacher | status | pieces |
 |---|---|---|---|
 {table}
-
+{imported}
 Prompts for teachers that are models: `{prompts}` (hash). Titles and intents in the texts are those of the dataset.
 
 Licence: {told}.
@@ -152,10 +192,12 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.isspace():
-                    continue
                 try:
-                    yield number, msgspec.json.decode(line)
+                    text = without_mark(line) if number == 1 or line.startswith(codecs.BOM_UTF8) else line
+                    if text and not text.isspace():
+                        yield number, msgspec.json.decode(text)
+                except NotText as error:
+                    raise BadFile(path, str(error)) from error
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise BadFile(path, f"this is not JSON ({error}); each line must hold one piece", number) from error
     except OSError as error:
@@ -180,6 +222,8 @@ def _parquet(lines: Sequence[KnowledgeLine]) -> bytes:
         **dict.fromkeys(("support", "confidence", "lift", "precision"), measure),
         "sessions": pyarrow.list_(text),
         "parents": pyarrow.list_(number),
+        "session_keys": pyarrow.list_(text),
+        **dict.fromkeys(("dataset", "imported_from", "imported_file", "imported_at"), text),
     }
     table = pyarrow.Table.from_pylist([msgspec.to_builtins(line) for line in lines], schema=pyarrow.schema(types))
     sink = pyarrow.BufferOutputStream()

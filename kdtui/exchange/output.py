@@ -1,51 +1,55 @@
-"""Files that are written whole or not at all."""
+"""Where a command writes what it was asked for: a file, whole or not at all, or what takes the lines as they come."""
 
 import os
-import tempfile
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from kdtui.errors import BadFile
+from models.whole_files import replacing
+
+_STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(rf"(?:/dev/fd|/proc/(?:self|{os.getpid()})/fd)/(\d+)")
 
 
-def write_whole(path: Path, lines: Iterable[bytes]) -> int:
+def write_lines(path: Path, lines: Iterable[bytes]) -> int:
     """Write lines to a file, which is replaced only when all are written, and return their number.
 
-    A link is followed; into what is no file, such as a pipe, the lines go as they come.
+    A link is followed. Into what is no file, such as a pipe or a device, and into what the shell has opened (`-`,
+    `/dev/stdout`, `/dev/fd/63`), the lines go as they come.
 
     Raises:
-        BadFile: the file cannot be written; one that was there is as it was.
-        OSError: a pipe or device refuses the lines.
+        BadFile: it cannot be written; a file that was there is as it was.
+        BrokenPipeError: whoever reads a pipe has seen enough.
     """
-    target = path.resolve()
-    if target.is_dir():
+    if path.is_dir():
         raise BadFile(path, "this is a folder; name a file in it")
-    if target.exists() and not target.is_file():
-        with target.open("wb") as stream:
-            return _write(stream.fileno(), lines)
-    part: Path | None = None
+    descriptor = _open_already(path)
+    is_replaced = descriptor is None and (path.is_file() or not path.exists())
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        part = Path(name)
-        try:
-            count = _write(descriptor, lines)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        # Temporary files are for their owner alone; this one is to be as any other.
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
-        part.replace(target)
-        part = None
+        if descriptor is not None:
+            # What was written there before comes first, and what else has it open goes on behind the lines.
+            sys.stdout.flush()
+            with os.fdopen(os.dup(descriptor), "wb") as stream:
+                return _write(stream, lines)
+        if not is_replaced:
+            with path.open("wb") as stream:
+                return _write(stream, lines)
+        with replacing(path.resolve()) as file:
+            return _write(file, lines)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise BadFile(path, f"{error.strerror}; nothing was written") from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-    return count
+        raise BadFile(path, f"{error.strerror}{'; nothing was written' if is_replaced else ''}") from error
 
 
-def _write(descriptor: int, lines: Iterable[bytes]) -> int:
-    with os.fdopen(descriptor, "wb", closefd=False) as file:
-        return sum(1 for line in lines if file.write(line))
+def _open_already(path: Path) -> int | None:
+    """The descriptor that a path stands for, which this process was started with."""
+    found = _DESCRIPTOR.fullmatch(str(path))
+    return int(found[1]) if found else _STREAMS.get(str(path))
+
+
+def _write(file: BinaryIO, lines: Iterable[bytes]) -> int:
+    return sum(1 for line in lines if file.write(line))

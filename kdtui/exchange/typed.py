@@ -30,7 +30,7 @@ def read_typed(text: str, name: str) -> list[Session]:
         BadFile: there is nothing in the text, a title is too long, or it begins like JSON and no session can be read.
     """
     # What cannot be written in UTF-8 could be neither stored nor handed on.
-    text = text.encode("utf-8", "replace").decode("utf-8").strip()
+    text = text.encode("utf-8", "replace").decode("utf-8").removeprefix("\ufeff").strip()
     if text.startswith(_JSON):
         sessions = [session for _, session, _ in read_sessions(_json_lines(text), "the text")]
     else:

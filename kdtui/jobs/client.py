@@ -17,6 +17,7 @@ from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, 
 from models.sft.host import beginning_hash, sha256
 from models.sft.job_files import CHECKPOINTS
 from models.sft.processes import GRACE
+from models.whole_files import put_in_place, write_whole
 from store.hosts import Host
 
 CANCEL_TIMEOUT = GRACE + 60
@@ -268,8 +269,7 @@ class HostClient:
                     continue
                 path = target / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.with_name(f"{path.name}.part").write_bytes(member.read())
-                path.with_name(f"{path.name}.part").replace(path)
+                write_whole(path, member.read())
 
     async def _fetch_large(self, job: str, key: str, name: str, size: int, path: Path) -> None:
         part = path.with_name(f"{path.name}.part")
@@ -288,7 +288,7 @@ class HostClient:
                     offset += len(content)
                     behind += chunk[len(content) :]
             if offset == size and behind.decode("ascii", "replace").strip() == digest.hexdigest():
-                part.replace(path)
+                put_in_place(part, path)
                 return
         part.unlink()
         raise self._not_whole(path.name)

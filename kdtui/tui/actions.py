@@ -1,7 +1,7 @@
 """All that can be done in the app, in one place: bindings, help, palette, keymap and the tests read it from here."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding, BindingType
 
@@ -91,7 +91,12 @@ _APP = (
 
 _SCREEN = (
     Action("screen", "copy_command", "c", "Copy", "Copy the command that does the same"),
-    Action("screen", "reload", "r", "Reload", "Look again, for what other programs have changed", footer=False),
+    *_quietly(
+        "screen",
+        ("reload", "r", "Reload", "Look again, for what other programs have changed"),
+        ("import_dataset", "i", "Import", "Import a dataset from a directory or a file"),
+        ("import_demo", "D", "Demo", "Import the demo: two small datasets of invented products, with knowledge"),
+    ),
 )
 """What every place offers."""
 
@@ -181,6 +186,14 @@ _SESSION = (
     Action("session", "next_student", "a", "Student", "Ask the next student or adapter"),
     Action("session", "toggle_patterns", "p", "Patterns", "Show the student the mined patterns, or not"),
     Action("session", "settings", "s", "Settings", "Choose the student, its knowledge, and how it is asked"),
+    Action(
+        "session",
+        "calibrate",
+        "C",
+        "Calibrate",
+        "Find out on the dataset which strategy suits this student",
+        footer=False,
+    ),
     Action("session", "compare", "v", "Compare", "Put the bundles of other settings beside these"),
     Action("session", "other_side", "o", "Other", "Have the keys be about the other settings"),
     Action("session", "why", "w", "Why", "Show what the student is asked, word for word, and the knowledge in it"),
@@ -270,6 +283,7 @@ _DISTILL = (
 _MODELS = (
     Action("models", "use", "a", "Use", "Ask this model in the workbench"),
     Action("models", "add", "n", "Add", "Give a model file a name"),
+    Action("models", "calibrate", "C", "Calibrate", "Find out on a dataset which strategy suits the student"),
     Action("models", "quantize", "z", "Quantize", "Write the model in another number of bits"),
     Action("models", "stop", "x", "Stop", "Stop the writing of a model"),
     Action("models", "remove", "d", "Forget", "Forget the model; its file is deleted if kdtui made it"),
@@ -331,6 +345,8 @@ _DIALOGS = (
     Action("form", "done", "ctrl+s", "Done", "End the form, and do what it is for", priority=True),
     Action("form", "close", "escape", "Close", "Close this, and do nothing"),
     Action("form", "copy", "ctrl+o", "Copy", "Copy the command that does the same", "copy_command", priority=True),
+    Action("task", "stop", "ctrl+x", "Stop", "Stop what the form has begun", priority=True),
+    Action("path", "complete", "tab", "Complete", "Complete the path, or go on where there are several", footer=False),
     Action("jump", "close", "escape,q", "Close", "Stay where you are"),
 )
 
@@ -361,9 +377,39 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
-def bindings(*places: str) -> list[BindingType]:
-    """The bindings of places, in the order of the footer."""
-    return [action.to_binding() for place in places for action in ACTIONS if action.place == place]
+OF_SCREENS = {
+    **{place: place for place in PLACES},
+    "session": "workbench",
+    "piece": "knowledge",
+    "training": "jobs",
+}
+"""Where that can be done which is worth being found from elsewhere, by the kind of screen that it belongs to."""
+
+ON_ROWS = frozenset(
+    {
+        *(f"knowledge.{name}" for name in ("mark", "sample", "delete", "export", "call")),
+        *(f"samples.{name}" for name in ("pieces", "mark", "delete")),
+        *(f"runs.{name}" for name in ("mark", "resume", "delete")),
+        *(f"models.{name}" for name in ("use", "calibrate", "quantize", "remove", "details", "copy_path")),
+        *(action.id for action in _TRAINING),
+        "jobs.check",
+    }
+)
+"""What is about the row under the cursor, or those that are marked: it is not done unless somebody sees them."""
+
+
+def bindings(*places: str, shown: Collection[str] = ()) -> list[BindingType]:
+    """The bindings of places, in the order of the footer.
+
+    Args:
+        shown: ids of actions that the footer shows, though usually it does not.
+    """
+    return [
+        replace(action, footer=action.footer or action.id in shown).to_binding()
+        for place in places
+        for action in ACTIONS
+        if action.place == place
+    ]
 
 
 def keys_of(keymap: Mapping[str, str]) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from kdtui.tui.background import described
+from kdtui.tui.background import Unwanted, described, tell_waiting
 
 if TYPE_CHECKING:
     from store.sqlite import Database
@@ -85,12 +85,16 @@ class Activity:
         """Wait for the end, but not for ever."""
         self._thread.join(_PATIENCE)
 
+    def _check(self) -> None:
+        if self.is_cancelled and self._stop is None:
+            raise Unwanted
+
     def _run(self) -> None:
         problem, details = None, ""
         try:
             from store.database import open_database
 
-            db = open_database(self._database)
+            db = open_database(self._database, make=False, told=tell_waiting(self._post, self._check))
             try:
                 with closing(cast("Generator[object]", self._work(db))) as events:
                     for event in events:
@@ -99,6 +103,9 @@ class Activity:
                             break
             finally:
                 db.close()
+        except Unwanted:
+            # It was cancelled while it waited for the store.
+            pass
         except Exception as error:
             # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
             problem, details = described(error)

@@ -2,27 +2,27 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import actions
 from textual.app import App, SystemCommand
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
+from textual.command import CommandPalette, Provider
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.events import Event, InputEvent
 from textual.events import Key as Pressed
 from textual.screen import Screen
+from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, TextArea
@@ -30,23 +30,31 @@ from textual.widgets import Input, OptionList, Select, TextArea
 from kdtui.bundling.text import one_line
 from kdtui.tui import garbage
 from kdtui.tui.actions import PLACES, bindings, keys_of
-from kdtui.tui.activity import Activity
+from kdtui.tui.activity import Activity, Ended, Happened
+from kdtui.tui.background import StoreBusy
 from kdtui.tui.choice import Choice
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.generation import GenerationThread
 from kdtui.tui.hits import HitsTable
 from kdtui.tui.memory import Memory, memory_path
-from kdtui.tui.screens.base import OwnScreen
+from kdtui.tui.screens.base import KdtuiScreen, OwnScreen, RowWanted
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.help import HelpScreen, Key
 from kdtui.tui.screens.jump import JumpScreen
+from kdtui.tui.screens.palette import Palette, PaletteSource
 from kdtui.tui.screens.places import screen_of
+from kdtui.tui.screens.task_form import TaskForm
 from kdtui.tui.styles import Styles
+from kdtui.tui.task import Task
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
 from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
+from store.place import is_there
 from store.records import RunSettings
+
+if TYPE_CHECKING:
+    from kdtui.tui.screens.session import SessionList
 
 _KEPT = 200
 """Sentences that can be read again."""
@@ -77,20 +85,6 @@ class Said:
     until: float
 
 
-class Palette(CommandPalette, OwnScreen[None]):
-    """The command palette."""
-
-    def dismiss(self, result: None = None) -> AwaitComplete:
-        """Leave it, and end its search, which would look for a list that is gone."""
-        self.workers.cancel_node(self)
-        return super().dismiss(result)
-
-    def _gather_commands(self, search_value: str) -> None:  # type: ignore[override]
-        # What was typed before it was left may come after that.
-        if self.is_active:
-            super()._gather_commands(search_value)
-
-
 def _why_not(node: DOMNode, binding: Binding) -> str:
     """Why the key of a screen can do nothing now; empty where the screen does not say."""
     why = node.why_not(actions.parse(binding.action)[1]) if isinstance(node, OwnScreen) else None
@@ -111,7 +105,7 @@ class KdtuiApp(App[None]):
     """Browse knowledge, have bundles generated, and watch what is at work.
 
     Args:
-        database: the store; made when it is not there.
+        database: the store; made when something is first stored.
         student: whom to ask at first; whom was asked last by default, or the shipped student.
         config: the user's.
         memory: what was so when the app was left last; nothing by default.
@@ -120,6 +114,7 @@ class KdtuiApp(App[None]):
     TITLE = "kdtui"
     CSS_PATH = "kdtui.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {PaletteSource}
 
     def __init__(
         self,
@@ -140,8 +135,14 @@ class KdtuiApp(App[None]):
         self.config = config or Config()
         self.generation = GenerationThread(database)
         remembered = Choice.from_memory(self.memory.of("workbench").get("choice"))
+        # Those that the user chose or pointed at last; until then, the workbench remembers one.
+        self.datasets_here: tuple[str, ...] = ()
         self.choice = Choice.of(student) if student is not None or remembered is None else remembered
         self.activities: list[Activity] = []
+        # Of each kind the last one: it is at work, or what its form was filled in with is still of use.
+        self.tasks: dict[str, Task] = {}
+        self.task_changed: Signal[Task] = Signal(self, "task changed")
+        self.data_changed: Signal[None] = Signal(self, "data changed")
         self._said: list[Said] = []
         self._pressed_on: Screen[object] | None = None
         self.pressed_at = monotonic()
@@ -151,8 +152,14 @@ class KdtuiApp(App[None]):
         if wanted in self.available_themes:
             self.theme = wanted
         self.set_keymap(dict(self.config.keymap))
+        # Those that have been gone to.
+        self.places: dict[str, KdtuiScreen[None]] = {}
         for place in PLACES:
-            self.add_mode(place, partial(screen_of, place, database))
+            self.add_mode(place, partial(self._make_place, place))
+
+    def _make_place(self, place: str) -> KdtuiScreen[None]:
+        self.places[place] = screen_of(place, self.database)
+        return self.places[place]
 
     def on_mount(self) -> None:
         """A theme is remembered however it was chosen: by its key, or in Textual's part of the palette."""
@@ -170,6 +177,10 @@ class KdtuiApp(App[None]):
         for activity in self.activities:
             if activity.is_running:
                 await asyncio.to_thread(activity.join)
+
+    def on_store_busy(self, message: StoreBusy) -> None:
+        """Say that something waits."""
+        self.say(message.sentence, error=False)
 
     async def on_event(self, event: Event) -> None:
         """Handle what is pressed one after the other, and nothing any more when the app is being left."""
@@ -239,6 +250,55 @@ class KdtuiApp(App[None]):
         activity.start()
         return activity
 
+    def begin_task(self, task: Task) -> Task:
+        """Start a task, whose messages come to the app; what is at work already of its kind goes on instead."""
+        before = self.tasks.get(task.kind)
+        if before is not None and not before.is_over:
+            return before
+        self.tasks[task.kind] = task
+        self.begin(task)
+        self.task_changed.publish(task)
+        return task
+
+    def stop_task(self, task: Task) -> None:
+        """Stop a task at its next step."""
+        task.cancel()
+        self.task_changed.publish(task)
+
+    @property
+    def tasks_at_work(self) -> list[Task]:
+        """Those that are not over."""
+        return [task for task in self.tasks.values() if not task.is_over]
+
+    def on_happened(self, message: Happened) -> None:
+        """Show how far a task is."""
+        if isinstance(task := message.activity, Task):
+            task.note(message.event)
+            self.task_changed.publish(task)
+
+    def on_ended(self, message: Ended) -> None:
+        """Say how a task has ended, unless its form shows that it failed."""
+        task = message.activity
+        if not isinstance(task, Task):
+            return
+        task.problem, task.is_over = message.problem, True
+        is_watched = any(isinstance(screen, TaskForm) and screen.work is task for screen in self.screen_stack)
+        if task.problem is not None:
+            # The form says it, but not where a fault of the program comes from.
+            if not is_watched or message.details:
+                again = f"; {self.key_of(task.action)} shows the form again"
+                self.say(f"{task.name}: {task.problem}{again}", details=message.details)
+        elif task.is_done:
+            self.say(task.outcome, error=False, details=task.details)
+        elif not is_watched:
+            self.say(task.when_stopped, error=False)
+        if task.problem is None:
+            # What was filled in is done, and begins nothing again.
+            del self.tasks[task.kind]
+        if task.changes_data:
+            self.data_changed.publish(None)
+        self.task_changed.publish(task)
+
     def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:
         """Show a sentence for some seconds, and keep it with its details."""
         timeout = _LONG if error else _SHORT
@@ -289,31 +349,51 @@ class KdtuiApp(App[None]):
         self.choice = choice
         self.memory.of("workbench")["choice"] = choice.to_memory()
 
-    def open_session(
-        self, dataset: str, session: str, choice: Choice | None = None, other: Choice | None = None
-    ) -> None:
+    def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
         """Go to the workbench and open a session there, in place of what was open; what leaves it leads back to here.
 
         Args:
-            choice: whom to ask about it; whom the workbench asks already by default.
-            other: settings to compare with, at once.
+            choice: whom the workbench asks from now on; whom it asks already by default.
         """
         from kdtui.tui.screens.workbench import SessionWanted
 
         if choice is not None:
             self.use_choice(choice)
         came_from = self.current_mode
-        self.action_show("workbench")
+        self.go_to("workbench")
+        # It waits in the queue of a screen that is not composed yet.
+        self.screen.post_message(SessionWanted(dataset, session, came_from))
+
+    def try_on_session(self, sessions: "SessionList", at: int, choice: Choice, other: Choice | None = None) -> None:
+        """Open a session over what is on the screen, with settings of its own: those of the workbench stay as they are.
+
+        Args:
+            choice: whom to ask about it.
+            other: settings to compare with, at once.
+        """
+        from kdtui.tui.screens.session import SessionScreen
+
+        self.push_screen(SessionScreen(self.database, sessions, at, own=choice, other=other, place=self.current_mode))
+
+    def show_in_place(self, place: str, key: str) -> None:
+        """Go to a place, and to the row of this key in its list; what was open there is left."""
+        self.go_to(place)
+        # It waits in the queue of a screen that is not composed yet.
+        self.screen.post_message(RowWanted(key))
+
+    def show_dataset(self, name: str) -> None:
+        """Go to the workbench, and list the sessions of a dataset there."""
+        self.show_in_place("workbench", name)
+
+    def go_to(self, place: str) -> None:
+        """Go to a place as it is at first: what was open over it is left."""
+        self.action_show(place)
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        # It waits in the queue of a screen that is not composed yet.
-        self.screen.post_message(SessionWanted(dataset, session, other, came_from))
 
     def show_knowledge(self, query: str) -> None:
         """Go to the knowledge, and search there."""
-        self.action_show("knowledge")
-        while len(self.screen_stack) > 1:
-            self.pop_screen()
+        self.go_to("knowledge")
         screen = self.screen
 
         def search() -> None:
@@ -390,7 +470,9 @@ def run_app(database: Path) -> int:
 
     Raises:
         BadFile: the configuration says something that cannot be.
+        StoreError: the database is none.
     """
+    is_there(database)
     config = read_config(config_path(), NAMES)
     # Shells and libraries leave the size of a terminal there as it was once, and Textual would believe them.
     for name in ("COLUMNS", "LINES"):

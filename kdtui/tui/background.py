@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from textual.message import Message
 from textual.worker import get_current_worker
 
 if TYPE_CHECKING:
@@ -23,13 +24,34 @@ def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
     from store.database import open_database
 
     worker = get_current_worker()
-    db = open_database(path)
+    db = open_database(path, make=False, told=tell_waiting(worker.node.post_message, still_wanted))
     try:
         assert db.conn is not None
         db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
         return question(db)
     finally:
         db.close()
+
+
+class StoreBusy(Message):
+    """The store is waited for; `sentence` says so."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self.sentence = sentence
+
+
+def tell_waiting(
+    post: Callable[[Message], object], check: Callable[[], object] = lambda: None
+) -> Callable[[float], None]:
+    """What to tell a store that waits for another process; what `check` raises ends the waiting.
+
+    Args:
+        post: must be safe to call from a thread; its messages have to reach the app.
+    """
+    from kdtui.workflows.waiting import Waiting
+
+    return Waiting(lambda sentence: post(StoreBusy(sentence)), check)
 
 
 class Unwanted(Exception):
@@ -48,7 +70,7 @@ def still_wanted() -> None:
 
 def named_database(path: Path) -> Path | None:
     """The path where a command has to be told it; None where the command finds it by itself."""
-    from store.database import default_path
+    from store.place import default_path
 
     return None if path == default_path() else path
 

@@ -13,6 +13,7 @@ from textual.theme import Theme
 
 from kdtui.errors import BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
+from models.text_files import NotText, decoded
 
 CONFIG = "KDTUI_CONFIG"
 """The environment variable that names another file."""
@@ -33,6 +34,9 @@ _COLOURS = (
     "panel",
 )
 """Of a theme; all but the first follow from the others where they are not said."""
+
+_A_THEME = 'such as: [themes.mine] with primary = "#ff8800"'
+_A_KEY = 'such as: "app.quit" = "ctrl+q"'
 
 _MODIFIERS = {"ctrl", "shift", "alt", "super", "meta"}
 _NAMED = {key.value for key in Keys}
@@ -67,29 +71,41 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
         BadFile: it says something that cannot be.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(decoded(path.read_bytes()))
     except FileNotFoundError:
         return Config()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except NotText as error:
+        raise BadFile(path, str(error), error.line) from error
+    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadFile(path, f"{reason}; see the section on configuration in the README") from error
+        raise BadFile(path, f"{reason}; README says under 'The app' what may stand in it") from error
     unknown = sorted(set(content) - {"theme", "keys", "themes"})
     if unknown:
         raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the tables keys and themes")
     own = _own_themes(path, content.get("themes", {}), themes)
     themes |= {each.name for each in own}
     theme, keys = content.get("theme"), content.get("keys", {})
+    if theme is not None and not isinstance(theme, str):
+        raise BadFile(
+            path, f'theme is the name of a theme in quotes, such as: theme = "nord"; here it is {_kind(theme)}'
+        )
     if theme is not None and theme not in themes:
         raise BadFile(path, f"there is no theme {theme!r}; there are: {', '.join(sorted(themes))}")
-    if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
-        raise BadFile(path, 'keys is a table of actions and keys, such as: "app.quit" = "ctrl+q"')
+    if not isinstance(keys, dict):
+        raise BadFile(path, f"keys is a table of actions and keys, {_A_KEY}; here it is {_kind(keys)}")
+    for action, key in keys.items():
+        if not isinstance(key, str):
+            raise BadFile(path, f"keys: {action} is a key in quotes, {_A_KEY}; here it is {_kind(key)}")
     _check_keymap(path, keys)
     return Config(theme, keys, own)
 
 
 def _own_themes(path: Path, tables: object, taken: frozenset[str]) -> tuple[Theme, ...]:
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise BadFile(path, 'themes has a table for each theme, such as: [themes.mine] with primary = "#ff8800"')
+    if not isinstance(tables, dict):
+        raise BadFile(path, f"themes has a table for each theme, {_A_THEME}; here it is {_kind(tables)}")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise BadFile(path, f"theme {name} is a table of colours, {_A_THEME}; here it is {_kind(table)}")
     found = []
     for name, table in tables.items():
         if name in taken or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
@@ -103,14 +119,26 @@ def _own_themes(path: Path, tables: object, taken: frozenset[str]) -> tuple[Them
     return tuple(found)
 
 
+def _kind(value: object) -> str:
+    """What a value of TOML is, in words; a date or a time is the last that is left."""
+    kinds = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"), (dict, "a table"))
+    return next((kind for type_, kind in kinds if isinstance(value, type_)), "a time")
+
+
 def _check_setting(path: Path, theme: str, setting: str, value: object) -> None:
-    if setting == "dark" and isinstance(value, bool):
+    if setting == "dark":
+        if not isinstance(value, bool):
+            raise BadFile(path, f"{theme}: dark is true or false, without quotes; here it is {_kind(value)}")
         return
     if setting not in _COLOURS:
         known = ", ".join(_COLOURS)
-        raise BadFile(path, f"{theme} has no {setting!r} like this; there are: dark (true or false), and {known}")
+        raise BadFile(path, f"{theme} has no {setting!r}; there are: dark (true or false), and {known}")
+    if not isinstance(value, str):
+        raise BadFile(
+            path, f"{theme}: {setting} is a colour in quotes, such as: #ff8800, teal; here it is {_kind(value)}"
+        )
     try:
-        Color.parse(value if isinstance(value, str) else "")
+        Color.parse(value)
     except ColorParseError as error:
         raise BadFile(
             path, f"{theme}: {setting} is no colour ({value!r}); colours are such as: #ff8800, teal"

@@ -4,21 +4,30 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 from kdtui.bundling.text import counted
-from kdtui.tui.distillation_plan import PATTERNS, Plan
+from kdtui.tui.distillation_plan import Plan, planned
 from kdtui.workflows.costs import cost_text
 from kdtui.workflows.gate import Gate
 from store.records import FORMATS
 
 if TYPE_CHECKING:
     from kdtui.workflows.consult import Tally
+    from kdtui.workflows.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
 
 _REASONS = 200
 """Sessions without knowledge whose reasons are kept."""
+
+
+class _Mining(TypedDict):
+    """What patterns are mined with, as the workflow takes it."""
+
+    levels: list[int] | None
+    min_support: float
+    max_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +51,35 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What came out of one format."""
+    """What came out of one format, and what that did to what was there; empty where that is nothing."""
 
     format: str
     kept: int
     rejected: int
+    aftermath: str = ""
+
+    @classmethod
+    def of(cls, distilled: "Distilled") -> "Came":
+        """The same of a workflow."""
+        return cls(distilled.format, distilled.kept, distilled.rejected, distilled.aftermath)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """What is known before it begins.
+
+    Attributes:
+        tally: what is to be paid for; None where nobody is paid.
+        loss: what goes, or may go, of what is there.
+    """
+
+    tally: "Tally | None"
+    loss: "Loss"
+
+    @property
+    def asks_for_consent(self) -> bool:
+        """Whether anything is to be paid for, or deleted."""
+        return bool(self.loss) or (self.tally is not None and bool(self.tally.paid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +106,7 @@ class Broken:
 State: TypeAlias = Literal[
     "estimating", "asking", "running", "pausing", "paused", "stopping", "done", "cancelled", "stopped", "failed"
 ]
-"""`asking`: whether it is to be paid for. `stopped`: by the budget, or by the teacher."""
+"""`asking`: whether it is to be paid for, or something deleted. `stopped`: by the budget, or by the teacher."""
 
 _ACTIVE: tuple[State, ...] = ("estimating", "asking", "running", "pausing", "paused", "stopping")
 _AT_WORK: tuple[State, ...] = ("running", "pausing", "stopping")
@@ -85,7 +118,7 @@ class Distillation:
     Attributes:
         gate: holds the work, and ends it.
         step: the latest; written by the thread that is at work, for there may be thousands in a second.
-        expected: what it would cost, once that is known.
+        estimated: what it would cost, and delete, once that is known.
         results: what came out.
         reasons: why sessions gave no knowledge, the first ones; `lost` is how many there are.
         problem: why it is at an end before it is done.
@@ -95,12 +128,12 @@ class Distillation:
         self.plan = plan
         self.gate = Gate()
         self.step: Step | None = None
-        self.expected: Tally | None = None
+        self.estimated: Estimated | None = None
         self.results: list[Came] = []
         self.reasons: list[str] = []
         self.lost = 0
         self.problem = ""
-        self._state: State = "estimating" if plan.teacher == "endpoint" else "running"
+        self._state: State = "estimating" if plan.teacher == "endpoint" or plan.replaces else "running"
         self._seconds, self._since = 0.0, monotonic()
 
     @property
@@ -153,10 +186,26 @@ class Distillation:
         return "mining is a single step, which takes a moment" if self.plan.teacher == "patterns" else None
 
     @property
-    def price(self) -> str:
-        """What it is expected to cost, and what limits that, in sentences."""
-        assert self.expected is not None
-        tally, plan = self.expected, self.plan
+    def expected(self) -> "Tally | None":
+        """What it is expected to cost, where somebody is paid and that is known."""
+        return None if self.estimated is None else self.estimated.tally
+
+    @property
+    def verb(self) -> str:
+        """What the user agrees to."""
+        return "Ask" if self.expected is not None and self.expected.paid else "Replace"
+
+    @property
+    def consequence(self) -> str:
+        """What it costs, and what goes, in sentences."""
+        assert self.estimated is not None
+        price = self._price(self.estimated.tally) if self.estimated.tally is not None else ""
+        loss = self.estimated.loss.sentence
+        return " ".join(part for part in (loss[:1].upper() + loss[1:], price) if part)
+
+    def _price(self, tally: "Tally") -> str:
+        """What it is expected to cost, and what limits that."""
+        plan = self.plan
         said = [
             f"{counted(tally.paid, 'call is', 'calls are')} to be paid, and {counted(tally.hits, 'was', 'were')} "
             f"answered before. That takes about {counted(tally.prompt_tokens, 'token')} of prompts and "
@@ -180,6 +229,7 @@ class Distillation:
         if self._state == "done" and self.lost:
             return f"{title}: {counted(self.lost, 'session')} gave no knowledge", reasons, False
         came = ", ".join(f"{counted(each.kept, each.format)} kept" for each in self.results)
+        came += "".join(f"; {each.format}s: {each.aftermath}" for each in self.results if each.aftermath)
         return f"{title}: {self._state}{came and '; '}{came}", "", True
 
     def add(self, event: object) -> None:
@@ -205,16 +255,44 @@ class Distillation:
 
     # In threads
 
-    def estimate(self, db: "Database") -> "Iterator[Tally]":
-        """What it would cost."""
-        from kdtui.workflows.distill_with_model import rehearsal
+    def estimate(self, db: "Database") -> Iterator[Estimated]:
+        """What it would cost, and what would go."""
+        tally = None
+        if self.plan.teacher == "endpoint":
+            from kdtui.workflows.distill_with_model import rehearsal
 
-        for event in rehearsal(db, self.plan.to_job()):
-            self.step = Step("sessions looked up", event.sessions, event.of, event.sessions / event.of, event.tally)
-            if self.gate.closed:
-                return
-        if self.step is not None and self.step.tally is not None:
-            yield self.step.tally
+            for event in rehearsal(db, self.plan.to_job()):
+                tally = event.tally
+                self.step = Step("sessions looked up", event.sessions, event.of, event.sessions / event.of, tally)
+                if self.gate.closed:
+                    return
+        yield Estimated(tally, self._loss(db))
+
+    def _loss(self, db: "Database") -> "Loss":
+        """What would go, or may go where it is not known yet what will be found."""
+        from kdtui.workflows.findings import Loss, largest_loss, loss_by
+
+        if not self.plan.replaces:
+            return Loss()
+        dataset = self.plan.dataset
+        match self.plan.teacher:
+            case "patterns":
+                from kdtui.workflows.mine_patterns import find_patterns
+
+                return loss_by(db, find_patterns(db, dataset, **self._mining))
+            case "annotations":
+                from kdtui.workflows.distill import compose_findings
+
+                return loss_by(db, compose_findings(db, dataset, self._formats, self.plan.limit))
+            case "student":
+                from kdtui.workflows.distill_with_student import student_as_teacher
+
+                teacher = student_as_teacher(db, dataset, self.plan.values["student"])
+                return largest_loss(db, dataset, self._formats, teacher)
+        from kdtui.workflows.distill_with_model import model_as_teacher
+
+        rules: list[Format] = [format for format in self._formats if format == "rule"]
+        return largest_loss(db, dataset, rules, model_as_teacher(self.plan.to_job())) if rules else Loss()
 
     def work(self, db: "Database") -> Iterator[object]:
         """Do it. Once the gate is closed, it ends by itself."""
@@ -227,8 +305,8 @@ class Distillation:
         return work[self.plan.teacher](db)
 
     def _ask_model(self, db: "Database") -> Iterator[object]:
-        from kdtui.workflows.distill import Distilled
         from kdtui.workflows.distill_with_model import Progress, SessionFailed, Stopped, distil_with_model
+        from kdtui.workflows.findings import Distilled
         from models.answers import Noted
 
         job = self.plan.to_job()
@@ -246,18 +324,21 @@ class Distillation:
                     yield Broken(reason)
                 case Noted(_, text):
                     yield Remark(text)
-                case Distilled(format, kept, rejected):
-                    yield Came(format, kept, rejected)
+                case Distilled():
+                    yield Came.of(event)
 
     def _ask_student(self, db: "Database") -> Iterator[object]:
         """Have a student answer. It stands still while the gate is held: it is asked for one step at a time."""
-        from kdtui.workflows.distill import Distilled
         from kdtui.workflows.distill_with_student import Begun, distil_with_student
+        from kdtui.workflows.findings import Distilled
         from kdtui.workflows.generate import SessionAnswered
         from models.answers import Noted
 
         done = of = 0
-        events = distil_with_student(db, self.plan.dataset, self._formats, self.plan.values["student"], self.plan.limit)
+        plan = self.plan
+        events = distil_with_student(
+            db, plan.dataset, self._formats, plan.values["student"], plan.limit, replace=plan.replaces
+        )
         with closing(cast("Generator[object]", events)):
             for event in events:
                 match event:
@@ -269,8 +350,8 @@ class Distillation:
                             yield Lost(f"session {session.id}: {prediction.error}")
                     case Noted(_, text):
                         yield Remark(text)
-                    case Distilled(format, kept, rejected):
-                        yield Came(format, kept, rejected)
+                    case Distilled():
+                        yield Came.of(event)
                 self.step = Step("sessions", done, of, done / of)
                 self.gate.wait()
                 if self.gate.closed:
@@ -282,21 +363,28 @@ class Distillation:
         for format in self._formats:
             if self.gate.closed:
                 return
-            for each in distil_annotations(db, self.plan.dataset, [format], self.plan.limit):
-                yield Came(each.format, each.kept, each.rejected)
+            for each in distil_annotations(
+                db, self.plan.dataset, [format], self.plan.limit, replace=self.plan.replaces
+            ):
+                yield Came.of(each)
 
     def _mine(self, db: "Database") -> Iterator[object]:
         from kdtui.workflows.mine_patterns import mine_patterns
 
+        yield Came.of(mine_patterns(db, self.plan.dataset, **self._mining, replace=self.plan.replaces))
+
+    @property
+    def _mining(self) -> "_Mining":
+        """What patterns are mined with."""
         values = self.plan.values
-        count = mine_patterns(
-            db,
-            self.plan.dataset,
-            levels=[int(each) for each in values["levels"].split(",")],
-            min_support=float(values["min_support"]),
-            max_size=int(values["max_size"]),
-        )
-        yield Came(PATTERNS, count, 0)
+        usual = planned({}).values
+        # The usual levels are mined as far as the products have them; others must be there.
+        levels = None if values["levels"] == usual["levels"] else [int(each) for each in values["levels"].split(",")]
+        return {
+            "levels": levels,
+            "min_support": float(values["min_support"]),
+            "max_size": int(values["max_size"]),
+        }
 
     @property
     def _formats(self) -> "list[Format]":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kdtui.tui.distillation_plan import Plan, first_form, planned, problem_of, second_form
+from kdtui.tui.distillation_plan import Plan, first_form, planned, problem_of, second_form, told_before
 from kdtui.tui.screens.dialogs import FormDialog
 
 
@@ -12,22 +12,26 @@ class DistillationForm:
 
     Args:
         datasets: those that there are.
+        dataset: the one that the form begins with.
         before: what was chosen last; anyone may have edited it.
         clash: why a plan cannot be carried out now, or None.
+        there: how many pieces of the annotations could be replaced, by dataset and format.
         database: how a command names the store.
     """
 
     def __init__(
         self,
         datasets: Sequence[str],
+        dataset: str,
         before: object,
         clash: Callable[[Plan], str | None],
+        there: Mapping[tuple[str, str], int],
         database: Path | None,
     ) -> None:
-        self._datasets, self._clash, self._database = datasets, clash, database
+        self._datasets, self._clash, self._there, self._database = datasets, clash, there, database
         self._before = (
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
-        )
+        ) | {"dataset": dataset}
 
     def what(self) -> FormDialog:
         """The first form."""
@@ -37,6 +41,7 @@ class DistillationForm:
             verb="Go on",
             check=lambda values: problem_of(values) or self._clash(planned(values)),
             command=lambda values: self.plan(values).command(self._database),
+            follow=lambda _, values: ({}, told_before(values, self._there)),
         )
 
     def how(self, what: Mapping[str, str]) -> FormDialog | None:

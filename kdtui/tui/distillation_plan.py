@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
+from re import fullmatch
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.text import counted
@@ -39,12 +40,18 @@ _WHAT = (
         "Knowledge",
         "choice",
         "rule,thought",
-        "What was had of it from this teacher before, and is not found again, is deleted, from samples too; thoughts "
-        "that were paid for stay.",
+        "What is found is stored beside what this teacher gave before.",
         _FORMATS,
     ),
     Field("teacher", "Teacher", "choice", "annotations", "Who is asked. Patterns need no teacher.", _TEACHERS),
     Field("limit", "Sessions at most", help="Only the first training sessions; empty for all. Patterns take all."),
+    Field(
+        "replace",
+        "Replace",
+        "switch",
+        help="Delete what this teacher gave before and is not found again, from samples too; you see how much, and "
+        "are asked. Imported knowledge, and thoughts from an endpoint, stay.",
+    ),
 )
 """What is asked for first; the fields that follow depend on it."""
 
@@ -141,6 +148,7 @@ class Plan:
         """The command that does the same."""
         values, dataset = self.values, {"--dataset": self.dataset}
         usual = {each.name: each.value for each in (*_OF_PATTERNS, *_OF_ENDPOINTS)}
+        flags = ["--replace"] if self.replaces else []
 
         def given(options: Mapping[str, str]) -> dict[str, str | None]:
             return {
@@ -152,7 +160,7 @@ class Plan:
             levels = None if values["levels"] == usual["levels"] else values["levels"].split(",")
             measures = given({"--min-support": "min_support", "--max-size": "max_size"})
             return command_line(
-                ("knowledge", "mine"), None, {**dataset, "--level": levels, **measures}, database=named_database
+                ("knowledge", "mine", *flags), None, {**dataset, "--level": levels, **measures}, database=named_database
             )
         endpoint = {
             "--key": "key",
@@ -174,13 +182,19 @@ class Plan:
             "--limit": values["limit"] or None,
             **(given(endpoint) if self.teacher == "endpoint" else {}),
         }
-        flags = ("--retry-failed",) if self.teacher == "endpoint" and values["retry_failed"] else ()
+        if self.teacher == "endpoint" and values["retry_failed"]:
+            flags.append("--retry-failed")
         return command_line(("knowledge", "distill", *flags), None, options, database=named_database)
 
     @property
     def address(self) -> str:
         """The endpoint as commands name it."""
         return (self.values["url"] or "URL") + (f"#{self.values['model']}" if self.values["model"] else "")
+
+    @property
+    def replaces(self) -> bool:
+        """Whether what is not found again is to be deleted."""
+        return bool(self.values["replace"])
 
     @property
     def budget(self) -> str:
@@ -218,6 +232,7 @@ class Plan:
             self.limit,
             _whole(values["answer_tokens"]),
             bool(values["retry_failed"]),
+            self.replaces,
         )
 
 
@@ -226,6 +241,23 @@ def first_form(remembered: Mapping[str, str], datasets: Sequence[str]) -> list[F
     fields = list(_filled(_WHAT, remembered))
     fields[0] = replace(fields[0], options=[(name, name) for name in datasets])
     return fields
+
+
+def told_before(values: Mapping[str, str], there: Mapping[tuple[str, str], int]) -> str:
+    """What becomes of what is there, as far as it is known before anything is looked at; empty where nothing is there.
+
+    Args:
+        there: how many pieces of the annotations could be replaced, by dataset and format.
+    """
+    plan = planned(values)
+    if plan.teacher not in ("patterns", "annotations"):
+        return ""
+    counts = [(there.get((plan.dataset, format), 0), format) for format in plan.formats]
+    named = " and ".join(counted(count, format) for count, format in counts if count)
+    if not named:
+        return ""
+    fate = "is deleted once you have agreed" if plan.replaces else "stays"
+    return f"{plan.dataset} has {named} of this teacher; what is not found again {fate}."
 
 
 def second_form(remembered: Mapping[str, str], plan: Plan) -> list[Field]:
@@ -262,8 +294,8 @@ def _check(values: Mapping[str, str]) -> None:
             _number(values, name, labels[name], least, _LARGEST, whole=True)
     if "levels" in values:
         levels = values["levels"].split(",")
-        if not all(each.strip().isdecimal() and 1 <= int(each) <= 99 for each in levels):
-            raise KdtuiError("levels are whole numbers from 1 on, such as 2,3,4")
+        if not all(fullmatch("[1-9][0-9]?", each.strip()) for each in levels):
+            raise KdtuiError("levels are whole numbers from 1 to 99, such as 2,3,4")
         _number(values, "min_support", labels["min_support"], 0, 1)
         _number(values, "max_size", labels["max_size"], 2, 6, whole=True)
     if "student" in values and not values["student"].strip():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from kdtui.tui.background import described
+from kdtui.tui.background import described, tell_waiting
 from kdtui.tui.choice import Choice
 from models.bundle_list import WrittenBundle
 from store.records import Session
@@ -152,16 +152,16 @@ class GenerationThread:
             from store.database import open_database
 
             with ExitStack() as stack:
-                db = open_database(self._database)
+                db = open_database(self._database, make=False, told=tell_waiting(request.post))
                 stack.callback(db.close)
-                version = _data_version(db)
+                version = self._data_version(db)
                 loaded = (request.dataset, request.choice)
                 student = stack.enter_context(open_student(db, request.dataset, request.choice.settings))
                 while True:
                     self._answer(student, request)
                     following = self._requests.get()
                     # Another program may have mined new patterns, or replaced the dataset.
-                    if following is None or version != _data_version(db):
+                    if following is None or version != self._data_version(db):
                         return following
                     if loaded != (following.dataset, following.choice):
                         return following
@@ -194,10 +194,11 @@ class GenerationThread:
                         return
         request.post(Stopped(request, None))
 
+    def _data_version(self, db: "Database") -> tuple[bool, int]:
+        """What changes when another connection has made or changed the database."""
+        from store.place import is_there
+
+        return is_there(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
+
     def _unwanted(self, request: Request) -> bool:
         return request.cancelled or self._closing.is_set()
-
-
-def _data_version(db: "Database") -> int:
-    """A number that changes when another connection has changed the database."""
-    return int(db.execute("PRAGMA data_version").fetchone()[0])

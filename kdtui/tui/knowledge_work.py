@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 from kdtui.bundling.text import counted, decimals
+from kdtui.tui.paths import typed_path
 from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 
@@ -122,19 +123,20 @@ def what_depends_on(numbers: list[int], db: "Database") -> "tuple[list[int], Dep
     return numbers, found, what_hangs_on(found)
 
 
-def pick(numbers: list[int], name: str, replace: bool, db: "Database") -> Changed:
-    """Make a sample."""
+def pick(numbers: list[int], values: Mapping[str, str], db: "Database") -> Changed:
+    """Make a sample, as a form has it."""
     from kdtui.workflows.sample import pick_sample
 
-    count = pick_sample(db, name, numbers, replace=replace)
-    return Changed(f"sample {name} has {so_many(count)}")
+    name = values["name"].strip()
+    picked = pick_sample(db, name, numbers, rejected=bool(values["all"]), replace=bool(values["replace"]))
+    return Changed(picked.sentence(name))
 
 
 def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> Changed:
     """Write pieces into a folder, as a form has it."""
     from kdtui.workflows.exchange_knowledge import dataset_of, export_knowledge
 
-    folder = Path(values["folder"].strip()).expanduser()
+    folder = typed_path(values["folder"])
     kind: Literal["jsonl", "parquet"] = "parquet" if values["kind"] == "parquet" else "jsonl"
     licence = values["licence"].strip() or None
     count = export_knowledge(

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from models.whole_files import write_whole
+
 
 class Memory:
     """A small file of JSON. Whatever is wrong with it is as if it were not there: nothing of value is in it.
@@ -46,11 +48,9 @@ class Memory:
         """Write all of it, as far as that is possible."""
         if self._path is None:
             return
-        part = self._path.with_suffix(".part")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(self._content, indent=1), encoding="utf-8")
-            part.replace(self._path)
+            write_whole(self._path, json.dumps(self._content, indent=1))
 
 
 def memory_path() -> Path:
@@ -61,7 +61,7 @@ def memory_path() -> Path:
 
 
 def _read(path: Path | None) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         if path is not None and isinstance(content := json.loads(path.read_text(encoding="utf-8")), dict):
             return content
     return {}

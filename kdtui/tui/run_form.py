@@ -47,13 +47,14 @@ class EvaluationForm:
 
     Args:
         there: what each dataset offers; there is at least one.
+        dataset: the one that the form begins with.
         before: what was asked for last, as `Wanted.to_memory` gives it; anyone may have edited it.
         database: how a command names the store.
     """
 
-    def __init__(self, there: Mapping[str, Offered], before: object, database: Path | None) -> None:
+    def __init__(self, there: Mapping[str, Offered], dataset: str, before: object, database: Path | None) -> None:
         self._database = database
-        self._there = there
+        self._there, self._dataset = there, dataset
         self._before: Mapping[str, Any] = before if isinstance(before, dict) else {}
         self._choice = Choice.from_memory(self._before.get("settings")) or Choice()
 
@@ -91,10 +92,10 @@ class EvaluationForm:
             return otherwise if value is None else str(value)
 
         return [
-            Field("dataset", "Dataset", "choice", remembered("dataset", ""), options=_alike(self._there)),
+            Field("dataset", "Dataset", "choice", self._dataset, options=_alike(self._there)),
             Field("split", "Split", "choice", remembered("split", "test"), options=_alike(SPLITS)),
             Field("limit", "Sessions", value=remembered("limit", ""), help="only the first so many; usually all"),
-            *settings_fields(self._choice.settings, _together(self._there.values())),
+            *settings_fields(self._choice.settings, together(self._there.values())),
         ]
 
 
@@ -102,7 +103,7 @@ def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
 
 
-def _together(offers: Iterable[Offered]) -> Offered:
+def together(offers: Iterable[Offered]) -> Offered:
     """What any of the datasets offers; what is chosen is checked against its own."""
     first, *others = offers
     formats, near = first.formats, first.near

@@ -1,6 +1,7 @@
 """The form that draws a sample, and what it stands for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -28,12 +29,19 @@ class SampleForm:
 
     Args:
         kept: what there is to draw from: for each dataset the number of pieces of each format.
+        begins_with: the datasets that the form begins with.
         taken: names that samples have.
         database: how a command names the store.
     """
 
-    def __init__(self, kept: Mapping[str, Mapping[str, int]], taken: Iterable[str], database: Path | None) -> None:
-        self._kept, self._database = kept, database
+    def __init__(
+        self,
+        kept: Mapping[str, Mapping[str, int]],
+        begins_with: Collection[str],
+        taken: Iterable[str],
+        database: Path | None,
+    ) -> None:
+        self._kept, self._begins_with, self._database = kept, begins_with, database
         self._datasets = list(kept)
         self._taken = set(taken)
 
@@ -70,11 +78,8 @@ class SampleForm:
         return draw
 
     def _fields(self) -> list[Field]:
-        there = {format for formats in self._kept.values() for format in formats}
-        # As the command has it, where there is any of it.
-        usual = [format for format in FORMATS[1:] if format in there] or [
-            format for format in FORMATS if format in there
-        ]
+        # As the command has it: all that there is of the dataset that is chosen at first.
+        usual = self._kept[self._datasets[0]]
         return [
             Field("name", "Name"),
             *(
@@ -82,7 +87,7 @@ class SampleForm:
                     f"dataset-{number}",
                     f"from {one_line(dataset, 40)}",
                     "switch",
-                    "" if number else "yes",
+                    "yes" if dataset in self._begins_with else "",
                     help=f"it has {_in_words(self._kept[dataset])}",
                 )
                 for number, dataset in enumerate(self._datasets)
@@ -132,8 +137,8 @@ class SampleForm:
         ratio = _number(values["ratio"])
         if ratio is None or not 0 < ratio <= 1:
             return "a ratio is a number above 0 and at most 1"
-        if not values["seed"].strip().lstrip("-").isdecimal():
-            return "a seed is a whole number"
+        if not _is_seed(values["seed"]):
+            return "a seed is a whole number of at most 18 digits"
         return None
 
     def _command(self, values: Mapping[str, str]) -> str:
@@ -155,6 +160,10 @@ class SampleForm:
 
 def _formats(values: Mapping[str, str]) -> list[Format]:
     return [format for format in FORMATS if values[format]]
+
+
+def _is_seed(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,18}", text.strip()) is not None
 
 
 def _number(text: str) -> float | None:

@@ -56,6 +56,12 @@ class About:
     runs: tuple[int, ...]
     trainings: tuple[str, ...]
 
+    @property
+    def is_in_words_of_a_model(self) -> bool:
+        """Whether its texts are what a model wrote. Others are put together from titles and intents of the dataset."""
+        # One that was imported has no call, but the name of a teacher behind an address.
+        return self.piece.call_id is not None or " at " in self.piece.teacher
+
 
 def about_piece(db: Database, number: int) -> About:
     """All that is known of a piece, and quickly found.
@@ -85,6 +91,16 @@ def scores_of_uses(db: Database, about: About) -> Iterator[RunRow]:
 def origin_of(db: Database, piece: Knowledge) -> Origin:
     """Where a piece comes from, back to the first."""
     return _origin(db, piece, frozenset())
+
+
+def told_origin(piece: Knowledge) -> str | None:
+    """Where a piece was imported from, and whose its measures are; None where it was not imported."""
+    origin = piece.origin
+    if origin is None:
+        return None
+    dataset = f"dataset {origin.dataset}" if origin.dataset is not None else "a file that names no dataset"
+    own = "found here too" if piece.own else "not found here: its measures are those that it came with"
+    return f"imported from {dataset} ({origin.file}) at {origin.imported_at[:16].replace('T', ' ')}; {own}"
 
 
 def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> Origin:

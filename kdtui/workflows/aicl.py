@@ -6,6 +6,7 @@ that it sees; then it detects the bundles of the session in question. A training
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from time import perf_counter
 
 from kdtui.bundling.truth import true_bundles
@@ -14,6 +15,8 @@ from kdtui.distill.feedback import feedback
 from kdtui.distill.retrieval import Nearest
 from kdtui.workflows.consult import Desk, Ledger, read_answer, text_of
 from kdtui.workflows.costs import Budget, Prices
+from kdtui.workflows.unsaved_calls import take_in
+from kdtui.workflows.waiting import when_free
 from models.answers import NAP, Answered, Grew, Noted, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
 from models.chat_server import Endpoint, Unreachable
@@ -75,10 +78,11 @@ def answer_by_aicl(
 
 
 async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> Ledger:
+    await when_free(db, partial(take_in, db))
     teacher = Teacher(endpoint, Pace(), notice)
     try:
         # Who has a student answer anew wants an answer where there was none.
-        return Ledger(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True)
+        return Ledger(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)
     except BaseException:
         await teacher.close()
         raise

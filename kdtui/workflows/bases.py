@@ -10,7 +10,8 @@ from kdtui.jobs.package import Tree
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.json_files import read_object
-from models.sft.job_files import JOB, write_whole
+from models.sft.job_files import JOB
+from models.whole_files import write_whole
 from store.jobs import StoredJob, list_jobs
 from store.models import named_models
 from store.sqlite import Database

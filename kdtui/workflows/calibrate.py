@@ -21,7 +21,7 @@ from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
-from kdtui.workflows.model_names import PATTERNS, is_endpoint
+from kdtui.workflows.model_names import why_uncalibrated
 from kdtui.workflows.students import check_settings, open_model
 from models.answers import STRATEGIES, Answered, Refused, StrategyName, Task
 from models.calibration import (
@@ -125,10 +125,8 @@ def calibrate(
             or none can answer all of the sessions.
         ModelError: the model cannot be loaded, or fails.
     """
-    if settings.student == PATTERNS:
-        raise KdtuiError("the pattern student is calibrated whenever it learns; name another with --student")
-    if is_endpoint(settings.student):
-        raise KdtuiError("an endpoint answers in its own way, so there is no strategy to choose")
+    if (why := why_uncalibrated(settings.student)) is not None:
+        raise KdtuiError(why)
     for name in strategies:
         if name == AICL:
             raise KdtuiError(f"{AICL} is a way to ask, and cannot be calibrated; there are: {', '.join(STRATEGIES)}")

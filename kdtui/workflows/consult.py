@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,12 +15,14 @@ import msgspec
 from kdtui.distill.applicable import roughly_for
 from kdtui.workflows.costs import Budget, Prices
 from kdtui.workflows.gate import Gate
+from kdtui.workflows.unsaved_calls import PaidCall, drop, folder_of, set_aside
+from kdtui.workflows.waiting import when_free
 from models.completion import Usage
 from models.errors import ModelError
 from models.json_in_text import without_thoughts
 from models.messages import Message
 from models.teacher import NoAnswer, Question, Reply, Teacher
-from store.calls import Call, known_call, record_call
+from store.calls import Call, known_call
 from store.sqlite import Database
 
 ANSWER_TOKENS = 1024
@@ -110,6 +114,7 @@ class Ledger:
         retry_failed: whether to pay again for what failed for good, once.
         gate: where nothing passes, or nothing more, nothing is asked; what is under way is still kept.
         changed: called when a call begins and when it is over.
+        notice: told once, in a sentence, where answers wait that cannot be stored yet.
 
     Attributes:
         asking: calls that are under way.
@@ -124,6 +129,7 @@ class Ledger:
     retry_failed: bool = False
     gate: Gate = field(default_factory=Gate)
     changed: Callable[[], None] = lambda: None
+    notice: Callable[[str], None] = lambda _: None
     tally: Tally = field(init=False)
     asking: int = 0
     _reserved: dict[str, float] = field(default_factory=dict)
@@ -133,6 +139,7 @@ class Ledger:
     """What may have been paid for requests that got no answer."""
     _excess: float = 1.0
     """How many times as much as it may at most a call has cost, by what the server told."""
+    _has_told: bool = False
     _asked: set[str] = field(default_factory=set)
     _unusable: set[str] = field(default_factory=set)
     _under_way: dict[str, "asyncio.Future[Call]"] = field(default_factory=dict)
@@ -196,7 +203,7 @@ class Ledger:
             raise BudgetReached
         highest = self.prices.of(most_tokens(question.messages), question.most_tokens) or 0.0
         await self._reserve(key, highest)
-        record = partial(record_call, self.db, key=key, teacher=self.name, step=step, request=request)
+        ended = partial(PaidCall, key=key, teacher=self.name, step=step, request=request)
         try:
             await self._turn(_prompt_tokens(question.messages) + _USUAL_ANSWER)
             self.asking += 1
@@ -207,7 +214,7 @@ class Ledger:
                 self.asking -= 1
             self._asked.add(key)
             self._doubtful += reply.unanswered * highest
-            record(
+            answered = ended(
                 response=reply.text,
                 finish_reason=reply.finish_reason,
                 seconds=reply.seconds,
@@ -215,6 +222,7 @@ class Ledger:
                 replace=key in self._unusable,
                 **self._counted(question, reply.usage, _written(reply), highest),
             )
+            await self._keep(answered)
             self.tally.paid += 1
         except NoAnswer as error:
             self._asked.add(key)
@@ -224,7 +232,7 @@ class Ledger:
                 # What is cut off before there is a text has used up all that was allowed.
                 written = question.most_tokens if empty.is_cut_off else _roughly(empty.written)
                 took = {"is_final": True, **self._counted(question, empty.usage, written, highest)}
-            record(seconds=error.seconds, attempts=error.attempts, error=str(error), **took)
+            await self._keep(ended(seconds=error.seconds, attempts=error.attempts, error=str(error), **took))
             self.tally.failed += 1
             raise
         finally:
@@ -234,6 +242,38 @@ class Ledger:
         call = known_call(self.db, key)
         assert call is not None
         return call
+
+    async def _keep(self, call: PaidCall) -> None:
+        """Store a call, however long another process is writing; meanwhile it is in a file, lest this one is ended.
+
+        Whatever ends the waiting, it stays in the file then.
+
+        Raises:
+            sqlite3.Error: the store refuses for another reason.
+        """
+        aside: Path | None = None
+
+        def put_aside() -> None:
+            nonlocal aside
+            if aside is not None or self.db.path is None:
+                return
+            # Where no file can be written either, it stays in memory as long as the program runs.
+            with suppress(OSError):
+                aside = set_aside(self.db.path, call)
+                if not self._has_told:
+                    self._has_told = True
+                    self.notice(
+                        f"answers that are paid for wait in {folder_of(self.db.path)} until they can be stored, by "
+                        "this command or the next that asks a teacher"
+                    )
+
+        try:
+            await when_free(self.db, lambda: call.record(self.db), put_aside)
+        except BaseException:
+            put_aside()
+            raise
+        if aside is not None:
+            drop(aside)
 
     async def _reserve(self, key: str, highest: float) -> None:
         """Set aside what a call may cost; where others that are under way may use up the budget, wait for them.

@@ -55,17 +55,13 @@ def _database(path: Path) -> Iterator[Finding]:
     from kdtui.workflows.category_check import datasets_with_cut_categories
     from store.database import open_database
     from store.datasets import dataset_names
+    from store.place import is_there
 
-    if not path.exists():
-        folder = next(parent for parent in path.resolve().parents if parent.exists())
-        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-            yield Finding("database", "ok", f"{path} (made when first needed)")
-        else:
-            problem = f"{path} cannot be made: {folder} is no folder that may be written to; choose another with --db"
-            yield Finding("database", "missing", problem)
-        return
     try:
-        db = open_database(path)
+        if not is_there(path):
+            yield _unmade(path)
+            return
+        db = open_database(path, make=False)
     except StoreError as error:
         yield Finding("database", "missing", str(error))
         return
@@ -79,6 +75,15 @@ def _database(path: Path) -> Iterator[Finding]:
         )
         yield Finding(f"dataset {dataset}", "optional", advice)
     db.close()
+
+
+def _unmade(path: Path) -> Finding:
+    """A database that is not there, and whether it could be made."""
+    folder = next(parent for parent in path.resolve().parents if parent.exists())
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return Finding("database", "ok", f"{path} (made when first needed)")
+    problem = f"{path} cannot be made: {folder} is no folder that may be written to; choose another with --db"
+    return Finding("database", "missing", problem)
 
 
 def _llama() -> Iterator[Finding]:

@@ -1,7 +1,6 @@
 """A teacher's knowledge of the training sessions becomes rules and thoughts."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -10,9 +9,10 @@ from kdtui.distill import annotations
 from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
 from kdtui.distill.thoughts import rejection
 from kdtui.errors import KdtuiError
+from kdtui.workflows.findings import Distilled, Findings, store_findings
 from store.datasets import iter_sessions
-from store.knowledge import NewKnowledge, find_knowledge, replace_knowledge
-from store.records import Format, Session, Status
+from store.knowledge import NewKnowledge
+from store.records import Format, Session
 from store.sqlite import Database
 
 DISTILLED: tuple[Format, ...] = ("rule", "thought")
@@ -25,19 +25,23 @@ LEAST_PRECISION = 0.5
 """Below it a rule is wrong more often than right."""
 
 
-@dataclass(frozen=True, slots=True)
-class Distilled:
-    """What came out of one format: pieces that are kept, and pieces that are rejected with a reason."""
-
-    format: Format
-    kept: int
-    rejected: int
-
-
 def distil_annotations(
-    db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None
+    db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None, *, replace: bool = False
 ) -> Iterator[Distilled]:
-    """Compose rules and thoughts from the bundles of the training sessions, in place of earlier ones.
+    """Compose rules and thoughts from the bundles of the training sessions, and store them beside earlier ones.
+
+    Args:
+        limit: only the first sessions, as imported; None for all.
+        replace: delete earlier ones that are not found again.
+
+    Raises:
+        As `compose_findings`.
+    """
+    yield from store_findings(db, compose_findings(db, dataset, formats, limit), replace=replace)
+
+
+def compose_findings(db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None) -> Findings:
+    """Compose rules and thoughts from the bundles of the training sessions. Nothing is stored.
 
     Args:
         limit: only the first sessions, as imported; None for all.
@@ -47,13 +51,13 @@ def distil_annotations(
         KdtuiError: it has no training session with bundles.
     """
     sessions = training_sessions(db, dataset)[:limit]
+    pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:
         found = [(rule, session.id) for session in sessions for rule in annotations.rules_of(session)]
-        replace_knowledge(db, dataset, "rule", annotations.TEACHER, rule_pieces(consolidate(found), sessions))
-        yield counted(db, dataset, "rule", annotations.TEACHER)
+        pieces["rule"] = list(rule_pieces(consolidate(found), sessions))
     if "thought" in formats:
-        replace_knowledge(db, dataset, "thought", annotations.TEACHER, _thoughts(sessions))
-        yield counted(db, dataset, "thought", annotations.TEACHER)
+        pieces["thought"] = list(_thoughts(sessions))
+    return Findings(dataset, annotations.TEACHER, pieces)
 
 
 def training_sessions(db: Database, dataset: str) -> list[Session]:
@@ -106,12 +110,3 @@ def _thoughts(sessions: Iterable[Session]) -> Iterator[NewKnowledge]:
             rejected=rejection(thought, session),
             sessions=(session.id,),
         )
-
-
-def counted(db: Database, dataset: str, format: Format, teacher: str) -> Distilled:
-    """How much a teacher has given of a format."""
-
-    def count(status: Status) -> int:
-        return len(find_knowledge(db, dataset=dataset, format=format, teacher=teacher, status=status))
-
-    return Distilled(format, count("kept"), count("rejected"))

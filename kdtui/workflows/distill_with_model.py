@@ -37,18 +37,23 @@ from kdtui.workflows.consult import (
     Tally,
     Unusable,
     read_answer,
+    teacher_name,
     text_of,
 )
 from kdtui.workflows.costs import Budget, Prices, check_budget
-from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
+from kdtui.workflows.distill import rule_pieces, training_sessions
+from kdtui.workflows.findings import Distilled, Findings, store_findings
 from kdtui.workflows.gate import Gate
+from kdtui.workflows.unsaved_calls import take_in
+from kdtui.workflows.waiting import when_free
 from models.answers import Noted
 from models.chat_server import Endpoint
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
 from models.messages import Message
 from models.teacher import NoAnswer, Pace, Teacher
-from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, replace_knowledge
+from store.knowledge import Knowledge, NewKnowledge, add_knowledge, count_pieces, find_knowledge
+from store.knowledge_renewal import Renewal
 from store.records import Format, Session
 from store.sqlite import Database
 
@@ -113,6 +118,8 @@ class Job:
         limit: only the first sessions, as imported; None for all.
         answer_tokens: of an answer at most; None for as many as usual.
         retry_failed: whether to pay again for what failed for good.
+        replace: delete rules that the teacher gave before and that are not found again, if all sessions give an answer.
+            Thoughts are added one by one, and stay.
     """
 
     dataset: str
@@ -124,16 +131,29 @@ class Job:
     limit: int | None = None
     answer_tokens: int | None = None
     retry_failed: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _ToldRule:
     """A rule of a teacher, and where it comes from."""
 
     rule: Rule
     session: str
     call: int
     parents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _ToldThought:
+    """A thought, and the teacher that gave it."""
+
+    teacher: str
+    piece: NewKnowledge
+
+
+_Told: TypeAlias = _ToldRule | _ToldThought
+_Tell: TypeAlias = Callable[[_Told], Awaitable[None]]
 
 
 def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Generator[DistillEvent]:
@@ -190,6 +210,23 @@ def rehearsal(db: Database, job: Job) -> Iterator[Rehearsed]:
     return iterate(_rehearse(db, job, training_sessions(db, job.dataset)[: job.limit]))
 
 
+def model_as_teacher(job: Job) -> str:
+    """What the knowledge that a model gives calls its teacher; a server is asked where the model is not named.
+
+    Raises:
+        ModelError: the server has several models, or is not there.
+    """
+
+    async def name() -> str:
+        teacher = Teacher(job.endpoint, job.pace)
+        try:
+            return teacher_name(job.endpoint.url, await teacher.model())
+        finally:
+            await teacher.close()
+
+    return asyncio.run(name())
+
+
 async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
     teacher = Teacher(job.endpoint, job.pace)
     try:
@@ -198,7 +235,7 @@ async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Asyn
         await teacher.close()
     done = 0
     for format in job.formats:
-        converse = _conversation(db, job.dataset, format, desk, lambda _: None)
+        converse = _conversation(db, job.dataset, format, desk, _forget)
         for session in sessions:
             done += 1
             desk.asked = 0
@@ -213,14 +250,21 @@ async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Asyn
 
 
 async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate) -> "_Work":
+    await when_free(db, partial(take_in, db))
     events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
-    teacher = Teacher(job.endpoint, job.pace, lambda text: events.put_nowait(Noted(None, text)))
+
+    def notice(text: str) -> None:
+        events.put_nowait(Noted(None, text))
+
+    teacher = Teacher(job.endpoint, job.pace, notice)
     try:
         model = await teacher.model()
     except BaseException:
         await teacher.close()
         raise
-    ledger = Ledger(db, teacher, model, job.prices, job.budget, job.answer_tokens, job.retry_failed, gate)
+    ledger = Ledger(
+        db, teacher, model, job.prices, job.budget, job.answer_tokens, job.retry_failed, gate, notice=notice
+    )
     work = _Work(db, job, sessions, ledger, events)
     work.start()
     return work
@@ -317,9 +361,10 @@ class _Work:
 
     async def _distil(self, format: Format) -> None:
         told: list[_Told] = []
-        converse = _conversation(self.db, self.job.dataset, format, self.ledger, told.append)
+        converse = _conversation(self.db, self.job.dataset, format, self.ledger, partial(self._note, told))
         waiting = iter(self.sessions)
-        done = 0
+        before = count_pieces(self.db, self.job.dataset, format)
+        done = failed = 0
 
         def tell_progress() -> None:
             tally = replace(self.ledger.tally)
@@ -328,7 +373,7 @@ class _Work:
         self.ledger.changed = tell_progress
 
         async def take_sessions() -> None:
-            nonlocal done
+            nonlocal done, failed
             for session in waiting:
                 await self.ledger.gate.passed()
                 if self.ledger.gate.closed:
@@ -341,6 +386,7 @@ class _Work:
                     self._stopped = self._stopped or reason
                     return
                 except ModelError as error:
+                    failed += 1
                     self._events.put_nowait(SessionFailed(format, session.id, str(error)))
                     if isinstance(error, NoAnswer) and error.ends:
                         self._stopped = str(error)
@@ -357,13 +403,29 @@ class _Work:
             # What stops one worker, such as a prompt that cannot be read, would stop them all.
             raise problems.exceptions[0] from None
         if format == "rule":
-            self._keep_rules(told)
-        self._events.put_nowait(counted(self.db, self.job.dataset, format, self.ledger.name))
+            is_whole = self._stopped is None and not failed
+            findings = Findings(self.job.dataset, self.ledger.name, {"rule": self._rules(told)})
+            store = partial(store_findings, self.db, findings, replace=self.job.replace, is_whole=is_whole)
+            [distilled] = await when_free(self.db, store)
+        else:
+            new = count_pieces(self.db, self.job.dataset, format) - before
+            thoughts = {each.piece.statement: each.piece for each in told if isinstance(each, _ToldThought)}
+            rejected = sum(piece.rejected is not None for piece in thoughts.values())
+            distilled = Distilled(format, Renewal(len(thoughts) - rejected, rejected, new))
+        self._events.put_nowait(distilled)
 
-    def _keep_rules(self, told: Sequence[_Told]) -> None:
+    async def _note(self, told: list[_Told], each: _Told) -> None:
+        """Keep what a teacher has told: thoughts in the store at once, rules until all have been told."""
+        told.append(each)
+        if isinstance(each, _ToldThought):
+            add = partial(add_knowledge, self.db, self.job.dataset, "thought", each.teacher, [each.piece])
+            await when_free(self.db, add)
+
+    def _rules(self, told: Sequence[_Told]) -> list[NewKnowledge]:
         """Merge what was said of all sessions, in their order: answers come in any."""
         place = {session.id: number for number, session in enumerate(self.sessions)}
-        ordered = sorted(told, key=lambda each: place[each.session])
+        rules = [each for each in told if isinstance(each, _ToldRule)]
+        ordered = sorted(rules, key=lambda each: place[each.session])
         origin = {each.session: each for each in reversed(ordered)}
         merged = consolidate((each.rule, each.session) for each in ordered)
         pieces = []
@@ -371,11 +433,11 @@ class _Work:
             sources = [origin[session] for session in piece.sessions]
             parents = tuple(sorted({parent for source in sources for parent in source.parents}))
             pieces.append(replace(piece, call=sources[0].call, parents=parents))
-        replace_knowledge(self.db, self.job.dataset, "rule", self.ledger.name, pieces)
+        return pieces
 
 
 def _conversation(
-    db: Database, dataset: str, format: Format, desk: Desk, tell: Callable[[_Told], None]
+    db: Database, dataset: str, format: Format, desk: Desk, tell: _Tell
 ) -> Callable[[Session], Awaitable[None]]:
     """How a format is distilled from a session."""
     if format == "rule":
@@ -383,7 +445,11 @@ def _conversation(
         patterns = {decoded(piece, Pattern): piece.id for piece in pieces}
         return partial(_reflect, desk, patterns, tell)
     # All rules, and not those of a search: what it finds changes with what else is stored, and so would the questions.
-    return partial(_think, desk, db, dataset, find_knowledge(db, dataset=dataset, format="rule"))
+    return partial(_think, desk, find_knowledge(db, dataset=dataset, format="rule"), tell)
+
+
+async def _forget(_: _Told) -> None:
+    """A rehearsal keeps nothing."""
 
 
 async def _answered(converse: Callable[[Session], Awaitable[None]], session: Session, desk: Ledger | Rehearsal) -> None:
@@ -400,7 +466,7 @@ async def _answered(converse: Callable[[Session], Awaitable[None]], session: Ses
                 raise
 
 
-async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: Callable[[_Told], None], session: Session) -> None:
+async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:
     """Detect bundles, correct them, and learn rules from what people did instead."""
     matches = patterns_for(session, patterns, _PATTERNS)
     known = [f"{','.join(map(str, each.positions))}: {each.pattern.statement}" for each in matches]
@@ -414,10 +480,10 @@ async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: Callable[[_To
     third = await desk.ask("reflect", messages, RULES_SCHEMA)
     parents = tuple(patterns[each.pattern] for each in matches)
     for rule in read_answer(third, lambda text: read_rules(text, session)):
-        tell(_Told(rule, session.id, third.id, parents))
+        await tell(_ToldRule(rule, session.id, third.id, parents))
 
 
-async def _think(desk: Desk, db: Database, dataset: str, rules: Sequence[Knowledge], session: Session) -> None:
+async def _think(desk: Desk, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
     """Have the way from the products to the bundles explained, and keep it where it leads to the true ones."""
     given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
     known = [line_of(piece.value, session) for piece in given]
@@ -431,4 +497,4 @@ async def _think(desk: Desk, db: Database, dataset: str, rules: Sequence[Knowled
         sessions=(session.id,),
         parents=tuple(piece.number for piece in given),
     )
-    add_knowledge(db, dataset, "thought", call.teacher, [piece])
+    await tell(_ToldThought(call.teacher, piece))

@@ -14,12 +14,13 @@ import msgspec
 from kdtui.distill import annotations
 from kdtui.distill.rules import Rule, consolidate
 from kdtui.distill.thoughts import rejection
-from kdtui.workflows.distill import Distilled, counted, rule_pieces, training_sessions
+from kdtui.workflows.distill import rule_pieces, training_sessions
 from kdtui.workflows.evaluate import answer_split
+from kdtui.workflows.findings import Distilled, Findings, store_findings
 from kdtui.workflows.generate import GenerateEvent
-from kdtui.workflows.students import open_student, resolved, settings_for
-from store.knowledge import NewKnowledge, replace_knowledge
-from store.records import Bundle, Format, Session
+from kdtui.workflows.students import open_student, resolved, settings_for, student_name
+from store.knowledge import NewKnowledge
+from store.records import Bundle, Format, RunSettings, Session
 from store.runs import Prediction, latest_run, predictions, start_run
 from store.sqlite import Database
 
@@ -35,12 +36,21 @@ class Begun:
 DistillEvent: TypeAlias = Begun | GenerateEvent | Distilled
 
 
+def student_as_teacher(db: Database, dataset: str, student: str) -> str:
+    """What the knowledge that a student gives calls its teacher."""
+    return student_name(_settings(db, dataset, student, None))
+
+
 def distil_with_student(
-    db: Database, dataset: str, formats: Sequence[Format], student: str, limit: int | None
+    db: Database, dataset: str, formats: Sequence[Format], student: str, limit: int | None, *, replace: bool = False
 ) -> Iterator[DistillEvent]:
     """Have the training sessions answered, each answer kept as it comes, and compose rules and thoughts.
 
-    The answers are those of a run over the train split; one that was broken off goes on.
+    The answers are those of a run over the train split; one that was broken off goes on. What is found is stored beside
+    what the student gave before.
+
+    Args:
+        replace: delete what it gave before and is not found again, if it has answered all sessions.
 
     Raises:
         NotFound: there is no such dataset.
@@ -48,7 +58,7 @@ def distil_with_student(
         ModelError: the model cannot be loaded.
     """
     sessions = training_sessions(db, dataset)[:limit]
-    settings = resolved(db, dataset, settings_for(student, limit=limit))
+    settings = _settings(db, dataset, student, limit)
     run = latest_run(db, dataset, "train", settings.student)
     answered = len(predictions(db, run)) if run is not None and run.settings == settings else 0
     yield Begun(answered, len(sessions))
@@ -59,13 +69,18 @@ def distil_with_student(
                 run = start_run(db, dataset, "train", ready.name, settings)
             yield from answer_split(db, run, sessions, ready)
     answers = predictions(db, run)
+    pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:
         found = [(rule, session.id) for session in sessions for rule in _rules(session, answers.get(session.id))]
-        replace_knowledge(db, dataset, "rule", run.name, rule_pieces(consolidate(found), sessions))
-        yield counted(db, dataset, "rule", run.name)
+        pieces["rule"] = list(rule_pieces(consolidate(found), sessions))
     if "thought" in formats:
-        replace_knowledge(db, dataset, "thought", run.name, _thoughts(sessions, answers))
-        yield counted(db, dataset, "thought", run.name)
+        pieces["thought"] = list(_thoughts(sessions, answers))
+    is_whole = all(session.id in answers and answers[session.id].bundles is not None for session in sessions)
+    yield from store_findings(db, Findings(dataset, run.name, pieces), replace=replace, is_whole=is_whole)
+
+
+def _settings(db: Database, dataset: str, student: str, limit: int | None) -> RunSettings:
+    return resolved(db, dataset, settings_for(student, limit=limit))
 
 
 def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from math import isnan
+from math import inf, isnan
 from typing import TypeAlias
 
 from kdtui.bundling import floors
@@ -13,9 +13,10 @@ from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
 from models.answers import Answered
+from models.errors import ModelError
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session, Split
-from store.runs import Run, add_prediction, finish_run, predictions, start_run
+from store.runs import Run, add_prediction, delete_run, finish_run, predictions, start_run
 from store.sqlite import Database
 
 
@@ -30,6 +31,10 @@ class RunBegun:
     run: Run
     answered: int
     sessions: int
+
+
+class NothingAnswered(ModelError):
+    """The student failed before its first answer; its run is not kept."""
 
 
 EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
@@ -70,16 +75,25 @@ def evaluate(
 ) -> Iterator[EvaluateEvent]:
     """Answer the sessions of a split in a new run, which begins when the student is ready.
 
+    A run in which the student fails before the first answer is not kept.
+
     Raises:
         KdtuiError: the settings are refused, or what they need is not there.
-        ModelError: the model cannot be loaded, or fails.
+        ModelError: the model cannot be loaded, or fails: `NothingAnswered` before the first answer.
     """
     check_settings(settings, dataset)
     settings = resolved(db, dataset, settings)
     with open_student(db, dataset, settings) as student:
         run = start_run(db, dataset, split, student.name, settings)
         yield RunBegun(run, 0, len(sessions))
-        yield from answer_split(db, run, sessions, student)
+        try:
+            yield from answer_split(db, run, sessions, student)
+        except ModelError as error:
+            if predictions(db, run):
+                raise
+            # A server that is not there, say: there is nothing to go on with.
+            delete_run(db, run.id)
+            raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
 def resume(db: Database, run: Run, sessions: Sequence[Session]) -> Iterator[EvaluateEvent]:
@@ -99,7 +113,9 @@ def answer_split(
     answered = predictions(db, run)
     for event in generate(student, [session for session in sessions if session.id not in answered]):
         if isinstance(event, SessionAnswered):
-            add_prediction(db, run, event.prediction)
+            # It may be paid for, and has taken its time: however long others write, it is not given up.
+            with db.waiting(inf):
+                add_prediction(db, run, event.prediction)
         yield event
     finish_run(db, run)
 

@@ -4,11 +4,12 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from time import sleep
-from typing import Any
+from time import monotonic, sleep
+from typing import IO, Any
 
 import msgspec
 
@@ -22,6 +23,8 @@ from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, LOG, TRAIN, VALID
 from models.sft.processes import start, stop
 from models.sft.state import ACTIVE, JobStatus, job_status
+from models.whole_files import put_in_place
+from store.datasets import dataset_id
 from store.errors import NotFound
 from store.jobs import StoredJob, add_job, forget_job, get_job, list_jobs, new_key
 from store.models import NamedModel, add_model, named_model, named_models
@@ -31,6 +34,10 @@ from store.sqlite import Database
 
 _LOOK = 0.5
 """Seconds between two looks at a training that is followed."""
+
+
+_CONVERTS = 30.0
+"""Seconds that the conversion of an adapter by another process is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,8 @@ def prepare(
         except NotFound:
             continue
         raise KdtuiError(f"there is a training or a model {name!r} already; choose another --name")
+    for dataset in settings.datasets:
+        dataset_id(db, dataset)
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; choose another --name, or delete it")
@@ -113,7 +122,7 @@ def prepare(
             (part / VALID).unlink()
         # Last, when all else is right: the base is read for it, which takes seconds.
         _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
-        part.rename(target)
+        put_in_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
@@ -169,6 +178,9 @@ def _row(db: Database, job: StoredJob) -> JobRow:
     row = JobRow(job, known_status(job))
     try:
         settle(db, row)
+    except PermissionError:
+        # Who may only look at it sees it all the same.
+        return row
     except ModelError as error:
         # The others are to be seen all the same.
         return JobRow(job, replace(row.status, state="failed", reason=f"its adapter cannot be converted: {error}"))
@@ -183,7 +195,7 @@ def known_status(job: StoredJob) -> JobStatus:
         return JobStatus("created")
     try:
         return msgspec.json.decode(job.status, type=JobStatus)
-    except msgspec.ValidationError:
+    except msgspec.MsgspecError:
         # Another version has seen it.
         return JobStatus("stalled", reason="how it was seen last cannot be read")
 
@@ -205,8 +217,8 @@ def settle(db: Database, row: JobRow) -> None:
 
     # Whoever sees that it is done does this: several threads of the app, and other programs.
     with (row.job.folder / "settle.lock").open("a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_named(db, row.job.name):
+        # One that is stuck there is not waited for by everybody who asks how trainings are.
+        if not _comes(lock) or _is_named(db, row.job.name):
             return
         settings = read_job(row.job.folder / JOB)
         target = row.job.folder / f"{row.job.name}.gguf"
@@ -215,6 +227,17 @@ def settle(db: Database, row: JobRow) -> None:
         add_model(
             db, NamedModel(row.job.name, target, f"training on {Path(settings.base).name}", made=False, kind="adapter")
         )
+
+
+def _comes(lock: IO[str]) -> bool:
+    """Whether a lock is had within the time that a conversion may take."""
+    limit = monotonic() + _CONVERTS
+    while monotonic() < limit:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        sleep(0.05)
+    return False
 
 
 def _is_named(db: Database, name: str) -> bool:

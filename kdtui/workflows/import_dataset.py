@@ -2,11 +2,14 @@
 
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from kdtui.bundling.text import counted
 from kdtui.errors import BadFile
 from kdtui.exchange import bundlerec, jsonl
 from kdtui.exchange.lines import bounded_lines
+from store.dataset_contents import DatasetContents
 from store.datasets import Written, write_dataset
 from store.errors import DuplicateSession
 from store.records import Session, Split
@@ -45,6 +48,74 @@ def import_dataset(db: Database, path: Path, name: str, *, seed: int = 0, replac
         raise BadFile(path, f"session {error.session!r} comes twice (first in line {first:,})", second) from None
     except OSError as error:
         raise BadFile(path, f"{error.strerror}; give a BundleRec directory or a JSON Lines file") from error
+
+
+def imported_in_words(written: Written, dataset: str) -> str:
+    """What an import has written, in a sentence without a full stop."""
+    sentence = (
+        f"imported {counted(written.sessions, 'session')}, {counted(written.items, 'item')} and "
+        f"{counted(written.bundles, 'bundle')} as dataset {dataset}"
+    )
+    if written.differing:
+        mentions = counted(written.differing, "mention of an item differs", "mentions of items differ")
+        sentence += f"; {mentions} in title or categories from an earlier one, which was kept"
+    return sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What there is to import.
+
+    Attributes:
+        format: what it is called.
+        has_splits: whether it says which splits its sessions are in; None where only reading all of it would tell.
+    """
+
+    format: str
+    has_splits: bool | None
+
+
+_FIRST_LINE = 1_000_000
+"""Bytes of a file that are looked at, to tell what it is."""
+
+
+def look_at_source(path: Path) -> Source:
+    """What a path holds, by the names of its files, or the beginning of the file; its mistakes are found by an import.
+
+    Raises:
+        BadFile: there is nothing to import.
+    """
+    if path.is_dir():
+        if not (path / bundlerec.SESSION_ITEM).is_file():
+            raise BadFile(path, f"this is no dataset: a BundleRec directory has a file {bundlerec.SESSION_ITEM}")
+        return Source("BundleRec directory", (path / bundlerec.SPLIT).exists())
+    if path.exists() and not path.is_file():
+        raise BadFile(path, "this is neither a directory nor a file")
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_FIRST_LINE)
+    except OSError as error:
+        raise BadFile(path, f"{error.strerror}; give a BundleRec directory or a JSON Lines file") from error
+    if not line:
+        raise BadFile(path, "the file is empty")
+    if len(line) == _FIRST_LINE:
+        return Source("JSON Lines", None)
+    first = next(iter(jsonl.read_sessions([line], path)), None)
+    return Source("JSON Lines", None if first is None else first[2])
+
+
+def what_goes_with(contents: DatasetContents) -> str:
+    """What is lost with a dataset, as a list in words."""
+    counts = (
+        (contents.sessions, "session", ""),
+        (contents.knowledge, "piece of knowledge", "pieces of knowledge"),
+        (contents.runs, "run", ""),
+        (contents.vectors, "vector", ""),
+        (contents.calibrations, "calibration", ""),
+    )
+    lost = [counted(count, one, many) for count, one, many in counts if count]
+    some = f"; {counted(contents.samples, 'sample loses pieces', 'samples lose pieces')}" if contents.samples else ""
+    return f"{', '.join(lost) or 'nothing'}{some}"
 
 
 def split_sessions(sessions: Iterable[tuple[Session, bool]], seed: int) -> Iterator[Session]:

@@ -18,7 +18,7 @@ from store.records import FORMATS, MEASURES, STATUSES, Bound, KnowledgeQuery, Me
 
 Value = TypeVar("Value", bound=str)
 
-FILTERS = ("format", "dataset", "teacher", "status", "sample", *MEASURES)
+FILTERS = ("format", "dataset", "teacher", "status", "sample", "origin", *MEASURES)
 """The names of the filters."""
 
 _NAME = re.compile(r"([A-Za-z]+):")
@@ -75,6 +75,7 @@ def parse_query(text: str) -> KnowledgeQuery:
         _chosen("status", STATUSES, values.get("status", ())),
         tuple(dict.fromkeys(values.get("sample", ()))),
         tuple(dict.fromkeys(found.bounds)),
+        tuple(dict.fromkeys(values.get("origin", ()))),
     )
 
 
@@ -87,6 +88,7 @@ def write_query(query: KnowledgeQuery) -> str:
         "teacher": query.teachers,
         "status": query.statuses,
         "sample": query.samples,
+        "origin": query.origins,
     }
     parts += [f"{name}:{quoted(value)}" for name, values in filters.items() for value in values]
     parts += [

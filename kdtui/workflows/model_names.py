@@ -23,6 +23,15 @@ def is_endpoint(student: str) -> bool:
     return student.startswith(("http://", "https://"))
 
 
+def why_uncalibrated(student: str) -> str | None:
+    """Why there is no strategy to choose for a student; None where there is."""
+    if student == PATTERNS:
+        return "the pattern student is calibrated whenever it learns; choose another student"
+    if is_endpoint(student):
+        return "an endpoint answers in its own way, so there is no strategy to choose"
+    return None
+
+
 def is_file(student: str) -> bool:
     """Whether a student is named by its file; the others have names, or addresses."""
     if student in RESERVED or is_endpoint(student):

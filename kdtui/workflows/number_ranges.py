@@ -15,7 +15,7 @@ def parse_numbers(text: str) -> list[int]:
         KdtuiError: it is something else.
     """
     found: set[int] = set()
-    for part in text.replace(",", " ").split():
+    for part in text.removeprefix("\ufeff").replace(",", " ").split():
         first, dash, last = part.partition("-")
         if not _is_number(first) or (dash and not _is_number(last)):
             raise KdtuiError(f"{part!r} is no number and no range of numbers; write them as 3,17,40-52")

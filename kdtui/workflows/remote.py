@@ -25,6 +25,7 @@ from models.sft.host import ID, PACKAGES
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
 from models.sft.processes import GRACE
 from models.sft.state import ACTIVE, JobStatus
+from models.whole_files import put_in_place
 from store.errors import NotFound
 from store.hosts import Host, get_host, list_hosts
 from store.jobs import StoredJob, add_job, get_job, list_jobs, move_job, remember_status
@@ -279,7 +280,7 @@ async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
         with part.open("wb") as file:
             async for chunk in client.pieces(f"{client.job_folder(job.name)}/{name}"):
                 file.write(chunk)
-        part.replace(job.folder / name)
+        put_in_place(part, job.folder / name)
     if seen.state == "done":
         count += await client.fetch(job.name, job.key, [ADAPTER], job.folder)
     return count

@@ -1,5 +1,6 @@
 """Samples of knowledge: a share of each format of each dataset, drawn by one strategy."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ import msgspec
 
 from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import pair_f1
+from kdtui.bundling.text import counted
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import roughly_for
+from kdtui.distill.lacking import why_lacking
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.sampling import (
     SampleStrategy,
@@ -21,11 +24,12 @@ from kdtui.distill.sampling import (
     longest_first,
 )
 from kdtui.errors import KdtuiError
+from kdtui.workflows.command_options import evaluate_arguments
 from kdtui.workflows.distill import training_sessions
 from kdtui.workflows.how_drawn import BY_HAND
 from store.errors import NotFound
-from store.knowledge import existing, find_knowledge, sessions_by_knowledge, shares_of
-from store.records import Format, Session
+from store.knowledge import existing, find_knowledge, kept_among, known_formats, sessions_by_knowledge, shares_of
+from store.records import Format, RunSettings, Session
 from store.runs import latest_run, predictions
 from store.samples import (
     Draw,
@@ -45,7 +49,7 @@ def create_sample(
     db: Database,
     name: str,
     datasets: Sequence[str],
-    formats: Sequence[Format],
+    formats: Sequence[Format] | None,
     *,
     strategy: SampleStrategy,
     ratio: float,
@@ -54,9 +58,10 @@ def create_sample(
     add_to: str | None = None,
     replace: bool = False,
 ) -> int:
-    """Draw a sample from every format of every dataset, store it, and return its number of pieces.
+    """Draw a sample from formats of every dataset, store it, and return its number of pieces.
 
     Args:
+        formats: None for all that a dataset has.
         ratio: above 0, at most 1.
         student: whose zero-shot answers say how difficult a session is.
         add_to: a sample that the new one also holds all of.
@@ -73,10 +78,17 @@ def create_sample(
     for dataset in datasets:
         sessions = training_sessions(db, dataset)
         order = _order(db, dataset, sessions, strategy, seed, student)
-        for format in formats:
+        wanted = known_formats(db, dataset) if formats is None else formats
+        if not wanted:
+            name_it = f"--dataset {shlex.quote(dataset)}"
+            raise KdtuiError(
+                f"dataset {dataset!r} has no knowledge yet that could be drawn; find some with: "
+                f"kdtui knowledge mine {name_it}, or kdtui knowledge distill {name_it}"
+            )
+        for format in wanted:
             found = _pieces(db, dataset, sessions, format)
             if not found:
-                raise KdtuiError(f"dataset {dataset!r} has no {format}s yet; there is nothing to draw from")
+                raise KdtuiError(why_lacking(db, dataset, format, None))
             pieces += from_the_front(order, found, ratio)
             draws.append(Draw(dataset, format, strategy, ratio, seed))
     chosen = sorted(set(pieces))
@@ -84,26 +96,56 @@ def create_sample(
     return len(chosen)
 
 
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A sample that was picked by hand: how many pieces it has, and how many were left out, since they are rejected."""
+
+    pieces: int
+    left_out: int
+
+    def sentence(self, name: str) -> str:
+        """The same for a person."""
+        left_out = ""
+        if self.left_out:
+            rejected = counted(self.left_out, "rejected piece is", "rejected pieces are")
+            left_out = f"; {rejected} left out, since no student is shown such (--all takes them)"
+        return f"sample {name} has {counted(self.pieces, 'piece')} of knowledge{left_out}"
+
+
 def pick_sample(
-    db: Database, name: str, pieces: Sequence[int], *, add_to: str | None = None, replace: bool = False
-) -> int:
-    """Store a sample of just these pieces, and return how many it has; numbers that are not there are left out.
+    db: Database,
+    name: str,
+    pieces: Sequence[int],
+    *,
+    add_to: str | None = None,
+    rejected: bool = False,
+    replace: bool = False,
+) -> Picked:
+    """Store a sample of just these pieces; numbers that are not there are left out.
 
     Args:
         add_to: a sample that the new one also holds all of.
+        rejected: take those that are rejected, too.
 
     Raises:
         NotFound: none of the pieces is there, or the other sample.
         StoreError: the name is taken.
+        KdtuiError: all of them are rejected, and such are not to be taken.
     """
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
     held = pieces_of(db, add_to) if add_to is not None else []
-    shares = shares_of(db, pieces)
-    if not shares:
+    there = existing(db, pieces)
+    if not there:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
-    draws += [Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in shares]
-    save_sample(db, name, draws, existing(db, {*held, *pieces}), replace=replace)
-    return get_sample(db, name).pieces
+    wanted = there if rejected else kept_among(db, there)
+    if not wanted:
+        raise KdtuiError(
+            f"all of it is rejected ({counted(len(there), 'piece')}), and no student is shown such; take it all the "
+            "same with --all"
+        )
+    draws += [Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in shares_of(db, wanted)]
+    save_sample(db, name, draws, sorted({*held, *wanted}), replace=replace)
+    return Picked(get_sample(db, name).pieces, len(there) - len(wanted))
 
 
 def _order(
@@ -119,7 +161,8 @@ def _order(
         case "diversity":
             return farthest_first(sessions, seed)
         case "difficulty":
-            return hardest_first(sessions, _zero_shot_scores(db, dataset, sessions, student))
+            command = shlex.join(["kdtui", *evaluate_arguments(dataset, "train", RunSettings(student))])
+            return hardest_first(sessions, _zero_shot_scores(db, dataset, sessions, student), command)
 
 
 def _zero_shot_scores(db: Database, dataset: str, sessions: Sequence[Session], student: str) -> dict[str, float]:

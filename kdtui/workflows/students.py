@@ -106,10 +106,21 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
     neighbours = settings.neighbours if settings.strategy != AICL else None
     near = settings.near if settings.strategy != AICL else None
-    if not settings.knowledge and (settings.sample or neighbours or settings.budget or near):
-        raise KdtuiError("--sample, --neighbours, --near and --budget are about knowledge; say which with --knowledge")
-    if settings.student == PATTERNS and settings.knowledge:
-        raise KdtuiError("the pattern student is made of patterns; leave out --knowledge")
+    given = {"--sample": settings.sample, "--neighbours": neighbours, "--near": near, "--budget": settings.budget}
+    about_knowledge = [option for option, value in given.items() if value]
+    if settings.student == PATTERNS and (settings.knowledge or about_knowledge):
+        named = [*(["--knowledge"] if settings.knowledge else []), *about_knowledge]
+        raise KdtuiError(
+            f"the pattern student learns from the training sessions and is shown no knowledge; leave out "
+            f"{' and '.join(named)}"
+        )
+    if about_knowledge and not settings.knowledge:
+        options = " and ".join(about_knowledge)
+        verb = "is" if len(about_knowledge) == 1 else "are"
+        # An endpoint that is asked by AICL is shown none.
+        is_shown_none = is_endpoint(settings.student) and settings.strategy == AICL
+        what = f"leave out {options}" if is_shown_none else "say which with --knowledge"
+        raise KdtuiError(f"{options} {verb} about knowledge that a student is shown; {what}")
     if settings.student == PATTERNS and (settings.strategy or settings.adapters):
         raise KdtuiError("the pattern student is no language model; leave out --strategy and --adapter")
     for path, scale in settings.adapters:

@@ -12,21 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.errors import ModelError
-from models.sft.job_files import write_whole
+from models.whole_files import put_in_place, write_whole
 
 FOLDER = "checkpoints"
 
 _KEPT = 2
 """The newest ones are kept, and the best."""
 
+_ADAPTER = "adapter_model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
 _RANDOM = "random"
+
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError)
+"""What reading a file of a checkpoint raises that is not as it was written."""
 
 
 @dataclass(slots=True)
@@ -70,7 +74,7 @@ def save_checkpoint(
         save_adapter(part)
         save_file(_optimizer_tensors(optimizer), part / _OPTIMIZER)
         (part / _STATE).write_text(state, encoding="utf-8")
-        part.rename(target)
+        put_in_place(part, target)
     except SafetensorError as error:
         # It has words of its own for a disk that is full.
         raise OSError(errno.EIO, " ".join(str(error).split())) from error
@@ -85,7 +89,43 @@ def save_checkpoint(
 
 def whole_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints that are whole, the oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.suffix != ".part" and (path / _STATE).is_file())
+    return [path for path in _checkpoints(folder) if _damage(path) is None]
+
+
+def damaged_checkpoints(folder: Path) -> dict[Path, str]:
+    """Those that are not, as after a disk has lost what was written last, and what is wrong with them."""
+    found = {path: _damage(path) for path in _checkpoints(folder)}
+    return {path: problem for path, problem in found.items() if problem is not None}
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, as far as a look at its beginnings and sizes tells."""
+    try:
+        _progress_of(checkpoint)
+    except _UNREADABLE as error:
+        return f"{_STATE}: {error or type(error).__name__}"
+    for name in (_ADAPTER, _OPTIMIZER):
+        try:
+            with safe_open(checkpoint / name, framework="pt"):
+                pass
+        except _UNREADABLE as error:
+            return f"{name}: {error}"
+    return None
+
+
+def _progress_of(checkpoint: Path) -> Progress:
+    content: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    return Progress(
+        int(content["step"]),
+        int(content["tokens"]),
+        None if content["best"] is None else (float(content["best"][0]), int(content["best"][1])),
+        int(content["since_best"]),
+        bool(content.get("is_unjudged")),
+    )
 
 
 def checkpoint_of(folder: Path, step: int) -> Path | None:
@@ -114,17 +154,10 @@ def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Modu
     from peft import set_peft_model_state_dict
 
     try:
-        content: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        progress = Progress(
-            int(content["step"]),
-            int(content["tokens"]),
-            None if content["best"] is None else tuple(content["best"]),
-            int(content["since_best"]),
-            bool(content.get("is_unjudged")),
-        )
-        set_peft_model_state_dict(model, load_file(path / "adapter_model.safetensors"))
+        progress = _progress_of(path)
+        set_peft_model_state_dict(model, load_file(path / _ADAPTER))
         _restore(optimizer, load_file(path / _OPTIMIZER))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (*_UNREADABLE, RuntimeError) as error:
         raise ModelError(f"{path}: it cannot be used ({error}); delete it to go on from another") from error
     return progress
 

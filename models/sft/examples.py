@@ -97,7 +97,7 @@ def read_examples(path: Path, vocabulary: Vocabulary, *, longest: int) -> Exampl
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 yield number, json.loads(line)
     except OSError as error:

@@ -34,9 +34,10 @@ from typing import IO, Any, BinaryIO
 from models.errors import ModelError
 from models.json_files import read_object
 from models.sft import processes, slurm
-from models.sft.job_files import EXIT_CODE, JOB, LOG, write_whole
+from models.sft.job_files import EXIT_CODE, JOB, LOG
 from models.sft.log_search import Search, look_further
 from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
+from models.whole_files import put_in_place, write_whole
 
 ID = "id"
 """A file of a job directory: what no other job has, whatever its name."""
@@ -123,7 +124,7 @@ def receive(request: Request, data: io.BufferedReader) -> object:
         if digest.hexdigest() != request["sha256"]:
             part.unlink()
             raise ModelError(f"{target}: it did not come whole, and has been dropped; try again")
-        part.replace(target)
+        put_in_place(part, target)
     return None
 
 
@@ -143,7 +144,7 @@ def unpack(request: Request, data: io.BufferedReader) -> object:
                 raise ModelError(f"{folder}: {member.name!r} did not come whole, and has been dropped; try again")
             path = Path(part) / "file"
             path.write_bytes(content)
-            path.replace(folder / member.name)
+            put_in_place(path, folder / member.name)
     if digests:
         raise ModelError(f"{folder}: not all files have come; try again")
     return None
@@ -319,7 +320,7 @@ def setup(request: Request) -> object:
     folder.mkdir(parents=True, exist_ok=True)
     # First: what is there of other requirements does not count for these.
     (folder / EXIT_CODE).unlink(missing_ok=True)
-    (folder / _REQUIREMENTS).write_text(request["requirements"], encoding="utf-8")
+    write_whole(folder / _REQUIREMENTS, request["requirements"])
     install = [str(workdir / "venv" / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     if request["wheels"]:
         install += ["--no-index", "--find-links", str(workdir / "blobs" / request["wheels"])]
@@ -391,7 +392,7 @@ def _unpack_alone(job: Path, part: Path, job_id: str, data: io.BufferedReader) -
             if (job / JOB).exists() and _id(job) is None:
                 raise ModelError(f"{job / ID} is gone; if this is that training, write {job_id} into it, and try again")
             raise ModelError(f"{job}: another training of this name is there; choose another --name")
-        part.rename(job)
+        put_in_place(part, job)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from threading import Event, Thread
 from typing import Any
 
 from models.errors import ModelError
+from models.whole_files import write_whole
 
 JOB, TRAIN, VALID = "job.json", "train.jsonl", "valid.jsonl"
 PID, METRICS, HEARTBEAT, ADAPTER, EXIT_CODE = "pid", "metrics.jsonl", "heartbeat", "adapter", "exit_code"
@@ -124,13 +125,3 @@ def forget_metrics(job: Path, step: int, *, judges_anew: bool = False) -> None:
             # Half a line, written when the trainer was killed.
             continue
     write_whole(path, "".join(kept))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under another name, and rename it: nobody sees a part of it."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

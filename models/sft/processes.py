@@ -15,8 +15,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from models.errors import ModelError
-from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, STOPPED, end, identity, write_whole
+from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, STOPPED, end, identity
 from models.sft.state import ACTIVE, ended, last_line, own_state, starter, told, trainer
+from models.whole_files import write_whole
 
 GRACE = 120.0
 """Seconds that a trainer has to write a checkpoint, before it is ended without one."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from models.errors import ModelError
-from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, end, write_whole
+from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, end
 from models.sft.processes import launching
 from models.sft.state import State, ended, is_beating, launch_of, told
+from models.whole_files import write_whole
 
 SCRIPT = "slurm.sh"
 CANCELLED = "cancelled"
@@ -45,7 +46,7 @@ def submit(folder: Path, job_id: str, script: str, after: Path | None) -> int:
         if number is None:
             for old in (EXIT_CODE, CANCELLED):
                 (folder / old).unlink(missing_ok=True)
-            (folder / SCRIPT).write_text(script, encoding="utf-8")
+            write_whole(folder / SCRIPT, script)
             command = ["sbatch", "--parsable", f"--job-name={name}"]
             if after is not None and ended(after) != 0:
                 before = launch_of(after).get("slurm")

@@ -25,6 +25,7 @@ from models.sft.checkpoints import (
     FOLDER,
     Progress,
     checkpoint_of,
+    damaged_checkpoints,
     drop_resumption,
     load_checkpoint,
     save_checkpoint,
@@ -36,6 +37,7 @@ from models.sft.examples import Example, batches, read_examples
 from models.sft.job import Precision, read_job
 from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID, add_metrics, beat, beating, forget_metrics
 from models.sft.objective import Objective, collate
+from models.whole_files import put_in_place, write_whole
 
 _LOG_SECONDS = 2.0
 """At most so often a line of metrics is written."""
@@ -117,8 +119,8 @@ class Training:
         """
         signal.signal(signal.SIGTERM, self._stop)
         checkpoints = self._folder / FOLDER
-        if whole := whole_checkpoints(checkpoints):
-            self._progress = load_checkpoint(whole[-1], self._optimizer, self._model)
+        if (last := self._last_whole(checkpoints)) is not None:
+            self._progress = load_checkpoint(last, self._optimizer, self._model)
             self._say(f"going on from step {self._progress.step:,}")
         if self._is_main:
             forget_metrics(self._folder, self._progress.step, judges_anew=self._progress.is_unjudged)
@@ -136,6 +138,26 @@ class Training:
         self._accelerator.wait_for_everyone()
         if self._is_main:
             self._finish(checkpoints)
+
+    def _last_whole(self, checkpoints: Path) -> Path | None:
+        """The checkpoint to go on from; what is damaged behind it is dropped, and will be written anew.
+
+        Raises:
+            ModelError: there are some, and all are damaged.
+        """
+        whole, damaged = whole_checkpoints(checkpoints), damaged_checkpoints(checkpoints)
+        if damaged and not whole:
+            path, problem = max(damaged.items())
+            raise ModelError(
+                f"{path}: it is damaged ({problem}), and there is no other; delete {checkpoints} to begin anew"
+            )
+        # All processes have looked before any file goes.
+        self._accelerator.wait_for_everyone()
+        for path, problem in damaged.items():
+            self._say(f"{path.name} is damaged ({problem}), and dropped")
+            if self._is_main:
+                shutil.rmtree(path, ignore_errors=True)
+        return whole[-1] if whole else None
 
     def _all_epochs(self) -> None:
         job, progress = self._job, self._progress
@@ -322,7 +344,7 @@ class Training:
         try:
             shutil.copytree(source, part, ignore=shutil.ignore_patterns("optimizer*", "state.json", "README.md"))
             self._write_manifest(part, step_of(source))
-            part.rename(target)
+            put_in_place(part, target)
         except OSError as error:
             # A rename needs no room on the disk, and what only a checkpoint needs makes room for the manifest.
             shutil.rmtree(part, ignore_errors=True)
@@ -342,7 +364,7 @@ class Training:
             "tokens": self._progress.tokens,
             "versions": _versions(),
         }
-        (adapter / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        write_whole(adapter / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
     def _stop(self, *_: object) -> None:
         self._told_to_stop = True

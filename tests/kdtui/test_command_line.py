@@ -102,6 +102,25 @@ def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
     assert [row["name"] for row in datasets] == ["demo-kitchen", "demo-outdoor"]
 
 
+def test_the_data_of_the_demo_come_alone_and_what_is_known_of_them_stays(kdtui: Kdtui, db: Database) -> None:
+    first = kdtui("demo", "--data-only")
+    assert first.code == 0
+    assert first.out == ""
+    assert "imported 36 sessions of invented products as dataset demo-outdoor" in first.err
+    assert "patterns of dataset demo-kitchen" in first.err
+    known = db.execute("SELECT id, dataset_id, format, statement FROM knowledge ORDER BY id").fetchall()
+    assert {row[2] for row in known} == {"pattern", "rule", "thought"}
+    again = kdtui("demo", "--data-only")
+    assert again.err.splitlines() == [f"dataset demo-{name} is there already" for name in ("outdoor", "kitchen")]
+    assert db.execute("SELECT id, dataset_id, format, statement FROM knowledge ORDER BY id").fetchall() == known
+    # What was interrupted is completed.
+    db.execute("DELETE FROM knowledge WHERE format = 'thought'")
+    assert db.conn is not None
+    db.conn.commit()
+    assert "thoughts from what people bundled" in kdtui("demo", "--data-only").err
+    assert "mined" not in kdtui("demo", "--data-only").err
+
+
 def test_the_doctor_finds_what_is_here(kdtui: Kdtui) -> None:
     result = kdtui("doctor", "--json")
     assert result.code == 0

@@ -94,6 +94,26 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence(kdtui: Kdtui, monkeypatch: 
         assert "ALL_PROXY holds a proxy of the kind 'socks4'" in result.err
 
 
+def test_a_server_that_is_not_there_leaves_no_run(kdtui: Kdtui, db: Database) -> None:
+    result = kdtui("evaluate", "--limit", 3, "--student", "http://127.0.0.1:9/v1#m")
+    assert result.code == 1
+    assert "cannot be reached" in result.err
+    assert result.err.endswith("no session was answered, and run 1 is not kept\n")
+    assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
+def test_a_server_that_goes_away_leaves_a_run_to_go_on_with(kdtui: Kdtui, db: Database, serve: Serve) -> None:
+    def answer_once(fake: Fake, number: int) -> None:
+        if number:
+            fake.drop()
+        else:
+            fake.complete(GOOD)
+
+    url, _ = serve(answer_once)
+    kdtui("evaluate", "--student", f"{url}#m")
+    assert db.execute("SELECT count(*) FROM predictions WHERE run_id = 1 AND error IS NULL").fetchone() == (1,)
+
+
 def test_an_endpoint_is_named_by_model_and_host() -> None:
     assert student_name(settings_for("https://gpu.example:8000/v1#rules")) == "rules at gpu.example:8000"
     assert student_name(settings_for("http://localhost:1/v1", ("pattern",))) == "localhost:1 + pattern"

@@ -1,6 +1,7 @@
 """`kdtui data export`: a file that is whole, or what was there before."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdtui.errors import BadFile
-from kdtui.exchange.output import write_whole
+from kdtui.exchange.output import write_lines
 from kdtui.workflows.import_dataset import import_dataset
 from store.sqlite import Database
 
@@ -24,21 +25,61 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     path = tmp_path / "out.jsonl"
     path.write_text("old")
     with pytest.raises(BadFile, match=r"out.jsonl: No space left on device; nothing was written"):
-        write_whole(path, broken())
+        write_lines(path, broken())
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("out.jsonl", "old")]
 
 
 def test_a_link_is_followed_and_a_pipe_stays_one(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    assert write_whole(tmp_path / "link", [b"new"]) == 1
+    assert write_lines(tmp_path / "link", [b"new"]) == 1
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_text() == "new"
     subprocess.run(["mkfifo", str(tmp_path / "pipe")], check=True)
     with subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE) as reader:
-        write_whole(tmp_path / "pipe", [b"a", b"b"])
+        write_lines(tmp_path / "pipe", [b"a", b"b"])
         assert reader.communicate()[0] == b"ab"
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.fixture
+def exported(db: Database, outdoor: Path, kdtui: Kdtui) -> str:
+    list(import_dataset(db, outdoor, "d"))
+    return str(kdtui("data", "export").out)
+
+
+def in_a_shell(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    shell = ["bash", "-c", command.replace("kdtui", f"{sys.executable} -m kdtui")]
+    return subprocess.run(shell, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kdtui data export -o >(gzip >out.gz); wait $!; zcat out.gz",
+        "kdtui data export -o >(cat); wait $!",
+        "kdtui data export --output /dev/stdout",
+        "kdtui data export --output -",
+        "kdtui data export --output /dev/fd/3 3>out; cat out",
+        "kdtui data export --output /proc/self/fd/1",
+    ],
+)
+def test_an_export_goes_where_the_shell_says(command: str, exported: str, tmp_path: Path) -> None:
+    result = in_a_shell(command, tmp_path)
+    assert result.stdout == exported
+    assert "exported 36 sessions to " in result.stderr
+
+
+def test_a_file_that_the_shell_has_opened_keeps_what_is_in_it(exported: str, tmp_path: Path) -> None:
+    in_a_shell("{ echo before; kdtui data export --output /dev/stdout; echo after; } >out", tmp_path)
+    assert (tmp_path / "out").read_text() == f"before\n{exported}after\n"
+
+
+def test_a_device_that_takes_nothing_is_named(exported: str, kdtui: Kdtui) -> None:
+    assert exported
+    result = kdtui("data", "export", "-o", "/dev/full")
+    assert (result.code, result.err) == (1, "kdtui: /dev/full: No space left on device\n")
+    assert kdtui("data", "export", "-o", "/dev/null").code == 0
 
 
 @pytest.mark.parametrize("name", ["", "missing/out.jsonl"], ids=["a folder", "a missing folder"])

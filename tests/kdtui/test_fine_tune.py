@@ -1,5 +1,6 @@
 """Fine-tuning from the command line, with a tiny base: from training sessions to an adapter that generates."""
 
+import fcntl
 import json
 import os
 import signal
@@ -373,3 +374,17 @@ def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     assert answer["bundles"]
     assert kdtui("generate", "o34", "--student", base, "--strategy", "list", "--json").code == 0
     assert len(thoughts) == 1
+
+
+def test_a_conversion_that_is_stuck_elsewhere_does_not_keep_trainings_from_being_listed(
+    db: Database, tmp_path: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.fine_tune._CONVERTS", 0.2)
+    folder = tmp_path / "job"
+    (folder / "adapter").mkdir(parents=True)
+    (folder / "exit_code").write_text("0\n")
+    add_job(db, "a", folder, TrainingSettings(("d",)), "key")
+    with (folder / "settle.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        [row] = kdtui("sft", "ls", "--json").rows
+    assert (row["name"], row["state"]) == ("a", "done")

@@ -43,7 +43,7 @@ def test_a_stored_session_gets_bundles_of_its_items(kdtui: Kdtui) -> None:
 def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     missing = kdtui("generate", "o34", "--knowledge", "pattern")
     assert missing.code == 1
-    assert "mine them with: kdtui knowledge mine --dataset outdoor" in missing.err
+    assert "find some with: kdtui knowledge mine --dataset outdoor" in missing.err
     mine_patterns(db, "outdoor")
     asked = ["generate", "o05", "--student", make_model(tmp_path / "tiny.gguf", context=8192), "--json"]
     without, with_patterns = kdtui(*asked), kdtui(*asked, "--knowledge", "pattern")

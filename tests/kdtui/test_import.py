@@ -13,8 +13,14 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.import_dataset import Source, import_dataset, look_at_source, what_goes_with
+from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.sample import pick_sample
+from store.dataset_contents import dataset_contents
 from store.datasets import get_session, iter_sessions, list_datasets
+from store.errors import NotFound
+from store.records import RunSettings
+from store.runs import start_run
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -324,3 +330,32 @@ def refused(result: Any, message: str) -> None:
     assert len(result.err.splitlines()) == 1, result.err
     assert result.err.startswith("kdtui: ")
     assert re.search(message, result.err), result.err
+
+
+def test_what_a_path_holds_is_told_before_it_is_imported(bundlerec: Path, tmp_path: Path) -> None:
+    assert look_at_source(bundlerec) == Source("BundleRec directory", True)
+    (bundlerec / "split.csv").unlink()
+    assert look_at_source(bundlerec) == Source("BundleRec directory", False)
+    path = tmp_path / "own.jsonl"
+    for text, has_splits in ((line(split="train"), True), (line(), False), ("\n" * 3, None)):
+        path.write_text(text + "no JSON")
+        assert look_at_source(path) == Source("JSON Lines", has_splits)
+    # Of a line that is so long, only reading all of it would tell.
+    path.write_text(line(items=["x" * 2_000_000, "y"]))
+    assert look_at_source(path) == Source("JSON Lines", None)
+
+
+def test_what_goes_with_a_dataset_is_counted(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+    list(import_dataset(db, outdoor, "other"))
+    assert what_goes_with(dataset_contents(db, "outdoor")) == "36 sessions"
+    count = mine_patterns(db, "outdoor").kept
+    pick_sample(db, "some", [1, 2])
+    start_run(db, "outdoor", "test", "patterns", RunSettings("patterns"))
+    found = dataset_contents(db, "outdoor")
+    assert (found.sessions, found.knowledge, found.samples, found.runs) == (36, count, 1, 1)
+    counts = f"36 sessions, {count} pieces of knowledge, 1 run; 1 sample loses pieces"
+    assert what_goes_with(found) == counts
+    assert what_goes_with(dataset_contents(db, "other")) == "36 sessions"
+    with pytest.raises(NotFound, match="there is no dataset 'gone'"):
+        dataset_contents(db, "gone")

@@ -38,7 +38,7 @@ def test_patterns_come_back_from_the_store_as_they_were_mined(mined: Database) -
 
 def test_mining_again_keeps_the_numbers_of_what_stays(mined: Database) -> None:
     before = {piece.statement: piece.id for piece in find_knowledge(mined, dataset="outdoor")}
-    mine_patterns(mined, "outdoor", min_support=0.1)
+    mine_patterns(mined, "outdoor", min_support=0.1, replace=True)
     after = {piece.statement: piece.id for piece in find_knowledge(mined, dataset="outdoor")}
     assert 0 < len(after) < len(before)
     assert after.items() <= before.items()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.exchange_knowledge import import_knowledge
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
-from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
+from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
 from store.records import STATUSES
 from store.sqlite import Database
 
@@ -118,6 +119,113 @@ def test_nothing_that_is_there_is_written_over_unasked(kdtui: Kdtui, tmp_path: P
     assert not (tmp_path / "knowledge.jsonl").exists(), "it would be read instead"
 
 
+@pytest.fixture
+def foreign(known: Database, tmp_path: Path, kdtui: Kdtui) -> Path:
+    """The knowledge of the outdoor products in a folder, and a dataset `kitchen` whose sessions have the same ids."""
+    lines = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines()
+    same_ids = tmp_path / "kitchen.jsonl"
+    same_ids.write_text(
+        "\n".join(json.dumps(json.loads(line) | {"session": f"o{n:02}"}) for n, line in enumerate(lines, start=1))
+    )
+    list(import_dataset(known, same_ids, "kitchen"))
+    assert kdtui("knowledge", "export", "-d", "outdoor", "-o", tmp_path / "out").code == 0
+    return tmp_path / "out"
+
+
+def pieces_of_kitchen(db: Database) -> list[Knowledge]:
+    return [piece for status in STATUSES for piece in find_knowledge(db, dataset="kitchen", status=status)]
+
+
+def test_knowledge_of_another_dataset_says_how_much_of_it_is_foreign(
+    known: Database, foreign: Path, kdtui: Kdtui
+) -> None:
+    lines = read(foreign)
+    with_sessions = sum(bool(line.sessions) for line in lines)
+    result = kdtui("knowledge", "import", foreign, "-d", "kitchen")
+    assert result.code == 0
+    assert f"from outdoor into dataset kitchen: {len(lines)} new" in result.err
+    assert f"{with_sessions} pieces come from training sessions that are not in dataset kitchen" in result.err
+    assert "are about categories that no product of dataset kitchen has" in result.err
+    # The sessions have the same ids, and other products.
+    assert not any(sessions_of(known, piece.id) for piece in pieces_of_kitchen(known))
+
+
+def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
+    known: Database, foreign: Path, tmp_path: Path, kdtui: Kdtui
+) -> None:
+    kdtui("knowledge", "import", foreign, "-d", "kitchen")
+    piece = find_knowledge(known, dataset="kitchen", format="rule")[0]
+    [shown] = kdtui("knowledge", "show", piece.id, "--json").rows
+    assert shown["own"] is False
+    assert (shown["origin"]["dataset"], shown["origin"]["file"]) == ("outdoor", str(foreign))
+    assert shown["origin"]["imported_at"].startswith("20")
+    words = " ".join(kdtui("knowledge", "show", piece.id).out.split())
+    assert "imported from dataset outdoor" in words
+    assert "not found here: its measures are those that it came with" in words
+    listed = kdtui("knowledge", "search", "origin:outdoor", "--all", "--json", "-n", 9999).rows
+    assert {row["id"] for row in listed} == {each.id for each in pieces_of_kitchen(known)}
+    assert all(row["origin"]["dataset"] == "outdoor" for row in listed)
+    assert "(from outdoor)" in kdtui("knowledge", "ls", "-d", "kitchen", "-f", "pattern").out
+    assert kdtui("knowledge", "search", "origin:kitchen", "--json").rows == []
+    again = tmp_path / "again"
+    assert kdtui("knowledge", "export", "-d", "kitchen", "-o", again).code == 0
+    assert {(line.dataset, line.imported_from, line.imported_file) for line in read(again)} == {
+        ("kitchen", "outdoor", "out")
+    }
+    assert f"{len(read(again))} of the pieces had been imported from `outdoor`" in (again / "README.md").read_text()
+    kdtui("knowledge", "import", again, "-d", "other")
+    assert {piece.origin.dataset for piece in find_knowledge(known, dataset="other") if piece.origin} == {"outdoor"}
+
+
+def test_mining_and_distilling_leave_what_was_imported(known: Database, foreign: Path, kdtui: Kdtui) -> None:
+    kdtui("knowledge", "import", foreign, "-d", "kitchen")
+    before = pieces_of_kitchen(known)
+    for command in (["mine"], ["distill"]):
+        result = kdtui("knowledge", *command, "-d", "kitchen", "--replace")
+        assert result.code == 0, result.err
+        assert "deleted" not in result.err
+    own = {piece.id: piece for piece in pieces_of_kitchen(known)}
+    assert len(own) > len(before)
+    assert [own[piece.id] for piece in before] == before
+
+
+def test_what_a_dataset_knows_by_itself_is_not_changed_by_an_import(
+    known: Database, foreign: Path, kdtui: Kdtui
+) -> None:
+    before = everything(known, "outdoor")
+    result = kdtui("knowledge", "import", foreign, "-d", "outdoor")
+    assert f"0 new, {len(before)} that were there already and stay as they are" in result.err
+    assert everything(known, "outdoor") == before
+    assert kdtui("knowledge", "search", "origin:outdoor", "--json").rows == []
+
+
+def test_what_was_imported_and_is_found_here_too_has_the_measures_of_here(
+    known: Database, foreign: Path, kdtui: Kdtui
+) -> None:
+    kdtui("knowledge", "import", foreign, "-d", "other")
+    kdtui("knowledge", "mine", "-d", "other", "--level", 2)
+    found = [piece for piece in find_knowledge(known, dataset="other", format="pattern") if piece.own]
+    assert found
+    assert all(piece.origin is not None for piece in found)
+    assert "found here too" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
+    # It came from elsewhere first, and stays whatever is found later.
+    result = kdtui("knowledge", "mine", "-d", "other", "--level", 4, "--replace")
+    assert "deleted" not in result.err
+    assert set(found) <= set(find_knowledge(known, dataset="other", format="pattern"))
+
+
+def test_a_file_that_names_no_dataset_is_an_origin_too(known: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps(GOOD))
+    assert kdtui("knowledge", "import", path, "-d", "other").err == (
+        "imported 1 piece of knowledge into dataset other: 1 new\n"
+    )
+    [piece] = find_knowledge(known, dataset="other")
+    assert piece.origin is not None
+    assert (piece.origin.dataset, piece.origin.file) == (None, str(path))
+    assert "imported from a file that names no dataset" in " ".join(kdtui("knowledge", "show", piece.id).out.split())
+
+
 LINES = st.lists(
     st.builds(
         KnowledgeLine,
@@ -185,7 +293,7 @@ def test_what_is_no_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> N
 def test_a_thought_of_the_file_is_a_thought(known: Database, tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps({**GOOD, "sessions": ["o01", "nowhere"], "parents": [77]}))
-    assert import_knowledge(known, "other", path) == 1
+    assert import_knowledge(known, "other", path).new == 1
     [piece] = find_knowledge(known, dataset="other")
     assert sessions_of(known, piece.id) == ["o01"]
     assert json.loads(piece.content) == {"products": [], "steps": []}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from kdtui.cli import demo
 from kdtui.workflows.import_dataset import import_dataset
 from store.database import open_database
 from store.records import RunSettings
@@ -48,7 +47,6 @@ def test_the_usual_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -
 
 
 def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "DOMAINS", ("outdoor",))
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.generate.generate", lambda **_: None)
     told = kdtui("demo", "--db", other).out.splitlines()
@@ -63,7 +61,12 @@ def test_a_replaced_dataset_says_what_went_with_the_one_before(kdtui: Kdtui, oth
     assert "replaced" not in kdtui(*fresh).err
 
 
-def test_the_doctor_says_where_no_database_can_be_made(kdtui: Kdtui, outdoor: Path) -> None:
-    [finding] = [row for row in kdtui("doctor", "--json", "--db", outdoor / "x.db").rows if row["name"] == "database"]
-    assert finding["state"] == "missing"
-    assert "is no folder that may be written to" in finding["found"]
+def test_the_doctor_says_where_no_database_can_be_made(
+    kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tests may run as somebody who may write everywhere.
+    monkeypatch.setattr("kdtui.workflows.diagnose.os.access", lambda *_: False)
+    result = kdtui("doctor", "--json", "--db", tmp_path / "none" / "x.db")
+    [finding] = [row for row in result.rows if row["name"] == "database"]
+    assert (result.code, finding["state"]) == (1, "missing")
+    assert f"{tmp_path} is no folder that may be written to" in finding["found"]

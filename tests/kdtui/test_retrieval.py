@@ -1,6 +1,7 @@
 """What of the knowledge a student is shown for a session, and how."""
 
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ WORDS = st.lists(st.text(min_size=1, max_size=8), max_size=6)
 
 @given(WORDS)
 def test_any_words_make_a_query(words: list[str]) -> None:
-    memory = Database(memory=True)
+    memory = Database(sqlite3.connect(":memory:"))
     memory.table("t").insert({"x": "a b c"})
     memory.table("t").enable_fts(["x"])
     session = Session("s", tuple(Item(str(number), word) for number, word in enumerate(words)))

@@ -17,7 +17,8 @@ from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from store.datasets import iter_sessions
 from store.jobs import add_job
-from store.records import Item, RunSettings, Session, TrainingSettings
+from store.knowledge import find_knowledge
+from store.records import STATUSES, Item, RunSettings, Session, TrainingSettings
 from store.runs import Predicted, Prediction, add_prediction, start_run
 from store.samples import pieces_of
 from store.sqlite import Database
@@ -94,7 +95,7 @@ def test_samples_are_drawn_listed_compared_and_deleted(kdtui: Kdtui) -> None:
     listed = {row["name"]: row for row in kdtui("sample", "ls", "--json").rows}
     assert listed["large"]["pieces"] == compared["pieces"][1]
     assert listed["large"]["draws"][0]["strategy"] == "diversity"
-    assert "0.6 of one by diversity, seed 0: rules, thoughts" in " ".join(kdtui("sample", "ls").out.split())
+    assert "0.6 of one by diversity, seed 0: patterns, rules, thoughts" in " ".join(kdtui("sample", "ls").out.split())
     rows = kdtui("knowledge", "ls", "--sample", "small", "--json", "-n", 500).rows
     assert len(rows) == compared["pieces"][0]
     assert kdtui("sample", "rm", "small", "--yes").code == 0
@@ -166,10 +167,61 @@ def test_samples_add_up_across_formats_and_datasets(known: Database, kdtui: Kdtu
     assert set(pieces_of(known, "a")) < set(pieces_of(known, "b"))
 
 
+def test_a_sample_has_all_formats_that_its_dataset_has_unless_some_are_named(
+    known: Database, kdtui: Kdtui, outdoor: Path
+) -> None:
+    result = kdtui("sample", "create", "x", "-d", "one")
+    counts = kdtui("sample", "show", "x", "--json").rows[0]["formats"]
+    assert list(counts) == ["pattern", "rule", "thought"]
+    held = f"{counts['pattern']} patterns, {counts['rule']} rules, {counts['thought']} thoughts"
+    assert result.err == f"sample x has {sum(counts.values())} pieces of knowledge: {held}\n"
+    list(import_dataset(known, outdoor, "mined"))
+    mine_patterns(known, "mined")
+    assert kdtui("sample", "create", "y", "-d", "mined").code == 0
+    assert list(kdtui("sample", "show", "y", "--json").rows[0]["formats"]) == ["pattern"]
+
+
+@pytest.mark.usefixtures("known")
+def test_a_sample_shows_its_patterns_to_a_student(kdtui: Kdtui) -> None:
+    assert kdtui("sample", "create", "x", "-d", "one", "--ratio", 1).code == 0
+    shown = kdtui("knowledge", "for", "o34", "-d", "one", "--knowledge", "pattern", "--sample", "x")
+    assert shown.code == 0
+    assert shown.out == kdtui("knowledge", "for", "o34", "-d", "one", "--knowledge", "pattern").out
+
+
+def test_a_sample_by_query_or_numbers_has_nothing_rejected_unless_asked_for(known: Database, kdtui: Kdtui) -> None:
+    kept, rejected = (
+        [piece.id for piece in find_knowledge(known, dataset="one", format="rule", status=status)]
+        for status in STATUSES
+    )
+    query = "dataset:one format:rule"
+    numbers = ",".join(map(str, [*kept, *rejected]))
+    for name, arguments in (("q", ["--query", query]), ("n", ["--pieces", numbers])):
+        result = kdtui("sample", "create", name, *arguments)
+        assert pieces_of(known, name) == sorted(kept)
+        assert result.err == (
+            f"sample {name} has {len(kept)} pieces of knowledge; {len(rejected)} rejected pieces are left out, since "
+            "no student is shown such (--all takes them)\n"
+        )
+        assert kdtui("sample", "create", f"{name}-all", *arguments, "--all").code == 0
+        assert pieces_of(known, f"{name}-all") == sorted([*kept, *rejected])
+    assert kdtui("sample", "create", "r", "--query", f"{query} status:rejected").code == 0
+    assert pieces_of(known, "r") == sorted(rejected)
+
+
+def test_a_sample_that_takes_the_place_of_another_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
+    assert kdtui("sample", "create", "x", "-d", "one", "-f", "rule").code == 0
+    size = len(pieces_of(known, "x"))
+    run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
+    replaced = kdtui("sample", "create", "x", "-d", "one", "-f", "thought", "--replace")
+    assert f"it takes the place of one with {size} pieces; run {run.id} used that one" in replaced.err
+    assert "takes the place" not in kdtui("sample", "create", "y", "-d", "one", "--replace").err
+
+
 def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, kdtui: Kdtui) -> None:
     missing = kdtui("sample", "create", "hard", "-d", "one", "--strategy", "difficulty")
     assert missing.code == 1
-    assert "kdtui evaluate --split train" in missing.err
+    assert "kdtui evaluate --dataset one --split train --student smollm2" in missing.err
     run = start_run(known, "one", "train", "someone", RunSettings("smollm2"))
     train = list(iter_sessions(known, "one", split="train"))
     for number, session in enumerate(train):
@@ -211,4 +263,9 @@ def test_a_name_is_taken_once(kdtui: Kdtui) -> None:
 
 def test_a_format_without_knowledge_says_so(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "bare"))
-    assert "has no rules yet" in kdtui("sample", "create", "x").err
+    advice = "kdtui knowledge mine --dataset bare, or kdtui knowledge distill --dataset bare"
+    assert f"dataset 'bare' has no knowledge yet that could be drawn; find some with: {advice}" in (
+        kdtui("sample", "create", "x").err
+    )
+    refused = kdtui("sample", "create", "x", "--format", "rule")
+    assert "dataset 'bare' has no rules yet; find some with: kdtui knowledge distill --format rule" in refused.err

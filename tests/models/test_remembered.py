@@ -1,6 +1,9 @@
 """What is computed of a file is computed once, until the file changes."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from models.remembered import remembered
 
@@ -28,3 +31,24 @@ def test_a_cache_that_cannot_be_used_costs_time_only(tmp_path: Path) -> None:
     path.write_text("one")
     (tmp_path / "cache").write_text("no folder")
     assert remembered(path, Path.read_text, tmp_path / "cache") == "one"
+
+
+@pytest.mark.parametrize("size", [0, 10, 64, 66])
+def test_a_file_of_the_cache_that_is_cut_off_is_computed_again_and_replaced(tmp_path: Path, size: int) -> None:
+    path, cache = tmp_path / "file", tmp_path / "cache"
+    path.write_text("one")
+    assert remembered(path, Path.read_text, cache) == "one"
+    [place] = cache.iterdir()
+    whole = place.read_bytes()
+    os.truncate(place, size)
+    assert remembered(path, Path.read_text, cache) == "one"
+    assert place.read_bytes() == whole
+
+
+def test_what_an_older_version_has_remembered_is_computed_again(tmp_path: Path) -> None:
+    path, cache = tmp_path / "file", tmp_path / "cache"
+    path.write_text("one")
+    remembered(path, Path.read_text, cache)
+    [place] = cache.iterdir()
+    place.write_bytes(b"\xff no digest")
+    assert remembered(path, Path.read_text, cache) == "one"

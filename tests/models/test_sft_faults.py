@@ -371,15 +371,47 @@ def test_what_is_wrong_is_one_sentence(job: Path, message: str, capfd: pytest.Ca
     assert (job / "exit_code").read_text() == "1\n"
 
 
-def test_a_damaged_checkpoint_is_named(job: Path) -> None:
+def damage(checkpoint: Path, name: str, size: int) -> None:
+    os.truncate(checkpoint / name, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("optimizer.safetensors", 100),
+        ("optimizer.safetensors", -1),
+        ("adapter_model.safetensors", -1),
+        ("adapter_model.safetensors", 0),
+        ("state.json", 0),
+        ("state.json", -1),
+    ],
+)
+def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(job: Path, name: str, size: int) -> None:
+    write_job(job, epochs=1, checkpoints=2)
+    assert train(job).returncode == 0
+    adapter = (job / "adapter" / "adapter_model.safetensors").read_bytes()
+    before, newest = whole_checkpoints(job / "checkpoints")[-2:]
+    damage(newest, name, size if size >= 0 else (newest / name).stat().st_size + size)
+    assert whole_checkpoints(job / "checkpoints")[-1] == before
+    result = train(job)
+    assert result.returncode == 0, result.stderr
+    said = result.stdout + result.stderr
+    assert f"{newest.name} is damaged ({name}" in said
+    assert f"going on from step {int(before.name.removeprefix('step-')):,}" in said
+    assert whole_checkpoints(job / "checkpoints")[-1] == newest
+    assert (job / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
+
+
+def test_where_all_checkpoints_are_damaged_the_newest_is_named(job: Path) -> None:
     write_job(job, epochs=1)
     assert train(job).returncode == 0
-    newest = whole_checkpoints(job / "checkpoints")[-1]
-    os.truncate(newest / "optimizer.safetensors", 100)
+    for checkpoint in whole_checkpoints(job / "checkpoints"):
+        damage(checkpoint, "optimizer.safetensors", 100)
+        newest = checkpoint
     result = train(job)
     assert result.returncode == 1
     assert str(newest) in result.stderr.splitlines()[-1]
-    assert "delete it" in result.stderr
+    assert "to begin anew" in result.stderr
 
 
 def test_a_full_memory_says_which_setting_to_lower(

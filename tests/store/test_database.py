@@ -6,15 +6,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kdtui.workflows.import_dataset import import_dataset
-from store.database import default_path, open_database
+from store.database import open_database
 from store.errors import StoreError
 from store.jobs import get_job
+from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
+from store.place import default_path
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -92,25 +95,164 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, kdtui: Kdt
     assert len(result.err.splitlines()) == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root may write anywhere here")
-def test_a_read_only_database_is_one_sentence(tmp_path: Path, outdoor: Path) -> None:
+_SETPRIV = Path("/usr/bin/setpriv")
+without_writing = pytest.mark.skipif(os.geteuid() == 0 and not _SETPRIV.exists(), reason="root may write anywhere here")
+
+
+def run_without_writing(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command on a database in a folder that can only be read."""
     # Root may write to anything; the command runs as nobody then, in folders that nobody may read.
-    path = tmp_path / "store" / "kdtui.db"
-    open_database(path).close()
-    path.chmod(0o444)
+    for file in path.parent.iterdir():
+        file.chmod(0o444)
     path.parent.chmod(0o555)
     temporary = Path(tempfile.gettempdir())
-    for folder in (tmp_path, *tmp_path.parents):
+    for folder in path.parent.parents:
         if folder.is_relative_to(temporary) and folder != temporary:
             folder.chmod(0o755)
-    command = [sys.executable, "-m", "kdtui", "--db", str(path)]
-    command += ["data", "import", str(outdoor), "-d", "d"]
+    command = [sys.executable, "-m", "kdtui", "--db", str(path), *arguments]
     if os.geteuid() == 0:
-        command = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        command = [str(_SETPRIV), "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent.parent)
+    finally:
+        path.parent.chmod(0o755)
+
+
+@pytest.fixture
+def filled(tmp_path: Path, outdoor: Path) -> Path:
+    """A store with the dataset `d`, in a folder of its own."""
+    path = tmp_path / "filled" / "kdtui.db"
+    with closing(open_database(path)) as db:
+        list(import_dataset(db, outdoor, "d"))
+    return path
+
+
+@without_writing
+def test_a_read_only_database_is_one_sentence(filled: Path, outdoor: Path) -> None:
+    result = run_without_writing(filled, "data", "import", str(outdoor), "-d", "other")
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1, result.stderr
-    assert "cannot be written to" in result.stderr or "cannot be opened" in result.stderr
+    assert "cannot be written to" in result.stderr
+
+
+@without_writing
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_read_only_database_can_be_read_and_nothing_is_made_beside_it(filled: Path, journal: str) -> None:
+    with closing(sqlite3.connect(filled)) as connection:
+        assert connection.execute(f"PRAGMA journal_mode = {journal}").fetchone() == (journal,)
+    for arguments in (("data", "ls", "--json"), ("data", "show", "o01")):
+        result = run_without_writing(filled, *arguments)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout
+    assert [file.name for file in filled.parent.iterdir()] == [filled.name]
+
+
+@without_writing
+def test_a_read_only_database_with_changes_beside_it_says_what_to_do(filled: Path) -> None:
+    # As it is after a crash, where the log of changes was copied along.
+    with closing(sqlite3.connect(filled)) as connection:
+        connection.execute("UPDATE datasets SET source = 'elsewhere'")
+        connection.commit()
+        log = filled.with_name(f"{filled.name}-wal")
+        content = log.read_bytes()
+    log.write_bytes(content)
+    result = run_without_writing(filled, "data", "ls")
+    assert result.returncode == 1
+    assert f"{log.name} holds changes that can only be read where the folder can be written" in result.stderr
+
+
+@without_writing
+def test_an_older_database_that_cannot_be_written_says_what_to_do(filled: Path) -> None:
+    with closing(sqlite3.connect(filled)) as connection:
+        connection.execute("DROP TABLE predictions")
+        connection.execute("DROP TABLE runs")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0003_runs'")
+        connection.commit()
+    result = run_without_writing(filled, "data", "ls")
+    assert result.returncode == 1
+    assert "made by an older version of kdtui" in result.stderr
+    assert "copy it to another folder" in result.stderr
+
+
+def test_a_store_without_a_log_gets_one_with_what_is_written_first(filled: Path, kdtui: Kdtui, outdoor: Path) -> None:
+    def journal() -> tuple[str]:
+        with closing(sqlite3.connect(filled)) as connection:
+            found: tuple[str] = connection.execute("PRAGMA journal_mode").fetchone()
+            return found
+
+    with closing(sqlite3.connect(filled)) as connection:
+        connection.execute("PRAGMA journal_mode = delete")
+    assert kdtui("data", "ls", "--db", filled).code == 0
+    assert journal() == ("delete",)
+    assert kdtui("data", "import", outdoor, "-d", "other", "--db", filled).code == 0
+    assert journal() == ("wal",)
+
+
+READING = [
+    "data ls",
+    "data show s1 -d d",
+    "data export -d d",
+    "data rm d --yes",
+    "knowledge ls",
+    "knowledge search tents",
+    "knowledge show 1",
+    "knowledge for s1 -d d",
+    "knowledge calls",
+    "knowledge rm 1 --yes",
+    "sample ls",
+    "sample rm a",
+    "run ls",
+    "run show 1",
+    "run rm 1",
+    "sft ls",
+    "sft show a",
+    "sft launch --dataset d --name a",
+    "host ls",
+    "model ls",
+    "model rm a",
+    "evaluate --dataset d",
+    "evaluate --resume 1",
+    "generate s1 -d d",
+    "generate --title Tent --title Pegs --student smollm2",
+    "knowledge mine -d d",
+    "sample create a -d d",
+    "data embed -d d --with smollm2",
+    "knowledge distill -d d",
+]
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_command_that_stores_nothing_makes_no_database(
+    command: str, kdtui: Kdtui, database_of_the_test: Path
+) -> None:
+    result = kdtui(*command.split())
+    assert result.code in (0, 1), result.err
+    assert f"there is no database {database_of_the_test} yet" in result.err
+    assert not database_of_the_test.parent.exists()
+
+
+def test_what_is_stored_first_makes_the_database(database_of_the_test: Path, outdoor: Path) -> None:
+    with closing(open_database(database_of_the_test, make=False)) as db:
+        assert db.execute("SELECT count(*) FROM datasets").fetchone() == (0,)
+        assert not database_of_the_test.exists()
+        list(import_dataset(db, outdoor, "d"))
+        assert db.execute("SELECT count(*) FROM datasets").fetchone() == (1,)
+    with closing(open_database(database_of_the_test)) as db:
+        assert db.execute("SELECT count(*) FROM datasets").fetchone() == (1,)
+
+
+def test_a_file_that_another_process_has_made_meanwhile_is_added_to(database_of_the_test: Path, outdoor: Path) -> None:
+    with closing(open_database(database_of_the_test, make=False)) as one:
+        with closing(open_database(database_of_the_test)) as other:
+            list(import_dataset(other, outdoor, "theirs"))
+        list(import_dataset(one, outdoor, "ours"))
+        assert one.execute("SELECT name FROM datasets ORDER BY name").fetchall() == [("ours",), ("theirs",)]
+
+
+def test_a_pipe_is_no_database_and_is_not_waited_for(tmp_path: Path, kdtui: Kdtui) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = kdtui("data", "ls", "--db", tmp_path / "pipe")
+    assert (result.code, result.err) == (1, f"kdtui: {tmp_path / 'pipe'}: a database is a file, and this is a pipe\n")
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_is_kept(
@@ -122,8 +264,8 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_kept(
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     really_open = store.database.open_database
 
-    def open_full(path: Path) -> Database:
-        opened = really_open(path)
+    def open_full(path: Path, **options: Any) -> Database:
+        opened = really_open(path, **options)
         opened.execute(f"PRAGMA max_page_count = {pages}")
         return opened
 
@@ -180,3 +322,19 @@ def test_a_store_of_before_knows_its_trainings_still(db: Database, database_of_t
     db.conn.commit()
     job = get_job(open_database(database_of_the_test), "old")
     assert (job.host, job.key, job.evaluate) == (None, "job-1", False)
+
+
+def test_knowledge_of_before_imports_were_recorded_is_the_datasets_own(tmp_path: Path, outdoor: Path) -> None:
+    path = tmp_path / "old.db"
+    db = open_database(path)
+    list(import_dataset(db, outdoor, "d"))
+    [number] = add_knowledge(db, "d", "rule", "t", [NewKnowledge("Put tents with mats", "{}")])
+    db.execute("DROP INDEX knowledge_by_import")
+    for column in ("own", "import_id"):
+        db.execute(f"ALTER TABLE knowledge DROP COLUMN {column}")
+    db.table("knowledge_imports").drop()
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0014_imports'")
+    db.conn.commit()
+    db.close()
+    piece = get_knowledge(open_database(path), number)
+    assert (piece.own, piece.origin) == (True, None)

@@ -42,6 +42,7 @@ QUERIES = st.builds(
     teachers=some("annotations", "large-model", "nobody"),
     statuses=some(*STATUSES),
     samples=some("tenth", "all-rules"),
+    origins=some("food", "nowhere"),
     bounds=st.lists(
         st.builds(Bound, st.sampled_from(MEASURES), st.sampled_from([">", ">=", "<", "<=", "="]), st.floats(0, 0.5)),
         max_size=1,
@@ -85,6 +86,7 @@ def matches(row: dict[str, Any], query: KnowledgeQuery) -> bool:
                 ("dataset", query.datasets),
                 ("teacher", query.teachers),
                 ("status", query.statuses),
+                ("source", query.origins),
             )
         )
         and (not query.samples or bool(row["samples"] & set(query.samples)))
@@ -101,7 +103,11 @@ def rows(made: Database) -> list[dict[str, Any]]:
     found = [
         dict(row)
         for row in made.query(
-            "SELECT knowledge.*, name AS dataset FROM knowledge JOIN datasets ON datasets.id = dataset_id"
+            """
+            SELECT knowledge.*, name AS dataset, knowledge_imports.source AS source
+            FROM knowledge JOIN datasets ON datasets.id = knowledge.dataset_id
+            LEFT JOIN knowledge_imports ON knowledge_imports.id = import_id
+            """
         )
     ]
     for row in found:

@@ -1,12 +1,13 @@
 """What all screens have in common."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from rich.text import Text
+from textual import on
 from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.screen import Screen
@@ -15,13 +16,14 @@ from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from kdtui.bundling.text import one_line
-from kdtui.tui.background import ask_store, described
+from kdtui.tui.background import ask_store, described, named_database
 from kdtui.tui.commands import command_line
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from kdtui.tui.app import KdtuiApp
     from kdtui.tui.screens.find import Finder
-    from kdtui.tui.widgets.row_table import RowTable
     from store.sqlite import Database
 
 Answer = TypeVar("Answer")
@@ -37,6 +39,22 @@ class Failed(Message):
     def __init__(self, sentence: str, details: str = "") -> None:
         super().__init__()
         self.sentence, self.details = sentence, details
+
+
+class RowWanted(Message):
+    """A place is to show the row of this key in its list, and to open what is opened there."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+
+class ImportsFound(Message):
+    """What there is to know before a dataset is imported."""
+
+    def __init__(self, datasets: list[str], named_database: Path | None) -> None:
+        super().__init__()
+        self.datasets, self.named_database = datasets, named_database
 
 
 class OwnScreen(Screen[Result]):
@@ -113,9 +131,57 @@ class KdtuiScreen(OwnScreen[Result]):
         self.database = database
         self.command = ""
 
+    def on_mount(self) -> None:
+        """Hear of what is at work, and of other data, whatever else a screen does when it comes."""
+        self.kdtui.task_changed.subscribe(self, self._show_tasks)
+        self.kdtui.data_changed.subscribe(self, self._see_other_data)
+        self._show_tasks()
+
+    def _show_tasks(self, _: object = None) -> None:
+        for bar in self.query(TopBar):
+            bar.work = " · ".join(task.state for task in self.kdtui.tasks_at_work)
+
+    def _see_other_data(self, _: None) -> None:
+        self.see_other_data()
+
+    def see_other_data(self) -> None:
+        """Look again: there are other datasets, or there is other knowledge, than there was."""
+
     def remembered(self, place: str) -> MutableMapping[str, Any]:
         """What a place remembers between two starts of the program; it may have been edited by anyone."""
         return self.kdtui.memory.of(place)
+
+    # The dataset that the user is at
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The datasets that the row under the cursor is about, where it is about some."""
+        return ()
+
+    @on(RowTable.RowPointed)
+    def be_at_row(self) -> None:
+        """Forms begin with the datasets of the row that the user points at."""
+        if datasets := self.datasets_under_cursor:
+            self.kdtui.datasets_here = tuple(datasets)
+
+    def datasets_to_begin_with(self, there: Sequence[str], last: object = None) -> list[str]:
+        """The datasets that a form begins with: those that the user chose or pointed at last, in whatever place.
+
+        Args:
+            there: those that there are to choose from.
+            last: the dataset that the form was used with last; it counts only where the user is at none.
+
+        Returns:
+            One or more of them; none where there is none to choose from.
+        """
+        workbench = self.remembered("workbench").get("dataset")
+        # What is remembered may have been edited by anyone.
+        for wanted in (self.kdtui.datasets_here, [workbench], self.datasets_under_cursor, [last], there[:1]):
+            if found := [name for name in there if name in wanted]:
+                return found
+        return []
+
+    # Asking the store
 
     def ask(
         self,
@@ -162,12 +228,48 @@ class KdtuiScreen(OwnScreen[Result]):
 
     def first_steps(self, named_database: Path | None) -> str:
         """What to do where there is no dataset; the path is that of a store that commands do not find by themselves."""
-        demo = command_line(("demo",), database=named_database)
+        demo = command_line(("demo", "--data-only"), database=named_database)
         own = command_line(("data", "import"), "PATH", {"--dataset": "NAME"}, database=named_database)
         return (
-            f"There is no dataset yet. In a shell, try the demo:\n\n    {one_line(demo)}\n\n"
-            f"or import your own sessions:\n\n    {one_line(own)}\n\n{self.look_again()}"
+            f"There is no dataset yet. Press {self.kdtui.key_of('screen.import_demo')} for the demo, two small "
+            f"datasets of invented products, or {self.kdtui.key_of('screen.import_dataset')} to import your own "
+            "sessions. In a shell:\n\n"
+            f"    {one_line(demo)}\n    {one_line(own)}\n\n{self.look_again()}"
         )
+
+    @property
+    def no_dataset(self) -> str:
+        """Why nothing can be done that needs a dataset, and what to do."""
+        key = self.kdtui.key_of
+        return (
+            f"there is no dataset yet; {key('screen.import_demo')} imports the demo, and "
+            f"{key('screen.import_dataset')} your own sessions"
+        )
+
+    # Datasets that are imported
+
+    def action_import_dataset(self) -> None:
+        """Look for what there is already; the form follows."""
+
+        def question(db: "Database") -> tuple[list[str], Path | None]:
+            from store.datasets import dataset_names
+
+            return dataset_names(db), named_database(self.database)
+
+        self.ask(question, lambda found: ImportsFound(*found), group="imports")
+
+    def on_imports_found(self, message: ImportsFound) -> None:
+        """Ask what to import, or show how far an import is."""
+        from kdtui.tui.screens.import_form import ImportForm
+
+        if self.is_current:
+            self.app.push_screen(ImportForm(self.kdtui, message.datasets, message.named_database))
+
+    def action_import_demo(self) -> None:
+        """Import the demo, and show how far that is."""
+        from kdtui.tui.screens.demo_form import demo_form
+
+        self.app.push_screen(demo_form(self.kdtui))
 
     def look_again(self) -> str:
         """That the screen does not notice by itself what is done elsewhere."""
@@ -226,8 +328,6 @@ class KdtuiScreen(OwnScreen[Result]):
     @property
     def _lists(self) -> "list[RowTable]":
         """The lists that are shown and have rows, the one that has the focus first."""
-        from kdtui.tui.widgets.row_table import RowTable
-
         shown = [table for table in self.query(RowTable) if table.allow_focus() and table.row_count]
         return sorted(shown, key=lambda table: table is not self.focused)
 

@@ -27,6 +27,7 @@ from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
+    from kdtui.tui.screens.session import SessionList
     from kdtui.workflows.runs import AnsweredTwice, Comparison, SessionScores
     from store.runs import Predicted, Prediction, Run
     from store.sqlite import Database
@@ -67,6 +68,14 @@ class SessionFound(Message):
     def __init__(self, found: "AnsweredTwice") -> None:
         super().__init__()
         self.found = found
+
+
+class SessionOpened(Message):
+    """A session is to be opened: its place in a list."""
+
+    def __init__(self, found: "tuple[SessionList, int]") -> None:
+        super().__init__()
+        self.sessions, self.at = found
 
 
 class ComparedRunsScreen(KdtuiScreen[None]):
@@ -243,9 +252,22 @@ class ComparedRunsScreen(KdtuiScreen[None]):
 
     @on(RowTable.RowSelected, "#compared")
     def open_session(self) -> None:
-        """Open the session in the workbench, to be asked about with the settings of the first run."""
-        if (session := self._session) is not None:
-            self.kdtui.open_session(self._runs[0].dataset, session, Choice.of(self._runs[0].settings))
+        """Open the session over this, to be asked about with the settings of the first run."""
+        if (session := self._session) is None:
+            return
+        dataset = self._runs[0].dataset
+
+        def question(db: "Database") -> "tuple[SessionList, int]":
+            from kdtui.tui.screens.session import SessionList
+
+            return SessionList.around(db, dataset, session, named_database(self.database))
+
+        self.ask(question, SessionOpened, group="open")
+
+    def on_session_opened(self, message: SessionOpened) -> None:
+        """Open it."""
+        if self.is_current:
+            self.kdtui.try_on_session(message.sessions, message.at, Choice.of(self._runs[0].settings))
 
     def action_back(self) -> None:
         """Go back to the runs."""

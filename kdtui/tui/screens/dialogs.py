@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rich.console import RenderableType
@@ -18,12 +19,16 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.screens.base import OwnScreen
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
+from kdtui.tui.widgets.path_input import PathInput
 from kdtui.tui.widgets.readable import Readable
 
 if TYPE_CHECKING:
     from kdtui.tui.screens.find import Finder
 
 Result = TypeVar("Result")
+
+_LISTED = 12
+"""Paths that are listed of those that one can become."""
 
 
 class Dialog(ModalScreen[Result], OwnScreen[Result]):
@@ -171,7 +176,7 @@ class Field:
     """Something that a form asks for.
 
     Attributes:
-        kind: a line of text, a text of many lines, one of `options`, or yes and no.
+        kind: a line of text, a text of many lines, one of `options`, yes and no, or the path of a file or folder.
         value: at first; "yes" or "" for yes and no.
         help: what it means, for who does not know.
         options: pairs of what is shown and what it stands for.
@@ -179,7 +184,7 @@ class Field:
 
     name: str
     label: str
-    kind: Literal["text", "lines", "choice", "switch"] = "text"
+    kind: Literal["text", "lines", "choice", "switch", "path"] = "text"
     value: str = ""
     help: str = ""
     options: Sequence[tuple[str, str]] = ()
@@ -232,7 +237,7 @@ class FormDialog(Dialog[dict[str, str]]):
 
     def compose(self) -> ComposeResult:
         """A line for each field, the command, and two buttons."""
-        with Vertical(classes="box -form"):
+        with Vertical(classes="box -form" if self._fields else "box"):
             yield Static(Text(one_line(self._title, 300)), classes="heading", markup=False)
             with VerticalScroll(can_focus=False):
                 for field in self._fields:
@@ -240,12 +245,13 @@ class FormDialog(Dialog[dict[str, str]]):
                         yield Label(Text(field.label), classes="label")
                         yield self._widget(field)
                     if field.help:
-                        yield Static(Text(field.help), classes="hint", markup=False)
+                        yield Static(Text(field.help), id=f"help-{field.name}", classes="hint", markup=False)
             yield Static(id="dialog-command", markup=False)
             yield Static(id="form-note", markup=False)
             yield Static(id="form-problem", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(self.labelled(self._verb, "form.done"), id="done", variant="primary", compact=True)
+                yield from self.compose_buttons()
                 yield Button(self.labelled("Close", "form.close"), id="close", compact=True)
                 if self._to_command is not None:
                     yield Button(self.labelled("Copy", "form.copy"), id="copy", compact=True)
@@ -256,6 +262,8 @@ class FormDialog(Dialog[dict[str, str]]):
         match field.kind:
             case "text":
                 return Input(field.value, id=identity, compact=True)
+            case "path":
+                return PathInput(field.value, id=identity)
             case "lines":
                 return TextArea(field.value, id=identity, compact=True, tab_behavior="focus")
             case "switch":
@@ -281,6 +289,30 @@ class FormDialog(Dialog[dict[str, str]]):
                     found[field.name] = str(widget.value)
         return found
 
+    # What other forms do otherwise
+
+    def compose_buttons(self) -> ComposeResult:
+        """Further buttons."""
+        yield from ()
+
+    def problem_with(self, values: Mapping[str, str]) -> str | None:
+        """Why the form cannot be ended with these values, or None."""
+        return self._check(values)
+
+    def note_on(self, values: Mapping[str, str]) -> str:  # noqa: ARG002
+        """What there is to say of these values that is no problem."""
+        return self._note
+
+    def remark_on(self, values: Mapping[str, str]) -> str:  # noqa: ARG002
+        """What is wrong, and yet does not keep the form from being ended."""
+        return ""
+
+    def finish(self, values: dict[str, str]) -> None:
+        """End the form with these values."""
+        self.dismiss(values)
+
+    # What happens in it
+
     def _followed(self) -> dict[str, str]:
         """What is in the form, once the fields are changed that change with others."""
         values = self.values
@@ -299,7 +331,8 @@ class FormDialog(Dialog[dict[str, str]]):
         """Begin with the first field."""
         self._before = self.values
         self.show()
-        self.set_focus(self.query_one(f"#field-{self._fields[0].name}"))
+        if self._fields:
+            self.set_focus(self.query_one(f"#field-{self._fields[0].name}"))
 
     @on(Input.Changed)
     @on(TextArea.Changed)
@@ -308,15 +341,28 @@ class FormDialog(Dialog[dict[str, str]]):
     def show(self) -> None:
         """Show the command, and what is wrong with the values."""
         values = self._followed()
-        problem = self._check(values)
+        problem = self.problem_with(values)
+        said = self.note_on(values)
         note = self.query_one("#form-note", Static)
-        note.update(Text(one_line(self._note, 300)))
-        note.display = bool(self._note)
-        self.query_one("#form-problem", Static).update(Text(one_line(problem or "", 300)))
+        note.update(Text(one_line(said, 300)))
+        note.display = bool(said)
+        wrong = problem or self.remark_on(values)
+        self.query_one("#form-problem", Static).update(Text(one_line(wrong, 300)))
         self.query_one("#done", Button).disabled = problem is not None
         if self._to_command is not None:
             self.command = self._to_command(values)
             self.show_command()
+
+    @on(PathInput.Completed)
+    def list_paths(self, event: PathInput.Completed) -> None:
+        """Show below a path, in place of what it is for, what it can become."""
+        [field] = [each for each in self._fields if event.line.id == f"field-{each.name}"]
+        if event.value != event.line.value or not field.help:
+            return
+        names = [PurePath(path).name + "/" * path.endswith("/") for path in event.found[:_LISTED]]
+        more = f", and {len(event.found) - _LISTED:,} more" if len(event.found) > _LISTED else ""
+        listed = one_line(", ".join(names), 300) + more
+        self.query_one(f"#help-{field.name}", Static).update(Text(listed or field.help))
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#done")
@@ -326,8 +372,8 @@ class FormDialog(Dialog[dict[str, str]]):
         if not self.is_mounted:
             return
         values = self._followed()
-        if (problem := self._check(values)) is None:
-            self.dismiss(values)
+        if (problem := self.problem_with(values)) is None:
+            self.finish(values)
         else:
             self.app.notify(one_line(problem, 300), severity="error", markup=False)
 

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _PLACE = "distill"
 
+ANNOTATIONS = "annotations"
+"""The teacher of what is mined, and of what is composed from what people did."""
+
 _REDRAW = 0.25
 """Seconds between two looks at what is at work."""
 
@@ -50,11 +53,18 @@ _SHOWN = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The datasets, how a command has to name the store, and what teachers were asked in all."""
+    """What the store has to do with distilling.
+
+    Attributes:
+        named_database: how a command has to name the store.
+        totals: what teachers were asked in all.
+        there: how many pieces of the annotations could be replaced, by dataset and format.
+    """
 
     datasets: list[str]
     named_database: Path | None
     totals: "list[TeacherTotals]"
+    there: dict[tuple[str, str], int]
 
 
 class SurroundingsFound(Message):
@@ -109,6 +119,10 @@ class DistillScreen(KdtuiScreen[None]):
         self._ask_surroundings()
         self._ledger.find(row=self._table.cursor_row)
 
+    def see_other_data(self) -> None:
+        """Look again."""
+        self.action_reload()
+
     @property
     def _ledger(self) -> CallLedger:
         return self.query_one(CallLedger)
@@ -127,8 +141,14 @@ class DistillScreen(KdtuiScreen[None]):
         def question(db: "Database") -> Surroundings:
             from store.calls import totals_by_teacher
             from store.datasets import dataset_names
+            from store.knowledge_renewal import count_replaceable
 
-            return Surroundings(dataset_names(db), named_database(self.database), totals_by_teacher(db))
+            return Surroundings(
+                dataset_names(db),
+                named_database(self.database),
+                totals_by_teacher(db),
+                count_replaceable(db, ANNOTATIONS),
+            )
 
         self.ask(question, SurroundingsFound, group="surroundings")
 
@@ -175,10 +195,11 @@ class DistillScreen(KdtuiScreen[None]):
         elif self._distillations.are_active:
             self._notice("Calls are listed here as they are answered.")
         else:
+            [dataset, *_] = self.datasets_to_begin_with(self._found.datasets)
             command = command_line(
                 ("knowledge", "distill", "--dry-run"),
                 None,
-                {"--dataset": self._found.datasets[0], "--teacher": "http://HOST/v1#MODEL"},
+                {"--dataset": dataset, "--teacher": "http://HOST/v1#MODEL"},
                 database=self._named_database,
             )
             self._notice(
@@ -243,13 +264,17 @@ class DistillScreen(KdtuiScreen[None]):
         """Ask what is to be distilled, from whom, and for how much."""
         assert self._found is not None
         memory = self.remembered(_PLACE)
+        before = memory.get("form")
+        last = before.get("dataset") if isinstance(before, dict) else None
+        [dataset, *_] = self.datasets_to_begin_with(self._found.datasets, last)
         form = DistillationForm(
-            self._found.datasets, memory.get("form"), self._distillations.clash, self._named_database
+            self._found.datasets, dataset, before, self._distillations.clash, self._found.there, self._named_database
         )
 
         def begin(*values: Mapping[str, str]) -> None:
             plan = form.plan(*values)
-            memory["form"] = dict(plan.values)
+            # What deletes is chosen anew each time.
+            memory["form"] = {**plan.values, "replace": ""}
             self._begin(plan)
 
         def ask_further(what: Mapping[str, str] | None) -> None:
@@ -269,7 +294,7 @@ class DistillScreen(KdtuiScreen[None]):
         return self._distillations.current
 
     def _begin(self, plan: Plan) -> None:
-        """See what it costs where somebody is paid, and begin where nobody is."""
+        """See what it costs where somebody is paid, and what goes where that is wanted; begin where neither is."""
         if problem := self._distillations.clash(plan):
             self.say(problem)
             return
@@ -291,7 +316,7 @@ class DistillScreen(KdtuiScreen[None]):
         distillation = self._activities[message.activity]
         if distillation.state == "estimating":
             # What it yields is the estimate.
-            distillation.expected = message.event  # type: ignore[assignment]
+            distillation.estimated = message.event  # type: ignore[assignment]
         else:
             distillation.add(message.event)
             if isinstance(message.event, Remark):
@@ -301,10 +326,10 @@ class DistillScreen(KdtuiScreen[None]):
     def on_ended(self, message: Ended) -> None:
         """Ask whether to pay, or say what has come of it."""
         distillation = self._activities.pop(message.activity)
-        expected = distillation.expected
-        if distillation.state == "estimating" and message.problem is None and expected is not None:
-            distillation.state = "asking" if expected.paid else "running"
-            if expected.paid:
+        estimated = distillation.estimated
+        if distillation.state == "estimating" and message.problem is None and estimated is not None:
+            distillation.state = "asking" if estimated.asks_for_consent else "running"
+            if estimated.asks_for_consent:
                 self._ask_for_consent()
             else:
                 self._start(distillation)
@@ -325,7 +350,7 @@ class DistillScreen(KdtuiScreen[None]):
         self.say(sentence, error=not is_well, details=details or reasons)
 
     def _ask_for_consent(self) -> None:
-        """Ask whether to pay for what waits for that, if this screen is looked at; else when it is again."""
+        """Ask whether to pay, or to delete, for what waits for that, if this screen is looked at; else when it is."""
         waiting = self._distillations.waiting
         if waiting is None or not self.is_current:
             return
@@ -343,11 +368,13 @@ class DistillScreen(KdtuiScreen[None]):
                 waiting.state = "cancelled"
                 self._show_progress()
                 self.refresh_bindings()
-                self.say("nothing has been asked", error=False)
+                self.say("nothing has been asked or changed", error=False)
             self._ask_for_consent()
 
         command = waiting.plan.command(self._named_database)
-        self.app.push_screen(ConfirmDialog(f"Ask for {waiting.plan.title}?", waiting.price, "Ask", command), answer)
+        verb = waiting.verb
+        question = f"{verb} {'for ' if verb == 'Ask' else ''}{waiting.plan.title}?"
+        self.app.push_screen(ConfirmDialog(question, waiting.consequence, verb, command), answer)
 
     def on_screen_resume(self) -> None:
         """Ask what has come up meanwhile."""
@@ -417,7 +444,7 @@ class DistillScreen(KdtuiScreen[None]):
             case "new":
                 if self._found is None:
                     return "the store is still being read"
-                return None if self._found.datasets else "there is no dataset yet"
+                return None if self._found.datasets else self.no_dataset
             case "pause":
                 if self._goes_on:
                     # The key does that then.

@@ -53,7 +53,9 @@ class RowFinder:
         count = self._rows.row_count
         rows = ((first + step * number) % count for number in range(count))
         found = next((row for row in rows if self._has(row, sought)), None)
-        if found is not None:
+        if found is not None and isinstance(self._rows, RowTable):
+            self._rows.point_at(found)
+        elif found is not None:
             self._rows.move_to(found)
         told(found is not None)
 

@@ -1,6 +1,6 @@
 """Trainings, and the hosts that they run on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -21,7 +21,7 @@ from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.host_rows import Health
-from kdtui.tui.screens.base import Failed
+from kdtui.tui.screens.base import Failed, RowWanted
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.new_training import Offer, ToEvaluate, evaluate, form, offer, prepare_and_start
@@ -136,6 +136,8 @@ class JobsScreen(TrainingScreen):
         # What a training was to be that could not be started.
         self._tried: Mapping[str, str] | None = None
         self._rows: dict[RowTable, list[Row]] = {}
+        # The training that another place has asked to be opened.
+        self._wanted: str | None = None
 
     def compose(self) -> ComposeResult:
         """The trainings, the hosts, and the one under the cursor."""
@@ -173,6 +175,15 @@ class JobsScreen(TrainingScreen):
             health.next = 0.0
         self._load(is_ready=False)
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """Open a training as soon as it is known."""
+        self._wanted = message.key
+        self._load()
+
+    def see_other_data(self) -> None:
+        """Look again."""
+        self._load()
+
     # What is known
 
     def _load(self, *, is_ready: bool = True) -> None:
@@ -205,6 +216,13 @@ class JobsScreen(TrainingScreen):
         self._show_detail()
         self.show_availability()
         self._ask_hosts()
+        wanted, self._wanted = self._wanted, None
+        if wanted in self._trainings:
+            self.query_one("#jobs", RowTable).move_to(list(self._trainings).index(wanted))
+            if self.is_current:
+                self._open(wanted)
+        elif wanted is not None:
+            self.say(f"there is no training {wanted!r} any more")
         if not found.is_ready:
             self._load()
 
@@ -263,6 +281,11 @@ class JobsScreen(TrainingScreen):
         return self._trainings.get(self.query_one("#jobs", RowTable).cursor_key or "")
 
     @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The datasets of the training under the cursor."""
+        return self.training.job.settings.datasets if self.training is not None and not self._is_at_hosts else ()
+
+    @property
     def host(self) -> str | None:
         """The host under the cursor."""
         return self.query_one("#hosts", RowTable).cursor_key
@@ -311,7 +334,10 @@ class JobsScreen(TrainingScreen):
     @on(RowTable.RowSelected, "#jobs")
     def open_training(self, event: RowTable.RowSelected) -> None:
         """Open a training, with its log and plots."""
-        training = self._trainings.get(event.key)
+        self._open(event.key)
+
+    def _open(self, name: str) -> None:
+        training = self._trainings.get(name)
         if training is not None and self._overview is not None:
             self.app.push_screen(JobScreen(self, training, self._overview.named_database))
 
@@ -336,8 +362,8 @@ class JobsScreen(TrainingScreen):
                     training=values["name"].strip(),
                 )
 
-        shown = self.remembered("workbench").get("dataset")
-        self.app.push_screen(form(message.found, self._tried, shown=shown), started)
+        datasets = self.datasets_to_begin_with(message.found.datasets)
+        self.app.push_screen(form(message.found, datasets, self._tried), started)
 
     def action_check(self) -> None:
         """Check the host under the cursor."""
@@ -365,7 +391,7 @@ class JobsScreen(TrainingScreen):
             case "new" if self._overview is None:
                 return "the trainings are not read yet"
             case "new" if self._overview is not None and not self._overview.has_dataset:
-                return "there is no dataset to train on yet; kdtui demo imports one"
+                return self.no_dataset
             case "check" if self.host is None:
                 return "there is no host; kdtui host add NAME --ssh ALIAS adds one"
             case "check" if any(work.checks == self.host for work in self._works.values()):

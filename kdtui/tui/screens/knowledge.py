@@ -52,6 +52,9 @@ _COLUMNS = (
     Column("When", 16, sort="newest", wide=True),
 )
 
+_DATASET = next(number for number, column in enumerate(_COLUMNS) if column.label == "Dataset")
+"""The place of its cell in a row."""
+
 _PAUSE = 0.05
 """Seconds that the cursor has to rest on a piece before it is looked into."""
 
@@ -178,6 +181,12 @@ class KnowledgeScreen(KdtuiScreen[None]):
     def _text(self) -> str:
         return self.query_one("#search", Input).value
 
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The dataset of the piece under the cursor."""
+        row = self._table.row_at(self._table.cursor_row)
+        return () if row is None else (str(row.cells[_DATASET]),)
+
     # What it remembers
 
     def _text_of_memory(self) -> str:
@@ -206,6 +215,10 @@ class KnowledgeScreen(KdtuiScreen[None]):
         self.ask(question, StoreLookedAt, group="store")
         self._counted.clear()
         self._look(row=self._table.cursor_row)
+
+    def see_other_data(self) -> None:
+        """Search again."""
+        self.action_reload()
 
     def on_store_looked_at(self, message: StoreLookedAt) -> None:
         """Know how commands name the store, and what to say where there is no knowledge."""
@@ -296,9 +309,8 @@ class KnowledgeScreen(KdtuiScreen[None]):
             why = one_line(self._unread) or f"Nothing that is known matches “{sought}”."
             return f"{why}\n\n{key} shows all knowledge again."
         if self._datasets:
-            mine = command_line(
-                ("knowledge", "mine"), options={"--dataset": self._datasets[0]}, database=self._named_database
-            )
+            [dataset, *_] = self.datasets_to_begin_with(self._datasets)
+            mine = command_line(("knowledge", "mine"), options={"--dataset": dataset}, database=self._named_database)
             return (
                 f"There is no knowledge yet. {self.kdtui.key_of('app.distill')} and then "
                 f"{self.kdtui.key_of('distill.new')} have it distilled, or in a shell:\n\n"
@@ -540,9 +552,12 @@ class KnowledgeScreen(KdtuiScreen[None]):
 
         def create(values: dict[str, str] | None) -> None:
             if values is not None:
-                self._change(partial(work.pick, numbers, values["name"].strip(), bool(values["replace"])))
+                self._change(partial(work.pick, numbers, values))
 
-        form = sample_form(len(numbers), self._chosen_options(numbers), self._named_database)
+        asks_for_rejected = self._all_of is not None and "rejected" in self._all_of.statuses
+        form = sample_form(
+            len(numbers), self._chosen_options(numbers), self._named_database, rejected=asks_for_rejected
+        )
         self.app.push_screen(form, create)
 
     def action_export(self) -> None:

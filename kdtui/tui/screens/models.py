@@ -23,7 +23,9 @@ from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import named_database
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.paths import typed_path
+from kdtui.tui.screens.base import Failed, RowWanted
+from kdtui.tui.screens.calibration_form import CalibratingScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
@@ -122,7 +124,7 @@ class Changed(Message):
         self.sentence, self.name = sentence, name
 
 
-class ModelsScreen(KdtuiScreen[None]):
+class ModelsScreen(CalibratingScreen[None]):
     """All models, and beside them what there is to know of the one under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("models", "rows", "screen")
@@ -138,6 +140,8 @@ class ModelsScreen(KdtuiScreen[None]):
         self._named_database: Path | None = None
         self._quantizing: tuple[Activity, str] | None = None
         self._wanted: object = None
+        # The model that another place has asked for.
+        self._asked_for: str | None = None
 
     def compose(self) -> ComposeResult:
         """The list, a model in full, and what is at work."""
@@ -167,6 +171,11 @@ class ModelsScreen(KdtuiScreen[None]):
             each.clear()
         self._load()
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """Go to a model."""
+        self._asked_for = message.key
+        self._load()
+
     # The list
 
     def _load(self) -> None:
@@ -193,6 +202,11 @@ class ModelsScreen(KdtuiScreen[None]):
         self._table.show_rows(
             (_row(self._read.get(row, row), read=row in self._read) for row in self._known), keep=True
         )
+        asked_for, self._asked_for = self._asked_for, None
+        if asked_for in [row.name for row in self._known]:
+            self._wanted = asked_for
+        elif asked_for is not None:
+            self.say(f"there is no model {asked_for!r} any more")
         for number, row in enumerate(self._known):
             if row.name == self._wanted:
                 self._table.move_to(number)
@@ -257,9 +271,11 @@ class ModelsScreen(KdtuiScreen[None]):
             _grid(in_full(details)),
         ]
         if all(row.is_shipped for row in self._known):
+            key = self.kdtui.key_of
             hint = (
-                f"These come with kdtui. {self.kdtui.key_of('models.add')} gives a file of yours a name, "
-                f"{self.kdtui.key_of('models.quantize')} writes a model in fewer bits, and trainings bring adapters."
+                f"These come with kdtui. {key('models.add')} gives a file of yours a name, {key('models.quantize')} "
+                f"writes a model in fewer bits, {key('models.calibrate')} finds out which strategy suits a student, "
+                "and trainings bring adapters."
             )
             parts[:0] = [Text(hint), Text()]
         return Group(*parts)
@@ -326,21 +342,36 @@ class ModelsScreen(KdtuiScreen[None]):
         self.say(f"the workbench asks {self.kdtui.choice.name} from now on", error=False)
         self.kdtui.action_show("workbench")
 
+    def action_calibrate(self) -> None:
+        """Ask on which dataset; the student is asked as the workbench asks it, or else as it was trained."""
+        known = self._chosen
+        assert known is not None
+        asked = self.kdtui.choice.settings
+        if known.name in (asked.student, *(name for name, _ in asked.adapters)):
+            self.offer_calibration(lambda _: asked)
+        else:
+            self.offer_calibration(partial(_student_for, known.name))
+
     def action_add(self) -> None:
         """Ask for a file and a name."""
 
         def command(values: Mapping[str, str]) -> str:
             name = values["name"].strip() or None
-            path = values["path"].strip() or "FILE"
+            path = str(typed_path(values["path"])) if values["path"].strip() else "FILE"
             return command_line(("model", "add"), path, {"--name": name}, database=self._named_database)
 
         def add(values: dict[str, str] | None) -> None:
             if values is not None:
-                path = Path(values["path"].strip()).expanduser()
+                path = typed_path(values["path"])
                 self.ask(partial(_add, path, values["name"].strip() or None), _added, group="change")
 
         fields = (
-            Field("path", "GGUF file", help="it stays where it is; of a hub: kdtui model add OWNER/NAME, in a shell"),
+            Field(
+                "path",
+                "GGUF file",
+                "path",
+                help="it stays where it is; of a hub: kdtui model add OWNER/NAME, in a shell",
+            ),
             Field("name", "Name", help="letters, digits, dots, dashes and underscores; that of the file by default"),
         )
         form = FormDialog(
@@ -472,7 +503,7 @@ class ModelsScreen(KdtuiScreen[None]):
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""
         known = self._chosen
-        if action in ("use", "quantize", "remove", "details", "copy_path"):
+        if action in ("use", "calibrate", "quantize", "remove", "details", "copy_path"):
             if known is None:
                 return "there is no model"
             if action != "remove" and action != "details" and (read := self._read.get(known)) and read.problem:

@@ -1,6 +1,6 @@
 """The form for a new training."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -76,15 +76,14 @@ def offer(db: "Database", database: Path) -> Offer:
     )
 
 
-def form(found: Offer, before: Mapping[str, str] | None = None, *, shown: object = None) -> FormDialog:
+def form(found: Offer, datasets: Sequence[str], before: Mapping[str, str] | None = None) -> FormDialog:
     """The form; with what it begins with, a training can be started at once.
 
     Args:
+        datasets: those that it begins with; none where there is none.
         before: what was in it when a training could not be started.
-        shown: the dataset that the workbench shows, if it is one still.
     """
-    dataset = next((each for each in found.datasets if each == shown), next(iter(found.datasets), ""))
-    free = (f"{dataset}-{number}" for number in range(1, len(found.taken) + 2))
+    free = (f"{'-'.join(datasets)}-{number}" for number in range(1, len(found.taken) + 2))
     name = next(each for each in free if each not in found.taken)
     here = "this machine" if found.lacking is None else "this machine (lacks packages)"
     fields = (
@@ -92,7 +91,7 @@ def form(found: Offer, before: Mapping[str, str] | None = None, *, shown: object
         Field(
             "datasets",
             "Datasets",
-            value=dataset,
+            value=", ".join(datasets),
             help=f"Whose training sessions, with commas between. There are: {_some(found.datasets)}.",
         ),
         Field(

@@ -1,6 +1,6 @@
 """A piece of knowledge in full: what it says, where it comes from, where it was used and what was done there."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,18 +16,19 @@ from textual.widgets import Static
 
 from kdtui.bundling.text import counted, decimals, one_line
 from kdtui.tui.actions import bindings
-from kdtui.tui.background import ask_store, described
+from kdtui.tui.background import ask_store, described, named_database
 from kdtui.tui.choice import Choice
 from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.dialogs import Dialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
-from kdtui.tui.written import written
+from kdtui.tui.written import as_it_is, written
 
 if TYPE_CHECKING:
     from kdtui.distill.patterns import Pattern
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
+    from kdtui.tui.screens.session import SessionList
     from kdtui.workflows.about_piece import About, Origin
     from kdtui.workflows.runs import RunRow
     from kdtui.workflows.try_piece import Trial
@@ -55,11 +56,11 @@ class Scored(Message):
 
 
 class TrialFound(Message):
-    """How to try the piece is known."""
+    """How to try the piece is known: with whom, and on the session at a place of a list."""
 
-    def __init__(self, trial: "Trial") -> None:
+    def __init__(self, trial: "Trial", sessions: "SessionList", at: int) -> None:
         super().__init__()
-        self.trial = trial
+        self.trial, self.sessions, self.at = trial, sessions, at
 
 
 class PieceDialog(Dialog[str]):
@@ -132,23 +133,28 @@ class PieceDialog(Dialog[str]):
             self.run_worker(self._find_trial, thread=True, name="try")
 
     def _find_trial(self) -> None:
+        from kdtui.tui.screens.session import SessionList
         from kdtui.workflows.try_piece import trial_of
 
         usual = self.kdtui.choice.settings
+
+        def question(db: "Database") -> TrialFound:
+            trial = trial_of(db, self._about.piece.id, usual)
+            named = named_database(self._database)
+            return TrialFound(trial, *SessionList.around(db, trial.dataset, trial.session, named))
+
         try:
-            message: Message = TrialFound(
-                ask_store(self._database, lambda db: trial_of(db, self._about.piece.id, usual))
-            )
+            message: Message = ask_store(self._database, question)
         except Exception as error:
             message = Failed(*described(error))
         self.post_message(message)
 
     def on_trial_found(self, message: TrialFound) -> None:
-        """Leave, and have the session answered without the piece and with it."""
-        trial = message.trial
+        """Have the session answered without the piece and with it, over this; what leaves it leads back to here."""
+        self._is_trying = False
         if self.is_active:
-            self.dismiss(None)
-            self.kdtui.open_session(trial.dataset, trial.session, Choice.of(trial.without), Choice.of(trial.having))
+            without, having = Choice.of(message.trial.without), Choice.of(message.trial.having)
+            self.kdtui.try_on_session(message.sessions, message.at, without, having)
 
     def on_failed(self, message: Failed) -> None:
         """Say why it cannot be tried."""
@@ -175,10 +181,15 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
         problem: why they could not be.
     """
     piece = about.piece
-    parts: list[RenderableType] = [written(piece.statement, _LONGEST, "bold")]
+    show = written if about.is_in_words_of_a_model else as_it_is
+    parts: list[RenderableType] = [show(piece.statement, _LONGEST, "bold")]
     measures = " · ".join(_measures(piece))
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
     parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
+    if piece.origin is not None:
+        from kdtui.workflows.about_piece import told_origin
+
+        parts.append(Text(one_line(told_origin(piece) or "", 600)))
     parts += _says(about)
     parts += [Text("\nComes from", style="bold"), _tree(about.origin)]
     if used := list(_uses(about, rows, problem)):
@@ -207,7 +218,7 @@ def _says(about: "About") -> list[RenderableType]:
         case "rule":
             return list(_rule(content))  # type: ignore[arg-type]
         case "thought":
-            return list(_thought(content))  # type: ignore[arg-type]
+            return list(_thought(content, written if about.is_in_words_of_a_model else as_it_is))  # type: ignore[arg-type]
 
 
 def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
@@ -225,17 +236,17 @@ def _rule(rule: "Rule") -> Iterator[RenderableType]:
         yield from _bullets(rule.intents)
 
 
-def _thought(thought: "Thought") -> Iterator[RenderableType]:
+def _thought(thought: "Thought", show: Callable[[str, int], RenderableType]) -> Iterator[RenderableType]:
     yield Text("\nProducts", style="bold")
     for number, product in enumerate(thought.products, start=1):
         yield _item(f"{number}.", product)
     yield Text("\nBundles", style="bold")
     for step in thought.steps:
         yield _item(" ".join(map(str, step.positions)), step.intent)
-        yield Padding(written(step.why, _LONGEST), (0, 0, 0, 4))
+        yield Padding(show(step.why, _LONGEST), (0, 0, 0, 4))
     if thought.left_out:
         yield Text("\nLeft out", style="bold")
-        yield Padding(written(thought.left_out, _LONGEST), (0, 0, 0, 2))
+        yield Padding(show(thought.left_out, _LONGEST), (0, 0, 0, 2))
 
 
 def _bullets(texts: Iterable[str]) -> Iterator[RenderableType]:

@@ -5,19 +5,23 @@ from pathlib import Path
 
 from kdtui.tui.commands import command_line
 from kdtui.tui.knowledge_work import so_many
+from kdtui.tui.paths import typed_path
 from kdtui.tui.screens.dialogs import Field, FormDialog
 
 
-def sample_form(count: int, chosen: Mapping[str, str | None], named_database: Path | None) -> FormDialog:
+def sample_form(
+    count: int, chosen: Mapping[str, str | None], named_database: Path | None, *, rejected: bool
+) -> FormDialog:
     """What a sample of pieces is to be called.
 
     Args:
         count: how many pieces.
         chosen: how a command names them.
+        rejected: whether rejected pieces were asked for.
     """
 
     def command(values: Mapping[str, str]) -> str:
-        flags = ["--replace"] if values["replace"] else []
+        flags = [f"--{flag}" for flag in ("all", "replace") if values[flag]]
         name = values["name"].strip() or "NAME"
         return command_line(("sample", "create", *flags), name, chosen, database=named_database)
 
@@ -25,6 +29,13 @@ def sample_form(count: int, chosen: Mapping[str, str | None], named_database: Pa
         f"A sample of {so_many(count)}",
         [
             Field("name", "Name"),
+            Field(
+                "all",
+                "Rejected too",
+                "switch",
+                "yes" if rejected else "",
+                help="Take what is rejected, too. No student is shown it.",
+            ),
             Field("replace", "Replace", "switch", help="Take the place of a sample of this name."),
         ],
         verb="Make it",
@@ -38,7 +49,7 @@ def export_form(count: int, chosen: Mapping[str, str | None], named_database: Pa
 
     def command(values: Mapping[str, str]) -> str:
         options = {
-            "--output": values["folder"].strip() or "FOLDER",
+            "--output": str(typed_path(values["folder"])) if values["folder"].strip() else "FOLDER",
             "--as": None if values["kind"] == "jsonl" else values["kind"],
             "--licence": values["licence"].strip() or None,
         }
@@ -48,7 +59,7 @@ def export_form(count: int, chosen: Mapping[str, str | None], named_database: Pa
     return FormDialog(
         f"Export {so_many(count)}",
         [
-            Field("folder", "Folder", help="It is made where it is not there; load_dataset can read it."),
+            Field("folder", "Folder", "path", help="It is made where it is not there; load_dataset can read it."),
             Field("kind", "Kind", "choice", options=(("JSON Lines", "jsonl"), ("Parquet", "parquet"))),
             Field("licence", "Licence", help="Of the knowledge, for the dataset card; it may be left out."),
             Field("replace", "Replace", "switch", help="Take the place of an export that is in the folder."),

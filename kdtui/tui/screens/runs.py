@@ -1,5 +1,6 @@
 """Runs: how well students have done, beside the floors, and evaluations to start, to go on with and to compare."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,7 +22,7 @@ from kdtui.tui.known_runs import COMING, KnownRuns, Listing
 from kdtui.tui.run_form import EvaluationForm, Wanted
 from kdtui.tui.run_numbers import FloorsFound, RunNumbers, RunScored, TokensFound
 from kdtui.tui.run_rows import COLUMNS, SORTS, Entry, begins_with_the_largest, in_order, matches, row_of
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.base import Failed, KdtuiScreen, RowWanted
 from kdtui.tui.screens.dialogs import ConfirmDialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Row, RowTable
@@ -84,6 +85,8 @@ class RunsScreen(KdtuiScreen[None]):
         self._replot: Timer | None = None
         self._offered: dict[str, bool] = {}
         self._problem = ""
+        # The run that another place has asked to be opened.
+        self._wanted: str | None = None
         self._by, self._descending = "number", True
         self._with_floors = True
         self._plot = ""
@@ -122,6 +125,16 @@ class RunsScreen(KdtuiScreen[None]):
         if self._entries:
             self._load()
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """Open a run as soon as it is known."""
+        self._wanted = message.key
+        self.action_clear_search()
+        self._load()
+
+    def see_other_data(self) -> None:
+        """Look again."""
+        self._load()
+
     # What there is
 
     def action_reload(self) -> None:
@@ -152,6 +165,13 @@ class RunsScreen(KdtuiScreen[None]):
         self._marks = [key for key in self._marks if key in there]
         self._show()
         self._compute()
+        wanted, self._wanted = self._wanted, None
+        if wanted in self._entries:
+            self.query_one(RowTable).move_to(list(self._entries).index(wanted))
+            if self.is_current:
+                self.open_run()
+        elif wanted is not None:
+            self.say(f"there is no {wanted} any more")
 
     @on(RowTable.ColumnsShown)
     def _compute(self) -> None:
@@ -234,9 +254,10 @@ class RunsScreen(KdtuiScreen[None]):
             return one_line(self._problem)
         if not self._known.listing.datasets:
             return self.first_steps(self._known.listing.named_database)
+        [dataset, *_] = self.datasets_to_begin_with(self._known.listing.datasets)
         first = command_line(
             ("evaluate",),
-            options={"--dataset": self._known.listing.datasets[0], "--limit": "20"},
+            options={"--dataset": dataset, "--limit": "20"},
             database=self._known.listing.named_database,
         )
         return (
@@ -244,6 +265,12 @@ class RunsScreen(KdtuiScreen[None]):
             "shell:\n\n"
             f"    {one_line(first)}\n\n{self.look_again()}"
         )
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The dataset of the run, or floor, under the cursor."""
+        entry = self._selected
+        return () if entry is None else (entry.scored.dataset,)
 
     @property
     def _selected(self) -> Entry | None:
@@ -444,7 +471,10 @@ class RunsScreen(KdtuiScreen[None]):
     def on_offers_found(self, message: OffersFound) -> None:
         """Ask what to evaluate."""
         memory = self.remembered("runs")
-        form = EvaluationForm(message.there, memory.get("form"), self._known.listing.named_database)
+        before = memory.get("form")
+        last = before.get("dataset") if isinstance(before, dict) else None
+        [dataset, *_] = self.datasets_to_begin_with(list(message.there), last)
+        form = EvaluationForm(message.there, dataset, before, self._known.listing.named_database)
 
         def then(values: dict[str, str] | None) -> None:
             if values is not None:
@@ -557,7 +587,7 @@ class RunsScreen(KdtuiScreen[None]):
             case "new" if self._work is not None:
                 return f"an evaluation is at work; {self.kdtui.key_of('runs.cancel')} stops it"
             case "new" if not self._known.listing.datasets:
-                return "there is no dataset yet"
+                return self.no_dataset
             case "cancel" if self._work is None:
                 return "no evaluation is at work"
             case "cancel" if self._work is not None and self._work.is_cancelled:

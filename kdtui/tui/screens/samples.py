@@ -1,6 +1,6 @@
 """Samples: named subsets of knowledge, what is in them, and what two of them have in common."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.sample_form import SampleForm
 from kdtui.tui.sample_overlap import shared_in_full
 from kdtui.tui.sample_rows import COLUMNS, named_by, row_of
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.base import Failed, KdtuiScreen, RowWanted
 from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Row, RowTable
@@ -43,11 +43,11 @@ _SHOWN = 1000
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The samples, and what the store has to draw some from."""
+    """The samples, and what the store has to draw some from; `drawn_from` is a dataset with knowledge."""
 
     samples: "list[Sample]"
-    has_dataset: bool
-    has_knowledge: bool
+    datasets: list[str]
+    drawn_from: str | None
     named_database: Path | None
 
 
@@ -123,7 +123,7 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
-        self._listing = Listing([], has_dataset=False, has_knowledge=False, named_database=None)
+        self._listing = Listing([], [], drawn_from=None, named_database=None)
         self._formats: dict[Sample, dict[str, int]] = {}
         self._shapes: dict[Sample, tuple[SampleShape, SampleUses]] = {}
         self._overlaps: dict[tuple[str, str], Overlap] = {}
@@ -131,6 +131,8 @@ class SamplesScreen(KdtuiScreen[None]):
         self._marks: list[str] = []
         self._drawing: str | None = None
         self._wanted: object = None
+        # The sample that another place has asked for.
+        self._asked_for: str | None = None
 
     def compose(self) -> ComposeResult:
         """The list, a sample in full, and what to say when there is none."""
@@ -163,15 +165,24 @@ class SamplesScreen(KdtuiScreen[None]):
         self._overlaps.clear()
         self._load()
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """Go to a sample."""
+        self._asked_for = message.key
+        self._load()
+
+    def see_other_data(self) -> None:
+        """Look again."""
+        self._load()
+
     # The list
 
     def _load(self) -> None:
         def question(db: "Database") -> Listing:
             from store.datasets import dataset_names
-            from store.samples import has_kept, list_samples
+            from store.samples import dataset_to_draw_from, list_samples
 
             named = named_database(self.database)
-            return Listing(list_samples(db), bool(dataset_names(db)), has_kept(db), named)
+            return Listing(list_samples(db), dataset_names(db), dataset_to_draw_from(db), named)
 
         self.ask(question, SamplesFound, group="samples")
 
@@ -180,6 +191,11 @@ class SamplesScreen(KdtuiScreen[None]):
         self._listing = message.listing
         there = {sample.name for sample in self._listing.samples}
         self._marks = [name for name in self._marks if name in there]
+        asked_for, self._asked_for = self._asked_for, None
+        if asked_for in there:
+            self._wanted = asked_for
+        elif asked_for is not None:
+            self.say(f"there is no sample {asked_for!r} any more")
         if not there:
             self._show_notice(self._first_steps())
             return
@@ -193,19 +209,27 @@ class SamplesScreen(KdtuiScreen[None]):
         self.refresh_bindings()
 
     def _first_steps(self) -> str:
-        named = self._listing.named_database
-        if self._listing.has_knowledge:
-            create = command_line(("sample", "create"), "NAME", {"--ratio": "0.5"}, database=named)
+        listing = self._listing
+        named, datasets = listing.named_database, listing.datasets
+
+        def which(dataset: str) -> dict[str, str | None]:
+            # Where there are several, a command has to say which.
+            return {"--dataset": dataset if len(datasets) > 1 else None}
+
+        if listing.drawn_from is not None:
+            options = {**which(listing.drawn_from), "--ratio": "0.5"}
+            create = command_line(("sample", "create"), "NAME", options, database=named)
             return (
                 "There is no sample yet. A sample is a named share of the knowledge, to show to a student or to train "
                 f"on.\n\nPress {self.kdtui.key_of('samples.create')} to draw one, or in a shell:\n\n    "
                 + one_line(create)
             )
-        if self._listing.has_dataset:
+        if datasets:
+            [dataset, *_] = self.datasets_to_begin_with(datasets)
+            mine = command_line(("knowledge", "mine"), options=which(dataset), database=named)
             return (
                 "There is no knowledge yet that a sample could be drawn from. Mine patterns of a dataset, in a "
-                f"shell:\n\n    {one_line(command_line(('knowledge', 'mine'), database=named))}\n\nor have a teacher "
-                f"asked in the place Distill. {self.look_again()}"
+                f"shell:\n\n    {one_line(mine)}\n\nor have a teacher asked in the place Distill. {self.look_again()}"
             )
         return self.first_steps(named)
 
@@ -255,6 +279,12 @@ class SamplesScreen(KdtuiScreen[None]):
         """The sample under the cursor."""
         key = self._table.cursor_key
         return next((sample for sample in self._listing.samples if sample.name == key), None)
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The datasets that the sample under the cursor was drawn from."""
+        sample = self._chosen
+        return () if sample is None else list(dict.fromkeys(draw.dataset for draw in sample.draws))
 
     @property
     def _pair(self) -> tuple[str, str] | None:
@@ -384,7 +414,8 @@ class SamplesScreen(KdtuiScreen[None]):
     def on_sources_found(self, message: SourcesFound) -> None:
         """Show the form."""
         taken = [sample.name for sample in self._listing.samples]
-        form = SampleForm(message.kept, taken, self._listing.named_database)
+        datasets = self.datasets_to_begin_with(list(message.kept))
+        form = SampleForm(message.kept, datasets, taken, self._listing.named_database)
 
         def draw(values: dict[str, str] | None) -> None:
             if values is not None:
@@ -452,7 +483,7 @@ class SamplesScreen(KdtuiScreen[None]):
         """Why an action cannot be done now."""
         if action == "create" and self._drawing is not None:
             return f"sample {self._drawing} is being drawn"
-        if action == "create" and not self._listing.has_knowledge:
+        if action == "create" and self._listing.drawn_from is None:
             return "there is no knowledge to draw from"
         if action in ("mark", "pieces", "delete") and not self._listing.samples:
             return "there is no sample"

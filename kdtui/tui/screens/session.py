@@ -1,5 +1,6 @@
 """One session: its products, its true bundles, and those that a student generates, or two students side by side."""
 
+from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.answers import NAMES, Side, compared, true_lines, written_lines
 from kdtui.tui.choice import Choice
 from kdtui.tui.generation import Answered, BundleWritten, Explained, NoteTaken, Request, Stopped, StudentReady
-from kdtui.tui.screens.base import Failed, KdtuiScreen
+from kdtui.tui.screens.base import Failed
+from kdtui.tui.screens.calibration_form import CalibratingScreen
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.settings import chosen, settings_form
 from kdtui.tui.typed import TypedSessions, generate_command
@@ -31,7 +33,7 @@ from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
-from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.model_names import PATTERNS, why_uncalibrated
 from kdtui.workflows.offered import Offered
 from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session
@@ -64,6 +66,23 @@ class SessionList:
     typed: TypedSessions
     named_database: Path | None
 
+    @classmethod
+    def around(
+        cls, db: "Database", dataset: str, session: str, named_database: Path | None
+    ) -> "tuple[SessionList, int]":
+        """All sessions of a dataset, and the place of one of them; for threads.
+
+        Raises:
+            NotFound: there is no such dataset, or no such session in it.
+        """
+        from store.datasets import session_hits, session_place
+
+        _, before = session_place(db, dataset, session)
+        numbers = array("q")
+        for hits in session_hits(db, dataset):
+            numbers.extend(hits.ids)
+        return cls(dataset, numbers, TypedSessions(), named_database), before
+
 
 class SessionLoaded(Message):
     """A session has come from the store, by its number."""
@@ -92,7 +111,7 @@ def _columns(sides: int) -> tuple[Column, ...]:
     )
 
 
-class SessionScreen(KdtuiScreen[int]):
+class SessionScreen(CalibratingScreen[int]):
     """A session of a list. The result is the place in it of the one that was shown last.
 
     It is made once and kept when it is left: to make its parts takes longer than to show another session in them.
@@ -100,15 +119,26 @@ class SessionScreen(KdtuiScreen[int]):
     Args:
         sessions: what there is to go through.
         at: the place of the one that is shown first.
+        own: settings in place of those of the workbench, which then stay as they are, whatever is chosen here.
         other: settings to compare with as soon as it is there.
+        place: where the session is opened.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("session", "screen")
     AUTO_FOCUS = "#items"
 
-    def __init__(self, database: Path, sessions: SessionList, at: int, other: Choice | None = None) -> None:
+    def __init__(
+        self,
+        database: Path,
+        sessions: SessionList,
+        at: int,
+        *,
+        own: Choice | None = None,
+        other: Choice | None = None,
+        place: str = "workbench",
+    ) -> None:
         super().__init__(database)
-        self._sessions, self._at, self._to_compare = sessions, at, other
+        self._sessions, self._at, self._own, self._to_compare, self._place = sessions, at, own, other, place
         self._session: Session | None = None
         self._bundles: tuple[Bundle, ...] = ()
         self._truth: Bundles = ()
@@ -123,7 +153,7 @@ class SessionScreen(KdtuiScreen[int]):
 
     def compose(self) -> ComposeResult:
         """The products, and the bundles of two or three kinds."""
-        yield TopBar("workbench")
+        yield TopBar(self._place)
         yield Static("Looking for the session…", id="title", markup=False)
         yield Static(id="asks", markup=False)
         with Container(id="body"):
@@ -147,15 +177,15 @@ class SessionScreen(KdtuiScreen[int]):
 
     def on_screen_resume(self) -> None:
         """Another place may have chosen another student meanwhile."""
-        if self._sides and self._sides[0].choice != self.kdtui.choice:
+        if self._own is None and self._sides and self._sides[0].choice != self.kdtui.choice:
             self._sides[0].choice = self.kdtui.choice
             self._show_choice()
 
     # The session
 
-    def show_list(self, sessions: SessionList, at: int, other: Choice | None = None) -> None:
+    def show_list(self, sessions: SessionList, at: int) -> None:
         """Show another session, as if the screen had been made for it."""
-        self._sessions, self._at, self._to_compare = sessions, at, other
+        self._sessions, self._at = sessions, at
         # Otherwise it is on its way to that.
         if self.is_mounted:
             self._begin()
@@ -163,7 +193,7 @@ class SessionScreen(KdtuiScreen[int]):
     def _begin(self) -> None:
         self.drop_requests()
         self._hold_paint()
-        self._sides, self._active = [Side(self.kdtui.choice)], 0
+        self._sides, self._active = [Side(self._own or self.kdtui.choice)], 0
         self._offered, self._has_looked = Offered(), False
         self.query_one(RowTable).show_columns(_columns(1))
         self.set_focus(self.query_one(RowTable))
@@ -521,6 +551,16 @@ class SessionScreen(KdtuiScreen[int]):
         """Choose the student, its adapter, its knowledge, and how it is asked."""
         self._look_for_offered("settings")
 
+    def action_calibrate(self) -> None:
+        """Ask by which strategies the student is to be tried."""
+        settings = self._side.choice.settings
+        self.offer_calibration(lambda _: settings)
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The dataset whose knowledge is used."""
+        return () if self._sessions.dataset is None else (self._sessions.dataset,)
+
     def action_compare(self) -> None:
         """Choose other settings, and generate with both."""
         self._look_for_offered("compare")
@@ -538,7 +578,8 @@ class SessionScreen(KdtuiScreen[int]):
 
     def _choose(self, choice: Choice) -> None:
         """Ask this student from now on."""
-        self.kdtui.use_choice(choice)
+        if self._own is None:
+            self.kdtui.use_choice(choice)
         self._change(self._sides[0], choice)
 
     def _change(self, side: Side, choice: Choice) -> None:
@@ -556,12 +597,16 @@ class SessionScreen(KdtuiScreen[int]):
         if not self._active:
             self._choose(choice)
             return
-        self.remembered(_PLACE)["other"] = choice.to_memory()
+        self._remember_other(choice)
         self._change(self._side, choice)
+
+    def _remember_other(self, choice: Choice) -> None:
+        if self._own is None:
+            self.remembered(_PLACE)["other"] = choice.to_memory()
 
     def _compare_with(self, choice: Choice) -> None:
         """Put a second answer beside the first."""
-        self.remembered(_PLACE)["other"] = choice.to_memory()
+        self._remember_other(choice)
         if self._is_comparing:
             self._sides[1].choice = choice
         else:
@@ -636,6 +681,10 @@ class SessionScreen(KdtuiScreen[int]):
         match action:
             case "generate" if all(side.request is not None for side in self._sides):
                 return "the student is at work already"
+            case "calibrate" if self._sessions.dataset is None:
+                return "there is no dataset to calibrate on"
+            case "calibrate" if settings is not None and (why := why_uncalibrated(settings.student)) is not None:
+                return why
             case "compare" if self._is_comparing and any(side.request is not None for side in self._sides):
                 return "the students are at work"
             case "reload" if self._is_stoppable:

@@ -19,10 +19,9 @@ from kdtui.errors import KdtuiError
 from kdtui.exchange.typed import read_typed
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database
-from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.hits import HitsTable
-from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen
+from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen, RowWanted
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.session import SessionList, SessionScreen
 from kdtui.tui.typed import TypedSessions, generate_command
@@ -66,14 +65,12 @@ class Datasets:
         named_database: how a command has to name the store.
         place: of the session that is wanted, its dataset, its row number, and how many sessions come before it.
         problem: why there is no place.
-        other: settings to compare on that session.
     """
 
     names: list[str]
     named_database: Path | None
     place: tuple[str, int, int] | None = None
     problem: str = ""
-    other: Choice | None = None
 
 
 class DatasetsFound(Message):
@@ -85,17 +82,17 @@ class DatasetsFound(Message):
 
 
 class SessionWanted(Message):
-    """A session is to be opened that some other place knows of; other settings, where given, are compared on it."""
+    """A session is to be opened that some other place knows of."""
 
-    def __init__(self, dataset: str, session: str, other: Choice | None, came_from: str) -> None:
+    def __init__(self, dataset: str, session: str, came_from: str) -> None:
         super().__init__()
-        self.dataset, self.session, self.other, self.came_from = dataset, session, other, came_from
+        self.dataset, self.session, self.came_from = dataset, session, came_from
 
 
 class WorkbenchScreen(KdtuiScreen[None]):
     """A dataset's sessions, to look through and to open. Typed ones come first, whatever the dataset."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("workbench", "screen", "search")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("workbench", "screen", "search", shown=("screen.import_dataset",))
     AUTO_FOCUS = "#sessions"
 
     def __init__(self, database: Path) -> None:
@@ -107,7 +104,9 @@ class WorkbenchScreen(KdtuiScreen[None]):
         self._in_vain: Query | None = None
         # The session that another place knows of, and its number: it is opened as soon as the list is there.
         self._wanted: SessionWanted | None = None
-        self._to_open: tuple[int, Choice | None] | None = None
+        self._to_open: int | None = None
+        # The dataset that is to be listed as soon as it is known that it is there.
+        self._dataset_wanted: str | None = None
         # The place that has had a session opened.
         self._came_from: str | None = None
         self._session_screen: SessionScreen | None = None
@@ -150,7 +149,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
                 return Datasets(names, named)
             try:
                 place = wanted.dataset, *session_place(db, wanted.dataset, wanted.session)
-                return Datasets(names, named, place, other=wanted.other)
+                return Datasets(names, named, place)
             except NotFound as error:
                 return Datasets(names, named, problem=str(error))
 
@@ -164,6 +163,17 @@ class WorkbenchScreen(KdtuiScreen[None]):
         self._wanted, self._came_from = message, message.came_from
         self.action_reload()
 
+    def on_row_wanted(self, message: RowWanted) -> None:
+        """List the sessions of a dataset."""
+        if self._session_screen is not None:
+            self._session_screen.drop_requests()
+        self._dataset_wanted = message.key
+        self.action_reload()
+
+    def see_other_data(self) -> None:
+        """Look for datasets again."""
+        self.action_reload()
+
     def on_datasets_found(self, message: DatasetsFound) -> None:
         """Offer the datasets; keep the chosen one if it is still there."""
         found = message.found
@@ -173,19 +183,29 @@ class WorkbenchScreen(KdtuiScreen[None]):
         if found.place is not None:
             self._wanted = None
             dataset, number, before = found.place
-            self._to_open = number, found.other
+            self._to_open = number
             row = len(self._typed) + before
             wanted.insert(0, dataset)
-            self.remembered(_PLACE)["dataset"] = dataset
             self._clear_filter()
         elif found.problem:
             self._wanted = None
             self.say(found.problem)
+        dataset_wanted, self._dataset_wanted = self._dataset_wanted, None
+        if dataset_wanted in found.names:
+            wanted.insert(0, dataset_wanted)
+            self._clear_filter()
+            row = 0
+        elif dataset_wanted is not None:
+            self.say(f"there is no dataset {dataset_wanted!r} any more")
         select = self.query_one("#dataset", DropDown)
         with self.prevent(Select.Changed):
             select.set_options([(Text(one_line(name, 60)), name) for name in found.names] or _NO_DATASET)
             if found.names:
                 select.value = next(each for each in wanted if each in found.names)
+        if found.place is not None or dataset_wanted in found.names:
+            self._be_at_dataset()
+        else:
+            self.remembered(_PLACE)["dataset"] = self._dataset
         self._find(row=row)
 
     def _clear_filter(self) -> None:
@@ -213,9 +233,19 @@ class WorkbenchScreen(KdtuiScreen[None]):
         # Textual tells of the first value too, which nobody has chosen.
         if self._query is None or self._dataset == self._query.dataset:
             return
-        self.remembered(_PLACE)["dataset"] = self._dataset
+        self._be_at_dataset()
         self._find()
         self.set_focus(self._table)
+
+    def _be_at_dataset(self) -> None:
+        """Forms begin with the dataset that is shown here."""
+        self.remembered(_PLACE)["dataset"] = self._dataset
+        self.kdtui.datasets_here = () if self._dataset is None else (self._dataset,)
+
+    @property
+    def datasets_under_cursor(self) -> Sequence[str]:
+        """The dataset whose sessions are listed."""
+        return () if self._dataset is None else (self._dataset,)
 
     @on(Input.Changed, "#filter")
     def find_while_typing(self) -> None:
@@ -301,9 +331,9 @@ class WorkbenchScreen(KdtuiScreen[None]):
         if message.first:
             self.refresh_bindings()
         if message.done and self._to_open is not None:
-            (number, other), self._to_open = self._to_open, None
+            number, self._to_open = self._to_open, None
             if number in self._table.ids:
-                self._open(self._table.ids.index(number), other)
+                self._open(self._table.ids.index(number))
 
     @on(HitsTable.Failed)
     def show_failure(self, message: HitsTable.Failed) -> None:
@@ -350,17 +380,17 @@ class WorkbenchScreen(KdtuiScreen[None]):
             self._came_from = None
             self._open(event.row)
 
-    def _open(self, row: int, other: Choice | None = None) -> None:
+    def _open(self, row: int) -> None:
         # What was pressed before another place was gone to may be read after it.
         if self._query is None or not self.is_current:
             return
         self._table.move_to(row)
         sessions = SessionList(self._query.dataset, self._table.ids, self._typed, self._named_database)
         if self._session_screen is None:
-            self._session_screen = SessionScreen(self.database, sessions, row, other)
+            self._session_screen = SessionScreen(self.database, sessions, row)
             self.app.install_screen(self._session_screen, "session")
         else:
-            self._session_screen.show_list(sessions, row, other)
+            self._session_screen.show_list(sessions, row)
         self.app.push_screen(self._session_screen, self._come_back)
 
     def _come_back(self, row: int | None) -> None:
@@ -402,7 +432,7 @@ class WorkbenchScreen(KdtuiScreen[None]):
             if values is not None:
                 text = values["products"]
                 self._came_from = None
-                self._to_open = self._typed.add(read_typed(text, name), text), None
+                self._to_open = self._typed.add(read_typed(text, name), text)
                 self._clear_filter()
                 self._find()
 
@@ -426,5 +456,5 @@ class WorkbenchScreen(KdtuiScreen[None]):
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""
         if self._dataset is None and (action == "choose_dataset" or (action == "search" and not self._typed)):
-            return "there is no dataset yet"
+            return self.no_dataset
         return super().why_not(action)

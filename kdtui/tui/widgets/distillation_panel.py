@@ -99,6 +99,7 @@ def _lines(distillation: Distillation) -> list[str]:
     if distillation.results:
         came = (f"{counted(each.kept, each.format)} kept, {each.rejected:,} rejected" for each in distillation.results)
         lines.append(" · ".join(came))
+        lines += [f"{each.format}s: {each.aftermath}" for each in distillation.results if each.aftermath]
     if distillation.problem:
         lines.append(distillation.problem)
     return lines
@@ -107,7 +108,8 @@ def _lines(distillation: Distillation) -> list[str]:
 def _expected(distillation: Distillation) -> list[str]:
     tally = distillation.step.tally if distillation.step is not None else None
     if tally is None:
-        return ["what was answered before is looked up"]
+        is_paid = distillation.plan.teacher == "endpoint"
+        return [f"what was {'answered' if is_paid else 'found'} before is looked up"]
     return [
         f"calls: {tally.hits:,} answered before · {tally.paid:,} to be paid",
         f"about {tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_expected_cost(tally)}",

@@ -125,6 +125,9 @@ class RowTable(Steady, ScrollView, can_focus=True):
             """The table."""
             return self.table
 
+    class RowPointed(RowHighlighted):
+        """The user has put the cursor on a row, or left it there by a key that moves it."""
+
     class RowSelected(RowHighlighted):
         """The row under the cursor is to be opened."""
 
@@ -162,6 +165,8 @@ class RowTable(Steady, ScrollView, can_focus=True):
         self._marks: Container[str] = frozenset()
         self._sorted: tuple[str, bool] = ("", False)
         self._told: tuple[int, str] | None = None
+        # Whether the user has moved the cursor, and nobody has been told of it yet.
+        self._is_pointed = False
         self._strips: dict[tuple[int, bool], Strip] = {}
         self._row_styles: dict[tuple[bool, bool], Style] = {}
 
@@ -277,32 +282,38 @@ class RowTable(Steady, ScrollView, can_focus=True):
 
     def action_down(self) -> None:
         """Go down a row."""
-        self.move_to(self.cursor_row + 1)
+        self.point_at(self.cursor_row + 1)
 
     def action_up(self) -> None:
         """Go up a row."""
-        self.move_to(self.cursor_row - 1)
+        self.point_at(self.cursor_row - 1)
 
     def action_page_down(self) -> None:
         """Go down a page."""
-        self.move_to(self.cursor_row + max(1, self._visible - 1))
+        self.point_at(self.cursor_row + max(1, self._visible - 1))
 
     def action_page_up(self) -> None:
         """Go up a page."""
-        self.move_to(self.cursor_row - max(1, self._visible - 1))
+        self.point_at(self.cursor_row - max(1, self._visible - 1))
 
     def action_top(self) -> None:
         """Go to the first row."""
-        self.move_to(0)
+        self.point_at(0)
 
     def action_bottom(self) -> None:
         """Go to the last row."""
-        self.move_to(self._count - 1)
+        self.point_at(self._count - 1)
 
     def action_select(self) -> None:
         """Open the row."""
         if (key := self.cursor_key) is not None:
+            self.point_at(self.cursor_row)
             self.post_message(self.RowSelected(self, self.cursor_row, key))
+
+    def point_at(self, row: int) -> None:
+        """Put the cursor on a row because the user does."""
+        self._is_pointed = True
+        self.move_to(row)
 
     def move_to(self, row: int) -> None:
         """Put the cursor on a row, and have it in sight."""
@@ -343,7 +354,7 @@ class RowTable(Steady, ScrollView, can_focus=True):
         row = round(self.scroll_y) + y.y - _HEADER
         if row < self._count:
             again = row == self.cursor_row and event.chain > 1
-            self.move_to(row)
+            self.point_at(row)
             if again:
                 self.action_select()
 
@@ -485,9 +496,14 @@ class RowTable(Steady, ScrollView, can_focus=True):
     def _tell(self) -> None:
         """Say which row the cursor is on, once it is there."""
         row = self.row_at(self.cursor_row)
-        if row is not None and self._told != (self.cursor_row, row.key):
+        if row is None:
+            return
+        if self._told != (self.cursor_row, row.key):
             self._told = (self.cursor_row, row.key)
             self.post_message(self.RowHighlighted(self, self.cursor_row, row.key))
+        if self._is_pointed:
+            self._is_pointed = False
+            self.post_message(self.RowPointed(self, self.cursor_row, row.key))
 
     def _look(self) -> None:
         """Ask for the pages in sight, and for those next to them."""

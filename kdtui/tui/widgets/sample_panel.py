@@ -64,7 +64,8 @@ def _about(sample: "Sample", shape: "SampleShape | None", uses: "SampleUses | No
         grid.add_row("used by", Text(one_line(named_by(uses) or "no run and no training yet", 1000)))
     grid.add_row("tokens", Text("are counted roughly, as one for three characters"))
     if shape is not None and shape.without_session:
-        grid.add_row("", Text(f"{counted(shape.without_session, 'piece names', 'pieces name')} no session of origin"))
+        named = counted(shape.without_session, "piece names", "pieces name")
+        grid.add_row("", Text(f"{named} no session here: patterns come from too many"))
     return grid
 
 

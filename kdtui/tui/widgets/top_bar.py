@@ -1,10 +1,13 @@
-"""The line at the top: the name of the program, and the places to go to."""
+"""The line at the top: the name of the program, the places to go to, and what is at work."""
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.events import Click
+from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
+from kdtui.bundling.text import one_line
 from kdtui.tui.actions import PLACES
 
 _ROOM_FOR_NAME = 120
@@ -12,10 +15,16 @@ _ROOM_FOR_NAME = 120
 
 
 class TopBar(Widget):
-    """The places, one of which this is: a mark, and a colour, tells which. A click goes there, as does its number."""
+    """The places, one of which this is: a mark, and a colour, tells which. A click goes there, as does its number.
+
+    Attributes:
+        work: what is at work, in words; what there is no room for is left out.
+    """
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES = {"top-bar--name", "top-bar--here"}  # noqa: RUF012
+
+    work: reactive[str] = reactive("")
 
     def __init__(self, here: str) -> None:
         super().__init__()
@@ -31,6 +40,9 @@ class TopBar(Widget):
             if place == self._here:
                 style, mark = style + self.get_visual_style("top-bar--here"), "▸"
             line += Content.assemble((f"{mark}{number} {title} ", style))
+        if self.work:
+            room = self.size.width - cell_len(line.plain)
+            line += Content.assemble((one_line(f"⏳ {self.work}", room) if room > 3 else "⏳"[: room // 2], "dim"))
         return line
 
     async def on_click(self, event: Click) -> None:

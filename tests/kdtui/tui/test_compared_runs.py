@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.screens.compared_runs import ComparedRunsScreen
 from kdtui.tui.screens.runs import RunsScreen
+from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.widgets.bundle_panel import BundlePanel
 from kdtui.tui.widgets.row_table import RowTable
 from store.database import open_database
@@ -93,19 +93,24 @@ async def test_the_session_under_the_cursor_is_shown_with_the_bundles_of_both(st
         assert (error or "found none") in shown(app, "#of-1st .bundles")
 
 
-async def test_a_session_is_opened_in_the_workbench_with_the_settings_of_the_first(
-    store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
+async def test_a_session_is_opened_with_the_settings_of_the_first_and_the_workbench_keeps_its_own(
+    store: Path, settle: Settle
 ) -> None:
-    opened: list[tuple[object, ...]] = []
     app = KdtuiApp(store)
-    monkeypatch.setattr(app, "open_session", lambda *arguments: opened.append(arguments))
+    before = app.choice
     async with app.run_test() as pilot:
         await compared(pilot, settle)
+        [session, *_] = rows(app)[0]
         await act(pilot, "table.select")
-        await rest(pilot)
-        [(dataset, session, choice)] = opened
-        assert (dataset, session) == ("demo-outdoor", rows(app)[0][0])
-        assert choice.settings.student == "patterns"  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert isinstance(app.screen, SessionScreen)
+        assert app.screen.command == f"kdtui generate {session} --dataset demo-outdoor --student patterns"
+        await act(pilot, "session.next_student")
+        await act(pilot, "session.back")
+        await settle(pilot)
+        assert isinstance(app.screen, ComparedRunsScreen)
+        assert app.choice == before
+        assert app.memory.of("workbench").get("choice") is None
         await act(pilot, "compared.back")
         await rest(pilot)
         assert isinstance(app.screen, RunsScreen)

@@ -22,6 +22,15 @@ def test_a_theme_and_keys_are_read(tmp_path: Path) -> None:
     assert read_config(path, NAMES) == Config("nord", {"app.quit": "ctrl+d,Q", "table.down": "j,down,ctrl+n"})
 
 
+def test_an_editor_may_write_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('theme = "nord"', encoding="utf-8-sig")
+    assert read_config(path, NAMES).theme == "nord"
+    path.write_text('theme = "nord"', encoding="utf-16")
+    with pytest.raises(BadFile, match="it is UTF-16 text; save the file as UTF-8"):
+        read_config(path, NAMES)
+
+
 async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('theme = "mine"\n[themes.mine]\nprimary = "#ff8800"\nbackground = "#101018"\n')
@@ -43,19 +52,30 @@ async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path
         ("theme = ", "Invalid value"),
         ("\0", "config.toml"),
         ('theme = "pink"', "no theme 'pink'"),
-        ("theme = 3", "no theme 3"),
         ('colour = "red"', "no setting 'colour'"),
         ("themes = 3", "themes has a table for each theme"),
-        ('themes.mine = "red"', "themes has a table for each theme"),
+        ('themes.mine = "red"', "theme mine is a table of colours"),
+        ('theme = ["nord"]', 'theme is the name of a theme in quotes, such as: theme = "nord"; here it is a list'),
+        ("theme = 3", "here it is a number"),
+        ("theme = true", "here it is true or false"),
+        ("theme = {name = 'nord'}", "here it is a table"),
+        ("theme = 2026-01-01", "here it is a time"),
+        ("keys = ['q']", "keys is a table of actions and keys"),
+        ('keys."app.quit" = ["q", "Q"]', "keys: app.quit is a key in quotes"),
+        ("[themes.mine]\nprimary = 3", "theme mine: primary is a colour in quotes"),
+        ("[themes.mine]\nprimary = ['red']", "here it is a list"),
+        ("[[themes.mine]]\nprimary = 'red'", "theme mine is a table of colours"),
+        pytest.param("a = " + "[" * 100_000, "README says under 'The app' what may stand in it", id="too deep"),
         ("[themes.mine]", "theme mine needs a colour primary"),
         ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; there is one"),
         ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; it has letters"),
         ('[themes.mine]\nprimary = "[red]"', "theme mine: primary is no colour ('[red]')"),
-        ("[themes.mine]\nprimary = 3", "theme mine: primary is no colour (3)"),
         ('[themes.mine]\nprimary = "red"\nlight = true', "theme mine has no 'light'"),
-        ('[themes.mine]\nprimary = "red"\ndark = 3', "theme mine has no 'dark' like this"),
+        (
+            '[themes.mine]\nprimary = "red"\ndark = 3',
+            "theme mine: dark is true or false, without quotes; here it is a number",
+        ),
         ("keys = 3", "table of actions and keys"),
-        ('[keys]\n"app.quit" = 3', "table of actions and keys"),
         ('[keys]\n"app.fly" = "x"', "no action 'app.fly'"),
         ('[keys]\n"app.quit" = "hyper+x"', "no key 'hyper+x'"),
         ('[keys]\n"app.quit" = "f99999"', "no key 'f99999'"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
-from textual.widgets import Input, Select, Static
+from textual.widgets import Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.distillation import Distillation
@@ -22,7 +22,7 @@ from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows import distill_with_model
 from store.calls import record_call
 from store.database import open_database
-from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
+from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge
 from store.sqlite import Database
 from tests import waiting
 from tests.acting import act, rest
@@ -526,26 +526,90 @@ async def test_the_annotations_need_no_consent(demo_store: Path, settle: Settle,
         assert thoughts(demo_store) == 22
 
 
+def patterns(database: Path) -> list[Knowledge]:
+    db = open_database(database)
+    found = find_knowledge(db, format="pattern")
+    db.close()
+    return found
+
+
 async def test_patterns_are_mined_as_the_form_says(demo_store: Path, settle: Settle, until: Until) -> None:
-    app = app_with(demo_store, formats="pattern", levels="4", min_support="0.2", max_size="2")
+    before = patterns(demo_store)
+    app = app_with(demo_store, formats="pattern", levels="4", min_support="0.1", max_size="2")
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "distill.new")
         await settle(pilot)
+        told = dialog(app).replace("\n", " ")
+        assert f"{DATASET} has {len(before)} patterns of this teacher; what is not found again stays." in told
         await act(pilot, "form.done")
         await settle(pilot)
         command = text_of(app.screen.query_one("#dialog-command", Static))
         assert (
-            "kdtui knowledge mine --dataset demo-outdoor --level 4 --min-support 0.2 --max-size 2"
+            "kdtui knowledge mine --dataset demo-outdoor --level 4 --min-support 0.1 --max-size 2"
             in command.replace("\n", "")
         )
         await act(pilot, "form.done")
         await until(pilot, lambda: ended(app))
-        assert "patterns kept" in panel(app)
+        assert "1 pattern kept" in panel(app)
+        assert f"{len(before) - 1} of before were not found again; they stay as they are" in panel(app)
+    assert patterns(demo_store) == before
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+async def test_what_would_be_deleted_is_counted_before_it_begins(
+    demo_store: Path, settle: Settle, until: Until, agrees: bool
+) -> None:
+    before = patterns(demo_store)
+    app = app_with(demo_store, formats="pattern", levels="4", min_support="0.1", max_size="2", replace="yes")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await choose(pilot, settle)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        gone = len(before) - 1
+        told = " ".join(dialog(app).split())
+        assert f"{gone} of the {len(before)} patterns that are here would be deleted" in told
+        assert "kdtui knowledge mine --replace --dataset demo-outdoor" in told
+        assert patterns(demo_store) == before
+        await act(pilot, "confirm.yes" if agrees else "confirm.no")
+        await until(pilot, lambda: ended(app))
+        assert (f"patterns: deleted {gone} that were not found again" in panel(app)) == agrees
+        assert len(patterns(demo_store)) == (1 if agrees else len(before))
+        # The next time, nothing is deleted that nobody has chosen again.
+        await act(pilot, "distill.new")
+        await settle(pilot)
+        assert app.screen.query_one("#field-replace", Checkbox).value is False
+
+
+async def test_mining_that_finds_nothing_says_so_and_leaves_all_as_it_was(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    before = patterns(demo_store)
+    app = app_with(demo_store, formats="pattern", levels="99", replace="yes")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await choose(pilot, settle)
+        await until(pilot, lambda: ended(app))
+        assert "level 99 cannot be mined" in panel(app)
+    assert patterns(demo_store) == before
+
+
+async def test_rules_that_a_model_gave_before_are_counted_before_it_is_asked(
+    demo_store: Path, serve: Serve, settle: Settle, until: Until
+) -> None:
+    url, fake = serve(good)
     db = open_database(demo_store)
-    found = find_knowledge(db, format="pattern")
-    assert all((piece.support or 0) >= 0.2 for piece in found)
+    add_knowledge(db, DATASET, "rule", f"m at {url.split('/')[2]}", [NewKnowledge("As it was", "{}")])
     db.close()
+    app = app_with(demo_store, **endpoint(url, formats="rule", replace="yes"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await choose(pilot, settle)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        told = " ".join(dialog(app).split())
+        assert "has 1 rule of m at" in told
+        assert "66 calls are to be paid" in told
+        assert not fake.asked
+        await act(pilot, "confirm.yes")
+        await until(pilot, lambda: ended(app))
+        assert "rules: deleted 1 that was not found again" in panel(app)
 
 
 async def test_a_student_is_a_teacher_too(demo_store: Path, settle: Settle, until: Until) -> None:

@@ -55,7 +55,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
         assert "kdtui host add NAME --ssh ALIAS" in shown(app, "#no-hosts")
         await act(pilot, "jobs.new")
         await settle(pilot)
-        assert "there is no dataset to train on yet" in toasts(app)
+        assert "there is no dataset yet; D imports the demo, and i your own sessions" in toasts(app)
         await act(pilot, "jobs.check")
         await act(pilot, "training.cancel")
         await settle(pilot)

@@ -30,7 +30,8 @@ from store.calls import record_call
 from store.database import open_database
 from store.hits import Hits
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
-from store.records import RunSettings
+from store.knowledge_imports import put_imported, record_import
+from store.records import STATUSES, RunSettings
 from store.runs import Predicted, Prediction, add_prediction, start_run
 from store.samples import pieces_of, save_sample
 from store.sqlite import Database
@@ -501,6 +502,30 @@ async def test_marked_pieces_become_a_sample(full_store: Path, settle: Settle) -
     db.close()
 
 
+@pytest.mark.parametrize(("query", "flags"), [("format:rule", ""), ("format:rule status:rejected", "--all ")])
+async def test_rejected_pieces_are_in_a_sample_only_when_they_are_asked_for(
+    full_store: Path, settle: Settle, query: str, flags: str
+) -> None:
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await search(pilot, query, settle)
+        await act(pilot, "knowledge.mark_all")
+        await settle(pilot)
+        await act(pilot, "knowledge.sample")
+        await pilot.press(*"r")
+        shown = str(app.screen.query_one("#dialog-command", Static).content)
+        assert shown.startswith(f"$ kdtui sample create {flags}r --query ")
+        await act(pilot, "form.done")
+        await settle(pilot)
+        said = " ".join(note.message for note in app._notifications)
+        assert ("rejected pieces are left out" in said) == (not flags)
+    db = open_database(full_store)
+    statuses = {piece.status for status in STATUSES for piece in find_knowledge(db, sample="r", status=status)}
+    assert statuses == ({"rejected"} if flags else {"kept"})
+    db.close()
+
+
 async def test_all_that_was_found_is_marked_and_named_by_the_search(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
@@ -678,6 +703,22 @@ async def test_text_from_outside_is_only_text(demo_store: Path, settle: Settle, 
         assert not {"\x1b", "\u202e"} & set(screen)
         await pilot.resize_terminal(80, 24)
         await settle(pilot)
+
+
+async def test_a_piece_that_was_imported_says_where_from(demo_store: Path, settle: Settle) -> None:
+    db = open_database(demo_store)
+    with db.atomic():
+        number = record_import(db, "demo-outdoor", "[b]far\x1b[31m away", "/exports/far")
+        piece = NewKnowledge("Zebras first", json.dumps({"text": "Zebras first"}), 0.99)
+        put_imported(db, "demo-outdoor", "rule", "someone", piece, number)
+    db.close()
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await settle(pilot)
+        await search(pilot, "zebras", settle)
+        told = app.screen.query_one(Pane).text
+        assert "imported from dataset [b]far away (/exports/far) at 20" in told
+        assert "not found here: its measures are those that it came with" in told
 
 
 async def test_a_piece_that_comes_from_no_session_says_so(demo_store: Path, settle: Settle, until: Until) -> None:

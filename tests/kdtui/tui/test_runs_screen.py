@@ -395,7 +395,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
             await pilot.press(key)
         await rest(pilot)
         assert isinstance(app.screen, RunsScreen)
-        assert "there is no dataset yet" in toasts(app)
+        assert "there is no dataset yet; D imports the demo, and i your own sessions" in toasts(app)
         assert "there are no runs yet" in toasts(app)
 
 

@@ -16,6 +16,7 @@ from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.screens.samples import SamplesScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.sample import create_sample
 from store.database import open_database
 from store.jobs import add_job
@@ -126,6 +127,28 @@ async def test_a_store_without_knowledge_says_where_it_comes_from(known_store: P
         assert "kdtui knowledge mine" in notice(app)
 
 
+@pytest.mark.parametrize("has_knowledge", [True, False])
+async def test_with_several_datasets_the_command_names_one_that_it_can_be_done_with(
+    known_store: Path, outdoor: Path, settle: Settle, has_knowledge: bool
+) -> None:
+    db = open_database(known_store)
+    # The first by name, and without knowledge.
+    list(import_dataset(db, outdoor, "a-bare one"))
+    if not has_knowledge:
+        db.execute("DELETE FROM knowledge")
+        db.conn.commit()
+    db.close()
+    app = KdtuiApp(known_store)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await go(pilot, settle)
+        wanted = (
+            f"kdtui sample create NAME --dataset {DATASET} --ratio 0.5"
+            if has_knowledge
+            else "kdtui knowledge mine --dataset 'a-bare one'"
+        )
+        assert wanted in notice(app)
+
+
 async def test_a_store_without_samples_says_how_to_draw_one(known_store: Path, settle: Settle) -> None:
     app = KdtuiApp(known_store)
     async with app.run_test() as pilot:
@@ -202,13 +225,16 @@ async def test_a_sample_is_drawn_by_a_form_that_shows_the_command(
         problem = form.query_one("#form-problem", Static)
         assert str(problem.content) == "give it a name"
         await pilot.press(*"mine")
-        for name, value, why in (("ratio", "2", "above 0"), ("ratio", "x", "above 0"), ("seed", "x", "whole number")):
+        for name, value, why in (("ratio", "2", "above 0"), ("ratio", "x", "above 0"), ("seed", "--5", "whole number")):
             field = form.query_one(f"#field-{name}", Input)
             before, field.value = field.value, value
             await rest(pilot)
             assert why in str(problem.content)
             field.value = before
-        form.query_one("#field-thought", Checkbox).value = False
+        # As for the command, all that the dataset has is usual.
+        assert all(form.query_one(f"#field-{each}", Checkbox).value for each in ("pattern", "rule", "thought"))
+        for format in ("pattern", "thought"):
+            form.query_one(f"#field-{format}", Checkbox).value = False
         form.query_one("#field-strategy", Select).value = "diversity"
         await rest(pilot)
         assert str(form.query_one("#dialog-command", Static).content) == (
@@ -255,7 +281,9 @@ async def test_what_cannot_be_drawn_is_a_sentence(known_store: Path, settle: Set
         app.screen.query_one("#field-strategy", Select).value = "difficulty"
         await act(pilot, "form.done")
         await until(pilot, lambda: any("sample hard cannot be drawn" in each for each in toasts(app)))
-        assert any("kdtui evaluate --split train" in each for each in toasts(app))
+        assert any(
+            f"kdtui evaluate --dataset {DATASET} --split train --student smollm2" in each for each in toasts(app)
+        )
         await settle(pilot)
         assert samples(known_store) == []
 

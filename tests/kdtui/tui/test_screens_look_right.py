@@ -29,7 +29,7 @@ from store.database import open_database
 from store.jobs import add_job
 from store.records import RunSettings, TrainingSettings
 from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
-from tests.kdtui.tui.conftest import copy_store
+from tests.kdtui.tui.conftest import OUTDOOR, copy_store
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 LooksRight = Callable[..., Awaitable[None]]
@@ -268,9 +268,22 @@ OPENED: dict[str, tuple[str | list[str], ...]] = {
     "the help": ("knowledge", "question_mark"),
     "a key found in the help": ("knowledge", "question_mark", "slash", [*"sort"]),
     "the palette": ("knowledge", "colon"),
+    "a command of another place": ("knowledge", "colon", [*"evaluate a"]),
+    "something of the store": ("knowledge", "colon", [*"half"]),
     "parts to jump to": ("knowledge", "f"),
+    "a calibration": ("models", "C"),
 }
 """What is opened from a place, by its keys; those in a list are pressed one right after the other."""
+
+
+@pytest.mark.parametrize("kind", ["what is there", "a mistake"])
+async def test_a_dataset_to_be_imported(kind: str, full_store: Path, tmp_path: Path, looks_right: LooksRight) -> None:
+    # The test runs in its folder.
+    name = "sessions.jsonl"
+    text = OUTDOOR.read_text(encoding="utf-8")
+    (tmp_path / name).write_text(text if kind == "what is there" else f"{text}{{}}", encoding="utf-8")
+    keys: list[str | list[str]] = ["i", [*"sess"], "tab", "tab"]
+    await looks_right(full_store, "workbench", *keys, *(["ctrl+s"] if kind == "a mistake" else []))
 
 
 @pytest.mark.parametrize("what", OPENED)

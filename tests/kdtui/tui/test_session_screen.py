@@ -697,7 +697,7 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
             ("neighbours", "many", "neighbours: a whole number between 1 and 50"),
             ("neighbours", "51", "neighbours: a whole number between 1 and 50"),
             ("budget", "9" * 40, "tokens: a whole number from 1 on"),
-            ("budget", "5", "are about knowledge"),
+            ("budget", "5", "--budget is about knowledge"),
             ("context", "12", "context: a whole number from 256 on"),
             ("other", "http://me:secret@host/v1#m", "a key has no place in the address"),
         ):

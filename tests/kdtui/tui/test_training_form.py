@@ -151,6 +151,6 @@ async def test_what_is_not_offered_any_more_is_not_tried_again(demo_store: Path,
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        app.push_screen(form(found, {"name": "again", "sample": "deleted", "host": "gone"}))
+        app.push_screen(form(found, ["one"], {"name": "again", "sample": "deleted", "host": "gone"}))
         await settle(pilot)
         assert shown(app, "#dialog-command") == "$ kdtui sft launch --name again --dataset one"

@@ -1,16 +1,30 @@
 """What teachers write is shown as Markdown, and is never more than text."""
 
+from pathlib import Path
+
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
+from rich.console import Console, RenderableType
 
+from kdtui.distill.thoughts import Step, Thought
+from kdtui.tui.screens.piece import in_full
 from kdtui.tui.written import written
+from kdtui.workflows.about_piece import about_piece
+from kdtui.workflows.import_dataset import import_dataset
+from store.knowledge import NewKnowledge, add_knowledge
+from store.sqlite import Database
 
 
 def shown(text: str, limit: int = 1000) -> list[str]:
+    return printed(written(text, limit))
+
+
+def printed(what: RenderableType) -> list[str]:
     console = Console(width=60, force_terminal=True, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(written(text, limit))
+        console.print(what)
     return [line.strip() for line in capture.get().splitlines() if line.strip()]
 
 
@@ -31,6 +45,21 @@ def test_nothing_hides_and_nothing_links() -> None:
 
 def test_what_is_too_long_is_cut() -> None:
     assert shown("word " * 100, 8) == ["word wor…"]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "first"),
+    [("annotations", "Put **5 tents** with _mats_"), ("m at example.org", "Put 5 tents with mats")],
+)
+def test_only_what_a_model_wrote_is_markdown(db: Database, outdoor: Path, teacher: str, first: str) -> None:
+    list(import_dataset(db, outdoor, "d"))
+    thought = Thought(("a tent",), (Step((1, 2), "camping", "they are **both** for _nights_"),))
+    piece = NewKnowledge("Put **5 tents** with _mats_", msgspec.json.encode(thought).decode())
+    [number] = add_knowledge(db, "d", "thought", teacher, [piece])
+    lines = printed(in_full(about_piece(db, number)))
+    assert lines[0] == first
+    assert ("they are **both** for _nights_" in lines) == (teacher == "annotations")
+    assert ("they are both for nights" in lines) == (teacher != "annotations")
 
 
 @given(st.text())

@@ -1,0 +1,48 @@
+"""Why a student cannot be shown the knowledge that it is to be shown, and what to do about it."""
+
+from collections.abc import Mapping
+from shlex import quote
+
+from kdtui.bundling.text import counted
+from store.knowledge import known_formats
+from store.records import Format
+from store.samples import count_contents
+from store.sqlite import Database
+
+_HOW_TO_GET: Mapping[Format, str] = {
+    "pattern": "kdtui knowledge mine",
+    "rule": "kdtui knowledge distill --format rule",
+    "thought": "kdtui knowledge distill --format thought",
+}
+
+
+def why_lacking(db: Database, dataset: str, format: Format, sample: str | None) -> str:
+    """A sentence for a dataset, or a sample of it, without a kept piece of a format.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+    """
+    there = known_formats(db, dataset)
+    make = f"{_HOW_TO_GET[format]} --dataset {quote(dataset)}"
+    if sample is None:
+        return f"dataset {dataset!r} has no {format}s yet; find some with: {make}"
+    held = count_contents(db, sample)
+    what = _in_words(held)
+    lacks = f"sample {sample!r} has no {format}s of dataset {dataset!r} that are kept; it has {what}"
+    if format not in there:
+        return f"{lacks}. The dataset has none either: find some with {make}, and draw a sample with them"
+    draw = f"kdtui sample create NAME --add-to {quote(sample)} --dataset {quote(dataset)} --format {format}"
+    usable = [each for each in there if held.get((dataset, each, "kept"))]
+    instead = f", or show --knowledge {','.join(usable)}" if usable else ""
+    return f"{lacks}. Add some with {draw}{instead}, or leave out --sample"
+
+
+def _in_words(held: Mapping[tuple[str, str, str], int]) -> str:
+    """What a sample holds, dataset by dataset."""
+    by_dataset: dict[str, list[str]] = {}
+    for (dataset, format, status), count in held.items():
+        kept = "" if status == "kept" else " (rejected)"
+        by_dataset.setdefault(dataset, []).append(f"{counted(count, format)}{kept}")
+    return (
+        "; ".join(f"{', '.join(parts)} of {dataset}" for dataset, parts in by_dataset.items()) or "no pieces any more"
+    )

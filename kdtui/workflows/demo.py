@@ -1,0 +1,43 @@
+"""The demo: two datasets of invented products that come with the program, and the knowledge that is in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+
+from kdtui.bundling.text import counted
+from kdtui.workflows.distill import DISTILLED, distil_annotations
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from store.datasets import dataset_names
+from store.knowledge import known_formats
+from store.sqlite import Database
+
+DATASETS = ("demo-outdoor", "demo-kitchen")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoStep:
+    """Another part of the demo is there; the sentence says which."""
+
+    sentence: str
+
+
+def import_demo(db: Database) -> Iterator[DemoStep]:
+    """Import the demo datasets, then mine and distil their knowledge. What is there already stays as it is.
+
+    Each step is kept as soon as it is done, so the next call completes what was interrupted.
+    """
+    for dataset in DATASETS:
+        if dataset in dataset_names(db):
+            yield DemoStep(f"dataset {dataset} is there already")
+        else:
+            with as_file(files("kdtui") / "demo_data" / f"{dataset.removeprefix('demo-')}.jsonl") as path:
+                *_, written = import_dataset(db, path, dataset)
+            sessions = counted(written.sessions, "session")
+            yield DemoStep(f"imported {sessions} of invented products as dataset {dataset}")
+        known = known_formats(db, dataset)
+        if "pattern" not in known:
+            yield DemoStep(f"mined {counted(mine_patterns(db, dataset).kept, 'pattern')} of dataset {dataset}")
+        for event in distil_annotations(db, dataset, [format for format in DISTILLED if format not in known]):
+            kept = counted(event.kept, event.format)
+            yield DemoStep(f"composed {kept} from what people bundled, and rejected {event.rejected}")

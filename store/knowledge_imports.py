@@ -1,0 +1,84 @@
+"""Knowledge that was imported: put beside what is there, with where it comes from."""
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Literal, TypeAlias
+
+from store.database import now
+from store.datasets import dataset_id
+from store.knowledge import NewKnowledge, put_knowledge
+from store.records import Format
+from store.sqlite import Database
+
+Outcome: TypeAlias = Literal["new", "again", "known"]
+"""Of a piece: it was not there; it had come from the same dataset before; or it was there, and stays as it is."""
+
+_KEY = 16
+"""Characters of the hash of a session's products."""
+
+
+def record_import(db: Database, dataset: str, source: str | None, file: str) -> int:
+    """Note an import, and return its number.
+
+    Args:
+        dataset: where the knowledge goes.
+        source: the dataset that it was exported from; None where that is not known.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = db.execute(
+        "INSERT INTO knowledge_imports (dataset_id, source, file, created_at) VALUES (?, ?, ?, ?)",
+        [dataset_id(db, dataset), source, file, now()],
+    ).lastrowid
+    assert number is not None
+    return number
+
+
+def put_imported(
+    db: Database, dataset: str, format: Format, teacher: str, piece: NewKnowledge, imported_by: int
+) -> tuple[int, Outcome]:
+    """Store a piece of an import, and return its number. What the dataset knows already stays as it is.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    into = dataset_id(db, dataset)
+    row = db.execute(
+        """
+        SELECT knowledge.id, own OR import_id IS NULL OR source IS NOT
+            (SELECT source FROM knowledge_imports WHERE id = ?)
+        FROM knowledge LEFT JOIN knowledge_imports ON knowledge_imports.id = import_id
+        WHERE knowledge.dataset_id = ? AND format = ? AND teacher = ? AND statement = ?
+        """,
+        [imported_by, into, format, teacher, piece.statement],
+    ).fetchone()
+    if row is not None and row[1]:
+        return int(row[0]), "known"
+    number = put_knowledge(db, into, format, teacher, piece, imported_by=imported_by)
+    return number, "new" if row is None else "again"
+
+
+def session_keys(db: Database, dataset: str, sessions: Iterable[str]) -> dict[str, str]:
+    """What tells sessions from others that have the same ids in other datasets: a hash of the ids of their products.
+
+    Sessions that the dataset does not have are left out.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    found = {}
+    for session in set(sessions):
+        items = db.execute(
+            """
+            SELECT item FROM sessions JOIN session_items ON session_id = sessions.id JOIN items ON items.id = item_id
+            WHERE sessions.dataset_id = ? AND session = ? ORDER BY position
+            """,
+            [number, session],
+        ).fetchall()
+        if items:
+            products = json.dumps([item for (item,) in items])
+            found[session] = sha256(products.encode()).hexdigest()[:_KEY]
+    return found

@@ -1,0 +1,153 @@
+"""What a teacher says now beside what it said before: the new findings are stored, and the others stay or go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from store.datasets import dataset_id
+from store.knowledge import NewKnowledge, add_knowledge
+from store.knowledge_removal import remove_knowledge
+from store.records import Format
+from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What new findings change in what a teacher has said of a dataset in a format. Imported pieces are never counted.
+
+    Attributes:
+        kept: how many findings are to be used.
+        rejected: how many findings are kept apart.
+        new: how many of both were not there before.
+        missing: the numbers of the pieces of before that were not found again.
+        worse: the numbers of those that were to be used before, and are rejected by the findings.
+        better: how many were rejected before, and are to be used now.
+    """
+
+    kept: int
+    rejected: int
+    new: int
+    missing: tuple[int, ...] = ()
+    worse: tuple[int, ...] = ()
+    better: int = 0
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """The numbers of the pieces of before that are not to be used any more if these findings replace them."""
+        return (*self.missing, *self.worse)
+
+    @property
+    def can_replace(self) -> bool:
+        """Whether anything was found to put in the place of what was there."""
+        return self.kept > 0
+
+
+def compare_findings(
+    db: Database, dataset: str, format: Format, teacher: str, findings: Sequence[NewKnowledge]
+) -> Renewal:
+    """What storing these findings would change. Nothing is written.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    before = _said_before(db, dataset, format, teacher)
+    # The last of several that say the same is the one that is stored.
+    found = {piece.statement: piece for piece in findings}
+    return Renewal(
+        kept=sum(piece.rejected is None for piece in found.values()),
+        rejected=sum(piece.rejected is not None for piece in found.values()),
+        new=sum(statement not in before for statement in found),
+        missing=tuple(piece.number for statement, piece in before.items() if piece.can_go and statement not in found),
+        worse=tuple(
+            piece.number for statement, piece in before.items() if piece.can_go and _spoils(found.get(statement), piece)
+        ),
+        better=sum(
+            statement in found and found[statement].rejected is None and not piece.is_kept
+            for statement, piece in before.items()
+        ),
+    )
+
+
+def renew_knowledge(
+    db: Database, dataset: str, format: Format, teacher: str, findings: Sequence[NewKnowledge], *, replace: bool
+) -> Renewal:
+    """Store what a teacher says now of a dataset in a format, and return what that changes.
+
+    A statement that was there already keeps its row number. Imported pieces stay, whatever was found.
+
+    Args:
+        replace: delete the pieces of before that were not found again, and reject those that the findings reject. Else
+            these stay as they are; and so they do where no finding is to be used.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    with db.atomic():
+        renewal = compare_findings(db, dataset, format, teacher, findings)
+        is_replaced = replace and renewal.can_replace
+        before = _said_before(db, dataset, format, teacher)
+        staying = {
+            piece.statement
+            for piece in findings
+            if (other := before.get(piece.statement)) is not None
+            and _spoils(piece, other)
+            and not (is_replaced and other.can_go)
+        }
+        add_knowledge(db, dataset, format, teacher, [piece for piece in findings if piece.statement not in staying])
+        if is_replaced and renewal.missing:
+            remove_knowledge(db, renewal.missing)
+    return renewal
+
+
+def said_before(db: Database, dataset: str, format: Format, teacher: str) -> tuple[int, ...]:
+    """The numbers of the pieces that findings could replace: all that a teacher has said, but what was imported.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    return tuple(piece.number for piece in _said_before(db, dataset, format, teacher).values() if piece.can_go)
+
+
+def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
+    """How many pieces of a teacher findings could replace, by dataset and format; imported ones are not counted."""
+    found: dict[tuple[str, str], int] = {}
+    for sign, condition in ((1, "TRUE"), (-1, "import_id IS NOT NULL")):
+        for dataset, format, count in db.execute(
+            f"""
+            SELECT name, format, count FROM datasets JOIN (
+                SELECT dataset_id, format, count(*) AS count FROM knowledge WHERE teacher = ? AND {condition}
+                GROUP BY dataset_id, format
+            ) ON dataset_id = datasets.id
+            """,
+            [teacher],
+        ).fetchall():
+            found[dataset, format] = found.get((dataset, format), 0) + sign * int(count)
+    return {key: count for key, count in found.items() if count}
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A piece that is there; it can go where it was not imported."""
+
+    number: int
+    is_kept: bool
+    can_go: bool
+
+
+def _spoils(finding: NewKnowledge | None, before: _Before) -> bool:
+    """Whether a finding rejects a piece that is to be used."""
+    return finding is not None and finding.rejected is not None and before.is_kept
+
+
+def _said_before(db: Database, dataset: str, format: Format, teacher: str) -> dict[str, _Before]:
+    """What a teacher has said, by statement."""
+    rows = db.execute(
+        """
+        SELECT statement, id, status = 'kept', import_id IS NULL FROM knowledge
+        WHERE dataset_id = ? AND format = ? AND teacher = ? ORDER BY id
+        """,
+        [dataset_id(db, dataset), format, teacher],
+    )
+    return {
+        statement: _Before(number, bool(is_kept), bool(can_go))
+        for statement, number, is_kept, can_go in rows.fetchall()
+    }

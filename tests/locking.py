@@ -1,0 +1,28 @@
+"""A store that another process is writing to, and commands that meet it."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Callable[[], None]]:
+    """Another connection is in the middle of writing; yields what ends that."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other.commit
+
+
+def begun(*arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "kdtui", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+
+
+def said(process: "subprocess.Popen[str]", what: str) -> str:
+    """The line on stderr that has these words, when it comes."""
+    assert process.stderr is not None
+    return next(line for line in process.stderr if what in line)

@@ -1,0 +1,141 @@
+"""Who writes while another process does waits, says so, and loses nothing."""
+
+import math
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.waiting import WAITING, Waiting
+from store.calls import record_call
+from store.database import open_database
+from store.errors import Busy, explain
+from store.sqlite import Database
+from tests.locking import begun, said, writing
+
+
+@pytest.fixture
+def demo(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "demo"))
+    mine_patterns(db, "demo")
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("data", "import", "{outdoor}", "-d", "second"),
+        ("knowledge", "mine", "-d", "demo"),
+        ("sample", "create", "half", "-d", "demo", "--format", "pattern", "--ratio", "0.5"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_command_that_writes_waits_and_says_so(
+    command: tuple[str, ...], database_of_the_test: Path, outdoor: Path
+) -> None:
+    with writing(database_of_the_test) as end:
+        process = begun(*(part.replace("{outdoor}", str(outdoor)) for part in command))
+        assert said(process, WAITING).startswith("kdtui: ")
+        end()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+
+
+@pytest.mark.usefixtures("demo")
+def test_two_imports_side_by_side_both_succeed(database_of_the_test: Path, outdoor: Path, db: Database) -> None:
+    with writing(database_of_the_test) as end:
+        processes = [begun("data", "import", outdoor, "-d", name) for name in ("one", "other")]
+        for process in processes:
+            said(process, WAITING)
+        end()
+        for process in processes:
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+    assert [name for (name,) in db.execute("SELECT name FROM datasets ORDER BY id")][1:] in (
+        ["one", "other"],
+        ["other", "one"],
+    )
+
+
+def test_waiting_ends_when_patience_does(db: Database, database_of_the_test: Path) -> None:
+    told: list[float] = []
+    waiter = open_database(database_of_the_test, told=told.append)
+    with writing(database_of_the_test), pytest.raises(Busy, match=r"for 1\.1 seconds; try again"), waiter.waiting(1.1):
+        _call(waiter, "a")
+    assert told
+    assert told[0] >= 1.0
+    waiter.close()
+    _call(db, "a")
+
+
+def test_nobody_waits_who_does_not_want_to(db: Database, database_of_the_test: Path) -> None:
+    with writing(database_of_the_test), pytest.raises(Busy), db.waiting(0.0):
+        _call(db, "a")
+
+
+def test_who_waits_can_be_called_off(database_of_the_test: Path, db: Database) -> None:
+    class Unwanted(Exception):
+        pass
+
+    def call_off() -> None:
+        raise Unwanted
+
+    waiter = open_database(database_of_the_test, told=Waiting(lambda _: None, call_off))
+    with writing(database_of_the_test), pytest.raises(Unwanted), waiter.waiting(math.inf):
+        _call(waiter, "a")
+    # The connection is as good as before.
+    _call(waiter, "a")
+    assert db.execute("SELECT count(*) FROM calls").fetchone() == (1,)
+    waiter.close()
+
+
+def test_what_is_read_in_a_transaction_is_what_others_have_written_before_it(
+    db: Database, database_of_the_test: Path
+) -> None:
+    # A transaction that begins by reading could not write here: SQLite gives up at once, without waiting.
+    other = open_database(database_of_the_test)
+    with db.atomic():
+        before = db.execute("SELECT count(*) FROM calls").fetchone()
+        with pytest.raises(Busy), other.waiting(0.0):
+            _call(other, "a")
+        _call(db, "b")
+    assert before == (0,)
+    _call(other, "a")
+    other.close()
+
+
+def test_a_person_is_told_once_and_again_after_a_minute() -> None:
+    told: list[str] = []
+    waiting = Waiting(told.append)
+    for seconds in (1.0, 2.0, 59.0, 61.5, 62.0, 1.0):
+        waiting(seconds)
+    assert told == [WAITING, f"{WAITING}, for 1 minute now", WAITING]
+
+
+def test_an_import_from_a_slow_pipe_does_not_keep_others_from_writing(
+    db: Database, tmp_path: Path, outdoor: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = begun("data", "import", pipe, "-d", "d")
+    with pipe.open("wb") as file:
+        # It has opened the pipe, and waits for what comes.
+        file.write(outdoor.read_bytes()[:100])
+        file.flush()
+        with db.waiting(0.0):
+            _call(db, "a")
+        file.write(outdoor.read_bytes()[100:])
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_file_system_without_locks_is_one_sentence() -> None:
+    sentence = explain(sqlite3.OperationalError("locking protocol"))
+    assert "file system of the database cannot lock files" in sentence
+
+
+def _call(db: Database, key: str) -> None:
+    record_call(db, key=key, teacher="t", step="s", request="{}", response="r", seconds=0.0, attempts=1)
