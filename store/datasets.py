@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
-from difflib import get_close_matches
 from itertools import islice
 
 import msgspec
@@ -15,6 +14,7 @@ from store.database import now
 from store.errors import DuplicateSession, NotFound, StoreError
 from store.hits import Hits, hits_of
 from store.records import Bundle, CategoryPath, Item, Session, Split
+from store.similar import meant
 from store.sqlite import Database
 from store.subsets import drawn
 
@@ -27,10 +27,13 @@ _KNOWN_ITEMS = 200_000
 _NEAR_ITEMS = 1_000
 """Products most like those of a session that are looked at first, to find the sessions that they are in."""
 
+_NEAR_NAMES = 50
+"""Names that are looked at, or listed, where one is not there."""
+
 _WORD = re.compile(r"[^\W_]+")
 
 _encode = msgspec.json.Encoder().encode
-_decode_categories = msgspec.json.Decoder(tuple[CategoryPath, ...]).decode
+_decode_categories = msgspec.json.Decoder(tuple[tuple[str, ...], ...]).decode
 
 
 @dataclass(slots=True)
@@ -294,11 +297,7 @@ def dataset_id(db: Database, name: str) -> int:
     names = dataset_names(db)
     if not names:
         raise NotFound(f"there is no dataset {name!r} yet; import one with: kdtui data import PATH --dataset {name}")
-    close = get_close_matches(name, names, n=1)
-    raise NotFound(
-        f"there is no dataset {name!r}; "
-        + (f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}")
-    )
+    raise NotFound(f"there is no dataset {name!r}; {meant(name, names, f'there are: {_listed(names)}')}")
 
 
 def dataset_source(db: Database, name: str) -> str:
@@ -333,8 +332,36 @@ def get_session(db: Database, dataset: str, session: str) -> Session:
     """
     found = list(_read(db, "dataset_id = ? AND session = ?", [dataset_id(db, dataset), session], limit=1))
     if not found:
-        raise NotFound(f"there is no session {session!r} in dataset {dataset!r}")
+        raise NotFound(f"there is no session {session!r} in dataset {dataset!r}{_where_else(db, dataset, session)}")
     return found[0]
+
+
+def _where_else(db: Database, dataset: str, session: str) -> str:
+    """The end of a sentence on a session that a dataset has not: where it is, or which one may be meant."""
+    number = dataset_id(db, dataset)
+    elsewhere = db.execute(
+        "SELECT name FROM datasets JOIN sessions ON dataset_id = datasets.id WHERE session = ? ORDER BY name", [session]
+    ).fetchall()
+    if elsewhere:
+        return f"; it is in {' and '.join(repr(name) for (name,) in elsewhere[:_NEAR_NAMES])}"
+    near = [
+        row[0]
+        for order, comparison in (("", ">="), ("DESC", "<"))
+        for row in db.execute(
+            f"""
+            SELECT session FROM sessions WHERE dataset_id = ? AND session {comparison} ?
+            ORDER BY session {order} LIMIT ?
+            """,
+            [number, session, _NEAR_NAMES],
+        )
+    ]
+    told = meant(session, near, "")
+    return f"; {told}" if told else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NEAR_NAMES:,} more" if len(names) > _NEAR_NAMES else ""
+    return ", ".join(names[:_NEAR_NAMES]) + more
 
 
 def iter_sessions(

@@ -7,6 +7,7 @@ import msgspec
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import HostSettings
+from store.similar import meant
 from store.sqlite import Database
 
 
@@ -60,8 +61,11 @@ def get_host(db: Database, name: str) -> Host:
     for host in list_hosts(db):
         if host.name == name:
             return host
-    names = ", ".join(host.name for host in list_hosts(db)) or "none yet; kdtui host add makes one"
-    raise NotFound(f"there is no host {name!r}; there are: {names}")
+    names = [host.name for host in list_hosts(db)]
+    if not names:
+        raise NotFound(f"there is no host {name!r} yet; add one with: kdtui host add {name} --ssh ALIAS")
+    there_are = f"there are: {', '.join(names)}"
+    raise NotFound(f"there is no host {name!r}; {meant(name, names, there_are)}")
 
 
 def change_host(db: Database, name: str, settings: HostSettings) -> None:
@@ -84,11 +88,19 @@ def forget_host(db: Database, name: str) -> None:
     """
     get_host(db, name)
     with db.atomic():
-        there = db.execute(
-            "SELECT jobs.name FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE hosts.name = ? ORDER BY jobs.id",
-            [name],
-        ).fetchall()
-        if there:
-            names = ", ".join(job for (job,) in there)
-            raise StoreError(f"trainings are on host {name}: {names}; kdtui sft rm forgets them")
+        check_unused(db, name)
         db.execute("DELETE FROM hosts WHERE name = ?", [name])
+
+
+def check_unused(db: Database, name: str) -> None:
+    """Refuse a host on which there are trainings.
+
+    Raises:
+        StoreError: there are.
+    """
+    there = db.execute(
+        "SELECT jobs.name FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE hosts.name = ? ORDER BY jobs.id", [name]
+    ).fetchall()
+    if there:
+        names = ", ".join(job for (job,) in there)
+        raise StoreError(f"trainings are on host {name}: {names}; kdtui sft rm deletes them")

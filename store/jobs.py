@@ -10,6 +10,7 @@ import msgspec
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import TrainingSettings
+from store.similar import meant
 from store.sqlite import Database
 
 
@@ -92,7 +93,10 @@ def get_job(db: Database, name: str) -> StoredJob:
     """
     row = db.execute(f"{_SELECT} WHERE jobs.name = ?", [name]).fetchone()
     if row is None:
-        raise NotFound(f"there is no training {name!r}; kdtui sft ls shows those that there are")
+        names = (other for (other,) in db.execute("SELECT name FROM jobs ORDER BY name"))
+        raise NotFound(
+            f"there is no training {name!r}; {meant(name, names, 'kdtui sft ls shows those that there are')}"
+        )
     return _job(row)
 
 

@@ -9,6 +9,7 @@ from store.database import now
 from store.datasets import dataset_id, match_any
 from store.errors import NotFound
 from store.records import FORMATS, Format, Status
+from store.similar import meant
 from store.sqlite import Database
 
 
@@ -369,7 +370,10 @@ def sample_id(db: Database, name: str) -> int:
     """
     row = db.execute("SELECT id FROM samples WHERE name = ?", [name]).fetchone()
     if row is None:
-        raise NotFound(f"there is no sample {name!r}; kdtui sample ls shows those that are there")
+        names = (other for (other,) in db.execute("SELECT name FROM samples ORDER BY name"))
+        raise NotFound(
+            f"there is no sample {name!r}; {meant(name, names, 'kdtui sample ls shows those that there are')}"
+        )
     return int(row[0])
 
 

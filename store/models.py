@@ -6,6 +6,7 @@ from typing import Literal
 
 from store.database import now
 from store.errors import NotFound, StoreError
+from store.similar import meant
 from store.sqlite import Database
 
 
@@ -60,7 +61,8 @@ def named_model(db: Database, name: str) -> NamedModel:
     for model in named_models(db):
         if model.name == name:
             return model
-    raise NotFound(f"there is no model {name!r}")
+    names = (model.name for model in named_models(db))
+    raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls shows those that there are')}")
 
 
 def forget_model(db: Database, name: str) -> None:

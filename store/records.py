@@ -28,7 +28,12 @@ KNOWLEDGE_SORTS: tuple[KnowledgeSort, ...] = get_args(KnowledgeSort)
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
 """An id; decoding refuses an empty one."""
 
-CategoryPath: TypeAlias = Annotated[tuple[str, ...], Meta(min_length=1)]
+LONGEST_TEXT = 1_000_000
+"""Characters of a title or the name of a category; decoding refuses longer ones, which are no such thing."""
+
+Title: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+
+CategoryPath: TypeAlias = Annotated[tuple[Title, ...], Meta(min_length=1)]
 """Category names from the widest to the narrowest."""
 
 
@@ -36,7 +41,7 @@ class Item(Struct, frozen=True, gc=False):
     """A product. `title` is None where the source has none; the first category path counts as the main one."""
 
     id: Name
-    title: str | None = None
+    title: Title | None = None
     categories: tuple[CategoryPath, ...] = ()
 
 

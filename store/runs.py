@@ -118,7 +118,7 @@ def get_run(db: Database, number: int) -> Run:
     """
     row = db.execute(f"{_RUNS} WHERE runs.id = ?", [number]).fetchone()
     if row is None:
-        raise NotFound(f"there is no run {number}")
+        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
     return _run(row)
 
 
@@ -219,7 +219,7 @@ def delete_run(db: Database, number: int) -> None:
         NotFound: there is none of that number.
     """
     if db.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone() is None:
-        raise NotFound(f"there is no run {number}")
+        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
     with db.atomic():
         db.execute("DELETE FROM runs WHERE id = ?", [number])
 

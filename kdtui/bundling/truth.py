@@ -17,7 +17,13 @@ def minimal_bundles(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
     distinct: dict[frozenset[int], Bundle] = {}
     for bundle in bundles:
         distinct.setdefault(frozenset(bundle.positions), bundle)
-    return tuple(bundle for positions, bundle in distinct.items() if not any(other < positions for other in distinct))
+    # By one of their products: a bundle contains only such as have theirs in it. There may be thousands.
+    minimal: dict[int, list[frozenset[int]]] = {}
+    for positions in sorted(distinct, key=len):
+        if not any(other < positions for position in positions for other in minimal.get(position, ())):
+            minimal.setdefault(min(positions, default=0), []).append(positions)
+    kept = {positions for found in minimal.values() for positions in found}
+    return tuple(bundle for positions, bundle in distinct.items() if positions in kept)
 
 
 def true_bundles(session: Session) -> list[frozenset[int]]:

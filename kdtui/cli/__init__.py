@@ -4,35 +4,56 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kdtui.cli import calibrate, data, demo, doctor, evaluate, generate, host, knowledge, model, runs, sample, sft
+from kdtui.cli import (
+    calibrate,
+    completion,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    generate,
+    host,
+    knowledge,
+    model,
+    runs,
+    sample,
+    sft,
+)
+from kdtui.cli.commands import App, NoArgsIsHelpError, UsageError, explain_usage
 from kdtui.cli.options import DatabaseOption, database_path, remember_database
 
-# Plain help: drawing it with rich would more than double the time of `kdtui --help`.
-app = typer.Typer(
+app = App(
+    "Distil an LLM's knowledge of product bundles into a small local student.\n\nWithout a command, the app opens.",
+    examples=[
+        "kdtui",
+        "kdtui demo",
+        "kdtui generate --title 'Two-person tent' --title 'Tent pegs' --title Kettle",
+    ],
     name="kdtui",
-    help="Distil an LLM's knowledge of product bundles into a small local student.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(calibrate.app, name="calibrate", short_help="Choose a strategy for a student.")
-app.add_typer(data.app, name="data")
-app.add_typer(knowledge.app, name="knowledge")
-app.add_typer(sample.app, name="sample")
-app.add_typer(sft.app, name="sft")
-app.add_typer(host.app, name="host")
-app.add_typer(model.app, name="model")
-app.add_typer(runs.app, name="run")
-app.command("generate", short_help="Generate bundles with intents.")(generate.generate)
-app.command("evaluate", short_help="Score a student beside the floors.")(evaluate.evaluate)
-app.command("demo", short_help="Run the whole loop on the demo data.")(demo.demo)
-app.command("doctor", short_help="Say what is here and what is missing.")(doctor.doctor)
+# The help lists them in this order; groups come behind commands.
+app.command("generate", short_help="Generate bundles with intents.", examples=generate.EXAMPLES)(generate.generate)
+app.command("evaluate", short_help="Score a student beside the floors.", examples=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("demo", short_help="Run the whole loop on the demo data.", examples=["kdtui demo"])(demo.demo)
+app.command("doctor", short_help="Say what is here and what is missing.", examples=["kdtui doctor"])(doctor.doctor)
+for name, group in (
+    ("calibrate", calibrate.app),
+    ("data", data.app),
+    ("knowledge", knowledge.app),
+    ("sample", sample.app),
+    ("sft", sft.app),
+    ("host", host.app),
+    ("model", model.app),
+    ("run", runs.app),
+):
+    app.add_typer(group, name=name)
 
 
 def _show_version(value: bool) -> None:
@@ -50,11 +71,26 @@ def without_command(
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
+    install_completion: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--install-completion",
+            help="Have this shell complete commands, options and names.",
+            callback=completion.install,
+            is_eager=True,
+        ),
+    ] = False,
+    show_completion: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--show-completion",
+            help="Print what --install-completion writes, to put it somewhere yourself.",
+            callback=completion.show,
+            is_eager=True,
+        ),
+    ] = False,
 ) -> None:
-    """Distil an LLM's knowledge of product bundles into a small local student.
-
-    Without a command, the app opens.
-    """
+    """What comes before any command; without one, the app opens."""
     if context.invoked_subcommand is not None:
         remember_database(db)
         return
@@ -78,11 +114,15 @@ def run(open_app: Callable[[Path], int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if completion.prepare():
+        completion.answer(partial(app, prog_name="kdtui"))
     try:
         for argument in sys.argv:
             if _is_undecodable(argument):
                 raise KdtuiError(f"the argument {argument!r} is not UTF-8 text")
-        app(obj=open_app)
+        sys.exit(app(obj=open_app, prog_name="kdtui", standalone_mode=False))
+    except UsageError as error:
+        _explain_wrong_usage(error)
     except (KdtuiError, ModelError, StoreError) as error:
         _fail(str(error))
     except BrokenPipeError:
@@ -108,8 +148,16 @@ def _is_undecodable(argument: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in argument)
 
 
-def _fail(message: str) -> None:
+def _explain_wrong_usage(error: UsageError) -> None:
+    """One sentence on stderr, or the help page of a group that was named alone; exit code 2."""
+    if isinstance(error, NoArgsIsHelpError):
+        print(error.message, file=sys.stderr)
+        sys.exit(2)
+    _fail(explain_usage(error), 2)
+
+
+def _fail(message: str, code: int = 1) -> None:
     from kdtui.bundling.text import one_line
 
     print(f"kdtui: {one_line(message)}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)

@@ -6,6 +6,8 @@ import typer
 
 from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -17,6 +19,7 @@ from kdtui.cli.options import (
     JsonOption,
     NearOption,
     NeighboursOption,
+    OutputOption,
     SampleOption,
     SeedOption,
     SessionsOption,
@@ -24,17 +27,24 @@ from kdtui.cli.options import (
     adapters,
     check_seed,
     chosen_dataset,
+    chosen_output,
     formats,
     open_store,
     remember_database,
 )
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
+from kdtui.cli.removal import YesOption, confirm_removal
 
 if TYPE_CHECKING:
     from kdtui.workflows.calibrate import Result
     from store.calibrations import KnownCalibration
 
-app = typer.Typer()
+EXAMPLES = [
+    "kdtui calibrate --dataset electronic --student smollm2",
+    "kdtui calibrate --dataset electronic --strategy list --strategy pairs",
+]
+
+app = App("Choose a strategy for a student, and keep what it is worth.", examples=EXAMPLES)
 
 NumberArgument = Annotated[
     int, typer.Argument(help="Number of a calibration, as `ls` shows it.", metavar="NUMBER", max=LARGEST)
@@ -53,11 +63,18 @@ def calibrate(
     budget: BudgetOption = None,
     adapter: AdapterOption = None,
     strategy: Annotated[
-        list[str] | None, typer.Option("--strategy", help="Only this one; may be repeated.", metavar="NAME")
+        list[str] | None,
+        typer.Option(
+            "--strategy",
+            help="Only this one; may be repeated.",
+            metavar="NAME",
+            autocompletion=completion.words(*completion.STRATEGIES[:3]),
+        ),
     ] = None,
     tokens: ContextOption = None,
     limit: SessionsOption = None,
     seed: SeedOption = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -88,6 +105,7 @@ def calibrate(
     from store.datasets import split_size
 
     drawn_by = check_seed(limit, seed)
+    told = chosen_output(output, as_json)
     with open_store(db) as store, progress_bar() as progress:
         settings = settings_as_trained(
             store,
@@ -119,7 +137,7 @@ def calibrate(
                     say(event.in_words)
                 case Calibrated():
                     results = event.results
-    _print_results(results, as_json)
+    print_results(results, told)
     say(f"over {about}, each judged by a fit on the others")
 
 
@@ -134,23 +152,8 @@ def _check_alone(context: typer.Context) -> None:
         raise typer.BadParameter(f"what goes with {context.invoked_subcommand} stands behind it")
 
 
-def _print_results(results: "list[Result]", as_json: bool) -> None:
-    """The table of strategies, or one object per row."""
-    if as_json:
-        for each in results:
-            found = each.calibration
-            print_json(
-                {
-                    "strategy": found.strategy,
-                    "pair_f1": found.pair_f1,
-                    "calibration_error": found.calibration_error,
-                    "seconds_per_session": found.seconds_per_session,
-                    "sessions": found.sessions,
-                    "chosen": found.chosen,
-                    "new": each.is_new,
-                }
-            )
-        return
+def print_results(results: "list[Result]", output: Output) -> None:
+    """The table of strategies."""
     print_table(
         ["strategy", "pair F1", "calibration error", "s/session", "sessions", "", ""],
         [
@@ -165,27 +168,36 @@ def _print_results(results: "list[Result]", as_json: bool) -> None:
             )
             for each in results
         ],
+        output=output,
+        records=(
+            {
+                "strategy": each.calibration.strategy,
+                "pair_f1": each.calibration.pair_f1,
+                "calibration_error": each.calibration.calibration_error,
+                "seconds_per_session": each.calibration.seconds_per_session,
+                "sessions": each.calibration.sessions,
+                "chosen": each.calibration.chosen,
+                "new": each.is_new,
+            }
+            for each in results
+        ),
     )
 
 
-@app.command("ls")
-def ls(dataset: DatasetOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("ls", examples=["kdtui calibrate ls", "kdtui calibrate ls --dataset electronic"])
+def ls(
+    dataset: DatasetOption = None, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """List the calibrations that there are, of all datasets or one."""
     from store.calibrations import list_calibrations
     from store.datasets import dataset_id
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         if dataset is not None:
             # That there is none of the name is no empty list.
             dataset_id(store, dataset)
         found = [each for each in list_calibrations(store) if dataset in (None, each.dataset)]
-    if as_json:
-        for each in found:
-            print_json(_to_json(each))
-        return
-    if not found:
-        say("there is no calibration yet; make one with: kdtui calibrate --dataset NAME --student STUDENT")
-        return
     print_table(
         ["number", "dataset", "student", "strategy", "", "sessions", "pair F1", "error", "s/session", "when"],
         [
@@ -205,18 +217,24 @@ def ls(dataset: DatasetOption = None, as_json: JsonOption = False, db: DatabaseO
             for each in found
         ],
         wide=["dataset", "student"],
+        output=told,
+        records=map(_to_json, found),
+        empty="there is no calibration yet; make one with: kdtui calibrate --dataset NAME --student STUDENT",
     )
 
 
-@app.command("show")
-def show(number: NumberArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("show", examples=["kdtui calibrate show 1"])
+def show(
+    number: NumberArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """Show a calibration with its weights."""
     from store.calibrations import get_calibration
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = get_calibration(store, number)
     stored = found.calibration
-    if as_json:
+    if told == "json":
         print_json(_to_json(found) | {"weights": _weights(stored.weights), "session_f1": stored.session_f1})
         return
     weights = _weights(stored.weights)
@@ -231,29 +249,37 @@ def show(number: NumberArgument, as_json: JsonOption = False, db: DatabaseOption
             ),
         ],
         wide=[f"calibration {number}"],
+        output=told,
     )
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui calibrate rm 1", "kdtui calibrate rm 1 3-5 --yes"])
 def rm(
-    number: NumberArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    numbers: Annotated[list[str], typer.Argument(help="Numbers of calibrations, or ranges: 3-5.", metavar="NUMBER")],
+    yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete a calibration. A strategy that was chosen by it is not chosen any more."""
+    """Delete calibrations. A strategy that was chosen by one is not chosen any more."""
+    from kdtui.workflows.number_ranges import parse_numbers
     from store.calibrations import delete_calibration, get_calibration
 
     with open_store(db) as store:
-        found = get_calibration(store, number)
-        stored = found.calibration
-        what = f"calibration {number}, {_student(found)} by {stored.strategy} on {found.dataset}"
-        over = f"fitted on {counted(stored.sessions, 'session')}, pair F1 {stored.pair_f1:.3f}"
-        if not yes:
-            typer.confirm(f"Delete {what} ({over})?", abort=True, err=True)
-        delete_calibration(store, number)
-    say(f"{what} is deleted")
-    if stored.chosen:
-        say(f"its strategy was chosen; {_student(found)} is asked there as if it had not been calibrated")
+        chosen = {number: get_calibration(store, number) for number in parse_numbers(" ".join(numbers))}
+        confirm_removal({f"calibration {number}": _about(found) for number, found in chosen.items()}, yes=yes)
+        for number, found in chosen.items():
+            delete_calibration(store, number)
+            say(", ".join([f"deleted calibration {number}", *_about(found)]))
+            if found.calibration.chosen:
+                say(f"its strategy was chosen; {_student(found)} is asked there as if it had not been calibrated")
+
+
+def _about(known: "KnownCalibration") -> list[str]:
+    stored = known.calibration
+    return [
+        f"{_student(known)} by {stored.strategy} on {known.dataset}",
+        f"fitted on {counted(stored.sessions, 'session')}",
+        f"pair F1 {stored.pair_f1:.3f}",
+    ]
 
 
 def _student(known: "KnownCalibration") -> str:

@@ -4,8 +4,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, LimitOption, open_store
-from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli import completion
+from kdtui.cli.options import (
+    LARGEST,
+    DatabaseOption,
+    JsonOption,
+    LimitOption,
+    OutputOption,
+    chosen_output,
+    open_store,
+)
+from kdtui.cli.output import Output, print_json, print_table, say
 
 if TYPE_CHECKING:
     from store.sqlite import Database
@@ -13,7 +22,14 @@ if TYPE_CHECKING:
 
 def calls(
     number: Annotated[
-        int | None, typer.Argument(help="A call to see in full.", min=1, max=LARGEST, metavar="NUMBER")
+        int | None,
+        typer.Argument(
+            help="A call to see in full.",
+            min=1,
+            max=LARGEST,
+            metavar="NUMBER",
+            autocompletion=completion.names("calls"),
+        ),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only calls that have no answer.")] = False,
     search: Annotated[
@@ -21,22 +37,24 @@ def calls(
     ] = "",
     totals: Annotated[bool, typer.Option("--totals", help="What each teacher was asked, and what it cost.")] = False,
     limit: LimitOption = 50,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
     """List what teachers were asked, the newest first, or show one call in full."""
+    told = chosen_output(output, as_json)
     if number is not None and (failed or search or totals):
         raise typer.BadParameter("the number of a call comes alone")
     with open_store(db) as store:
         if number is not None:
-            _print_call(store, number, as_json)
+            _print_call(store, number, told)
         elif totals:
-            _print_totals(store, as_json)
+            _print_totals(store, told)
         else:
-            _print_calls(store, search, failed, limit, as_json)
+            _print_calls(store, search, failed, limit, told)
 
 
-def _print_call(store: "Database", number: int, as_json: bool) -> None:
+def _print_call(store: "Database", number: int, output: Output) -> None:
     import json
     from contextlib import suppress
     from dataclasses import asdict
@@ -46,7 +64,7 @@ def _print_call(store: "Database", number: int, as_json: bool) -> None:
     from store.calls import call_in_full
 
     found = call_in_full(store, number)
-    if as_json:
+    if output == "json":
         shown = asdict(found.call) | {"knowledge": [piece.id for piece in found.pieces]}
         with suppress(ValueError):
             shown["request"] = json.loads(found.call.request)
@@ -55,7 +73,7 @@ def _print_call(store: "Database", number: int, as_json: bool) -> None:
     print(fit_lines(call_text(found)), flush=True)
 
 
-def _print_totals(store: "Database", as_json: bool) -> None:
+def _print_totals(store: "Database", output: Output) -> None:
     from dataclasses import asdict
 
     from kdtui.bundling.text import counted
@@ -63,10 +81,6 @@ def _print_totals(store: "Database", as_json: bool) -> None:
     from store.calls import totals_by_teacher
 
     totals = totals_by_teacher(store)
-    if as_json:
-        for each in totals:
-            print_json(asdict(each))
-        return
     print_table(
         ["teacher", "answered", "failed", "prompt tokens", "answer tokens", "cost", "unknown cost"],
         [
@@ -83,10 +97,12 @@ def _print_totals(store: "Database", as_json: bool) -> None:
         ],
         wide=["teacher"],
         right=["cost", "unknown cost"],
+        output=output,
+        records=map(asdict, totals),
     )
 
 
-def _print_calls(store: "Database", search: str, failed: bool, limit: int, as_json: bool) -> None:
+def _print_calls(store: "Database", search: str, failed: bool, limit: int, output: Output) -> None:
     from dataclasses import asdict
     from itertools import chain, islice
 
@@ -94,14 +110,9 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, as_js
     from store.calls import call_hits, call_rows
 
     hits = chain.from_iterable(part.ids for part in call_hits(store, search, failed=failed))
-    rows = call_rows(store, list(islice(hits, limit)))
-    if as_json:
-        for row in rows:
-            print_json(asdict(row))
-        return
-    if not rows:
-        say("no call is like that" if search or failed else "no teacher behind an endpoint has been asked yet")
-        return
+    rows = call_rows(store, list(islice(hits, limit + 1)))
+    more = len(rows) > limit
+    rows = rows[:limit]
     print_table(
         ["id", "step", "teacher", "status", "prompt tokens", "answer tokens", "cost", "seconds", "when"],
         [
@@ -120,8 +131,11 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, as_js
         ],
         wide=["teacher"],
         right=["prompt tokens", "answer tokens", "cost"],
+        output=output,
+        records=map(asdict, rows),
+        empty="no call is like that" if search or failed else "no teacher behind an endpoint has been asked yet",
     )
-    if any(row.is_estimated for row in rows):
+    if output != "json" and any(row.is_estimated for row in rows):
         say("~ is an estimate: the server did not tell all of the tokens")
-    if len(rows) == limit:
-        say(f"there may be more than these {limit}; --limit shows them")
+    if more:
+        say(f"there are more than these {limit:,}; --limit shows them")

@@ -1,18 +1,42 @@
 """`kdtui data`: datasets in and out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli.options import DatabaseOption, DatasetOption, JsonOption, chosen_dataset, open_store
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli import completion
+from kdtui.cli.commands import App
+from kdtui.cli.options import (
+    DatabaseOption,
+    DatasetOption,
+    JsonOption,
+    OutputOption,
+    chosen_dataset,
+    chosen_output,
+    open_store,
+)
+from kdtui.cli.output import print_gap, print_table, progress_bar, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
-app = typer.Typer(help="Import, show and export datasets.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from store.sqlite import Database
+
+app = App(
+    "Import, show and export datasets.",
+    examples=["kdtui data import sessions.jsonl --dataset mine", "kdtui data ls"],
+    no_args_is_help=True,
+)
 
 
-@app.command("import")
+@app.command(
+    "import",
+    examples=[
+        "kdtui data import ../shared/data/electronic --dataset electronic",
+        "kdtui data import sessions.jsonl --dataset mine --replace",
+    ],
+)
 def import_(
     path: Annotated[Path, typer.Argument(help="A BundleRec directory, or a JSON Lines file.")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name for the dataset.", metavar="NAME")],
@@ -24,12 +48,13 @@ def import_(
 ) -> None:
     """Import a dataset: all of it, or nothing when there is a mistake in it."""
     from kdtui.workflows.import_dataset import import_dataset, imported_in_words
-    from store.datasets import Written
+    from store.datasets import Written, dataset_names
 
     if not dataset.strip():
         raise typer.BadParameter("a dataset needs a name")
 
     with open_store(db) as store, progress_bar() as progress:
+        gone = _what_goes_with(store, dataset) if replace and dataset in dataset_names(store) else None
         task = progress.add_task("sessions", total=None)
         written = Written()
         try:
@@ -40,34 +65,36 @@ def import_(
             say("interrupted; an import is kept whole or not at all, and kdtui data ls shows which")
             raise
     say(imported_in_words(written, dataset))
+    if gone is not None:
+        say(", ".join(["the dataset of that name is replaced", *gone]))
 
 
-@app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("ls", examples=["kdtui data ls", "kdtui data ls --format csv"])
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the datasets."""
     from dataclasses import asdict
 
     from store.datasets import list_datasets
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         summaries = list_datasets(store)
-    if as_json:
-        for summary in summaries:
-            print_json(asdict(summary))
-        return
-    if not summaries:
-        say("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
-        return
     print_table(
         ["dataset", "items", "sessions", "with bundles", "bundles", "train", "valid", "test"],
         [(s.name, s.items, s.sessions, s.bundled, s.bundles, s.train, s.valid, s.test) for s in summaries],
+        output=told,
+        records=map(asdict, summaries),
+        empty="there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME",
     )
 
 
-@app.command("show")
+@app.command(
+    "show", examples=["kdtui data show o01 --dataset demo-outdoor", "kdtui data show o01 --dataset demo-outdoor --json"]
+)
 def show(
-    session: Annotated[str, typer.Argument(help="Id of a session.")],
+    session: Annotated[str, typer.Argument(help="Id of a session.", autocompletion=completion.names("sessions"))],
     dataset: DatasetOption = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -77,30 +104,38 @@ def show(
     from kdtui.exchange.jsonl import encode_session
     from store.datasets import get_session
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = get_session(store, chosen_dataset(store, dataset), session)
-    if as_json:
+    if told == "json":
         print(encode_session(found).decode(), end="", flush=True)
         return
     letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
+    letters_at: dict[int, list[str]] = {}
+    for bundle, name in letters.items():
+        for position in bundle.positions:
+            letters_at.setdefault(position, []).append(name)
     print_table(
         ["#", "bundles", "product", "category"],
         [
             (
                 position,
-                " ".join(letter for bundle, letter in letters.items() if position in bundle.positions),
+                " ".join(letters_at.get(position, ())),
                 item.title,
                 " > ".join(item.categories[0]) if item.categories else None,
             )
             for position, item in enumerate(found.items, start=1)
         ],
         wide=["product", "category"],
+        output=told,
     )
     if letters:
+        print_gap(told)
         print_table(
             ["bundle", "products", "intent"],
             [(letter, ", ".join(map(str, bundle.positions)), bundle.intent) for bundle, letter in letters.items()],
             wide=["intent"],
+            output=told,
         )
     dropped = len(found.bundles) - len(letters)
     if dropped:
@@ -110,7 +145,7 @@ def show(
         )
 
 
-@app.command("export")
+@app.command("export", examples=["kdtui data export --dataset demo-outdoor --output outdoor.jsonl"])
 def export(
     dataset: DatasetOption = None,
     output: Annotated[
@@ -136,12 +171,15 @@ def export(
     say(f"exported {counted(count, 'session')} to {output}")
 
 
-@app.command("embed")
+@app.command("embed", examples=["kdtui data embed --dataset demo-outdoor --with smollm2"])
 def embed(
     model: Annotated[
         str,
         typer.Option(
-            "--with", help="smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.", metavar="MODEL"
+            "--with",
+            help="smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.",
+            metavar="MODEL",
+            autocompletion=completion.names("bases", "smollm2"),
         ),
     ],
     dataset: DatasetOption = None,
@@ -163,18 +201,36 @@ def embed(
     )
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui data rm demo-outdoor", "kdtui data rm demo-outdoor demo-kitchen --yes"])
 def rm(
-    dataset: Annotated[str, typer.Argument(help="Dataset to delete.", metavar="NAME")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    datasets: Annotated[
+        list[str],
+        typer.Argument(help="Datasets to delete.", metavar="NAME", autocompletion=completion.names("datasets")),
+    ],
+    yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete a dataset with its knowledge and its runs."""
-    from store.datasets import dataset_id, delete_dataset
+    """Delete datasets, each with its sessions, knowledge and runs."""
+    from store.datasets import delete_dataset
 
     with open_store(db) as store:
-        dataset_id(store, dataset)
-        if not yes:
-            typer.confirm(f"Delete dataset {dataset} with its knowledge and runs?", abort=True, err=True)
-        delete_dataset(store, dataset)
-    say(f"deleted dataset {dataset}")
+        chosen = {name: _what_goes_with(store, name) for name in dict.fromkeys(datasets)}
+        confirm_removal({f"dataset {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            delete_dataset(store, name)
+            say(", ".join([f"deleted dataset {name}", *told]))
+
+
+def _what_goes_with(store: "Database", dataset: str) -> list[str]:
+    """What is deleted with a dataset, as texts."""
+    from store.dependents import of_dataset
+
+    found = of_dataset(store, dataset)
+    return counts(
+        {
+            "session": found.sessions,
+            "piece of knowledge|pieces of knowledge": found.knowledge,
+            "run": found.runs,
+            "vector": found.vectors,
+        }
+    ) + counts({"sample": found.samples}, "out of")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kdtui.cli.options import DatabaseOption, open_store
+from kdtui.cli.options import DatabaseOption, next_command, open_store
 from kdtui.cli.output import say
 
 
@@ -33,13 +33,14 @@ def demo(
     say("")
     say("What to type next:")
     hints = (
-        ("kdtui", "open the app: browse sessions and knowledge, generate with g"),
-        (f"kdtui data show o01 --dataset {first}", "a session with its true bundles"),
-        ("kdtui knowledge search tents", "what is known about tents"),
-        (f"kdtui knowledge for o34 --dataset {first}", "what a student would be shown of it"),
-        (f"kdtui generate o35 --dataset {first} --student patterns", "the student without weights"),
-        ("kdtui data import PATH --dataset NAME", "your own sessions"),
+        ("", "open the app: browse sessions and knowledge, generate with g"),
+        (f"data show o01 --dataset {first}", "a session with its true bundles"),
+        ("knowledge search tents", "what is known about tents"),
+        (f"knowledge for o34 --dataset {first}", "what a student would be shown of it"),
+        (f"generate o35 --dataset {first} --student patterns", "the student without weights"),
+        ("data import PATH --dataset NAME", "your own sessions"),
     )
-    width = max(len(command) for command, _ in hints)
-    for command, purpose in hints:
+    commands = [(next_command(*words.split(), db=db), purpose) for words, purpose in hints]
+    width = max(len(command) for command, _ in commands)
+    for command, purpose in commands:
         print(f"  {command:<{width}}  {purpose}", flush=True)

@@ -8,6 +8,7 @@ import typer
 
 from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     DatabaseOption,
@@ -19,10 +20,10 @@ from kdtui.cli.options import (
     chosen_dataset,
     finite,
     formats,
+    formats_and_output,
     open_store,
-    some_formats,
 )
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.consult import Tally
@@ -81,11 +82,23 @@ def mine(
 def distill(
     dataset: DatasetOption = None,
     format_: Annotated[
-        str, typer.Option("--format", "-f", help="Formats, comma-separated: rule, thought.", metavar="FORMATS")
-    ] = "rule,thought",
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Only this format of knowledge: rule or thought. Or how to print numbers: table, json, csv or "
+            "markdown. May be repeated.",
+            metavar="FORMAT",
+            autocompletion=completion.lists("rule", "thought", *OUTPUTS),
+        ),
+    ] = None,
     teacher: Annotated[
         str,
-        typer.Option(help="annotations (those who bundled), an endpoint (URL#MODEL), or a student.", metavar="TEACHER"),
+        typer.Option(
+            help="annotations (those who bundled), an endpoint (URL#MODEL), or a student.",
+            metavar="TEACHER",
+            autocompletion=completion.names("bases", "annotations", "shipped", "smollm2"),
+        ),
     ] = "annotations",
     key: Annotated[
         str, typer.Option(help="The environment variable that holds the key of the endpoint.", metavar="NAME")
@@ -141,9 +154,10 @@ def distill(
     from kdtui.workflows.model_names import check_address, check_student, is_endpoint
     from store.datasets import split_size
 
-    if "pattern" in formats(format_):
+    if any("pattern" in formats(value) for value in format_ or ()):
         raise KdtuiError("patterns are mined, with kdtui knowledge mine; of what is distilled there are: rule, thought")
-    wanted = some_formats(format_, DISTILLED)
+    named, told = formats_and_output(format_, as_json, DISTILLED)
+    wanted = named or DISTILLED
     drawn_by = check_seed(limit, seed)
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
@@ -156,13 +170,13 @@ def distill(
             findings = compose_findings(store, name, wanted, limit, drawn_by)
             agreed = _may_replace(loss_by(store, findings), replace)
             for event in store_findings(store, findings, replace=agreed):
-                _print_distilled(event, name, as_json, replace)
+                _print_distilled(event, name, told, replace)
             return
         if not is_endpoint(teacher):
             if dry_run:
                 check_student(store, teacher)
                 raise KdtuiError(f"{teacher} is a student of your own, and costs nothing; leave out --dry-run")
-            _have_answered(store, name, wanted, teacher, limit, drawn_by, as_json, replace)
+            _have_answered(store, name, wanted, teacher, limit, drawn_by, told, replace)
             return
         check_address(teacher)
         from kdtui.workflows.costs import Budget, Prices
@@ -183,7 +197,7 @@ def distill(
             retry_failed,
             seed=drawn_by,
         )
-        _ask_model(store, job, as_json, replace, dry_run=dry_run)
+        _ask_model(store, job, told, replace, dry_run=dry_run)
 
 
 def _may_replace(loss: "Loss", option: bool | None) -> bool:
@@ -209,7 +223,7 @@ def _have_answered(
     student: str,
     limit: int | None,
     seed: int,
-    as_json: bool,
+    output: Output,
     replace: bool | None,
 ) -> None:
     """Distil with a model of one's own and show how it goes."""
@@ -233,13 +247,13 @@ def _have_answered(
                 elif isinstance(event, Noted):
                     say(f"kdtui: {event.text}")
                 elif isinstance(event, Distilled):
-                    _print_distilled(event, dataset, as_json, replace)
+                    _print_distilled(event, dataset, output, replace)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
 
 
-def _ask_model(store: "Database", job: "Job", as_json: bool, replace: bool | None, *, dry_run: bool) -> None:
+def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | None, *, dry_run: bool) -> None:
     """Distil with a model and show how it goes, or only what it would cost."""
     from dataclasses import asdict
     from dataclasses import replace as changed
@@ -260,11 +274,11 @@ def _ask_model(store: "Database", job: "Job", as_json: bool, replace: bool | Non
 
     if dry_run:
         estimate = rehearse(store, job)
-        if as_json:
+        if output == "json":
             print_json({"estimate": asdict(estimate)})
             return
         print_table(
-            ["", "calls", "prompt tokens", "answer tokens", "cost", "at most"],
+            ["" if output == "table" else "what", "calls", "prompt tokens", "answer tokens", "cost", "at most"],
             [
                 ("answered already", estimate.hits, None, None, None, None),
                 (
@@ -277,6 +291,7 @@ def _ask_model(store: "Database", job: "Job", as_json: bool, replace: bool | Non
                 ),
             ],
             right=["cost", "at most"],
+            output=output,
         )
         say(
             "nothing has been asked; tokens and cost are estimates, and at most that is paid if each answer is as long "
@@ -316,7 +331,7 @@ def _ask_model(store: "Database", job: "Job", as_json: bool, replace: bool | Non
                         case Noted():
                             say(f"kdtui: {event.text}")
                         case Distilled():
-                            _print_distilled(event, job.dataset, as_json, replace)
+                            _print_distilled(event, job.dataset, output, replace)
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
@@ -349,9 +364,9 @@ def _say_what_is_free(job: "Job") -> None:
         say(f"{left_out} was not given, and counts as 0")
 
 
-def _print_distilled(event: "Distilled", dataset: str, as_json: bool, replace: bool | None) -> None:
+def _print_distilled(event: "Distilled", dataset: str, output: Output, replace: bool | None) -> None:
     renewal = event.renewal
-    if as_json:
+    if output == "json":
         print_json(
             {
                 "dataset": dataset,

@@ -1,12 +1,14 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -18,6 +20,7 @@ from kdtui.cli.options import (
     JsonOption,
     NearOption,
     NeighboursOption,
+    OutputOption,
     SampleOption,
     SeedOption,
     SessionsOption,
@@ -26,15 +29,23 @@ from kdtui.cli.options import (
     adapters,
     check_seed,
     chosen_dataset,
+    chosen_output,
     formats,
+    next_command,
     open_store,
 )
-from kdtui.cli.output import print_json, print_table, progress_bar, say
+from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
     from kdtui.workflows.scored import Scored
     from store.runs import Run
+
+EXAMPLES = [
+    "kdtui evaluate --dataset electronic --limit 20",
+    "kdtui evaluate --dataset electronic --floors-only --format csv",
+    "kdtui evaluate --resume 3",
+]
 
 
 def evaluate(
@@ -53,7 +64,12 @@ def evaluate(
     seed: SeedOption = None,
     resume: Annotated[
         int | None,
-        typer.Option(help="Go on with this run; its settings count, not those given here.", metavar="RUN", max=LARGEST),
+        typer.Option(
+            help="Go on with this run; its settings count, not those given here.",
+            metavar="RUN",
+            max=LARGEST,
+            autocompletion=completion.names("runs"),
+        ),
     ] = None,
     tag: Annotated[
         list[str] | None,
@@ -62,6 +78,7 @@ def evaluate(
         ),
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -75,6 +92,7 @@ def evaluate(
     from kdtui.workflows.scored import Scored
     from store.runs import tag_run
 
+    told = chosen_output(output, as_json)
     if floors_only and resume is not None:
         raise typer.BadParameter("--resume goes on with a student's run, and --floors-only has none")
     if floors_only and tag:
@@ -89,7 +107,7 @@ def evaluate(
         sessions = scored.sessions(store)
         begun = None
         if run is not None:
-            begun = _follow(workflow.resume(store, run, sessions), scored)
+            begun = _follow(workflow.resume(store, run, sessions), scored, db)
         elif not floors_only:
             settings = settings_as_trained(
                 store,
@@ -105,14 +123,14 @@ def evaluate(
                 budget=budget,
                 near=near,
             )
-            run = begun = _follow(workflow.evaluate(store, name, split, settings, sessions, tag or ()), scored)
+            run = begun = _follow(workflow.evaluate(store, name, split, settings, sessions, tag or ()), scored, db)
         if begun is None and scored.limit is not None:
             say(scored.in_words)
         rows = computed(floors_over(store, scored))
         if run is not None:
             # The truth stays the last row: it is what the others are measured by.
             rows.insert(-1, workflow.score_run(store, run, sessions))
-    print_rows(rows, as_json)
+    print_rows(rows, told)
 
 
 def computed(floors: "Iterator[ResultRow]") -> "list[ResultRow]":
@@ -129,8 +147,9 @@ def computed(floors: "Iterator[ResultRow]") -> "list[ResultRow]":
     return rows
 
 
-def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored") -> "Run | None":
+def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
     """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
+    from kdtui.workflows.command_options import resume_arguments
     from kdtui.workflows.evaluate import NothingAnswered, RunBegun
     from kdtui.workflows.generate import SessionAnswered
     from models.answers import Noted
@@ -157,7 +176,8 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored") -> "Run | None"
                         say(f"kdtui: session {event.session.id}: {event.prediction.error}")
         except KeyboardInterrupt:
             if run is not None:
-                say(f"interrupted; what was answered is kept, go on with: kdtui evaluate --resume {run.id}")
+                again = next_command(*resume_arguments(run.id), db=db)
+                say(f"interrupted; what was answered is kept, go on with: {again}")
             raise
         except ModelError as error:
             if run is None or isinstance(error, NothingAnswered):
@@ -167,11 +187,10 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored") -> "Run | None"
     return run
 
 
-def print_rows(rows: "list[ResultRow]", as_json: bool) -> None:
-    """The table of results, or one object per row."""
-    if as_json:
-        for row in rows:
-            print_json(row.to_json())
+def print_rows(rows: "list[ResultRow]", output: Output) -> None:
+    """The tables of results; as data, one that has all of the numbers."""
+    if output in ("json", "csv"):
+        print_table([], [()] * len(rows), output=output, records=(row.to_json() for row in rows))
         return
     total = rows[0].scores.sessions
     for metrics, meaning in (
@@ -182,5 +201,7 @@ def print_rows(rows: "list[ResultRow]", as_json: bool) -> None:
             ["", *(label.replace(" ", "\n") for _, label in metrics)],
             [(row.name, *(getattr(row.scores, metric) for metric, _ in metrics)) for row in rows],
             wide=[""],
+            output=output,
         )
+        print_gap(output)
         say(meaning)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
 from kdtui.cli.options import (
     DatabaseOption,
     DatasetOption,
@@ -24,7 +25,14 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="FOLDER")],
     dataset: DatasetOption = None,
     format_: Annotated[
-        str, typer.Option("--format", "-f", help="Formats, comma-separated: pattern, rule, thought.", metavar="FORMATS")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Formats, comma-separated: pattern, rule, thought.",
+            metavar="FORMATS",
+            autocompletion=completion.lists(*completion.FORMATS),
+        ),
     ] = "pattern,rule,thought",
     sample: SampleOption = None,
     pieces: PiecesOption = None,

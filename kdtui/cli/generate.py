@@ -1,12 +1,13 @@
 """`kdtui generate`: bundles for sessions."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.cli import completion
 from kdtui.cli.options import (
     AdapterOption,
     AskedKnowledgeOption,
@@ -17,27 +18,43 @@ from kdtui.cli.options import (
     JsonOption,
     NearOption,
     NeighboursOption,
+    OutputOption,
     SampleOption,
     StrategyOption,
     StudentOption,
     adapters,
     chosen_dataset,
+    chosen_output,
     formats,
     open_store,
 )
-from kdtui.cli.output import print_json, print_table, print_text, say
+from kdtui.cli.output import Output, print_json, print_lines, print_table, print_text, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.explain import Explanation
     from store.records import Session
-    from store.runs import Prediction
-    from store.sqlite import Database
+    from store.runs import Predicted, Prediction
+
+_COLUMNS = ("session", "products", "confidence", "intent", "titles", "items")
+_SHOWN = 20
+"""Products that a sentence names."""
+
+EXAMPLES = [
+    "kdtui generate o34 --dataset demo-outdoor",
+    "kdtui generate --title 'Two-person tent' --title 'Tent pegs' --title Kettle",
+    "printf 'Tent\\nTent pegs\\n' | kdtui generate - --json",
+]
 
 
 def generate(
     sessions: Annotated[
         list[str] | None,
-        typer.Argument(help="Ids of stored sessions, or - for JSON Lines on stdin.", metavar="SESSION…"),
+        typer.Argument(
+            help="Ids of stored sessions; or - to read stdin: a title a line, where an empty line ends a session, or "
+            "JSON Lines.",
+            metavar="SESSION",
+            autocompletion=completion.names("sessions"),
+        ),
     ] = None,
     title: Annotated[
         list[str] | None,
@@ -56,25 +73,35 @@ def generate(
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Show what the student is asked, word for word, and ask nothing.")
     ] = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Generate bundles with intents, for stored sessions, for titles, or for JSON Lines on stdin."""
+    """Generate bundles with intents: for stored sessions, for titles, or for what comes on stdin.
+
+    A title on stdin may have a category behind a bar: Two-person tent | Outdoor > Shelter. A product without a title
+    and a category is not shown to the student, which could only guess.
+    """
     from kdtui.distill.applicable import AICL
     from kdtui.errors import KdtuiError
-    from kdtui.exchange.jsonl import read_sessions
+    from kdtui.exchange.lines import bounded_lines
     from kdtui.exchange.read_ahead import ReadAhead
+    from kdtui.exchange.typed import read_stream
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.generate import SessionAnswered
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.model_names import PATTERNS
     from kdtui.workflows.students import check_settings, open_student
     from models.answers import NAP, Noted
+    from store.datasets import get_session
 
+    told = chosen_output(output, as_json)
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
+    if sessions is not None and "-" in sessions[1:] + sessions[: len(sessions) > 1]:
+        raise typer.BadParameter("- reads sessions from stdin, and stands alone")
+    typed = _typed_session(title) if title else None
     stored = sessions is not None and sessions != ["-"]
-    failed = 0
     with open_store(db) as store:
         settings = settings_as_trained(
             store,
@@ -95,50 +122,167 @@ def generate(
         incoming = None
         asked: Iterable[Session | None]
         if sessions == ["-"]:
-            asked = incoming = ReadAhead(session for _, session, _ in read_sessions(sys.stdin.buffer, "stdin"))
+            if sys.stdin.isatty():
+                say("type the title of a product in each line; an empty line ends a session, and Ctrl-D ends all")
+            asked = incoming = ReadAhead(read_stream(bounded_lines(sys.stdin.buffer, "stdin"), "stdin"))
+        elif typed is not None:
+            asked = [typed]
         else:
+            assert name is not None
             # Every id is looked up before the student is loaded.
-            asked = _sessions(store, name, sessions or [], title or [])
+            asked = [get_session(store, name, wanted) for wanted in sessions or []]
+        answers = _Answers(told)
         with open_student(store, name, settings) as ready:
+            shown = answers.to_ask(asked)
             if show_prompt:
-                for session in asked:
+                for session in shown:
                     if session is None:
                         sleep(NAP)
                     else:
-                        _print_explanation(session, ready.explain(session), as_json=as_json)
-                asked = ()
-            for event in answer(ready, asked):
-                if isinstance(event, Noted):
-                    say(f"kdtui: {event.text}")
-                if not isinstance(event, SessionAnswered):
-                    continue
-                if event.prediction.error is not None:
-                    failed += 1
-                    say(f"kdtui: session {event.session.id}: {event.prediction.error}")
-                elif as_json:
-                    print_json(_to_json(event.prediction))
-                else:
-                    _print_answer(event.session, event.prediction)
+                        _print_explanation(session, ready.explain(session), as_json=told == "json")
+            else:
+                for event in answer(ready, shown):
+                    if isinstance(event, Noted):
+                        say(f"kdtui: {event.text}")
+                    elif isinstance(event, SessionAnswered):
+                        answers.print(event.session, event.prediction)
         if incoming is not None:
             incoming.check()
-    if failed:
-        raise KdtuiError(f"{failed:,} of the sessions could not be answered")
+    if not answers.seen:
+        say("kdtui: nothing has come on stdin")
+    if answers.failed:
+        raise KdtuiError(f"{answers.failed:,} of the sessions could not be answered")
 
 
-def _sessions(store: "Database", dataset: str | None, sessions: list[str], titles: list[str]) -> "list[Session]":
-    from store.datasets import get_session
-    from store.records import Item, Session
+def _typed_session(titles: list[str]) -> "Session":
+    """A session of the products that --title names.
 
-    if titles:
-        return [Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles, start=1)))]
-    assert dataset is not None
-    return [get_session(store, dataset, wanted) for wanted in sessions]
+    Raises:
+        typer.BadParameter: a title has nothing to read in it, or is none.
+    """
+    from kdtui.bundling.text import one_line
+    from store.records import LONGEST_TEXT, Item, Session
+
+    for number, title in enumerate(titles, start=1):
+        if not one_line(title, 1):
+            raise typer.BadParameter(
+                f"--title is empty (number {number:,} of {len(titles):,}); say what the product is"
+            )
+        if len(title) > LONGEST_TEXT:
+            raise typer.BadParameter(
+                f"--title has {len(title):,} characters (number {number:,} of {len(titles):,}); a title may have "
+                f"{LONGEST_TEXT:,} at most"
+            )
+    return Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles, start=1)))
 
 
-def _to_json(prediction: "Prediction") -> dict[str, object]:
-    import msgspec
+class _Answers:
+    """Prints answers as they come.
 
-    return {"session": prediction.session, "bundles": msgspec.to_builtins(prediction.bundles)}
+    Products of which nothing is known are taken out of a session before a student is asked, and named beside its
+    answer.
+
+    Attributes:
+        seen: how many sessions there were.
+        failed: how many of them the student could not answer.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self.seen = self.failed = 0
+        self._output = output
+        # What a student is asked, by its identity: a part of a session, and its positions in the whole.
+        self._parts: dict[int, tuple[Session, Session, tuple[int, ...]]] = {}
+        self._header: Sequence[str] | None = _COLUMNS
+
+    def to_ask(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
+        """What to ask of these sessions; one with fewer than two products that can be judged is answered here."""
+        from kdtui.bundling.described import described, part_of
+
+        for session in sessions:
+            if session is None:
+                yield None
+                continue
+            self.seen += 1
+            positions = described(session)
+            if len(positions) == len(session.items):
+                yield session
+            elif len(positions) < 2:
+                self._print(session, (), positions)
+            else:
+                part = part_of(session, positions)
+                self._parts[id(part)] = part, session, positions
+                yield part
+
+    def print(self, asked: "Session", prediction: "Prediction") -> None:
+        """Print the answer to what was asked."""
+        from msgspec.structs import replace
+
+        _, session, positions = self._parts.pop(id(asked), (asked, asked, None))
+        if prediction.error is not None:
+            self.failed += 1
+            say(f"kdtui: session {session.id}: {prediction.error}")
+            return
+        bundles = prediction.bundles or ()
+        if positions is not None:
+            bundles = tuple(
+                replace(bundle, positions=tuple(positions[at - 1] for at in bundle.positions)) for bundle in bundles
+            )
+        self._print(session, bundles, positions)
+
+    def _print(self, session: "Session", bundles: "Sequence[Predicted]", described: tuple[int, ...] | None) -> None:
+        """Print an answer.
+
+        Args:
+            described: the positions of the products that were judged; None for all.
+        """
+        import msgspec
+
+        from kdtui.bundling.text import one_line
+
+        positions = range(1, len(session.items) + 1)
+        left_out = [] if described is None else [at for at in positions if at not in set(described)]
+        reason = None
+        if not bundles and len(session.items) - len(left_out) < 2:
+            reason = "a bundle needs two products" + (" of which something is known" if left_out else "")
+        if self._output == "json":
+            told = {"session": session.id, "bundles": msgspec.to_builtins(bundles)}
+            if left_out:
+                told["not_judged"] = [session.items[at - 1].id for at in left_out]
+            print_json(told if reason is None else told | {"reason": reason})
+            return
+        if self._output == "table":
+            print(one_line(f"session {session.id}"), flush=True)
+            if bundles:
+                _print_bundles(session, bundles)
+            else:
+                print("  no bundles" + (f"; {reason}" if reason else ""), flush=True)
+        else:
+            self._print_lines(session, bundles)
+        if left_out:
+            which = f"product {left_out[0]} has" if len(left_out) == 1 else f"products {_some(left_out)} have"
+            say(f"session {session.id}: {which} neither a title nor a category, and cannot be judged")
+
+    def _print_lines(self, session: "Session", bundles: "Sequence[Predicted]") -> None:
+        """The bundles as lines of CSV or Markdown, with a header before the first; an answer without any has one."""
+        rows: list[tuple[object, ...]] = [
+            (
+                session.id,
+                ", ".join(map(str, bundle.positions)),
+                bundle.confidence,
+                bundle.intent,
+                " | ".join(session.items[at - 1].title or "" for at in bundle.positions),
+                " | ".join(bundle.items),
+            )
+            for bundle in bundles
+        ] or [(session.id, *([None] * (len(_COLUMNS) - 1)))]
+        print_lines(self._header, rows, self._output)
+        self._header = None
+
+
+def _some(positions: list[int]) -> str:
+    """A few of the positions, and how many more there are."""
+    shown = ", ".join(f"{position:,}" for position in positions[:_SHOWN])
+    return shown if len(positions) <= _SHOWN else f"{shown} and {len(positions) - _SHOWN:,} more"
 
 
 def _print_explanation(session: "Session", explanation: "Explanation", *, as_json: bool) -> None:
@@ -157,13 +301,9 @@ def _print_explanation(session: "Session", explanation: "Explanation", *, as_jso
         print_text(f"[{heading}]\n{text}\n")
 
 
-def _print_answer(session: "Session", prediction: "Prediction") -> None:
+def _print_bundles(session: "Session", bundles: "Sequence[Predicted]") -> None:
     from kdtui.bundling.text import one_line
 
-    print(one_line(f"session {session.id}"), flush=True)
-    if not prediction.bundles:
-        print("  no bundles" + ("; a bundle needs two products" if len(session.items) < 2 else ""), flush=True)
-        return
     print_table(
         ["bundle", "confidence", "intent", "products"],
         [
@@ -173,7 +313,7 @@ def _print_answer(session: "Session", prediction: "Prediction") -> None:
                 bundle.intent,
                 " | ".join(one_line(session.items[at - 1].title or bundle.items[0], 40) for at in bundle.positions),
             )
-            for bundle in prediction.bundles
+            for bundle in bundles
         ],
         wide=["products"],
     )

@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli.options import DatabaseOption, JsonOption, open_store
+from kdtui.cli import completion
+from kdtui.cli.commands import App
+from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
 from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal
 
 if TYPE_CHECKING:
     from store.records import HostSettings
 
-app = typer.Typer(help="Add, check and prepare machines to train on.", no_args_is_help=True)
+app = App(
+    "Add, check and prepare machines to train on.",
+    examples=["kdtui host add gpu --ssh me@gpu.example.org", "kdtui host check gpu"],
+    no_args_is_help=True,
+)
 
-HostArgument = Annotated[str, typer.Argument(help="Name of a host.", metavar="NAME")]
+HostArgument = Annotated[
+    str, typer.Argument(help="Name of a host.", metavar="NAME", autocompletion=completion.names("hosts"))
+]
 LauncherOption = Annotated[
     Literal["direct", "slurm"] | None,
     typer.Option(help="A process of its own (direct), or a job of Slurm."),
@@ -39,7 +48,13 @@ CommandsOption = Annotated[
 ]
 
 
-@app.command("add")
+@app.command(
+    "add",
+    examples=[
+        "kdtui host add gpu --ssh me@gpu.example.org",
+        "kdtui host add cluster --ssh login --launcher slurm --partition gpu",
+    ],
+)
 def add(
     name: HostArgument,
     ssh: Annotated[
@@ -84,7 +99,7 @@ def add(
     say(f"host {name}: {host.workdir}; kdtui host check {name} says what it lacks")
 
 
-@app.command("set")
+@app.command("set", examples=["kdtui host set gpu --processes 4"])
 def set_(
     name: HostArgument,
     launcher: LauncherOption = None,
@@ -119,36 +134,36 @@ def set_(
     say(f"host {name}: {_how(settings)}")
 
 
-@app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("ls", examples=["kdtui host ls"])
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the hosts."""
     import msgspec
 
     from store.hosts import list_hosts
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         hosts = list_hosts(store)
-    if as_json:
-        for host in hosts:
-            settings = msgspec.to_builtins(host.settings)
-            print_json({"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **settings})
-        return
-    if not hosts:
-        say("there is no host yet; add one with: kdtui host add NAME --ssh ALIAS")
-        return
     print_table(
         ["name", "ssh", "workdir", "how"],
         [(host.name, host.ssh or "this machine", host.workdir, _how(host.settings)) for host in hosts],
         wide=["workdir", "how"],
+        output=told,
+        records=(
+            {"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **msgspec.to_builtins(host.settings)}
+            for host in hosts
+        ),
+        empty="there is no host yet; add one with: kdtui host add NAME --ssh ALIAS",
     )
 
 
-@app.command("check")
+@app.command("check", examples=["kdtui host check gpu"])
 def check(
     name: HostArgument,
     base: Annotated[
         str, typer.Option("--base", help="Say too whether this base is there.", metavar="BASE")
     ] = "smollm2",
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -158,25 +173,28 @@ def check(
     from kdtui.errors import KdtuiError
     from kdtui.workflows.hosts import check_for
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
-        told = check_for(store, name, base)
+        looked_at = check_for(store, name, base)
     findings = []
-    for finding in told:
+    for finding in looked_at:
         findings.append(finding)
-        if as_json:
+        if told == "json":
             print_json(asdict(finding))
-    if not as_json:
+    if told != "json":
+        headings = ["", "", "found", "what to do"] if told == "table" else ["what", "state", "found", "what to do"]
         print_table(
-            ["", "", "found", "what to do"],
+            headings,
             [(each.name, each.state, each.found, each.advice or None) for each in findings],
             wide=["found", "what to do"],
+            output=told,
         )
     missing = [each.name for each in findings if each.state == "missing"]
     if missing:
         raise KdtuiError(f"host {name} cannot train yet: {', '.join(missing)}")
 
 
-@app.command("setup")
+@app.command("setup", examples=["kdtui host setup gpu"])
 def setup(
     name: HostArgument,
     wheels: Annotated[
@@ -205,7 +223,7 @@ def setup(
     say(f"host {name} is ready{already}; kdtui host check {name} says what it has")
 
 
-@app.command("connect")
+@app.command("connect", examples=["kdtui host connect gpu --hours 12"])
 def connect(
     name: HostArgument,
     hours: Annotated[int, typer.Option(help="How long the connection stays.", min=1, max=72)] = 8,
@@ -232,18 +250,29 @@ def connect(
     say(f"connected to {name} for {counted(hours, 'hour')}")
 
 
-@app.command("rm")
-def rm(name: HostArgument, db: DatabaseOption = None) -> None:
-    """Forget a host, and end the connection that kdtui host connect has left; nothing changes there."""
+@app.command("rm", examples=["kdtui host rm gpu", "kdtui host rm gpu other --yes"])
+def rm(
+    names: Annotated[
+        list[str], typer.Argument(help="Names of hosts.", metavar="NAME", autocompletion=completion.names("hosts"))
+    ],
+    yes: YesOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete hosts from the list, and end the connections that kdtui host connect has left; nothing changes there."""
     from kdtui.jobs.ssh import ask_shared
-    from store.hosts import forget_host, get_host
+    from store.hosts import check_unused, forget_host, get_host
 
     with open_store(db) as store:
-        host = get_host(store, name)
-        forget_host(store, name)
-    if host.ssh is not None:
-        ask_shared(host.ssh, "exit")
-    say(f"forgot host {name}; what is in its workdir stays there")
+        hosts = [get_host(store, name) for name in dict.fromkeys(names)]
+        for host in hosts:
+            check_unused(store, host.name)
+        stays = {host.name: [f"whose folder stays: {host.workdir}"] for host in hosts}
+        confirm_removal({f"host {name}": told for name, told in stays.items()}, yes=yes)
+        for host in hosts:
+            forget_host(store, host.name)
+            if host.ssh is not None:
+                ask_shared(host.ssh, "exit")
+            say(", ".join([f"deleted host {host.name}", *stays[host.name]]))
 
 
 def _how(settings: "HostSettings") -> str:

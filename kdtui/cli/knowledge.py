@@ -5,40 +5,47 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli import calls, distill, exchange_knowledge
+from kdtui.cli import calls, completion, distill, exchange_knowledge
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     LARGEST,
     BudgetOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
+    KnowledgeFormatOption,
     KnowledgeOption,
     LimitOption,
     NearOption,
     NeighboursOption,
+    OutputOption,
     QueryOption,
     SampleOption,
     StrategyOption,
     chosen_dataset,
+    chosen_output,
     chosen_pieces,
     formats,
+    formats_and_output,
     open_store,
 )
-from kdtui.cli.output import Branch, print_json, print_table, print_text, print_tree, say
+from kdtui.cli.output import Branch, Output, print_json, print_table, print_text, print_tree, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 if TYPE_CHECKING:
     from kdtui.workflows.about_piece import Origin
     from store.knowledge import Knowledge
 
-app = typer.Typer(help="Distil, list, search and show knowledge.", no_args_is_help=True)
+app = App(
+    "Distil, list, search and show knowledge.",
+    examples=["kdtui knowledge mine", "kdtui knowledge search tents"],
+    no_args_is_help=True,
+)
 
 _SESSIONS_SHOWN = 10
 _STATEMENT = 160
 """Characters of a statement in a list; a thought is much longer."""
 
-FormatOption = Annotated[
-    Literal["pattern", "rule", "thought"] | None, typer.Option("--format", "-f", help="Only this format.")
-]
 RejectedOption = Annotated[
     bool, typer.Option("--rejected", help="What is kept with a reason not to use it, instead of what is used.")
 ]
@@ -47,7 +54,10 @@ ReverseOption = Annotated[bool, typer.Option("--reverse", help="The other way ro
 
 
 def for_session(
-    session: Annotated[str, typer.Argument(help="Id of a stored session.", metavar="SESSION")],
+    session: Annotated[
+        str,
+        typer.Argument(help="Id of a stored session.", metavar="SESSION", autocompletion=completion.names("sessions")),
+    ],
     dataset: DatasetOption = None,
     knowledge: KnowledgeOption = "pattern,rule,thought",
     sample: SampleOption = None,
@@ -85,7 +95,7 @@ def for_session(
 
 def ls(
     dataset: DatasetOption = None,
-    format_: FormatOption = None,
+    format_: KnowledgeFormatOption = None,
     sample: SampleOption = None,
     rejected: RejectedOption = False,
     all_: AllOption = False,
@@ -100,24 +110,25 @@ def ls(
 ) -> None:
     """List knowledge, the best supported first."""
     from kdtui.workflows.pieces import search_pieces, why_nothing_found
-    from store.records import KnowledgeQuery
+    from store.records import FORMATS, KnowledgeQuery
 
+    wanted, told = formats_and_output(format_, as_json, FORMATS)
     query = KnowledgeQuery(
-        formats=(format_,) if format_ else (),
+        formats=wanted,
         datasets=(dataset,) if dataset is not None else (),
         samples=(sample,) if sample is not None else (),
         statuses=() if all_ else ("rejected",) if rejected else ("kept",),
     )
     with open_store(db) as store:
-        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
+        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
-    _print_pieces(pieces, as_json, limit, otherwise)
+    _print_pieces(pieces, told, limit, otherwise)
 
 
 def search(
     text: Annotated[str, typer.Argument(help="Words to look for, or their beginnings, and filters.")],
     dataset: DatasetOption = None,
-    format_: FormatOption = None,
+    format_: KnowledgeFormatOption = None,
     all_: AllOption = False,
     sort: Annotated[
         Literal["match", "support", "precision", "confidence", "lift", "newest"],
@@ -138,30 +149,36 @@ def search(
 
     from kdtui.workflows.knowledge_query import parse_query
     from kdtui.workflows.pieces import search_pieces, why_nothing_found
+    from store.records import FORMATS
 
+    wanted, told = formats_and_output(format_, as_json, FORMATS)
     query = parse_query(text)
     query = replace(
         query,
-        formats=(*query.formats, format_) if format_ else query.formats,
+        formats=(*query.formats, *wanted),
         datasets=(*query.datasets, dataset) if dataset is not None else query.datasets,
         statuses=query.statuses if query.statuses or all_ else ("kept",),
     )
     with open_store(db) as store:
-        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit)
+        pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
-    _print_pieces(pieces, as_json, limit, otherwise)
+    _print_pieces(pieces, told, limit, otherwise)
 
 
 def rm(
     numbers: Annotated[
-        list[str] | None, typer.Argument(help="Numbers of pieces, as `ls` shows them, or ranges: 40-52.")
+        list[str] | None,
+        typer.Argument(
+            help="Numbers of pieces, as `ls` shows them, or ranges: 40-52.",
+            metavar="NUMBER",
+            autocompletion=completion.names("pieces"),
+        ),
     ] = None,
     query: QueryOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete pieces of knowledge."""
-    from kdtui.workflows.pieces import what_hangs_on
+    """Delete pieces of knowledge, from samples too."""
     from store.knowledge_removal import dependents_of, remove_knowledge
 
     with open_store(db) as store:
@@ -169,26 +186,40 @@ def rm(
         if chosen is None:
             raise typer.BadParameter("say which, by their numbers or with --query")
         found = dependents_of(store, chosen)
-        if not yes:
-            typer.confirm(
-                f"Delete {counted(found.pieces, 'piece')} of knowledge? {what_hangs_on(found)}", abort=True, err=True
-            )
+        told = counts(
+            {
+                "link to a training session|links to training sessions": found.sessions,
+                "origin of another piece|origins of other pieces": found.children,
+            }
+        ) + ([f"out of {counted(len(found.samples), 'sample')}: {', '.join(found.samples)}"] if found.samples else [])
+        what = f"{counted(found.pieces, 'piece')} of knowledge"
+        confirm_removal({what: told}, yes=yes)
         remove_knowledge(store, chosen)
-    say(f"deleted {counted(found.pieces, 'piece')} of knowledge")
+    say(", ".join([f"deleted {what}", *told]))
 
 
 def show(
-    number: Annotated[int, typer.Argument(help="Number of a piece of knowledge, as `ls` shows it.", max=LARGEST)],
+    number: Annotated[
+        int,
+        typer.Argument(
+            help="Number of a piece of knowledge, as `ls` shows it.",
+            metavar="NUMBER",
+            max=LARGEST,
+            autocompletion=completion.names("pieces"),
+        ),
+    ],
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
     from kdtui.workflows.about_piece import about_piece, told_origin
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         about = about_piece(store, number)
     piece, origin = about.piece, about.origin
-    if as_json:
+    if told == "json":
         print_json(
             _to_json(piece)
             | {
@@ -201,7 +232,14 @@ def show(
         )
         return
     shown = _to_json(piece) | {"content": piece.content, "origin": told_origin(piece), "own": None}
-    print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
+    print_table(
+        ["" if told == "table" else "what", "value"],
+        [(key, value) for key, value in shown.items() if value is not None],
+        wide=["value"],
+        output=told,
+    )
+    if told != "table":
+        return
     print_tree(f"{piece.format} {piece.id} comes from", _branches(origin))
     uses = [
         *(f"sample {name}" for name in about.samples),
@@ -229,21 +267,20 @@ def _branches(origin: "Origin") -> "list[Branch]":
     return branches
 
 
-def _print_pieces(pieces: "list[Knowledge]", as_json: bool, limit: int, otherwise: str) -> None:
-    if as_json:
-        for piece in pieces:
-            print_json(_to_json(piece))
-        return
-    if not pieces:
-        say(otherwise)
-        return
+def _print_pieces(pieces: "list[Knowledge]", output: Output, limit: int, otherwise: str) -> None:
+    """Print pieces, of which one more than the limit has been looked for."""
+    more = len(pieces) > limit
+    pieces = pieces[:limit]
     print_table(
         ["id", "format", "dataset", "statement", "support", "conf.", "lift", "prec."],
         [(p.id, p.format, p.dataset, _short(p), p.support, p.confidence, p.lift, p.precision) for p in pieces],
         wide=["statement"],
+        output=output,
+        records=map(_to_json, pieces),
+        empty=otherwise,
     )
-    if len(pieces) == limit:
-        say(f"there may be more than these {limit}; --limit shows them")
+    if more:
+        say(f"there are more than these {limit:,}; --limit shows them")
 
 
 def _short(piece: "Knowledge") -> str:
@@ -266,13 +303,31 @@ def _to_json(piece: "Knowledge") -> dict[str, object]:
 
 
 # The help lists them in this order.
-app.command("mine")(distill.mine)
-app.command("distill")(distill.distill)
-app.command("for")(for_session)
-app.command("export")(exchange_knowledge.export)
-app.command("import")(exchange_knowledge.import_)
-app.command("ls")(ls)
-app.command("search")(search)
-app.command("rm")(rm)
-app.command("show")(show)
-app.command("calls")(calls.calls)
+app.command(
+    "mine",
+    examples=[
+        "kdtui knowledge mine --dataset demo-outdoor",
+        "kdtui knowledge mine --dataset demo-outdoor --level 2 --level 3",
+    ],
+)(distill.mine)
+app.command(
+    "distill",
+    examples=[
+        "kdtui knowledge distill --dataset demo-outdoor",
+        "kdtui knowledge distill --teacher https://HOST/v1#MODEL --dry-run",
+    ],
+)(distill.distill)
+app.command("for", examples=["kdtui knowledge for o34 --dataset demo-outdoor"])(for_session)
+app.command("export", examples=["kdtui knowledge export --dataset demo-outdoor --output knowledge-outdoor"])(
+    exchange_knowledge.export
+)
+app.command("import", examples=["kdtui knowledge import knowledge-outdoor --dataset demo-outdoor"])(
+    exchange_knowledge.import_
+)
+app.command("ls", examples=["kdtui knowledge ls --format rule", "kdtui knowledge ls --rejected --format csv"])(ls)
+app.command(
+    "search", examples=["kdtui knowledge search tents", "kdtui knowledge search 'tent format:rule support:>0.02'"]
+)(search)
+app.command("rm", examples=["kdtui knowledge rm 17 40-52", 'kdtui knowledge rm --query "status:rejected" --yes'])(rm)
+app.command("show", examples=["kdtui knowledge show 17"])(show)
+app.command("calls", examples=["kdtui knowledge calls", "kdtui knowledge calls --totals"])(calls.calls)

@@ -5,39 +5,29 @@ from typing import Annotated
 
 import typer
 
-from kdtui.cli.options import DatabaseOption, JsonOption, database_path, open_store
+from kdtui.cli import completion
+from kdtui.cli.commands import App
+from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, database_path, open_store
 from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
-app = typer.Typer(help="Add, quantize, list and forget models.", no_args_is_help=True)
+app = App(
+    "Add, quantize, list and forget models.",
+    examples=["kdtui model ls", "kdtui model quantize smollm2 --to Q4_0"],
+    no_args_is_help=True,
+)
 
 NameOption = Annotated[str | None, typer.Option("--name", help="What to call it.", metavar="NAME")]
 
 
-@app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("ls", examples=["kdtui model ls"])
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the models that --student takes by name, and the adapters that --adapter takes."""
     from kdtui.workflows.manage_models import list_models
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = list(list_models(store))
-    if as_json:
-        for row in rows:
-            info = row.info
-            print_json(
-                {
-                    "name": row.name,
-                    "kind": row.kind,
-                    "architecture": info and info.architecture,
-                    "parameters": info and info.parameters,
-                    "quantization": info and info.quantization,
-                    "bytes": info and info.bytes,
-                    "context": info and info.context,
-                    "path": str(row.path),
-                    "source": row.source,
-                    "problem": row.problem,
-                }
-            )
-        return
     print_table(
         ["name", "kind", "million weights", "bits", "MB", "context", "from"],
         [
@@ -55,12 +45,36 @@ def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
             for row in rows
         ],
         wide=["from"],
+        output=told,
+        records=(
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "architecture": row.info and row.info.architecture,
+                "parameters": row.info and row.info.parameters,
+                "quantization": row.info and row.info.quantization,
+                "bytes": row.info and row.info.bytes,
+                "context": row.info and row.info.context,
+                "path": str(row.path),
+                "source": row.source,
+                "problem": row.problem,
+            }
+            for row in rows
+        ),
     )
 
 
-@app.command("show")
+@app.command("show", examples=["kdtui model show smollm2"])
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a model or an adapter.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a model or an adapter.",
+            metavar="NAME",
+            autocompletion=completion.names("models", "shipped", "smollm2"),
+        ),
+    ],
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -69,10 +83,11 @@ def show(
 
     from kdtui.workflows.describe_model import describe_model, fitting, in_full, in_short
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = describe_model(store, name)
         fits = list(fitting(store, found)) if found.adapter is not None else []
-    if as_json:
+    if told == "json":
         info = found.row.info
         print_json(
             {
@@ -90,10 +105,16 @@ def show(
         )
         return
     rows = [*in_short(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *in_full(found)]
-    print_table(["what", "value"], rows, wide=["value"])
+    print_table(["what", "value"], rows, wide=["value"], output=told)
 
 
-@app.command("add")
+@app.command(
+    "add",
+    examples=[
+        "kdtui model add ~/models/qwen.gguf --name qwen",
+        "kdtui model add Qwen/Qwen3-0.6B-GGUF --file Qwen3-0.6B-Q8_0.gguf",
+    ],
+)
 def add(
     source: Annotated[str, typer.Argument(help="GGUF file, or OWNER/NAME of a repository.", metavar="SOURCE")],
     name: NameOption = None,
@@ -113,11 +134,24 @@ def add(
     say(f"{model.path} is now {model.name}; use it with: --student {model.name}")
 
 
-@app.command("quantize")
+@app.command("quantize", examples=["kdtui model quantize smollm2 --to Q4_0"])
 def quantize(
-    student: Annotated[str, typer.Argument(help="Name of a model, or a GGUF file.", metavar="MODEL")],
+    student: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a model, or a GGUF file.",
+            metavar="MODEL",
+            autocompletion=completion.names("bases", "smollm2"),
+        ),
+    ],
     to: Annotated[
-        str, typer.Option("--to", help="Q4_0, Q4_K_M, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.", metavar="KIND")
+        str,
+        typer.Option(
+            "--to",
+            help="Q4_0, Q4_K_M, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.",
+            metavar="KIND",
+            autocompletion=completion.words(*completion.QUANTIZATIONS),
+        ),
     ] = "Q4_0",
     name: NameOption = None,
     db: DatabaseOption = None,
@@ -132,13 +166,26 @@ def quantize(
                 say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui model rm smollm2-q4_0", "kdtui model rm one two --yes"])
 def rm(
-    name: Annotated[str, typer.Argument(help="Name of a model.", metavar="NAME")], db: DatabaseOption = None
+    names: Annotated[
+        list[str], typer.Argument(help="Names of models.", metavar="NAME", autocompletion=completion.names("models"))
+    ],
+    yes: YesOption = False,
+    db: DatabaseOption = None,
 ) -> None:
-    """Forget a model; a file that kdtui made or fetched is deleted, any other stays."""
+    """Delete models; of a file that kdtui did not make or fetch only the name."""
     from kdtui.workflows.manage_models import remove_model
+    from store.dependents import runs_of_model
+    from store.models import named_model
 
     with open_store(db) as store:
-        deleted = remove_model(store, name)
-    say(f"forgot {name}" + (f", and deleted {deleted}" if deleted else "; its file stays"))
+        chosen = {}
+        for name in dict.fromkeys(names):
+            model = named_model(store, name)
+            named = counts({"run": runs_of_model(store, name)}, "named by")
+            chosen[name] = [f"with {model.path}" if model.made else f"whose file stays: {model.path}", *named]
+        confirm_removal({f"model {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            remove_model(store, name)
+            say(", ".join([f"deleted model {name}", *told]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.cli import completion
+from kdtui.cli.commands import LARGEST as LARGEST
+from kdtui.cli.output import OUTPUTS, Output
 from kdtui.workflows.command_options import adapters as adapters
 from kdtui.workflows.command_options import formats as formats
 
 if TYPE_CHECKING:
     from store.records import Format
     from store.sqlite import Database
-
-LARGEST = 2**63 - 1
-"""The largest number that SQLite can hold."""
 
 
 def _database_file(text: str) -> Path:
@@ -41,10 +41,32 @@ DatabaseOption = Annotated[
 ]
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", "-d", help="Dataset; may be left out where there is only one.", metavar="NAME"),
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Dataset; may be left out where there is only one.",
+        metavar="NAME",
+        autocompletion=completion.names("datasets"),
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST, metavar="N")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line; short for --format json.")]
+OutputOption = Annotated[
+    Output | None,
+    typer.Option("--format", help="How to print it: table, json, csv or markdown.", metavar="FORMAT"),
+]
+KnowledgeFormatOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="Only this format of knowledge: pattern, rule or thought. Or how to print it: table, json, csv or "
+        "markdown. May be repeated.",
+        metavar="FORMAT",
+        autocompletion=completion.lists(*completion.FORMATS, *OUTPUTS),
+    ),
+]
+# One more than the limit is looked for, to know whether there is more.
+LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST - 1, metavar="N")]
 SessionsOption = Annotated[
     int | None,
     typer.Option(
@@ -67,12 +89,16 @@ StudentOption = Annotated[
         help="shipped (smollm2, trained), smollm2 (as it is), patterns (no weights), a name that kdtui model ls shows, "
         "a GGUF file, or URL#MODEL.",
         metavar="STUDENT",
+        autocompletion=completion.names("bases", *completion.STUDENTS),
     ),
 ]
 KnowledgeOption = Annotated[
     str,
     typer.Option(
-        "--knowledge", help="Formats to show the student, comma-separated: pattern, rule, thought.", metavar="FORMATS"
+        "--knowledge",
+        help="Formats to show the student, comma-separated: pattern, rule, thought.",
+        metavar="FORMATS",
+        autocompletion=completion.lists(*completion.FORMATS),
     ),
 ]
 AskedKnowledgeOption = Annotated[
@@ -82,10 +108,17 @@ AskedKnowledgeOption = Annotated[
         help="Formats to show the student, comma-separated: pattern, rule, thought, or none; by default what the "
         "adapter was trained with.",
         metavar="FORMATS",
+        autocompletion=completion.lists(*completion.FORMATS, "none"),
     ),
 ]
 SampleOption = Annotated[
-    str | None, typer.Option("--sample", help="Take the knowledge from this sample only.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--sample",
+        help="Take the knowledge from this sample only.",
+        metavar="NAME",
+        autocompletion=completion.names("samples"),
+    ),
 ]
 NeighboursOption = Annotated[
     int | None,
@@ -97,6 +130,7 @@ NearOption = Annotated[
         "--near",
         help="Embedding model that says which sessions are near (BM25); see kdtui data embed.",
         metavar="MODEL",
+        autocompletion=completion.names("bases", "smollm2"),
     ),
 ]
 BudgetOption = Annotated[
@@ -112,6 +146,7 @@ StrategyOption = Annotated[
         help="list, drafts, pairs or aicl; by default what kdtui calibrate has chosen, what the adapter was trained "
         "for, or list.",
         metavar="NAME",
+        autocompletion=completion.words(*completion.STRATEGIES),
     ),
 ]
 AdapterOption = Annotated[
@@ -121,6 +156,7 @@ AdapterOption = Annotated[
         "-a",
         help="LoRA adapter: a name or a GGUF file, and how strongly it acts; may be repeated; none for none.",
         metavar="NAME[=SCALE]",
+        autocompletion=completion.names("adapters", "none"),
     ),
 ]
 PiecesOption = Annotated[
@@ -149,10 +185,36 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+def chosen_output(output: Output | None, as_json: bool) -> Output:
+    """The format to print in, of --format and --json."""
+    if as_json and output not in (None, "json"):
+        raise typer.BadParameter(f"--json and --format {output} contradict each other; say one of them")
+    return "json" if as_json else output or "table"
+
+
+_before_command: Path | None = None
+"""The database that --db names before the command."""
+
+
 def remember_database(path: Path | None) -> None:
     """Make `kdtui --db PATH COMMAND` mean the same as `kdtui COMMAND --db PATH`."""
+    global _before_command
+    _before_command = path
     if path is not None:
         os.environ["KDTUI_DB"] = str(path)
+
+
+def next_command(*words: str, db: Path | None) -> str:
+    """A command to type next, in the database that this one was told to use.
+
+    Args:
+        words: behind `kdtui`.
+        db: the option of this command.
+    """
+    import shlex
+
+    named = db if db is not None else _before_command
+    return shlex.join(["kdtui", *words, *(["--db", str(named)] if named is not None else [])])
 
 
 def database_path(option: Path | None) -> Path:
@@ -234,16 +296,41 @@ def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[
     return pieces_named(db, sys.stdin.read() if numbers == "-" else numbers, query)
 
 
-def some_formats(option: str, among: tuple[Format, ...]) -> tuple[Format, ...]:
+def formats_and_output(
+    option: list[str] | None, as_json: bool, among: tuple[Format, ...]
+) -> tuple[tuple[Format, ...], Output]:
+    """What a --format names that has two meanings: formats of knowledge, none for all, and the one to print in.
+
+    Raises:
+        KdtuiError: it names what is neither.
+    """
+    named = [name for value in option or () for name in formats(value)]
+    outputs: dict[str, Output] = {output: output for output in OUTPUTS}
+    told = list(dict.fromkeys(outputs[name] for name in named if name in outputs))
+    if len(told) > 1:
+        raise typer.BadParameter(f"--format {told[0]} and {told[1]} contradict each other; say one of them")
+    knowledge = [name for name in named if name not in outputs]
+    names_nothing = option is not None and not told
+    chosen = some_formats(",".join(knowledge), among, also=OUTPUTS) if knowledge or names_nothing else ()
+    return chosen, chosen_output(told[0] if told else None, as_json)
+
+
+def some_formats(option: str, among: tuple[Format, ...], *, also: Sequence[str] = ()) -> tuple[Format, ...]:
     """The formats that an option names, one or more of these.
+
+    Args:
+        also: what else the option takes, for the message.
 
     Raises:
         KdtuiError: it names another, or none.
     """
     from kdtui.errors import KdtuiError
+    from store.similar import meant
 
     named = formats(option)
     unknown = [name for name in named if name not in among]
     if unknown or not named:
-        raise KdtuiError(f"there is no format {(unknown or [option])[0]!r} here; there are: {', '.join(among)}")
+        wrong, names = (unknown or [option])[0], (*among, *also)
+        there_are = f"there are: {', '.join(names)}"
+        raise KdtuiError(f"there is no format {wrong!r} here; {meant(wrong, names, there_are)}")
     return tuple(format for format in among if format in named)

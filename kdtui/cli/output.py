@@ -7,18 +7,23 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from kdtui.cli.tables import as_csv, csv_lines, markdown_lines, table_lines
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.progress import Progress
-    from rich.table import Table
 
 Branch: TypeAlias = tuple[str, Sequence["Branch"]]
 """A text in a tree, and what is below it."""
 
-_WIDTH_OF_FILES = 160
-"""Columns of a table that does not go to a terminal."""
+Output: TypeAlias = Literal["table", "json", "csv", "markdown"]
+"""The formats that a table can be printed in."""
+OUTPUTS: tuple[Output, ...] = get_args(Output)
+
+_WIDTH_OF_FILES = 1_000_000
+"""Cells of a line that does not go to a terminal: nothing is shortened."""
 
 
 def say(message: str) -> None:
@@ -58,15 +63,52 @@ def print_table(
     *,
     wide: Container[str] = (),
     right: Container[str] = (),
+    output: Output = "table",
+    records: Iterable[Mapping[str, object]] | None = None,
+    empty: str | None = None,
 ) -> None:
-    """A table on stdout; numbers stand right, text from outside is shown as it is.
+    """A table on stdout, or the same rows in another format.
+
+    In a terminal a table is as wide as that, and the longest columns give way; elsewhere nothing is shortened.
 
     Args:
-        wide: the columns that give way when the terminal is narrow.
+        columns: their headings; a line feed in one is where it may be divided.
+        rows: values, which are formatted here: numbers stand on the right, text from outside is shown as it is.
+        wide: the columns whose text goes on in the next line, instead of being cut off.
         right: the columns whose texts are numbers with something beside them.
+        records: the same with all fields, for JSON and CSV; by default they have the values of the rows.
+        empty: the message where there is no row, instead of a table without any.
     """
-    console = _console()
-    console.print(_table(console, columns, rows, wide, right))
+    rows = list(rows)
+    if not rows and empty is not None:
+        # A program that reads objects sees that there are none.
+        if output != "json":
+            say(empty)
+        return
+    if output == "table":
+        _print_text_table(columns, rows, wide, right)
+        return
+    headings = [" ".join(column.split()) for column in columns]
+    if output == "markdown":
+        sys.stdout.write(markdown_lines(headings, rows, right=right))
+    elif output == "csv":
+        sys.stdout.write(csv_lines(headings, rows) if records is None else as_csv(records))
+    else:
+        for record in records if records is not None else (dict(zip(headings, row, strict=True)) for row in rows):
+            print_json(record)
+    sys.stdout.flush()
+
+
+def print_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]], output: Output) -> None:
+    """Rows of CSV or Markdown, at once; the columns are the header, where it has not been printed before."""
+    sys.stdout.write(csv_lines(columns, rows) if output == "csv" else markdown_lines(columns, rows))
+    sys.stdout.flush()
+
+
+def print_gap(output: Output) -> None:
+    """What parts two tables of a command; in a terminal each ends with an empty line by itself."""
+    if output in ("csv", "markdown"):
+        print(flush=True)
 
 
 @contextmanager
@@ -79,15 +121,22 @@ def live_table(
         what takes the rows as they are now.
     """
     from rich.live import Live
+    from rich.text import Text
 
-    console = _console()
     if not sys.stdout.isatty():
         latest: list[Sequence[object]] = []
         yield lambda rows: latest.__setitem__(slice(None), list(rows))
-        console.print(_table(console, columns, latest, wide))
+        _print_text_table(columns, latest, wide)
         return
+    console = _console()
     with Live(console=console, auto_refresh=False) as live:
-        yield lambda rows: live.update(_table(console, columns, rows, wide), refresh=True)
+
+        def show(rows: Iterable[Sequence[object]]) -> None:
+            head, body = table_lines(columns, rows, console.width, wide=wide)
+            whole = Text("\n").join([Text("\n".join(head), style="bold"), Text("\n".join(body))])
+            live.update(whole, refresh=True)
+
+        yield show
 
 
 def _console() -> Console:
@@ -96,30 +145,17 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
 
 
-def _table(
-    console: Console,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    wide: Container[str],
-    right: Container[str] = (),
-) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    rows = list(rows)
-    # With many columns a narrow terminal has no room between them but the one cell of the box.
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if console.width >= 100 else (0, 0))
-    for index, column in enumerate(columns):
-        numeric = column in right or any(isinstance(row[index], int | float) for row in rows)
-        table.add_column(
-            column,
-            justify="right" if numeric else "left",
-            no_wrap=column not in wide,
-            overflow="fold" if column in wide else "ellipsis",
-        )
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    return table
+def _print_text_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], wide: Container[str], right: Container[str] = ()
+) -> None:
+    width = _console().width
+    head, body = table_lines(columns, rows, width, wide=wide, right=right)
+    if sys.stdout.isatty():
+        _console().print("\n".join(head), style="bold", markup=False, emoji=False, no_wrap=True, crop=False)
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in head)
+    sys.stdout.writelines(f"{line}\n" for line in body)
+    sys.stdout.flush()
 
 
 def print_tree(title: str, branches: Sequence[Branch]) -> None:
@@ -135,20 +171,6 @@ def print_tree(title: str, branches: Sequence[Branch]) -> None:
         return tree
 
     _console().print(grow(Tree(Text(title)), branches))
-
-
-def _cell(value: object) -> RenderableType:
-    from rich.text import Text
-
-    from kdtui.bundling.text import decimals, one_line
-
-    if value is None or (isinstance(value, float) and not isfinite(value)):
-        return Text("-")
-    if isinstance(value, float):
-        return Text(decimals(value))
-    if isinstance(value, int):
-        return Text(f"{value:,}")
-    return Text(one_line(str(value)))
 
 
 def progress_bar() -> Progress:

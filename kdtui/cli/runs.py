@@ -6,24 +6,34 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.text import counted
-from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, open_store
-from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli import completion
+from kdtui.cli.commands import App
+from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
+from kdtui.cli.output import print_gap, print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 if TYPE_CHECKING:
     from kdtui.workflows.runs import RunRow
     from store.runs import RunSummary
 
-app = typer.Typer(help="List, show, compare, tag and delete runs.", no_args_is_help=True)
+app = App(
+    "List, show, compare, tag and delete runs.",
+    examples=["kdtui run ls", "kdtui run compare 1 2"],
+    no_args_is_help=True,
+)
 
-RunArgument = Annotated[int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST)]
+RunArgument = Annotated[
+    int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST, autocompletion=completion.names("runs"))
+]
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui run ls", "kdtui run ls --tag thesis --format markdown"])
 def ls(
     tag: Annotated[
         list[str] | None,
         typer.Option("--tag", help="Only runs under this word; may be repeated, for those under all.", metavar="WORD"),
     ] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -31,22 +41,25 @@ def ls(
     from kdtui.workflows.runs import score_runs
     from store.runs import list_runs
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         every = list_runs(store)
         wanted = [each for each in every if set(tag or ()) <= set(each.run.tags)]
         rows = sorted(score_runs(store, wanted), key=lambda row: row.summary.run.id)
-    if as_json:
-        for row in rows:
-            print_json(row.to_json())
-        return
-    if not rows:
-        nothing = "there is no run yet; make one with: kdtui evaluate --dataset NAME"
-        say(f"none of {counted(len(every), 'run')} is under {' and '.join(tag)}" if every and tag else nothing)
-        return
+    nothing = "there is no run yet; make one with: kdtui evaluate --dataset NAME"
+    if every and tag:
+        nothing = f"none of {counted(len(every), 'run')} is under {' and '.join(tag)}"
     columns = {title: [value(row) for row in rows] for title, value in _COLUMNS.items()}
     # What no run has would only take room.
     shown = {title: values for title, values in columns.items() if any(value != "" for value in values)}
-    print_table(list(shown), zip(*shown.values(), strict=True), wide=_WIDE)
+    print_table(
+        list(shown),
+        zip(*shown.values(), strict=True),
+        wide=_WIDE,
+        output=told,
+        records=(row.to_json() for row in rows),
+        empty=nothing,
+    )
 
 
 def _subset(summary: "RunSummary") -> str:
@@ -95,11 +108,11 @@ _COLUMNS: "dict[str, Callable[[RunRow], object]]" = {
 _WIDE = ("student", "knowledge", "sample", "adapter", "dataset", "subset", "tags", "note")
 
 
-@app.command("show")
-def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("show", examples=["kdtui run show 1"])
+def show(
+    number: RunArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
-    import shlex
-
     import msgspec
 
     from kdtui.cli.evaluate import computed, print_rows
@@ -110,6 +123,7 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
     from kdtui.workflows.scored import Scored
     from store.runs import summary_of
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         summary = summary_of(store, number)
         scored = Scored.by(summary)
@@ -117,8 +131,8 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
         floors = computed(floors_over(store, scored)) if scored.split_size else []
         found = run_in_full(store, summary, floors=tuple(floors))
     row, run = found.row, found.row.summary.run
-    repeat = shlex.join(["kdtui", *evaluate_arguments(run.dataset, run.split, run.settings)])
-    if as_json:
+    repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
+    if told == "json":
         print_json(
             {
                 **row.to_json(),
@@ -132,7 +146,7 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
         return
     settings = [(name, _told(value)) for name, value in msgspec.to_builtins(run.settings).items() if value]
     print_table(
-        ["", f"run {run.id}"],
+        ["" if told == "table" else "what", f"run {run.id}"],
         [
             ("name", run.name),
             ("dataset", f"{run.dataset} {run.split}"),
@@ -150,47 +164,45 @@ def show(number: RunArgument, as_json: JsonOption = False, db: DatabaseOption = 
             *settings,
         ],
         wide=[f"run {run.id}"],
+        output=told,
     )
     rows = list(found.floors)
     if row.scores is not None:
         # The truth stays the last row: it is what the others are measured by.
         rows.insert(max(0, len(rows) - 1), ResultRow(run.name, row.scores))
     if rows:
-        print_rows(rows, as_json=False)
+        print_gap(told)
+        print_rows(rows, told)
     if found.failures:
+        print_gap(told)
         print_table(
             ["session", "why it has no answer"],
             [(failure.session, failure.error) for failure in found.failures],
             wide=["why it has no answer"],
+            output=told,
         )
     if not row.summary.is_over:
-        say(f"go on with: {shlex.join(['kdtui', *resume_arguments(run.id)])}")
+        say(f"go on with: {next_command(*resume_arguments(run.id), db=db)}")
     if scored.are_the_first:
         say("an earlier version took the first sessions as imported; --resume goes on with them, and a new run draws")
     say(f"repeat it with: {repeat}")
 
 
-@app.command("compare")
-def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("compare", examples=["kdtui run compare 1 2"])
+def compare(
+    one: RunArgument,
+    other: RunArgument,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
     """Compare two runs session by session, those first where the second does worst."""
     from kdtui.workflows.runs import compare_runs
     from store.runs import get_run
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = compare_runs(store, get_run(store, one), get_run(store, other))
-    if as_json:
-        for row in found.rows:
-            print_json(
-                {
-                    "session": row.session,
-                    "products": row.products,
-                    "bundles": row.bundles,
-                    "pair_f1": list(row.f1),
-                    "exact": list(row.exact),
-                    "difference": row.difference,
-                }
-            )
-        return
     names = [f"run {run.id}" for run in found.runs]
     print_table(
         ["session", *(f"{name}\npair F1" for name in names), "difference", *(f"{name}\nexact" for name in names)],
@@ -198,7 +210,21 @@ def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, d
             (row.session, *row.f1, f"{row.difference:+.3f}", *("yes" if exact else "no" for exact in row.exact))
             for row in found.rows
         ],
+        output=told,
+        records=(
+            {
+                "session": row.session,
+                "products": row.products,
+                "bundles": row.bundles,
+                "pair_f1": list(row.f1),
+                "exact": list(row.exact),
+                "difference": row.difference,
+            }
+            for row in found.rows
+        ),
     )
+    if told == "json":
+        return
     say(
         f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
         f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"
@@ -210,7 +236,7 @@ def compare(one: RunArgument, other: RunArgument, as_json: JsonOption = False, d
         )
 
 
-@app.command("tag")
+@app.command("tag", examples=["kdtui run tag 1 thesis", "kdtui run tag 1 thesis --remove"])
 def tag(
     number: RunArgument,
     words: Annotated[list[str], typer.Argument(help="Tags, each one word.", metavar="WORD…")],
@@ -225,7 +251,7 @@ def tag(
     say(f"run {number} has the tags {', '.join(run.tags)}" if run.tags else f"run {number} has no tags")
 
 
-@app.command("note")
+@app.command("note", examples=["kdtui run note 1 'with the new titles'"])
 def note(
     number: RunArgument,
     text: Annotated[str, typer.Argument(help="What to note; nothing between quotes takes the note away.")],
@@ -239,14 +265,29 @@ def note(
     say(f"run {number} is noted: {run.note}" if run.note else f"run {number} has no note any more")
 
 
-@app.command("rm")
-def rm(number: RunArgument, db: DatabaseOption = None) -> None:
-    """Delete a run with its answers."""
-    from store.runs import delete_run
+@app.command("rm", examples=["kdtui run rm 1", "kdtui run rm 1 3-5 --yes"])
+def rm(
+    numbers: Annotated[
+        list[str],
+        typer.Argument(help="Numbers of runs, or ranges: 3-5.", metavar="RUN", autocompletion=completion.names("runs")),
+    ],
+    yes: YesOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete runs with their answers."""
+    from kdtui.workflows.number_ranges import parse_numbers
+    from store.runs import delete_run, summary_of
 
     with open_store(db) as store:
-        delete_run(store, number)
-    say(f"run {number} is deleted")
+        chosen = {}
+        for number in parse_numbers(" ".join(numbers)):
+            summary = summary_of(store, number)
+            about = f"{summary.run.name} on {summary.run.dataset} {summary.run.split}"
+            chosen[number] = [about, *counts({"answer": summary.answered})]
+        confirm_removal({f"run {number}": told for number, told in chosen.items()}, yes=yes)
+        for number, told in chosen.items():
+            delete_run(store, number)
+            say(", ".join([f"deleted run {number}", *told]))
 
 
 def _state(summary: "RunSummary") -> str:

@@ -5,34 +5,63 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     LARGEST,
     DatabaseOption,
     JsonOption,
+    OutputOption,
     PiecesOption,
     QueryOption,
     chosen_dataset,
+    chosen_output,
     chosen_pieces,
     open_store,
     some_formats,
 )
-from kdtui.cli.output import print_json, print_table, say
+from kdtui.cli.output import print_gap, print_json, print_table, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 if TYPE_CHECKING:
     from store.samples import Sample
     from store.sqlite import Database
 
-app = typer.Typer(help="Draw, list, compare and delete samples of knowledge.", no_args_is_help=True)
+app = App(
+    "Draw, list, compare and delete samples of knowledge.",
+    examples=["kdtui sample create half --ratio 0.5", "kdtui sample ls"],
+    no_args_is_help=True,
+)
 
-NameArgument = Annotated[str, typer.Argument(help="Name of a sample.", metavar="NAME")]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of a sample.", metavar="NAME", autocompletion=completion.names("samples"))
+]
 
 
-@app.command("create")
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(help="Names of samples.", metavar="NAME", autocompletion=completion.names("samples")),
+]
+
+
+@app.command(
+    "create",
+    examples=[
+        "kdtui sample create half --dataset demo-outdoor --strategy diversity --ratio 0.5",
+        "kdtui sample create tents --query tent",
+    ],
+)
 def create(
     name: NameArgument,
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--dataset", "-d", help="Dataset to draw from; may be repeated.", metavar="NAME"),
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Dataset to draw from; may be repeated.",
+            metavar="NAME",
+            autocompletion=completion.names("datasets"),
+        ),
     ] = None,
     format_: Annotated[
         str | None,
@@ -41,6 +70,7 @@ def create(
             "-f",
             help="Formats, comma-separated: pattern, rule, thought; by default all that there are.",
             metavar="FORMATS",
+            autocompletion=completion.lists(*completion.FORMATS),
         ),
     ] = None,
     strategy: Annotated[
@@ -50,10 +80,23 @@ def create(
     ratio: Annotated[float, typer.Option(help="Share of the pieces of each format, above 0 and at most 1.")] = 0.5,
     seed: Annotated[int, typer.Option(help="The same seed draws the same.", min=-LARGEST, max=LARGEST)] = 0,
     student: Annotated[
-        str, typer.Option("--student", "-s", help="For difficulty: whose answers on the train split count.")
+        str,
+        typer.Option(
+            "--student",
+            "-s",
+            help="For difficulty: whose answers on the train split count.",
+            metavar="STUDENT",
+            autocompletion=completion.names("bases", *completion.STUDENTS),
+        ),
     ] = "smollm2",
     add_to: Annotated[
-        str | None, typer.Option("--add-to", help="A sample that this one holds too.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--add-to",
+            help="A sample that this one holds too.",
+            metavar="NAME",
+            autocompletion=completion.names("samples"),
+        ),
     ] = None,
     pieces: PiecesOption = None,
     query: QueryOption = None,
@@ -122,46 +165,39 @@ def _tell_replaced(store: "Database", sample: "Sample | None") -> None:
     say(f"it takes the place of one with {counted(sample.pieces, 'piece')}{named}")
 
 
-@app.command("ls")
-def ls(as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("ls", examples=["kdtui sample ls"])
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List samples, and how they were drawn."""
     import msgspec
 
     from kdtui.workflows.how_drawn import how_drawn
     from store.samples import list_samples
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = list_samples(store)
-    if as_json:
-        for sample in found:
-            print_json(
-                {
-                    "name": sample.name,
-                    "pieces": sample.pieces,
-                    "draws": msgspec.to_builtins(sample.draws),
-                    "created_at": sample.created_at,
-                }
-            )
-        return
-    if not found:
-        say("there is no sample yet; kdtui sample create NAME draws one")
-        return
     print_table(
         ["name", "pieces", "drawn"],
-        [
-            (
-                sample.name,
-                sample.pieces,
-                how_drawn(sample),
-            )
-            for sample in found
-        ],
+        [(sample.name, sample.pieces, how_drawn(sample)) for sample in found],
         wide=["drawn"],
+        output=told,
+        records=(
+            {
+                "name": sample.name,
+                "pieces": sample.pieces,
+                "draws": msgspec.to_builtins(sample.draws),
+                "created_at": sample.created_at,
+            }
+            for sample in found
+        ),
+        empty="there is no sample yet; kdtui sample create NAME draws one",
     )
 
 
-@app.command("show")
-def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("show", examples=["kdtui sample show half"])
+def show(
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """What is in a sample: formats, lengths, the sessions that its pieces come from; and what names it."""
     import msgspec
 
@@ -170,9 +206,10 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     from kdtui.workflows.sample import sample_shape
     from store.samples import get_sample, uses_of
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         sample, shape, uses = get_sample(store, name), sample_shape(store, name), uses_of(store, name)
-    if as_json:
+    if told == "json":
         print_json(
             {
                 "name": sample.name,
@@ -195,7 +232,12 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
     ):
         largest = max((count for _, count in values), default=0)
         what = "sessions" if heading == "products" else "pieces"
-        print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
+        if heading != "format":
+            print_gap(told)
+        if told == "table":
+            print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
+        else:
+            print_table([heading, what], values, output=told)
     if shape.without_session:
         say(
             f"{counted(shape.without_session, 'piece names', 'pieces name')} no session here: patterns come from too "
@@ -208,11 +250,12 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         say(f"it is named by {', '.join(users)}")
 
 
-@app.command("compare")
+@app.command("compare", examples=["kdtui sample compare half tents", "kdtui sample compare half tents --shared"])
 def compare(
     one: NameArgument,
     other: NameArgument,
     shared: Annotated[bool, typer.Option("--shared", help="List the pieces that both have.")] = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -220,19 +263,19 @@ def compare(
     from kdtui.workflows.sample import overlap
     from store.samples import shared_pieces
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         found = overlap(store, one, other)
         pieces = list(shared_pieces(store, one, other)) if shared else []
     if shared:
-        rows = [(piece.number, piece.format, piece.dataset, piece.statement) for piece in pieces]
-        names = ["id", "format", "dataset", "statement"]
-        if as_json:
-            for row in rows:
-                print_json(dict(zip(names, row, strict=True)))
-        else:
-            print_table(names, rows, wide=["statement"])
+        print_table(
+            ["id", "format", "dataset", "statement"],
+            [(piece.number, piece.format, piece.dataset, piece.statement) for piece in pieces],
+            wide=["statement"],
+            output=told,
+        )
         return
-    if as_json:
+    if told == "json":
         print_json({"common": found.common, "pieces": [found.first, found.second], "jaccard": found.jaccard})
         return
     print_table(
@@ -241,15 +284,24 @@ def compare(
             (name, size, found.common / size if size else None)
             for name, size in ((one, found.first), (other, found.second))
         ],
+        output=told,
     )
     say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
 
 
-@app.command("rm")
-def rm(name: NameArgument, db: DatabaseOption = None) -> None:
-    """Delete a sample; its knowledge stays."""
-    from store.samples import delete_sample
+@app.command("rm", examples=["kdtui sample rm half", "kdtui sample rm half tents --yes"])
+def rm(names: NamesArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
+    """Delete samples; their knowledge stays."""
+    from store.samples import delete_sample, get_sample, uses_of
 
     with open_store(db) as store:
-        delete_sample(store, name)
-    say(f"sample {name} is deleted")
+        chosen = {}
+        for name in dict.fromkeys(names):
+            uses = uses_of(store, name)
+            named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "named by")
+            pieces = counted(get_sample(store, name).pieces, "piece stays", "pieces stay")
+            chosen[name] = [f"whose {pieces}", *named]
+        confirm_removal({f"sample {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            delete_sample(store, name)
+            say(", ".join([f"deleted sample {name}", *told]))

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
 from kdtui.cli.options import (
     BudgetOption,
     DatabaseOption,
     JsonOption,
     NeighboursOption,
+    OutputOption,
     SampleOption,
     chosen_dataset,
+    chosen_output,
     database_path,
     formats,
     open_store,
 )
-from kdtui.cli.output import live_table, print_json, print_table, print_text, say
+from kdtui.cli.output import live_table, print_gap, print_json, print_table, print_text, say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
 from kdtui.cli.trainings import (
     curve,
     evaluate_adapter,
@@ -37,12 +42,24 @@ if TYPE_CHECKING:
     from store.records import TrainingSettings
     from store.sqlite import Database
 
-app = typer.Typer(help="Fine-tune a student with LoRA, and follow the training.", no_args_is_help=True)
+app = App(
+    "Fine-tune a student with LoRA, and follow the training.",
+    examples=["kdtui sft launch --name camping --dataset demo-outdoor", "kdtui sft ls"],
+    no_args_is_help=True,
+)
 
-NameArgument = Annotated[str, typer.Argument(help="Name of a training.", metavar="NAME")]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of a training.", metavar="NAME", autocompletion=completion.names("trainings"))
+]
 DatasetsOption = Annotated[
     list[str] | None,
-    typer.Option("--dataset", "-d", help="Whose training sessions; may be repeated.", metavar="NAME"),
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Whose training sessions; may be repeated.",
+        metavar="NAME",
+        autocompletion=completion.names("datasets"),
+    ),
 ]
 FormOption = Annotated[
     Literal["pairs", "list"], typer.Option("--form", help="What the student is asked: about pairs, or for a list.")
@@ -50,7 +67,10 @@ FormOption = Annotated[
 ShownOption = Annotated[
     str,
     typer.Option(
-        "--knowledge", help="Formats to learn with, comma-separated: pattern, rule, thought.", metavar="FORMATS"
+        "--knowledge",
+        help="Formats to learn with, comma-separated: pattern, rule, thought.",
+        metavar="FORMATS",
+        autocompletion=completion.lists(*completion.FORMATS),
     ),
 ]
 UsageOption = Annotated[
@@ -66,12 +86,19 @@ BaseOption = Annotated[
         "--base",
         help="smollm2 (embedded), a name that kdtui model ls shows, a GGUF file, or a folder or id of transformers.",
         metavar="BASE",
+        autocompletion=completion.names("bases", "smollm2"),
     ),
 ]
 
 
 HostOption = Annotated[
-    str | None, typer.Option("--host", help="On this host; kdtui host ls shows them.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--host",
+        help="On this host; kdtui host ls shows them.",
+        metavar="NAME",
+        autocompletion=completion.names("hosts"),
+    ),
 ]
 EvaluateOption = Annotated[
     bool,
@@ -79,7 +106,13 @@ EvaluateOption = Annotated[
 ]
 
 
-@app.command("data")
+@app.command(
+    "data",
+    examples=[
+        "kdtui sft data --dataset demo-outdoor --knowledge pattern",
+        "kdtui sft data --dataset demo-outdoor --output rows.jsonl",
+    ],
+)
 def data(
     dataset: DatasetsOption = None,
     form: FormOption = "pairs",
@@ -100,6 +133,7 @@ def data(
         Path | None,
         typer.Option("--output", "-o", help="Write it for TRL, Axolotl or LLaMA-Factory.", metavar="FILE"),
     ] = None,
+    printed: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -109,6 +143,7 @@ def data(
     from kdtui.exchange.output import write_lines
     from kdtui.workflows.training_set import token_statistics, training_examples, validation_examples
 
+    told = chosen_output(printed, as_json)
     examples = training_examples if split == "train" else validation_examples
 
     with open_store(db) as store:
@@ -123,8 +158,9 @@ def data(
         if not lines:
             raise KdtuiError(f"there is no session of the split {split!r} to show")
         statistics = token_statistics(store, base, lines, longest)
-    for line in lines[:show]:
-        if as_json:
+    # Beside the numbers as data, examples would be in the way.
+    for line in lines[: show if told in ("table", "json") else 0]:
+        if told == "json":
             print_json(line)
             continue
         for message in line["prompt"]:
@@ -139,13 +175,16 @@ def data(
         "longest": statistics.longest,
         "too long": statistics.too_long,
     }
-    if as_json:
-        print_json(found)
-    else:
-        print_table(list(found), [list(found.values())])
+    print_table(list(found), [list(found.values())], output=told)
 
 
-@app.command("launch")
+@app.command(
+    "launch",
+    examples=[
+        "kdtui sft launch --name camping --dataset demo-outdoor --epochs 1",
+        "kdtui sft launch --name camping --dataset demo-outdoor --host gpu --follow",
+    ],
+)
 def launch(
     name: Annotated[str, typer.Option("--name", help="What to call the training and its adapter.", metavar="NAME")],
     dataset: DatasetsOption = None,
@@ -178,7 +217,12 @@ def launch(
     local: Annotated[bool, typer.Option("--local", help="On this machine, as without --host.")] = False,
     after: Annotated[
         str | None,
-        typer.Option("--after", help="Begin when this training is done; it is on the same host.", metavar="JOB"),
+        typer.Option(
+            "--after",
+            help="Begin when this training is done; it is on the same host.",
+            metavar="JOB",
+            autocompletion=completion.names("trainings"),
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
     evaluate: EvaluateOption = False,
@@ -226,9 +270,10 @@ def launch(
             follow_training(store, name, db)
 
 
-@app.command("ls")
+@app.command("ls", examples=["kdtui sft ls", "kdtui sft ls --cached"])
 def ls(
     cached: Annotated[bool, typer.Option("--cached", help="As they were seen last, without asking hosts.")] = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
@@ -236,13 +281,14 @@ def ls(
     known."""
     from kdtui.workflows.fine_tune import all_jobs
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = all_jobs(store)
-        if not rows and not as_json:
-            say("there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME")
+        if not rows:
+            print_table(_COLUMNS, (), output=told, empty=_NO_TRAINING)
             return
         events = []
-        with nullcontext() if as_json else live_table(_COLUMNS, wide=["datasets"]) as show:
+        with nullcontext() if told != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
             if show is not None:
                 show(map(_cells, rows))
             # Imported here: the first line does not wait for it.
@@ -254,9 +300,8 @@ def ls(
                 rows = all_jobs(store)
                 if show is not None:
                     show(map(_cells, rows))
-        if as_json:
-            for row in rows:
-                print_json(_to_json(row))
+        if told != "table":
+            print_table(_COLUMNS, map(_cells, rows), output=told, records=map(_to_json, rows))
         for event in events:
             if isinstance(event, CameHome):
                 say(f"kdtui: {event.problem}" if event.problem else fetched(event.name, event.files))
@@ -266,6 +311,7 @@ def ls(
             say_what_waits(row)
 
 
+_NO_TRAINING = "there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME"
 _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
 
 
@@ -288,12 +334,15 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
     )
 
 
-@app.command("show")
-def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+@app.command("show", examples=["kdtui sft show camping"])
+def show(
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
     """Show a training: how it is, what it is made of, and its loss and pair F1 so far."""
     from kdtui.bundling.times import duration
     from kdtui.workflows.fine_tune import is_to_fetch, one_job
 
+    told = chosen_output(output, as_json)
     with open_store(db) as store:
         look(store, name)
         row = one_job(store, name)
@@ -301,7 +350,7 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
             try_to_fetch(store, name)
             row = one_job(store, name)
     say_what_waits(row)
-    if as_json:
+    if told == "json":
         print_json(_to_json(row))
         return
     status, settings = row.status, row.job.settings
@@ -315,17 +364,23 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         "evaluations": None,
         "folder": str(row.job.folder),
     }
-    print_table(["", "value"], [(key, value) for key, value in shown.items() if value is not None], wide=["value"])
-    if status.curve:
+    print_table(
+        ["" if told == "table" else "what", "value"],
+        [(key, value) for key, value in shown.items() if value is not None],
+        wide=["value"],
+        output=told,
+    )
+    if status.curve and told == "table":
         print_text(f"loss     {curve(status.curve)}  {status.curve[0]:.3f} to {status.curve[-1]:.3f}")
     values = [value for _, _, value in status.evaluations if value is not None]
-    if values:
+    if values and told == "table":
         print_text(f"pair F1  {curve(values)}  {values[0]:.3f} to {values[-1]:.3f}")
     if status.evaluations:
-        print_table(["step", "validation loss", "pair F1"], status.evaluations)
+        print_gap(told)
+        print_table(["step", "validation loss", "pair F1"], status.evaluations, output=told)
 
 
-@app.command("logs")
+@app.command("logs", examples=["kdtui sft logs camping --follow"])
 def logs(
     name: NameArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the training ends.")] = False,
@@ -343,7 +398,7 @@ def logs(
         print_log(fine_tune.log_of(job) if job.host is None else remote.log_of(store, job))
 
 
-@app.command("cancel")
+@app.command("cancel", examples=["kdtui sft cancel camping"])
 def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
     """Stop a training; it leaves a checkpoint, from which kdtui sft resume goes on."""
     from kdtui.workflows.fine_tune import one_job
@@ -359,7 +414,7 @@ def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
     say(f"training {name} {'has stopped' if status.state == 'stopped' else f'is {status.state}'}{goes_on}")
 
 
-@app.command("resume")
+@app.command("resume", examples=["kdtui sft resume camping", "kdtui sft resume camping --host other"])
 def resume(
     name: NameArgument,
     host: HostOption = None,
@@ -399,7 +454,7 @@ def resume(
             follow_training(store, name, db)
 
 
-@app.command("fetch")
+@app.command("fetch", examples=["kdtui sft fetch camping"])
 def fetch(
     name: NameArgument,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="The checkpoints too.")] = False,
@@ -421,7 +476,7 @@ def fetch(
             evaluate_adapter(store, name, db)
 
 
-@app.command("adopt")
+@app.command("adopt", examples=["kdtui sft adopt gpu", "kdtui sft adopt gpu:camping"])
 def adopt(
     place: Annotated[
         str,
@@ -456,23 +511,40 @@ def adopt(
     say(f"training {name} is known now; kdtui sft show {name} says how it is")
 
 
-@app.command("rm")
+@app.command("rm", examples=["kdtui sft rm camping", "kdtui sft rm camping other --keep --yes"])
 def rm(
-    name: NameArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave its directory on the host, and only forget it.")] = False,
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Names of trainings.", metavar="NAME", autocompletion=completion.names("trainings")),
+    ],
+    yes: YesOption = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave their directories on the hosts, and only forget them.")
+    ] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete a training with its folder, its checkpoints and its adapter, on its host too."""
+    """Delete trainings with their folders, checkpoints and adapters, on their hosts too."""
     from kdtui.workflows.trainings import remove
+    from models.sft.job_files import ADAPTER, CHECKPOINTS
+    from store.dependents import runs_of_model
     from store.jobs import get_job
 
     with open_store(db) as store:
-        get_job(store, name)
-        if not yes:
-            typer.confirm(f"Delete training {name} with its adapter?", abort=True, err=True)
-        remove(store, name, keep=keep)
-    say(f"deleted training {name}")
+        chosen = {}
+        for name in dict.fromkeys(names):
+            job = get_job(store, name)
+            found = counts(
+                {
+                    "checkpoint": len(list(job.folder.glob(f"{CHECKPOINTS}/*"))),
+                    "adapter": int((job.folder / ADAPTER).is_dir()),
+                }
+            )
+            where = [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'goes, too'}"]
+            chosen[name] = [*found, *where, *counts({"run": runs_of_model(store, name)}, "named by")]
+        confirm_removal({f"training {name}": told for name, told in chosen.items()}, yes=yes)
+        for name, told in chosen.items():
+            remove(store, name, keep=keep)
+            say(", ".join([f"deleted training {name}", *told]))
 
 
 def _settings(

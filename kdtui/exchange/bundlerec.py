@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kdtui.errors import BadFile
 from models.text_files import NotText, decoded
-from store.records import SPLITS, Bundle, CategoryPath, Item, Session, Split
+from store.records import LONGEST_TEXT, SPLITS, Bundle, CategoryPath, Item, Session, Split
 
 SESSION_ITEM = "session_item.csv"
 SESSION_BUNDLE = "session_bundle.csv"
@@ -48,10 +48,10 @@ def read_directory(path: Path) -> tuple[list[Session], bool]:
     """
     if not (path / SESSION_ITEM).is_file():
         raise BadFile(path, f"this is no dataset: a BundleRec directory has a file {SESSION_ITEM}")
-    titles = {item: html.unescape(title) for item, (_, title) in _by_id(path, ITEM_TITLES).items()}
+    titles = {item: html.unescape(title) for item, (_, title) in _texts(path, ITEM_TITLES).items()}
     categories = {
         item: _category_paths(text, path / ITEM_CATEGORIES, line)
-        for item, (line, text) in _by_id(path, ITEM_CATEGORIES).items()
+        for item, (line, text) in _texts(path, ITEM_CATEGORIES).items()
     }
     sessions: dict[str, dict[str, int]] = {}
     unknown: dict[str, tuple[int, str]] = {}
@@ -137,6 +137,15 @@ def _by_id(path: Path, name: str) -> dict[str, tuple[int, str]]:
                 path / name, f"{_COLUMNS[name][0]} {key!r} comes twice (first in line {found[key][0]:,})", line
             )
         found[key] = line, value
+    return found
+
+
+def _texts(path: Path, name: str) -> dict[str, tuple[int, str]]:
+    """As `_by_id`, for titles and categories, which are short."""
+    found = _by_id(path, name)
+    for line, text in found.values():
+        if len(text) > LONGEST_TEXT:
+            raise BadFile(path / name, f"a title or a category has more than {LONGEST_TEXT:,} characters", line)
     return found
 
 

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from kdtui.errors import BadFile
+from kdtui.exchange.lines import bounded_lines
 from models.text_files import NotText, without_mark
-from store.records import Bundle, Item, Name, Session, Split
+from store.records import LONGEST_TEXT, Bundle, Item, Name, Session, Split
 
 
 class _BundleLine(Struct, gc=False):
@@ -58,7 +59,12 @@ def read_sessions(source: Iterable[bytes], name: object) -> Iterator[tuple[int, 
         except UnicodeDecodeError as error:
             raise BadFile(name, "this is not UTF-8 text; save the file as UTF-8", number) from error
         except msgspec.ValidationError as error:
+            if f"length <= {LONGEST_TEXT}" in str(error):
+                problem = f"a title or a category has more than {LONGEST_TEXT:,} characters"
+                raise BadFile(name, problem, number) from error
             raise BadFile(name, f"a session is not as expected: {error}", number) from error
+        except RecursionError as error:
+            raise BadFile(name, "this is JSON within JSON, deeper than any session is", number) from error
         except msgspec.DecodeError as error:
             raise BadFile(name, f"this is not JSON ({error}); each line must hold one session", number) from error
         yield number, _session(parsed, name, number), parsed.split is not UNSET
@@ -94,7 +100,7 @@ def _bundle(bundle: _BundleLine, positions: dict[str, int], line: _SessionLine, 
 def lines_of_session(path: Path, session: str) -> list[int]:
     """The numbers of the lines that hold a session of this id."""
     with path.open("rb") as file:
-        return [number for number, found, _ in read_sessions(file, path) if found.id == session]
+        return [number for number, found, _ in read_sessions(bounded_lines(file, path), path) if found.id == session]
 
 
 def encode_session(session: Session) -> bytes:

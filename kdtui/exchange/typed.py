@@ -4,14 +4,20 @@ Two-person tent | Outdoor > Shelter
 Sleeping bag
 """
 
+import codecs
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
 import msgspec
 
+from kdtui.bundling.text import one_line
 from kdtui.errors import BadFile
 from kdtui.exchange.jsonl import read_sessions
-from store.records import Item, Session
+from store.records import LONGEST_TEXT, Item, Session
 
 _CATEGORY = " | "
 _STEP = ">"
+_JSON = ("{", "[{")
 
 
 def read_typed(text: str, name: str) -> list[Session]:
@@ -21,30 +27,87 @@ def read_typed(text: str, name: str) -> list[Session]:
         name: of a session whose products stand in lines.
 
     Raises:
-        BadFile: there is nothing in the text, or it begins like JSON and no session can be read.
+        BadFile: there is nothing in the text, a title is too long, or it begins like JSON and no session can be read.
     """
     # What cannot be written in UTF-8 could be neither stored nor handed on.
     text = text.encode("utf-8", "replace").decode("utf-8").removeprefix("\ufeff").strip()
-    if text.startswith(("{", "[{")):
-        sessions = [session for _, session, _ in read_sessions(_lines(text), "the text")]
+    if text.startswith(_JSON):
+        sessions = [session for _, session, _ in read_sessions(_json_lines(text), "the text")]
     else:
-        items = [_item(number, line) for number, line in enumerate(filter(str.strip, text.splitlines()), start=1)]
-        sessions = [Session(name, tuple(items))] if items else []
+        lines = enumerate(text.splitlines(), start=1)
+        items = _items([(number, line) for number, line in lines if not _is_blank(line)], "the text")
+        sessions = [Session(name, items)] if items else []
     if not sessions:
         raise BadFile("the text", "there is no product in it")
     return sessions
 
 
-def _item(number: int, line: str) -> Item:
-    title, _, category = line.rpartition(_CATEGORY) if _CATEGORY in line else (line, "", "")
-    path = tuple(part.strip() for part in category.split(_STEP) if part.strip())
-    return Item(str(number), title.strip() or None, (path,) if path else ())
+def read_stream(source: Iterable[bytes], name: object) -> Iterator[Session]:
+    """The sessions of a file or a pipe, each as soon as it is whole: JSON Lines, or products that stand in lines.
+
+    Of products, an empty line ends a session. Such sessions are called 1, 2, 3, …
+
+    Args:
+        source: the lines; the first that is not empty tells what they are.
+        name: what errors call the source.
+
+    Raises:
+        BadFile: a line is not UTF-8, a title is too long, or the first line begins like JSON and a line is no session.
+    """
+    lines = iter(source)
+    passed: list[bytes] = []
+    for line in lines:
+        passed.append(line.removeprefix(codecs.BOM_UTF8) if not passed else line)
+        if not line.isspace() and passed[-1]:
+            break
+    whole = chain(passed, lines)
+    if passed and passed[-1].lstrip().startswith(tuple(each.encode() for each in _JSON)):
+        yield from (session for _, session, _ in read_sessions(whole, name))
+    else:
+        yield from _read_products(whole, name)
 
 
-def _lines(text: str) -> list[bytes]:
+def _read_products(lines: Iterable[bytes], name: object) -> Iterator[Session]:
+    products: list[tuple[int, str]] = []
+    read = 0
+    for number, raw in enumerate(lines, start=1):
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BadFile(name, "this is not UTF-8 text; save the file as UTF-8", number) from error
+        if not _is_blank(line):
+            products.append((number, line))
+        elif products:
+            read += 1
+            yield Session(str(read), _items(products, name))
+            products = []
+    if products:
+        yield Session(str(read + 1), _items(products, name))
+
+
+def _items(lines: Iterable[tuple[int, str]], name: object) -> tuple[Item, ...]:
+    """The products of lines, each with its number in the source."""
+    items = []
+    for position, (number, line) in enumerate(lines, start=1):
+        if len(line) > LONGEST_TEXT:
+            raise BadFile(
+                name, f"this title has {len(line):,} characters, and may have {LONGEST_TEXT:,} at most", number
+            )
+        title, _, category = line.rpartition(_CATEGORY) if _CATEGORY in line else (line, "", "")
+        path = tuple(part.strip() for part in category.split(_STEP) if part.strip())
+        items.append(Item(str(position), title.strip() or None, (path,) if path else ()))
+    return tuple(items)
+
+
+def _is_blank(line: str) -> bool:
+    """Whether a line has nothing to read in it."""
+    return not one_line(line, 1)
+
+
+def _json_lines(text: str) -> list[bytes]:
     """The lines of JSON Lines; those of one object or list that stands on several lines are made one for each."""
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text.encode("utf-8").splitlines()
     return [msgspec.json.encode(each) for each in (found if isinstance(found, list) else [found])]

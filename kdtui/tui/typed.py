@@ -82,9 +82,10 @@ def generate_command(
     if isinstance(session, str):
         return command_line(("generate", *flags), session, options, database=database)
     titles = [item.title or "" for item in session.items]
-    if [(str(number), title, ()) for number, title in enumerate(titles, start=1)] == [
-        (item.id, item.title, item.categories) for item in session.items
-    ]:
+    # A title with nothing to read in it is none for --title.
+    if all(title.strip() for title in titles) and [
+        (str(number), title, ()) for number, title in enumerate(titles, start=1)
+    ] == [(item.id, item.title, item.categories) for item in session.items]:
         return command_line(("generate", *flags), options={"--title": titles, **options}, database=database)
     # Imported here: nobody types a session before the first paint.
     from kdtui.exchange.jsonl import encode_session

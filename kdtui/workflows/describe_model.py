@@ -19,6 +19,7 @@ from models.errors import ModelError
 from store.errors import NotFound
 from store.jobs import get_job
 from store.records import RunSettings
+from store.similar import meant
 
 if TYPE_CHECKING:
     from models.provenance import AdapterInfo
@@ -67,9 +68,11 @@ def describe_model(db: "Database", name: str) -> ModelDetails:
     Raises:
         NotFound: there is none.
     """
-    known = next((row for row in known_models(db) if row.name == name), None)
+    rows = list(known_models(db))
+    known = next((row for row in rows if row.name == name), None)
     if known is None:
-        raise NotFound(f"there is no model {name!r}; kdtui model ls shows those that there are")
+        names = (row.name for row in rows)
+        raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls shows those that there are')}")
     row = read_model(known)
     if row.problem is not None:
         return ModelDetails(row, {}, training=_training(db, row))

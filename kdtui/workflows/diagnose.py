@@ -1,5 +1,6 @@
 """What the program finds on this machine."""
 
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def _database(path: Path) -> Iterator[Finding]:
 
     try:
         if not is_there(path):
-            yield Finding("database", "ok", f"{path} (made when first needed)")
+            yield _unmade(path)
             return
         db = open_database(path, make=False)
     except StoreError as error:
@@ -74,6 +75,15 @@ def _database(path: Path) -> Iterator[Finding]:
         )
         yield Finding(f"dataset {dataset}", "optional", advice)
     db.close()
+
+
+def _unmade(path: Path) -> Finding:
+    """A database that is not there, and whether it could be made."""
+    folder = next(parent for parent in path.resolve().parents if parent.exists())
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return Finding("database", "ok", f"{path} (made when first needed)")
+    problem = f"{path} cannot be made: {folder} is no folder that may be written to; choose another with --db"
+    return Finding("database", "missing", problem)
 
 
 def _llama() -> Iterator[Finding]:

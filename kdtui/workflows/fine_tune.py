@@ -29,6 +29,7 @@ from store.errors import NotFound
 from store.jobs import StoredJob, add_job, forget_job, get_job, list_jobs, new_key
 from store.models import NamedModel, add_model, named_model, named_models
 from store.records import TrainingSettings
+from store.similar import meant
 from store.sqlite import Database
 
 _LOOK = 0.5
@@ -265,8 +266,9 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
         known = {model.name: model.path for model in named_models(db) if model.kind == "adapter"}
         if adapter in known:
             return known[adapter]
-        names = ", ".join([SHIPPED, *known])
-        raise KdtuiError(f"there is no adapter {adapter!r}; there are: {names}, and files ending in .gguf")
+        names = [SHIPPED, *known]
+        there_are = f"there are: {', '.join(names)}, and files ending in .gguf"
+        raise KdtuiError(f"there is no adapter {adapter!r}; {meant(adapter, names, there_are)}")
     raise KdtuiError(f"there is no adapter {adapter!r}")
 
 

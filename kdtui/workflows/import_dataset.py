@@ -8,6 +8,7 @@ from pathlib import Path
 from kdtui.bundling.text import counted
 from kdtui.errors import BadFile
 from kdtui.exchange import bundlerec, jsonl
+from kdtui.exchange.lines import bounded_lines
 from store.dataset_contents import DatasetContents
 from store.datasets import Written, write_dataset
 from store.errors import DuplicateSession
@@ -36,7 +37,7 @@ def import_dataset(db: Database, path: Path, name: str, *, seed: int = 0, replac
         with path.open("rb") as file:
             if path.is_file() and path.stat().st_size == 0:
                 raise BadFile(path, "the file is empty")
-            lines = jsonl.read_sessions(file, path)
+            lines = jsonl.read_sessions(bounded_lines(file, path), path)
             with_split = ((session, has_split) for _, session, has_split in lines)
             yield from write_dataset(db, name, source, split_sessions(with_split, seed), replace=replace)
     except DuplicateSession as error:

@@ -177,7 +177,10 @@ def quantize_model(
     from models.threads import processors
 
     if quantization not in QUANTIZATIONS:
-        raise KdtuiError(f"there is no quantization {quantization!r}; there are: {', '.join(QUANTIZATIONS)}")
+        from store.similar import meant
+
+        there_are = f"there are: {', '.join(QUANTIZATIONS)}"
+        raise KdtuiError(f"there is no quantization {quantization!r}; {meant(quantization, QUANTIZATIONS, there_are)}")
     source = located_model(db, student)
     name = _free(db, name or quantized_name(source, student, quantization))
     target = folder / f"{name}.gguf"

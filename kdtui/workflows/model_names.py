@@ -60,8 +60,11 @@ def located_model(db: "Database | None", model: str) -> Path:
 
     known = {each.name: each.path for each in named_models(db) if each.kind == "base"} if db is not None else {}
     if model not in known:
-        names = ", ".join([*RESERVED, *known])
-        raise KdtuiError(f"there is no student {model!r}; there are: {names}, files ending in .gguf, and endpoints")
+        from store.similar import meant
+
+        names = [*RESERVED, *known]
+        there_are = f"there are: {', '.join(names)}, files ending in .gguf, and endpoints"
+        raise KdtuiError(f"there is no student {model!r}; {meant(model, names, there_are)}")
     return known[model]
 
 
@@ -129,9 +132,10 @@ def check_base(base: str, names: Sequence[str]) -> None:
         return
     if is_file(base):
         raise KdtuiError(f"{base}: there is no such file")
-    raise KdtuiError(
-        f"there is no base {base!r}; there are: {', '.join(names)}, files, and ids of transformers (OWNER/NAME)"
-    )
+    from store.similar import meant
+
+    there_are = f"there are: {', '.join(names)}, files, and ids of transformers (OWNER/NAME)"
+    raise KdtuiError(f"there is no base {base!r}; {meant(base, names, there_are)}")
 
 
 def _is_id(base: str) -> bool:

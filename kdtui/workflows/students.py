@@ -25,6 +25,7 @@ from models.bundle_list import WrittenBundle
 from models.embedded import NAME, SHIPPED
 from models.messages import Message
 from store.records import FORMATS, RunSettings, Session
+from store.similar import meant
 
 if TYPE_CHECKING:
     from models.calibration import Calibration
@@ -117,7 +118,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     """
     unknown = [format for format in settings.knowledge if format not in FORMATS]
     if unknown:
-        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; there are: {', '.join(FORMATS)}")
+        there_are = f"there are: {', '.join(FORMATS)}"
+        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
     neighbours = settings.neighbours if settings.strategy != AICL else None
     near = settings.near if settings.strategy != AICL else None
     given = {"--sample": settings.sample, "--neighbours": neighbours, "--near": near, "--budget": settings.budget}
@@ -150,7 +152,11 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
             raise KdtuiError("with aicl an endpoint learns from the nearest session; leave out --knowledge")
         check_address(settings.student)
     if settings.strategy is not None and settings.strategy not in (*STRATEGIES, AICL):
-        raise KdtuiError(f"there is no strategy {settings.strategy!r}; there are: {', '.join((*STRATEGIES, AICL))}")
+        strategies = (*STRATEGIES, AICL)
+        there_are = f"there are: {', '.join(strategies)}"
+        raise KdtuiError(
+            f"there is no strategy {settings.strategy!r}; {meant(settings.strategy, strategies, there_are)}"
+        )
     if settings.student == SHIPPED and settings.strategy not in (None, "pairs"):
         raise KdtuiError(
             f"the shipped student is trained to be asked about pairs; for other strategies use --student {NAME}"

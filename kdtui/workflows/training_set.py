@@ -35,6 +35,7 @@ from store.datasets import iter_sessions
 from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
 from store.samples import pieces_of
+from store.similar import meant
 from store.sqlite import Database
 
 _LEAST_PRODUCTS = 2
@@ -54,7 +55,8 @@ def check_training(settings: TrainingSettings) -> None:
     """
     unknown = [format for format in settings.knowledge if format not in FORMATS]
     if unknown:
-        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; there are: {', '.join(FORMATS)}")
+        there_are = f"there are: {', '.join(FORMATS)}"
+        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
     if settings.target and settings.knowledge != ("thought",):
         raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
     if settings.target and settings.form != "list":

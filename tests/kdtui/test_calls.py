@@ -94,7 +94,7 @@ def test_the_list_as_a_table_and_as_json(kdtui: Kdtui) -> None:
     result = kdtui("knowledge", "calls", "--limit", 3)
     assert result.code == 0
     assert "big [b]model[/b]" in result.out
-    assert "there may be more than these 3" in result.err
+    assert "there are more than these 3" in result.err
     rows = kdtui("knowledge", "calls", "--json", "--failed").rows
     assert [(row["id"], row["status"], row["cost"]) for row in rows] == [(6, "failed", None), (3, "failed", None)]
     assert [row["id"] for row in kdtui("knowledge", "calls", "--json", "--search", "lamp 5").rows] == [5]

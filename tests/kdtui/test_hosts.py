@@ -84,7 +84,7 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert kdtui("host", "set", "far", "--python", "/nowhere/python3").code == 0
     result = kdtui("host", "check", "far")
     assert (result.code, "there is no Python at /nowhere/python3" in result.out) == (1, True)
-    assert kdtui("host", "rm", "far").code == 0
+    assert kdtui("host", "rm", "far", "--yes").code == 0
     assert kdtui("host", "ls", "--json").rows == []
 
 
@@ -417,7 +417,7 @@ def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
     assert kdtui("host", "check", "far").code == 0
     assert "there is a connection to far already" in kdtui("host", "connect", "far").err
     assert log.read_text().count("Accepted publickey") == 1
-    assert kdtui("host", "rm", "far").code == 0
+    assert kdtui("host", "rm", "far", "--yes").code == 0
     assert server.process is not None
     pid = server.process.pid
     until(lambda: not children(pid))
@@ -434,7 +434,7 @@ def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tm
     server.start()
     assert kdtui("host", "check", "far").code == 0
     assert "connected to far" in kdtui("host", "connect", "far").err
-    assert kdtui("host", "rm", "far").code == 0
+    assert kdtui("host", "rm", "far", "--yes").code == 0
 
 
 def test_a_killed_client_leaves_nothing_behind(server: sshd.Sshd, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_file_gets_a_name_and_answers_by_it(kdtui: Kdtui, tiny: Path) -> None:
     assert "--student mine" in kdtui("model", "add", tiny, "--name", "mine").err
     assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == ["smollm2", "shipped", "mine"]
     assert kdtui("generate", *TITLES, "--student", "mine", "--json").rows[0]["bundles"]
-    kdtui("model", "rm", "mine")
+    kdtui("model", "rm", "mine", "--yes")
     assert tiny.exists(), "it is the user's"
     assert (
         "there is no student 'mine'; there are: shipped, smollm2, patterns"
@@ -71,7 +71,7 @@ def test_a_model_in_fewer_bits_is_a_student_of_its_own(kdtui: Kdtui, database_of
     assert kdtui("generate", *TITLES, "--student", "smollm2-q4_0", "--json").rows[0]["bundles"]
     again = kdtui("model", "quantize", "smollm2")
     assert (again.code, "there is a model 'smollm2-q4_0' already" in again.err) == (1, True)
-    kdtui("model", "rm", "smollm2-q4_0")
+    kdtui("model", "rm", "smollm2-q4_0", "--yes")
     assert not path.exists(), "it is kdtui's"
 
 
@@ -187,7 +187,7 @@ def test_a_file_that_is_there_is_never_overwritten(kdtui: Kdtui, database_of_the
     other = ("--db", database_of_the_test.with_name("other.db"))
     assert kdtui("model", "quantize", mine, "--name", "made").code == 0
     assert kdtui("model", "quantize", mine, "--name", "made", *other).code == 1
-    assert kdtui("model", "rm", "made", *other).code == 1
+    assert kdtui("model", "rm", "made", "--yes", *other).code == 1
     assert (folder / "made.gguf").exists()
 
 
@@ -251,7 +251,7 @@ def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
     [_, _, row] = kdtui("model", "ls", "--json").rows
     assert (row["name"], row["source"]) == ("one", "owner/one/one.gguf")
     assert Path(row["path"]).is_relative_to(database_of_the_test.parent)
-    kdtui("model", "rm", "one")
+    kdtui("model", "rm", "one", "--yes")
     assert not Path(row["path"]).exists()
 
 

@@ -101,12 +101,12 @@ def test_runs_over_other_sessions_cannot_be_compared(kdtui: Kdtui, db: Database,
 
 @pytest.mark.usefixtures("two_runs")
 def test_a_run_is_deleted_with_its_answers(kdtui: Kdtui, db: Database) -> None:
-    assert kdtui("run", "rm", 1).code == 0
+    assert kdtui("run", "rm", 1, "--yes").code == 0
     assert [row["run"] for row in kdtui("run", "ls", "--json").rows] == [2]
     assert db.execute("SELECT count(*) FROM predictions").fetchone() == (3,)
-    for command in (["rm", 1], ["show", 1], ["compare", 2, 1]):
+    for command in (["rm", 1, "--yes"], ["show", 1], ["compare", 2, 1]):
         result = kdtui("run", *command)
-        assert (result.code, result.err) == (1, "kdtui: there is no run 1\n")
+        assert (result.code, result.err) == (1, "kdtui: there is no run 1; kdtui run ls shows those that there are\n")
 
 
 def test_a_run_without_answers_says_how_to_go_on(kdtui: Kdtui, db: Database) -> None:

@@ -98,7 +98,7 @@ def test_samples_are_drawn_listed_compared_and_deleted(kdtui: Kdtui) -> None:
     assert "0.6 of one by diversity, seed 0: patterns, rules, thoughts" in " ".join(kdtui("sample", "ls").out.split())
     rows = kdtui("knowledge", "ls", "--sample", "small", "--json", "-n", 500).rows
     assert len(rows) == compared["pieces"][0]
-    assert kdtui("sample", "rm", "small").code == 0
+    assert kdtui("sample", "rm", "small", "--yes").code == 0
     assert "there is no sample 'small'" in kdtui("sample", "compare", "small", "large").err
 
 

@@ -21,7 +21,7 @@ CASES = [
     Case(
         "a limit of the cost is no number",
         (*DISTILL, NOWHERE, "--prompt-price", "1", "--max-cost", "nan"),
-        "Invalid value for '--max-cost'",
+        "--max-cost takes a number, 0 or more, not 'nan'",
         code=2,
         before=(DEMO,),
     ),
@@ -60,7 +60,7 @@ CASES = [
     Case(
         "an answer may have no tokens",
         (*DISTILL, NOWHERE, "--answer-tokens", "0"),
-        "Invalid value for '--answer-tokens'",
+        "--answer-tokens takes a whole number, 1 or more, not '0'",
         code=2,
         before=(DEMO,),
     ),

@@ -1,0 +1,197 @@
+"""Tables as text: how wide their columns are in a terminal, and what they are as CSV and as Markdown."""
+
+import csv
+import io
+import json
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import zip_longest
+
+from kdtui.bundling.text import decimals, one_line
+
+LONGEST_CELL = 10_000
+"""Characters of a cell; a title may have millions, which nobody reads and which take minutes to measure."""
+
+NARROWEST = 4
+"""Cells that are left of the longest columns in a narrow terminal, before the numbers beside them give way, too."""
+
+_FORMULAS = tuple("=+-@＝＋－＠")
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&"})
+
+
+def cell(value: object) -> str:
+    """A value as people read it: on one line, without control characters."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return decimals(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return one_line(str(value), LONGEST_CELL)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value stands on the right of its column."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def fit(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int]:
+    """The widths of columns that have so much room together: the longest gives way, until it is as long as the next.
+
+    Args:
+        widths: that the columns would have, in cells.
+        shrinking: indexes of those that give way first; the others do when these have nothing left to give.
+    """
+    fitted = list(widths)
+    for giving in ([index for index in range(len(widths)) if index in shrinking], range(len(widths))):
+        while (excess := sum(fitted) - room) > 0:
+            longest = max((fitted[index] for index in giving), default=0)
+            if longest <= NARROWEST:
+                break
+            among = [index for index in giving if fitted[index] == longest]
+            below = max((fitted[index] for index in giving if fitted[index] < longest), default=NARROWEST)
+            taken = min(longest - max(below, NARROWEST), -(-excess // len(among)))
+            for index in among:
+                fitted[index] -= min(taken, max(0, sum(fitted) - room))
+    return fitted
+
+
+def table_lines(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    room: int,
+    *,
+    wide: Container[str] = (),
+    right: Container[str] = (),
+) -> tuple[list[str], list[str]]:
+    """The lines of a table: those of its head, with the rule below, and those of its body.
+
+    Args:
+        columns: their headings, which may have several lines.
+        room: cells of a line.
+        wide: the columns whose text goes on in the next line, instead of being cut off.
+        right: the columns whose texts are numbers with something beside them.
+    """
+    values = list(rows)
+    cells = [list(map(cell, row)) for row in values]
+    numeric = _numeric(columns, values, right)
+    headings = [column.split("\n") for column in columns]
+    widths = [
+        max(_width(text) for text in (*headings[index], *(row[index] for row in cells)))
+        for index in range(len(columns))
+    ]
+    # With many columns a narrow terminal has no room between them but one cell.
+    gap = 3 if room >= 100 else 1
+    edges = (len(columns) - 1) * gap + 2
+    fitted = fit(widths, [index for index, number in enumerate(numeric) if not number], room - edges)
+
+    folds = [column in wide for column in columns]
+
+    def lines(row: Sequence[Sequence[str]]) -> list[str]:
+        """The lines of a row, whose cells may have several texts, one below the other."""
+        parts = [
+            [part for text in texts for part in _parts(text, width, folds=fold)]
+            for texts, width, fold in zip(row, fitted, folds, strict=True)
+        ]
+        return [
+            " " + (" " * gap).join(map(_placed, line, fitted, numeric)).rstrip()
+            for line in zip_longest(*parts, fillvalue="")
+        ]
+
+    rule = f" {'─' * (sum(fitted) + edges - 2)}"
+    return ["", *lines(headings), rule], [*(line for row in cells for line in lines([[text] for text in row])), ""]
+
+
+def as_csv(records: Iterable[Mapping[str, object]]) -> str:
+    """Records as CSV with a header; an object in a record becomes columns named `outer.inner`, a list becomes JSON.
+
+    Text is on one line and without control characters, as in a table, and where a spreadsheet would take it for a
+    formula an apostrophe stands before it. Numbers are exact. JSON is the format that keeps everything as it is.
+    """
+    rows = [_flat(record) for record in records]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    # What is an object in one record may be nothing in another.
+    names = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
+    return csv_lines(names, ([row.get(name) for name in names] for row in rows)) if rows else ""
+
+
+def csv_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV; see `as_csv`. The columns are the header, which may be left out."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if columns is not None:
+        writer.writerow(map(_csv_cell, columns))
+    writer.writerows(map(_csv_cell, row) for row in rows)
+    return text.getvalue()
+
+
+def markdown_lines(
+    columns: Sequence[str] | None, rows: Iterable[Sequence[object]], *, right: Container[str] = ()
+) -> str:
+    """A table in Markdown, whose cells are text and no markup. The columns are the header, which may be left out."""
+    rows = list(rows)
+    lines: list[Iterable[str]] = []
+    if columns is not None:
+        numeric = _numeric(columns, rows, right)
+        lines += [map(_markdown_cell, columns), ("---:" if number else "---" for number in numeric)]
+    lines += [map(_markdown_cell, row) for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _width(text: str) -> int:
+    """The cells that a text takes: some characters take two, or none."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _parts(text: str, width: int, *, folds: bool) -> list[str]:
+    """A text in so many cells: on several lines, or cut off."""
+    if _width(text) <= width:
+        return [text]
+    from rich.cells import set_cell_size
+
+    if not folds:
+        return [set_cell_size(text, max(0, width - 1)) + "…"]
+    from rich.console import Console
+    from rich.text import Text
+
+    return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
+
+
+def _placed(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Container[str]) -> list[bool]:
+    """Which columns stand on the right."""
+    return [column in right or any(is_number(row[index]) for row in rows) for index, column in enumerate(columns)]
+
+
+def _flat(record: Mapping[str, object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping) and value:
+            found |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def _csv_cell(value: object) -> object:
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return value
+    text = one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def _markdown_cell(value: object) -> str:
+    return cell(value).translate(_MARKDOWN)

@@ -1,0 +1,24 @@
+"""Lines of a file or a pipe, none of which may be longer than memory allows."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from kdtui.errors import BadFile
+
+LONGEST_LINE = 64_000_000
+"""Bytes; a session of 100,000 products has a third of this."""
+
+
+def bounded_lines(file: BinaryIO, name: object, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """The lines of a file, read one at a time.
+
+    Raises:
+        BadFile: a line is longer than `longest` bytes; no more than that is ever in memory.
+    """
+    number = 0
+    while line := file.readline(longest + 1):
+        number += 1
+        if len(line) > longest:
+            problem = f"this line is longer than {longest // 1_000_000:,} MB; each line must hold one session"
+            raise BadFile(name, problem, number)
+        yield line

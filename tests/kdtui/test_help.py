@@ -1,0 +1,92 @@
+"""Help pages: examples that can be run, words instead of internals, and sentences that are whole."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from kdtui.cli import app
+from kdtui.cli.commands import Command, Group, examples_of, summary
+
+Kdtui = Callable[..., Any]
+
+
+def pages() -> Iterator[tuple[str, Any]]:
+    root = typer.main.get_command(app)
+    yield "kdtui", root
+    yield from below(root, "kdtui")
+
+
+def below(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if isinstance(command, TyperGroup):
+            yield from below(command, f"{path} {name}")
+
+
+PAGES = dict(pages())
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_is_in_words_and_has_an_example(kdtui: Kdtui, path: str) -> None:
+    assert isinstance(PAGES[path], Command | Group)
+    result = kdtui(*path.split()[1:], "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"Usage: {path} ")
+    internal = re.search(r"\brange\b|x[<>]=|<\w+>|922337|dynamic|INTEGER|list\[|Value error", result.out)
+    assert internal is None, internal
+    assert "\nExamples:\n  kdtui" in result.out or "| kdtui" in result.out
+    assert summary(PAGES[path])[0].isupper()
+    assert "..." not in result.out.partition("Commands:")[2].partition("Examples:")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "example"), [(path, example) for path, page in PAGES.items() for example in examples_of(page)]
+)
+def test_each_example_can_be_parsed(path: str, example: str) -> None:
+    words = shlex.split(example.rpartition("| ")[2])
+    assert words[0] == "kdtui"
+    assert shlex.join(words).startswith(path)
+    group = PAGES["kdtui"]
+    with group.make_context("kdtui", words[1:], resilient_parsing=False) as context:
+        while context._protected_args:
+            name, command, rest = context.command.resolve_command(context, context._protected_args + context.args)
+            context = command.make_context(name, rest, parent=context)
+            if not isinstance(command, TyperGroup):
+                break
+
+
+@pytest.mark.parametrize(
+    ("path", "example"),
+    [
+        (path, example)
+        for path, page in PAGES.items()
+        for example in examples_of(page)
+        if path in ("kdtui data ls", "kdtui data show", "kdtui knowledge for", "kdtui knowledge ls", "kdtui run ls")
+    ],
+)
+def test_examples_that_change_nothing_run_after_the_demo_is_imported(
+    kdtui: Kdtui, outdoor: Any, path: str, example: str
+) -> None:
+    assert path
+    assert kdtui("data", "import", outdoor, "--dataset", "demo-outdoor").code == 0
+    assert kdtui("knowledge", "mine").code == 0
+    assert kdtui("knowledge", "distill").code == 0
+    result = kdtui(*shlex.split(example)[1:])
+    assert result.code == 0, result.err
+
+
+def test_the_first_page_says_how_the_app_is_opened(kdtui: Kdtui) -> None:
+    assert "Without a command, the app opens." in kdtui("--help").out
+
+
+def test_a_number_is_explained_with_its_range_and_default(kdtui: Kdtui) -> None:
+    text = " ".join(kdtui("knowledge", "mine", "--help").out.split())
+    assert "--max-size N Most categories in a pattern. [2 to 6; default: 3]" in text
+    assert "--seed N Seed of the 7:1:2 split, where the data has none. [default: 0]" in " ".join(
+        kdtui("data", "import", "--help").out.split()
+    )

@@ -1,0 +1,72 @@
+"""Commands that are told to be typed next do what is said of them: they go to the same database."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdtui.workflows.import_dataset import import_dataset
+from store.database import open_database
+from store.records import RunSettings
+from store.runs import start_run
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def other(tmp_path: Path, outdoor: Path) -> Path:
+    """A database that is not the usual one, with a run to go on with."""
+    path = tmp_path / "an other.db"
+    db = open_database(path)
+    list(import_dataset(db, outdoor, "outdoor"))
+    start_run(db, "outdoor", "test", "patterns", RunSettings("patterns", limit=1))
+    db.close()
+    return path
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_is_gone_on_with_where_it_is(kdtui: Kdtui, other: Path, before: bool, monkeypatch: Any) -> None:
+    monkeypatch.setenv("KDTUI_DB", str(other.with_name("usual.db")))
+    named = ["--db", other]
+    shown = kdtui(*named, "run", "show", 1) if before else kdtui("run", "show", 1, *named)
+    assert shown.code == 0, shown.err
+    monkeypatch.setenv("KDTUI_DB", str(other.with_name("usual.db")))
+    commands = [command for line in shown.err.splitlines() for _, told, command in [line.partition(" with: ")] if told]
+    assert len(commands) == 2
+    for command in commands:
+        assert kdtui(*shlex.split(command)[1:]).code == 0
+    assert len(kdtui("run", "ls", "--json", *named).rows) == 2
+
+
+def test_the_usual_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+    start_run(db, "outdoor", "test", "patterns", RunSettings("patterns", limit=1))
+    assert "go on with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
+
+
+def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtui.cli.evaluate.evaluate", lambda **_: None)
+    monkeypatch.setattr("kdtui.cli.generate.generate", lambda **_: None)
+    told = kdtui("demo", "--db", other).out.splitlines()
+    assert len(told) == 6
+    assert all(f" --db '{other}'  " in line for line in told)
+
+
+def test_a_replaced_dataset_says_what_went_with_the_one_before(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
+    command = ["data", "import", outdoor, "--dataset", "outdoor", "--replace", "--db", other]
+    assert "the dataset of that name is replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
+    fresh = ["data", "import", outdoor, "--dataset", "new", "--replace", "--db", other]
+    assert "replaced" not in kdtui(*fresh).err
+
+
+def test_the_doctor_says_where_no_database_can_be_made(
+    kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tests may run as somebody who may write everywhere.
+    monkeypatch.setattr("kdtui.workflows.diagnose.os.access", lambda *_: False)
+    result = kdtui("doctor", "--json", "--db", tmp_path / "none" / "x.db")
+    [finding] = [row for row in result.rows if row["name"] == "database"]
+    assert (result.code, finding["state"]) == (1, "missing")
+    assert f"{tmp_path} is no folder that may be written to" in finding["found"]

@@ -1,0 +1,128 @@
+"""Plain titles on stdin, and products of which nothing is known."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdtui.errors import BadFile
+from kdtui.exchange.lines import bounded_lines
+from kdtui.exchange.typed import read_stream
+from kdtui.workflows.import_dataset import import_dataset
+from store.records import Item
+from store.sqlite import Database
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_an_empty_line_ends_a_session_of_titles() -> None:
+    lines = ["\ufeff\n", "Tent | Outdoor > Shelter\n", " Tent pegs \r\n", "\t\n", "\n", "Kettle\n"]
+    sessions = list(read_stream([line.encode() for line in lines], "stdin"))
+    assert [session.id for session in sessions] == ["1", "2"]
+    assert sessions[0].items == (Item("1", "Tent", (("Outdoor", "Shelter"),)), Item("2", "Tent pegs"))
+    assert sessions[1].items == (Item("1", "Kettle"),)
+
+
+def test_a_session_is_read_before_the_next_one_has_come() -> None:
+    def lines() -> Iterator[bytes]:
+        yield b"Tent\n"
+        yield b"\n"
+        raise AssertionError("the next line was not asked for yet")
+
+    assert next(read_stream(lines(), "stdin")).items == (Item("1", "Tent"),)
+
+
+def test_a_first_line_that_begins_like_json_makes_all_of_them_json() -> None:
+    lines = [b"\n", b'{"session": "s", "items": [{"id": "i"}]}\n', b"Tent\n"]
+    found = read_stream(lines, "stdin")
+    assert next(found).id == "s"
+    with pytest.raises(BadFile, match="stdin, line 3: this is not JSON"):
+        next(found)
+
+
+def test_a_title_that_is_no_text_is_named_by_its_line() -> None:
+    with pytest.raises(BadFile, match="stdin, line 2: this is not UTF-8 text"):
+        list(read_stream([b"Tent\n", b"caf\xe9\n"], "stdin"))
+
+
+def test_a_line_without_end_is_refused_before_it_is_in_memory() -> None:
+    with pytest.raises(BadFile, match="stdin, line 2: this line is longer than 1 MB"):
+        list(bounded_lines(io.BytesIO(b"short\n" + b"x" * 3_000_000), "stdin", longest=1_000_000))
+
+
+@pytest.mark.usefixtures("imported")
+def test_titles_on_stdin_are_answered(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, "Two-person tent | Outdoor > Shelter\nTent pegs | Outdoor > Shelter\n\nKettle\n")
+    rows = kdtui("generate", "-", "--student", "patterns", "--json").rows
+    assert [row["session"] for row in rows] == ["1", "2"]
+    assert rows[1] == {"session": "2", "bundles": [], "reason": "a bundle needs two products"}
+
+
+@pytest.mark.usefixtures("imported")
+def test_nothing_on_stdin_is_said(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, "\n \n")
+    result = kdtui("generate", "-", "--student", "patterns", "--json")
+    assert (result.code, result.out, result.err) == (0, "", "kdtui: nothing has come on stdin\n")
+
+
+def unknown(*titles: str | None) -> str:
+    items = [{"id": f"i{number}", "title": title} for number, title in enumerate(titles, start=1)]
+    return json.dumps({"session": "s", "items": items})
+
+
+@pytest.mark.usefixtures("imported")
+def test_products_without_title_and_category_are_no_bundle(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, unknown(None, " ", "\x1b[2J"))
+    result = kdtui("generate", "-", "--student", "patterns", "--json")
+    assert result.code == 0
+    assert result.rows == [
+        {
+            "session": "s",
+            "bundles": [],
+            "not_judged": ["i1", "i2", "i3"],
+            "reason": "a bundle needs two products of which something is known",
+        }
+    ]
+    feed(monkeypatch, unknown(None, " "))
+    result = kdtui("generate", "-", "--student", "patterns")
+    assert "no bundles; a bundle needs two products of which something is known" in result.out
+    assert "session s: products 1, 2 have neither a title nor a category" in result.err
+
+
+@pytest.mark.usefixtures("imported")
+def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [{"id": "x"}, *kdtui("data", "show", "o34", "--json").rows[0]["items"]]
+    line = json.dumps({"session": "s", "items": items})
+    feed(monkeypatch, line)
+    [row] = kdtui("generate", "-", "--student", "patterns", "--json").rows
+    assert row["not_judged"] == ["x"]
+    assert row["bundles"]
+    for bundle in row["bundles"]:
+        assert [items[position - 1]["id"] for position in bundle["positions"]] == bundle["items"]
+        assert "x" not in bundle["items"]
+    feed(monkeypatch, line)
+    rows = list(csv.DictReader(io.StringIO(kdtui("generate", "-", "--student", "patterns", "--format", "csv").out)))
+    assert len(rows) == len(row["bundles"])
+    assert rows[0]["products"] == ", ".join(map(str, row["bundles"][0]["positions"]))
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_product_with_a_category_only_is_judged(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [{"id": name, "categories": [["Outdoor", "Shelter"]]} for name in "ab"]
+    feed(monkeypatch, json.dumps({"session": "s", "items": items}))
+    [row] = kdtui("generate", "-", "--student", "patterns", "--json").rows
+    assert "not_judged" not in row
