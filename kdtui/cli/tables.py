@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import zip_longest
+from math import isfinite
 
 from kdtui.bundling.text import decimals, one_line
 
