@@ -29,6 +29,7 @@ from kdtui.cli.trainings import (
     print_log,
     say_what_waits,
     start_training,
+    stop_training,
     try_to_fetch,
 )
 
@@ -344,19 +345,14 @@ def logs(
 
 
 @app.command("cancel")
-def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
+def cancel(
+    name: NameArgument,
+    now: Annotated[bool, typer.Option("--now", help="Kill it, without a checkpoint of what it did last.")] = False,
+    db: DatabaseOption = None,
+) -> None:
     """Stop a training; it leaves a checkpoint, from which kdtui sft resume goes on."""
-    from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.trainings import cancel as stop
-
     with open_store(db) as store:
-        left = stop(store, name)
-        look(store, name)
-        status = one_job(store, name).status
-    for each in left:
-        say(f"training {name} did not stop by itself: {each}")
-    goes_on = f"; kdtui sft resume {name} goes on" if status.state == "stopped" else ""
-    say(f"training {name} {'has stopped' if status.state == 'stopped' else f'is {status.state}'}{goes_on}")
+        stop_training(store, name, now=now)
 
 
 @app.command("resume")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.text import counted
-from kdtui.cli.output import print_text, progress_bar, say
+from kdtui.cli.output import print_text, progress_bar, say, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +41,53 @@ def start_training(store: "Database", name: str) -> None:
         if job.host is not None:
             say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
         raise
+
+
+_SAYS = 10.0
+"""Seconds between two lines about a training that is waited for, where there is no terminal to show it in."""
+
+
+def stop_training(store: "Database", name: str, *, now: bool) -> None:
+    """Stop a training, and say what is waited for meanwhile, and what came of it."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.fine_tune import one_job
+    from kdtui.workflows.trainings import HasStopped, Stopping, cancel, how_it_stopped
+
+    left: tuple[str, ...] = ()
+    is_told = False
+    said_at = 0.0
+    try:
+        with waiting_line() as show:
+            for event in cancel(store, name, now=now):
+                match event:
+                    case HasStopped():
+                        left = event.left
+                    case Stopping() if not is_told:
+                        is_told = True
+                        say(
+                            f"training {name} is told to stop: it finishes its step and writes a checkpoint; what is "
+                            f"left of it after {event.grace:,.0f} seconds is killed"
+                        )
+                    case Stopping():
+                        waits = (
+                            f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}; {event.said}"
+                        )
+                        if show is not None:
+                            show(waits)
+                        elif event.seconds >= said_at + _SAYS:
+                            said_at = event.seconds
+                            say(waits)
+    except KeyboardInterrupt:
+        if is_told:
+            say(f"training {name} stops by itself; kdtui sft cancel {name} --now kills it")
+        raise
+    row = one_job(store, name)
+    for each in left:
+        say(f"training {name}: {each}")
+    if row.status.state not in ("stopped", "done"):
+        raise KdtuiError(how_it_stopped(row, left))
+    goes_on = f"; kdtui sft resume {name} goes on" if row.status.state == "stopped" else ""
+    say(f"{how_it_stopped(row, left)}{goes_on}")
 
 
 def look(store: "Database", name: str) -> None:

@@ -17,12 +17,9 @@ from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
 from models.sft.host import ADVICE, NEW_WORKDIR, beginning_hash, sha256
 from models.sft.job_files import CHECKPOINTS
-from models.sft.processes import GRACE
+from models.sft.processes import HasStopped, Stopping
 from models.whole_files import put_in_place, write_whole
 from store.hosts import Host
-
-CANCEL_TIMEOUT = GRACE + 60
-"""Seconds that a cancel may take: the trainer writes its checkpoint."""
 
 _SMALL = 1 << 20
 """Bytes of a file below which it travels together with others."""
@@ -94,6 +91,25 @@ class HostClient:
         with suppress(ValueError, IndexError):
             return self._told(done.out.splitlines()[-1])
         raise self._no_answer(done.code, done.err)
+
+    async def cancel(self, job: str, key: str, grace: float) -> AsyncIterator[Stopping | HasStopped]:
+        """Have the host stop a training, and tell how it is waited for; see `models.sft.processes.stop`.
+
+        Raises:
+            TransportError: the way was lost; the training stops by itself.
+            KdtuiError: the host says why it cannot.
+        """
+        request = self._request("cancel", job=job, id=key, grace=grace)
+        held = b""
+        async for chunk in stream(self._transport, self._python, request):
+            *lines, held = (held + chunk).split(b"\n")
+            for line in lines:
+                if "stopping" in (said := json.loads(line)):
+                    yield Stopping(**said["stopping"])
+                else:
+                    yield HasStopped(tuple(self._told(line)["left"]))
+                    return
+        raise KdtuiError(f"host {self.host.name}: it does not say what became of training {job!r}; try again")
 
     @property
     def _python(self) -> list[str]:

@@ -21,7 +21,7 @@ from models.errors import ModelError
 from models.sft.host import ID
 from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, LOG, TRAIN, VALID
-from models.sft.processes import start, stop
+from models.sft.processes import HasStopped, Stopping, start, stop
 from models.sft.state import ACTIVE, JobStatus, job_status
 from models.whole_files import put_in_place
 from store.datasets import dataset_id
@@ -311,14 +311,14 @@ def launch(db: Database, job: StoredJob) -> int:
     return start(job.folder, after=after)
 
 
-def cancel(job: StoredJob) -> list[str]:
-    """Stop a training here; what of it had to be killed.
+def cancel(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
+    """Stop a training here; see `models.sft.processes.stop`.
 
     Raises:
         KdtuiError: it is not running.
     """
     check_active(job.name, job_status(job.folder))
-    return stop(job.folder)
+    yield from stop(job.folder, grace=grace)
 
 
 def check_active(name: str, status: JobStatus) -> None:

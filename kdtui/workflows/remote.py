@@ -13,7 +13,7 @@ import msgspec
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import CANCEL_TIMEOUT, HostClient, reach
+from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish, iterate
@@ -23,7 +23,7 @@ from kdtui.workflows.manage_models import checked_name
 from models.json_files import read_object
 from models.sft.host import ID, PACKAGES
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
-from models.sft.processes import GRACE
+from models.sft.processes import HasStopped, Stopping
 from models.sft.state import ACTIVE, JobStatus
 from models.whole_files import put_in_place
 from store.errors import NotFound
@@ -226,21 +226,25 @@ def refresh(db: Database, names: set[str] | None = None, *, bring_home: bool = F
     return iterate(look_at_all())
 
 
-def cancel(db: Database, job: StoredJob) -> list[str]:
-    """Stop a training on its host, with a checkpoint; what of it had to be killed.
+def cancel(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
+    """Stop a training on its host, and see how it is then.
 
     Raises:
         TransportError: the host cannot be reached.
         KdtuiError: it is not running.
     """
+    assert job.host is not None
+    host = get_host(db, job.host)
 
-    async def ask(client: HostClient) -> list[str]:
-        check_active(job.name, await look(db, client, job))
-        told = await client.ask("cancel", job=job.name, id=job.key, grace=GRACE, timeout=CANCEL_TIMEOUT)
-        await look(db, client, job)
-        return list(told["left"])
+    async def ask() -> AsyncGenerator[Stopping | HasStopped]:
+        async with reach(host) as client:
+            check_active(job.name, await look(db, client, job))
+            async for event in client.cancel(job.name, job.key, grace):
+                if isinstance(event, HasStopped):
+                    await look(db, client, job)
+                yield event
 
-    return _with_host(db, job, ask)
+    return iterate(ask())
 
 
 def status(db: Database, job: StoredJob) -> JobStatus:

@@ -1,6 +1,6 @@
 """What is done with a training by its name, wherever it runs: here, or on a host."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from kdtui.workflows.model_names import trainable
 from kdtui.workflows.remote import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from models.embedded import NAME
 from models.sft.job import Job, Lora, Optimizer, Precision
+from models.sft.processes import GRACE, HasStopped, Stopping
 from store.hosts import get_host
 from store.jobs import get_job
 from store.records import TrainingSettings
@@ -135,14 +136,31 @@ def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting |
         raise KdtuiError(f"training {name!r} has failed: {status.reason}")
 
 
-def cancel(db: Database, name: str) -> list[str]:
-    """Stop a training, with a checkpoint; what of it had to be killed.
+def cancel(db: Database, name: str, *, now: bool = False) -> Iterator[Stopping | HasStopped]:
+    """Stop a training with a checkpoint, and tell how it is waited for; whoever looks away leaves it to stop by itself.
+
+    Args:
+        now: kill it, without a checkpoint.
 
     Raises:
         KdtuiError: it is not running, or its host cannot be reached.
     """
-    job = get_job(db, name)
-    return fine_tune.cancel(job) if job.host is None else remote.cancel(db, job)
+    job, grace = get_job(db, name), 0.0 if now else GRACE
+    return fine_tune.cancel(job, grace=grace) if job.host is None else remote.cancel(db, job, grace=grace)
+
+
+def how_it_stopped(row: JobRow, left: Sequence[str]) -> str:
+    """What became of a training that was to stop, as a sentence.
+
+    Args:
+        left: what had to be killed of it, and what could not be.
+    """
+    name, status = row.job.name, row.status
+    if status.state == "done":
+        return f"training {name} was done before it could be stopped"
+    if status.state != "stopped":
+        return f"training {name} is {status.state}, and did not stop: {', '.join(left) or 'nobody knows why'}"
+    return f"training {name} has stopped: {status.reason}"
 
 
 def fetch(db: Database, name: str, *, checkpoints: bool = False) -> Fetched:

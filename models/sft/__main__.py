@@ -68,8 +68,8 @@ def _train(folder: Path) -> int:
         raise missing(error) from error
     try:
         Training(folder).run()
-    except Stopped:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    except Stopped as end:
+        _say(str(end))
         return STOPPED
     return 0
 

@@ -195,11 +195,20 @@ def status(request: Request) -> object:
 
 
 def cancel(request: Request) -> object:
-    """Tell a training to stop, and wait until it has: `{"workdir", "job", "id", "grace"}`."""
+    """Tell a training to stop, and wait until it has: `{"workdir", "job", "id", "grace"}`.
+
+    Before its answer come lines about how it is waited for, `{"stopping": {"seconds", "grace", "said"}}`.
+    """
     job = _existing(request)
-    if launch_of(job).get("launcher") == "slurm":
-        return {"left": slurm.cancel(job, request["grace"])}
-    return {"left": processes.stop(job, grace=request["grace"])}
+    is_slurms = launch_of(job).get("launcher") == "slurm"
+    events = slurm.cancel(job, request["grace"]) if is_slurms else processes.stop(job, grace=request["grace"])
+    left: tuple[str, ...] = ()
+    for event in events:
+        if isinstance(event, processes.Stopping):
+            print(json.dumps({"stopping": asdict(event)}), flush=True)
+        else:
+            left = event.left
+    return {"left": left}
 
 
 def files(request: Request) -> object:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import resource
 import shutil
@@ -37,6 +38,7 @@ from models.sft.examples import Example, batches, read_examples
 from models.sft.job import Precision, read_job
 from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID, add_metrics, beat, beating, forget_metrics
 from models.sft.objective import Objective, collate
+from models.sft.state import goes_on_from
 from models.whole_files import put_in_place, write_whole
 
 _LOG_SECONDS = 2.0
@@ -46,7 +48,7 @@ _PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
 
 class Stopped(Exception):
-    """The training was told to stop, and has left a checkpoint."""
+    """The training was told to stop."""
 
 
 class Training:
@@ -114,7 +116,7 @@ class Training:
         """Train, and leave the best adapter in the folder `adapter`.
 
         Raises:
-            Stopped: by SIGTERM; a checkpoint of the last step is there.
+            Stopped: by SIGTERM; a checkpoint of the last step is there, if it could be written.
             ModelError: the loss is no number any more, or a checkpoint cannot be used.
         """
         signal.signal(signal.SIGTERM, self._stop)
@@ -181,7 +183,7 @@ class Training:
                 if number in save_at or improved or enough or is_stopping:
                     self._save()
                 if is_stopping:
-                    raise Stopped
+                    raise Stopped(f"stopped at step {progress.step:,}; {goes_on_from(self._folder)}")
                 if enough:
                     self._say(f"no evaluation was better than that of step {(progress.best or (0, 0))[1]:,}; enough")
                     return
@@ -375,6 +377,10 @@ class Training:
         write_whole(adapter / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
     def _stop(self, *_: object) -> None:
+        if self._is_main and not self._told_to_stop:
+            # Python may be in the middle of a print.
+            with suppress(OSError):
+                os.write(2, b"told to stop: the step is finished, and a checkpoint written\n")
         self._told_to_stop = True
 
     @property
