@@ -26,7 +26,9 @@ from kdtui.cli.trainings import (
     fetched,
     follow_training,
     look,
+    print_estimate,
     print_log,
+    say_estimate,
     say_what_waits,
     start_training,
     stop_training,
@@ -183,10 +185,16 @@ def launch(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
     evaluate: EvaluateOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take, in tokens, time and memory, and start nothing.")
+    ] = False,
+    as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Start a training, here or on a host, which goes on when the terminal is closed."""
-    from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
+    """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
+    by what trainings took there before."""
+    from kdtui.workflows.estimate import estimate
+    from kdtui.workflows.trainings import TrainingPlan, check_training, jobs_folder, prepare_training
     from store.jobs import get_job
 
     if local and host is not None:
@@ -217,11 +225,13 @@ def launch(
             after=after,
             evaluate=evaluate,
         )
+        if dry_run:
+            check_training(store, plan, jobs_folder(database_path(db)))
+            print_estimate(estimate(store, plan), plan, as_json=as_json)
+            return
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
-        say(
-            f"training {name}: {counted(ready.examples, 'session')} an epoch, {ready.valid:,} to validate on, in "
-            f"{ready.folder}"
-        )
+        say(f"training {name}: in {ready.folder}")
+        say_estimate(store, plan, as_json=as_json)
         start_training(store, name)
         if follow:
             follow_training(store, name, db)
@@ -312,6 +322,8 @@ def show(name: NameArgument, as_json: JsonOption = False, db: DatabaseOption = N
         "target": "the student writes the knowledge" if settings.target else None,
         "eta_seconds": duration(status.eta_seconds),
         "to_evaluate": "when it is done" if row.job.evaluate else None,
+        "peak_memory": None if status.pace is None else f"{status.pace.peak_memory_bytes / 1e9:,.1f} GB",
+        "pace": None,
         "curve": None,
         "evaluations": None,
         "folder": str(row.job.folder),

@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.text import counted
-from kdtui.cli.output import print_text, progress_bar, say, waiting_line
+from kdtui.cli.output import print_json, print_text, progress_bar, say, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from kdtui.workflows.estimate import Estimate
     from kdtui.workflows.fine_tune import JobRow
+    from kdtui.workflows.trainings import TrainingPlan
     from store.sqlite import Database
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -41,6 +43,35 @@ def start_training(store: "Database", name: str) -> None:
         if job.host is not None:
             say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
         raise
+
+
+def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
+    """Say what a training will take that is prepared; where that cannot be told, it is started all the same."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.estimate import estimate, in_words
+    from models.errors import ModelError
+
+    try:
+        found = estimate(store, plan)
+    except (KdtuiError, ModelError) as problem:
+        say(f"kdtui: what it takes cannot be told: {problem}")
+        return
+    if as_json:
+        print_estimate(found, plan, as_json=True)
+    for line in in_words(found, plan):
+        say(line)
+
+
+def print_estimate(found: "Estimate", plan: "TrainingPlan", *, as_json: bool) -> None:
+    """Print what a training would take."""
+    from dataclasses import asdict
+
+    from kdtui.workflows.estimate import in_words
+
+    if as_json:
+        print_json({"name": plan.name, "host": plan.host, **asdict(found)})
+        return
+    print_text("\n".join(in_words(found, plan)))
 
 
 _SAYS = 10.0

@@ -20,6 +20,7 @@ from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.bases import check_base, find_base
 from kdtui.workflows.fine_tune import JobRow, LogGrew, StatusSeen, check_active, is_to_fetch, known_status
 from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.paces import keep as keep_pace
 from models.json_files import read_object
 from models.sft.host import ID, PACKAGES
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
@@ -349,6 +350,7 @@ def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = Fa
         # a client that is killed now would leave two that can be started.
         to = f"on {gethostname()}" if target is None else f"on host {target.name} ({target.ssh or gethostname()})"
         _with_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
+    keep_pace(db, job)
     move_job(db, job.name, host)
     return get_job(db, job.name)
 

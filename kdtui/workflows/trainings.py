@@ -6,11 +6,12 @@ from pathlib import Path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows import fine_tune, remote
-from kdtui.workflows.fine_tune import JobRow, Prepared, known_status, one_job, prepare, trainer_is_here
+from kdtui.workflows.fine_tune import JobRow, Prepared, check_name, known_status, one_job, prepare, trainer_is_here
 from kdtui.workflows.model_names import trainable
+from kdtui.workflows.paces import keep as keep_pace
 from kdtui.workflows.remote import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from models.embedded import NAME
-from models.sft.job import Job, Lora, Optimizer, Precision
+from models.sft.job import Job, Lora, Optimizer, Precision, check_job
 from models.sft.processes import GRACE, HasStopped, Stopping
 from store.hosts import get_host
 from store.jobs import get_job
@@ -99,10 +100,7 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
     Raises:
         KdtuiError, ModelError, NotFound, StoreError: as `prepare`; or there is no such host, or no trainer here.
     """
-    if plan.host is None:
-        trainer_is_here()
-    else:
-        get_host(db, plan.host)
+    _check_place(db, plan)
     return prepare(
         db,
         plan.name,
@@ -113,6 +111,24 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
         after=plan.after,
         evaluate=plan.evaluate,
     )
+
+
+def check_training(db: Database, plan: TrainingPlan, folder: Path) -> None:
+    """Refuse what could not be prepared, and write nothing.
+
+    Raises:
+        KdtuiError, ModelError, NotFound: as `prepare_training`.
+    """
+    _check_place(db, plan)
+    check_name(db, plan.name, folder)
+    check_job(plan.to_job(db))
+
+
+def _check_place(db: Database, plan: TrainingPlan) -> None:
+    if plan.host is None:
+        trainer_is_here()
+    else:
+        get_host(db, plan.host)
 
 
 def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting | Launched | HostSeen | CameHome]:
@@ -191,4 +207,6 @@ def remove(db: Database, name: str, *, keep: bool = False) -> None:
     job = get_job(db, name)
     if job.host is not None and not keep:
         remote.remove(db, job)
+    fine_tune.check_removable(job)
+    keep_pace(db, job)
     fine_tune.remove(db, job)

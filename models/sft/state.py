@@ -40,6 +40,27 @@ ACTIVE: tuple[State, ...] = ("queued", "running", "stalled")
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a training was, and what it needed: what the next one can be judged by.
+
+    Attributes:
+        tokens_per_second: in steps alone.
+        start_seconds: until the first step.
+        valid_seconds: of an evaluation, for each token of the validation examples; None where there was none.
+        peak_memory_bytes: of the GPU where there is one, otherwise of the process.
+        device: the name of the GPU, or cpu.
+        machine: what it calls itself.
+    """
+
+    tokens_per_second: float
+    start_seconds: float
+    valid_seconds: float | None
+    peak_memory_bytes: int
+    device: str
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobStatus:
     """How a training is.
 
@@ -53,6 +74,7 @@ class JobStatus:
         curve: the loss from the first step to the last, as means of at most 60 parts.
         evaluations: (step, validation loss, pair F1 or None).
         skipped: examples that are longer than the job or the base allows.
+        pace: None before the first metrics, and of a trainer that did not measure it.
     """
 
     state: State
@@ -66,6 +88,7 @@ class JobStatus:
     curve: tuple[float, ...] = ()
     evaluations: tuple[tuple[int, float, float | None], ...] = ()
     skipped: int | None = None
+    pace: Pace | None = None
 
 
 def job_status(folder: Path, state: State | None = None, reason: str | None = None) -> JobStatus:
@@ -78,6 +101,7 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
     logged: dict[str, Any] = {}
     losses: list[float] = []
     evaluations: list[tuple[int, float, float | None]] = []
+    valid_seconds: list[float] = []
     for line in metrics(folder):
         if _is_number(line.get("loss")):
             logged = line
@@ -85,6 +109,9 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
         if _is_number(line.get("valid_loss")):
             value = line.get("pair_f1")
             evaluations.append((line["step"], line["valid_loss"], value if _is_number(value) else None))
+            took, of = line.get("valid_seconds"), line.get("valid_tokens")
+            if _is_number(took) and _is_number(of) and of:
+                valid_seconds.append(took / of)
     if state == "failed" and reason is None:
         reason = last_line(folder) if ended(folder) is not None else _last_words(folder) or _FROM_OUTSIDE
     if state == "stopped" and reason is None:
@@ -101,7 +128,19 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
         tuple(_means(losses)),
         tuple(evaluations),
         skipped if type(skipped := logged.get("skipped")) is int else None,
+        _pace(logged, valid_seconds),
     )
+
+
+def _pace(logged: dict[str, Any], valid_seconds: list[float]) -> Pace | None:
+    """What a line of metrics has measured, if it has."""
+    numbers = [logged.get(name) for name in ("step_tokens_per_second", "start_seconds", "peak_memory_bytes")]
+    names = [logged.get(name) for name in ("device", "machine")]
+    if not all(map(_is_number, numbers)) or not all(isinstance(each, str) for each in names):
+        return None
+    speed, start, memory = (float(each or 0) for each in numbers)
+    mean = sum(valid_seconds) / len(valid_seconds) if valid_seconds else None
+    return Pace(speed, start, mean, int(memory), *map(str, names)) if speed > 0 else None
 
 
 def metrics(folder: Path) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +25,7 @@ from kdtui.tui.host_rows import Health
 from kdtui.tui.screens.base import Failed, RowWanted
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.job import JobScreen
-from kdtui.tui.screens.new_training import Offer, ToEvaluate, evaluate, form, offer, prepare_and_start
+from kdtui.tui.screens.new_training import Offer, ToEvaluate, estimated, evaluate, form, offer, prepare_and_start
 from kdtui.tui.screens.trainings import (
     Asking,
     Doing,
@@ -364,7 +365,8 @@ class JobsScreen(TrainingScreen):
                 )
 
         datasets = self.datasets_to_begin_with(message.found.datasets)
-        self.app.push_screen(form(message.found, datasets, self._tried), started)
+        tell = partial(estimated, self.database)
+        self.app.push_screen(form(message.found, datasets, self._tried, tell=tell), started)
 
     def action_check(self) -> None:
         """Check the host under the cursor."""
