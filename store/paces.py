@@ -1,6 +1,6 @@
 """How fast trainings were, of those that are not there any more."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from store.database import now
 from store.sqlite import Database
@@ -38,6 +38,7 @@ class TrainingPace:
 
 
 _COLUMNS = ", ".join(TrainingPace.__slots__)
+_RECOMPUTE = TrainingPace.__slots__.index("recompute")
 
 
 def keep_pace(db: Database, pace: TrainingPace) -> None:
@@ -50,4 +51,5 @@ def keep_pace(db: Database, pace: TrainingPace) -> None:
 def kept_paces(db: Database) -> list[TrainingPace]:
     """Those that were kept, the newest first."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM training_paces ORDER BY rowid DESC").fetchall()
-    return [TrainingPace(*row[:6], bool(row[6]), *row[7:]) for row in rows]
+    # SQLite knows no truth values.
+    return [replace(TrainingPace(*row), recompute=bool(row[_RECOMPUTE])) for row in rows]

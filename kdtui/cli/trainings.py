@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.estimate import Estimate
     from kdtui.workflows.fine_tune import JobRow
     from kdtui.workflows.trainings import TrainingPlan
+    from store.jobs import StoredJob
     from store.sqlite import Database
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -19,7 +20,10 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def start_training(store: "Database", name: str) -> None:
     """Start a training where it belongs, or go on with it."""
+    from kdtui.errors import KdtuiError
+    from kdtui.jobs.transport import TransportError
     from kdtui.workflows import remote, trainings
+    from kdtui.workflows.fine_tune import known_status
     from store.jobs import get_job
 
     job = get_job(store, name)
@@ -39,10 +43,20 @@ def start_training(store: "Database", name: str) -> None:
                     say(f"it runs on {host} as {what}; kdtui sft logs {name} --follow shows it")
                 case remote.HostSeen(_, problem) if problem is not None:
                     _say_cached(problem)
-    except BaseException:
-        if job.host is not None:
-            say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
+    except KdtuiError as problem:
+        if isinstance(problem, TransportError):
+            _say_in_doubt(job)
+        elif known_status(get_job(store, name)).state == "created":
+            say(f"training {name} is prepared, and was not started; kdtui sft resume {name} starts it")
         raise
+    except BaseException:
+        _say_in_doubt(job)
+        raise
+
+
+def _say_in_doubt(job: "StoredJob") -> None:
+    if job.host is not None:
+        say(f"training {job.name} may not have been started; kdtui sft resume {job.name} goes on where this was")
 
 
 def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
@@ -82,7 +96,8 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
     """Stop a training, and say what is waited for meanwhile, and what came of it."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.trainings import HasStopped, Stopping, cancel, how_it_stopped
+    from kdtui.workflows.trainings import cancel, how_it_stopped
+    from models.sft.processes import HasStopped, Stopping
 
     left: tuple[str, ...] = ()
     is_told = False
@@ -96,8 +111,8 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
                     case Stopping() if not is_told:
                         is_told = True
                         say(
-                            f"training {name} is told to stop: it finishes its step and writes a checkpoint; what is "
-                            f"left of it after {event.grace:,.0f} seconds is killed"
+                            f"training {name} is told to stop: if it has begun, it finishes its step and writes a "
+                            f"checkpoint; what is left of it after {event.grace:,.0f} seconds is killed"
                         )
                     case Stopping():
                         waits = (
@@ -249,7 +264,7 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
         if row.job.evaluate:
             evaluate_adapter(store, name, db)
     else:
-        say(f"training {name} is {row.status.state}")
+        say(f"training {name} is {row.status.state}{f': {row.status.reason}' if row.status.reason else ''}")
 
 
 def curve(values: "Sequence[float]") -> str:

@@ -365,10 +365,15 @@ _EXPLANATIONS = (
         "it refuses your key ({found}); for a key with a passphrase: ssh-add; where it asks for a code: "
         "kdtui host connect",
     ),
+    (
+        r"Could not resolve hostname [^\n]*(?:Temporary failure|try again)[^\n]*",
+        "its name cannot be looked up at the moment ({found}); is this machine online?",
+    ),
     (r"Could not resolve hostname \S+", "there is no machine of that name ({found}); look into ~/.ssh/config"),
     (r"Connection refused", "nobody listens there ({found}); is sshd running, and the port right?"),
     (r"timed out during banner exchange", "somebody listens, and says nothing ({found}); is it ssh?"),
-    (r"Connection timed out|No route to host|Network is unreachable", "it cannot be reached ({found}); is it up?"),
+    (r"No route to host|Network is unreachable", "there is no way to it ({found}); is this machine online?"),
+    (r"Connection timed out", "it cannot be reached ({found}); is it up?"),
     (r"Timeout, server \S+ not responding", "it does not answer any more ({found}); the network may be down"),
     (r"Too many authentication failures", "it has been offered too many keys ({found}); name one with IdentityFile"),
     (r"Bad owner or permissions on \S+", "ssh does not trust its configuration ({found})"),

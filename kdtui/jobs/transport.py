@@ -184,8 +184,8 @@ async def stream(
                         if rest := out.rest():
                             yield rest
                         await asyncio.wait([errors], timeout=_ENDS)
-                        if errors.done() and isinstance(problem := errors.exception(), TooMuch):
-                            raise _given_up(transport, out, err, problem, timeout)
+                        if errors.done() and isinstance(end := errors.exception(), TooMuch):
+                            raise _given_up(transport, out, err, end, timeout)
                         with suppress(TimeoutError):
                             await asyncio.wait_for(process.wait(), _ENDS)
                         raise await transport.lost(Unfinished(process.returncode, out, err, told.end))

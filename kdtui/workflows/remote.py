@@ -113,7 +113,9 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
         if known["id"] not in (None, job.key):
             raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
         if known["state"] == "done":
-            raise KdtuiError(f"training {job.name!r} is done; fetch it with: kdtui sft fetch {job.name}")
+            is_here = (job.folder / ADAPTER).exists()
+            how = f"its adapter is used with: --adapter {job.name}" if is_here else f"kdtui sft fetch {job.name}"
+            raise KdtuiError(f"training {job.name!r} is done; {how}")
         _check_packages(host, known["packages"])
         if tree is not None:
             missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")

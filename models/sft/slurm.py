@@ -81,7 +81,7 @@ def cancel(folder: Path, grace: float) -> Iterator[Stopping | HasStopped]:
             _told(["scancel", "--signal=TERM", str(number)])
         began = monotonic()
         yield from waited_for(folder, grace, lambda: _asked(folder) in _RUNNING | _QUEUED | {_ENDING}, _LOOK)
-        killed = ()
+        killed: tuple[str, ...] = ()
         if _asked(folder) in _RUNNING | _QUEUED:
             killed = (f"killed Slurm job {number}",)
             # First: whoever else waits for its end is to see what has ended it.

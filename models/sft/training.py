@@ -398,7 +398,7 @@ class Training:
         if self._is_main and not self._told_to_stop:
             # Python may be in the middle of a print.
             with suppress(OSError):
-                os.write(2, b"told to stop: the step is finished, and a checkpoint written\n")
+                os.write(2, b"told to stop: finishing the step, then writing a checkpoint\n")
         self._told_to_stop = True
 
     @property
@@ -461,7 +461,7 @@ def _peak_memory(device: torch.device) -> int:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else device.type
 
 
 def _versions() -> dict[str, str]:

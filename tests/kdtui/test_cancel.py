@@ -57,7 +57,7 @@ def test_what_is_waited_for_is_said_at_once_and_a_kill_is_not_called_a_checkpoin
     result = kdtui("sft", "cancel", "deaf")
     lines = result.err.splitlines()
     assert result.code == 0
-    assert lines[0].startswith("training deaf is told to stop: it finishes its step and writes a checkpoint; what is")
+    assert lines[0].startswith("training deaf is told to stop: if it has begun, it finishes its step and writes a")
     assert "waiting for deaf to stop: 1 s of 2; step 8 of 40: loss 0.5" in lines
     assert "training deaf: killed " in result.err
     assert lines[-1] == (

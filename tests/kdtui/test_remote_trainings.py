@@ -77,7 +77,7 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
         assert row["loss"] is not None
     result = kdtui("sft", "cancel", "far-one")
     assert result.code == 0
-    assert "training far-one is told to stop: it finishes its step" in result.err
+    assert "training far-one is told to stop: if it has begun, it finishes its step" in result.err
     assert "training far-one has stopped: it left a checkpoint at step" in result.err
     assert trainer(job) is None
     # The first one sees that, and goes on.

@@ -128,3 +128,16 @@ def test_a_python_that_is_there_and_does_not_run_is_not_called_missing(
     [found] = [row["found"] for row in kdtui("host", "check", host.name, "--json").rows if row["name"] == "python"]
     assert said in found
     assert "there is no Python" not in found
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_training_that_a_host_refuses_is_said_to_be_prepared_and_not_perhaps_started(
+    kdtui: Kdtui, db: Database, host: Host, base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").write_text("mine")
+    add_host(db, replace(host, workdir=f"{tmp_path}/a file"))
+    result = kdtui("sft", "launch", "--name", "far-one", "--base", base, "--host", host.name, "--epochs", 1)
+    assert result.code == 1
+    assert "a file is in the place of a folder" in result.err.splitlines()[-1]
+    assert "training far-one is prepared, and was not started; kdtui sft resume far-one starts it" in result.err
+    assert "may not have been started" not in result.err

@@ -230,12 +230,15 @@ class TrainingScreen(KdtuiScreen[None]):
                 stops=True,
             )
             return
+        consequence = "It has not begun, and can be started again."
+        if training.status.state != "queued":
+            consequence = "It writes a checkpoint first, and can go on from there. What it has not reached by then is not trained."
         self._confirmed(
             f"Stop training {name}?",
-            "It writes a checkpoint first, and can go on from there. What it has not reached by then is not trained.",
+            consequence,
             "Stop it",
             ("cancel",),
-            f"stopping {name}{_on(training)}: it writes a checkpoint",
+            f"stopping {name}{_on(training)}",
             work,
             name,
             stops=True,
@@ -416,7 +419,8 @@ def start(db: "Database", name: str) -> Iterator[object]:
 def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
     """Stop a training, and tell what is waited for."""
     from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.trainings import Stopping, cancel, how_it_stopped
+    from kdtui.workflows.trainings import cancel, how_it_stopped
+    from models.sft.processes import Stopping
 
     left: tuple[str, ...] = ()
     for event in cancel(db, name, now=now):
