@@ -232,7 +232,10 @@ class TrainingScreen(KdtuiScreen[None]):
             return
         consequence = "It has not begun, and can be started again."
         if training.status.state != "queued":
-            consequence = "It writes a checkpoint first, and can go on from there. What it has not reached by then is not trained."
+            consequence = (
+                "It writes a checkpoint first, and can go on from there; "
+                "what it has not reached by then is not trained."
+            )
         self._confirmed(
             f"Stop training {name}?",
             consequence,

@@ -119,7 +119,7 @@ async def test_the_form_tells_what_a_training_would_take_while_it_is_filled_in(
         await fill(app, epochs="none")
         await until(pilot, lambda: shown(app, "#form-told") == "")
         await fill(app, epochs="1", thought="yes")
-        await until(pilot, lambda: "there is no thought" in shown(app, "#form-told"))
+        await until(pilot, lambda: "has no thoughts yet" in shown(app, "#form-told"))
 
 
 async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: Settle, until: Until) -> None:
