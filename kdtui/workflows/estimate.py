@@ -114,13 +114,13 @@ def in_words(found: Estimate, plan: TrainingPlan) -> list[str]:
     skipped = f"; {counted(found.too_long, 'session')} of more tokens are skipped" if found.too_long else ""
     lines = [
         f"{counted(found.sessions, 'session')} an epoch, {found.valid:,} to validate on; {about}{found.tokens:,} "
-        f"tokens in {about}{counted(found.steps, 'step')}, of {counted(plan.settings.epochs, 'epoch')}{skipped}"
+        f"tokens in {about}{counted(found.steps, 'step')}{skipped}"
     ]
-    memory = None if found.memory_bytes is None else f"{found.memory_bytes / 1e9:,.1f} GB of memory"
+    memory = None if found.memory_bytes is None else f"{found.memory_bytes / 1e9:,.1f} GB"
     if found.seconds is None:
-        least = "" if memory is None else f"; the weights of the base alone need {memory}"
-        return [*lines, f"how long it takes is {found.by}{least}"]
-    lines.append(f"about {duration(found.seconds)} and {memory}, {found.by}")
+        least = "" if memory is None else f"; its weights alone need {memory}"
+        return [*lines, f"time and memory {found.by}{least}"]
+    lines.append(f"about {duration(found.seconds)} and {memory} of memory, {found.by}")
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if plan.host is None and found.memory_bytes is not None and found.memory_bytes > here:
         lines.append(f"this machine has {here / 1e9:,.1f} GB; fewer --batch-tokens, or --recompute, take less memory")
@@ -175,7 +175,7 @@ def _judged(db: Database, plan: TrainingPlan, job: Job, host: Host | None) -> _J
 
 def _unknown(plan: TrainingPlan, job: Job) -> str:
     where = "here" if plan.host is None else f"on {plan.host}"
-    return f"unknown: no training of {base_name(job)} has been measured {where}"
+    return f"unknown: no training of {base_name(job)} was measured {where}"
 
 
 def _conditions(pace: TrainingPace) -> tuple[str, str, bool, int, int]:
