@@ -104,7 +104,7 @@ def form(
     name = free_name("-".join(datasets), found.taken)
     if before is not None and before.get("name", "").strip() in found.taken:
         # It was made, and could not be started.
-        before = {**before, "name": free_name(before["name"], found.taken)}
+        before = {**before, "name": free_name(re.sub(r"-\d+$", "", before["name"]), found.taken)}
     here = "this machine" if found.lacking is None else "this machine (lacks packages)"
     fields = (
         Field("name", "Name", value=name, help="What the training and its adapter are called."),
@@ -163,7 +163,7 @@ def form(
 
 def free_name(stem: str, taken: Container[str]) -> str:
     """A name that a training can have and none has: of another one, or of a dataset, with a number behind it."""
-    plain = re.sub(r"-\d+$", "", re.sub(r"[^A-Za-z0-9._-]+", "-", stem.strip()).strip("-._")) or "training"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "training"
     return next(name for number in count(1) if (name := f"{plain}-{number}") not in taken)
 
 

@@ -136,7 +136,7 @@ async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: S
         name = app.screen.query_one("#field-name", Input)
         assert name.value == "demo-outdoor-3"
         await fill(app, datasets="trail mix!, demo-outdoor")
-        await until(pilot, lambda: name.value == "trail-mix-1")
+        await until(pilot, lambda: name.value == "trail-mix-demo-outdoor-1")
         await fill(app, name="mine")
         await fill(app, datasets="demo-outdoor")
         await until(pilot, lambda: "--name mine --dataset demo-outdoor" in shown(app, "#dialog-command"))
@@ -145,7 +145,7 @@ async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: S
 def test_a_training_that_was_made_and_not_started_gets_another_name() -> None:
     found = Offer(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
     before = {"name": "mine-7", "datasets": "one"}
-    [name] = [field.value for field in form(found, before)._fields if field.name == "name"]
+    [name] = [field.value for field in form(found, ("one",), before)._fields if field.name == "name"]
     assert name == "mine-2"
 
 
