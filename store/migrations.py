@@ -426,6 +426,31 @@ def m0019_costs(db: Database) -> None:
     )
 
 
+@migrations()
+def m0020_training_paces(db: Database) -> None:
+    """How fast trainings were that are not there any more, so that the next one can be estimated."""
+    _execute(
+        db,
+        # training: the key of one; host: NULL for this machine; valid_seconds: for a token of the validation examples
+        """CREATE TABLE training_paces (
+            training TEXT NOT NULL,
+            host TEXT,
+            base TEXT NOT NULL,
+            form TEXT NOT NULL,
+            batch_tokens INTEGER NOT NULL,
+            precision TEXT NOT NULL,
+            recompute INTEGER NOT NULL CHECK (recompute IN (0, 1)),
+            processes INTEGER NOT NULL,
+            tokens_per_second REAL NOT NULL,
+            start_seconds REAL NOT NULL,
+            valid_seconds REAL,
+            peak_memory_bytes INTEGER NOT NULL,
+            device TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

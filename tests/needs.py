@@ -23,3 +23,6 @@ NO_SSHD = _unless_all_is_needed(None if sshd.SSHD else "there is no sshd; instal
 needs_sshd = _skip(NO_SSHD)
 needs_slurm = _skip(_unless_all_is_needed(slurm.missing()))
 needs_tmux = _skip(_unless_all_is_needed(None if shutil.which("tmux") else "tmux is not installed"))
+needs_shells = _skip(
+    _unless_all_is_needed(None if all(map(shutil.which, ("fish", "tcsh", "zsh"))) else "install fish, tcsh and zsh")
+)

@@ -187,3 +187,22 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+@contextmanager
+def waiting_line() -> Iterator[Callable[[str], None] | None]:
+    """A line on stderr that says what is waited for, and is gone when it is over.
+
+    Yields:
+        what takes the text of the line; None where stderr is no terminal.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from kdtui.bundling.text import one_line
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Console(stderr=True).status("") as status:
+        yield lambda text: status.update(Text(one_line(text, 200)))

@@ -31,9 +31,12 @@ from kdtui.cli.trainings import (
     fetched,
     follow_training,
     look,
+    print_estimate,
     print_log,
+    say_estimate,
     say_what_waits,
     start_training,
+    stop_training,
     try_to_fetch,
 )
 
@@ -226,10 +229,16 @@ def launch(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
     evaluate: EvaluateOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take, in tokens, time and memory, and start nothing.")
+    ] = False,
+    as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Start a training, here or on a host, which goes on when the terminal is closed."""
-    from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
+    """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
+    by what trainings took there before."""
+    from kdtui.workflows.estimate import estimate
+    from kdtui.workflows.trainings import TrainingPlan, check_training, jobs_folder, prepare_training
     from store.jobs import get_job
 
     if local and host is not None:
@@ -260,11 +269,13 @@ def launch(
             after=after,
             evaluate=evaluate,
         )
+        if dry_run:
+            check_training(store, plan, jobs_folder(database_path(db)))
+            print_estimate(estimate(store, plan), plan, as_json=as_json)
+            return
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
-        say(
-            f"training {name}: {counted(ready.examples, 'session')} an epoch, {ready.valid:,} to validate on, in "
-            f"{ready.folder}"
-        )
+        say(f"training {name}: in {ready.folder}")
+        say_estimate(store, plan, as_json=as_json)
         start_training(store, name)
         if follow:
             follow_training(store, name, db)
@@ -360,6 +371,8 @@ def show(
         "target": "the student writes the knowledge" if settings.target else None,
         "eta_seconds": duration(status.eta_seconds),
         "to_evaluate": "when it is done" if row.job.evaluate else None,
+        "peak_memory": None if status.pace is None else f"{status.pace.peak_memory_bytes / 1e9:,.1f} GB",
+        "pace": None,
         "curve": None,
         "evaluations": None,
         "folder": str(row.job.folder),
@@ -398,20 +411,15 @@ def logs(
         print_log(fine_tune.log_of(job) if job.host is None else remote.log_of(store, job))
 
 
-@app.command("cancel", examples=["kdtui sft cancel camping"])
-def cancel(name: NameArgument, db: DatabaseOption = None) -> None:
+@app.command("cancel", examples=["kdtui sft cancel camping", "kdtui sft cancel camping --now"])
+def cancel(
+    name: NameArgument,
+    now: Annotated[bool, typer.Option("--now", help="Kill it, without a checkpoint of what it did last.")] = False,
+    db: DatabaseOption = None,
+) -> None:
     """Stop a training; it leaves a checkpoint, from which kdtui sft resume goes on."""
-    from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.trainings import cancel as stop
-
     with open_store(db) as store:
-        left = stop(store, name)
-        look(store, name)
-        status = one_job(store, name).status
-    for each in left:
-        say(f"training {name} did not stop by itself: {each}")
-    goes_on = f"; kdtui sft resume {name} goes on" if status.state == "stopped" else ""
-    say(f"training {name} {'has stopped' if status.state == 'stopped' else f'is {status.state}'}{goes_on}")
+        stop_training(store, name, now=now)
 
 
 @app.command("resume", examples=["kdtui sft resume camping", "kdtui sft resume camping --host other"])

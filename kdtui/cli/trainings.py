@@ -3,13 +3,16 @@
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.text import counted
-from kdtui.cli.output import print_text, progress_bar, say
+from kdtui.cli.output import print_json, print_text, progress_bar, say, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from kdtui.workflows.estimate import Estimate
     from kdtui.workflows.fine_tune import JobRow
+    from kdtui.workflows.trainings import TrainingPlan
+    from store.jobs import StoredJob
     from store.sqlite import Database
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -17,7 +20,10 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def start_training(store: "Database", name: str) -> None:
     """Start a training where it belongs, or go on with it."""
+    from kdtui.errors import KdtuiError
+    from kdtui.jobs.transport import TransportError
     from kdtui.workflows import remote, trainings
+    from kdtui.workflows.fine_tune import known_status
     from store.jobs import get_job
 
     job = get_job(store, name)
@@ -37,10 +43,97 @@ def start_training(store: "Database", name: str) -> None:
                     say(f"it runs on {host} as {what}; kdtui sft logs {name} --follow shows it")
                 case remote.HostSeen(_, problem) if problem is not None:
                     _say_cached(problem)
-    except BaseException:
-        if job.host is not None:
-            say(f"training {name} may not have been started; kdtui sft resume {name} goes on where this was")
+    except KdtuiError as problem:
+        if isinstance(problem, TransportError):
+            _say_in_doubt(job)
+        elif known_status(get_job(store, name)).state == "created":
+            say(f"training {name} is prepared, and was not started; kdtui sft resume {name} starts it")
         raise
+    except BaseException:
+        _say_in_doubt(job)
+        raise
+
+
+def _say_in_doubt(job: "StoredJob") -> None:
+    if job.host is not None:
+        say(f"training {job.name} may not have been started; kdtui sft resume {job.name} goes on where this was")
+
+
+def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
+    """Say what a training will take that is prepared; where that cannot be told, it is started all the same."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.estimate import estimate, in_words
+    from models.errors import ModelError
+
+    try:
+        found = estimate(store, plan)
+    except (KdtuiError, ModelError) as problem:
+        say(f"kdtui: what it takes cannot be told: {problem}")
+        return
+    if as_json:
+        print_estimate(found, plan, as_json=True)
+    for line in in_words(found, plan):
+        say(line)
+
+
+def print_estimate(found: "Estimate", plan: "TrainingPlan", *, as_json: bool) -> None:
+    """Print what a training would take."""
+    from dataclasses import asdict
+
+    from kdtui.workflows.estimate import in_words
+
+    if as_json:
+        print_json({"name": plan.name, "host": plan.host, **asdict(found)})
+        return
+    print_text("\n".join(in_words(found, plan)))
+
+
+_SAYS = 10.0
+"""Seconds between two lines about a training that is waited for, where there is no terminal to show it in."""
+
+
+def stop_training(store: "Database", name: str, *, now: bool) -> None:
+    """Stop a training, and say what is waited for meanwhile, and what came of it."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.fine_tune import one_job
+    from kdtui.workflows.trainings import cancel, how_it_stopped
+    from models.sft.processes import HasStopped, Stopping
+
+    left: tuple[str, ...] = ()
+    is_told = False
+    said_at = 0.0
+    try:
+        with waiting_line() as show:
+            for event in cancel(store, name, now=now):
+                match event:
+                    case HasStopped():
+                        left = event.left
+                    case Stopping() if not is_told:
+                        is_told = True
+                        say(
+                            f"training {name} is told to stop: if it has begun, it finishes its step and writes a "
+                            f"checkpoint; what is left of it after {event.grace:,.0f} seconds is killed"
+                        )
+                    case Stopping():
+                        waits = (
+                            f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}; {event.said}"
+                        )
+                        if show is not None:
+                            show(waits)
+                        elif event.seconds >= said_at + _SAYS:
+                            said_at = event.seconds
+                            say(waits)
+    except KeyboardInterrupt:
+        if is_told:
+            say(f"training {name} stops by itself; kdtui sft cancel {name} --now kills it")
+        raise
+    row = one_job(store, name)
+    for each in left:
+        say(f"training {name}: {each}")
+    if row.status.state not in ("stopped", "done"):
+        raise KdtuiError(how_it_stopped(row, left))
+    goes_on = f"; kdtui sft resume {name} goes on" if row.status.state == "stopped" else ""
+    say(f"{how_it_stopped(row, left)}{goes_on}")
 
 
 def look(store: "Database", name: str) -> None:
@@ -171,7 +264,7 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
         if row.job.evaluate:
             evaluate_adapter(store, name, db)
     else:
-        say(f"training {name} is {row.status.state}")
+        say(f"training {name} is {row.status.state}{f': {row.status.reason}' if row.status.reason else ''}")
 
 
 def curve(values: "Sequence[float]") -> str:

@@ -3,6 +3,7 @@
 import fcntl
 import io
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
@@ -14,14 +15,11 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
-from models.sft.host import beginning_hash, sha256
+from models.sft.host import ADVICE, NEW_WORKDIR, beginning_hash, sha256
 from models.sft.job_files import CHECKPOINTS
-from models.sft.processes import GRACE
+from models.sft.processes import HasStopped, Stopping
 from models.whole_files import put_in_place, write_whole
 from store.hosts import Host
-
-CANCEL_TIMEOUT = GRACE + 60
-"""Seconds that a cancel may take: the trainer writes its checkpoint."""
 
 _SMALL = 1 << 20
 """Bytes of a file below which it travels together with others."""
@@ -32,8 +30,15 @@ _TOGETHER = 1 << 25
 _HASHES = TIMEOUT * 10
 """Seconds that a host may say nothing where it reads what is there of a large file."""
 
-_NO_CODE = 64
-"""The exit code that says that the package `models` is not there yet."""
+_NO_CODE, _NO_PYTHON = 64, 65
+"""The exit codes that say that the package `models` is not there yet, and that there is no such Python."""
+
+_KILLED = 128
+"""What a shell adds to the number of the signal that has ended a program."""
+
+
+class WorkdirError(KdtuiError):
+    """Nothing can be written into the folder that a host has for trainings; the message says why."""
 
 
 class HostClient:
@@ -43,6 +48,11 @@ class HostClient:
         self.host = host
         self._transport = transport
         self._workdir = PurePosixPath(host.workdir)
+
+    @property
+    def greeting(self) -> str:
+        """What start-up files of its shell say before a command; empty where they are silent, or none was run yet."""
+        return self._transport.greeting
 
     @property
     def code(self) -> str:
@@ -82,12 +92,34 @@ class HostClient:
             return self._told(done.out.splitlines()[-1])
         raise self._no_answer(done.code, done.err)
 
+    async def cancel(self, job: str, key: str, grace: float) -> AsyncIterator[Stopping | HasStopped]:
+        """Have the host stop a training, and tell how it is waited for; see `models.sft.processes.stop`.
+
+        Raises:
+            TransportError: the way was lost; the training stops by itself.
+            KdtuiError: the host says why it cannot.
+        """
+        request = self._request("cancel", job=job, id=key, grace=grace)
+        held = b""
+        async for chunk in stream(self._transport, self._python, request):
+            *lines, held = (held + chunk).split(b"\n")
+            for line in lines:
+                if "stopping" in (said := json.loads(line)):
+                    yield Stopping(**said["stopping"])
+                else:
+                    yield HasStopped(tuple(self._told(line)["left"]))
+                    return
+        raise KdtuiError(f"host {self.host.name}: it does not say what became of training {job!r}; try again")
+
     @property
     def _python(self) -> list[str]:
         """What answers requests there."""
         # Looked for first: the Python there may have a package `models` of its own, of another version. And without -P
         # a folder of the user's named like a module of Python would be taken for it.
-        script = f'[ -e "$1" ] || exit {_NO_CODE}; exec env PYTHONPATH="$1" "$2" -P -m models.sft.host'
+        script = (
+            f'[ -e "$1" ] || exit {_NO_CODE}; command -v "$2" >/dev/null || exit {_NO_PYTHON}; '
+            'exec env PYTHONPATH="$1" "$2" -P -m models.sft.host'
+        )
         return ["sh", "-c", script, "sh", self.code, self.host.settings.python]
 
     def _request(self, do: str, **fields: object) -> bytes:
@@ -230,7 +262,7 @@ class HostClient:
         script = '[ ! -e "$1" ] || tail -c "+$2" "$1"'
         done = await self._run(["sh", "-c", script, "sh", path, str(offset + 1)])
         if done.code:
-            raise KdtuiError(f"host {self.host.name}: {_last(done.err)}")
+            raise KdtuiError(f"host {self.host.name}: {last_line(done.err)}")
         return done.out
 
     async def read_part(self, path: str, offset: int, length: int) -> tuple[int, bytes]:
@@ -249,19 +281,20 @@ class HostClient:
         content = package.code().content
         # A name of its own: two clients may bring it at once.
         script = (
-            'mkdir -p "${1%/*}" && cat >"$1.$$.part" && '
+            # Why it fails is looked up in what it says.
+            'export LC_ALL=C; mkdir -p "${1%/*}" && cat >"$1.$$.part" && '
             '[ "$(wc -c <"$1.$$.part")" -eq "$2" ] && mv -f "$1.$$.part" "$1" || { rm -f "$1.$$.part"; exit 1; }'
         )
         done = await self._run(["sh", "-c", script, "sh", self.code, str(len(content))], content)
         if done.code:
-            raise self._no_room(done.err)
+            raise self._not_writable(done.err)
 
     async def _fetch_small(self, job: str, part: Sequence[str], target: Path) -> None:
         names = b"\0".join(name.encode() for name in part)
         command = ["tar", "-C", self.job_folder(job), "--null", "--verbatim-files-from", "-T", "-", "-cf", "-"]
         done = await self._run(command, names)
         if done.code:
-            raise KdtuiError(f"host {self.host.name}: {_last(done.err)}")
+            raise KdtuiError(f"host {self.host.name}: {last_line(done.err)}")
         with tarfile.open(fileobj=io.BytesIO(done.out)) as archive:
             for name in part:
                 member = archive.extractfile(name)
@@ -313,22 +346,31 @@ class HostClient:
     ) -> Completed:
         return await run(self._transport, command, data, timeout=timeout)
 
-    def _no_room(self, err: str) -> KdtuiError:
-        return KdtuiError(f"host {self.host.name}: {_last(err)}; make room below {self._workdir}, and try again")
+    def _not_writable(self, err: str) -> WorkdirError:
+        told = err.lower()
+        advice = next((each for number, each in ADVICE.items() if os.strerror(number).lower() in told), NEW_WORKDIR)
+        return WorkdirError(
+            f"host {self.host.name}: its workdir {self._workdir} cannot be written ({last_line(err)}); {advice}"
+        )
 
     def _no_answer(self, code: int, err: str) -> KdtuiError:
         python = self.host.settings.python
-        if code in (126, 127):
+        another = f"name one of version 3.11 or newer with: kdtui host set {self.host.name} --python PATH"
+        if code == _NO_PYTHON:
+            return KdtuiError(f"host {self.host.name}: there is no Python at {python}; {another}")
+        if "SyntaxError" in err or "unknown option -p" in err.lower():
+            return KdtuiError(f"host {self.host.name}: {python} is too old; {another}")
+        if code > _KILLED:
             return KdtuiError(
-                f"host {self.host.name}: there is no Python at {python}; name one of version 3.11 or newer with: "
-                f"kdtui host set {self.host.name} --python PATH"
+                f"host {self.host.name}: {python} was ended there by signal {code - _KILLED}, as it is where memory is "
+                "short; try again"
             )
-        if "SyntaxError" in err or "unknown option -P" in err.lower() or "Unknown option: -P" in err:
-            return KdtuiError(
-                f"host {self.host.name}: {python} is too old; name one of version 3.11 or newer with: "
-                f"kdtui host set {self.host.name} --python PATH"
-            )
-        return KdtuiError(f"host {self.host.name}: {_last(err)}")
+        if "Traceback" in err:
+            return KdtuiError(f"host {self.host.name}: {last_line(err)}")
+        return KdtuiError(
+            f"host {self.host.name}: {python} does not run there, and ends with exit code {code} ({last_line(err)}); "
+            f"{another}"
+        )
 
 
 @asynccontextmanager
@@ -416,6 +458,7 @@ def _parts(files: Sequence[tuple[str, Any, int]]) -> Iterator[list[tuple[str, An
         yield part
 
 
-def _last(err: str) -> str:
+def last_line(err: str) -> str:
+    """What a program that failed has said last."""
     lines = [line.strip() for line in err.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it says no more"

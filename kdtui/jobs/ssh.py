@@ -16,7 +16,8 @@ from pathlib import Path
 from secrets import token_hex
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.transport import AT_ONCE, TransportError, environment_words
+from kdtui.jobs.shell import STARTS, Between, Command, Kept, TooMuch, ended_early, never_ran, never_stops, said
+from kdtui.jobs.transport import AT_ONCE, CHUNK, TransportError, Unfinished, environment_words
 
 SSH_COMMAND = "KDTUI_SSH_COMMAND"
 """Names what to use instead of `ssh`, such as `ssh -F FILE`."""
@@ -24,13 +25,14 @@ SSH_COMMAND = "KDTUI_SSH_COMMAND"
 _CONNECT = 10
 """Seconds that a connection may take."""
 
-_OPENS = 60.0
-"""Seconds that a master may take: jump hosts, and banners, come on top."""
+_OPENS = STARTS
+"""Seconds that a master may take: jump hosts, banners and start-up files come on top."""
 
 _ASKS = 5.0
 """Seconds that a master may take to say whether it is there; one whose network is frozen says nothing."""
 
-_READY = b"kdtui-ready"
+_OF_SSH = 255
+"""The exit code of ssh for what it could not do itself; others are those of what ran there."""
 
 _OURS = {"ClearAllForwardings": "yes", "RemoteCommand": "none", "RequestTTY": "no", "PermitLocalCommand": "no"}
 """What the user's configuration says for logins by hand would get in our way."""
@@ -69,7 +71,8 @@ class SshTransport:
         self._keepalive = keepalive
         self._ssh = _ssh()
         self._master: asyncio.subprocess.Process | None = None
-        self._err = bytearray()
+        self._err = Kept()
+        self.greeting = ""
         self._reading: asyncio.Task[None] | None = None
         self._socket = ""
 
@@ -83,6 +86,8 @@ class SshTransport:
             self._socket = shared_socket(self._alias)
             return
         self._socket = str(_sockets() / token_hex(8))
+        # Its input is open as long as we are there.
+        command = Command(["sh", "-c", "exec cat >/dev/null"])
         try:
             self._master = await asyncio.create_subprocess_exec(
                 *self._ssh,
@@ -99,7 +104,7 @@ class SshTransport:
                 ),
                 "--",
                 self._alias,
-                f"exec sh -c 'echo {_READY.decode()}; exec cat >/dev/null'",
+                command.line,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -108,20 +113,47 @@ class SshTransport:
             )
         except OSError as error:
             raise TransportError(f"{self._ssh[0]}: {error.strerror}; install the OpenSSH client") from error
-        self._reading = asyncio.create_task(self._read_errors(self._master))
-        assert self._master.stdout is not None
+        err = Between(command.mark)
+        self._reading = asyncio.create_task(self._read_errors(self._master, err))
         try:
-            await asyncio.wait_for(self._master.stdout.readuntil(_READY), _OPENS)
-        except asyncio.IncompleteReadError:
-            await self._reading
-            problem = self.explain(self._err.decode("utf-8", "replace"))
+            await self._begin(self._master, command, err)
+        except TransportError:
             await self.close()
-            raise problem from None
-        except (TimeoutError, asyncio.LimitOverrunError):
-            await self.close()
+            raise
+
+    async def _begin(self, master: asyncio.subprocess.Process, command: Command, err: Between) -> None:
+        """Wait until the shell there runs our command.
+
+        Raises:
+            TransportError: it does not come to that.
+        """
+        assert master.stdin is not None
+        assert master.stdout is not None
+        assert self._reading is not None
+        out = Between(command.mark)
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                master.stdin.write(command.input)
+            async with asyncio.timeout(_OPENS):
+                while not out.has_begun and (chunk := await master.stdout.read(CHUNK)):
+                    out.take(chunk)
+                out.rest()
+                if out.has_begun:
+                    return
+                await self._reading
+                code = await master.wait()
+        except TooMuch:
+            raise TransportError(never_stops(self.name, said(out.before, err.before))) from None
+        except TimeoutError:
+            # ssh makes its socket when it has been let in.
+            if Path(self._socket).exists():
+                raise TransportError(never_ran(self.name, said(out.before, err.before))) from None
             raise TransportError(
                 f"host {self.name} does not answer (for {_OPENS:g} seconds); is it up? Try: ssh {self._alias}"
             ) from None
+        if code == _OF_SSH and not out.before.size:
+            raise self.explain(err.before.end)
+        raise TransportError(ended_early(self.name, code, said(out.before, err.before)))
 
     async def close(self) -> None:
         """End the connection; one that `kdtui host connect` has left stays."""
@@ -139,6 +171,7 @@ class SshTransport:
             await master.wait()
         if self._reading is not None:
             self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
         Path(self._socket).unlink(missing_ok=True)
 
     def command(self, line: str) -> list[str]:
@@ -156,31 +189,46 @@ class SshTransport:
             *("-T", "--", self._alias, line),
         ]
 
-    async def lost(self, err: str) -> TransportError:
+    async def lost(self, command: Unfinished) -> TransportError:
         """Why a command did not come to its end: what the master has said, or the command."""
+        is_lost = False
         if self._master is not None:
             with suppress(TimeoutError):
                 # It notices a moment later.
                 await asyncio.wait_for(self._master.wait(), 1)
-        return self.explain(self._err.decode("utf-8", "replace") + "\n" + err)
+                is_lost = True
+        if not command.out.has_begun and (command.code != _OF_SSH or (command.out.before.size and not is_lost)):
+            return TransportError(ended_early(self.name, command.code, said(command.out.before, command.err.before)))
+        # Once it has begun, what came before is from start-up files.
+        own = command.told if command.err.has_begun else command.err.before.end
+        return self.explain(f"{self._err.end}\n{own}")
 
-    def explain(self, said: str) -> TransportError:
+    def explain(self, told: str) -> TransportError:
         """One sentence for what ssh has said, and what to do."""
         for pattern, sentence in _EXPLANATIONS:
-            if (found := re.search(pattern, said)) is not None:
+            if (found := re.search(pattern, told)) is not None:
                 named = {name: shlex.quote(value.strip()) for name, value in found.groupdict().items()}
                 words = " ".join(found[found.re.groups].split())
                 return TransportError(f"host {self.name}: {sentence.format(alias=self._alias, found=words, **named)}")
-        lines = [line.strip() for line in said.splitlines() if line.strip() and "banner" not in line.lower()]
+        lines = [line.strip() for line in told.splitlines() if line.strip() and "banner" not in line.lower()]
         return TransportError(
             f"host {self.name}: the connection was lost ({lines[-1][:200] if lines else 'ssh says no more'}); try again"
         )
 
-    async def _read_errors(self, master: asyncio.subprocess.Process) -> None:
+    async def _read_errors(self, master: asyncio.subprocess.Process, output: Between) -> None:
+        """Keep what a master says, apart from what start-up files do.
+
+        Raises:
+            TooMuch: those do not stop; the master has been ended.
+        """
         assert master.stderr is not None
-        while chunk := await master.stderr.read(4096):
-            # A banner may be long; what is wrong comes last.
-            self._err = (self._err + chunk)[-16384:]
+        try:
+            while chunk := await master.stderr.read(CHUNK):
+                self._err.add(output.take(chunk))
+            self._err.add(output.rest())
+        except TooMuch:
+            master.kill()
+            raise
 
     async def _is_shared(self) -> bool:
         if not Path(shared_socket(self._alias)).exists():
@@ -303,6 +351,11 @@ _EXPLANATIONS = (
         "its key is not known yet; connect once by hand, and compare it with what its owner says: ssh {alias}",
     ),
     (
+        # A session is a command.
+        r"(session request failed[^\n]*)",
+        "it lets no more commands through one connection ({found}); its owner can raise MaxSessions there",
+    ),
+    (
         # The cause is what was said first.
         r"(?s)\A\s*([^\r\n]+).*(?:stdio forwarding failed|open failed: |UNKNOWN port 65535)",
         "the jump host is down, or does not let through ({found}); try: ssh {alias}",
@@ -312,10 +365,15 @@ _EXPLANATIONS = (
         "it refuses your key ({found}); for a key with a passphrase: ssh-add; where it asks for a code: "
         "kdtui host connect",
     ),
+    (
+        r"Could not resolve hostname [^\n]*(?:Temporary failure|try again)[^\n]*",
+        "its name cannot be looked up at the moment ({found}); is this machine online?",
+    ),
     (r"Could not resolve hostname \S+", "there is no machine of that name ({found}); look into ~/.ssh/config"),
     (r"Connection refused", "nobody listens there ({found}); is sshd running, and the port right?"),
     (r"timed out during banner exchange", "somebody listens, and says nothing ({found}); is it ssh?"),
-    (r"Connection timed out|No route to host|Network is unreachable", "it cannot be reached ({found}); is it up?"),
+    (r"No route to host|Network is unreachable", "there is no way to it ({found}); is this machine online?"),
+    (r"Connection timed out", "it cannot be reached ({found}); is it up?"),
     (r"Timeout, server \S+ not responding", "it does not answer any more ({found}); the network may be down"),
     (r"Too many authentication failures", "it has been offered too many keys ({found}); name one with IdentityFile"),
     (r"Bad owner or permissions on \S+", "ssh does not trust its configuration ({found})"),

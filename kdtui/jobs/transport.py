@@ -4,15 +4,14 @@ import asyncio
 import fcntl
 import io
 import os
-import re
-import secrets
 import shlex
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kdtui.errors import KdtuiError
+from kdtui.jobs.shell import STARTS, Between, Command, Kept, TooMuch, never_ran, never_stops, said
 
 CHUNK = 1 << 18
 """Bytes that are read or written at a time."""
@@ -22,6 +21,12 @@ _PIPE = 1 << 20
 
 _ENDS = 1.0
 """Seconds in which a program that has said its last is gone."""
+
+_LOOK = 1.0
+"""Seconds between two looks at how long nothing has moved."""
+
+_SAID = 1 << 16
+"""Bytes that are kept of what a program says of its errors."""
 
 AT_ONCE = 8
 """Commands through one connection at once: sshd lets ten through (MaxSessions), of which the connection is one."""
@@ -43,16 +48,35 @@ class Completed:
     err: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What there is of a command whose end did not come.
+
+    Attributes:
+        code: of the program that goes the way.
+        out, err: its outputs, which tell whether the command was started.
+        told: what it has said of its errors.
+    """
+
+    code: int | None
+    out: Between
+    err: Between
+    told: str
+
+
 class Transport(Protocol):
     """A way to a machine.
 
     Attributes:
         name: what its user calls it.
         places: for commands that run at once.
+        greeting: what start-up files of its shell have said before a command, as the end of a sentence; empty where
+            they are silent.
     """
 
     name: str
     places: asyncio.Semaphore
+    greeting: str
 
     async def open(self) -> None:
         """Reach the machine.
@@ -67,8 +91,8 @@ class Transport(Protocol):
     def command(self, line: str) -> list[str]:
         """What to run here in order to run a line of sh there."""
 
-    async def lost(self, err: str) -> TransportError:
-        """Why the way was lost, from what the program that goes it has said."""
+    async def lost(self, command: Unfinished) -> TransportError:
+        """Why a command did not come to its end."""
 
 
 async def run(
@@ -85,35 +109,35 @@ async def run(
         timeout: seconds without anything sent or received.
 
     Raises:
-        TransportError: the way was lost before the program had ended; what became of it is not known.
+        TransportError: the way was lost before the program had ended; what became of it is not known. Or the shell
+            there does not come to run it.
     """
-    mark = secrets.token_hex(8)
+    command = Command(arguments)
+    out, err = Between(command.mark), Between(command.mark)
+    answer, told = bytearray(), Kept(_SAID)
     async with transport.places:
-        process = await _start(transport, _marked(arguments, mark))
-        out = bytearray()
-        err = bytearray()
+        process = await _start(transport, command.line)
+        beat = _Beat(timeout, out)
+        feeding = asyncio.create_task(_feed(process, command.input, data, beat))
         try:
-            beat = _Beat(timeout)
+            # What a start-up file has left in the background keeps the output open: the marks are the end.
             await asyncio.gather(
-                beat.watch(_feed(process, data, beat)),
-                beat.watch(_read(process.stdout, out, beat)),
-                beat.watch(_read(process.stderr, err, beat)),
+                beat.watch(_read(process.stdout, out, answer.extend, beat)),
+                beat.watch(_read(process.stderr, err, told.add, beat)),
             )
-            await asyncio.wait_for(process.wait(), timeout)
-        except TimeoutError:
-            raise TransportError(
-                f"host {transport.name} does not answer (for {timeout:g} seconds); try again"
-            ) from None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _ENDS)
+        except (TimeoutError, TooMuch) as problem:
+            raise _given_up(transport, out, err, problem, timeout) from None
         finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
             await _end(process)
-    told = err.decode("utf-8", "replace")
-    body, end, code = bytes(out).rpartition(f"{mark}:".encode())
-    _, begin, body = body.partition(f"{mark}\n".encode())
-    status = re.match(rb"\d+", code)
-    if not end or not begin or status is None:
+    if out.code is None:
         # The program that goes the way ends with 255 both by itself and where the command did.
-        raise await transport.lost(told)
-    return Completed(int(status[0]), body, told)
+        raise await transport.lost(Unfinished(process.returncode, out, err, told.end))
+    _note_greeting(transport, out, err)
+    return Completed(out.code, bytes(answer), told.end)
 
 
 async def stream(
@@ -126,57 +150,67 @@ async def stream(
         timeout: seconds without anything received; None for any.
 
     Raises:
-        TransportError: the way was lost; what came is whole all the same.
+        TransportError: the way was lost; what came is whole all the same. Or the shell there does not come to run it.
     """
-    # No text ends with its first letter, or that end would be held back until more comes.
-    mark = f"\x1e{secrets.token_hex(8)}"
-    opening, closing = f"{mark}\n".encode(), f"{mark}:".encode()
-    held = b""
-    begun = False
+    command = Command(arguments)
+    out, err = Between(command.mark), Between(command.mark)
+    told = Kept(_SAID)
     async with transport.places:
         with _pipe() as (reading, writing):
-            process = await _start(transport, _marked(arguments, mark), stdout=writing.fileno())
+            process = await _start(transport, command.line, stdout=writing.fileno())
             writing.close()
-            err = bytearray()
-            errors = asyncio.create_task(_read(process.stderr, err, _Beat(None)))
+            errors = asyncio.create_task(_read_or_end(process, err, told.add))
+            limit = asyncio.get_running_loop().time() + STARTS
             try:
                 assert process.stdin is not None
-                process.stdin.write(data)
+                process.stdin.write(command.input + data)
                 while True:
+                    left = timeout if out.has_begun else max(0.0, limit - asyncio.get_running_loop().time())
                     try:
-                        await asyncio.wait_for(_readable(reading), timeout)
-                    except TimeoutError:
-                        raise TransportError(f"host {transport.name} does not answer; try again") from None
-                    chunk = reading.read(_PIPE)
-                    held += chunk
-                    if not begun:
-                        _, found, rest = held.partition(opening)
-                        if found:
-                            begun, held = True, rest
-                    if begun:
-                        body, found, _ = held.rpartition(closing)
-                        if found:
-                            if body:
-                                yield body
-                            with suppress(TimeoutError):
-                                # It ends by itself. Of one that is killed as it ends asyncio says on the screen that it
-                                # does not know it.
-                                await asyncio.wait_for(process.wait(), _ENDS)
-                            return
-                        # The end may come in two parts.
-                        may_be = max((n for n in range(1, len(closing)) if held.endswith(closing[:n])), default=0)
-                        ready = len(held) - may_be if chunk else len(held)
-                        if ready:
-                            yield held[:ready]
-                            held = held[ready:]
+                        await asyncio.wait_for(_readable(reading), left)
+                        chunk = reading.read(_PIPE)
+                        body = out.take(chunk)
+                    except (TimeoutError, TooMuch) as problem:
+                        raise _given_up(transport, out, err, problem, timeout) from None
+                    if body:
+                        yield body
+                    if out.code is not None:
+                        with suppress(TimeoutError):
+                            # It ends by itself. Of one that is killed as it ends asyncio says on the screen that it
+                            # does not know it.
+                            await asyncio.wait_for(process.wait(), _ENDS)
+                        return
                     if not chunk:
-                        await errors
-                        raise await transport.lost(err.decode("utf-8", "replace"))
+                        if rest := out.rest():
+                            yield rest
+                        await asyncio.wait([errors], timeout=_ENDS)
+                        if errors.done() and isinstance(end := errors.exception(), TooMuch):
+                            raise _given_up(transport, out, err, end, timeout)
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(process.wait(), _ENDS)
+                        raise await transport.lost(Unfinished(process.returncode, out, err, told.end))
             finally:
                 errors.cancel()
-                with suppress(asyncio.CancelledError):
+                with suppress(asyncio.CancelledError, TooMuch):
                     await errors
                 await _end(process)
+
+
+def _given_up(
+    transport: Transport, out: Between, err: Between, problem: TimeoutError | TooMuch, timeout: float | None
+) -> TransportError:
+    """Why a program is waited for no longer."""
+    words = said(out.before, err.before)
+    if isinstance(problem, TooMuch):
+        return TransportError(never_stops(transport.name, words))
+    if not out.has_begun:
+        return TransportError(never_ran(transport.name, words))
+    return TransportError(f"host {transport.name} does not answer (for {timeout:g} seconds); try again")
+
+
+def _note_greeting(transport: Transport, out: Between, err: Between) -> None:
+    if out.before.size or err.before.size:
+        transport.greeting = said(out.before, err.before)
 
 
 @contextmanager
@@ -204,14 +238,6 @@ async def _readable(file: io.FileIO) -> None:
         loop.remove_reader(file)
 
 
-def _marked(arguments: Sequence[str], mark: str) -> str:
-    """A line of sh that runs a program, and says where its output begins and how it ended: shells that greet, and
-    programs that go the way, print too."""
-    program = shlex.join(arguments)
-    script = f"printf '%s\\n' {mark}; {program}; printf '%s:%d\\n' {mark} $?"
-    return shlex.join(["exec", "sh", "-c", script])
-
-
 async def _start(
     transport: Transport, line: str, *, stdout: int = asyncio.subprocess.PIPE
 ) -> asyncio.subprocess.Process:
@@ -230,14 +256,18 @@ async def _start(
 
 
 class _Beat:
-    """Gives up where nothing is sent or received for too long, however long the whole takes."""
+    """Gives up where nothing is sent or received for too long, however long the whole takes.
 
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = timeout
+    What start-up files print is no sign that a program comes to run.
+    """
+
+    def __init__(self, timeout: float, out: Between) -> None:
+        self._timeout, self._out = timeout, out
         self._last = asyncio.get_running_loop().time()
 
     def __call__(self) -> None:
-        self._last = asyncio.get_running_loop().time()
+        if self._out.has_begun:
+            self._last = asyncio.get_running_loop().time()
 
     async def watch(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for some work as long as anything moves.
@@ -248,21 +278,24 @@ class _Beat:
         task = asyncio.create_task(work)
         try:
             while not task.done():
-                left = None
-                if self._timeout is not None:
-                    left = self._last + self._timeout - asyncio.get_running_loop().time()
-                    if left <= 0:
-                        raise TimeoutError
-                await asyncio.wait([task], timeout=left)
+                timeout = self._timeout if self._out.has_begun else min(self._timeout, STARTS)
+                left = self._last + timeout - asyncio.get_running_loop().time()
+                if left <= 0:
+                    raise TimeoutError
+                # The time that it has is another one once it has begun.
+                await asyncio.wait([task], timeout=min(left, _LOOK))
             await task
         finally:
             task.cancel()
 
 
-async def _feed(process: asyncio.subprocess.Process, data: bytes | AsyncIterable[bytes], beat: _Beat) -> None:
+async def _feed(
+    process: asyncio.subprocess.Process, head: bytes, data: bytes | AsyncIterable[bytes], beat: Callable[[], None]
+) -> None:
     assert process.stdin is not None
     # It may have ended without reading; what it says then counts.
     with suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(head)
         if isinstance(data, bytes):
             process.stdin.write(data)
             await process.stdin.drain()
@@ -275,21 +308,37 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes | AsyncIterable
         await process.stdin.wait_closed()
 
 
-async def _read(source: asyncio.StreamReader | None, into: bytearray, beat: _Beat) -> None:
+async def _read(
+    source: asyncio.StreamReader | None, output: Between, keep: Callable[[bytes], object], beat: Callable[[], None]
+) -> None:
+    """Read an output of a program until its end, or that of the way."""
     assert source is not None
-    while chunk := await source.read(CHUNK):
-        into += chunk
+    while output.code is None and (chunk := await source.read(CHUNK)):
+        keep(output.take(chunk))
         beat()
+    keep(output.rest())
+
+
+async def _read_or_end(process: asyncio.subprocess.Process, output: Between, keep: Callable[[bytes], object]) -> None:
+    """Read what a program says of its errors; where start-up files say it without end, the program is ended.
+
+    Raises:
+        TooMuch: they do.
+    """
+    try:
+        await _read(process.stderr, output, keep, lambda: None)
+    except TooMuch:
+        process.kill()
+        raise
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        # The process would be waited for until its pipes close, and ssh has given those to its master, which keeps them
-        # for as long as the command runs there.
-        process._transport.close()  # type: ignore[attr-defined]
-        # It has been killed by that, and is gone in a moment; a loop that ends before would complain on the screen.
-        while process.returncode is None:
-            await asyncio.sleep(0.01)
+    # The process would be waited for until its pipes close, and ssh has given those to its master, which keeps them for
+    # as long as the command runs there. And what it has said and nobody reads would keep them too.
+    process._transport.close()  # type: ignore[attr-defined]
+    # It has been killed by that, and is gone in a moment; a loop that ends before would complain on the screen.
+    while process.returncode is None:
+        await asyncio.sleep(0.01)
 
 
 class LocalTransport:
@@ -298,6 +347,7 @@ class LocalTransport:
     def __init__(self, name: str) -> None:
         self.name = name
         self.places = asyncio.Semaphore(AT_ONCE)
+        self.greeting = ""
 
     async def open(self) -> None:
         """Nothing is to be done."""
@@ -309,10 +359,10 @@ class LocalTransport:
         """The line, in sh."""
         return ["/bin/sh", "-c", line]
 
-    async def lost(self, err: str) -> TransportError:
-        """The shell was killed."""
-        said = err.strip().splitlines()
-        return TransportError(f"{self.name}: the command was ended ({said[-1] if said else 'it says no more'})")
+    async def lost(self, command: Unfinished) -> TransportError:
+        """The shell was killed: this one reads no start-up files."""
+        words = command.told.strip().splitlines()
+        return TransportError(f"{self.name}: the command was ended ({words[-1] if words else 'it says no more'})")
 
 
 def environment_words(name: str) -> list[str]:

@@ -242,7 +242,7 @@ _TRAININGS = (
 """What the list of trainings does otherwise than other lists."""
 
 _TRAINING = (
-    Action("training", "cancel", "x", "Stop", "Stop the training; it writes a checkpoint first"),
+    Action("training", "cancel", "x", "Stop", "Stop the training, which writes a checkpoint first; once more kills it"),
     Action("training", "resume", "R,u", "Go on", "Go on with the training from its last checkpoint"),
     Action("training", "adapter", "a", "Adapter", "Go to the workbench, and ask the student with this adapter there"),
     Action("training", "fetch", "F", "Fetch", "Bring the adapter home from its host"),

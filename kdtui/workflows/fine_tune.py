@@ -21,7 +21,7 @@ from models.errors import ModelError
 from models.sft.host import ID
 from models.sft.job import Job, read_job
 from models.sft.job_files import ADAPTER, JOB, LOG, TRAIN, VALID
-from models.sft.processes import start, stop
+from models.sft.processes import HasStopped, Stopping, start, stop
 from models.sft.state import ACTIVE, JobStatus, job_status
 from models.whole_files import put_in_place
 from store.datasets import dataset_id
@@ -95,18 +95,9 @@ def prepare(
     # Imported here: a list of trainings needs none of it.
     from kdtui.workflows.training_set import training_examples, validation_examples
 
-    checked_name(name)
-    for taken in (get_job, named_model):
-        try:
-            taken(db, name)
-        except NotFound:
-            continue
-        raise KdtuiError(f"there is a training or a model {name!r} already; choose another --name")
+    target = check_name(db, name, folder)
     for dataset in settings.datasets:
         dataset_id(db, dataset)
-    target = folder / name
-    if target.exists():
-        raise KdtuiError(f"{target}: there is a folder of this name already; choose another --name, or delete it")
     part = target.with_name(f"{name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -127,6 +118,25 @@ def prepare(
         shutil.rmtree(part, ignore_errors=True)
     add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
     return Prepared(target, count // settings.epochs, valid)
+
+
+def check_name(db: Database, name: str, folder: Path) -> Path:
+    """Where a training of this name would be, if there can be one.
+
+    Raises:
+        KdtuiError: the name cannot be used.
+    """
+    checked_name(name)
+    for taken in (get_job, named_model):
+        try:
+            taken(db, name)
+        except NotFound:
+            continue
+        raise KdtuiError(f"there is a training or a model {name!r} already; choose another --name")
+    target = folder / name
+    if target.exists():
+        raise KdtuiError(f"{target}: there is a folder of this name already; choose another --name, or delete it")
+    return target
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
@@ -313,14 +323,14 @@ def launch(db: Database, job: StoredJob) -> int:
     return start(job.folder, after=after)
 
 
-def cancel(job: StoredJob) -> list[str]:
-    """Stop a training here; what of it had to be killed.
+def cancel(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
+    """Stop a training here; see `models.sft.processes.stop`.
 
     Raises:
         KdtuiError: it is not running.
     """
     check_active(job.name, job_status(job.folder))
-    return stop(job.folder)
+    yield from stop(job.folder, grace=grace)
 
 
 def check_active(name: str, status: JobStatus) -> None:
@@ -333,14 +343,18 @@ def check_active(name: str, status: JobStatus) -> None:
         raise KdtuiError(f"training {name!r} is not running; it is {status.state}")
 
 
-def remove(db: Database, job: StoredJob) -> None:
-    """Forget a training, and delete its directory here and its adapter.
+def check_removable(job: StoredJob) -> None:
+    """Refuse to delete what runs here.
 
     Raises:
-        KdtuiError: it is running here.
+        KdtuiError: it does.
     """
     if job.host is None and job_status(job.folder).state in ACTIVE:
         raise KdtuiError(f"training {job.name!r} is running; stop it first with: kdtui sft cancel {job.name}")
+
+
+def remove(db: Database, job: StoredJob) -> None:
+    """Forget a training, and delete its directory here and its adapter; see `check_removable`."""
     shutil.rmtree(job.folder, ignore_errors=True)
     forget_job(db, job.name)
     with db.atomic():

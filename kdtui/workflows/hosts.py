@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import connected, reach
+from kdtui.jobs.client import WorkdirError, connected, last_line, reach
+from kdtui.jobs.shell import ADVICE
 from kdtui.jobs.ssh import check_alias, checks_keys
 from kdtui.jobs.transport import TransportError, run
 from kdtui.workflows.async_events import finish, iterate
@@ -92,7 +93,13 @@ def _in_full(name: str, ssh: str | None, workdir: str) -> str:
     async def ask() -> str:
         async with connected(name, ssh) as transport:
             done = await run(transport, ["sh", "-c", "cd && pwd"])
-        return done.out.decode("utf-8", "replace").strip()
+        found = done.out.decode("utf-8", "replace").removesuffix("\n")
+        if done.code or not found.startswith("/"):
+            raise KdtuiError(
+                f"host {name}: its home folder cannot be entered ({last_line(done.err)}); give the folder for "
+                "trainings in full: --workdir /…"
+            )
+        return found
 
     try:
         home = finish(ask())
@@ -151,10 +158,16 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
                 timeout=300,
             )
             after = time()
+            if client.greeting:
+                yield HostFinding("shell", "note", f"before each command {client.greeting}", ADVICE)
             for finding in _findings(host, told, base, (before + after) / 2):
                 yield finding
+    except TransportError as problem:
+        yield HostFinding("reachable", "missing", str(problem))
+    except WorkdirError as problem:
+        yield HostFinding("disk", "missing", str(problem))
     except KdtuiError as problem:
-        yield HostFinding("reachable" if isinstance(problem, TransportError) else "python", "missing", str(problem))
+        yield HostFinding("python", "missing", str(problem))
 
 
 def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -> Iterator[HostFinding]:

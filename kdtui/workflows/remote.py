@@ -13,17 +13,18 @@ import msgspec
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import CANCEL_TIMEOUT, HostClient, reach
+from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.bases import check_base, find_base
 from kdtui.workflows.fine_tune import JobRow, LogGrew, StatusSeen, check_active, is_to_fetch, known_status
 from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.paces import keep as keep_pace
 from models.json_files import read_object
 from models.sft.host import ID, PACKAGES
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
-from models.sft.processes import GRACE
+from models.sft.processes import HasStopped, Stopping
 from models.sft.state import ACTIVE, JobStatus
 from models.whole_files import put_in_place
 from store.errors import NotFound
@@ -112,7 +113,9 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
         if known["id"] not in (None, job.key):
             raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
         if known["state"] == "done":
-            raise KdtuiError(f"training {job.name!r} is done; fetch it with: kdtui sft fetch {job.name}")
+            is_here = (job.folder / ADAPTER).exists()
+            how = f"its adapter is used with: --adapter {job.name}" if is_here else f"kdtui sft fetch {job.name}"
+            raise KdtuiError(f"training {job.name!r} is done; {how}")
         _check_packages(host, known["packages"])
         if tree is not None:
             missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")
@@ -226,21 +229,25 @@ def refresh(db: Database, names: set[str] | None = None, *, bring_home: bool = F
     return iterate(look_at_all())
 
 
-def cancel(db: Database, job: StoredJob) -> list[str]:
-    """Stop a training on its host, with a checkpoint; what of it had to be killed.
+def cancel(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
+    """Stop a training on its host, and see how it is then.
 
     Raises:
         TransportError: the host cannot be reached.
         KdtuiError: it is not running.
     """
+    assert job.host is not None
+    host = get_host(db, job.host)
 
-    async def ask(client: HostClient) -> list[str]:
-        check_active(job.name, await look(db, client, job))
-        told = await client.ask("cancel", job=job.name, id=job.key, grace=GRACE, timeout=CANCEL_TIMEOUT)
-        await look(db, client, job)
-        return list(told["left"])
+    async def ask() -> AsyncGenerator[Stopping | HasStopped]:
+        async with reach(host) as client:
+            check_active(job.name, await look(db, client, job))
+            async for event in client.cancel(job.name, job.key, grace):
+                if isinstance(event, HasStopped):
+                    await look(db, client, job)
+                yield event
 
-    return _with_host(db, job, ask)
+    return iterate(ask())
 
 
 def status(db: Database, job: StoredJob) -> JobStatus:
@@ -345,6 +352,7 @@ def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = Fa
         # a client that is killed now would leave two that can be started.
         to = f"on {gethostname()}" if target is None else f"on host {target.name} ({target.ssh or gethostname()})"
         _with_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
+    keep_pace(db, job)
     move_job(db, job.name, host)
     return get_job(db, job.name)
 

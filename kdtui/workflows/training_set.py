@@ -73,17 +73,70 @@ def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict
     check_training(settings)
     chosen = [(dataset, _chosen(db, dataset, settings)) for dataset in settings.datasets]
     if not any(sessions for _, sessions in chosen):
-        raise KdtuiError(
-            f"no training session has knowledge in sample {settings.sample!r}; there is nothing to train on"
-        )
+        raise _nothing(settings)
     makers = [(_maker(db, dataset, settings), dataset, sessions) for dataset, sessions in chosen]
     for epoch in range(settings.epochs):
         for make, dataset, sessions in makers:
             for session in sessions:
-                order = shuffled(len(session.items), (settings.seed, epoch, dataset, session.id))
-                # The student learns to do without evidence too: not all that it will be asked has some.
-                has_evidence = Random(str((settings.seed, epoch, session.id))).random() >= _WITHOUT_EVIDENCE
-                yield {"epoch": epoch, **make(session, order, has_evidence)}
+                yield _in_epoch(make, settings, dataset, session, epoch)
+
+
+def _in_epoch(make: _Make, settings: TrainingSettings, dataset: str, session: Session, epoch: int) -> dict[str, Any]:
+    order = shuffled(len(session.items), (settings.seed, epoch, dataset, session.id))
+    # The student learns to do without evidence too: not all that it will be asked has some.
+    has_evidence = Random(str((settings.seed, epoch, session.id))).random() >= _WITHOUT_EVIDENCE
+    return {"epoch": epoch, **make(session, order, has_evidence)}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Some examples of a training set, and how many there are of an epoch, and to validate on.
+
+    Attributes:
+        train: of the first epoch, of sessions drawn by chance; all of them where they are few.
+    """
+
+    train: list[dict[str, Any]]
+    valid: list[dict[str, Any]]
+    sessions: int
+    valid_sessions: int
+
+
+def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn:
+    """At most so many examples of each kind, which are as long as those that are trained on, if not the same: to know
+    how likely pairs are would take longer, and is not asked for.
+
+    Raises:
+        NotFound, KdtuiError: as `training_examples`.
+    """
+    check_training(settings)
+    train = [(dataset, session) for dataset in settings.datasets for session in _chosen(db, dataset, settings)]
+    valid = [
+        (dataset, session)
+        for dataset in settings.datasets
+        for session in _usable(iter_sessions(db, dataset, split="valid"))
+    ]
+    if not train:
+        raise _nothing(settings)
+    make = {dataset: _maker(db, dataset, settings, _unknown) for dataset in settings.datasets}
+
+    def few(sessions: list[tuple[str, Session]]) -> list[tuple[str, Session]]:
+        return sessions if len(sessions) <= most else Random(settings.seed).sample(sessions, most)
+
+    return Drawn(
+        [_in_epoch(make[dataset], settings, dataset, session, 0) for dataset, session in few(train)],
+        [make[dataset](session, _as_it_is(session), True) for dataset, session in few(valid)],
+        len(train),
+        len(valid),
+    )
+
+
+def _as_it_is(session: Session) -> list[int]:
+    return list(range(1, len(session.items) + 1))
+
+
+def _nothing(settings: TrainingSettings) -> KdtuiError:
+    return KdtuiError(f"no training session has knowledge in sample {settings.sample!r}; there is nothing to train on")
 
 
 def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
@@ -96,7 +149,7 @@ def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[di
     for dataset in settings.datasets:
         make = _maker(db, dataset, settings)
         for session in _usable(iter_sessions(db, dataset, split="valid")):
-            yield make(session, list(range(1, len(session.items) + 1)), True)
+            yield make(session, _as_it_is(session), True)
 
 
 def _usable(sessions: Iterator[Session] | Sequence[Session]) -> list[Session]:
@@ -119,9 +172,19 @@ def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Sess
     return [session for session in sessions if session.id in origin]
 
 
-def _maker(db: Database, dataset: str, settings: TrainingSettings) -> _Make:
+def _maker(
+    db: Database,
+    dataset: str,
+    settings: TrainingSettings,
+    learn: "Callable[[Database, str], Callable[[Session], Matrix | None]] | None" = None,
+) -> _Make:
+    """Makes the examples of a dataset.
+
+    Args:
+        learn: how likely the pairs of its sessions are is told by what this returns.
+    """
     retrieve: Callable[[Session], Applicable] = lambda _: Applicable()  # noqa: E731
-    evidence: dict[str, Matrix] = {}
+    evidence: Callable[[Session], Matrix | None] | None = None
     if not settings.target:
         shown = RunSettings(
             "",
@@ -131,7 +194,7 @@ def _maker(db: Database, dataset: str, settings: TrainingSettings) -> _Make:
             budget=settings.budget,
         )
         if uses_evidence(shown) and settings.form == "pairs":
-            evidence = _evidence(db, dataset)
+            evidence = (learn or _evidence)(db, dataset)
         if shown.knowledge:
             retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
     kept: dict[str, Applicable] = {}
@@ -140,9 +203,9 @@ def _maker(db: Database, dataset: str, settings: TrainingSettings) -> _Make:
         if session.id not in kept:
             kept[session.id] = retrieve(session)
         ordered = reordered(session, order)
-        messages = prompt(session, kept[session.id], settings.form, order, has_evidence=bool(evidence))
+        messages = prompt(session, kept[session.id], settings.form, order, has_evidence=evidence is not None)
         if settings.form == "pairs":
-            known = evidence.get(session.id) if has_evidence else None
+            known = evidence(session) if has_evidence and evidence is not None else None
             at = np.array(order) - 1
             completions = pair_completions(ordered, None if known is None else known[np.ix_(at, at)])
         else:
@@ -153,17 +216,23 @@ def _maker(db: Database, dataset: str, settings: TrainingSettings) -> _Make:
     return make
 
 
-def _evidence(db: Database, dataset: str) -> dict[str, Matrix]:
+def _unknown(_: Database, __: str) -> Callable[[Session], Matrix | None]:
+    """Every pair is as likely as not, which is a number of as many digits as most have."""
+    return lambda session: np.full((len(session.items), len(session.items)), 0.5)
+
+
+def _evidence(db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
     """For the training and validation sessions: those that it was learned from are judged as if they had not been."""
     # Imported here: numpy takes a tenth of a second.
     from kdtui.distill.pattern_student import PatternStudent
 
     train, valid = (list(iter_sessions(db, dataset, split=split)) for split in ("train", "valid"))
     student = PatternStudent.fit(train, valid)
-    return {
+    known = {
         **student.unseen_probabilities(train),
         **{session.id: student.pair_probabilities(session) for session in valid},
     }
+    return lambda session: known.get(session.id)
 
 
 def _thought(db: Database, dataset: str, session: Session, settings: TrainingSettings) -> Thought | None:

@@ -1,16 +1,18 @@
 """What is done with a training by its name, wherever it runs: here, or on a host."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows import fine_tune, remote
-from kdtui.workflows.fine_tune import JobRow, Prepared, known_status, one_job, prepare, trainer_is_here
+from kdtui.workflows.fine_tune import JobRow, Prepared, check_name, known_status, one_job, prepare, trainer_is_here
 from kdtui.workflows.model_names import trainable
+from kdtui.workflows.paces import keep as keep_pace
 from kdtui.workflows.remote import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from models.embedded import NAME
-from models.sft.job import Job, Lora, Optimizer, Precision
+from models.sft.job import Job, Lora, Optimizer, Precision, check_job
+from models.sft.processes import GRACE, HasStopped, Stopping
 from store.hosts import get_host
 from store.jobs import get_job
 from store.records import TrainingSettings
@@ -98,10 +100,7 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
     Raises:
         KdtuiError, ModelError, NotFound, StoreError: as `prepare`; or there is no such host, or no trainer here.
     """
-    if plan.host is None:
-        trainer_is_here()
-    else:
-        get_host(db, plan.host)
+    _check_place(db, plan)
     return prepare(
         db,
         plan.name,
@@ -112,6 +111,24 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
         after=plan.after,
         evaluate=plan.evaluate,
     )
+
+
+def check_training(db: Database, plan: TrainingPlan, folder: Path) -> None:
+    """Refuse what could not be prepared, and write nothing.
+
+    Raises:
+        KdtuiError, ModelError, NotFound: as `prepare_training`.
+    """
+    _check_place(db, plan)
+    check_name(db, plan.name, folder)
+    check_job(plan.to_job(db))
+
+
+def _check_place(db: Database, plan: TrainingPlan) -> None:
+    if plan.host is None:
+        trainer_is_here()
+    else:
+        get_host(db, plan.host)
 
 
 def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting | Launched | HostSeen | CameHome]:
@@ -135,14 +152,31 @@ def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting |
         raise KdtuiError(f"training {name!r} has failed: {status.reason}")
 
 
-def cancel(db: Database, name: str) -> list[str]:
-    """Stop a training, with a checkpoint; what of it had to be killed.
+def cancel(db: Database, name: str, *, now: bool = False) -> Iterator[Stopping | HasStopped]:
+    """Stop a training with a checkpoint, and tell how it is waited for; whoever looks away leaves it to stop by itself.
+
+    Args:
+        now: kill it, without a checkpoint.
 
     Raises:
         KdtuiError: it is not running, or its host cannot be reached.
     """
-    job = get_job(db, name)
-    return fine_tune.cancel(job) if job.host is None else remote.cancel(db, job)
+    job, grace = get_job(db, name), 0.0 if now else GRACE
+    return fine_tune.cancel(job, grace=grace) if job.host is None else remote.cancel(db, job, grace=grace)
+
+
+def how_it_stopped(row: JobRow, left: Sequence[str]) -> str:
+    """What became of a training that was to stop, as a sentence.
+
+    Args:
+        left: what had to be killed of it, and what could not be.
+    """
+    name, status = row.job.name, row.status
+    if status.state == "done":
+        return f"training {name} was done before it could be stopped"
+    if status.state != "stopped":
+        return f"training {name} is {status.state}, and did not stop: {', '.join(left) or 'nobody knows why'}"
+    return f"training {name} has stopped: {status.reason}"
 
 
 def fetch(db: Database, name: str, *, checkpoints: bool = False) -> Fetched:
@@ -173,4 +207,6 @@ def remove(db: Database, name: str, *, keep: bool = False) -> None:
     job = get_job(db, name)
     if job.host is not None and not keep:
         remote.remove(db, job)
+    fine_tune.check_removable(job)
+    keep_pace(db, job)
     fine_tune.remove(db, job)

@@ -6,6 +6,7 @@ import sys
 import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from time import monotonic
 
 from models.errors import ModelError
 from models.sft.base import missing
@@ -24,11 +25,11 @@ def main(arguments: list[str]) -> int:
         # Of several processes the first one speaks for all.
         is_first = os.environ.get("RANK", "0") == "0"
         with held(folder) if is_first else nullcontext():
-            code = 1
+            code, began = 1, monotonic()
             if is_first:
                 _say("importing torch and transformers")
             try:
-                code = _train(folder)
+                code = _train(folder, began)
             except ModelError as error:
                 _failed(str(error))
             except (MemoryError, RuntimeError) as error:
@@ -55,7 +56,7 @@ def _end(folder: Path, code: int) -> None:
             raise
 
 
-def _train(folder: Path) -> int:
+def _train(folder: Path, began: float) -> int:
     try:
         # Imported here: seconds, and a fifth more of them with a search for garbage, of which there is none.
         gc.disable()
@@ -67,9 +68,9 @@ def _train(folder: Path) -> int:
     except ImportError as error:
         raise missing(error) from error
     try:
-        Training(folder).run()
-    except Stopped:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        Training(folder, began).run()
+    except Stopped as end:
+        _say(str(end))
         return STOPPED
     return 0
 

@@ -48,6 +48,20 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 GONE = "its directory is gone from the host"
 """Why a training has failed whose directory somebody has deleted."""
 
+NEW_WORKDIR = "add the host anew with another --workdir"
+
+ADVICE = {
+    errno.ENOSPC: "make room below the workdir, and try again",
+    errno.EDQUOT: "your quota is used up; delete something of yours there, and try again",
+    errno.EROFS: f"that file system can only be read; {NEW_WORKDIR}",
+    errno.EACCES: f"you may not write there; {NEW_WORKDIR}",
+    errno.EPERM: f"you may not write there; {NEW_WORKDIR}",
+    errno.ENOTDIR: f"a file is in the place of a folder; move it away, or {NEW_WORKDIR}",
+    errno.EEXIST: f"a file is in the place of a folder; move it away, or {NEW_WORKDIR}",
+    errno.ENAMETOOLONG: f"that name is too long; {NEW_WORKDIR}",
+}
+"""What to do about a workdir that cannot be written, by the number of the error."""
+
 _CHUNK = 1 << 20
 
 _SILENCE = 60.0
@@ -181,11 +195,20 @@ def status(request: Request) -> object:
 
 
 def cancel(request: Request) -> object:
-    """Tell a training to stop, and wait until it has: `{"workdir", "job", "id", "grace"}`."""
+    """Tell a training to stop, and wait until it has: `{"workdir", "job", "id", "grace"}`.
+
+    Before its answer come lines about how it is waited for, `{"stopping": {"seconds", "grace", "said"}}`.
+    """
     job = _existing(request)
-    if launch_of(job).get("launcher") == "slurm":
-        return {"left": slurm.cancel(job, request["grace"])}
-    return {"left": processes.stop(job, grace=request["grace"])}
+    is_slurms = launch_of(job).get("launcher") == "slurm"
+    events = slurm.cancel(job, request["grace"]) if is_slurms else processes.stop(job, grace=request["grace"])
+    left: tuple[str, ...] = ()
+    for event in events:
+        if isinstance(event, processes.Stopping):
+            print(json.dumps({"stopping": asdict(event)}), flush=True)
+        else:
+            left = event.left
+    return {"left": left}
 
 
 def files(request: Request) -> object:
@@ -294,7 +317,7 @@ def check(request: Request) -> object:
     """
     workdir = Path(request["workdir"])
     there = next(each for each in (workdir, *workdir.parents) if each.exists())
-    usable = os.access(there, os.W_OK)
+    usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     disk = shutil.disk_usage(there)
     blob = workdir / "blobs" / request["key"]
     return {
@@ -560,9 +583,9 @@ def main() -> None:
     except ModelError as error:
         answer = {"error": str(error)}
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = f"; make room below {request['workdir']}, and try again" if full else ""
-        answer = {"error": f"{error.filename or request['workdir']}: {error.strerror}{advice}"}
+        path = str(error.filename or request["workdir"])
+        advice = ADVICE.get(error.errno or 0) if path.startswith(str(request["workdir"])) else None
+        answer = {"error": f"{path}: {error.strerror}{f'; {advice}' if advice else ''}"}
     print(json.dumps(answer), flush=True)
 
 

@@ -1,6 +1,7 @@
 """A training as `job.json` describes it."""
 
-from dataclasses import MISSING, dataclass, field, fields
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -104,6 +105,20 @@ def read_job(path: Path) -> Job:
     if version != VERSION:
         raise ModelError(f"{path}: this is a job of version {version!r}, and this trainer knows version {VERSION}")
     return _read(Job, content, str(path))
+
+
+def check_job(job: Job) -> None:
+    """Refuse what a trainer would.
+
+    Raises:
+        ModelError: it says what no job can be.
+    """
+    _read(Job, json.loads(json.dumps(asdict(job))), "the training")
+
+
+def spread(length: int, times: int) -> set[int]:
+    """So many steps of 1 to `length`, evenly spread, the last one among them: when to evaluate, or to save."""
+    return {-(-length * number // times) for number in range(1, times + 1)}
 
 
 def _read(kind: type[_T], content: object, where: str) -> _T:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from time import monotonic, sleep
+from typing import IO, Any
 
 from models.errors import ModelError
 from models.whole_files import write_whole
@@ -16,6 +17,9 @@ JOB, TRAIN, VALID = "job.json", "train.jsonl", "valid.jsonl"
 PID, METRICS, HEARTBEAT, ADAPTER, EXIT_CODE = "pid", "metrics.jsonl", "heartbeat", "adapter", "exit_code"
 STOPPED = 143
 """The exit code of a trainer that was told to stop, and has left a checkpoint: what a shell reports of SIGTERM."""
+
+KILLED = 137
+"""The exit code of a training that was ended from here and had no time for a checkpoint: a shell's of SIGKILL."""
 
 SPEAKER = "models.sft: "
 """What a line of the log begins with that says why a training has failed."""
@@ -26,6 +30,9 @@ LOG_PART = 1 << 16
 """Bytes of a log that are read at a time; part number n begins at n times that."""
 
 _BEAT_SECONDS = 10.0
+
+_ENDS = 5.0
+"""Seconds that a trainer which was killed may take to let go of its directory."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -39,16 +46,34 @@ def held(job: Path) -> Iterator[None]:
     """
     # Opened without being emptied: what the other one has written stays.
     with (job / PID).open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ModelError(f"{job}: another trainer is at work here; wait for it, or cancel it first") from error
+        limit = monotonic() + _ENDS
+        while not _is_locked(file):
+            if _is_held(job) or monotonic() > limit:
+                raise ModelError(f"{job}: another trainer is at work here; wait for it, or cancel it first")
+            # It was killed, and some of its threads are there for a moment more.
+            sleep(0.02)
         # First: who sees the new trainer must not see the end of the one before.
         (job / EXIT_CODE).unlink(missing_ok=True)
         file.truncate(0)
         json.dump(identity(os.getpid()), file)
         file.flush()
         yield
+
+
+def _is_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_held(job: Path) -> bool:
+    """Whether the trainer that has said who it is is still there."""
+    try:
+        return is_alive(json.loads((job / PID).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def identity(pid: int) -> dict[str, Any]:
@@ -100,7 +125,7 @@ def beating(job: Path) -> Iterator[None]:
 
 
 def end(job: Path, code: int) -> None:
-    """Say that the training has ended, and how: 0 done, `STOPPED`, anything else failed."""
+    """Say that the training has ended, and how: 0 done, `STOPPED`, `KILLED`, anything else failed."""
     write_whole(job / EXIT_CODE, f"{code}\n")
 
 

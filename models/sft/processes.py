@@ -9,14 +9,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
 from models.errors import ModelError
-from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, STOPPED, end, identity
-from models.sft.state import ACTIVE, ended, last_line, own_state, starter, told, trainer
+from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, end, identity
+from models.sft.state import ACTIVE, KILL, ended, goes_on_from, last_line, own_state, starter, told, trainer
 from models.whole_files import write_whole
 
 GRACE = 120.0
@@ -146,30 +147,94 @@ def trainer_arguments(folder: Path, processes: int) -> list[str]:
     ]
 
 
-def stop(folder: Path, *, grace: float = GRACE) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A training was told to stop, and is waited for.
+
+    Attributes:
+        seconds: since it was told.
+        grace: seconds after which it is killed.
+        said: the last line of its log.
+    """
+
+    seconds: float
+    grace: float
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasStopped:
+    """A training has ended, if not all by itself.
+
+    Attributes:
+        left: what had to be killed, and what could not be.
+    """
+
+    left: tuple[str, ...]
+
+
+def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStopped]:
     """Tell a trainer to stop, and wait until it has; what is left of it and of all that it started is killed then.
 
-    Returns:
-        What had to be killed, and what could not be.
+    Whoever looks away before that leaves it to stop by itself.
+
+    Args:
+        grace: seconds that it has; 0 kills it at once, though somebody else may be waiting for it.
+
+    Raises:
+        ModelError: another client starts or ends it at this moment.
     """
-    with launching(folder):
+    with launching(folder) if grace else nullcontext():
         pid = trainer(folder) or starter(folder)
-        if pid is not None:
+        if pid is not None and grace:
             _signal(pid, signal.SIGTERM)
-        limit = monotonic() + grace
-        while monotonic() < limit and _family(folder):
-            sleep(0.05)
+        began = monotonic()
+        yield from waited_for(folder, grace, lambda: bool(_family(folder)))
+        if family := _family(folder):
+            # First: whoever else waits for its end is to see what has ended it.
+            tell_kill(folder, monotonic() - began)
         killed = []
-        for process in _family(folder):
+        for process in family:
             killed.append(f"{process} ({_command(process)})")
             _signal(process, signal.SIGKILL)
         limit = monotonic() + 10
         while (left := _family(folder)) and monotonic() < limit:
             sleep(0.05)
+        if left and ended(folder) == KILLED:
+            (folder / EXIT_CODE).unlink()
         if not left and ended(folder) is None:
             # It was told before it could say so itself.
             end(folder, STOPPED)
-        return [*(f"killed {each}" for each in killed), *(f"cannot end {each} ({_command(each)})" for each in left)]
+        yield HasStopped(
+            (
+                *(f"killed {each}" for each in killed),
+                *(f"cannot end {each} ({_command(each)})" for each in left),
+            )
+        )
+
+
+def waited_for(folder: Path, grace: float, is_there: Callable[[], bool], pause: float = 0.05) -> Iterator[Stopping]:
+    """Wait until a training that was told to stop is there no more, for so many seconds, and tell of each."""
+    began = monotonic()
+    told_at = 0
+    if grace:
+        yield Stopping(0.0, grace, last_line(folder))
+    while (seconds := monotonic() - began) < grace and is_there():
+        if seconds >= told_at + 1:
+            told_at = int(seconds)
+            yield Stopping(seconds, grace, last_line(folder))
+        sleep(pause)
+
+
+def tell_kill(folder: Path, seconds: float) -> None:
+    """Say in the log, and for who asks for its state, that a training is killed, so long after it was told to stop."""
+    after = f"after {seconds:.0f} s without a checkpoint" if seconds >= 1 else "at once, without a checkpoint"
+    # Of a disk that is full, the training is to be ended all the same.
+    with suppress(OSError):
+        with (folder / LOG).open("a", encoding="utf-8") as log:
+            # The trainer may be in the middle of a line.
+            log.write(f"\n{KILL}{after}; {goes_on_from(folder)}\n")
+        end(folder, KILLED)
 
 
 def _signal(pid: int, number: int) -> None:

@@ -5,13 +5,14 @@ Everything here needs Python and Slurm's own commands alone: it runs on the logi
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 from models.errors import ModelError
 from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, end
-from models.sft.processes import launching
+from models.sft.processes import HasStopped, Stopping, launching, tell_kill, waited_for
 from models.sft.state import State, ended, is_beating, launch_of, told
 from models.whole_files import write_whole
 
@@ -58,13 +59,16 @@ def submit(folder: Path, job_id: str, script: str, after: Path | None) -> int:
         return number
 
 
-def cancel(folder: Path, grace: float) -> list[str]:
-    """Tell a training to stop with a checkpoint, and take it out of the queue; what had to be killed.
+def cancel(folder: Path, grace: float) -> Iterator[Stopping | HasStopped]:
+    """Tell a training to stop with a checkpoint, and take it out of the queue.
+
+    Args:
+        grace: seconds that it has; 0 kills it at once, though somebody else may be waiting for it.
 
     Raises:
         ModelError: Slurm refuses.
     """
-    with launching(folder):
+    with launching(folder) if grace else nullcontext():
         number = launch_of(folder).get("slurm")
         if type(number) is not int:
             raise ModelError(f"{folder / LAUNCH}: it has no number of a Slurm job any more; squeue --me shows it")
@@ -72,19 +76,22 @@ def cancel(folder: Path, grace: float) -> list[str]:
         (folder / CANCELLED).touch()
         if state in _QUEUED:
             _told(["scancel", str(number)])
-        elif state in _RUNNING:
+        elif state in _RUNNING and grace:
             # To the steps of the job alone: its script still says how it ended.
             _told(["scancel", "--signal=TERM", str(number)])
-        limit = monotonic() + grace
-        while (state := _asked(folder)) in _RUNNING | _QUEUED | {_ENDING} and monotonic() < limit:
-            sleep(_LOOK)
-        killed = []
-        if state in _RUNNING | _QUEUED:
-            killed.append(f"killed Slurm job {number}")
+        began = monotonic()
+        yield from waited_for(folder, grace, lambda: _asked(folder) in _RUNNING | _QUEUED | {_ENDING}, _LOOK)
+        killed: tuple[str, ...] = ()
+        if _asked(folder) in _RUNNING | _QUEUED:
+            killed = (f"killed Slurm job {number}",)
+            # First: whoever else waits for its end is to see what has ended it.
+            tell_kill(folder, monotonic() - began)
+            if not grace:
+                _told(["scancel", "--signal=KILL", "--full", str(number)])
             _told(["scancel", str(number)])
         if ended(folder) is None:
             end(folder, STOPPED)
-        return killed
+        yield HasStopped(killed)
 
 
 def _asked(folder: Path) -> str | None:

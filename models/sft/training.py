@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import resource
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from socket import gethostname
 from time import monotonic
 from typing import Any
 
@@ -34,9 +36,10 @@ from models.sft.checkpoints import (
 )
 from models.sft.evaluation import Evaluation, evaluate
 from models.sft.examples import Example, batches, read_examples
-from models.sft.job import Precision, read_job
+from models.sft.job import Precision, read_job, spread
 from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID, add_metrics, beat, beating, forget_metrics
 from models.sft.objective import Objective, collate
+from models.sft.state import goes_on_from
 from models.whole_files import put_in_place, write_whole
 
 _LOG_SECONDS = 2.0
@@ -46,18 +49,22 @@ _PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
 
 class Stopped(Exception):
-    """The training was told to stop, and has left a checkpoint."""
+    """The training was told to stop."""
 
 
 class Training:
     """A training in a job directory, ready to run: from its beginning, or from its last whole checkpoint.
 
+    Args:
+        began: when this process began, on the clock of `monotonic`; None for now.
+
     Raises:
         ModelError: the job, its data or its base cannot be used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, began: float | None = None) -> None:
         self._folder = folder
+        self._began = monotonic() if began is None else began
         self._job = read_job(folder / JOB)
         job = self._job
         lora = LoraConfig(
@@ -114,7 +121,7 @@ class Training:
         """Train, and leave the best adapter in the folder `adapter`.
 
         Raises:
-            Stopped: by SIGTERM; a checkpoint of the last step is there.
+            Stopped: by SIGTERM; a checkpoint of the last step is there, if it could be written.
             ModelError: the loss is no number any more, or a checkpoint cannot be used.
         """
         signal.signal(signal.SIGTERM, self._stop)
@@ -163,11 +170,12 @@ class Training:
         job, progress = self._job, self._progress
         lengths = [len(self._steps_of(epoch)) for epoch in range(job.epochs)]
         total = sum(lengths)
-        clock = _Clock(progress, total)
+        clock = self._clock = _Clock(progress, total)
+        self._start_seconds = monotonic() - self._began
         first = 0
         for epoch, length in enumerate(lengths):
-            evaluate_at = _spread(length, job.evaluations)
-            save_at = _spread(length, job.checkpoints)
+            evaluate_at = spread(length, job.evaluations)
+            save_at = spread(length, job.checkpoints)
             for number, step in enumerate(self._steps_of(epoch), start=1):
                 if first + number < progress.step or (first + number == progress.step and not progress.is_unjudged):
                     continue
@@ -181,7 +189,7 @@ class Training:
                 if number in save_at or improved or enough or is_stopping:
                     self._save()
                 if is_stopping:
-                    raise Stopped
+                    raise Stopped(f"stopped at step {progress.step:,}; {goes_on_from(self._folder)}")
                 if enough:
                     self._say(f"no evaluation was better than that of step {(progress.best or (0, 0))[1]:,}; enough")
                     return
@@ -247,6 +255,10 @@ class Training:
                     "lr": rate,
                     "tokens": progress.tokens,
                     "tokens_per_second": clock.speed,
+                    "step_tokens_per_second": clock.pace,
+                    "start_seconds": self._start_seconds,
+                    "device": _device_name(accelerator.device),
+                    "machine": gethostname(),
                     "peak_memory_bytes": _peak_memory(accelerator.device),
                     "eta_seconds": clock.left,
                     "skipped": sum(each.skipped for each in (self._train, self._valid) if each is not None),
@@ -273,6 +285,7 @@ class Training:
         """
         assert self._valid is not None
         progress = self._progress
+        began = monotonic()
         self._objective.eval()
         found = None
         with suppress(Stopped):
@@ -294,6 +307,8 @@ class Training:
                 f"the loss on the validation examples is no number any more at step {progress.step:,}; lower "
                 f"optimizer.learning_rate (--learning-rate, now {self._job.optimizer.learning_rate:g})"
             )
+        seconds = monotonic() - began
+        self._clock.leave_out(seconds)
         progress.is_unjudged = False
         improved = progress.best is None or found.value > progress.best[0]
         if improved:
@@ -301,7 +316,12 @@ class Training:
         else:
             progress.since_best += 1
         if self._is_main:
-            line: dict[str, Any] = {"step": progress.step, "valid_loss": found.loss}
+            line: dict[str, Any] = {
+                "step": progress.step,
+                "valid_loss": found.loss,
+                "valid_seconds": seconds,
+                "valid_tokens": sum(example.length for example in self._valid.usable),
+            }
             if found.pair_f1 is not None:
                 line["pair_f1"] = found.pair_f1
             self._log(line)
@@ -375,6 +395,10 @@ class Training:
         write_whole(adapter / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
     def _stop(self, *_: object) -> None:
+        if self._is_main and not self._told_to_stop:
+            # Python may be in the middle of a print.
+            with suppress(OSError):
+                os.write(2, b"told to stop: finishing the step, then writing a checkpoint\n")
         self._told_to_stop = True
 
     @property
@@ -398,8 +422,15 @@ class _Clock:
         self._total = total
         self.speed = 0.0
         """Tokens per second since this trainer began."""
+        self.pace = 0.0
+        """The same in steps alone: what evaluations take is left out."""
         self.left = 0.0
         """Seconds that the rest will take at this speed."""
+        self._left_out = 0.0
+
+    def leave_out(self, seconds: float) -> None:
+        """An evaluation has taken so long."""
+        self._left_out += seconds
 
     def is_time(self, progress: Progress) -> bool:
         """Whether metrics are to be written: not too often, and at the last step."""
@@ -410,13 +441,9 @@ class _Clock:
         self._logged = now
         seconds = max(now - self._started, 1e-9)
         self.speed = (progress.tokens - self._tokens) / seconds
+        self.pace = (progress.tokens - self._tokens) / max(seconds - self._left_out, 1e-9)
         self.left = seconds / (progress.step - self._first) * (self._total - progress.step)
         return True
-
-
-def _spread(length: int, times: int) -> set[int]:
-    """So many steps of 1 to `length`, evenly spread, the last one among them."""
-    return {-(-length * number // times) for number in range(1, times + 1)}
 
 
 def _is_bfloat16(precision: Precision) -> bool:
@@ -431,6 +458,10 @@ def _peak_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     # In KB on Linux, and in bytes on a Mac.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _device_name(device: torch.device) -> str:
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else device.type
 
 
 def _versions() -> dict[str, str]:

@@ -179,8 +179,11 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert kdtui("generate", "o34", "--adapter", "long").err.startswith("kdtui: training 'long' has no adapter yet")
     result = kdtui("sft", "cancel", "long")
     assert (result.code, "kdtui sft resume long goes on" in result.err) == (0, True)
+    assert "training long has stopped: it left a checkpoint at step" in result.err
     [stopped] = kdtui("sft", "ls", "--json").rows
     assert stopped["state"] == "stopped"
+    assert "told to stop: finishing the step, then writing a checkpoint" in kdtui("sft", "logs", "long").out
+    assert f"; it goes on from step {stopped['reason'].split()[-1]}" in kdtui("sft", "logs", "long").out
     assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
     assert kdtui("sft", "resume", "long", "--follow").code == 0
     assert "going on from step" in kdtui("sft", "logs", "long").out

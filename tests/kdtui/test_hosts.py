@@ -188,6 +188,18 @@ def test_a_host_that_cannot_be_reached_says_why(
     assert "\n" not in str(problem.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ssh: Could not resolve hostname gpu: Temporary failure in name resolution", "at the moment"),
+        ("ssh: connect to host gpu port 22: Network is unreachable", "is this machine online?"),
+        ("ssh: connect to host gpu port 22: Connection timed out", "is it up?"),
+    ],
+)
+def test_a_machine_without_a_network_does_not_blame_the_host(words: str, said: str) -> None:
+    assert said in str(SshTransport("far", "gpu").explain(words))
+
+
 def test_a_changed_key_is_looked_at_by_the_command_that_is_advised(server: sshd.Sshd, host: Host) -> None:
     changed_key(server)
     with pytest.raises(TransportError) as problem:

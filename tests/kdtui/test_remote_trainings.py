@@ -75,7 +75,10 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
         [row] = kdtui("sft", "show", "far-one", "--json").rows
         assert (row["state"], row["datasets"]) == ("running", ["outdoor"])
         assert row["loss"] is not None
-    assert kdtui("sft", "cancel", "far-one").code == 0
+    result = kdtui("sft", "cancel", "far-one")
+    assert result.code == 0
+    assert "training far-one is told to stop: if it has begun, it finishes its step" in result.err
+    assert "training far-one has stopped: it left a checkpoint at step" in result.err
     assert trainer(job) is None
     # The first one sees that, and goes on.
     monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
@@ -214,7 +217,7 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
         assert state(kdtui, "frozen") == "running"
     finally:
         if job.exists():
-            stop(job, grace=5)
+            list(stop(job, grace=5))
 
 
 @needs_sshd

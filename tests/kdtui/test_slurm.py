@@ -107,7 +107,10 @@ def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
     until(lambda: state(kdtui, "one") == "failed")
     until(lambda: state(kdtui, "two") == "failed")
     result = launch(kdtui, base, "three", "--host", "cluster")
-    kdtui("sft", "cancel", "three")
+    assert kdtui("sft", "cancel", "three", "--now").code == 0
+    [three] = [row for row in kdtui("sft", "ls", "--json").rows if row["name"] == "three"]
+    assert three["state"] == "stopped"
+    assert three["reason"].endswith("there is no checkpoint, so it begins anew")
     assert result.code == 0
     kdtui("host", "set", "cluster", "--partition", "no-such-partition")
     result = launch(kdtui, base, "four", "--host", "cluster")
@@ -164,7 +167,7 @@ def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
     told_by_slurm("squeue", "")
     (tmp_path / LAUNCH).write_text('{"launcher": "slurm"}')
     with pytest.raises(ModelError, match="it has no number of a Slurm job any more"):
-        cancel_on_slurm(tmp_path, grace=0)
+        list(cancel_on_slurm(tmp_path, grace=0))
 
 
 @pytest.mark.parametrize(("said", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from models.errors import ModelError
-from models.sft.job_files import EXIT_CODE, LAUNCH, METRICS, identity
-from models.sft.processes import launching, start, stop
+from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, identity
+from models.sft.processes import HasStopped, Stopping, launching, start
+from models.sft.processes import stop as stopping
 from models.sft.slurm import Queue
-from models.sft.state import JobStatus, job_status
+from models.sft.state import JobStatus, job_status, last_line
 from tests.waiting import PATIENCE, until
 
 
@@ -29,6 +30,13 @@ def stubborn(folder: Path) -> Path:
     return path
 
 
+def stop(folder: Path, *, grace: float) -> list[str]:
+    """Stop a training; what had to be killed, and what could not be."""
+    *_, end = stopping(folder, grace=grace)
+    assert isinstance(end, HasStopped)
+    return list(end.left)
+
+
 def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     start(tmp_path, python=str(stubborn(tmp_path)))
     assert job_status(tmp_path).state == "running"
@@ -36,7 +44,9 @@ def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path
     left = stop(tmp_path, grace=0.5)
     assert [each.split()[0] for each in left] == ["killed"] * len(left)
     assert len(left) >= 2
-    assert job_status(tmp_path).state == "stopped"
+    status = job_status(tmp_path)
+    assert status.state == "stopped"
+    assert status.reason == "killed at once, without a checkpoint; there is no checkpoint, so it begins anew"
     assert stop(tmp_path, grace=0.5) == []
 
 
@@ -133,3 +143,48 @@ def test_a_directory_that_was_edited_by_hand_still_has_a_state(tmp_path: Path, n
     assert status.loss is None
     assert msgspec.json.decode(msgspec.json.encode(asdict(status)), type=JobStatus) == status
     assert b"launcher" not in content or Queue([tmp_path]).word(tmp_path) is None
+
+
+def test_who_waits_for_a_training_to_stop_is_told_each_second(tmp_path: Path) -> None:
+    start(tmp_path, python=str(stubborn(tmp_path)))
+    (tmp_path / LOG).write_text("step 3 of 40\n")
+    (tmp_path / "checkpoints" / "step-00000002").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step-00000003.part").mkdir()
+    events = list(stopping(tmp_path, grace=2.5))
+    waits = [event for event in events if isinstance(event, Stopping)]
+    assert [int(each.seconds) for each in waits] == [0, 1, 2]
+    assert {(each.grace, each.said) for each in waits} == {(2.5, "step 3 of 40")}
+    assert job_status(tmp_path).reason == "killed after 3 s without a checkpoint; it goes on from step 2"
+    assert last_line(tmp_path) == job_status(tmp_path).reason
+
+
+def test_a_kill_need_not_wait_for_who_waits(tmp_path: Path) -> None:
+    start(tmp_path, python=str(stubborn(tmp_path)))
+    waiting = stopping(tmp_path, grace=60)
+    assert isinstance(next(waiting), Stopping)
+    with pytest.raises(ModelError, match="another client"):
+        next(stopping(tmp_path, grace=60))
+    assert len(stop(tmp_path, grace=0)) >= 2
+    # Who waited sees what has ended it.
+    assert [event for event in waiting if isinstance(event, HasStopped)] == [HasStopped(())]
+    assert "killed at once" in str(job_status(tmp_path).reason)
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "step", "reason"),
+    [
+        ((), None, "it had not come to its first checkpoint; there is no checkpoint, so it begins anew"),
+        ((), 3, "it wrote no checkpoint at step 3; there is no checkpoint, so it begins anew"),
+        ((2,), 3, "it wrote no checkpoint at step 3; it goes on from step 2"),
+        ((2, 4), 3, "it left a checkpoint at step 4"),
+    ],
+)
+def test_a_training_that_has_stopped_says_where_it_goes_on(
+    tmp_path: Path, checkpoints: tuple[int, ...], step: int | None, reason: str
+) -> None:
+    for each in checkpoints:
+        (tmp_path / "checkpoints" / f"step-{each:08}").mkdir(parents=True)
+    if step is not None:
+        (tmp_path / METRICS).write_text(json.dumps({"step": step, "steps": 9, "loss": 1.0}))
+    (tmp_path / EXIT_CODE).write_text("143")
+    assert job_status(tmp_path).reason == reason

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
+from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rich.console import RenderableType
@@ -11,11 +13,14 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Input, Label, Select, Static, TextArea
+from textual.worker import get_current_worker
 
 from kdtui.bundling.text import one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.background import Unwanted, described
 from kdtui.tui.screens.base import OwnScreen
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
@@ -29,6 +34,18 @@ Result = TypeVar("Result")
 
 _LISTED = 12
 """Paths that are listed of those that one can become."""
+
+
+_TYPING = 0.3
+"""Seconds without a change after which a form has something found out."""
+
+
+class Told(Message):
+    """What was found out about the values of a form."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
 
 
 class Dialog(ModalScreen[Result], OwnScreen[Result]):
@@ -217,6 +234,7 @@ class FormDialog(Dialog[dict[str, str]]):
         follow: given the values before and after somebody has changed some, those of other fields that change with
             them, and a sentence that says so.
         verb: what the button says that ends it.
+        tell: given values that will do, something about them, which is found out in a thread and shown below.
     """
 
     BINDINGS = bindings("form")
@@ -230,8 +248,10 @@ class FormDialog(Dialog[dict[str, str]]):
         check: Callable[[Mapping[str, str]], str | None] = lambda values: None,  # noqa: ARG005
         command: Callable[[Mapping[str, str]], str] | None = None,
         follow: Callable[[Mapping[str, str], Mapping[str, str]], tuple[Mapping[str, str], str] | None] | None = None,
+        tell: Callable[[Mapping[str, str]], str] | None = None,
     ) -> None:
         super().__init__()
+        self._tell, self._told_of = tell, dict[str, str]()
         self._title, self._fields, self._verb, self._check, self._to_command = title, fields, verb, check, command
         self._follow, self._before, self._note = follow, dict[str, str](), ""
 
@@ -247,6 +267,7 @@ class FormDialog(Dialog[dict[str, str]]):
                     if field.help:
                         yield Static(Text(field.help), id=f"help-{field.name}", classes="hint", markup=False)
             yield Static(id="dialog-command", markup=False)
+            yield Static(id="form-told", markup=False)
             yield Static(id="form-note", markup=False)
             yield Static(id="form-problem", markup=False)
             with Horizontal(classes="buttons"):
@@ -330,6 +351,7 @@ class FormDialog(Dialog[dict[str, str]]):
     def on_mount(self) -> None:
         """Begin with the first field."""
         self._before = self.values
+        self.query_one("#form-told").display = self._tell is not None
         self.show()
         if self._fields:
             self.set_focus(self.query_one(f"#field-{self._fields[0].name}"))
@@ -352,6 +374,38 @@ class FormDialog(Dialog[dict[str, str]]):
         if self._to_command is not None:
             self.command = self._to_command(values)
             self.show_command()
+        if self._tell is not None:
+            self._find_out(values, problem)
+
+    def _find_out(self, values: dict[str, str], problem: str | None) -> None:
+        """Have found out what there is to tell of values, if they are others than before."""
+        wanted = {} if problem is not None else values
+        if wanted == self._told_of:
+            return
+        self._told_of = wanted
+        # What is shown is of other values, until the answer comes.
+        self.query_one("#form-told", Static).update(Text("…" if wanted else ""))
+        self.run_worker(partial(self._answer, wanted), thread=True, exclusive=True, group="tell")
+
+    def _answer(self, values: dict[str, str]) -> None:
+        worker = get_current_worker()
+        sleep(_TYPING)
+        if worker.is_cancelled or not values or self._tell is None:
+            return
+        try:
+            text = self._tell(values)
+        except Unwanted:
+            return
+        except Exception as error:
+            text = described(error)[0]
+        if not worker.is_cancelled:
+            self.post_message(Told(text))
+
+    @on(Told)
+    def show_told(self, message: Told) -> None:
+        """Show what was found out."""
+        text = "\n".join(one_line(line, 300) for line in message.text.splitlines())
+        self.query_one("#form-told", Static).update(Text(text))
 
     @on(PathInput.Completed)
     def list_paths(self, event: PathInput.Completed) -> None:

@@ -107,10 +107,19 @@ class JobScreen(TrainingScreen):
         return self._training
 
     def have_done(
-        self, doing: str, work: "Callable[[Database], Iterator[object]]", *, training: str | None = None
+        self,
+        doing: str,
+        work: "Callable[[Database], Iterator[object]]",
+        *,
+        training: str | None = None,
+        stops: bool = False,
     ) -> None:
         """Have something done in the background."""
-        self._jobs.have_done(doing, work, training=training)
+        self._jobs.have_done(doing, work, training=training, stops=stops)
+
+    def is_stopping(self, name: str) -> bool:
+        """Whether it was told to stop from here, and has not stopped yet."""
+        return self._jobs.is_stopping(name)
 
     def doing_with(self, name: str) -> str | None:
         """What is being done with a training at the moment."""

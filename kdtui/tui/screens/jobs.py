@@ -1,7 +1,8 @@
 """Trainings, and the hosts that they run on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +25,7 @@ from kdtui.tui.host_rows import Health
 from kdtui.tui.screens.base import Failed, RowWanted
 from kdtui.tui.screens.dialogs import TextDialog
 from kdtui.tui.screens.job import JobScreen
-from kdtui.tui.screens.new_training import Offer, ToEvaluate, evaluate, form, offer, prepare_and_start
+from kdtui.tui.screens.new_training import Offer, ToEvaluate, estimated, evaluate, form, offer, prepare_and_start
 from kdtui.tui.screens.trainings import (
     Asking,
     Doing,
@@ -96,6 +97,7 @@ class _Work:
     training: str | None = None
     asks: str | None = None
     checks: str | None = None
+    stops: bool = False
 
 
 class HostDialog(TextDialog):
@@ -363,7 +365,8 @@ class JobsScreen(TrainingScreen):
                 )
 
         datasets = self.datasets_to_begin_with(message.found.datasets)
-        self.app.push_screen(form(message.found, datasets, self._tried), started)
+        tell = partial(estimated, self.database)
+        self.app.push_screen(form(message.found, datasets, self._tried, tell=tell), started)
 
     def action_check(self) -> None:
         """Check the host under the cursor."""
@@ -401,10 +404,19 @@ class JobsScreen(TrainingScreen):
     # Work in the background
 
     def have_done(
-        self, doing: str, work: "Callable[[Database], Iterator[object]]", *, training: str | None = None
+        self,
+        doing: str,
+        work: "Callable[[Database], Iterator[object]]",
+        *,
+        training: str | None = None,
+        stops: bool = False,
     ) -> None:
         """Have something done in the background."""
-        self._begin(_Work(doing, training), work)
+        self._begin(_Work(doing, training, stops=stops), work)
+
+    def is_stopping(self, name: str) -> bool:
+        """Whether a training was told to stop from here, and has not stopped yet."""
+        return any(work.stops for work in self._works.values() if work.training == name)
 
     def doing_with(self, name: str) -> str | None:
         """What is being done with a training at the moment."""
@@ -455,7 +467,7 @@ class JobsScreen(TrainingScreen):
         work = self._works.get(activity)
         match message.event:
             case Doing(sentence) if work is not None:
-                self._works[activity] = _Work(sentence, work.training)
+                self._works[activity] = replace(work, doing=sentence)
                 self._show_doing()
             case Done(sentence):
                 self.say(sentence, error=False)

@@ -1,14 +1,16 @@
 """The form for a new training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from kdtui.bundling.text import counted, one_line
 from kdtui.errors import KdtuiError
-from kdtui.tui.background import named_database
+from kdtui.tui.background import ask_store, named_database, still_wanted
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.trainings import Doing, Done, start
@@ -18,6 +20,7 @@ from models.sft.state import ACTIVE
 from store.records import FORMATS, TrainingSettings
 
 if TYPE_CHECKING:
+    from kdtui.workflows.trainings import TrainingPlan
     from store.sqlite import Database
 
 _EPOCHS, _LEARNING_RATE = "2", "0.0005"
@@ -70,21 +73,38 @@ def offer(db: "Database", database: Path) -> Offer:
         (NAME, *(model.name for model in models if model.kind == "base")),
         tuple(host.name for host in list_hosts(db)),
         tuple((row.job.name, row.job.host or "") for row in jobs if row.status.state in ACTIVE),
-        frozenset([*(row.job.name for row in jobs), *(model.name for model in models)]),
+        frozenset([*(row.job.name for row in jobs), *(model.name for model in models), *_folders(database)]),
         lacking,
         named_database(database),
     )
 
 
-def form(found: Offer, datasets: Sequence[str], before: Mapping[str, str] | None = None) -> FormDialog:
+def _folders(database: Path) -> list[str]:
+    """Names of folders that are in the place of trainings, whether there are trainings of these names or not."""
+    from kdtui.workflows.trainings import jobs_folder
+
+    folder = jobs_folder(database)
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def form(
+    found: Offer,
+    datasets: Sequence[str],
+    before: Mapping[str, str] | None = None,
+    *,
+    tell: Callable[[Mapping[str, str]], str] | None = None,
+) -> FormDialog:
     """The form; with what it begins with, a training can be started at once.
 
     Args:
         datasets: those that it begins with; none where there is none.
         before: what was in it when a training could not be started.
+        tell: see `FormDialog`.
     """
-    free = (f"{'-'.join(datasets)}-{number}" for number in range(1, len(found.taken) + 2))
-    name = next(each for each in free if each not in found.taken)
+    name = free_name("-".join(datasets), found.taken)
+    if before is not None and before.get("name", "").strip() in found.taken:
+        # It was made, and could not be started.
+        before = {**before, "name": free_name(re.sub(r"-\d+$", "", before["name"]), found.taken)}
     here = "this machine" if found.lacking is None else "this machine (lacks packages)"
     fields = (
         Field("name", "Name", value=name, help="What the training and its adapter are called."),
@@ -136,7 +156,24 @@ def form(found: Offer, datasets: Sequence[str], before: Mapping[str, str] | None
         verb="Start it",
         check=partial(problem_with, found),
         command=partial(command_for, found),
+        follow=partial(_follow, found),
+        tell=tell,
     )
+
+
+def free_name(stem: str, taken: Container[str]) -> str:
+    """A name that a training can have and none has: of another one, or of a dataset, with a number behind it."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "training"
+    return next(name for number in count(1) if (name := f"{plain}-{number}") not in taken)
+
+
+def _follow(found: Offer, before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Mapping[str, str], str] | None:
+    """Another name where other datasets are chosen, unless somebody has chosen the name."""
+    old, new = (_datasets(values) for values in (before, after))
+    is_ours = before["name"] == after["name"] == free_name("-".join(old), found.taken)
+    if not is_ours or new == old or not set(new) <= set(found.datasets):
+        return None
+    return {"name": free_name("-".join(new), found.taken)}, ""
 
 
 def _again(field: Field, before: Mapping[str, str]) -> Field:
@@ -202,11 +239,21 @@ def command_for(found: Offer, values: Mapping[str, str]) -> str:
     )
 
 
-def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str]) -> Iterator[object]:
-    """Do what the form says; for threads."""
-    from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
+def estimated(database: Path, values: Mapping[str, str]) -> str:
+    """What the training would take, in lines; for the threads of workers."""
 
-    name = values["name"].strip()
+    def question(db: "Database") -> str:
+        from kdtui.workflows.estimate import estimate, in_words
+
+        plan = _plan(values)
+        return "\n".join(in_words(estimate(db, plan, between=still_wanted), plan))
+
+    return ask_store(database, question)
+
+
+def _plan(values: Mapping[str, str]) -> "TrainingPlan":
+    from kdtui.workflows.trainings import TrainingPlan
+
     settings = TrainingSettings(
         tuple(_datasets(values)),
         cast("Literal['pairs', 'list']", values["form"]),
@@ -215,8 +262,8 @@ def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str])
         values["sample"] or None,
         epochs=int(values["epochs"]),
     )
-    plan = TrainingPlan(
-        name,
+    return TrainingPlan(
+        values["name"].strip(),
         settings,
         values["base"].strip(),
         learning_rate=_rate(values) or float(_LEARNING_RATE),
@@ -224,6 +271,14 @@ def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str])
         after=values["after"] or None,
         evaluate=bool(values["evaluate"]),
     )
+
+
+def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str]) -> Iterator[object]:
+    """Do what the form says; for threads."""
+    from kdtui.workflows.trainings import jobs_folder, prepare_training
+
+    plan = _plan(values)
+    name = plan.name
     yield Doing(f"preparing {name}: writing its training set")
     ready = prepare_training(db, plan, jobs_folder(database))
     yield Doing(f"starting {name}: {counted(ready.examples, 'session')} an epoch, {ready.valid:,} to validate on")

@@ -158,7 +158,12 @@ class TrainingScreen(KdtuiScreen[None]):
 
     @abstractmethod
     def have_done(
-        self, doing: str, work: "Callable[[Database], Iterator[object]]", *, training: str | None = None
+        self,
+        doing: str,
+        work: "Callable[[Database], Iterator[object]]",
+        *,
+        training: str | None = None,
+        stops: bool = False,
     ) -> None:
         """Have something done in the background, which goes on whatever screen is looked at.
 
@@ -166,7 +171,12 @@ class TrainingScreen(KdtuiScreen[None]):
             doing: what is being done, for as long as it lasts.
             work: its events are `Doing` and `Done`, and those that the list of trainings knows.
             training: the name of the one that it is done with.
+            stops: whether the training is stopped by it.
         """
+
+    @abstractmethod
+    def is_stopping(self, name: str) -> bool:
+        """Whether a training was told to stop from here, and has not stopped yet."""
 
     @abstractmethod
     def doing_with(self, name: str) -> str | None:
@@ -194,7 +204,8 @@ class TrainingScreen(KdtuiScreen[None]):
         training = self.training
         if training is None:
             return "there is no training here"
-        if action != "manifest" and (doing := self.doing_with(training.name)) is not None:
+        doing = self.doing_with(training.name)
+        if doing is not None and action != "manifest" and not (action == "cancel" and self.is_stopping(training.name)):
             return f"something is being done with it already: {doing}"
         return _why_not(action, training)
 
@@ -202,25 +213,38 @@ class TrainingScreen(KdtuiScreen[None]):
         """Stop the training, if that is meant."""
         if (training := self.training) is None:
             return
-        name = training.name
+        name, is_stopping = training.name, self.is_stopping(training.name)
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.fine_tune import one_job
-            from kdtui.workflows.trainings import cancel
+            yield from stop(db, name, now=is_stopping)
 
-            left = cancel(db, name)
-            state = one_job(db, name).status.state
-            forced = f"; it did not stop by itself: {', '.join(left)}" if left else ""
-            yield Done(f"training {name} {'has stopped' if state == 'stopped' else f'is {state}'}{forced}")
-
+        if is_stopping:
+            self._confirmed(
+                f"Kill training {name}?",
+                "It was told to stop, and writes its checkpoint. Killed now, it goes on from the one before, or anew.",
+                "Kill it",
+                ("cancel", "--now"),
+                f"killing {name}{_on(training)}",
+                work,
+                name,
+                stops=True,
+            )
+            return
+        consequence = "It has not begun, and can be started again."
+        if training.status.state != "queued":
+            consequence = (
+                "It writes a checkpoint first, and can go on from there; "
+                "what it has not reached by then is not trained."
+            )
         self._confirmed(
             f"Stop training {name}?",
-            "It writes a checkpoint first, and can go on from there. What it has not reached by then is not trained.",
+            consequence,
             "Stop it",
-            "cancel",
-            f"stopping {name}{_on(training)}: it writes a checkpoint",
+            ("cancel",),
+            f"stopping {name}{_on(training)}",
             work,
             name,
+            stops=True,
         )
 
     def action_resume(self) -> None:
@@ -260,7 +284,7 @@ class TrainingScreen(KdtuiScreen[None]):
             f"Delete training {name}?",
             f"Its log, its checkpoints and its adapter are deleted{away}. Runs that were made with it stay.",
             "Delete it",
-            "rm",
+            ("rm",),
             f"deleting {name}{_on(training)}",
             work,
             name,
@@ -334,16 +358,18 @@ class TrainingScreen(KdtuiScreen[None]):
         question: str,
         consequence: str,
         verb: str,
-        command: str,
+        command: tuple[str, ...],
         doing: str,
         work: "Callable[[Database], Iterator[object]]",
         name: str,
+        *,
+        stops: bool = False,
     ) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
-                self.have_done(doing, work, training=name)
+                self.have_done(doing, work, training=name, stops=stops)
 
-        same = command_line(("sft", command), name, database=named_database(self.database))
+        same = command_line(("sft", *command), name, database=named_database(self.database))
         self.app.push_screen(ConfirmDialog(question, consequence, verb, same), answered)
 
 
@@ -391,6 +417,25 @@ def start(db: "Database", name: str) -> Iterator[object]:
                 yield Done(f"training {name} runs on {host} as {kind} {number}")
             case _:
                 yield event
+
+
+def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
+    """Stop a training, and tell what is waited for."""
+    from kdtui.workflows.fine_tune import one_job
+    from kdtui.workflows.trainings import cancel, how_it_stopped
+    from models.sft.processes import Stopping
+
+    left: tuple[str, ...] = ()
+    for event in cancel(db, name, now=now):
+        if isinstance(event, Stopping):
+            yield Doing(
+                f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}, then it is killed; "
+                f"{one_line(event.said, 100)}"
+            )
+        else:
+            left = event.left
+    row = one_job(db, name)
+    yield Done("; ".join([how_it_stopped(row, left), *left]))
 
 
 def manifest(folder: Path, no_adapter: str) -> str:

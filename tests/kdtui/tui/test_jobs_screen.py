@@ -16,6 +16,7 @@ from kdtui.tui.screens.jobs import HostDialog, JobsScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
+from models.sft.processes import start
 from models.sft.state import JobStatus
 from store.database import open_database
 from store.records import TrainingSettings
@@ -36,6 +37,7 @@ from tests.kdtui.tui.jobs_place import (
     toasts,
     with_host,
 )
+from tests.models.test_processes import stubborn
 from tests.models.tiny import make_model
 from tests.needs import needs_sshd
 
@@ -189,6 +191,29 @@ async def test_a_training_is_stopped_and_deleted_when_that_is_confirmed(
         await pilot.press("y")
         await until(pilot, lambda: not folder.exists() and "deleted training busy" in toasts(app))
         await until(pilot, lambda: "There is no training yet" in shown(app, "#notice"))
+
+
+async def test_a_training_that_does_not_stop_is_waited_for_in_sight_and_killed_by_the_same_key(
+    demo_store: Path, until: Until, tmp_path: Path
+) -> None:
+    folder = hand_made(demo_store, "busy", {LOG: "step 3 of 40\n"})
+    start(folder, python=str(stubborn(tmp_path)))
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: bool(rows(app)) and rows(app)[0][2] == "▶ running")
+        await act(pilot, "training.cancel")
+        await pilot.press("y")
+        await until(pilot, lambda: "waiting for busy to stop: 1 s of 120, then it is killed" in shown(app, "#doing"))
+        assert "step 3 of 40" in shown(app, "#doing")
+        await act(pilot, "training.remove")
+        assert "something is being done with it already" in toasts(app)
+        await act(pilot, "training.cancel")
+        assert isinstance(app.screen, ConfirmDialog)
+        assert "kdtui sft cancel --now busy" in app.screen.command
+        await pilot.press("y")
+        await until(pilot, lambda: rows(app)[0][2] == "■ stopped")
+        await until(pilot, lambda: "training busy has stopped: killed at once, without a checkpoint" in toasts(app))
+        await until(pilot, lambda: not shown(app, "#doing"))
 
 
 async def test_a_trainer_that_does_not_start_is_a_sentence(

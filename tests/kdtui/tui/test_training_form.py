@@ -99,6 +99,56 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
         assert len(rows(app)) == 1
 
 
+async def test_the_form_tells_what_a_training_would_take_while_it_is_filled_in(
+    demo_store: Path, settle: Settle, until: Until, tmp_path: Path
+) -> None:
+    base = make_model(tmp_path / "tiny.gguf")
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        await fill(app, base=str(base), epochs="2")
+        await until(pilot, lambda: " in 34 steps" in shown(app, "#form-told"))
+        assert "22 sessions an epoch, 4 to validate on; " in shown(app, "#form-told")
+        assert "unknown: no training of tiny.gguf was measured here" in shown(app, "#form-told")
+        # Nobody waits for it: what is typed meanwhile is there at once.
+        await fill(app, epochs="30")
+        await until(pilot, lambda: "--epochs 30" in shown(app, "#dialog-command"))
+        await until(pilot, lambda: " in 510 steps" in shown(app, "#form-told"))
+        await fill(app, epochs="none")
+        await until(pilot, lambda: shown(app, "#form-told") == "")
+        await fill(app, epochs="1", thought="yes")
+        await until(pilot, lambda: "has no thoughts yet" in shown(app, "#form-told"))
+
+
+async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: Settle, until: Until) -> None:
+    db = open_database(demo_store)
+    list(import_dataset(db, OUTDOOR, "trail mix!"))
+    db.close()
+    hand_made(demo_store, "demo-outdoor-1", {})
+    (demo_store.parent / "jobs" / "demo-outdoor-2").mkdir()
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        name = app.screen.query_one("#field-name", Input)
+        assert name.value == "demo-outdoor-3"
+        await fill(app, datasets="trail mix!, demo-outdoor")
+        await until(pilot, lambda: name.value == "trail-mix-demo-outdoor-1")
+        await fill(app, name="mine")
+        await fill(app, datasets="demo-outdoor")
+        await until(pilot, lambda: "--name mine --dataset demo-outdoor" in shown(app, "#dialog-command"))
+
+
+def test_a_training_that_was_made_and_not_started_gets_another_name() -> None:
+    found = Offer(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
+    before = {"name": "mine-7", "datasets": "one"}
+    [name] = [field.value for field in form(found, ("one",), before)._fields if field.name == "name"]
+    assert name == "mine-2"
+
+
 @pytest.mark.parametrize(
     ("seen", "begins_with"), [("trail", "trail"), ("gone", "demo-outdoor"), (["x"], "demo-outdoor")]
 )

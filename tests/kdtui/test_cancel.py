@@ -1,0 +1,110 @@
+"""A training that is told to stop: what is waited for is said, and what came of it is true."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.sft.processes import start
+from models.sft.state import job_status
+from store.hosts import Host, add_host
+from store.jobs import add_job
+from store.records import HostSettings, TrainingSettings
+from store.sqlite import Database
+from tests.models.test_processes import stubborn
+
+Kdtui = Callable[..., Any]
+
+LOCAL = [None, "near"]
+"""Where a training runs: here, or on a host that is this machine."""
+
+
+@pytest.fixture
+def made(db: Database, tmp_path: Path) -> Callable[[str | None], Path]:
+    """Make a training that heeds no signal, and has left a checkpoint."""
+
+    def make(host: str | None) -> Path:
+        here = tmp_path / "jobs" / "deaf"
+        if host is not None:
+            add_host(db, Host(host, None, str(tmp_path / "there"), HostSettings(python=sys.executable)))
+        folder = here if host is None else tmp_path / "there" / "jobs" / "deaf"
+        for each in (here, folder):
+            each.mkdir(parents=True, exist_ok=True)
+            (each / "job.json").write_text('{"base": "x"}')
+        (folder / "id").write_text("key")
+        (folder / "checkpoints" / "step-00000007").mkdir(parents=True)
+        add_job(db, "deaf", here, TrainingSettings(("outdoor",)), "key", host=host)
+        (tmp_path / "bin").mkdir()
+        start(folder, python=str(stubborn(tmp_path / "bin")))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("host", LOCAL, ids=str)
+def test_what_is_waited_for_is_said_at_once_and_a_kill_is_not_called_a_checkpoint(
+    kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.trainings.GRACE", 1.5)
+    monkeypatch.setattr("kdtui.cli.trainings._SAYS", 0.5)
+    folder = made(host)
+    (folder / "log").write_text("step 8 of 40: loss \033[31m0.5\n")
+    result = kdtui("sft", "cancel", "deaf")
+    lines = result.err.splitlines()
+    assert result.code == 0
+    assert lines[0].startswith("training deaf is told to stop: if it has begun, it finishes its step and writes a")
+    assert "waiting for deaf to stop: 1 s of 2; step 8 of 40: loss 0.5" in lines
+    assert "training deaf: killed " in result.err
+    assert lines[-1] == (
+        "training deaf has stopped: killed after 2 s without a checkpoint; it goes on from step 7; "
+        "kdtui sft resume deaf goes on"
+    )
+    assert job_status(folder).state == "stopped"
+    [row] = kdtui("sft", "show", "deaf", "--json").rows
+    assert (row["state"], row["reason"]) == (
+        "stopped",
+        "killed after 2 s without a checkpoint; it goes on from step 7",
+    )
+    assert "killed after 2 s without a checkpoint" in kdtui("sft", "logs", "deaf").out
+
+
+@pytest.mark.parametrize("host", LOCAL, ids=str)
+def test_one_that_is_killed_now_is_not_waited_for(
+    kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None
+) -> None:
+    folder = made(host)
+    # Somebody else waits for it.
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "kdtui", "sft", "cancel", "deaf"], stderr=subprocess.PIPE, text=True
+    )
+    assert waiting.stderr is not None
+    assert "is told to stop" in waiting.stderr.readline()
+    result = kdtui("sft", "cancel", "deaf", "--now")
+    assert result.code == 0
+    assert "is told to stop" not in result.err
+    killed = "training deaf has stopped: killed at once, without a checkpoint; it goes on from step 7"
+    assert result.err.splitlines()[-1].startswith(killed)
+    assert killed in waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 0
+    assert job_status(folder).state == "stopped"
+
+
+@pytest.mark.parametrize("host", LOCAL, ids=str)
+def test_who_does_not_want_to_wait_is_told_how_to_kill_it(
+    kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None
+) -> None:
+    made(host)
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "kdtui", "sft", "cancel", "deaf"], stderr=subprocess.PIPE, text=True
+    )
+    assert waiting.stderr is not None
+    assert "is told to stop" in waiting.stderr.readline()
+    os.kill(waiting.pid, signal.SIGINT)
+    assert "training deaf stops by itself; kdtui sft cancel deaf --now kills it" in waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 130
+    assert kdtui("sft", "cancel", "deaf", "--now").code == 0

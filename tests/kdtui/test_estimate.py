@@ -1,0 +1,137 @@
+"""What a training would take, told before it starts: counted from its examples, and by what trainings took before."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.sft.state import JobStatus, Pace
+from store.hosts import Host, add_host
+from store.jobs import add_job, remember_status
+from store.records import HostSettings, TrainingSettings
+from store.sqlite import Database
+from tests.launching import train_in_this_process
+
+Kdtui = Callable[..., Any]
+
+pytestmark = pytest.mark.usefixtures("imported")
+
+
+@pytest.fixture
+def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
+    """Start a training, which is over when this returns."""
+    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
+
+    def start(name: str, *arguments: object) -> Any:
+        return kdtui("sft", "launch", "--name", name, "--base", base, "--batch-tokens", 5000, *arguments)
+
+    return start
+
+
+def told(launch: Kdtui, *arguments: object) -> dict[str, Any]:
+    """What a dry run says."""
+    result = launch("next", "--dry-run", "--json", *arguments)
+    assert result.code == 0, result.err
+    [found] = result.rows
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_next_training_is_told_by_the_one_before(kdtui: Kdtui, launch: Kdtui, db: Database, base: Path) -> None:
+    before = told(launch, "--epochs", 3)
+    assert (before["seconds"], before["is_least"]) == (None, True)
+    assert before["by"] == "unknown: no training of tiny.gguf was measured here"
+    assert before["memory_bytes"] < base.stat().st_size * 2
+    assert not list(db.query("SELECT * FROM jobs"))
+    assert not list(Path(str(db.execute("PRAGMA database_list").fetchone()[2])).parent.glob("jobs/*"))
+
+    result = launch("first", "--epochs", 3)
+    assert result.code == 0, result.err
+    lines = result.err.splitlines()
+    assert "sessions an epoch, " in lines[1]
+    assert f"{before['tokens']:,} tokens in {before['steps']} steps" in lines[1]
+    assert "time and memory unknown: no training of tiny.gguf was measured here" in lines[2]
+    assert "it runs as process" in lines[3]
+    [row] = kdtui("sft", "show", "first", "--json").rows
+    assert (row["state"], row["steps"]) == ("done", before["steps"])
+    folder = db.execute("SELECT folder FROM jobs").fetchone()[0]
+    metrics = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+    assert [line["tokens"] for line in metrics if "tokens" in line][-1] == before["tokens"]
+
+    after = told(launch, "--epochs", 3)
+    pace = row["pace"]
+    assert after["memory_bytes"] == pace["peak_memory_bytes"]
+    assert after["seconds"] > pace["start_seconds"] + after["tokens"] / pace["tokens_per_second"]
+    assert not after["is_least"]
+    assert after["by"] == "as a training with the same settings took here (cpu)"
+    assert told(launch, "--epochs", 6)["seconds"] > after["seconds"]
+    shown = launch("next", "--dry-run")
+    assert "as a training with the same settings took here (cpu)" in shown.out
+    assert shown.err == ""
+
+
+def test_a_training_that_was_deleted_counts_still(kdtui: Kdtui, launch: Kdtui) -> None:
+    assert launch("first", "--epochs", 1).code == 0
+    known = told(launch)
+    assert kdtui("sft", "rm", "first", "--yes").code == 0
+    assert told(launch) == known
+
+
+def test_other_settings_are_said_to_be_others(launch: Kdtui) -> None:
+    assert launch("first", "--epochs", 1).code == 0
+    rough = told(launch, "--batch-tokens", 9000)
+    assert rough["by"] == (
+        "roughly: by a training of this base here with other settings (form pairs, 5,000 tokens a batch)"
+    )
+    assert rough["seconds"] > 0
+    assert "form pairs" in told(launch, "--form", "list")["by"]
+
+
+def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pace: Pace) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps({"base": str(base), "batch_tokens": 5000}))
+    add_job(db, name, folder, TrainingSettings(("outdoor",), "pairs"), name, host=host)
+    remember_status(db, name, json.dumps(asdict(JobStatus("done", 9, 9, pace=pace))))
+
+
+def test_what_a_host_did_says_nothing_of_this_machine(launch: Kdtui, db: Database, tmp_path: Path, base: Path) -> None:
+    add_host(db, Host("far", None, str(tmp_path / "there"), HostSettings()))
+    for number, speed in enumerate((100.0, 1000.0, 200.0)):
+        pace = Pace(speed, 30.0, 0.001, 2_000_000_000 + number, "Big GPU [x]\x1b[31m", "node7")
+        with_pace(db, tmp_path, base, f"t{number}", "far", pace)
+    assert told(launch)["seconds"] is None
+    found = told(launch, "--host", "far")
+    assert found["by"] == "as 3 trainings with the same settings took on far (Big GPU [x])"
+    assert found["memory_bytes"] == 2_000_000_002
+    assert 30 + found["tokens"] / 200 < found["seconds"] < 30 + found["tokens"] / 200 + 20
+
+
+def test_more_memory_than_there_is_is_said(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launch("first", "--epochs", 1).code == 0
+    monkeypatch.setattr("kdtui.workflows.estimate.os.sysconf", lambda _: 1000)
+    assert "this machine has 0.0 GB; fewer --batch-tokens, or --recompute" in launch("next", "--dry-run").out
+
+
+def test_many_sessions_are_estimated_from_some(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = told(launch)
+    assert exact["is_counted"]
+    monkeypatch.setattr("kdtui.workflows.estimate._MOST", 4)
+    found = told(launch)
+    assert not found["is_counted"]
+    assert found["sessions"] == exact["sessions"]
+    assert found["tokens"] != exact["tokens"]
+    assert abs(found["tokens"] / exact["tokens"] - 1) < 0.3
+    assert "about " in launch("next", "--dry-run").out
+
+
+def test_sessions_that_are_too_long_are_told(kdtui: Kdtui, launch: Kdtui, base: Path) -> None:
+    every = told(launch)
+    longest = kdtui("sft", "data", "--base", base, "--show", 0, "--json").rows[-1]["median"]
+    found = told(launch, "--longest", longest)
+    assert 0 < found["too_long"] < found["sessions"]
+    assert found["tokens"] < every["tokens"]
+    assert "of more tokens are skipped" in launch("next", "--dry-run", "--longest", longest).out
