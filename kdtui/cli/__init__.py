@@ -11,6 +11,7 @@ import typer
 
 from kdtui.cli import calibrate, data, demo, doctor, evaluate, generate, host, knowledge, model, runs, sample, sft
 from kdtui.cli.options import DatabaseOption, database_path, remember_database
+from kdtui.cli.signals import ended_like_interrupts
 
 # Plain help: drawing it with rich would more than double the time of `kdtui --help`.
 app = typer.Typer(
@@ -82,7 +83,8 @@ def run(open_app: Callable[[Path], int]) -> None:
         for argument in sys.argv:
             if _is_undecodable(argument):
                 raise KdtuiError(f"the argument {argument!r} is not UTF-8 text")
-        app(obj=open_app)
+        with ended_like_interrupts():
+            app(obj=open_app)
     except (KdtuiError, ModelError, StoreError) as error:
         _fail(str(error))
     except BrokenPipeError:
