@@ -25,6 +25,7 @@ from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.events import Event, InputEvent, Paste
 from textual.events import Key as Pressed
+from textual.filter import Monochrome, NoColor
 from textual.screen import ModalScreen, Screen
 from textual.signal import Signal
 from textual.theme import Theme
@@ -184,9 +185,19 @@ class KdtuiApp(App[None]):
     def on_mount(self) -> None:
         """A theme is remembered however it was chosen: by its key, or in Textual's part of the palette."""
         self.theme_changed_signal.subscribe(self, self._remember_theme)
+        self._leave_out_colours()
 
     def _remember_theme(self, theme: Theme) -> None:
         self.memory.theme = theme.name
+        self._leave_out_colours()
+
+    def _leave_out_colours(self) -> None:
+        """Have greys in place of the colours of a theme, or nothing in place of those of the terminal."""
+        # Textual decides it once, by the theme that it begins with: what is in the other kind of theme comes out black.
+        if self.no_color:
+            self._filters[:] = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
+            self._filters.append(NoColor() if self.native_ansi_color else Monochrome())
+            self.refresh_css(animate=False)
 
     async def on_unmount(self) -> None:
         """Remember, and end what is at work; the student is freed in its thread."""
