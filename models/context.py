@@ -8,9 +8,10 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from models import cancellation
 from models.answers import Adapter
-from models.errors import ModelError, no_numbers
-from models.llama import LlamaModel
+from models.errors import Cancelled, ModelError, no_numbers
+from models.llama import LlamaModel, watched
 from models.vocabulary import Token
 
 MOST_SEQUENCES = 64
@@ -64,7 +65,7 @@ class LlamaContext:
             llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         )
         params.no_perf = True
-        handle = llama_cpp.llama_init_from_model(model.handle, params)
+        handle = cancellation.call(cancellation.current(), llama_cpp.llama_init_from_model, model.handle, params)
         if not handle:
             raise ModelError(f"{model.path}: no memory for a context of {cells:,} tokens; use a smaller one")
         self.handle = handle
@@ -150,6 +151,7 @@ class LlamaContext:
             (wanted, vocabulary): the rows of each piece, in order; a view that holds until the next call.
 
         Raises:
+            Cancelled: the cancellation that is in force was cancelled; sequences may have lost what they were to get.
             ModelError: llama.cpp fails, for want of memory or otherwise, or the model computes no numbers.
         """
         end = wanted = 0
@@ -162,7 +164,11 @@ class LlamaContext:
             self._wanted[end - piece.wanted : end] = 1
             wanted += piece.wanted
         self._batch.n_tokens = end
-        status = llama_cpp.llama_decode(self.handle, self._batch)
+        wish = cancellation.current()
+        with watched(self.handle, wish):
+            status = cancellation.call(wish, llama_cpp.llama_decode, self.handle, self._batch)
+        if wish.is_cancelled:
+            raise Cancelled
         if status:
             raise ModelError(f"{self._model.path}: llama.cpp could not decode (status {status})")
         if not wanted:

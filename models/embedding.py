@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -10,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models import cancellation
 from models.chat_server import ChatServer, Endpoint
-from models.errors import ModelError, no_numbers
+from models.errors import Cancelled, ModelError, no_numbers
 
 Vectors = npt.NDArray[np.float32]
 
@@ -50,19 +52,21 @@ class LocalEmbedder(AbstractContextManager["LocalEmbedder"]):
         from models.threads import processors
 
         def load(pooling: int) -> llama_cpp.Llama:
+            make = partial(
+                llama_cpp.Llama,
+                str(path),
+                embedding=True,
+                n_ctx=_TOKENS,
+                n_batch=_TOKENS,
+                n_ubatch=_TOKENS,
+                n_threads=processors(),
+                n_threads_batch=processors(),
+                n_gpu_layers=-1,
+                pooling_type=pooling,
+                verbose=False,
+            )
             try:
-                return llama_cpp.Llama(
-                    str(path),
-                    embedding=True,
-                    n_ctx=_TOKENS,
-                    n_batch=_TOKENS,
-                    n_ubatch=_TOKENS,
-                    n_threads=processors(),
-                    n_threads_batch=processors(),
-                    n_gpu_layers=-1,
-                    pooling_type=pooling,
-                    verbose=False,
-                )
+                return cancellation.call(cancellation.current(), make)
             except ValueError as error:
                 raise ModelError(f"{path}: llama.cpp cannot load this model") from error
 
@@ -84,9 +88,15 @@ class LocalEmbedder(AbstractContextManager["LocalEmbedder"]):
         """As `Embedder` says; what a text has beyond 512 tokens does not count."""
         if not texts:
             return np.empty((0, self._model.n_embd()), np.float32)
+        from models.llama import watched
+
+        wish = cancellation.current()
         try:
-            found = self._model.embed([text or " " for text in texts])
+            with watched(self._model.ctx, wish):
+                found = cancellation.call(wish, self._model.embed, [text or " " for text in texts])
         except RuntimeError as error:
+            if wish.is_cancelled:
+                raise Cancelled from error
             raise ModelError(f"{self._path}: this model makes no vectors ({error})") from error
         return _vectors(found, str(self._path), no_numbers(str(self._path)))
 

@@ -9,6 +9,10 @@ class PromptTooLong(ModelError):
     """A prompt, with the room its answer may need, does not fit the context."""
 
 
+class Cancelled(Exception):
+    """What a model was asked is not wanted any more. It is no error, and nothing may take it for one."""
+
+
 def no_numbers(file: str) -> str:
     """That the model of a file computes no numbers, and what to do about it."""
     return f"{file}: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"

@@ -5,14 +5,18 @@ one sequence; a student looks at a few tokens of many sequences, so it works wit
 """
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
-from models.errors import ModelError
+from models import cancellation
+from models.cancellation import Cancellation
+from models.errors import Cancelled, ModelError
 from models.vocabulary import Token
 
 # From ggml.h; llama-cpp-python does not name it.
@@ -25,7 +29,10 @@ _backend_ready = False
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
 def _keep_log(level: int, text: bytes, _user_data: Any) -> None:
-    """Keep llama.cpp's errors for our own message: written to stderr they would tear up a terminal screen."""
+    """Keep llama.cpp's errors for our own message: written to stderr they would tear up a terminal screen.
+
+    An exception in here, as that of an interrupt, would be lost: `cancellation.call` calls what may take a while.
+    """
     if level == _LOG_LEVEL_ERROR:
         _log_lines.append(text.decode("utf-8", "replace").strip())
         del _log_lines[:-20]
@@ -62,6 +69,24 @@ def system_features() -> list[str]:
     return [name.strip() for name, _, value in pairs if value.strip() == "1"]
 
 
+# llama.cpp asks whether to end by calling a C function with a pointer, after each of a thousand steps per batch. A
+# function in Python would have to wait each time until no other thread runs Python. The length of a C string will do:
+# llama.cpp reads it as a boolean, which is 0 for the empty string and 1 for one of one character.
+_C_LIBRARY = ctypes.CDLL(None if os.name == "posix" else "msvcrt")
+_is_cancelled = ctypes.cast(_C_LIBRARY.strlen, llama_cpp.ggml_abort_callback)
+
+
+@contextmanager
+def watched(context: Any, wish: Cancellation) -> Iterator[None]:
+    """Have a context of llama.cpp end what it computes as soon as it is cancelled; on a GPU, with the batch."""
+    flag = (ctypes.c_char * len(wish.flag)).from_buffer(wish.flag)
+    llama_cpp.llama_set_abort_callback(context, _is_cancelled, ctypes.addressof(flag))
+    try:
+        yield
+    finally:
+        llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(), None)
+
+
 class LlamaModel:
     """The weights and the vocabulary of a GGUF file.
 
@@ -69,6 +94,7 @@ class LlamaModel:
         vocabulary_only: without the weights, which take longest to load.
 
     Raises:
+        Cancelled: the cancellation that is in force was cancelled.
         ModelError: the file is missing, is no GGUF file, or llama.cpp cannot load it.
     """
 
@@ -81,7 +107,13 @@ class LlamaModel:
         # All layers on the GPU, where llama.cpp has one.
         params.n_gpu_layers = -1
         params.vocab_only = vocabulary_only
-        model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        wish = cancellation.current()
+        # Asked once per tensor.
+        progress = llama_cpp.llama_progress_callback(lambda *_: not wish.is_cancelled)
+        params.progress_callback = progress
+        model = cancellation.call(wish, llama_cpp.llama_model_load_from_file, str(path).encode(), params)
+        if not model and wish.is_cancelled:
+            raise Cancelled
         if not model:
             raise ModelError(f"{path}: llama.cpp cannot load this model ({last_error()})")
         self.handle = model
@@ -105,7 +137,8 @@ class LlamaModel:
         """
         if path not in self._adapters:
             check_magic(path, "an adapter")
-            handle = llama_cpp.llama_adapter_lora_init(self.handle, str(path).encode())
+            load = llama_cpp.llama_adapter_lora_init
+            handle = cancellation.call(cancellation.current(), load, self.handle, str(path).encode())
             if not handle:
                 raise ModelError(f"{path}: this is no adapter for {self.path.name} ({last_error()})")
             self._adapters[path] = handle

@@ -86,6 +86,15 @@ _APP = (
         ("next_theme", "T", "Next theme", "Use the next theme"),
         ("messages", "exclamation_mark", "Messages", "Read again, in full, what the app has said"),
     ),
+    Action(
+        "app",
+        "suspend",
+        "ctrl+z",
+        "Suspend",
+        "Stop the program and go back to the shell, where fg continues it",
+        "suspend_process",
+        footer=False,
+    ),
     Action("app", "quit", "q", "Quit", "Leave the program"),
 )
 

@@ -3,18 +3,17 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
 from kdtui.tui.background import Unwanted, described, tell_waiting
+from models.cancellation import Cancellation
+from models.errors import Cancelled
 
 if TYPE_CHECKING:
     from store.sqlite import Database
-
-_PATIENCE = 5.0
-"""Seconds that ending the program waits for the step that an activity is in."""
 
 
 class Happened(Message):
@@ -58,32 +57,33 @@ class Activity:
     ) -> None:
         self.name = name
         self._database, self._work, self._post, self._stop = database, work, post, stop
-        self._cancelled = Event()
+        self._cancellation = Cancellation()
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
     @property
     def is_cancelled(self) -> bool:
         """Whether it has been told to stop."""
-        return self._cancelled.is_set()
+        return self._cancellation.is_cancelled
 
     @property
     def is_running(self) -> bool:
         """Whether it is at work."""
         return self._thread.is_alive()
 
+    @property
+    def thread(self) -> Thread:
+        """The thread that it is at work in."""
+        return self._thread
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stop after the step that it is in: what is under way is finished, and kept."""
-        self._cancelled.set()
+        """Stop after the step that it is in: what is under way is finished, and kept; what a student writes is not."""
+        self._cancellation.cancel()
         if self._stop is not None:
             self._stop()
-
-    def join(self) -> None:
-        """Wait for the end, but not for ever."""
-        self._thread.join(_PATIENCE)
 
     def _check(self) -> None:
         if self.is_cancelled and self._stop is None:
@@ -92,21 +92,25 @@ class Activity:
     def _run(self) -> None:
         problem, details = None, ""
         try:
-            from store.database import open_database
-
-            db = open_database(self._database, make=False, told=tell_waiting(self._post, self._check))
-            try:
-                with closing(cast("Generator[object]", self._work(db))) as events:
-                    for event in events:
-                        self._post(Happened(self, event))
-                        if self.is_cancelled and self._stop is None:
-                            break
-            finally:
-                db.close()
-        except Unwanted:
-            # It was cancelled while it waited for the store.
+            with self._cancellation.in_force():
+                self._do()
+        except (Cancelled, Unwanted):
+            # In the middle of a batch, or while it waited for the store.
             pass
         except Exception as error:
             # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
             problem, details = described(error)
         self._post(Ended(self, problem, details))
+
+    def _do(self) -> None:
+        from store.database import open_database
+
+        db = open_database(self._database, make=False, told=tell_waiting(self._post, self._check))
+        try:
+            with closing(cast("Generator[object]", self._work(db))) as events:
+                for event in events:
+                    self._post(Happened(self, event))
+                    if self.is_cancelled and self._stop is None:
+                        break
+        finally:
+            db.close()

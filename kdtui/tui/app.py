@@ -2,33 +2,38 @@
 
 import asyncio
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import actions
+from textual import actions, constants
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette, Provider
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
-from textual.events import Event, InputEvent
+from textual.driver import Driver
+from textual.events import Event, InputEvent, Paste
 from textual.events import Key as Pressed
-from textual.screen import Screen
+from textual.filter import Monochrome, NoColor
+from textual.screen import ModalScreen, Screen
 from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, TextArea
 
 from kdtui.bundling.text import one_line
-from kdtui.tui import garbage
+from kdtui.tui import garbage, leaving
 from kdtui.tui.actions import PLACES, bindings, keys_of
 from kdtui.tui.activity import Activity, Ended, Happened
 from kdtui.tui.background import StoreBusy
@@ -70,6 +75,12 @@ _FIELDS = (Input, TextArea, Select, OptionList)
 
 _FINDING = 1.0
 """Seconds that a key waits for the rows that it may be about."""
+
+_PATIENCE, _HASTE = 30.0, 5.0
+"""Seconds that leaving waits for what is under way, which may have been paid for; and when a signal says to leave."""
+
+_LONGEST_LINE = 4_096
+"""Characters that are pasted into a line: it is drawn as a whole again and again."""
 
 _HANDLING = 0.2
 """Seconds that a part of a screen may take to handle what it is told."""
@@ -145,6 +156,8 @@ class KdtuiApp(App[None]):
         self.data_changed: Signal[None] = Signal(self, "data changed")
         self._said: list[Said] = []
         self._pressed_on: Screen[object] | None = None
+        self._key = ""
+        self._is_waiting = False
         self.pressed_at = monotonic()
         for theme in (HIGH_CONTRAST, *self.config.themes):
             self.register_theme(theme)
@@ -161,22 +174,53 @@ class KdtuiApp(App[None]):
         self.places[place] = screen_of(place, self.database)
         return self.places[place]
 
+    def get_driver_class(self) -> type[Driver]:
+        """What handles the terminal."""
+        if sys.platform == "win32" or constants.DRIVER is not None:
+            return super().get_driver_class()
+        from kdtui.tui.terminal import Terminal
+
+        return Terminal
+
     def on_mount(self) -> None:
         """A theme is remembered however it was chosen: by its key, or in Textual's part of the palette."""
         self.theme_changed_signal.subscribe(self, self._remember_theme)
+        self._leave_out_colours()
 
     def _remember_theme(self, theme: Theme) -> None:
         self.memory.theme = theme.name
+        self._leave_out_colours()
+
+    def _leave_out_colours(self) -> None:
+        """Have greys in place of the colours of a theme, or nothing in place of those of the terminal."""
+        # Textual decides it once, by the theme that it begins with: what is in the other kind of theme comes out black.
+        if self.no_color:
+            self._filters[:] = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
+            self._filters.append(NoColor() if self.native_ansi_color else Monochrome())
+            self.refresh_css(animate=False)
 
     async def on_unmount(self) -> None:
         """Remember, and end what is at work; the student is freed in its thread."""
         self.memory.save()
         for activity in self.activities:
             activity.cancel()
-        await asyncio.to_thread(self.generation.close)
-        for activity in self.activities:
-            if activity.is_running:
-                await asyncio.to_thread(activity.join)
+        self.generation.close()
+        self._is_waiting = True
+        patience = _PATIENCE if self.return_code == 0 else _HASTE
+        await asyncio.to_thread(leaving.wait_for, self.at_work, patience, tell=not self.is_headless)
+
+    @property
+    def at_work(self) -> list[Thread]:
+        """The threads that work, or wait for some."""
+        threads = [activity.thread for activity in self.activities if activity.is_running]
+        return threads if self.generation.thread is None else [self.generation.thread, *threads]
+
+    def leave_by(self, number: int) -> None:
+        """Leave because of a signal; at once, where somebody interrupts the waiting for what is at work."""
+        if self._is_waiting and number == signal.SIGINT:
+            leaving.end_at_once(128 + number)
+        if not self._exit:
+            self.exit(return_code=128 + number)
 
     def on_store_busy(self, message: StoreBusy) -> None:
         """Say that something waits."""
@@ -190,11 +234,15 @@ class KdtuiApp(App[None]):
             if not self.screen_stack:
                 return
             if isinstance(event, Pressed) and not event.is_forwarded:
+                self._key = event.key
                 if self.screen is not self._pressed_on:
                     # It has just come; what is typed for it would be lost before its parts are there.
                     self._pressed_on = self.screen
                     await _have_handled([self.screen])
                 await self._have_found()
+                if event.key in keys_of(self.config.keymap)["app.suspend"] and self._is_beneath:
+                    self.action_suspend_process()
+                    return
                 field = self.focused if isinstance(self.focused, _FIELDS) else None
                 if await self._does(event):
                     # The end of a line, or what is chosen, is told to what that is a part of, up to the screen; what is
@@ -205,7 +253,21 @@ class KdtuiApp(App[None]):
                     # A key that ends a form would find it without what was typed.
                     await _have_handled([] if field is None else [field])
                 return
+        if isinstance(event, Paste) and self.screen_stack and isinstance(self.focused, Input):
+            event.text = self._fit_for_a_line(event.text)
         await super().on_event(event)
+
+    def _fit_for_a_line(self, text: str) -> str:
+        """What of a pasted text goes into a line of a form or a search."""
+        line = next(iter(text.splitlines()), "")
+        if len(line) > _LONGEST_LINE:
+            self.say(f"only the first {_LONGEST_LINE:,} of {len(line):,} characters were pasted", error=False)
+        return line[:_LONGEST_LINE]
+
+    @property
+    def _is_beneath(self) -> bool:
+        """Whether another screen hides the keys of the app, and needs none of them to undo what was typed."""
+        return isinstance(self.screen, ModalScreen) and not isinstance(self.focused, TextArea)
 
     async def _have_found(self) -> None:
         """Wait until the list that has the focus shows what was looked for: what is pressed behind that is about it."""
@@ -331,7 +393,8 @@ class KdtuiApp(App[None]):
             if not isinstance(default_namespace, OptionList | CommandPalette):
                 raise
             return True
-        if not done and isinstance(default_namespace, OwnScreen):
+        # Escape leaves whatever there is to leave, and where there is nothing all is well.
+        if not done and isinstance(default_namespace, OwnScreen) and self._key != "escape":
             _, name, _ = actions.parse(action) if isinstance(action, str) else action
             if why := default_namespace.why_not(name):
                 self.notify(one_line(why, 300), title="Not now", severity="warning", timeout=5, markup=False)
@@ -401,6 +464,13 @@ class KdtuiApp(App[None]):
 
         # It waits in the queue of a screen that is not composed yet.
         screen.call_later(search)
+
+    def action_suspend_process(self) -> None:
+        """Stop the program and go back to the shell."""
+        if self._driver is not None and self._driver.can_suspend:
+            super().action_suspend_process()
+        else:
+            self.say("there is no shell to go back to")
 
     def action_command_palette(self) -> None:
         """Find what can be done by its name."""
@@ -479,5 +549,15 @@ def run_app(database: Path) -> int:
         os.environ.pop(name, None)
     app = KdtuiApp(database, config=config, memory=Memory(memory_path(), database))
     app.call_later(garbage.collect_at_rest, app)
-    app.run()
-    return app.return_code or 0
+    loop = asyncio.new_event_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Who starts it may want it to live on, as nohup does.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            # Windows: the loop cannot.
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, app.leave_by, number)
+    app.run(loop=loop)
+    # Its threads end, but for those that are still at work.
+    loop.close()
+    return leaving.end(app.return_code or 0, app.at_work)

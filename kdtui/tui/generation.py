@@ -3,11 +3,11 @@
 import os
 import sys
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
@@ -15,6 +15,8 @@ from textual.message import Message
 from kdtui.tui.background import described, tell_waiting
 from kdtui.tui.choice import Choice
 from models.bundle_list import WrittenBundle
+from models.cancellation import Cancellation
+from models.errors import Cancelled
 from store.records import Session
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 
 _NICENESS = 5
 """How much the student gives way to the screen, which computes in bursts that someone waits for."""
-
-_PATIENCE = 10.0
-"""Seconds that closing waits for the step that the student is in."""
 
 
 @dataclass(eq=False, slots=True)
@@ -46,16 +45,16 @@ class Request:
     choice: Choice
     post: Callable[[Message], object]
     explains: bool = False
-    _cancelled: Event = field(default_factory=Event)
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for the answer any more."""
-        return self._cancelled.is_set()
+        return self.cancellation.is_cancelled
 
     def cancel(self) -> None:
-        """Stop at the student's next step; a `Stopped` follows."""
-        self._cancelled.set()
+        """Stop the student, in the middle of what it reads; a `Stopped` follows."""
+        self.cancellation.cancel()
 
 
 class About(Message):
@@ -111,28 +110,29 @@ class Stopped(About):
 
 
 class GenerationThread:
-    """Answers requests one after the other. Its own methods never wait, but `close` does."""
+    """Answers requests one after the other. Its own methods never wait."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
-        self._closing = Event()
-        self._thread: Thread | None = None
+        self._is_closing = False
+        self._serving: Request | None = None
+        self.thread: Thread | None = None
 
     def ask(self, request: Request) -> None:
         """Have a request answered, after those that were asked before."""
-        if self._thread is None:
+        if self.thread is None:
             # A daemon: should llama.cpp hang, the program can end all the same.
-            self._thread = Thread(target=self._run, name="generation", daemon=True)
-            self._thread.start()
+            self.thread = Thread(target=self._run, name="generation", daemon=True)
+            self.thread.start()
         self._requests.put(request)
 
     def close(self) -> None:
-        """Stop the student at its next step, free it, and end the thread."""
-        self._closing.set()
+        """Stop the student, have it freed in its thread, and end that."""
+        self._is_closing = True
+        if (serving := self._serving) is not None:
+            serving.cancel()
         self._requests.put(None)
-        if self._thread is not None:
-            self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
         if sys.platform == "linux":
@@ -144,6 +144,7 @@ class GenerationThread:
 
     def _serve(self, request: Request) -> Request | None:
         """Load the student that is asked for and answer with it, until another is needed; return what needs that."""
+        self._serving = request
         if self._unwanted(request):
             request.post(Stopped(request, None))
             return self._requests.get()
@@ -152,11 +153,12 @@ class GenerationThread:
             from store.database import open_database
 
             with ExitStack() as stack:
-                db = open_database(self._database, make=False, told=tell_waiting(request.post))
+                db = open_database(self._database, make=False, told=tell_waiting(request.post, self._check(request)))
                 stack.callback(db.close)
                 version = self._data_version(db)
                 loaded = (request.dataset, request.choice)
-                student = stack.enter_context(open_student(db, request.dataset, request.choice.settings))
+                with request.cancellation.in_force():
+                    student = stack.enter_context(open_student(db, request.dataset, request.choice.settings))
                 while True:
                     self._answer(student, request)
                     following = self._requests.get()
@@ -165,34 +167,41 @@ class GenerationThread:
                         return following
                     if loaded != (following.dataset, following.choice):
                         return following
-                    request = following
+                    request = self._serving = following
+        except Cancelled:
+            request.post(Stopped(request, None))
         except Exception as error:
             # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
             request.post(Stopped(request, *described(error)))
-            return self._requests.get()
+        return self._requests.get()
 
     def _answer(self, student: "SessionStudent", request: Request) -> None:
+        """Answer a request, or say that it is stopped; the student can be asked again after either."""
+        with suppress(Cancelled), request.cancellation.in_force():
+            if not self._unwanted(request) and self._is_answered(student, request):
+                return
+        request.post(Stopped(request, None))
+
+    def _is_answered(self, student: "SessionStudent", request: Request) -> bool:
         from kdtui.workflows.generate import BundleGrew, generate
         from models.answers import Noted
 
-        if request.explains and not self._unwanted(request):
+        if request.explains:
             request.post(Explained(request, student.explain(request.session)))
-            return
-        events = cast("Generator[GenerateEvent]", generate(student, [request.session]))
-        with closing(events):
-            if not self._unwanted(request):
-                request.post(StudentReady(request))
-                for event in events:
-                    if self._unwanted(request):
-                        break
-                    if isinstance(event, BundleGrew):
-                        request.post(BundleWritten(request, event.bundle))
-                    elif isinstance(event, Noted):
-                        request.post(NoteTaken(request, event.text))
-                    else:
-                        request.post(Answered(request, event.prediction))
-                        return
-        request.post(Stopped(request, None))
+            return True
+        request.post(StudentReady(request))
+        with closing(cast("Generator[GenerateEvent]", generate(student, [request.session]))) as events:
+            for event in events:
+                if self._unwanted(request):
+                    return False
+                if isinstance(event, BundleGrew):
+                    request.post(BundleWritten(request, event.bundle))
+                elif isinstance(event, Noted):
+                    request.post(NoteTaken(request, event.text))
+                else:
+                    request.post(Answered(request, event.prediction))
+                    return True
+        return False
 
     def _data_version(self, db: "Database") -> tuple[bool, int]:
         """What changes when another connection has made or changed the database."""
@@ -200,5 +209,14 @@ class GenerationThread:
 
         return is_there(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
 
+    def _check(self, request: Request) -> Callable[[], None]:
+        """What ends the waiting for the store."""
+
+        def check() -> None:
+            if self._unwanted(request):
+                raise Cancelled
+
+        return check
+
     def _unwanted(self, request: Request) -> bool:
-        return request.cancelled or self._closing.is_set()
+        return request.cancelled or self._is_closing

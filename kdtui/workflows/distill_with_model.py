@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import current_thread, main_thread
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -273,19 +273,35 @@ async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate
 
 @contextmanager
 def _interrupts_told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
-    """Interrupts come as a call between two steps of a loop: one within a step would end whatever is at work in it."""
-    is_ours = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """Interrupts come as a call between two steps of a loop: one within a step would end whatever is at work in it.
+
+    Whoever handles them otherwise is told of the first one behind this.
+    """
+    received: list[int] = []
+
+    def receive(number: int) -> None:
+        received.append(number)
+        tell()
+
+    handlers: dict[int, Any] = {}
+    if current_thread() is main_thread():
+        names = ("SIGINT", "SIGTERM", "SIGHUP")
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        handlers = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
     try:
-        if is_ours:
-            loop.add_signal_handler(signal.SIGINT, tell)
+        for number in handlers:
+            loop.add_signal_handler(number, receive, number)
     except NotImplementedError:
         # Windows: the loop's own way has to do.
-        is_ours = False
+        handlers = {}
     try:
         yield
     finally:
-        if is_ours:
-            loop.remove_signal_handler(signal.SIGINT)
+        for number, handler in handlers.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
 
 
 @dataclass(slots=True)

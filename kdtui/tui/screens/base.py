@@ -125,6 +125,7 @@ class KdtuiScreen(OwnScreen[Result]):
     """
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]  # noqa: RUF012
 
     def __init__(self, database: Path) -> None:
         super().__init__()

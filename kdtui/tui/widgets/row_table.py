@@ -93,6 +93,8 @@ class RowTable(Steady, ScrollView, can_focus=True):
         .row-table--mark { color: $text-warning; text-style: bold; }
         .row-table--waiting { color: $text-muted; }
         &:focus .row-table--cursor { background: $primary; color: $text; text-style: bold; }
+        &:ansi:focus .row-table--cursor { color: ansi_bright_white; }
+        &:nocolor:ansi .row-table--cursor { text-style: bold reverse; }
     }
     """
 
@@ -441,7 +443,10 @@ class RowTable(Steady, ScrollView, can_focus=True):
             if is_marked:
                 style += self.get_component_rich_style("row-table--mark", partial=True)
             if is_cursor:
-                style += self.get_component_rich_style("row-table--cursor", partial=True)
+                # Whole, so that the colour of its text is known to be on that background.
+                style += self.get_visual_style("row-table--cursor").rich_style
+                # It leaves out whether colours are reversed.
+                style += self.get_component_styles("row-table--cursor").text_style
             self._row_styles[key] = style
         return self._row_styles[key]
 

@@ -1,5 +1,7 @@
 """The line at the top: the name of the program, the places to go to, and what is at work."""
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 from textual.content import Content
 from textual.events import Click
@@ -35,17 +37,41 @@ class TopBar(Widget):
         line = Content()
         if self.size.width >= _ROOM_FOR_NAME:
             line += Content.assemble((" kdtui", self.get_visual_style("top-bar--name")), "  ")
-        for number, (place, (title, _)) in enumerate(PLACES.items(), start=1):
+        titles = shortened([title for title, _ in PLACES.values()], list(PLACES).index(self._here), self.size.width)
+        for number, (place, title) in enumerate(zip(PLACES, titles, strict=True), start=1):
             style, mark = Style.from_meta({"place": place}), " "
             if place == self._here:
-                style, mark = style + self.get_visual_style("top-bar--here"), "▸"
-            line += Content.assemble((f"{mark}{number} {title} ", style))
+                style, mark = style + self._here_style, "▸"
+            line += Content.assemble((_entry(mark, number, title), style))
         if self.work:
             room = self.size.width - cell_len(line.plain)
             line += Content.assemble((one_line(f"⏳ {self.work}", room) if room > 3 else "⏳"[: room // 2], "dim"))
         return line
 
+    @property
+    def _here_style(self) -> Style:
+        # Textual leaves out whether colours are reversed.
+        is_reversed = self.get_component_styles("top-bar--here").text_style.reverse
+        return self.get_visual_style("top-bar--here") + Style(reverse=is_reversed)
+
     async def on_click(self, event: Click) -> None:
         """Go to the place that was clicked at."""
         if place := event.style.meta.get("place"):
             await self.run_action(f"app.show({place!r})")
+
+
+def _entry(mark: str, number: int, title: str) -> str:
+    return f"{mark}{number} {title} " if title else f"{mark}{number} "
+
+
+def shortened(titles: Sequence[str], here: int, room: int) -> list[str]:
+    """Titles that fit into so many cells with their numbers: the others are cut before that of this place."""
+    longest = max(map(len, titles))
+    # How many letters the others have, and this one.
+    lengths = [(most, longest) for most in range(longest, -1, -1)] + [(0, most) for most in range(longest, -1, -1)]
+    for others, own in lengths:
+        cut = [title[: own if at == here else others] for at, title in enumerate(titles)]
+        # The space behind the last one is not needed.
+        if sum(len(_entry(" ", number, title)) for number, title in enumerate(cut, start=1)) <= room + 1:
+            break
+    return cut

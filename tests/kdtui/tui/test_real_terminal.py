@@ -1,87 +1,19 @@
 """The app in a real terminal, driven by tmux."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from store.database import open_database
+from tests.kdtui.tui.real_terminal import Terminal, opened
 from tests.models.tiny import make_model
 from tests.needs import needs_tmux
-from tests.waiting import PATIENCE
 
 pytestmark = needs_tmux
-
-
-_numbers = count()
-
-
-class Terminal:
-    """A tmux server of its own, with one window that runs the app."""
-
-    def __init__(self, database: Path, width: int, height: int, variables: str = "") -> None:
-        # The server of the last one may still be ending.
-        self._socket = f"kdtui-test-{os.getpid()}-{next(_numbers)}"
-        # The shell says how the program ended, and stays until the test has read it.
-        command = f"{variables} {sys.executable} -m kdtui --db {database}; echo ended with $?; sleep 60"
-        self._tmux("new-session", "-d", "-x", str(width), "-y", str(height), "sh", "-c", command)
-        # What a program copies is kept.
-        self._tmux("set-option", "-g", "set-clipboard", "on")
-
-    def press(self, *keys: str) -> None:
-        self._tmux("send-keys", *keys)
-
-    def type(self, text: str) -> None:
-        self._tmux("send-keys", "-l", text)
-
-    def click(self, column: int, row: int) -> None:
-        """Press and release the button of a mouse; the first column and row are 0."""
-        for end in "Mm":
-            self.type(f"\x1b[<0;{column + 1};{row + 1}{end}")
-
-    def resize(self, width: int, height: int) -> None:
-        self._tmux("resize-window", "-x", str(width), "-y", str(height))
-
-    def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
-        """The screen once it shows the text."""
-        deadline = monotonic() + seconds
-        while text not in (screen := self.screen()):
-            assert monotonic() < deadline, screen
-            sleep(0.05)
-        return screen
-
-    def screen(self, *options: str) -> str:
-        return self._tmux("capture-pane", "-p", *options)
-
-    def copied(self) -> str:
-        """What was copied last."""
-        return self._tmux("show-buffer")
-
-    def close(self) -> None:
-        self._tmux("kill-server")
-
-    def _tmux(self, *arguments: str) -> str:
-        command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@contextmanager
-def opened(database: Path, width: int, height: int, variables: str = "") -> Iterator[Terminal]:
-    terminal = Terminal(database, width, height, variables)
-    try:
-        terminal.wait_for("Statement")
-        yield terminal
-    finally:
-        terminal.close()
 
 
 @pytest.fixture(params=[(80, 24), (200, 50)], ids=["80x24", "200x50"])

@@ -1,0 +1,143 @@
+"""A command that is told to end does so at once, keeps what is done, and says so by its exit code."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdtui.workflows.import_dataset import import_dataset
+from models.embedded import embedded_student
+from store.sqlite import Database
+from tests.fake_chat_server import Serve
+from tests.fake_teacher import good
+from tests.models.tiny import make_model
+from tests.waiting import until
+
+ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+pytestmark = pytest.mark.usefixtures("dataset")
+
+ends = pytest.mark.parametrize(("number", "code"), ENDINGS[:2], ids=["SIGINT", "SIGTERM"])
+
+
+@pytest.fixture
+def dataset(db: Database, outdoor: Path, tmp_path: Path) -> None:
+    """One that has enough validation sessions to calibrate on."""
+    sessions = [json.loads(line) for line in outdoor.read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps(session | {"split": "valid" if at < 22 else "train"}) for at, session in enumerate(sessions)]
+    (tmp_path / "demo.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    list(import_dataset(db, tmp_path / "demo.jsonl", "demo"))
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator["subprocess.Popen[str]"]:
+    """A command in a process of its own, killed at the end."""
+    command = [sys.executable, "-m", "kdtui", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def has_open(process: "subprocess.Popen[str]", path: Path) -> bool:
+    """Whether a process has read, or is reading, a model."""
+    assert process.poll() is None, process.communicate()
+    return str(path.resolve()) in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def ended(process: "subprocess.Popen[str]", number: int) -> tuple[int, str, str]:
+    """What it says and how it ends when it is sent a signal."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+    return process.returncode, out, err
+
+
+def count(db: Database, table: str) -> int:
+    return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+@pytest.mark.parametrize(("number", "code"), ENDINGS, ids=["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_evaluation_keeps_its_answers(db: Database, tmp_path: Path, number: int, code: int) -> None:
+    student = make_model(tmp_path / "tiny.gguf")
+    with started("evaluate", "--split", "valid", "--student", student, "--strategy", "drafts") as process:
+        until(lambda: count(db, "predictions") >= 2)
+        returned, out, err = ended(process, number)
+    assert (returned, out) == (code, "")
+    assert "what was answered is kept, go on with: kdtui evaluate --resume 1" in err
+    assert 2 <= count(db, "predictions") < 22
+
+
+@ends
+def test_what_was_generated_has_been_printed(outdoor: Path, number: int, code: int) -> None:
+    line = outdoor.read_text(encoding="utf-8").splitlines()[4]
+    with started("generate", "-", "--json", "--student", "smollm2") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{line}\n" * 2)
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["session"]
+        # The second is under way, or done; no more is coming.
+        returned, _, err = ended(process, number)
+    assert returned == code
+    assert "could not be answered" not in err
+
+
+@ends
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("calibrate", "--student", "smollm2"),
+        ("data", "embed", "--with", "smollm2"),
+        ("knowledge", "distill", "--teacher", "smollm2"),
+    ],
+    ids=["calibrate", "embed", "distill"],
+)
+def test_a_command_ends_while_a_model_computes(
+    kdtui: Callable[..., Any], command: Sequence[str], number: int, code: int
+) -> None:
+    with started(*command) as process:
+        until(lambda: has_open(process, embedded_student()))
+        assert ended(process, number)[0] == code
+    # Nothing is half done.
+    assert kdtui("data", "ls").code == 0
+
+
+@ends
+def test_calls_under_way_are_waited_for(db: Database, serve: Serve, number: int, code: int) -> None:
+    url, fake = serve(good)
+    with started("knowledge", "distill", "--teacher", f"{url}#m", "--concurrency", 2) as process:
+        until(lambda: count(db, "calls") >= 3)
+        returned, _, err = ended(process, number)
+    assert returned == code
+    assert "what was answered is kept" in err
+    assert count(db, "calls") == len(fake.asked)
+
+
+def test_who_lets_a_command_ignore_a_hang_up_has_it_live_on(db: Database, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        student = make_model(tmp_path / "tiny.gguf")
+        with started("evaluate", "--split", "valid", "--limit", 2, "--student", student) as process:
+            until(lambda: count(db, "runs") >= 1)
+            returned, out, _ = ended(process, signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert returned == 0
+    assert "truth" in out
+
+
+@pytest.mark.parametrize(("number", "code"), ENDINGS[1:], ids=["SIGTERM", "SIGHUP"])
+def test_a_question_that_is_not_answered_changes_nothing(db: Database, number: int, code: int) -> None:
+    with started("data", "rm", "demo") as process:
+        assert process.stderr is not None
+        assert process.stderr.read(6) == "Delete"
+        assert ended(process, number)[0] == code
+    assert count(db, "datasets") == 1

@@ -1,0 +1,190 @@
+"""What is shown can be read in any theme, without colours, and in a small terminal."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from rich.color import Color
+from rich.segment import Segment
+from textual.events import Paste
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from kdtui.tui.actions import PLACES
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.config import THEMES, Config
+from kdtui.tui.memory import Memory
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.top_bar import TopBar, shortened
+from tests.acting import act
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+
+COLOURED = [theme for theme in THEMES if not theme.startswith("ansi")]
+ANSI = [theme for theme in THEMES if theme.startswith("ansi")]
+
+LEAST = 3.0
+"""The contrast that large text needs to be read, by the WCAG."""
+
+
+def painted(app: KdtuiApp) -> list[list[Segment]]:
+    """What the terminal is sent, line by line."""
+    return [list(line) for line in app.screen._compositor.render_strips()]
+
+
+def text_of(app: KdtuiApp) -> list[str]:
+    return ["".join(segment.text for segment in line) for line in painted(app)]
+
+
+def rows_in_sight(app: KdtuiApp) -> int:
+    table = app.screen.query(RowTable).first()
+    return table.size.height - 1
+
+
+def luminance(colour: Color) -> float:
+    def linear(value: int) -> float:
+        share = value / 255
+        return share / 12.92 if share <= 0.03928 else ((share + 0.055) / 1.055) ** 2.4
+
+    red, green, blue = (linear(value) for value in colour.get_truecolor())
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(segment: Segment) -> float:
+    assert segment.style is not None
+    assert segment.style.color is not None
+    assert segment.style.bgcolor is not None
+    dark, light = sorted(map(luminance, (segment.style.color, segment.style.bgcolor)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def segments_with(app: KdtuiApp, text: str) -> Iterator[Segment]:
+    return (segment for line in painted(app) for segment in line if text in segment.text)
+
+
+@pytest.mark.parametrize("theme", COLOURED)
+async def test_the_row_under_the_cursor_and_the_letters_to_jump_by_can_be_read(
+    demo_store: Path, settle: Settle, theme: str
+) -> None:
+    app = KdtuiApp(demo_store, config=Config(theme=theme))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert contrast(next(segments_with(app, "0.475"))) > LEAST
+        assert contrast(next(segments_with(app, "▸1 Knowledge"))) > LEAST
+        await act(pilot, "app.jump")
+        letters = list(segments_with(app, " a "))
+        assert letters
+        assert min(map(contrast, letters)) > LEAST
+
+
+@pytest.mark.parametrize("theme", ANSI)
+async def test_jumping_leaves_the_screen_in_sight(demo_store: Path, settle: Settle, theme: str) -> None:
+    app = KdtuiApp(demo_store, config=Config(theme=theme))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await act(pilot, "app.jump")
+        assert any("39 pieces" in line for line in text_of(app))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_without_colours_no_text_is_in_the_colour_of_what_is_behind_it(
+    demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch, theme: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = KdtuiApp(demo_store, config=Config(theme=theme))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for text, style, _ in chain.from_iterable(painted(app)):
+            if text.strip() and style is not None and style.color is not None:
+                assert style.color.is_default or style.color != style.bgcolor, text
+                # A theme of the terminal's own colours has none at all.
+                assert theme not in ANSI or style.color.is_default, (text, style)
+        if theme in ANSI:
+            for text in ("▸1 Knowledge", "0.475"):
+                style = next(segments_with(app, text)).style
+                assert style is not None
+                assert style.reverse, text
+
+
+async def test_a_place_has_rows_in_sight_in_a_terminal_of_ten_lines(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(40, 10)) as pilot:
+        for place in ("knowledge", "workbench", "models"):
+            await act(pilot, f"app.{place}")
+            await settle(pilot)
+            assert rows_in_sight(app) >= 2, place
+        await act(pilot, "app.workbench")
+        await act(pilot, "table.select")
+        await settle(pilot)
+        assert rows_in_sight(app) >= 2, "the products of a session"
+        # With more room, what is below comes back.
+        await pilot.resize_terminal(80, 24)
+        await act(pilot, "app.knowledge")
+        await settle(pilot)
+        assert app.screen.query_one("#about").display
+
+
+@pytest.mark.parametrize("width", [200, 119, 80, 74, 60, 40, 31, 24, 20])
+async def test_all_places_are_named_in_a_terminal_of_any_width(demo_store: Path, settle: Settle, width: int) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=(width, 24)) as pilot:
+        await act(pilot, "app.runs")
+        await settle(pilot)
+        bar = app.screen.query_one(TopBar)
+        line = str(bar.render())
+        assert all(str(number) in line[:width] for number in range(1, len(PLACES) + 1))
+        assert "▸6" in line
+        if width >= 31:
+            assert "▸6 Runs" in line
+        # The number is where the click goes.
+        await pilot.click(bar, offset=(line.index("7"), 0))
+        await settle(pilot)
+        assert app.current_mode == "models"
+
+
+def test_titles_are_no_shorter_than_they_have_to_be() -> None:
+    titles = [title for title, _ in PLACES.values()]
+    assert shortened(titles, 0, 80) == titles
+    assert shortened(titles, 1, 60) == ["Know", "Workbench", "Dist", "Samp", "Jobs", "Runs", "Mode"]
+    assert shortened(titles, 1, 40) == ["", "Workbench", "", "", "", "", ""]
+    assert shortened(titles, 1, 25) == ["", "Work", "", "", "", "", ""]
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_escape_says_nothing_where_there_is_nothing_to_leave(
+    demo_store: Path, settle: Settle, place: str
+) -> None:
+    memory = Memory(None, demo_store)
+    memory.place = place
+    app = KdtuiApp(demo_store, memory=memory)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert len(app._notifications) == 0
+
+
+async def test_of_a_long_text_that_is_pasted_into_a_line_the_beginning_is_taken(
+    demo_store: Path, settle: Settle
+) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "knowledge.search")
+        app.post_message(Paste("tent " * 200_000 + "\nmore"))
+        await settle(pilot)
+        assert app.screen.query_one("#search", Input).value == ("tent " * 1_000)[:4_096]
+        assert [note.message for note in app._notifications] == [
+            "only the first 4,096 of 1,000,000 characters were pasted"
+        ]
+
+
+async def test_where_there_is_no_shell_it_cannot_be_gone_back_to(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "app.suspend")
+        await act(pilot, "app.help")
+        await act(pilot, "app.suspend")
+        assert {note.message for note in app._notifications} == {"there is no shell to go back to"}
