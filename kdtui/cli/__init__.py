@@ -34,7 +34,7 @@ app = App(
     examples=[
         "kdtui",
         "kdtui demo",
-        "kdtui generate --title 'Two-person tent' --title 'Tent pegs' --title Kettle",
+        "kdtui generate --dataset demo-outdoor --title 'Two-person tent' --title 'Tent pegs' --title Kettle",
     ],
     name="kdtui",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -41,8 +41,8 @@ _SHOWN = 20
 
 EXAMPLES = [
     "kdtui generate o34 --dataset demo-outdoor",
-    "kdtui generate --title 'Two-person tent' --title 'Tent pegs' --title Kettle",
-    "printf 'Tent\\nTent pegs\\n' | kdtui generate - --json",
+    "kdtui generate --dataset demo-outdoor --title 'Two-person tent' --title 'Tent pegs' --title Kettle",
+    "printf 'Tent\\nTent pegs\\n' | kdtui generate - --dataset demo-outdoor --json",
 ]
 
 
