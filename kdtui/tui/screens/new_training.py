@@ -163,7 +163,7 @@ def form(
 
 def free_name(stem: str, taken: Container[str]) -> str:
     """A name that a training can have and none has: of another one, or of a dataset, with a number behind it."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "training"
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", stem).strip("-._") or "training"
     return next(name for number in count(1) if (name := f"{plain}-{number}") not in taken)
 
 
