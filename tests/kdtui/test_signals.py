@@ -1,6 +1,7 @@
 """A command that is told to end does so at once, keeps what is done, and says so by its exit code."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -36,11 +37,11 @@ def dataset(db: Database, outdoor: Path, tmp_path: Path) -> None:
 
 
 @contextmanager
-def started(*arguments: object) -> Iterator["subprocess.Popen[str]"]:
+def started(*arguments: object, stdin: int = subprocess.PIPE) -> Iterator["subprocess.Popen[str]"]:
     """A command in a process of its own, killed at the end."""
     command = [sys.executable, "-m", "kdtui", *map(str, arguments)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+    with subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         yield process
         process.kill()
 
@@ -136,8 +137,13 @@ def test_who_lets_a_command_ignore_a_hang_up_has_it_live_on(db: Database, tmp_pa
 
 @pytest.mark.parametrize(("number", "code"), ENDINGS[1:], ids=["SIGTERM", "SIGHUP"])
 def test_a_question_that_is_not_answered_changes_nothing(db: Database, number: int, code: int) -> None:
-    with started("data", "rm", "demo") as process:
+    # Only who sits at a terminal is asked.
+    ours, theirs = os.openpty()
+    with started("data", "rm", "demo", stdin=theirs) as process:
         assert process.stderr is not None
-        assert process.stderr.read(6) == "Delete"
+        while process.stderr.read(6) != "Delete":
+            process.stderr.readline()
         assert ended(process, number)[0] == code
+    os.close(theirs)
+    os.close(ours)
     assert count(db, "datasets") == 1
