@@ -5,11 +5,12 @@ from contextlib import suppress
 
 import msgspec
 
+from store.errors import Busy
 from store.records import Split
 from store.sqlite import Database
 
-_PATIENCE = 200
-"""Milliseconds to wait for another process that is writing: what is not kept is computed again."""
+_PATIENCE = 0.2
+"""Seconds to wait for another process that is writing: what is not kept is computed again."""
 
 
 def kept_floors(
@@ -36,19 +37,14 @@ def keep_floors(
         version: of all that computes them.
         scores: JSON, for whoever computed them to read.
     """
-    [patience] = db.execute("PRAGMA busy_timeout").fetchone()
-    db.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-    try:
-        with suppress(sqlite3.OperationalError), db.atomic():
-            db.execute(
-                """
-                INSERT OR REPLACE INTO floors (dataset_id, split, subset, version, scores)
-                SELECT id, ?, ?, ?, ? FROM datasets WHERE name = ?
-                """,
-                [split, _text(subset), version, scores, dataset],
-            )
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {int(patience)}")
+    with suppress(Busy, sqlite3.OperationalError), db.waiting(_PATIENCE), db.atomic():
+        db.execute(
+            """
+            INSERT OR REPLACE INTO floors (dataset_id, split, subset, version, scores)
+            SELECT id, ?, ?, ?, ? FROM datasets WHERE name = ?
+            """,
+            [split, _text(subset), version, scores, dataset],
+        )
 
 
 def _text(subset: tuple[int | None, int | None]) -> str:
