@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
     from kdtui.workflows.scored import Scored
     from store.runs import Run
+    from store.sqlite import Database
 
 EXAMPLES = [
     "kdtui evaluate --dataset electronic --limit 20",
@@ -90,7 +91,6 @@ def evaluate(
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.floors import floors_over
     from kdtui.workflows.scored import Scored
-    from store.runs import tag_run
 
     told = chosen_output(output, as_json)
     if floors_only and resume is not None:
@@ -99,7 +99,7 @@ def evaluate(
         raise typer.BadParameter("--tag is about a run, and --floors-only makes none")
     drawn_by: int | None = check_seed(limit, seed)
     with open_store(db) as store:
-        run = tag_run(store, resume, add=tag or ()) if resume is not None else None
+        run = _resumed(store, resume, tag or ()) if resume is not None else None
         if run is not None:
             dataset, split, limit, drawn_by = run.dataset, run.split, run.settings.limit, run.settings.seed
         name = chosen_dataset(store, dataset)
@@ -131,6 +131,13 @@ def evaluate(
             # The truth stays the last row: it is what the others are measured by.
             rows.insert(-1, workflow.score_run(store, run, sessions))
     print_rows(rows, told)
+
+
+def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Run":
+    """The run to go on with, under these words too. Without any, nothing is written."""
+    from store.runs import get_run, tag_run
+
+    return tag_run(store, number, add=tags) if tags else get_run(store, number)
 
 
 def computed(floors: "Iterator[ResultRow]") -> "list[ResultRow]":

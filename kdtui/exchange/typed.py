@@ -4,7 +4,6 @@ Two-person tent | Outdoor > Shelter
 Sleeping bag
 """
 
-import codecs
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -13,6 +12,7 @@ import msgspec
 from kdtui.bundling.text import one_line
 from kdtui.errors import BadFile
 from kdtui.exchange.jsonl import read_sessions
+from models.text_files import NotText, without_mark
 from store.records import LONGEST_TEXT, Item, Session
 
 _CATEGORY = " | "
@@ -57,7 +57,10 @@ def read_stream(source: Iterable[bytes], name: object) -> Iterator[Session]:
     lines = iter(source)
     passed: list[bytes] = []
     for line in lines:
-        passed.append(line.removeprefix(codecs.BOM_UTF8) if not passed else line)
+        try:
+            passed.append(without_mark(line) if not passed else line)
+        except NotText as error:
+            raise BadFile(name, str(error)) from error
         if not line.isspace() and passed[-1]:
             break
     whole = chain(passed, lines)

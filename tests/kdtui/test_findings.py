@@ -109,7 +109,7 @@ def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected
     assert sum(row["not_found_again"] for row in rows) == len(before) - len(after)
     worse = [number for number in after if before[number].status == "kept" and after[number].status == "rejected"]
     assert rows[0]["worse"] == len(worse) > 0
-    assert "would be deleted" in result.err.splitlines()[0]
+    assert "would be deleted" in result.err.splitlines()[1]
     assert f"deleted {rows[0]['not_found_again']} that were not found again and rejected {len(worse)}" in result.err
 
 

@@ -52,7 +52,8 @@ def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdt
 
 
 def test_titles_on_the_command_line_are_a_session(kdtui: Kdtui) -> None:
-    result = kdtui("generate", "-t", "Two-person tent", "-t", "[red]\x1b[31mTent pegs", "-t", "Phone case", "--json")
+    titles = ("-t", "Two-person tent", "-t", "[red]\x1b[31mTent pegs", "-t", "Phone case")
+    result = kdtui("generate", *titles, "--student", "smollm2", "--json")
     check(result.rows[0], ["1", "2", "3"])
 
 
@@ -130,13 +131,21 @@ def test_what_the_student_is_asked_is_shown_word_for_word(db: Database, kdtui: K
     assert "[prompt]\n<|im_start|>system" in text
 
 
-def test_of_pairs_each_question_is_shown_with_the_share_that_is_in_it(kdtui: Kdtui) -> None:
-    [shown] = kdtui("generate", "o34", "--show-prompt", "--json").rows
+def test_of_pairs_each_question_is_shown_with_the_share_that_is_in_it(db: Database, kdtui: Kdtui) -> None:
+    mine_patterns(db, "outdoor")
+    asked = ("--student", "smollm2", "--strategy", "pairs", "--knowledge", "pattern")
+    [shown] = kdtui("generate", "o34", *asked, "--show-prompt", "--json").rows
     products = sum(line[:1].isdigit() for line in shown["prompt"].splitlines())
     assert len(shown["questions"]) == products * (products - 1) // 2
     assert all(question.endswith("%?") for question in shown["questions"])
     [shown] = kdtui("generate", "-t", "Tent", "-t", "Pegs", "--show-prompt", "--json").rows
     assert shown["questions"] == ["1,2?"]
+
+
+def test_where_answers_about_pairs_do_not_count_no_question_is_shown(kdtui: Kdtui) -> None:
+    [shown] = kdtui("generate", "o34", "--show-prompt", "--json").rows
+    assert shown["questions"] == []
+    assert "is not asked about pairs" in kdtui("generate", "o34", "--show-prompt").out
 
 
 def test_what_a_title_says_cannot_leave_its_place_in_the_prompt(kdtui: Kdtui) -> None:

@@ -182,9 +182,16 @@ def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, m
     assert "pairs: threshold" in kdtui("calibrate", "show", rows[1]["number"]).out
     for row in rows:
         result = kdtui("calibrate", "rm", row["number"], "--yes")
-        assert f"calibration {row['number']}, student by {row['strategy']} on outdoor is deleted" in result.err
+        assert f"deleted calibration {row['number']}, student by {row['strategy']} on outdoor" in result.err
         assert ("as if it had not been calibrated" in result.err) == row["chosen"]
     assert calibrations(db, "outdoor", settings_for(str(model))) == {}
+
+
+class Terminal(StringIO):
+    """Standard input that somebody types."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_deleting_is_confirmed(
@@ -192,10 +199,15 @@ def test_deleting_is_confirmed(
 ) -> None:
     calibrate()
     number = known(db, model).number
-    monkeypatch.setattr("sys.stdin", StringIO("n\n"))
+    about = f"calibration {number}, student by pairs on outdoor, fitted on 26 sessions, pair F1"
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)
-    assert f"Delete calibration {number}, student by pairs on outdoor (fitted on 26 sessions, pair F1" in result.err
+    assert f"--yes is needed to delete where nobody can be asked: {about}" in result.err
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    result = kdtui("calibrate", "rm", number)
+    assert (result.code, known(db, model).number) == (1, number)
+    assert about in result.err
+    assert "Delete it? [y/N]" in result.err
 
 
 def test_a_calibration_whose_weights_are_no_numbers_is_named(

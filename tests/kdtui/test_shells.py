@@ -167,7 +167,7 @@ def test_start_up_files_that_came_since_are_named_too(
         with pytest.raises(TransportError, match=said):
             asyncio.run(streamed("true"))
     finally:
-        assert kdtui("host", "rm", "far").code == 0
+        assert kdtui("host", "rm", "far", "--yes").code == 0
 
 
 def test_a_host_that_lets_through_one_command_says_so(server: sshd.Sshd, host: Host) -> None:
