@@ -37,7 +37,8 @@ def spent(db: Database) -> float:
 
 
 def distil(kdtui: Kdtui, url: str, *more: object) -> Any:
-    return kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", *more)
+    formats = () if "--format" in more else ("--format", "thought")
+    return kdtui("knowledge", "distill", "--teacher", f"{url}#m", *formats, *more)
 
 
 def silent(fake: Fake, _: int) -> None:
