@@ -5,11 +5,9 @@ from contextlib import suppress
 
 import msgspec
 
+from store.errors import Busy
 from store.records import Split
 from store.sqlite import Database
-
-_PATIENCE = 200
-"""Milliseconds to wait for another process that is writing: what is not kept is computed again."""
 
 
 def kept_floors(
@@ -29,26 +27,24 @@ def kept_floors(
 def keep_floors(
     db: Database, dataset: str, split: Split, subset: tuple[int | None, int | None], version: str, scores: str
 ) -> None:
-    """Keep the scores of floors in place of earlier ones; not where the store cannot be written at the moment.
+    """Keep the scores of floors in place of earlier ones.
+
+    They can be computed again, so nobody waits for it: a store that another process is writing to, or that may not be
+    written to, stays as it is.
 
     Args:
         subset: how many sessions of the split, and the seed that draws them.
         version: of all that computes them.
         scores: JSON, for whoever computed them to read.
     """
-    [patience] = db.execute("PRAGMA busy_timeout").fetchone()
-    db.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-    try:
-        with suppress(sqlite3.OperationalError), db.atomic():
-            db.execute(
-                """
-                INSERT OR REPLACE INTO floors (dataset_id, split, subset, version, scores)
-                SELECT id, ?, ?, ?, ? FROM datasets WHERE name = ?
-                """,
-                [split, _text(subset), version, scores, dataset],
-            )
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {int(patience)}")
+    with suppress(Busy, sqlite3.OperationalError), db.waiting(0.0), db.atomic():
+        db.execute(
+            """
+            INSERT OR REPLACE INTO floors (dataset_id, split, subset, version, scores)
+            SELECT id, ?, ?, ?, ? FROM datasets WHERE name = ?
+            """,
+            [split, _text(subset), version, scores, dataset],
+        )
 
 
 def _text(subset: tuple[int | None, int | None]) -> str:
