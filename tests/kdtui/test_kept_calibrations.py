@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -182,20 +181,18 @@ def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, m
     assert "pairs: threshold" in kdtui("calibrate", "show", rows[1]["number"]).out
     for row in rows:
         result = kdtui("calibrate", "rm", row["number"], "--yes")
-        assert f"calibration {row['number']}, student by {row['strategy']} on outdoor is deleted" in result.err
+        assert f"deleted calibration {row['number']}, student by {row['strategy']} on outdoor" in result.err
         assert ("as if it had not been calibrated" in result.err) == row["chosen"]
     assert calibrations(db, "outdoor", settings_for(str(model))) == {}
 
 
-def test_deleting_is_confirmed(
-    calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deleting_is_confirmed(calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path) -> None:
     calibrate()
     number = known(db, model).number
-    monkeypatch.setattr("sys.stdin", StringIO("n\n"))
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)
-    assert f"Delete calibration {number}, student by pairs on outdoor (fitted on 26 sessions, pair F1" in result.err
+    assert "--yes is needed to delete where nobody can be asked" in result.err
+    assert f"calibration {number}, student by pairs on outdoor, fitted on 26 sessions, pair F1" in result.err
 
 
 def test_a_calibration_whose_weights_are_no_numbers_is_named(

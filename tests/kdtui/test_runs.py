@@ -211,7 +211,7 @@ def test_tags_find_runs_again(kdtui: Kdtui) -> None:
     assert under("whole") == [2]
     assert kdtui("run", "tag", 1, "--remove", "größe", "paper").err == "run 1 has no tags\n"
     assert under("paper") == [2, 3]
-    assert kdtui("run", "rm", 3).code == 0
+    assert kdtui("run", "rm", 3, "--yes").code == 0
     assert under("new") == []
 
 
@@ -248,6 +248,6 @@ def test_a_list_of_runs_says_in_columns_what_each_is_made_of(kdtui: Kdtui, db: D
     table = kdtui("run", "ls").out
     assert all(title in table for title in ("knowledge", "sample", "ratio", "strategy", "adapter", "camping x 0.5"))
     for number in (2, 3, 4):
-        kdtui("run", "rm", number)
+        kdtui("run", "rm", number, "--yes")
     table = kdtui("run", "ls").out
     assert not any(title in table for title in ("knowledge", "sample", "ratio", "adapter", "tags", "note"))

@@ -28,7 +28,7 @@ CASES = [
         "'two words' is no tag",
         before=(DEMO,),
     ),
-    Case("there is no word to tag with", ("run", "tag", "1"), "Missing argument 'WORD", code=2),
+    Case("there is no word to tag with", ("run", "tag", "1"), "WORD… is missing", code=2),
     Case("floors make no run to tag", ("evaluate", "--floors-only", "--tag", "x"), "--floors-only makes none", code=2),
     Case("a limit is none", ("evaluate", "--limit", "0"), "--limit", code=2),
     Case("a seed is below zero", ("evaluate", "--limit", "2", "--seed", "-1"), "--seed", code=2),
