@@ -30,7 +30,10 @@ def kept_floors(
 def keep_floors(
     db: Database, dataset: str, split: Split, subset: tuple[int | None, int | None], version: str, scores: str
 ) -> None:
-    """Keep the scores of floors in place of earlier ones; not where the store cannot be written at the moment.
+    """Keep the scores of floors in place of earlier ones.
+
+    They can be computed again, so nobody waits for it: a store that another process is writing to, or that may not be
+    written to, stays as it is.
 
     Args:
         subset: how many sessions of the split, and the seed that draws them.

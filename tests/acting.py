@@ -22,6 +22,9 @@ async def rest(pilot: Pilot[Any]) -> None:
     """
     for _ in range(2):
         await pilot.pause()
+        # Screens are told of a new size by a timer, a moment later.
+        while pilot.app.is_running and pilot.app._resize_timer is not None:
+            await asyncio.sleep(0.001)
         painted = asyncio.Event()
         screen = pilot.app.screen
         screen.call_after_refresh(painted.set)
