@@ -122,6 +122,18 @@ def get_run(db: Database, number: int) -> Run:
     return _run(row)
 
 
+def runs_of_model(db: Database, name: str) -> int:
+    """How many runs name a model as the student or an adapter; they stay, and cannot be repeated."""
+    row = db.execute(
+        """
+        SELECT count(*) FROM runs WHERE json_extract(settings, '$.student') = :name
+            OR EXISTS (SELECT 1 FROM json_each(settings, '$.adapters') WHERE value ->> 0 = :name)
+        """,
+        {"name": name},
+    ).fetchone()
+    return int(row[0])
+
+
 def list_runs(db: Database) -> list[RunSummary]:
     """All runs, the oldest first.
 

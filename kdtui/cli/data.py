@@ -223,14 +223,15 @@ def rm(
 
 def _what_goes_with(store: "Database", dataset: str) -> list[str]:
     """What is deleted with a dataset, as texts."""
-    from store.dependents import of_dataset
+    from store.dataset_contents import dataset_contents
 
-    found = of_dataset(store, dataset)
+    found = dataset_contents(store, dataset)
     return counts(
         {
             "session": found.sessions,
             "piece of knowledge|pieces of knowledge": found.knowledge,
             "run": found.runs,
             "vector": found.vectors,
+            "calibration": found.calibrations,
         }
     ) + counts({"sample": found.samples}, "out of")

@@ -176,8 +176,8 @@ def rm(
 ) -> None:
     """Delete models; of a file that kdtui did not make or fetch only the name."""
     from kdtui.workflows.manage_models import remove_model
-    from store.dependents import runs_of_model
     from store.models import named_model
+    from store.runs import runs_of_model
 
     with open_store(db) as store:
         chosen = {}

@@ -534,8 +534,8 @@ def rm(
     """Delete trainings with their folders, checkpoints and adapters, on their hosts too."""
     from kdtui.workflows.trainings import remove
     from models.sft.job_files import ADAPTER, CHECKPOINTS
-    from store.dependents import runs_of_model
     from store.jobs import get_job
+    from store.runs import runs_of_model
 
     with open_store(db) as store:
         chosen = {}
