@@ -93,6 +93,7 @@ def generate(
     from kdtui.workflows.model_names import PATTERNS
     from kdtui.workflows.students import check_settings, open_student
     from models.answers import NAP, Noted
+    from models.embedded import SHIPPED
     from store.datasets import get_session
 
     told = chosen_output(output, as_json)
@@ -150,6 +151,10 @@ def generate(
             incoming.check()
     if not answers.seen:
         say("kdtui: nothing has come on stdin")
+    if answers.empty and student == SHIPPED and name is None:
+        say(
+            "kdtui: without --dataset there are no other sessions to learn from, and little is likely enough to be said"
+        )
     if answers.failed:
         raise KdtuiError(f"{answers.failed:,} of the sessions could not be answered")
 
@@ -185,10 +190,11 @@ class _Answers:
     Attributes:
         seen: how many sessions there were.
         failed: how many of them the student could not answer.
+        empty: how many of them have no bundle, by what the student found.
     """
 
     def __init__(self, output: Output) -> None:
-        self.seen = self.failed = 0
+        self.seen = self.failed = self.empty = 0
         self._output = output
         # What a student is asked, by its identity: a part of a session, and its positions in the whole.
         self._parts: dict[int, tuple[Session, Session, tuple[int, ...]]] = {}
@@ -223,6 +229,7 @@ class _Answers:
             say(f"kdtui: session {session.id}: {prediction.error}")
             return
         bundles = prediction.bundles or ()
+        self.empty += not bundles
         if positions is not None:
             bundles = tuple(
                 replace(bundle, positions=tuple(positions[at - 1] for at in bundle.positions)) for bundle in bundles

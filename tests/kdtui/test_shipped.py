@@ -47,6 +47,19 @@ def test_it_needs_no_dataset(kdtui: Kdtui) -> None:
     assert result.rows[0]["session"] == "titles"
 
 
+def test_without_a_dataset_it_says_why_it_finds_nothing(kdtui: Kdtui) -> None:
+    result = kdtui("generate", *TITLES)
+    assert result.code == 0
+    assert "no bundles" in result.out
+    assert "without --dataset there are no other sessions to learn from" in result.err
+
+
+@pytest.mark.usefixtures("imported")
+def test_with_a_dataset_titles_alone_are_bundled(kdtui: Kdtui) -> None:
+    [row] = kdtui("generate", "--dataset", "outdoor", *TITLES, "--json").rows
+    assert [bundle["positions"] for bundle in row["bundles"]] == [[1, 2]]
+
+
 @pytest.mark.usefixtures("imported")
 def test_what_other_sessions_show_is_told_where_there_are_some(kdtui: Kdtui, db: Database) -> None:
     told = kdtui("generate", "o05", "--json").rows
