@@ -24,6 +24,8 @@ from tests.needs import NO_SSHD
 
 # Tests that are started in the background of a shell ignore interrupts, and so would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same goes for those that nohup starts.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("kdtui", deadline=None)

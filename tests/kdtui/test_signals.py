@@ -42,8 +42,10 @@ def started(*arguments: object, stdin: int = subprocess.PIPE) -> Iterator["subpr
     command = [sys.executable, "-m", "kdtui", *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def has_open(process: "subprocess.Popen[str]", path: Path) -> bool:
