@@ -91,7 +91,7 @@ async def photograph_form(camera: Camera) -> None:
     """The form that starts a training: `tour-form.svg`."""
     await camera.press("5", until="There is no training yet")
     await camera.press("n", until="Start a training")
-    await camera.press(*"camping", "tab", "tab", "tab", "space", until="--knowledge")
+    await camera.press(*"camping", "tab", "tab", "tab", "space", until="weights alone")
     camera.take("tour-form")
 
 

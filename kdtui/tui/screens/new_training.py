@@ -156,7 +156,7 @@ def form(
         verb="Start it",
         check=partial(problem_with, found),
         command=partial(command_for, found),
-        follow=partial(_follow, found),
+        follow=_ProposedName(found, name).follow,
         tell=tell,
     )
 
@@ -167,13 +167,26 @@ def free_name(stem: str, taken: Container[str]) -> str:
     return next(name for number in count(1) if (name := f"{plain}-{number}") not in taken)
 
 
-def _follow(found: Offer, before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Mapping[str, str], str] | None:
-    """Another name where other datasets are chosen, unless somebody has chosen the name."""
-    old, new = (_datasets(values) for values in (before, after))
-    is_ours = before["name"] == after["name"] == free_name("-".join(old), found.taken)
-    if not is_ours or new == old or not set(new) <= set(found.datasets):
-        return None
-    return {"name": free_name("-".join(new), found.taken)}, ""
+class _ProposedName:
+    """The name that the form proposes: another one where other datasets are chosen, unless somebody has typed one.
+
+    Args:
+        proposed: what the form begins with.
+    """
+
+    def __init__(self, found: Offer, proposed: str) -> None:
+        self._found, self._proposed = found, proposed
+
+    def follow(self, _: Mapping[str, str], after: Mapping[str, str]) -> tuple[Mapping[str, str], str] | None:
+        """See `FormDialog`; while a name of a dataset is being typed, the proposal stays."""
+        datasets = _datasets(after)
+        if after["name"] != self._proposed or not datasets or not set(datasets) <= set(self._found.datasets):
+            return None
+        name = free_name("-".join(datasets), self._found.taken)
+        if name == self._proposed:
+            return None
+        self._proposed = name
+        return {"name": name}, ""
 
 
 def _again(field: Field, before: Mapping[str, str]) -> Field:
