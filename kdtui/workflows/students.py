@@ -23,6 +23,7 @@ from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_end
 from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.embedded import NAME, SHIPPED
+from models.errors import ModelError
 from models.messages import Message
 from store.records import FORMATS, RunSettings, Session
 from store.similar import meant
@@ -330,10 +331,22 @@ def _task_maker(
     def task(session: Session) -> Task:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
         ask = partial(prompt, session, knowledge(session), has_evidence=evidence is not None)
-        known = partial(evidence, session) if evidence is not None else None
+        known = partial(_known, evidence, session) if evidence is not None else None
         return Task(session, len(session.items), ask, adapters, known, thinks)
 
     return task
+
+
+def _known(evidence: "Callable[[Session], Matrix]", session: Session) -> "Matrix":
+    """The evidence of a session; where there can be none, the student refuses this session, and no other.
+
+    Raises:
+        ModelError: the session has too many products.
+    """
+    try:
+        return evidence(session)
+    except KdtuiError as problem:
+        raise ModelError(str(problem)) from problem
 
 
 def uses_evidence(settings: RunSettings) -> bool:

@@ -1,5 +1,6 @@
 """The student without a language model: what it learns from, and how much of it."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -149,7 +150,8 @@ def test_an_answer_does_not_wait_for_scikit_learn(db: Database, train: list[Sess
         "try: main()\nexcept SystemExit: pass\n"
         "assert not {'sklearn', 'torch', 'llama_cpp'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert json.loads(result.stdout)["session"] == session
 
 
 def test_titles_alone_tell_products_apart(train: list[Session]) -> None:

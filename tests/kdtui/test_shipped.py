@@ -35,6 +35,18 @@ def test_it_answers_where_no_student_is_named(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("imported")
+def test_a_session_of_too_many_products_does_not_keep_others_from_an_answer(
+    kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.distill.pattern_student.MOST_PRODUCTS", 4)
+    # Of six and of three products.
+    result = kdtui("generate", "o01", "o05", "--json")
+    assert result.code == 1
+    assert [row["session"] for row in result.rows] == ["o05"]
+    assert "session 'o01' has 6 products, and patterns judge 4 at most" in result.err
+
+
+@pytest.mark.usefixtures("imported")
 def test_without_its_adapter_it_is_the_embedded_student(kdtui: Kdtui) -> None:
     bare = kdtui("generate", "o05", "--adapter", "none", "--json").rows
     assert bare == kdtui("generate", "o05", "--student", "smollm2", "--json").rows
