@@ -9,14 +9,12 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from models.chat_server import ChatServer, Endpoint
 from models.embedded import ENCODER_SHA256, ENCODER_TOKENS, shipped_encoder
 from models.errors import ModelError, no_numbers
+from models.unit_vectors import Vectors, of_length_one
 from models.vocabulary import Token
-
-Vectors = npt.NDArray[np.float32]
 
 _TOKENS = 512
 """Of a text: what the common embedding models were trained on."""
@@ -173,12 +171,6 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
         if len(rows) != len(texts):
             raise ModelError(f"{self._server.url} was sent {len(texts)} texts, and answers {len(rows)} vectors")
         return _vectors(rows, self._server.url, f"{self._server.url} makes vectors whose values are no numbers")
-
-
-def of_length_one(vectors: Vectors) -> Vectors:
-    """Vectors of the same directions, each along the last axis of length one; one of zeros stays."""
-    scaled: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return scaled
 
 
 def _vectors(rows: Sequence[Sequence[float]] | Vectors, where: str, otherwise: str) -> Vectors:

@@ -2,8 +2,8 @@
 
     python -m models.encoder_file FOLDER TARGET [--to Q8_0]
 
-FOLDER holds config.json, vocab.txt and model.safetensors, as sentence-transformers saves them. The same folder gives the
-same file, byte for byte. llama.cpp's own converter is not in the wheel of gguf.
+FOLDER holds config.json, vocab.txt and model.safetensors, as sentence-transformers saves them. The same folder gives
+the same file, byte for byte. llama.cpp's own converter is not in the wheel of gguf.
 """
 
 import argparse

@@ -6,7 +6,8 @@ import numpy as np
 
 from kdtui.bundling.prompt import TITLE_LENGTH
 from kdtui.bundling.text import one_line
-from models.embedding import Embedder, Vectors, of_length_one
+from models.embedding import Embedder
+from models.unit_vectors import Vectors, of_length_one
 from store.records import Item, Session
 
 

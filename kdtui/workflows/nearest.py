@@ -8,8 +8,9 @@ from kdtui.distill.retrieval import Nearest
 from kdtui.distill.session_vectors import vectors_of
 from kdtui.errors import KdtuiError
 from kdtui.workflows.embed import open_embedder
-from models.embedding import Embedder, of_length_one
+from models.embedding import Embedder
 from models.errors import ModelError
+from models.unit_vectors import of_length_one
 from store.datasets import get_session, nearest_sessions
 from store.records import RunSettings, Session
 from store.sqlite import Database

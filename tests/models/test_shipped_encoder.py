@@ -78,8 +78,7 @@ def test_the_file_is_the_one_whose_hash_its_vectors_are_kept_under() -> None:
     assert hashlib.sha256(embedded.shipped_encoder().read_bytes()).hexdigest() == embedded.ENCODER_SHA256
 
 
-def damage(file: Path, how: str) -> None:
-    data = (embedded.SHIPPED_FOLDER / "minilm.gguf").read_bytes()
+def damage(file: Path, data: bytes, how: str) -> None:
     if how == "a bit":
         file.write_bytes(data[:9_000_000] + bytes([data[9_000_000] ^ 1]) + data[9_000_001:])
     elif how == "cut off":
@@ -95,7 +94,7 @@ def damage(file: Path, how: str) -> None:
 def test_a_file_that_cannot_be_used_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, message: str
 ) -> None:
+    damage(tmp_path / "minilm.gguf", embedded.shipped_encoder().read_bytes(), how)
     monkeypatch.setattr("models.embedded.SHIPPED_FOLDER", tmp_path)
-    damage(tmp_path / "minilm.gguf", how)
     with pytest.raises(ModelError, match=rf"^[^\n]*minilm\.gguf: the sentence encoder {message}; install kdtui again$"):
         shipped_embedder()
