@@ -5,10 +5,8 @@ from functools import cached_property, partial
 from weakref import finalize
 
 from kdtui.distill.retrieval import Nearest
-from kdtui.distill.session_vectors import vectors_of
 from kdtui.errors import KdtuiError
-from kdtui.workflows.embed import open_embedder
-from models.embedding import Embedder
+from kdtui.workflows.embed import SessionEmbedder, session_embedder
 from models.errors import ModelError
 from models.unit_vectors import of_length_one
 from store.datasets import get_session, nearest_sessions
@@ -68,12 +66,12 @@ class _ByVectors:
         # A session that somebody pastes may bear the id of another.
         if stored is not None and get_session(self._db, self._dataset, session.id).items == session.items:
             return stored
-        vector: Vectors = vectors_of(self._embedder, [session])[0]
+        vector: Vectors = self._embed([session])[0]
         return vector
 
     @cached_property
-    def _embedder(self) -> Embedder:
+    def _embed(self) -> SessionEmbedder:
         """Loaded for the first session that is not stored, and freed with this."""
         stack = ExitStack()
         finalize(self, stack.close)
-        return stack.enter_context(open_embedder(self._db, self._model))
+        return stack.enter_context(session_embedder(self._db, self._dataset, self._model))

@@ -14,7 +14,7 @@ from models.unit_vectors import Vectors, of_length_one
 from store.text_vectors import kept_text_vectors, save_text_vectors, try_to_save_text_vectors
 
 if TYPE_CHECKING:
-    from models.embedding import Embedder, LocalEmbedder
+    from models.embedding import LocalEmbedder
     from store.sqlite import Database
 
 _REMEMBERED = 20_000
@@ -53,7 +53,8 @@ class TextVectors:
         self._unkept: dict[bytes, bytes] = {}
         self._tried = 0.0
         self._encoder: LocalEmbedder | None = None
-        self._failed = False
+        self._error: ModelError | None = None
+        self._warned = False
 
     def __enter__(self) -> "TextVectors":
         return self
@@ -69,30 +70,40 @@ class TextVectors:
             self._encoder = None
 
     def __call__(self, texts: Sequence[str]) -> Vectors | None:
-        """(texts, 384), each of length one; None where one is not kept and the encoder cannot be used.
+        """As `required`; None where a text is not kept and the encoder cannot be used, the first time with a warning.
+
+        Raises:
+            Cancelled: the cancellation that is in force was cancelled; what was made before is kept.
+            NotFound: there is no such dataset any more.
+        """
+        try:
+            return self.required(texts)
+        except ModelError as error:
+            if not self._warned:
+                self._warned = True
+                self._warn(f"products are compared without what their titles mean: {error}")
+            return None
+
+    def required(self, texts: Sequence[str]) -> Vectors:
+        """(texts, 384), each of length one.
 
         Texts that differ in control characters and blanks alone have the same vector; one without any word has a vector
         too, which says nothing. For many sessions, ask for the texts of all at once.
 
         Raises:
             Cancelled: the cancellation that is in force was cancelled; what was made before is kept.
+            ModelError: a text is not kept, and the encoder cannot be used.
             NotFound: there is no such dataset any more.
         """
         lines = [one_line(text) for text in texts]
         hashes = [_hash(line) for line in lines]
         wanted = dict(zip(hashes, lines, strict=True))
         found = {hash: self._known[hash] for hash in wanted if hash in self._known}
-        lacking = [hash for hash in wanted if hash not in found]
-        if lacking:
+        if lacking := [hash for hash in wanted if hash not in found]:
             found.update(self._from_store(lacking))
-            lacking = [hash for hash in lacking if hash not in found]
-        if lacking:
-            made = self._made(lacking, [wanted[hash] for hash in lacking])
-            if made is None:
-                return None
-            found.update(made)
-        if len(found) <= _REMEMBERED:
-            self._remember(found)
+        if lacking := [hash for hash in wanted if hash not in found]:
+            found.update(self._made(lacking, [wanted[hash] for hash in lacking]))
+        self._remember(found)
         if not hashes:
             return np.empty((0, ENCODER_DIMENSIONS), np.float32)
         return np.stack([found[hash] for hash in hashes])
@@ -116,38 +127,32 @@ class TextVectors:
         rows = of_length_one(np.where(numbers[:, None], rows, 0))
         return {hash: row for hash, row, good in zip(usable, rows, numbers, strict=True) if good}
 
-    def _made(self, hashes: list[bytes], lines: list[str]) -> dict[bytes, Vectors] | None:
+    def _made(self, hashes: list[bytes], lines: list[str]) -> dict[bytes, Vectors]:
         found: dict[bytes, Vectors] = {}
         for first in range(0, len(hashes), _AT_ONCE):
-            try:
-                encoder = self._opened()
-                rows = None if encoder is None else encoder.embed(lines[first : first + _AT_ONCE])
-            except ModelError as error:
-                self._failed = True
-                self._warn(
-                    f"titles and category names are compared by their words alone, not by what they mean: {error}"
-                )
-                return None
-            if rows is None:
-                return None
             # As they are read again: an answer does not depend on whether its vectors were kept.
-            stored = rows.astype(_STORED)
+            stored = self._opened().embed(lines[first : first + _AT_ONCE]).astype(_STORED)
             part = hashes[first : first + _AT_ONCE]
             found.update(zip(part, of_length_one(stored.astype(np.float32)), strict=True))
             if self._dataset is not None:
                 self._unkept.update((hash, row.tobytes()) for hash, row in zip(part, stored, strict=True))
-                if len(self._unkept) >= _AT_ONCE or monotonic() - self._tried >= _PAUSE:
+                if self._wait or len(self._unkept) >= _AT_ONCE or monotonic() - self._tried >= _PAUSE:
                     self._keep()
         return found
 
-    def _opened(self) -> "Embedder | None":
-        if self._failed:
-            return None
+    def _opened(self) -> "LocalEmbedder":
+        if self._error is not None:
+            raise self._error
         if self._encoder is None:
             # Imported here: llama.cpp takes a third of a second.
             from models.embedding import shipped_embedder
 
-            self._encoder = shipped_embedder()
+            try:
+                self._encoder = shipped_embedder()
+            except ModelError as error:
+                # It is not read again for each session.
+                self._error = error
+                raise
         return self._encoder
 
     def _keep(self) -> None:

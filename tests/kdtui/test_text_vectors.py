@@ -187,7 +187,7 @@ def test_without_the_encoder_there_is_one_warning_and_what_is_kept_still_counts(
     assert found is not None
     assert (found == kept).all()
     [sentence] = sentences
-    assert f"by their words alone, not by what they mean: {tmp_path / 'minilm.gguf'}" in sentence
+    assert f"without what their titles mean: {tmp_path / 'minilm.gguf'}" in sentence
     assert how in sentence
 
 
