@@ -96,7 +96,7 @@ class TextVectors:
             NotFound: there is no such dataset any more.
         """
         lines = [one_line(text) for text in texts]
-        hashes = [_hash(line) for line in lines]
+        hashes = [text_hash(line) for line in lines]
         wanted = dict(zip(hashes, lines, strict=True))
         found = {hash: self._known[hash] for hash in wanted if hash in self._known}
         if lacking := [hash for hash in wanted if hash not in found]:
@@ -168,5 +168,6 @@ class TextVectors:
         self._unkept.clear()
 
 
-def _hash(line: str) -> bytes:
+def text_hash(line: str) -> bytes:
+    """What a text of one line is kept under, 16 bytes."""
     return blake2b(line.encode("utf-8", "surrogatepass"), digest_size=16).digest()
