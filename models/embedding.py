@@ -1,7 +1,6 @@
 """Texts become vectors: by a GGUF model here, or by an OpenAI-compatible endpoint."""
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.chat_server import ChatServer, Endpoint
-from models.embedded import ENCODER_SHA256, ENCODER_TOKENS, shipped_encoder
+from models.embedded import ENCODER_TOKENS, checked_encoder
 from models.errors import ModelError, no_numbers
 from models.unit_vectors import Vectors, of_length_one
 from models.vocabulary import Token
@@ -98,16 +97,7 @@ def shipped_embedder() -> LocalEmbedder:
     Raises:
         ModelError: its file is missing, or damaged.
     """
-    path = shipped_encoder()
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}; install kdtui again") from error
-    # Weights with a few wrong bits load, and make vectors that mean nothing.
-    if found != ENCODER_SHA256:
-        raise ModelError(f"{path}: the sentence encoder is damaged; install kdtui again")
-    return LocalEmbedder(path, tokens=ENCODER_TOKENS)
+    return LocalEmbedder(checked_encoder(), tokens=ENCODER_TOKENS)
 
 
 class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):

@@ -34,7 +34,7 @@ class PooledContext:
         # One text takes milliseconds: a second thread gains few, and loses a quarter of a second on a busy processor.
         self._free_processors = FreeProcessors(first=1)
         self._batch = llama_cpp.llama_batch_init(batch, 0, 1)
-        self._context = self._opened(llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
+        self._context: ctypes.c_void_p | None = self._opened(llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
         pooling = llama_cpp.llama_pooling_type(self._context)
         if pooling == llama_cpp.LLAMA_POOLING_TYPE_NONE:
             llama_cpp.llama_free(self._context)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from math import isfinite
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -123,9 +124,11 @@ class TextVectors:
         if not usable:
             return {}
         rows = np.frombuffer(b"".join(usable.values()), _STORED).reshape(-1, ENCODER_DIMENSIONS).astype(np.float32)
-        numbers = np.isfinite(rows).all(axis=1)
-        rows = of_length_one(np.where(numbers[:, None], rows, 0))
-        return {hash: row for hash, row, good in zip(usable, rows, numbers, strict=True) if good}
+        with np.errstate(invalid="ignore"):
+            # A sum is no number where one of its terms is none, and takes less time than to look at each.
+            sums: list[float] = rows.sum(axis=1).tolist()
+            known = zip(usable, of_length_one(rows), sums, strict=True)
+        return {hash: row for hash, row, total in known if isfinite(total)}
 
     def _made(self, hashes: list[bytes], lines: list[str]) -> dict[bytes, Vectors]:
         found: dict[bytes, Vectors] = {}

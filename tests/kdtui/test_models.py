@@ -105,6 +105,7 @@ def test_a_file_that_has_gone_is_listed_as_such(kdtui: Kdtui, tiny: Path) -> Non
     [
         (["add", "none.gguf"], "none.gguf: No such file"),
         (["add", "TINY", "--name", "smollm2"], "comes with kdtui"),
+        (["add", "TINY", "--name", "minilm"], "comes with kdtui"),
         (["add", "TINY", "--name", "a b"], "cannot be a name"),
         (["add", "TINY", "--name", "../x"], "cannot be a name"),
         (["add", "TINY", "--name", "x.gguf"], "--student takes it for a file"),
@@ -249,7 +250,7 @@ def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
 ) -> None:
     result = fetch(hub, "owner/one")
     assert result.returncode == 0, result.stderr
-    [_, _, row] = kdtui("model", "ls", "--json").rows
+    [*_, row] = kdtui("model", "ls", "--json").rows
     assert (row["name"], row["source"]) == ("one", "owner/one/one.gguf")
     assert Path(row["path"]).is_relative_to(database_of_the_test.parent)
     kdtui("model", "rm", "one", "--yes")

@@ -112,7 +112,9 @@ def test_vectors_of_another_encoder_are_never_taken_for_its_own(db: Database, em
     assert count_text_vectors(db, "outdoor") == 6
 
 
-@pytest.mark.parametrize("damage", [b"", bytes(10), np.full(ENCODER_DIMENSIONS, np.nan, "<f2").tobytes(), "text"])
+@pytest.mark.parametrize(
+    "damage", [b"", bytes(10), "text", *(np.full(ENCODER_DIMENSIONS, bad, "<f2").tobytes() for bad in (np.nan, np.inf))]
+)
 def test_what_is_damaged_in_the_store_is_made_again(db: Database, embedded: list[str], damage: Any) -> None:
     first = vectors(db)
     db.execute("UPDATE text_vectors SET vector = ?", [damage])

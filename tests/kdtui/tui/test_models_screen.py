@@ -345,7 +345,7 @@ async def test_models_that_come_meanwhile_are_seen_and_the_cursor_stays(
         db.close()
         await pilot.press("7")
         await settle(pilot)
-        assert table(app).row_count == 6
+        assert table(app).row_count == 7
         assert table(app).cursor_key == "right"
     app = KdtuiApp(model_store, memory=Memory(tmp_path / "memory.json", model_store))
     async with app.run_test() as pilot:
@@ -400,7 +400,7 @@ async def test_it_can_be_resized_at_any_time(model_store: Path, settle: Settle) 
         for size in ((200, 60), (30, 8), (80, 24)):
             await pilot.resize_terminal(*size)
             await settle(pilot)
-            assert table(app).row_count == 5
+            assert table(app).row_count == 6
 
 
 async def test_a_file_that_is_no_store_is_one_sentence_in_place_of_a_list_without_rows(
