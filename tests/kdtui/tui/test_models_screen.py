@@ -279,9 +279,19 @@ async def test_forgetting_a_model_says_what_becomes_of_its_file(
             app.screen.query_one("#yes", Button).press()
             await settle(pilot)
             assert names(model_store) == there
-            assert table(app).row_count == len(there) + 2
+            assert table(app).row_count == len(there) + 3
     assert (tmp_path / "right.gguf").exists()
     assert not mine.exists()
+
+
+async def test_the_sentence_encoder_is_shown_and_says_why_it_answers_nothing(model_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(model_store)
+    async with app.run_test() as pilot:
+        await go(pilot, settle, "minilm")
+        assert cells(app, "minilm")[1] == "encoder"
+        for action in ("use", "calibrate", "quantize"):
+            assert app.screen.why_not(action) == "minilm makes vectors, and answers nothing"  # type: ignore[attr-defined]
+        assert app.screen.why_not("remove") == "minilm comes with kdtui"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
