@@ -71,18 +71,29 @@ def try_to_save_text_vectors(db: Database, dataset: str, encoder: str, vectors: 
     return True
 
 
-def delete_text_vectors(db: Database, dataset: str, encoder: str) -> None:
-    """Delete all vectors that an encoder made of the texts of a dataset.
+def delete_text_vectors(db: Database, dataset: str) -> None:
+    """Delete the vectors of the texts of a dataset, by whichever encoder.
 
     Raises:
         NotFound: there is no such dataset.
     """
     number = dataset_id(db, dataset)
     with db.atomic():
-        db.execute(
-            "DELETE FROM text_vectors WHERE dataset_id = ? AND encoder_id = (SELECT id FROM encoders WHERE sha256 = ?)",
-            [number, encoder],
-        )
+        db.execute("DELETE FROM text_vectors WHERE dataset_id = ?", [number])
+
+
+def has_text_vectors(db: Database, dataset: str, encoder: str) -> bool:
+    """Whether any vector is kept that this encoder made of a text of the dataset.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    [found] = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM text_vectors WHERE dataset_id = ? "
+        "AND encoder_id = (SELECT id FROM encoders WHERE sha256 = ?))",
+        [dataset_id(db, dataset), encoder],
+    ).fetchone()
+    return bool(found)
 
 
 def count_text_vectors(db: Database, dataset: str) -> int:

@@ -195,15 +195,19 @@ def embed(
     """
     from kdtui.workflows.embed import embed_dataset
     from kdtui.workflows.model_names import in_full
+    from models.embedded import ENCODER
+    from store.text_vectors import count_text_vectors
 
     with open_store(db) as store, progress_bar() as progress:
         name = chosen_dataset(store, dataset)
         task = progress.add_task("sessions", total=None)
         for event in embed_dataset(store, name, in_full(model), anew=anew):
             progress.update(task, completed=event.done, total=event.total)
+        texts = count_text_vectors(store, name) if model == ENCODER else 0
     say(
         f"{counted(event.done, f'session of dataset {name} has', f'sessions of dataset {name} have')} a vector of "
         f"{model}"
+        + (f"; {counted(texts, 'title or category name has', 'titles and category names have')} one" if texts else "")
     )
 
 

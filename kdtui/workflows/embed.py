@@ -17,7 +17,7 @@ from models.unit_vectors import Vectors
 from store.datasets import get_session
 from store.records import Session
 from store.sqlite import Database
-from store.text_vectors import delete_text_vectors
+from store.text_vectors import delete_text_vectors, has_text_vectors
 from store.vectors import delete_vectors, save_vectors, sessions_without_vector, vector_models
 
 SessionEmbedder: TypeAlias = Callable[[Sequence[Session]], Vectors]
@@ -76,8 +76,20 @@ def session_embedder(db: Database, dataset: str, model: str, *, wait: bool = Fal
         yield partial(vectors_of, embedder)
 
 
+def is_outdated(db: Database, dataset: str, model: str) -> bool:
+    """Whether the vectors of sessions that are kept under this name are those of the encoder of another version.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    # Those of sessions are means of those of texts, which are kept before them.
+    return model == ENCODER and not has_text_vectors(db, dataset, ENCODER_SHA256)
+
+
 def embed_dataset(db: Database, dataset: str, model: str, *, anew: bool = False) -> Iterator[Embedded]:
     """Make the vectors of all sessions that have none yet; each batch is stored when it is done.
+
+    Those that the shipped encoder made in another version of the program are made again.
 
     Args:
         anew: make those again that there are.
@@ -88,10 +100,10 @@ def embed_dataset(db: Database, dataset: str, model: str, *, anew: bool = False)
         ModelError: it fails.
     """
     with session_embedder(db, dataset, model, wait=True) as embed:
-        if anew:
+        if anew or is_outdated(db, dataset, model):
             delete_vectors(db, dataset, model)
             if model == ENCODER:
-                delete_text_vectors(db, dataset, ENCODER_SHA256)
+                delete_text_vectors(db, dataset)
         missing = sessions_without_vector(db, dataset, model)
         done = vector_models(db, dataset).get(model, 0)
         total = done + len(missing)

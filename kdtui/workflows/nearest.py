@@ -6,7 +6,7 @@ from weakref import finalize
 
 from kdtui.distill.retrieval import Nearest
 from kdtui.errors import KdtuiError
-from kdtui.workflows.embed import SessionEmbedder, session_embedder
+from kdtui.workflows.embed import SessionEmbedder, is_outdated, session_embedder
 from models.errors import ModelError
 from models.unit_vectors import of_length_one
 from store.datasets import get_session, nearest_sessions
@@ -35,7 +35,7 @@ class _ByVectors:
         self._dataset = dataset
         self._model = model
         self._ids, vectors = training_vectors(db, dataset, model)
-        if not self._ids:
+        if not self._ids or is_outdated(db, dataset, model):
             known = ", ".join(vector_models(db, dataset)) or "none"
             raise KdtuiError(
                 f"dataset {dataset!r} has no vectors of {model!r} (it has: {known}); make them with: "

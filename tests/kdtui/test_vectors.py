@@ -10,6 +10,7 @@ import pytest
 import xllamacpp
 
 from kdtui.distill.session_vectors import vectors_of
+from kdtui.errors import KdtuiError
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.embed import Embedded, embed_dataset, open_embedder
 from kdtui.workflows.import_dataset import import_dataset
@@ -244,7 +245,10 @@ def test_without_a_model_the_shipped_encoder_makes_them_and_keeps_the_vectors_of
 ) -> None:
     result = kdtui("data", "embed")
     assert result.code == 0
-    assert f"{count(db)} sessions of dataset outdoor have a vector of minilm" in result.err
+    assert (
+        f"{count(db)} sessions of dataset outdoor have a vector of minilm; {count_text_vectors(db, 'outdoor')} titles"
+        in result.err
+    )
     assert vector_models(db, "outdoor") == {"minilm": count(db)}
     session = next(iter_sessions(db, "outdoor", split="train"))
     texts = [item.title or "" for item in session.items] + [item.categories[0][-1] for item in session.items]
@@ -274,6 +278,19 @@ def test_vectors_of_texts_are_made_anew_with_those_of_sessions(kdtui: Kdtui, db:
     assert count_text_vectors(db, "outdoor") == before
     [zeros] = db.execute("SELECT count(*) FROM text_vectors WHERE vector = zeroblob(768)").fetchone()
     assert zeros == 0
+
+
+def test_vectors_of_the_encoder_of_another_version_are_not_compared_and_are_made_again(db: Database) -> None:
+    list(embed_dataset(db, "outdoor", "minilm"))
+    before = count_text_vectors(db, "outdoor")
+    db.execute("UPDATE encoders SET sha256 = 'of another version'")
+    db.conn.commit()
+    with pytest.raises(KdtuiError, match="kdtui data embed --dataset outdoor --with minilm"):
+        nearest_for(db, "outdoor", RunSettings("smollm2", near="minilm"))
+    assert next(iter(embed_dataset(db, "outdoor", "minilm"))).done == 0
+    list(embed_dataset(db, "outdoor", "minilm"))
+    assert count_text_vectors(db, "outdoor") == before
+    assert nearest_for(db, "outdoor", RunSettings("smollm2", near="minilm"))(get_session(db, "outdoor", "o34"), 1)
 
 
 def test_a_damaged_encoder_is_one_sentence(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
