@@ -3,22 +3,26 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from models import cancellation
 from models.chat_server import ChatServer, Endpoint
-from models.errors import Cancelled, ModelError, no_numbers
-
-Vectors = npt.NDArray[np.float32]
+from models.embedded import ENCODER_TOKENS, checked_encoder
+from models.errors import ModelError, no_numbers
+from models.unit_vectors import Vectors, of_length_one
+from models.vocabulary import Token
 
 _TOKENS = 512
-"""Of a text, and of a batch of texts: what the common embedding models were trained on."""
+"""Of a text: what the common embedding models were trained on."""
+
+_BATCH = 256
+"""Tokens that are computed together: with more, texts look at each other for nothing."""
+
+_LETTERS = 32
+"""Of a text that are read for each token that counts."""
 
 _TEXTS_PER_REQUEST = 64
 _CONCURRENCY = 4
@@ -40,65 +44,60 @@ class Embedder(Protocol):
 class LocalEmbedder(AbstractContextManager["LocalEmbedder"]):
     """A GGUF model. One that was not made for embeddings gives the mean of its last hidden states.
 
+    Args:
+        tokens: of a text that count.
+
     Raises:
         ModelError: the file is missing, is no GGUF file, or cannot be loaded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, tokens: int = _TOKENS) -> None:
         # Imported here: llama.cpp takes a third of a second.
-        import llama_cpp
+        from models.llama import LlamaModel
+        from models.pooled import PooledContext
 
-        from models.llama import check_magic, prepare_backend
-        from models.threads import processors
-
-        def load(pooling: int) -> llama_cpp.Llama:
-            make = partial(
-                llama_cpp.Llama,
-                str(path),
-                embedding=True,
-                n_ctx=_TOKENS,
-                n_batch=_TOKENS,
-                n_ubatch=_TOKENS,
-                n_threads=processors(),
-                n_threads_batch=processors(),
-                n_gpu_layers=-1,
-                pooling_type=pooling,
-                verbose=False,
-            )
-            try:
-                return cancellation.call(cancellation.current(), make)
-            except ValueError as error:
-                raise ModelError(f"{path}: llama.cpp cannot load this model") from error
-
-        prepare_backend()
-        check_magic(path, "a model")
-        self._path = path
-        self._model = load(llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
-        # Declared as text, but a number.
-        if int(self._model.pooling_type()) == llama_cpp.LLAMA_POOLING_TYPE_NONE:
+        self._tokens = tokens
+        self._model = LlamaModel(path)
+        try:
+            self._context = PooledContext(self._model, batch=max(tokens, _BATCH))
+        except BaseException:
             self._model.close()
-            self._model = load(llama_cpp.LLAMA_POOLING_TYPE_MEAN)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model; no vectors can be made afterwards."""
+        self._context.close()
         self._model.close()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """As `Embedder` says; what a text has beyond 512 tokens does not count."""
+        """As `Embedder` says; what a text has beyond its first tokens does not count."""
         if not texts:
-            return np.empty((0, self._model.n_embd()), np.float32)
-        from models.llama import watched
+            return np.empty((0, self._context.width), np.float32)
+        found = self._context.vectors([self._tokens_of(text) for text in texts])
+        return _vectors(found, str(self._model.path), no_numbers(str(self._model.path)))
 
-        wish = cancellation.current()
-        try:
-            with watched(self._model.ctx, wish):
-                found = cancellation.call(wish, self._model.embed, [text or " " for text in texts])
-        except RuntimeError as error:
-            if wish.is_cancelled:
-                raise Cancelled from error
-            raise ModelError(f"{self._path}: this model makes no vectors ({error})") from error
-        return _vectors(found, str(self._path), no_numbers(str(self._path)))
+    def _tokens_of(self, text: str) -> list[Token]:
+        # A token has a letter at least, and none that matters has this many: a novel is not read to its end.
+        tokens = self._model.tokenize(text[: self._tokens * _LETTERS] or " ", start=True)
+        if len(tokens) <= self._tokens:
+            return tokens
+        # What closes every text, such as [SEP], closes those that are cut, too.
+        closing = tokens[-1:] if self._model.is_control(tokens[-1]) else []
+        return tokens[: self._tokens - len(closing)] + closing
+
+
+def shipped_embedder() -> LocalEmbedder:
+    """The sentence encoder that comes with the program, loaded.
+
+    Raises:
+        ModelError: its file is missing, or damaged.
+    """
+    return LocalEmbedder(checked_encoder(), tokens=ENCODER_TOKENS)
 
 
 class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
@@ -164,13 +163,7 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
         return _vectors(rows, self._server.url, f"{self._server.url} makes vectors whose values are no numbers")
 
 
-def of_length_one(vectors: Vectors) -> Vectors:
-    """Vectors of the same directions, each along the last axis of length one; one of zeros stays."""
-    scaled: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return scaled
-
-
-def _vectors(rows: Sequence[Sequence[float]], where: str, otherwise: str) -> Vectors:
+def _vectors(rows: Sequence[Sequence[float]] | Vectors, where: str, otherwise: str) -> Vectors:
     """What a model makes, checked.
 
     Args:

@@ -34,11 +34,15 @@ def processors() -> int:
 
 
 class FreeProcessors:
-    """Called between batches, it says how many threads to use, and looks again from time to time."""
+    """Called between batches, it says how many threads to use, and looks again from time to time.
 
-    def __init__(self) -> None:
+    Args:
+        first: threads to begin with, before it is known what others use; all by default.
+    """
+
+    def __init__(self, first: int | None = None) -> None:
         self._most = processors()
-        self._threads = self._most
+        self._threads = self._most if first is None else first
         self._measured = monotonic()
         self._busy = _busy_seconds()
         self._own = process_time()

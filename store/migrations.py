@@ -451,6 +451,25 @@ def m0020_training_paces(db: Database) -> None:
     )
 
 
+@migrations()
+def m0021_text_vectors(db: Database) -> None:
+    """Vectors of titles and category names, so that each is computed once."""
+    _execute(
+        db,
+        # sha256: of the file of the encoder, in hexadecimal
+        "CREATE TABLE encoders (id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE)",
+        # text_hash: BLAKE2b of the text, 16 bytes. vector: 16-bit floats, little-endian, of length one.
+        # With row ids: rows of this size make a tree by hash deep, and its index alone is quickly searched.
+        """CREATE TABLE text_vectors (
+            dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+            encoder_id INTEGER NOT NULL REFERENCES encoders(id),
+            text_hash BLOB NOT NULL,
+            vector BLOB NOT NULL,
+            PRIMARY KEY (dataset_id, encoder_id, text_hash)
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

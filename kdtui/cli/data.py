@@ -171,33 +171,43 @@ def export(
     say(f"exported {counted(count, 'session')} to {output}")
 
 
-@app.command("embed", examples=["kdtui data embed --dataset demo-outdoor --with smollm2"])
+@app.command(
+    "embed",
+    examples=["kdtui data embed --dataset demo-outdoor", "kdtui data embed --dataset demo-outdoor --with smollm2"],
+)
 def embed(
     model: Annotated[
         str,
         typer.Option(
             "--with",
-            help="smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.",
+            help="minilm (a sentence encoder), smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.",
             metavar="MODEL",
-            autocompletion=completion.names("bases", "smollm2"),
+            autocompletion=completion.names("bases", "minilm", "smollm2"),
         ),
-    ],
+    ] = "minilm",
     dataset: DatasetOption = None,
     anew: Annotated[bool, typer.Option("--anew", help="Make those again that there are.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Make a vector of each session, for `--near`; an interrupted run goes on where it was."""
+    """Make a vector of each session, for `--near`; an interrupted run resumes.
+
+    With minilm, the vectors of titles and category names are kept too, so that nothing else has to make them.
+    """
     from kdtui.workflows.embed import embed_dataset
     from kdtui.workflows.model_names import in_full
+    from models.embedded import ENCODER
+    from store.text_vectors import count_text_vectors
 
     with open_store(db) as store, progress_bar() as progress:
         name = chosen_dataset(store, dataset)
         task = progress.add_task("sessions", total=None)
         for event in embed_dataset(store, name, in_full(model), anew=anew):
             progress.update(task, completed=event.done, total=event.total)
+        texts = count_text_vectors(store, name) if model == ENCODER else 0
     say(
         f"{counted(event.done, f'session of dataset {name} has', f'sessions of dataset {name} have')} a vector of "
         f"{model}"
+        + (f"; {counted(texts, 'title or category name has', 'titles and category names have')} one" if texts else "")
     )
 
 

@@ -71,7 +71,7 @@ def show(
         typer.Argument(
             help="Name of a model or an adapter.",
             metavar="NAME",
-            autocompletion=completion.names("models", "shipped", "smollm2"),
+            autocompletion=completion.names("models", "shipped", "smollm2", "minilm"),
         ),
     ],
     output: OutputOption = None,

@@ -130,7 +130,7 @@ NearOption = Annotated[
         "--near",
         help="Embedding model that says which sessions are near (BM25); see kdtui data embed.",
         metavar="MODEL",
-        autocompletion=completion.names("bases", "smollm2"),
+        autocompletion=completion.names("bases", "minilm", "smollm2"),
     ),
 ]
 BudgetOption = Annotated[

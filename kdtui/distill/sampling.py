@@ -16,7 +16,7 @@ import numpy as np
 
 from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
-from models.embedding import Vectors, of_length_one
+from models.unit_vectors import Vectors, of_length_one
 from store.datasets import words_of
 from store.records import Session
 

@@ -1,12 +1,13 @@
 """Vectors of sessions: the mean of those of their products."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from kdtui.bundling.prompt import TITLE_LENGTH
 from kdtui.bundling.text import one_line
-from models.embedding import Embedder, Vectors, of_length_one
+from models.embedding import Embedder
+from models.unit_vectors import Vectors, of_length_one
 from store.records import Item, Session
 
 
@@ -21,6 +22,22 @@ def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
     vectors = embedder.embed(list(place))
     means = np.stack([vectors[[place[text] for text in each]].mean(axis=0) for each in texts])
     return of_length_one(means)
+
+
+def means_of_texts(vectors_of: Callable[[Sequence[str]], Vectors], sessions: Sequence[Session]) -> Vectors:
+    """(sessions, dimensions), each of length one: the mean of the titles and of the narrowest category names.
+
+    Args:
+        vectors_of: gives the vectors of texts, (texts, dimensions).
+    """
+    texts = [[text for item in session.items for text in _texts(item)] for session in sessions]
+    vectors = vectors_of([text for each in texts for text in each])
+    ends = np.cumsum([len(each) for each in texts])
+    return of_length_one(np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])]))
+
+
+def _texts(item: Item) -> tuple[str, ...]:
+    return (item.title or "", *(path[-1] for path in item.categories[:1] if path))
 
 
 def _text(item: Item) -> str:

@@ -77,7 +77,7 @@ def describe_model(db: "Database", name: str) -> ModelDetails:
     if row.problem is not None:
         return ModelDetails(row, {}, training=_training(db, row))
     try:
-        if row.kind == "base":
+        if row.kind != "adapter":
             return ModelDetails(row, _header(row.path))
         from models.provenance import adapter_info
 
@@ -150,6 +150,8 @@ def student_with(db: "Database", name: str) -> RunSettings:
     details = describe_model(db, name)
     if details.row.problem is not None:
         raise KdtuiError(details.row.problem)
+    if details.row.kind == "encoder":
+        raise KdtuiError(f"{name} is a sentence encoder: it makes vectors, and answers nothing")
     if name == SHIPPED or details.adapter is None:
         return RunSettings(name)
     settings = RunSettings(_base_for(db, details), adapters=((name, 1.0),))

@@ -87,7 +87,7 @@ def _unmade(path: Path) -> Finding:
 
 
 def _llama() -> Iterator[Finding]:
-    from models.embedded import embedded_student
+    from models.embedded import checked_encoder, embedded_student
 
     try:
         path = embedded_student()
@@ -95,6 +95,12 @@ def _llama() -> Iterator[Finding]:
         yield Finding("embedded student", "missing", str(error))
     else:
         yield Finding("embedded student", "ok", f"{path} ({path.stat().st_size / 1e6:,.0f} MB)")
+    try:
+        path = checked_encoder()
+    except ModelError as error:
+        yield Finding("sentence encoder", "missing", str(error))
+    else:
+        yield Finding("sentence encoder", "ok", f"{path} ({path.stat().st_size / 1e6:,.0f} MB)")
     try:
         from models.llama import can_use_gpu, system_features
         from models.quantization import suitable_quantization

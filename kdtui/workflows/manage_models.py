@@ -42,18 +42,18 @@ class ModelRow:
     source: str
     info: "ModelInfo | None"
     problem: str | None
-    kind: Literal["base", "adapter"] = "base"
+    kind: Literal["base", "adapter", "encoder"] = "base"
     made: bool = False
     bytes: int | None = None
 
     @property
     def is_shipped(self) -> bool:
         """Whether it comes with the program."""
-        return self.name in RESERVED
+        return self.name in RESERVED or self.kind == "encoder"
 
 
 def list_models(db: "Database") -> Iterator[ModelRow]:
-    """The embedded student, and all models that have a name."""
+    """Those that come with the program, and all models that have a name."""
     return map(read_model, known_models(db))
 
 
@@ -66,6 +66,10 @@ def known_models(db: "Database") -> list[ModelRow]:
         rows.append(ModelRow(embedded.NAME, Path(), "embedded", None, str(error)))
     with suppress(ModelError):
         rows.append(ModelRow(embedded.SHIPPED, embedded.shipped_adapter(), "embedded", None, None, "adapter"))
+    try:
+        rows.append(ModelRow(embedded.ENCODER, embedded.shipped_encoder(), "embedded", None, None, "encoder"))
+    except ModelError as error:
+        rows.append(ModelRow(embedded.ENCODER, Path(), "embedded", None, str(error), "encoder"))
     return rows + [
         ModelRow(model.name, model.path, model.source, None, None, model.kind, model.made) for model in named_models(db)
     ]
@@ -250,8 +254,8 @@ def checked_name(name: str) -> str:
     Raises:
         KdtuiError: it cannot.
     """
-    if name in RESERVED:
-        raise KdtuiError(f"{name!r} is the name of a student that comes with kdtui; choose another --name")
+    if name in (*RESERVED, embedded.ENCODER):
+        raise KdtuiError(f"{name!r} is the name of a model that comes with kdtui; choose another --name")
     if not _NAME.fullmatch(name):
         raise KdtuiError(f"{name!r} cannot be a name; use letters, digits, dots, dashes and underscores")
     if name.endswith(".gguf"):

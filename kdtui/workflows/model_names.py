@@ -34,7 +34,7 @@ def why_uncalibrated(student: str) -> str | None:
 
 def is_file(student: str) -> bool:
     """Whether a student is named by its file; the others have names, or addresses."""
-    if student in RESERVED or is_endpoint(student):
+    if student in (*RESERVED, embedded.ENCODER) or is_endpoint(student):
         return False
     return student.endswith(".gguf") or Path(student).name != student or Path(student).is_file()
 
@@ -54,6 +54,8 @@ def located_model(db: "Database | None", model: str) -> Path:
         return embedded.embedded_student()
     if model == embedded.SHIPPED:
         raise KdtuiError(f"{model} is {embedded.NAME} with an adapter; here a model without one is needed")
+    if model == embedded.ENCODER:
+        raise KdtuiError(f"{model} is a sentence encoder: it makes vectors (kdtui data embed), and answers nothing")
     if is_file(model):
         return Path(model)
     from store.models import named_models
@@ -127,6 +129,8 @@ def check_base(base: str, names: Sequence[str]) -> None:
         return
     if base in RESERVED or is_endpoint(base):
         raise KdtuiError(f"{base} is a student that cannot be trained; choose a base: {', '.join(names)}")
+    if base == embedded.ENCODER:
+        raise KdtuiError(f"{base} is a sentence encoder that cannot be trained; choose a base: {', '.join(names)}")
     # Whether there is a model of transformers of that id is known to the host that trains.
     if Path(base).is_dir() or Path(base).is_file() or _is_id(base):
         return

@@ -5,11 +5,10 @@ from functools import cached_property, partial
 from weakref import finalize
 
 from kdtui.distill.retrieval import Nearest
-from kdtui.distill.session_vectors import vectors_of
 from kdtui.errors import KdtuiError
-from kdtui.workflows.embed import open_embedder
-from models.embedding import Embedder, of_length_one
+from kdtui.workflows.embed import SessionEmbedder, is_outdated, session_embedder
 from models.errors import ModelError
+from models.unit_vectors import of_length_one
 from store.datasets import get_session, nearest_sessions
 from store.records import RunSettings, Session
 from store.sqlite import Database
@@ -36,7 +35,7 @@ class _ByVectors:
         self._dataset = dataset
         self._model = model
         self._ids, vectors = training_vectors(db, dataset, model)
-        if not self._ids:
+        if not self._ids or is_outdated(db, dataset, model):
             known = ", ".join(vector_models(db, dataset)) or "none"
             raise KdtuiError(
                 f"dataset {dataset!r} has no vectors of {model!r} (it has: {known}); make them with: "
@@ -67,12 +66,12 @@ class _ByVectors:
         # A session that somebody pastes may bear the id of another.
         if stored is not None and get_session(self._db, self._dataset, session.id).items == session.items:
             return stored
-        vector: Vectors = vectors_of(self._embedder, [session])[0]
+        vector: Vectors = self._embed([session])[0]
         return vector
 
     @cached_property
-    def _embedder(self) -> Embedder:
+    def _embed(self) -> SessionEmbedder:
         """Loaded for the first session that is not stored, and freed with this."""
         stack = ExitStack()
         finalize(self, stack.close)
-        return stack.enter_context(open_embedder(self._db, self._model))
+        return stack.enter_context(session_embedder(self._db, self._dataset, self._model))

@@ -42,7 +42,8 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def test_the_embedded_student_is_listed_with_what_its_file_says(kdtui: Kdtui) -> None:
-    [row, shipped] = kdtui("model", "ls", "--json").rows
+    [row, shipped, encoder] = kdtui("model", "ls", "--json").rows
+    assert (encoder["name"], encoder["kind"], encoder["architecture"]) == ("minilm", "encoder", "bert")
     assert (shipped["name"], shipped["kind"]) == ("shipped", "adapter")
     assert (row["name"], row["architecture"], row["quantization"]) == ("smollm2", "llama", "Q4_1")
     assert row["context"] == 8192
@@ -52,7 +53,7 @@ def test_the_embedded_student_is_listed_with_what_its_file_says(kdtui: Kdtui) ->
 
 def test_a_file_gets_a_name_and_answers_by_it(kdtui: Kdtui, tiny: Path) -> None:
     assert "--student mine" in kdtui("model", "add", tiny, "--name", "mine").err
-    assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == ["smollm2", "shipped", "mine"]
+    assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == ["smollm2", "shipped", "minilm", "mine"]
     assert kdtui("generate", *TITLES, "--student", "mine", "--json").rows[0]["bundles"]
     kdtui("model", "rm", "mine", "--yes")
     assert tiny.exists(), "it is the user's"
@@ -93,7 +94,7 @@ def test_a_model_that_is_damaged_is_not_quantized_and_leaves_nothing(tiny: Path,
 def test_a_file_that_has_gone_is_listed_as_such(kdtui: Kdtui, tiny: Path) -> None:
     kdtui("model", "add", tiny)
     tiny.unlink()
-    [_, _, row] = kdtui("model", "ls", "--json").rows
+    [*_, row] = kdtui("model", "ls", "--json").rows
     assert row["quantization"] is None
     assert "No such file" in row["problem"]
     assert "No such file" in kdtui("model", "ls").out
@@ -104,6 +105,7 @@ def test_a_file_that_has_gone_is_listed_as_such(kdtui: Kdtui, tiny: Path) -> Non
     [
         (["add", "none.gguf"], "none.gguf: No such file"),
         (["add", "TINY", "--name", "smollm2"], "comes with kdtui"),
+        (["add", "TINY", "--name", "minilm"], "comes with kdtui"),
         (["add", "TINY", "--name", "a b"], "cannot be a name"),
         (["add", "TINY", "--name", "../x"], "cannot be a name"),
         (["add", "TINY", "--name", "x.gguf"], "--student takes it for a file"),
@@ -162,7 +164,7 @@ def test_an_interrupt_ends_a_quantization_and_leaves_nothing(database_of_the_tes
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not list(part.parent.iterdir())
-    assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == ["smollm2", "shipped"]
+    assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == ["smollm2", "shipped", "minilm"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
@@ -248,7 +250,7 @@ def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
 ) -> None:
     result = fetch(hub, "owner/one")
     assert result.returncode == 0, result.stderr
-    [_, _, row] = kdtui("model", "ls", "--json").rows
+    [*_, row] = kdtui("model", "ls", "--json").rows
     assert (row["name"], row["source"]) == ("one", "owner/one/one.gguf")
     assert Path(row["path"]).is_relative_to(database_of_the_test.parent)
     kdtui("model", "rm", "one", "--yes")

@@ -10,10 +10,12 @@ import pytest
 import xllamacpp
 
 from kdtui.distill.session_vectors import vectors_of
+from kdtui.errors import KdtuiError
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.embed import Embedded, embed_dataset, open_embedder
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.nearest import nearest_for
+from kdtui.workflows.text_vectors import TextVectors
 from models.chat_server import Endpoint
 from models.embedded import embedded_student
 from models.embedding import LocalEmbedder, RemoteEmbedder
@@ -22,6 +24,7 @@ from store.datasets import get_session, iter_sessions
 from store.knowledge import sessions_of
 from store.records import Item, RunSettings, Session
 from store.sqlite import Database
+from store.text_vectors import count_text_vectors
 from store.vectors import session_vector, training_vectors, vector_models
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model
@@ -235,3 +238,64 @@ def test_no_text_is_no_vector(db: Database, tiny: str) -> None:
     with open_embedder(db, tiny) as embedder:
         assert embedder.embed([]).shape[0] == 0
         assert embedder.embed([""]).shape[0] == 1
+
+
+def test_without_a_model_the_shipped_encoder_makes_them_and_keeps_the_vectors_of_texts(
+    kdtui: Kdtui, db: Database
+) -> None:
+    result = kdtui("data", "embed")
+    assert result.code == 0
+    assert (
+        f"{count(db)} sessions of dataset outdoor have a vector of minilm; {count_text_vectors(db, 'outdoor')} titles"
+        in result.err
+    )
+    assert vector_models(db, "outdoor") == {"minilm": count(db)}
+    session = next(iter_sessions(db, "outdoor", split="train"))
+    texts = [item.title or "" for item in session.items] + [item.categories[0][-1] for item in session.items]
+    before = count_text_vectors(db, "outdoor")
+    with TextVectors(db, "outdoor", pytest.fail) as of:
+        mean = of.required(texts).mean(axis=0)
+    assert count_text_vectors(db, "outdoor") == before > 0
+    vector = session_vector(db, "outdoor", session.id, "minilm")
+    assert vector is not None
+    assert np.allclose(vector, mean / np.linalg.norm(mean), atol=1e-4)
+
+
+def test_the_nearest_of_a_typed_session_are_found_by_the_shipped_encoder(db: Database) -> None:
+    list(embed_dataset(db, "outdoor", "minilm"))
+    near = nearest_for(db, "outdoor", RunSettings("smollm2", near="minilm"))
+    one = next(iter_sessions(db, "outdoor", split="train"))
+    pasted = Session("never stored", tuple(Item(f"new {number}", *_of(item)) for number, item in enumerate(one.items)))
+    assert near(pasted, 1) == [one.id]
+
+
+def test_vectors_of_texts_are_made_anew_with_those_of_sessions(kdtui: Kdtui, db: Database) -> None:
+    list(embed_dataset(db, "outdoor", "minilm"))
+    before = count_text_vectors(db, "outdoor")
+    db.execute("UPDATE text_vectors SET vector = zeroblob(768)")
+    db.conn.commit()
+    assert kdtui("data", "embed", "--anew").code == 0
+    assert count_text_vectors(db, "outdoor") == before
+    [zeros] = db.execute("SELECT count(*) FROM text_vectors WHERE vector = zeroblob(768)").fetchone()
+    assert zeros == 0
+
+
+def test_vectors_of_the_encoder_of_another_version_are_not_compared_and_are_made_again(db: Database) -> None:
+    list(embed_dataset(db, "outdoor", "minilm"))
+    before = count_text_vectors(db, "outdoor")
+    db.execute("UPDATE encoders SET sha256 = 'of another version'")
+    db.conn.commit()
+    with pytest.raises(KdtuiError, match="kdtui data embed --dataset outdoor --with minilm"):
+        nearest_for(db, "outdoor", RunSettings("smollm2", near="minilm"))
+    assert next(iter(embed_dataset(db, "outdoor", "minilm"))).done == 0
+    list(embed_dataset(db, "outdoor", "minilm"))
+    assert count_text_vectors(db, "outdoor") == before
+    assert nearest_for(db, "outdoor", RunSettings("smollm2", near="minilm"))(get_session(db, "outdoor", "o34"), 1)
+
+
+def test_a_damaged_encoder_is_one_sentence(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "minilm.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr("models.embedded.SHIPPED_FOLDER", tmp_path)
+    result = kdtui("data", "embed")
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert "the sentence encoder is damaged; install kdtui again" in result.err

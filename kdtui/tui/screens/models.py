@@ -508,6 +508,8 @@ class ModelsScreen(CalibratingScreen[None]):
                 return "there is no model"
             if action != "remove" and action != "details" and (read := self._read.get(known)) and read.problem:
                 return f"the file cannot be used: {read.problem}"
+        if action in ("use", "calibrate", "quantize") and known is not None and known.kind == "encoder":
+            return f"{known.name} makes vectors, and answers nothing"
         match action:
             case "details" if known not in self._details:
                 return "its file is being read"

@@ -279,9 +279,19 @@ async def test_forgetting_a_model_says_what_becomes_of_its_file(
             app.screen.query_one("#yes", Button).press()
             await settle(pilot)
             assert names(model_store) == there
-            assert table(app).row_count == len(there) + 2
+            assert table(app).row_count == len(there) + 3
     assert (tmp_path / "right.gguf").exists()
     assert not mine.exists()
+
+
+async def test_the_sentence_encoder_is_shown_and_says_why_it_answers_nothing(model_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(model_store)
+    async with app.run_test() as pilot:
+        await go(pilot, settle, "minilm")
+        assert cells(app, "minilm")[1] == "encoder"
+        for action in ("use", "calibrate", "quantize"):
+            assert app.screen.why_not(action) == "minilm makes vectors, and answers nothing"  # type: ignore[attr-defined]
+        assert app.screen.why_not("remove") == "minilm comes with kdtui"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +355,7 @@ async def test_models_that_come_meanwhile_are_seen_and_the_cursor_stays(
         db.close()
         await pilot.press("7")
         await settle(pilot)
-        assert table(app).row_count == 6
+        assert table(app).row_count == 7
         assert table(app).cursor_key == "right"
     app = KdtuiApp(model_store, memory=Memory(tmp_path / "memory.json", model_store))
     async with app.run_test() as pilot:
@@ -400,7 +410,7 @@ async def test_it_can_be_resized_at_any_time(model_store: Path, settle: Settle) 
         for size in ((200, 60), (30, 8), (80, 24)):
             await pilot.resize_terminal(*size)
             await settle(pilot)
-            assert table(app).row_count == 5
+            assert table(app).row_count == 6
 
 
 async def test_a_file_that_is_no_store_is_one_sentence_in_place_of_a_list_without_rows(
