@@ -1,7 +1,7 @@
 """How close predicted intents come to those of people.
 
-Every true bundle for which people wrote an intent is compared with one predicted bundle: the one that shares most of its
-products (Jaccard similarity; of equals the first). A true bundle that shares no product with any prediction is
+Every true bundle for which people wrote an intent is compared with one predicted bundle: the one that shares most of
+its products (Jaccard similarity; of equals the first). A true bundle that shares no product with any prediction is
 *unmatched*: it has no part in the means, and `matched` of `bundles` says how many do. So the means say how good intents
 are where there is one to compare, and not how good the bundles are; two students are comparable where they match about
 as many. A matched bundle whose prediction has no intent counts 0.

@@ -94,7 +94,7 @@ INTENTS = (
     ("intent_f1", "token F1"),
     ("intent_rouge_l", "ROUGE-L"),
 )
-"""How close intents come to those of people, over the true bundles that a prediction overlaps, and how tables call it."""
+"""How close intents come to those of people, over the true bundles that a prediction overlaps; how tables call them."""
 
 
 def pairs(bundles: Iterable[frozenset[int]]) -> set[tuple[int, int]]:
