@@ -1,6 +1,7 @@
 """An intent without a language model: that of the training bundle whose products are most alike."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ Embed = Callable[[Sequence[str]], Vectors]
 class NearestIntents:
     """Finds the intent of the training bundle that is nearest to a bundle, by the cosine of mean vectors.
 
-    A product's text is its title and the names of its main category.
+    Of a product the title and the names of its main category count, each with a vector of its own.
 
     Args:
         train: sessions whose minimal bundles with an intent are looked at.
@@ -47,13 +48,14 @@ class NearestIntents:
         return [self._intents[index] for index in nearest.tolist()]
 
     def _means(self, bundles: Sequence[Sequence[Item]]) -> Vectors:
-        """(bundles, width): the mean vector of the products of each, of length 1."""
-        places = {text: place for place, text in enumerate(dict.fromkeys(_text(item) for b in bundles for item in b))}
+        """(bundles, width): the mean vector of the texts of each, of length 1."""
+        texts = [[text for item in bundle for text in _texts(item)] for bundle in bundles]
+        places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
         vectors = self._embed(list(places))
-        means = np.stack([vectors[[places[_text(item)] for item in bundle]].mean(axis=0) for bundle in bundles])
+        means = np.stack([vectors[[places[text] for text in each]].mean(axis=0) for each in texts])
         found: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
         return found
 
 
-def _text(item: Item) -> str:
-    return " ".join([item.title or "", *(item.categories[0] if item.categories else ())])
+def _texts(item: Item) -> list[str]:
+    return [item.title or "", *(" > ".join(path) for path in item.categories[:1])]
