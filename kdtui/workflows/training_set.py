@@ -197,6 +197,7 @@ def _maker(
     """
     if settings.form == "intents":
         return lambda session, order, _: intent_example(reordered(session, order))
+    form = settings.form
     retrieve: Callable[[Session], Applicable] = lambda _: Applicable()  # noqa: E731
     evidence: Callable[[Session], Matrix | None] | None = None
     if not settings.target:
@@ -207,7 +208,7 @@ def _maker(
             neighbours=settings.neighbours,
             budget=settings.budget,
         )
-        if uses_evidence(shown) and settings.form == "pairs":
+        if uses_evidence(shown) and form == "pairs":
             evidence = (learn or _evidence)(db, dataset)
         if shown.knowledge:
             retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
@@ -217,8 +218,8 @@ def _maker(
         if session.id not in kept:
             kept[session.id] = retrieve(session)
         ordered = reordered(session, order)
-        messages = prompt(session, kept[session.id], settings.form, order, has_evidence=evidence is not None)
-        if settings.form == "pairs":
+        messages = prompt(session, kept[session.id], form, order, has_evidence=evidence is not None)
+        if form == "pairs":
             known = evidence(session) if has_evidence and evidence is not None else None
             at = np.array(order) - 1
             completions = pair_completions(ordered, None if known is None else known[np.ix_(at, at)])

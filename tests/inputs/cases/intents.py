@@ -22,7 +22,7 @@ CASES = [
     Case(
         "a form that there is not",
         ("sft", "launch", "--dataset", "demo", "--name", "x", "--form", "intent"),
-        "'intent' is not one of 'pairs', 'list', 'intents'",
+        "--form is pairs, list or intents, not 'intent'",
         code=2,
         before=(DEMO,),
     ),
