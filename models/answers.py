@@ -41,6 +41,19 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class IntentPrompt:
+    """How an adapter is asked that was trained to write the intents of bundles and nothing else.
+
+    Attributes:
+        messages: the instructions, the same for all bundles, so that they are read once.
+        question: what stands before the intent of a bundle, by its positions: the products of that bundle alone.
+    """
+
+    messages: Sequence[Message]
+    question: Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A session to answer.
 
@@ -52,6 +65,7 @@ class Task:
         evidence: tells how likely it is that two products share a bundle, (products, products), where that is known
             before; asked by those strategies alone that ask about pairs.
         thinks: whether its adapters have learned to write a thought before the list of bundles.
+        intents: how to ask for intents alone, where its adapter has learned that and nothing else.
     """
 
     key: object
@@ -60,6 +74,7 @@ class Task:
     adapters: tuple[Adapter, ...] = ()
     evidence: "Callable[[], Matrix] | None" = None
     thinks: bool = False
+    intents: IntentPrompt | None = None
 
     @property
     def in_order(self) -> range:

@@ -124,7 +124,8 @@ class TrainingSettings(Struct, frozen=True):
 
     Attributes:
         datasets: whose training sessions it has.
-        form: what the student is asked: to write a list of bundles, or about pairs of products.
+        form: what the student is asked: to write a list of bundles, about pairs of products, or for the intents of
+            bundles that are known.
         knowledge: formats that the prompt shows, or that the student learns to write.
         target: whether the student learns to write the knowledge, instead of being shown it.
         sample: the sample that the knowledge is taken from, and whose sessions are trained on; None for all.
@@ -134,7 +135,7 @@ class TrainingSettings(Struct, frozen=True):
     """
 
     datasets: tuple[str, ...]
-    form: Literal["list", "pairs"] = "pairs"
+    form: Literal["list", "pairs", "intents"] = "pairs"
     knowledge: tuple[str, ...] = ()
     target: bool = False
     sample: str | None = None

@@ -12,7 +12,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import nan
+from math import isnan, nan
 from typing import TypeAlias
 
 Bundles: TypeAlias = Sequence[frozenset[int]]
@@ -43,6 +43,8 @@ class Scores:
         gjs: greedy Jaccard score, mean over the answered sessions; see `greedy_jaccard`.
         bundles_per_session: mean number of predicted bundles.
         valid: share of sessions for which the student produced an output at all.
+        intent_bundles, intent_matched, intent_f1, intent_rouge_l: see `kdtui.bundling.intent_metrics`; the last two are
+            nan where no prediction has an intent.
     """
 
     n: int
@@ -60,6 +62,10 @@ class Scores:
     gjs: float
     bundles_per_session: float
     valid: float
+    intent_bundles: int = 0
+    intent_matched: int = 0
+    intent_f1: float = nan
+    intent_rouge_l: float = nan
 
 
 EVERY_SESSION = (
@@ -82,6 +88,13 @@ ANSWERED = (
     ("gjs", "GJS"),
 )
 """Metrics over the answered sessions alone, and how tables call them."""
+
+INTENTS = (
+    ("intent_matched", "matched"),
+    ("intent_f1", "token F1"),
+    ("intent_rouge_l", "ROUGE-L"),
+)
+"""How close intents come to those of people, over the true bundles that a prediction overlaps; how tables call them."""
 
 
 def pairs(bundles: Iterable[frozenset[int]]) -> set[tuple[int, int]]:
@@ -183,6 +196,11 @@ def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> S
         bundles_per_session=_ratio(bundle_count, sessions),
         valid=_ratio(sum(prediction is not None for prediction in predictions), sessions),
     )
+
+
+def names_intents(scores: Scores) -> bool:
+    """Whether there are intents that were compared."""
+    return not isnan(scores.intent_f1)
 
 
 def _ratio(total: float, count: int) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION
+from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.options import (
@@ -200,13 +200,18 @@ def print_rows(rows: "list[ResultRow]", output: Output) -> None:
         print_table([], [()] * len(rows), output=output, records=(row.to_json() for row in rows))
         return
     total = rows[0].scores.sessions
-    for metrics, meaning in (
-        (EVERY_SESSION, f"over all {counted(total, 'session')}"),
-        (ANSWERED, "over the n sessions with a predicted bundle: P, R and cov. are the paper's"),
+    named = [row for row in rows if names_intents(row.scores)]
+    matchable = max(row.scores.intent_bundles for row in rows)
+    for metrics, meaning, shown in (
+        (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
+        (ANSWERED, "over the n sessions with a predicted bundle: P, R and cov. are the paper's", rows),
+        (INTENTS, f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps", named),
     ):
+        if not shown:
+            continue
         print_table(
             ["", *(label.replace(" ", "\n") for _, label in metrics)],
-            [(row.name, *(getattr(row.scores, metric) for metric, _ in metrics)) for row in rows],
+            [(row.name, *(getattr(row.scores, metric) for metric, _ in metrics)) for row in shown],
             wide=[""],
             output=output,
         )

@@ -65,7 +65,8 @@ DatasetsOption = Annotated[
     ),
 ]
 FormOption = Annotated[
-    Literal["pairs", "list"], typer.Option("--form", help="What the student is asked: about pairs, or for a list.")
+    Literal["pairs", "list", "intents"],
+    typer.Option("--form", help="What the student is asked: about pairs, for a list, or for the intents of bundles."),
 ]
 ShownOption = Annotated[
     str,
@@ -558,7 +559,7 @@ def rm(
 def _settings(
     store: "Database",
     datasets: list[str] | None,
-    form: Literal["pairs", "list"],
+    form: Literal["pairs", "list", "intents"],
     knowledge: str,
     usage: str,
     sample: str | None,

@@ -5,7 +5,6 @@ clustering of these probabilities makes the bundles. It learns in seconds and an
 whether a language model earns its cost, and evidence that one can be shown.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
@@ -16,12 +15,13 @@ from msgspec.structs import replace
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import ENOUGH, ENOUGH_VALID, true_bundles
+from kdtui.distill.category_intent import category_intent
 from kdtui.distill.pair_statistics import FEATURES, LEVELS, PairFeatures, PairStatistics, count_pairs, pairs_of
 from kdtui.errors import KdtuiError
 from models.bundle_list import WrittenBundle
 from models.clustering import Matrix, likely_bundles
 from models.logistic import fit_logistic, sigmoid
-from store.records import Item, Session
+from store.records import Session
 from store.subsets import drawn
 
 MOST_PRODUCTS = 2000
@@ -172,7 +172,7 @@ class PatternStudent:
         """
         probabilities = self.pair_probabilities(session)
         for number, (confidence, positions) in enumerate(likely_bundles(probabilities, self.threshold)):
-            intent = _name([session.items[position - 1] for position in positions])
+            intent = category_intent([session.items[position - 1] for position in positions])
             yield WrittenBundle(number, positions, intent, confidence, complete=True)
 
 
@@ -201,17 +201,3 @@ def _regression(features: Matrix, labels: Sequence[bool]) -> Regression:
     bias, weights = fit_logistic((features - mean) / spread, labels)
     weights = weights / spread
     return Regression(bias - float(mean @ weights), dict(zip(FEATURES, weights.tolist(), strict=True)))
-
-
-def _name(items: Sequence[Item]) -> str:
-    """An intent for products of these categories: what they have in common, or the two most frequent kinds."""
-    paths = [item.categories[0] for item in items if item.categories]
-    if not paths:
-        return "products that go together"
-    shared = 0
-    while shared < min(map(len, paths)) and len({path[shared] for path in paths}) == 1:
-        shared += 1
-    if shared > 1 or len(paths) == 1:
-        return paths[0][max(shared, 1) - 1]
-    kinds = Counter(path[-1] for path in paths).most_common(2)
-    return " with ".join(kind for kind, _ in kinds)

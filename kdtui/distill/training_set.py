@@ -9,9 +9,11 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
+from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles, true_bundles
+from kdtui.distill.intent_target import intent_target
 from models.clustering import Matrix
 from models.messages import Message
 from models.pair_question import NO, YES, pair_question
@@ -68,6 +70,30 @@ def list_completions(session: Session, thought: str | None = None) -> list[dict[
     if lines and thought is not None:
         lines.insert(0, f"{THOUGHT} {one_line(thought)}")
     return [{"given": "", "answer": "\n".join(lines), "end": True}] if lines else []
+
+
+def intent_completions(session: Session) -> list[dict[str, Any]]:
+    """The intent of each true bundle behind its products: what a student writes for bundles that are known.
+
+    Where people wrote several intents for the same products, each is one to learn.
+    """
+    minimal = set(true_bundles(session))
+    asked: list[dict[str, Any]] = []
+    for bundle in session.bundles:
+        intent = intent_target(bundle.intent)
+        if frozenset(bundle.positions) in minimal and intent is not None:
+            items = [session.items[position - 1] for position in bundle.positions]
+            asked.append({"given": intent_question(items), "answer": f" {intent}", "end": True})
+    return asked
+
+
+def intent_example(session: Session) -> dict[str, Any]:
+    """A line of a training set about intents. It tells no true bundles: those are given, and not found."""
+    return {
+        "session": session.id,
+        "prompt": [{"role": message.role, "content": message.content} for message in INTENT_MESSAGES],
+        "completions": intent_completions(session),
+    }
 
 
 def example(session: Session, prompt: Sequence[Message], completions: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """A student answers a split; its answers are kept, and scored beside the floors."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf, isnan
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from kdtui.bundling import floors
+from kdtui.bundling.intent_metrics import score_intents
 from kdtui.bundling.metrics import Scores, score
-from kdtui.bundling.truth import true_bundles
+from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.model_names import PATTERNS
@@ -15,7 +16,7 @@ from kdtui.workflows.students import SessionStudent, check_settings, open_studen
 from models.answers import Answered
 from models.errors import ModelError
 from store.datasets import iter_sessions, some_sessions
-from store.records import RunSettings, Session, Split
+from store.records import Bundle, RunSettings, Session, Split
 from store.runs import Run, add_prediction, check_tags, delete_run, finish_run, predictions, start_run
 from store.sqlite import Database
 
@@ -38,6 +39,16 @@ class NothingAnswered(ModelError):
 
 
 EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
+
+
+class Named(Protocol):
+    """A predicted bundle: positions from 1, and an intent, which may be empty."""
+
+    @property
+    def positions(self) -> tuple[int, ...]: ...
+
+    @property
+    def intent(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +160,26 @@ def score_run(db: Database, run: Run, sessions: Sequence[Session]) -> ResultRow:
     done = [session for session in sessions if session.id in answers]
     if not done:
         raise KdtuiError(f"run {run.id} has no answers yet; go on with: kdtui evaluate --resume {run.id}")
-    return ResultRow(
-        run.name,
-        score(
-            [true_bundles(session) for session in done],
-            [
-                None if bundles is None else [frozenset(bundle.positions) for bundle in bundles]
-                for bundles in (answers[session.id].bundles for session in done)
-            ],
-        ),
+    return ResultRow(run.name, score_answers(done, [answers[session.id].bundles for session in done]))
+
+
+def score_answers(sessions: Sequence[Session], answers: Sequence[Sequence[Named] | None]) -> Scores:
+    """Score the bundles of sessions and their intents; None stands for a session that the student failed on."""
+    named = [[(frozenset(each.positions), each.intent) for each in bundles or ()] for bundles in answers]
+    intents = score_intents([session.bundles for session in sessions], named)
+    scores = score(
+        [true_bundles(session) for session in sessions],
+        [
+            None if bundles is None else [positions for positions, _ in each]
+            for bundles, each in zip(answers, named, strict=True)
+        ],
+    )
+    return replace(
+        scores,
+        intent_bundles=intents.bundles,
+        intent_matched=intents.matched,
+        intent_f1=intents.token_f1,
+        intent_rouge_l=intents.rouge_l,
     )
 
 
@@ -172,23 +194,19 @@ FLOOR_NAMES = (
 
 def score_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> Iterator[ResultRow]:
     """The rows that need no model: whole session, categories, the pattern student where it can learn, and the truth."""
-    truths = [true_bundles(session) for session in sessions]
 
     def row(name: str, bundles_of: Callable[[Session], list[frozenset[int]]]) -> ResultRow:
-        return ResultRow(name, score(truths, [bundles_of(session) for session in sessions]))
+        unnamed = [[Bundle(tuple(sorted(each))) for each in bundles_of(session)] for session in sessions]
+        return ResultRow(name, score_answers(sessions, unnamed))
 
     yield row("whole session", floors.whole_session)
     for level in floors.CATEGORY_LEVELS:
         yield row(f"category {level}", lambda session, level=level: floors.by_category(session, level))  # type: ignore[misc]
     try:
         with open_student(db, dataset, RunSettings(PATTERNS)) as student:
-            answers = {
-                event.key: [frozenset(bundle.positions) for bundle in event.bundles]
-                for event in student.answer(sessions)
-                if isinstance(event, Answered)
-            }
-        yield row(PATTERNS, answers.__getitem__)
+            answers = {event.key: event.bundles for event in student.answer(sessions) if isinstance(event, Answered)}
+        yield ResultRow(PATTERNS, score_answers(sessions, [answers[session] for session in sessions]))
     except KdtuiError:
         # A dataset without training sessions has no learned floor; the other rows stand.
         pass
-    yield row("truth", true_bundles)
+    yield ResultRow("truth", score_answers(sessions, [minimal_bundles(session.bundles) for session in sessions]))

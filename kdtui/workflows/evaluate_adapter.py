@@ -34,7 +34,9 @@ def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
     # In place of a folder of transformers, any file will do that the adapter fits.
     if base_of(row.job) is not None:
         check_base(row.job)
-    return replace(student_with(db, row.job.name), strategy=row.job.settings.form)
+    form = row.job.settings.form
+    # Intents are written for bundles that the strategy pairs takes from what is known of the pairs.
+    return replace(student_with(db, row.job.name), strategy="pairs" if form == "intents" else form)
 
 
 def wait_for(db: Database, name: str) -> Iterator[JobRow]:

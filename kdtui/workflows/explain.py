@@ -59,6 +59,13 @@ def explain_model(
     evidence = task.evidence() if task.evidence is not None and strategy == "pairs" else None
     questions: list[str] = []
     match strategy:
+        case "pairs" if not asks and task.intents is not None:
+            return Explanation(
+                "The bundles are those that other sessions make likely, by categories and titles. The student reads "
+                "this prompt, which ends with the products of one bundle, to write its intent, and is not asked about "
+                "pairs. Here the bundle has all products of the session.",
+                student.rendered(task.intents.messages) + task.intents.question(task.in_order),
+            )
         case "pairs" if not asks:
             how = (
                 "The bundles are those that other sessions make likely, by categories and titles. The student reads "

@@ -15,12 +15,25 @@ from typing import TYPE_CHECKING, cast
 from msgspec.structs import replace
 from platformdirs import user_cache_path
 
+from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.prompt import session_messages
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
 from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
-from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
+from models.answers import (
+    NAP,
+    STRATEGIES,
+    Adapter,
+    Answered,
+    Form,
+    Grew,
+    IntentPrompt,
+    Refused,
+    StrategyName,
+    StudentEvent,
+    Task,
+)
 from models.bundle_list import WrittenBundle
 from models.embedded import NAME, SHIPPED
 from models.errors import ModelError
@@ -288,8 +301,14 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
         if len(manifests) == 1 and (carried := carried_calibrations(manifests[0])) is not None:
             calibration = carried.without_evidence if evidence is None else carried.with_evidence
         trained = training_of(manifests[0]) if len(manifests) == 1 else None
-        thinks = trained is not None and trained.target
-        yield OpenModel(student, _task_maker(knowledge, adapters, evidence, thinks=thinks), knowledge, calibration)
+        task = _task_maker(
+            knowledge,
+            adapters,
+            evidence,
+            thinks=trained is not None and trained.target,
+            names=trained is not None and trained.form == "intents",
+        )
+        yield OpenModel(student, task, knowledge, calibration)
 
 
 def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
@@ -320,21 +339,28 @@ def _task_maker(
     evidence: "Callable[[Session], Matrix] | None",
     *,
     thinks: bool = False,
+    names: bool = False,
 ) -> Callable[[Session], Task]:
     """What makes a task of a session.
 
     Args:
         evidence: how likely the pairs of a session are by other sessions.
         thinks: whether a thought is written before a list.
+        names: whether the adapter has learned to write intents and nothing else.
     """
 
     def task(session: Session) -> Task:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
         ask = partial(prompt, session, knowledge(session), has_evidence=evidence is not None)
         known = partial(_known, evidence, session) if evidence is not None else None
-        return Task(session, len(session.items), ask, adapters, known, thinks)
+        intents = IntentPrompt(INTENT_MESSAGES, partial(_intent_question, session)) if names else None
+        return Task(session, len(session.items), ask, adapters, known, thinks, intents)
 
     return task
+
+
+def _intent_question(session: Session, positions: Sequence[int]) -> str:
+    return intent_question([session.items[position - 1] for position in positions])
 
 
 def _known(evidence: "Callable[[Session], Matrix]", session: Session) -> "Matrix":
@@ -416,13 +442,14 @@ def weights_of(stored: "StoredCalibration") -> "Calibration":
 
 
 def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
-    """Whether the only adapter of these settings says that it was trained on questions about pairs."""
+    """Whether the only adapter of these settings was trained on questions about pairs, or on intents, which take the
+    bundles from what is known of the pairs."""
     if settings.student == SHIPPED or len(settings.adapters) != 1:
         return settings.student == SHIPPED
     from kdtui.workflows.fine_tune import trained_with
 
     trained = trained_with(db, settings.adapters[0][0])
-    return trained is not None and trained.form == "pairs"
+    return trained is not None and trained.form in ("pairs", "intents")
 
 
 def _one_by_one(

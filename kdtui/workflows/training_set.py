@@ -1,7 +1,7 @@
 """Training sets: the training sessions of datasets, with the knowledge that a student is shown or learns to write."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from kdtui.distill.retrieval import Retriever, decoded
 from kdtui.distill.thoughts import Thought
 from kdtui.distill.training_set import (
     example,
+    intent_completions,
+    intent_example,
     list_completions,
     pair_completions,
     reordered,
@@ -59,6 +61,11 @@ def check_training(settings: TrainingSettings) -> None:
         raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
     if settings.target and settings.knowledge != ("thought",):
         raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
+    if settings.form == "intents" and (settings.target or settings.knowledge != ("pattern",)):
+        raise KdtuiError(
+            "a student that writes intents alone takes the bundles from patterns, and is shown no other knowledge; use "
+            "--knowledge pattern with --form intents"
+        )
     if settings.target and settings.form != "list":
         raise KdtuiError("a thought is written before the list of bundles; use --form list with --as target")
 
@@ -114,7 +121,7 @@ def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn
     valid = [
         (dataset, session)
         for dataset in settings.datasets
-        for session in _usable(iter_sessions(db, dataset, split="valid"))
+        for session in _usable(iter_sessions(db, dataset, split="valid"), settings)
     ]
     if not train:
         raise _nothing(settings)
@@ -148,17 +155,22 @@ def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[di
     """
     for dataset in settings.datasets:
         make = _maker(db, dataset, settings)
-        for session in _usable(iter_sessions(db, dataset, split="valid")):
+        for session in _usable(iter_sessions(db, dataset, split="valid"), settings):
             yield make(session, _as_it_is(session), True)
 
 
-def _usable(sessions: Iterator[Session] | Sequence[Session]) -> list[Session]:
-    return [session for session in sessions if len(session.items) >= _LEAST_PRODUCTS]
+def _usable(sessions: Iterable[Session], settings: TrainingSettings) -> list[Session]:
+    """The sessions that there is something to learn from."""
+    return [
+        session
+        for session in sessions
+        if len(session.items) >= _LEAST_PRODUCTS and (settings.form != "intents" or intent_completions(session))
+    ]
 
 
 def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Session]:
     """The training sessions of a dataset; of a sample only those that its rules and thoughts come from."""
-    sessions = _usable(training_sessions(db, dataset))
+    sessions = _usable(training_sessions(db, dataset), settings)
     if settings.sample is None:
         return sessions
     inside = set(pieces_of(db, settings.sample))
@@ -183,6 +195,9 @@ def _maker(
     Args:
         learn: how likely the pairs of its sessions are is told by what this returns.
     """
+    if settings.form == "intents":
+        return lambda session, order, _: intent_example(reordered(session, order))
+    form = settings.form
     retrieve: Callable[[Session], Applicable] = lambda _: Applicable()  # noqa: E731
     evidence: Callable[[Session], Matrix | None] | None = None
     if not settings.target:
@@ -193,7 +208,7 @@ def _maker(
             neighbours=settings.neighbours,
             budget=settings.budget,
         )
-        if uses_evidence(shown) and settings.form == "pairs":
+        if uses_evidence(shown) and form == "pairs":
             evidence = (learn or _evidence)(db, dataset)
         if shown.knowledge:
             retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
@@ -203,8 +218,8 @@ def _maker(
         if session.id not in kept:
             kept[session.id] = retrieve(session)
         ordered = reordered(session, order)
-        messages = prompt(session, kept[session.id], settings.form, order, has_evidence=evidence is not None)
-        if settings.form == "pairs":
+        messages = prompt(session, kept[session.id], form, order, has_evidence=evidence is not None)
+        if form == "pairs":
             known = evidence(session) if has_evidence and evidence is not None else None
             at = np.array(order) - 1
             completions = pair_completions(ordered, None if known is None else known[np.ix_(at, at)])

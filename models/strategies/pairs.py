@@ -5,7 +5,6 @@ of its question, and nothing where the calibration gives no weight to the answer
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
@@ -22,11 +21,8 @@ from models.engine import Plan, Workspace
 from models.errors import ModelError
 from models.pair_question import NO, YES, pair_question
 from models.strategies.base import Emit, told
-from models.strategies.writing import write_intent
+from models.strategies.intents import WIDTH, plan_intents, with_intent
 from models.vocabulary import Token
-
-_WIDTH = 15
-"""Pairs of a session that are read side by side: their questions fill a batch with those of a few other sessions."""
 
 _ANSWER_ROOM = 2
 """Tokens that yes and no may have in common."""
@@ -45,8 +41,9 @@ class Pairs:
         self._least_confidence = calibration.least_confidence
 
     def asks(self, task: Task) -> bool:
-        """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say."""
-        return task.evidence is None or self._pairs.needs_scores
+        """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say, or has
+        learned to write intents alone."""
+        return task.evidence is None or (self._pairs.needs_scores and task.intents is None)
 
     def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
         """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
@@ -71,6 +68,8 @@ class Pairs:
 
         if not self.asks(task):
             bundles = found(np.zeros((task.products, task.products)))
+            if task.intents is not None:
+                return plan_intents(task.intents, bundles, chat, answer, emit)
             return _plan_intents(task, bundles, chat, answer, emit)
 
         def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
@@ -107,8 +106,8 @@ def _plan_questions(
     prompt = chat.prompt(task.ask("pairs", task.in_order))
     longest = pair_question(task.products - 1, task.products, None if evidence is None else 0.99)
     question = len(answer.spell(longest)) + _ANSWER_ROOM
-    width = min(_WIDTH, task.products * (task.products - 1) // 2)
-    intents = min(_WIDTH, task.products // 2) * _intent_tokens(answer, task.products)
+    width = min(WIDTH, task.products * (task.products - 1) // 2)
+    intents = min(WIDTH, task.products // 2) * _intent_tokens(answer, task.products)
     cells = len(prompt.own) + max(width * question, intents)
 
     def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
@@ -125,7 +124,7 @@ def _plan_intents(
 ) -> Plan:
     """Write the intents of bundles that are known already; without a bundle nothing is read."""
     prompt = chat.prompt(task.ask("pairs", task.in_order))
-    width = min(_WIDTH, len(bundles))
+    width = min(WIDTH, len(bundles))
     cells = len(prompt.own) + width * _intent_tokens(answer, task.products)
 
     def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
@@ -147,9 +146,14 @@ def _write_intents(
     answer: AnswerTokens, workspace: Workspace, branch: Branch, bundles: list[WrittenBundle], emit: Emit
 ) -> Program[list[WrittenBundle]]:
     written: list[WrittenBundle] = []
-    for first in range(0, len(bundles), _WIDTH):
-        part = bundles[first : first + _WIDTH]
-        written += yield from together([_with_intent(answer, workspace, branch, bundle, emit) for bundle in part])
+    for first in range(0, len(bundles), WIDTH):
+        part = bundles[first : first + WIDTH]
+        written += yield from together(
+            [
+                with_intent(answer, workspace, workspace.fork(branch), _numbers(answer, bundle), bundle, emit)
+                for bundle in part
+            ]
+        )
     return written
 
 
@@ -165,8 +169,8 @@ def _scores(
         return pair_question(one, other, None if evidence is None else float(evidence[one - 1, other - 1]))
 
     pairs = list(combinations(range(1, products + 1), 2))
-    for first in range(0, len(pairs), _WIDTH):
-        part = pairs[first : first + _WIDTH]
+    for first in range(0, len(pairs), WIDTH):
+        part = pairs[first : first + WIDTH]
         forks = [workspace.fork(branch) for _ in part]
         found = yield [
             Read(fork, (*answer.spell(question(a, b)), *before), look) for fork, (a, b) in zip(forks, part, strict=True)
@@ -188,16 +192,6 @@ def _yes_against_no(yes: Token, no: Token, logits: Logits) -> float:
     return float(logits[0, yes]) - float(logits[0, no])
 
 
-def _with_intent(
-    answer: AnswerTokens, workspace: Workspace, branch: Branch, bundle: WrittenBundle, emit: Emit
-) -> Program[WrittenBundle]:
-    """The bundle with its intent, written behind its numbers on a branch of its own."""
-    fork = workspace.fork(branch)
-    numbers = answer.spell(",".join(map(str, bundle.positions)) + ":")
-    intent, _ = yield from write_intent(
-        answer, fork, numbers, [answer.newline, answer.end], lambda intent: emit(replace(bundle, intent=intent))
-    )
-    workspace.drop(fork)
-    complete = replace(bundle, intent=intent, complete=True)
-    emit(complete)
-    return complete
+def _numbers(answer: AnswerTokens, bundle: WrittenBundle) -> tuple[Token, ...]:
+    """What stands before the intent of a bundle, behind the prompt of its session."""
+    return answer.spell(",".join(map(str, bundle.positions)) + ":")

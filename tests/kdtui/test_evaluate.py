@@ -22,6 +22,7 @@ Kdtui = Callable[..., Any]
 COLUMNS = [
     "name", "n", "sessions", "precision", "recall", "recall_2024", "coverage", "strict_precision", "strict_recall",
     "pair_f1", "exact", "set_precision", "set_recall", "gjs", "bundles_per_session", "valid",
+    "intent_bundles", "intent_matched", "intent_f1", "intent_rouge_l",
 ]  # fmt: skip
 FLOORS = ["whole session", *(f"category {level}" for level in range(1, 6)), "patterns"]
 
@@ -56,6 +57,18 @@ def test_the_table_shows_n_and_fits_eighty_columns(kdtui: Kdtui, monkeypatch: py
     assert "…" not in result.out
     assert max(map(len, result.out.splitlines())) <= 80
     assert "over all 4" in result.err
+
+
+def test_the_intents_of_those_that_write_some_are_compared_with_those_of_people(kdtui: Kdtui) -> None:
+    result = kdtui("evaluate", "--floors-only", "--split", "valid", "--json")
+    rows = {row["name"]: row for row in result.rows}
+    assert rows["whole session"]["intent_f1"] is None
+    assert 0 <= rows["patterns"]["intent_rouge_l"] <= rows["patterns"]["intent_f1"] < 1
+    assert rows["truth"]["intent_f1"] == rows["truth"]["intent_rouge_l"] == 1
+    assert rows["truth"]["intent_matched"] == rows["truth"]["intent_bundles"] > 0
+    table = kdtui("evaluate", "--floors-only", "--split", "valid")
+    assert "ROUGE-L" in table.out
+    assert f"intents, over those of {rows['truth']['intent_bundles']} true bundles" in table.err
 
 
 def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:

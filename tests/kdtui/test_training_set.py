@@ -49,6 +49,43 @@ def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) 
             assert shown in true
 
 
+def test_intents_are_learned_behind_the_products_of_their_own_bundle(db: Database) -> None:
+    settings = TrainingSettings(("outdoor",), "intents", ("pattern",), epochs=2)
+    lines = list(training_examples(db, settings))
+    sessions = {session.id: session for session in iter_sessions(db, "outdoor", split="train")}
+    assert {line["session"] for line in lines} == set(sessions)
+    assert len({json.dumps(line["prompt"]) for line in lines}) == 1
+    for line in lines:
+        session = sessions[line["session"]]
+        assert len(line["completions"]) == len(session.bundles)
+        for completion in line["completions"]:
+            intent = completion["answer"].strip().casefold()
+            [bundle] = [each for each in session.bundles if each.intent.casefold() == intent]
+            titles = [(item.title or "(no title)")[:20] for item in session.items]
+            assert all(titles[position - 1] in completion["given"] for position in bundle.positions)
+            others = {title for number, title in enumerate(titles, start=1) if number not in bundle.positions}
+            assert not [title for title in others if title in completion["given"]]
+    first, second = ([line["completions"] for line in lines if line["epoch"] == epoch] for epoch in (0, 1))
+    assert first != second
+    assert all("epoch" not in line for line in validation_examples(db, settings))
+
+
+def test_a_session_without_an_intent_teaches_none(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "some.jsonl"
+    items = [{"id": "a", "title": "Tent"}, {"id": "b", "title": "Pegs"}]
+    sessions = [
+        {"session": name, "items": items, "bundles": [{"items": ["a", "b"], "intent": intent}], "split": "train"}
+        for name, intent in (("x", "camping"), ("y", " ... "))
+    ]
+    file.write_text("".join(json.dumps(each) + "\n" for each in sessions))
+    list(import_dataset(db, file, "some"))
+    lines = list(training_examples(db, TrainingSettings(("some",), "intents", ("pattern",), epochs=1)))
+    assert [line["session"] for line in lines] == ["x"]
+    [completion] = lines[0]["completions"]
+    assert completion["answer"] == " Camping"
+    assert sorted(completion["given"].splitlines()[0].removeprefix("Products: ").split("; ")) == ["Pegs", "Tent"]
+
+
 def test_questions_say_how_likely_a_pair_is_by_what_other_sessions_show(db: Database) -> None:
     mine_patterns(db, "outdoor")
     settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.answer_tokens import AnswerTokens
-from models.answers import STRATEGIES, Answered, Form, Grew, Refused, StrategyName, Task
+from models.answers import STRATEGIES, Answered, Form, Grew, IntentPrompt, Refused, StrategyName, Task
 from models.bundle_list import WrittenBundle
 from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
 from models.clustering import Matrix, average_link, average_links
@@ -292,3 +292,49 @@ def test_bundles_below_the_least_confidence_are_left_out(student: Student) -> No
         [answer] = [event for event in events if isinstance(event, Answered)]
         assert [bundle.positions for bundle in answer.bundles] == expected
         assert {event.bundle.positions for event in events if isinstance(event, Grew)} == set(expected)
+
+
+def test_intents_alone_are_asked_for_by_the_products_of_each_bundle(student: Student) -> None:
+    evidence = np.full((5, 5), 0.1)
+    for one, other in ((0, 2), (1, 3)):
+        evidence[one, other] = evidence[other, one] = 0.9
+    asked: list[tuple[Form, tuple[int, ...]]] = []
+    questions: list[tuple[int, ...]] = []
+
+    def question(positions: Sequence[int]) -> str:
+        questions.append(tuple(positions))
+        return ", ".join(WORDS[position - 1] for position in positions) + ":"
+
+    prompt = IntentPrompt([Message("system", "camp kit"), Message("user", "phone")], question)
+    named = replace(told_task(WORDS[:5], evidence, asked), intents=prompt)
+    # Whatever its answers about pairs would weigh, a student that has not learned to answer is not asked.
+    weighed = replace(BY_EVIDENCE, score=1.0)
+    events = list(student.answer([named, replace(named, key="t")], Pairs(Calibration(AT_ITS_WORD, weighed))))
+    found = {event.key: event.bundles for event in events if isinstance(event, Answered)}
+    assert [bundle.positions for bundle in found["s"]] == [(1, 3), (2, 4)]
+    assert asked == []
+    assert set(questions) == {(1, 3), (2, 4)}
+    assert all(bundle.complete and bundle.intent for bundle in found["s"])
+    assert [bundle.intent for bundle in found["s"]] == [bundle.intent for bundle in found["t"]]
+    # A bundle is there before its intent.
+    grown = [event.bundle for event in events if isinstance(event, Grew) and event.key == "s"]
+    assert [(each.positions, each.intent, each.complete) for each in grown[:2]] == [
+        ((1, 3), "", False),
+        ((2, 4), "", False),
+    ]
+
+
+def test_a_session_with_more_bundles_than_are_read_at_once_gets_an_intent_for_each(student: Student) -> None:
+    products = 40
+    evidence = np.full((products, products), 0.1)
+    for one in range(0, products, 2):
+        evidence[one, one + 1] = evidence[one + 1, one] = 0.9
+    prompt = IntentPrompt([Message("user", "camp")], lambda positions: WORDS[positions[0] % len(WORDS)] + ":")
+    many = replace(told_task(["x"] * products, evidence, []), intents=prompt)
+    [answered] = [
+        event
+        for event in student.answer([many], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
+        if isinstance(event, Answered)
+    ]
+    assert len(answered.bundles) == products // 2
+    assert all(bundle.complete and bundle.intent for bundle in answered.bundles)

@@ -118,7 +118,11 @@ def form(
             "form",
             "Form",
             "choice",
-            options=[("asked about pairs of products", "pairs"), ("asked for a list of bundles", "list")],
+            options=[
+                ("asked about pairs of products", "pairs"),
+                ("asked for a list of bundles", "list"),
+                ("asked for the intents of bundles", "intents"),
+            ],
         ),
         *(Field(each, f"With {each}s", "switch") for each in FORMATS),
         Field(
@@ -211,6 +215,8 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
         return "what a student can learn to write is a thought: switch on thoughts alone"
     if values["as"] == "target" and values["form"] != "list":
         return "a thought is written before the list of bundles: choose that form"
+    if values["form"] == "intents" and (values["as"] == "target" or _knowledge(values) != ("pattern",)):
+        return "a student that writes intents alone takes the bundles from patterns: switch on patterns alone"
     if not values["base"].strip():
         return "a training begins with a base"
     try:

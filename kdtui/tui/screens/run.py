@@ -1,6 +1,6 @@
 """A run in full: settings, scores beside the floors, what went wrong, and the commands for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION
+from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
 from kdtui.bundling.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.background import named_database, still_wanted
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from store.runs import RunSummary
     from store.sqlite import Database
 
-_METRICS = (*EVERY_SESSION, *ANSWERED)
+_METRICS = (*EVERY_SESSION, *ANSWERED, *INTENTS)
 
 _FAILURES = 200
 """Failed sessions that are listed; `kdtui run show --json` lists them all."""
@@ -205,7 +205,18 @@ def scores_table(rows: "Iterable[ResultRow]", *, here: str | None = None) -> Ren
             style="dim",
         ),
         _metrics_table(rows, ANSWERED, here),
+        *_intents(rows, here),
     )
+
+
+def _intents(rows: "list[ResultRow]", here: str | None) -> Iterator[RenderableType]:
+    """How close the intents come to those of people; nothing where no row has any."""
+    named = [row for row in rows if names_intents(row.scores)]
+    if named:
+        count = max(row.scores.intent_bundles for row in named)
+        yield Text()
+        yield Text(f"Intents, over those of {counted(count, 'true bundle')} that a predicted one overlaps", style="dim")
+        yield _metrics_table(named, INTENTS, here)
 
 
 def _metrics_table(rows: "list[ResultRow]", metrics: Iterable[tuple[str, str]], here: str | None) -> Table:

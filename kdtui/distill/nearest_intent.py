@@ -1,0 +1,61 @@
+"""An intent without a language model: that of the training bundle whose products are most alike."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from kdtui.bundling.truth import minimal_bundles
+from store.records import Item, Session
+
+Vectors = npt.NDArray[np.float32]
+
+Embed = Callable[[Sequence[str]], Vectors]
+"""The vectors of texts, (texts, width)."""
+
+
+class NearestIntents:
+    """Finds the intent of the training bundle that is nearest to a bundle, by the cosine of mean vectors.
+
+    Of a product the title and the names of its main category count, each with a vector of its own.
+
+    Args:
+        train: sessions whose minimal bundles with an intent are looked at.
+
+    Raises:
+        ValueError: there is no such bundle.
+    """
+
+    def __init__(self, train: Iterable[Session], embed: Embed) -> None:
+        self._embed = embed
+        known = [
+            ([session.items[position - 1] for position in bundle.positions], bundle.intent)
+            for session in train
+            for bundle in minimal_bundles(session.bundles)
+            if bundle.intent.strip()
+        ]
+        if not known:
+            raise ValueError("no training bundle has an intent")
+        self._intents = [intent for _, intent in known]
+        self._vectors = self._means([items for items, _ in known])
+
+    def of(self, bundles: Sequence[Sequence[Item]]) -> list[str]:
+        """The intent for each of these bundles."""
+        if not bundles:
+            return []
+        nearest = (self._means(bundles) @ self._vectors.T).argmax(axis=1)
+        return [self._intents[index] for index in nearest.tolist()]
+
+    def _means(self, bundles: Sequence[Sequence[Item]]) -> Vectors:
+        """(bundles, width): the mean vector of the texts of each, of length 1."""
+        texts = [[text for item in bundle for text in _texts(item)] for bundle in bundles]
+        places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+        vectors = self._embed(list(places))
+        means = np.stack([vectors[[places[text] for text in each]].mean(axis=0) for each in texts])
+        found: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+        return found
+
+
+def _texts(item: Item) -> list[str]:
+    return [item.title or "", *(" > ".join(path) for path in item.categories[:1])]
