@@ -52,6 +52,7 @@ class Task:
         evidence: tells how likely it is that two products share a bundle, (products, products), where that is known
             before; asked by those strategies alone that ask about pairs.
         thinks: whether its adapters have learned to write a thought before the list of bundles.
+        bundles: those that have been found and told already, and lack their intents; None where they are to be found.
     """
 
     key: object
@@ -60,6 +61,7 @@ class Task:
     adapters: tuple[Adapter, ...] = ()
     evidence: "Callable[[], Matrix] | None" = None
     thinks: bool = False
+    bundles: tuple[WrittenBundle, ...] | None = None
 
     @property
     def in_order(self) -> range:

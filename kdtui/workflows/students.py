@@ -3,14 +3,14 @@
 Importing this is cheap, so that a screen or a command can check settings before it loads anything.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.structs import replace
 from platformdirs import user_cache_path
@@ -19,10 +19,11 @@ from kdtui.bundling.prompt import session_messages
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
+from kdtui.workflows.manifest import training_of
 from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
 from models.answers import NAP, STRATEGIES, Adapter, Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
-from models.embedded import NAME, SHIPPED
+from models.embedded import NAME, SHIPPED, shipped_adapter
 from models.errors import ModelError
 from models.messages import Message
 from store.records import FORMATS, RunSettings, Session
@@ -31,6 +32,7 @@ from store.similar import meant
 if TYPE_CHECKING:
     from models.calibration import Calibration
     from models.clustering import Matrix
+    from models.loading import Loading
     from models.student import Student
     from store.calibrations import StoredCalibration
     from store.sqlite import Database
@@ -217,79 +219,139 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
                 lambda session: explain_endpoint(task(session), knowledge(session)),
             )
         return
-    with open_model(db, dataset, settings) as opened:
-        from models.strategies import make_strategy
-        from models.strategies.pairs import Pairs
+    # Otherwise the model is needed before anything is known: knowledge is cut to a number of its tokens.
+    may_find_alone = uses_evidence(settings) and not settings.knowledge
+    with open_model(db, dataset, settings, wait=not may_find_alone) as opened:
+        from models.pair_bundles import PairBundles, bundles_first
 
         used, calibration = _strategy(db, dataset, settings)
         if used == "pairs":
             calibration = calibration or opened.carried
-        strategy = make_strategy(used, calibration)
+        judge = PairBundles(calibration) if used == "pairs" and calibration is not None else None
+        finds_alone = may_find_alone and judge is not None and opened.has_evidence and not judge.needs_scores
+        if not finds_alone:
+            opened.loading.result()
+
+        def answer_tasks(tasks: Iterable[Task | None]) -> Iterator[StudentEvent]:
+            from models.strategies import make_strategy
+
+            return opened.loading.result().answer(tasks, make_strategy(used, calibration))
 
         def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
             tasks = (None if session is None else opened.task(session) for session in sessions)
-            return opened.student.answer(tasks, strategy)
+            if judge is None or not finds_alone:
+                return answer_tasks(tasks)
+            return bundles_first(tasks, judge, lambda: opened.loading.done, answer_tasks)
 
         def explain(session: Session) -> Explanation:
             task = opened.task(session)
-            asks = not isinstance(strategy, Pairs) or strategy.asks(task)
-            return explain_model(opened.student, task, opened.knowledge(session), used, asks=asks)
+            asks = judge is None or task.evidence is None or judge.needs_scores
+            return explain_model(opened.loading.result(), task, opened.knowledge(session), used, asks=asks)
 
         yield SessionStudent(name, answer, explain)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """A language model that is loaded.
+    """A language model that is loaded, or is being loaded.
 
     Attributes:
+        loading: what waits for the model.
         task: makes a task of a session, with the knowledge that the student is given.
         knowledge: what of it applies to a session.
         carried: how its adapter says that it is to be asked about pairs; None where it does not, or there are several.
+        has_evidence: whether tasks tell how likely their pairs are by other sessions.
     """
 
-    student: "Student"
+    loading: "Loading[Student]"
     task: Callable[[Session], Task]
     knowledge: Callable[[Session], Applicable]
     carried: "Calibration | None"
+    has_evidence: bool
+
+    @property
+    def student(self) -> "Student":
+        """The model, waited for."""
+        return self.loading.result()
 
 
 @contextmanager
-def open_model(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[OpenModel]:
-    """The language model of these settings; otherwise as `open_student`."""
-    # Imported here: llama.cpp takes a third of a second.
-    from kdtui.workflows.fine_tune import adapter_file, training_of
-    from models.fast_base import open_embedded_student
-    from models.provenance import adapter_manifest, carried_calibrations, check_adapter
-    from models.student import DEFAULT_CONTEXT, Student
+def open_model(
+    db: "Database | None", dataset: str | None, settings: RunSettings, *, wait: bool = True
+) -> Iterator[OpenModel]:
+    """The language model of these settings; otherwise as `open_student`.
+
+    Args:
+        wait: until it is loaded. Otherwise it may turn out later, where it is used, that it cannot be.
+    """
+    from models.loading import Loading
+    from models.provenance import adapter_manifest, carried_calibrations
 
     cache = user_cache_path("kdtui")
-    context = settings.context or DEFAULT_CONTEXT
-    adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
-    evidence = None
-    if uses_evidence(settings) and db is not None and dataset is not None:
-        from kdtui.workflows.pair_evidence import pair_evidence
+    adapters = tuple(Adapter(_adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
+    path = None if settings.student == SHIPPED else located_model(db, settings.student)
+    with closing(Loading(partial(_load_model, path, adapters, settings.context, cache))) as loading:
+        evidence = None
+        if uses_evidence(settings) and db is not None and dataset is not None:
+            from kdtui.workflows.pair_evidence import pair_evidence
 
-        evidence = pair_evidence(db, dataset)
-    if settings.student == SHIPPED:
-        opened = open_embedded_student(context=context, cache=cache)
+            evidence = pair_evidence(db, dataset)
+        if wait:
+            loading.result()
+        manifests = [adapter_manifest(adapter.path, cache / "manifests") for adapter in adapters]
+        calibration, thinks = None, False
+        if len(manifests) == 1:
+            if (carried := carried_calibrations(manifests[0])) is not None:
+                calibration = carried.without_evidence if evidence is None else carried.with_evidence
+            thinks = _learned_to_think(manifests[0])
+        knowledge = _retriever(db, dataset, settings, lambda text: len(loading.result().model.tokenize(text)))
+        task = _task_maker(knowledge, adapters, evidence, thinks=thinks)
+        yield OpenModel(loading, task, knowledge, calibration, evidence is not None)
+
+
+def _load_model(path: Path | None, adapters: Sequence[Adapter], context: int | None, cache: Path) -> "Student":
+    """Load a model, and see whether these adapters fit it: otherwise they would be refused by every session.
+
+    Args:
+        path: its file; None for the embedded one as it is fastest.
+
+    Raises:
+        ModelError: it cannot be loaded, or an adapter is for another one.
+    """
+    # Imported here: llama.cpp takes a while, in which others need not wait.
+    from models.fast_base import open_embedded_student
+    from models.provenance import adapter_manifest, check_adapter
+    from models.student import DEFAULT_CONTEXT, Student
+
+    context = context or DEFAULT_CONTEXT
+    if path is None:
+        student = open_embedded_student(context=context, cache=cache)
     else:
-        opened = Student(located_model(db, settings.student), context=context, cache=cache / "prefixes")
-    with opened as student:
-        path = student.model.path
-        knowledge = _retriever(db, dataset, settings, lambda text: len(student.model.tokenize(text)))
-        manifests = []
-        # An adapter that does not fit would be refused by every session.
+        student = Student(path, context=context, cache=cache / "prefixes")
+    try:
         for adapter in adapters:
             student.model.adapter(adapter.path)
-            manifests.append(adapter_manifest(adapter.path))
-            check_adapter(adapter.path, manifests[-1], student.model, path, cache / "norms")
-        calibration = None
-        if len(manifests) == 1 and (carried := carried_calibrations(manifests[0])) is not None:
-            calibration = carried.without_evidence if evidence is None else carried.with_evidence
-        trained = training_of(manifests[0]) if len(manifests) == 1 else None
-        thinks = trained is not None and trained.target
-        yield OpenModel(student, _task_maker(knowledge, adapters, evidence, thinks=thinks), knowledge, calibration)
+            manifest = adapter_manifest(adapter.path, cache / "manifests")
+            check_adapter(adapter.path, manifest, student.model, student.model.path, cache / "norms")
+    except BaseException:
+        student.close()
+        raise
+    return student
+
+
+def _adapter_file(db: "Database | None", adapter: str) -> Path:
+    if adapter == SHIPPED:
+        return shipped_adapter()
+    # Imported here: it knows all of trainings, which the usual student has no use for.
+    from kdtui.workflows.fine_tune import adapter_file
+
+    return adapter_file(db, adapter)
+
+
+def _learned_to_think(manifest: Mapping[str, Any]) -> bool:
+    """Whether an adapter was trained to write a thought before a list."""
+    trained = training_of(manifest)
+    return trained is not None and trained.target
 
 
 def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
