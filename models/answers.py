@@ -66,6 +66,8 @@ class Task:
             before; asked by those strategies alone that ask about pairs.
         thinks: whether its adapters have learned to write a thought before the list of bundles.
         intents: how to ask for intents alone, where its adapter has learned that and nothing else.
+        find: finds its bundles without the model, where that can be done.
+        bundles: those that have been found and told already, and lack their intents; None where they are to be found.
     """
 
     key: object
@@ -75,6 +77,8 @@ class Task:
     evidence: "Callable[[], Matrix] | None" = None
     thinks: bool = False
     intents: IntentPrompt | None = None
+    find: Callable[[], Sequence[WrittenBundle]] | None = None
+    bundles: tuple[WrittenBundle, ...] | None = None
 
     @property
     def in_order(self) -> range:

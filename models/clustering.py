@@ -6,11 +6,15 @@ takes to cluster the few products of a session. The clusters here equal those of
 
 from collections.abc import Iterable
 from math import fsum, inf
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
+
+Link: TypeAlias = Literal["average", "complete"]
+"""How far two clusters are apart: the mean of the distances of their products, or the largest."""
 
 
 def average_link(probabilities: Matrix, threshold: float) -> list[tuple[int, ...]]:
@@ -31,7 +35,7 @@ def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[li
     size = len(probabilities)
     if size < 2:
         return [[] for _ in thresholds]
-    merges = _merges((1 - probabilities).tolist())
+    merges = all_merges(probabilities, "average")
     # Each merge is of clusters farther apart than the one before: a threshold allows the first so many.
     allowed = [sum(distance <= 1 - threshold for distance, _, _ in merges) for threshold in thresholds]
     cluster_of = [[number] for number in range(1, size + 1)]
@@ -47,17 +51,17 @@ def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[li
     return [found[count] for count in allowed]
 
 
-def _merges(distances: list[list[float]]) -> list[tuple[float, int, int]]:
-    """The merges of average-link clustering, the nearest first, by chains of nearest neighbours (Murtagh, 1983).
-
-    Rows of floats are several times as fast as arrays for the few products of a session.
+def all_merges(probabilities: Matrix, link: Link) -> list[tuple[float, int, int]]:
+    """The merges of agglomerative clustering, the nearest first, by chains of nearest neighbours (Murtagh, 1983).
 
     Args:
-        distances: (points, points), symmetric; used up.
+        probabilities: (products, products), symmetric; the more likely, the nearer.
 
     Returns:
-        How far two clusters are apart, and a point of each, from 0.
+        How far two clusters are apart, 0..1, and a product of each, from 0.
     """
+    # Rows of floats are several times as fast as arrays for the few products of a session.
+    distances: list[list[float]] = (1 - probabilities).tolist()
     size = len(distances)
     members = [1] * size
     alive = list(range(size))
@@ -83,8 +87,11 @@ def _merges(distances: list[list[float]]) -> list[tuple[float, int, int]]:
         from_gone, from_kept = distances[gone], distances[kept]
         for point in alive:
             if point != kept:
-                mean = (one * from_gone[point] + other * from_kept[point]) / (one + other)
-                from_kept[point] = distances[point][kept] = mean
+                if link == "average":
+                    apart = (one * from_gone[point] + other * from_kept[point]) / (one + other)
+                else:
+                    apart = max(from_gone[point], from_kept[point])
+                from_kept[point] = distances[point][kept] = apart
             distances[point][gone] = inf
     return sorted(merges, key=lambda merge: merge[0])
 

@@ -4,12 +4,12 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
 from models import cancellation
 from models.answers import Adapter
+from models.bindings import llama_cpp
 from models.errors import Cancelled, ModelError, no_numbers
 from models.llama import LlamaModel, watched
 from models.vocabulary import Token

@@ -39,6 +39,11 @@ def shipped_adapter() -> Path:
     return path
 
 
+def shipped_pair_model() -> Path:
+    """The file of the pair model that comes along, whether it is there or not."""
+    return SHIPPED_FOLDER / "pairs.json"
+
+
 def shipped_encoder() -> Path:
     """The GGUF file of the sentence encoder that comes along.
 

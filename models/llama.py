@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from models import cancellation
+from models.bindings import llama_cpp
 from models.cancellation import Cancellation
 from models.errors import Cancelled, ModelError
 from models.vocabulary import Token
@@ -42,8 +41,9 @@ def prepare_backend() -> None:
     """Make llama.cpp ready for use, once per process, and have it report errors to us instead of to the terminal."""
     global _backend_ready
     with _backend_lock:
+        # Again each time: the package sets one of its own when it is imported as a whole.
+        llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
         if not _backend_ready:
-            llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
             llama_cpp.llama_backend_init()
             _backend_ready = True
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import llama_cpp
-
+from models.bindings import llama_cpp
 from models.errors import ModelError
 from models.llama import check_magic, last_error, prepare_backend
 

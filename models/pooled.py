@@ -3,11 +3,11 @@
 import ctypes
 from collections.abc import Iterator, Sequence
 
-import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
 from models import cancellation
+from models.bindings import llama_cpp
 from models.errors import Cancelled, ModelError
 from models.llama import LlamaModel, watched
 from models.threads import FreeProcessors

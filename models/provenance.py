@@ -80,13 +80,21 @@ def _gguf_vectors(gguf: Path) -> Iterator[tuple[str, Array]]:
     return ((name, values) for name, values in gguf_vectors(gguf) if not name.startswith("rope_"))
 
 
-def adapter_manifest(adapter: Path) -> dict[str, Any]:
+def adapter_manifest(adapter: Path, cache: Path | None = None) -> dict[str, Any]:
     """The manifest that a GGUF adapter carries; empty for one that was made elsewhere.
+
+    Args:
+        cache: a folder for the manifests of files that have not changed: the package that reads them is slow to import.
 
     Raises:
         ModelError: the file cannot be read.
     """
-    return adapter_info(adapter).manifest
+    manifest: dict[str, Any] = json.loads(remembered(adapter, _manifest_text, cache))
+    return manifest
+
+
+def _manifest_text(adapter: Path) -> str:
+    return json.dumps(adapter_info(adapter).manifest)
 
 
 @dataclass(frozen=True, slots=True)

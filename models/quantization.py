@@ -5,9 +5,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import llama_cpp
-
 from models.apart import steps_apart
+from models.bindings import llama_cpp
 from models.errors import ModelError
 from models.llama import last_error, prepare_backend
 from models.model_header import meta_value, vocabulary_only

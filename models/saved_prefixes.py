@@ -1,18 +1,19 @@
 """What prompts have in common, kept on disk as the model's state, so that the next process need not read it again.
 
 Loading is a copy of a few megabytes, and reading hundreds of tokens takes a second. A state is good for one model, its
-adapters, one version of llama.cpp and exactly these tokens; whatever changes one of them changes its name.
+adapters, one build of llama.cpp and exactly these tokens; whatever changes one of them changes its name.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
-import llama_cpp
 import numpy as np
 
 from models.answers import Adapter
+from models.bindings import llama_cpp
 from models.vocabulary import Token
 from models.whole_files import write_whole
 
@@ -35,7 +36,7 @@ class SavedPrefixes:
 
     def __init__(self, folder: Path, model: Path, kind: str) -> None:
         self._folder = folder
-        self._base = f"{llama_cpp.__version__}|{kind}|{_identity(model)}"
+        self._base = f"{_identity(Path(cast('Any', llama_cpp)._lib._name))}|{kind}|{_identity(model)}"
 
     def load(self, tokens: Sequence[Token], adapters: Sequence[Adapter]) -> bytes | None:
         """The state behind these tokens, if there is one."""

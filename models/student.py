@@ -167,6 +167,9 @@ class Student(AbstractContextManager["Student"]):
                     self._submit(taken, plan, jobs, events.append)
                 elif self._engine.idle:
                     return
+                # What is known before anything is decoded is told before that, too.
+                while events:
+                    yield events.popleft()
                 if more and self._engine.idle:
                     sleep(NAP)
                 for job in self._engine.step():

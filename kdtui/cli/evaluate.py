@@ -35,6 +35,7 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
+from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
@@ -98,7 +99,7 @@ def evaluate(
     if floors_only and tag:
         raise typer.BadParameter("--tag is about a run, and --floors-only makes none")
     drawn_by: int | None = check_seed(limit, seed)
-    with open_store(db) as store:
+    with open_store(db) as store, StudentMessages() as tell:
         run = _resumed(store, resume, tag or ()) if resume is not None else None
         if run is not None:
             dataset, split, limit, drawn_by = run.dataset, run.split, run.settings.limit, run.settings.seed
@@ -107,7 +108,7 @@ def evaluate(
         sessions = scored.sessions(store)
         begun = None
         if run is not None:
-            begun = _follow(workflow.resume(store, run, sessions), scored, db)
+            begun = _follow(workflow.resume(store, run, sessions, tell), scored, db)
         elif not floors_only:
             settings = settings_as_trained(
                 store,
@@ -123,7 +124,9 @@ def evaluate(
                 budget=budget,
                 near=near,
             )
-            run = begun = _follow(workflow.evaluate(store, name, split, settings, sessions, tag or ()), scored, db)
+            run = begun = _follow(
+                workflow.evaluate(store, name, split, settings, sessions, tag or (), tell), scored, db
+            )
         if begun is None and scored.limit is not None:
             say(scored.in_words)
         rows = computed(floors_over(store, scored))

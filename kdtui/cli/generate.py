@@ -29,6 +29,7 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import Output, print_json, print_lines, print_table, print_text, say
+from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.explain import Explanation
@@ -90,10 +91,8 @@ def generate(
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.generate import SessionAnswered
     from kdtui.workflows.generate import generate as answer
-    from kdtui.workflows.model_names import PATTERNS
     from kdtui.workflows.students import check_settings, open_student
     from models.answers import NAP, Noted
-    from models.embedded import SHIPPED
     from store.datasets import get_session
 
     told = chosen_output(output, as_json)
@@ -117,7 +116,7 @@ def generate(
             near=near,
         )
         name = dataset
-        if stored or settings.knowledge or strategy == AICL or student == PATTERNS:
+        if stored or settings.knowledge or strategy == AICL:
             name = chosen_dataset(store, dataset)
         check_settings(settings, name)
         incoming = None
@@ -133,7 +132,7 @@ def generate(
             # Every id is looked up before the student is loaded.
             asked = [get_session(store, name, wanted) for wanted in sessions or []]
         answers = _Answers(told)
-        with open_student(store, name, settings) as ready:
+        with StudentMessages() as tell, open_student(store, name, settings, tell) as ready:
             shown = answers.to_ask(asked)
             if show_prompt:
                 for session in shown:
@@ -151,10 +150,6 @@ def generate(
             incoming.check()
     if not answers.seen:
         say("kdtui: nothing has come on stdin")
-    if answers.empty and student == SHIPPED and name is None:
-        say(
-            "kdtui: without --dataset there are no other sessions to learn from, and little is likely enough to be said"
-        )
     if answers.failed:
         raise KdtuiError(f"{answers.failed:,} of the sessions could not be answered")
 

@@ -1,138 +1,121 @@
-"""A student without a language model: pairs of products, judged by what the mined patterns say of their categories.
+"""A student without a language model: pairs of products, judged by their categories and titles.
 
-Logistic regression gives each pair of products of a session a probability that they share a bundle, and average-link
-clustering of these probabilities makes the bundles. It learns in seconds and answers at once: the floor that tells
-whether a language model earns its cost, and evidence that one can be shown.
+The pair model that comes with the program gives each pair of products of a session a probability that they share a
+bundle, and the likeliest partition makes the bundles. What the training sessions of a dataset bundle adapts it: how
+often categories are bundled beyond what was expected, and weights that are fitted anew near those that it came with. So
+it answers without any session, gets better with each, and is the floor that tells whether a language model earns its
+cost.
 """
 
 from collections.abc import Iterator, Sequence
-from math import isfinite
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import DecodeError, Struct, ValidationError, json
 from msgspec.structs import replace
 
 from kdtui.bundling.metrics import pairs
-from kdtui.bundling.threshold import best_threshold
-from kdtui.bundling.truth import ENOUGH, ENOUGH_VALID, true_bundles
+from kdtui.bundling.truth import ENOUGH, true_bundles
 from kdtui.distill.category_intent import category_intent
-from kdtui.distill.pair_statistics import FEATURES, LEVELS, PairFeatures, PairStatistics, count_pairs, pairs_of
+from kdtui.distill.category_surprise import LEVELS, LevelCounts, SurpriseFeatures, count_surprises
+from kdtui.distill.category_surprise import NAMES as SURPRISES
+from kdtui.distill.pair_features import Kind, ReadTexts, feature_names, features, kind_of, pairs_of, read
+from kdtui.distill.pair_model import KindModel, PairModel
 from kdtui.errors import KdtuiError
 from models.bundle_list import WrittenBundle
-from models.clustering import Matrix, likely_bundles
-from models.logistic import fit_logistic, sigmoid
+from models.clustering import Matrix
+from models.logistic import Regression, Vector, fit_logistic, sigmoid
+from models.partitions import best_partition
 from store.records import Session
 from store.subsets import drawn
 
 MOST_PRODUCTS = 2000
 """Larger sessions have too many pairs: this many take a gigabyte and some seconds."""
 
-_FOLDS = 5
+FOLDS = 5
+
+_TRUST = 1000.0
+"""How strongly weights are drawn to those that the model came with: about as much as so many pairs say against it."""
 
 
-class Regression(Struct, frozen=True):
-    """From features to the log odds that two products share a bundle: bias + the sum of weight x feature."""
-
-    bias: float
-    weights: dict[str, float]
-
-
-class PairModel(Struct, frozen=True):
-    """What makes probabilities of features.
+class Learned(Struct, frozen=True):
+    """What the sessions of a dataset have taught, to be kept.
 
     Attributes:
-        usual: for sessions in which a product has a category.
-        titles: for those in which none has one. By the other regression, which has seen such sessions seldom or never,
-            products of which nothing is known but a title would go with everything, or with nothing.
+        kinds: weights for the kinds of sessions that were learned from.
+        surprises: what was counted, for each of `LEVELS`; empty where there was nothing to learn from.
     """
 
-    usual: Regression
-    titles: Regression
+    kinds: dict[Kind, Regression]
+    surprises: list[LevelCounts]
 
 
-class _Stored(Struct, frozen=True):
-    """What `to_json` writes."""
-
-    threshold: float
-    model: PairModel
-    statistics: PairStatistics
+NOTHING = Learned({}, [])
+"""Without any training session."""
 
 
 class PatternStudent:
-    """Fitted on the training sessions of one dataset; answers sessions of the same kind of products."""
+    """Answers sessions of one dataset, or of none."""
 
-    def __init__(self, statistics: PairStatistics, model: PairModel, threshold: float) -> None:
-        self._statistics = statistics
-        self._features = PairFeatures(statistics)
-        self._model = model
-        self.threshold = threshold
-        """Least mean probability between the members of a bundle; chosen on the validation sessions."""
-
-    @classmethod
-    def fit(cls, train: Sequence[Session], valid: Sequence[Session]) -> "PatternStudent":
-        """Learn the pair probabilities on `train`, and choose the threshold of the best bundles on both.
-
-        Of more than `ENOUGH` sessions some are left out, by chance. Those without bundles choose no threshold.
-
-        The statistics that a training session is judged by come from the other folds of the training sessions, as
-        they will for sessions never seen. So training sessions may choose the threshold too: the validation sessions
-        alone are too few, and a threshold of theirs differs by as much as it matters.
-
-        Raises:
-            KdtuiError: the training sessions have no pair that is bundled, or none that is not.
+    def __init__(self, model: PairModel, learned: Learned, reader: ReadTexts | None) -> None:
         """
-        train, valid = _some(train, ENOUGH), _some(valid, ENOUGH_VALID)
-        judged: list[tuple[Session, Matrix]] = []
-        bare: list[Matrix] = []
-        for session, others in _cross_fitted(train):
-            if len(session.items) <= MOST_PRODUCTS:
-                judged.append((session, others.features(session)))
-                bare.append(others.features(_without_categories(session)))
-        together = [(pairs(true_bundles(session)), session) for session, _ in judged]
-        labels = [pair in bundled for bundled, session in together for pair in pairs_of(session)]
-        if len(set(labels)) < 2:
-            raise KdtuiError(
-                "there are too few training sessions to learn from: bundled pairs and other pairs are needed"
-            )
-        usual = np.concatenate([features for _, features in judged])
-        model = PairModel(_regression(usual, labels), _regression(np.concatenate(bare), labels))
-        student = cls(count_pairs(train), model, 0.5)
-        judged += [
-            (session, student._features.features(session)) for session in valid if len(session.items) <= MOST_PRODUCTS
-        ]
-        student.threshold = best_threshold(
-            [
-                (true_bundles(session), student._matrix(features, session))
-                for session, features in judged
-                if session.bundles
-            ]
-        )
-        return student
-
-    def to_json(self) -> bytes:
-        """All that was learned, to be kept and read again by `from_json`."""
-        return json.encode(_Stored(self.threshold, self._model, self._statistics))
+        Args:
+            reader: reads titles and names of categories; None where no model does.
+        """
+        self._model = model
+        self._learned = learned
+        self._reader = reader
+        self._surprises = SurpriseFeatures(learned.surprises)
 
     @classmethod
-    def from_json(cls, text: bytes | str) -> "PatternStudent":
+    def learn(cls, model: PairModel, train: Sequence[Session], reader: ReadTexts | None) -> "PatternStudent":
+        """Adapt the model to training sessions.
+
+        What a training session is judged by comes from the other folds of the training sessions, as it will for
+        sessions never seen.
+        """
+        train = learnable(train)
+        if not train:
+            return cls(model, NOTHING, reader)
+        vectors = read(train, reader)
+        usual: Kind = "categories and titles" if vectors is not None else "categories and words"
+        bare: Kind = "titles" if vectors is not None else "words"
+        labels = [labels_of(session) for session in train]
+        learned: dict[Kind, Regression] = {}
+        counted: list[LevelCounts] = []
+        for kind, sessions in ((usual, train), (bare, [without_categories(session) for session in train])):
+            known = model.kinds[kind]
+            own = [features(session, kind, vectors) for session in sessions]
+            expected = [sigmoid(known.alone.log_odds(each)) for each in own]
+            rows = list(_surprised(sessions, own, expected))
+            learned[kind] = _adapted(known, np.concatenate(rows), np.concatenate(labels), evenly(labels))
+            if kind == usual:
+                counted = count_surprises(zip(sessions, expected, strict=True))
+        return cls(model, Learned(learned, counted), reader)
+
+    @classmethod
+    def from_json(cls, text: bytes | str, model: PairModel, reader: ReadTexts | None) -> "PatternStudent":
         """The student that `to_json` wrote.
 
         Raises:
             ValueError: the text is something else, or was written by a version with other features.
         """
         try:
-            found = json.decode(text, type=_Stored)
+            learned = json.decode(text, type=Learned)
         except (DecodeError, ValidationError) as error:
             raise ValueError(f"this is no pattern student: {error}") from error
-        regressions = (found.model.usual, found.model.titles)
-        numbers = [found.threshold, found.statistics.rate]
-        for each in regressions:
-            numbers += [each.bias, *each.weights.values()]
-        if any(tuple(each.weights) != FEATURES for each in regressions) or len(found.statistics.levels) != len(LEVELS):
-            raise ValueError("this is a pattern student with other features")
-        if not all(map(isfinite, numbers)):
-            raise ValueError("this is a pattern student with weights that are no numbers")
-        return cls(found.statistics, found.model, found.threshold)
+        for kind, regression in learned.kinds.items():
+            if tuple(regression.weights) != (*feature_names(kind), *SURPRISES):
+                raise ValueError("this is a pattern student with other features")
+            if not np.isfinite([regression.bias, *regression.weights.values()]).all():
+                raise ValueError("this is a pattern student with weights that are no numbers")
+        if len(learned.surprises) not in (0, len(LEVELS)):
+            raise ValueError("this is a pattern student of other levels")
+        return cls(model, learned, reader)
+
+    def to_json(self) -> bytes:
+        """All that was learned, to be kept and read again by `from_json`."""
+        return json.encode(self._learned)
 
     def pair_probabilities(self, session: Session) -> Matrix:
         """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal.
@@ -140,40 +123,105 @@ class PatternStudent:
         Raises:
             KdtuiError: the session has too many products.
         """
-        return self._probabilities(session, self._features)
+        return self._judged(session, self._surprises)[1]
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
-        """The same for the training sessions, by id, each as if it had never been seen."""
-        return {session.id: self._probabilities(session, others) for session, others in _cross_fitted(train)}
+        """The same for the training sessions, by id, each as if its bundles had never been counted."""
+        found: dict[str, Matrix] = {}
+        for others, fold in folds_of(train):
+            counted = SurpriseFeatures(count_surprises((session, self._expected(session)) for session in others))
+            found |= {session.id: self._judged(session, counted)[1] for session in fold}
+        return found
 
-    def _probabilities(self, session: Session, source: PairFeatures) -> Matrix:
+    def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
+        """The bundles of a session, the most confident first: the chance that one is a true bundle or a part of it.
+
+        Raises:
+            KdtuiError: the session has too many products.
+        """
+        kind, probabilities = self._judged(session, self._surprises)
+        found = best_partition(probabilities, self._model.kinds[kind].partitions)
+        for number, (confidence, positions) in enumerate(found):
+            intent = category_intent([session.items[position - 1] for position in positions])
+            yield WrittenBundle(number, positions, intent, confidence, complete=True)
+
+    def _judged(self, session: Session, surprises: SurpriseFeatures) -> tuple[Kind, Matrix]:
+        """What is known of the session, and its pair probabilities."""
         size = len(session.items)
         if size > MOST_PRODUCTS:
             raise KdtuiError(
                 f"session {session.id!r} has {size:,} products, and patterns judge {MOST_PRODUCTS:,} at most; "
                 "split it into smaller ones"
             )
-        return self._matrix(source.features(session), session)
+        matrix = np.zeros((size, size))
+        if size < 2:
+            return kind_of(session, has_vectors=False), matrix
+        vectors = read([session], self._reader)
+        kind = kind_of(session, has_vectors=vectors is not None)
+        regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
+        found = np.hstack([features(session, kind, vectors), surprises.features(session)])
+        matrix[np.triu_indices(size, 1)] = sigmoid(regression.log_odds(found))
+        return kind, matrix + matrix.T
 
-    def _matrix(self, features: Matrix, session: Session) -> Matrix:
-        """Probabilities of the pairs of a session with these features, (items, items)."""
-        has_categories = any(item.categories for item in session.items)
-        regression = self._model.usual if has_categories else self._model.titles
-        matrix = np.zeros((len(session.items), len(session.items)))
-        odds = regression.bias + features @ np.array([*regression.weights.values()])
-        matrix[np.triu_indices(len(matrix), 1)] = sigmoid(odds)
-        return matrix + matrix.T
+    def _expected(self, session: Session) -> Vector:
+        """How likely the pairs are without what was counted."""
+        vectors = read([session], self._reader)
+        kind = kind_of(session, has_vectors=vectors is not None)
+        return sigmoid(self._model.kinds[kind].alone.log_odds(features(session, kind, vectors)))
 
-    def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
-        """The bundles of a session, the most confident first: the mean probability of a bundle's pairs.
 
-        Raises:
-            KdtuiError: the session has too many products.
-        """
-        probabilities = self.pair_probabilities(session)
-        for number, (confidence, positions) in enumerate(likely_bundles(probabilities, self.threshold)):
-            intent = category_intent([session.items[position - 1] for position in positions])
-            yield WrittenBundle(number, positions, intent, confidence, complete=True)
+def learnable(train: Sequence[Session]) -> list[Session]:
+    """Those of the training sessions that are learned from: of more than `ENOUGH` some are left out, by chance."""
+    return [session for session in _some(train, ENOUGH) if 1 < len(session.items) <= MOST_PRODUCTS]
+
+
+def labels_of(session: Session) -> npt.NDArray[np.bool_]:
+    """Which pairs of the session share a bundle, in the order of `pairs_of`."""
+    together = pairs(true_bundles(session))
+    return np.array([pair in together for pair in pairs_of(session)], np.bool_)
+
+
+def evenly(labels: Sequence[npt.NDArray[np.bool_]]) -> Vector:
+    """How much each pair counts: less in a session of many, where pairs say less each; 1 on average."""
+    counts = np.concatenate([np.full(len(each), len(each) ** -0.5) for each in labels])
+    scaled: Vector = counts * (len(counts) / counts.sum())
+    return scaled
+
+
+def folds_of(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[Session]]]:
+    """The sessions in `FOLDS` parts by chance: the others, and the part."""
+    mixed = drawn(sessions, len(sessions), 0, lambda session: session.id)
+    for fold in range(min(FOLDS, len(mixed))):
+        part = mixed[fold::FOLDS]
+        inside = {session.id for session in part}
+        yield [session for session in mixed if session.id not in inside], part
+
+
+def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Sequence[Vector]) -> Iterator[Matrix]:
+    """The features of the sessions with surprises that were counted in the other folds, in the order of the sessions.
+
+    Args:
+        own: (pairs, features) of each session.
+        expected: (pairs,) of each session, how likely pairs are without what was counted.
+    """
+    likely = {session.id: each for session, each in zip(sessions, expected, strict=True)}
+    found: dict[str, Matrix] = {}
+    for others, part in folds_of(sessions):
+        counted = SurpriseFeatures(count_surprises((session, likely[session.id]) for session in others))
+        found |= {session.id: counted.features(session) for session in part}
+    for session, each in zip(sessions, own, strict=True):
+        yield np.hstack([each, found[session.id]])
+
+
+def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:
+    """The weights that fit the pairs, near those that the model came with."""
+    names = tuple(model.surprised.weights)
+    mean, spread = np.array([*model.mean.values()]), np.array([*model.spread.values()])
+    weights = np.array([*model.surprised.weights.values()])
+    prior = (model.surprised.bias + float(mean @ weights), weights * spread)
+    bias, fitted = fit_logistic((rows - mean) / spread, labels, counts=counts, penalty=_TRUST, prior=prior)
+    fitted = fitted / spread
+    return Regression(bias - float(mean @ fitted), dict(zip(names, fitted.tolist(), strict=True)))
 
 
 def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
@@ -181,23 +229,6 @@ def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
     return sessions if len(sessions) <= count else drawn(sessions, count, 0, lambda session: session.id)
 
 
-def _cross_fitted(train: Sequence[Session]) -> Iterator[tuple[Session, PairFeatures]]:
-    """The training sessions, each with the statistics of the other folds."""
-    for fold in range(_FOLDS):
-        others = PairFeatures(count_pairs(session for number, session in enumerate(train) if number % _FOLDS != fold))
-        for session in train[fold::_FOLDS]:
-            yield session, others
-
-
-def _without_categories(session: Session) -> Session:
+def without_categories(session: Session) -> Session:
     """The session as it would be if nothing were known of its products but their titles."""
     return replace(session, items=tuple(replace(item, categories=()) for item in session.items))
-
-
-def _regression(features: Matrix, labels: Sequence[bool]) -> Regression:
-    """Fit on features of any scale; those that never change get no weight."""
-    mean, spread = features.mean(axis=0), features.std(axis=0)
-    spread[spread == 0] = 1.0
-    bias, weights = fit_logistic((features - mean) / spread, labels)
-    weights = weights / spread
-    return Regression(bias - float(mean @ weights), dict(zip(FEATURES, weights.tolist(), strict=True)))

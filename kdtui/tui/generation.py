@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -22,6 +23,7 @@ from store.records import Session
 if TYPE_CHECKING:
     from kdtui.workflows.explain import Explanation
     from kdtui.workflows.generate import GenerateEvent
+    from kdtui.workflows.learning import Learning
     from kdtui.workflows.students import SessionStudent
     from store.runs import Prediction
     from store.sqlite import Database
@@ -83,6 +85,14 @@ class NoteTaken(About):
     def __init__(self, request: Request, text: str) -> None:
         super().__init__(request)
         self.text = text
+
+
+class StudentLearns(About):
+    """Before it answers the student learns from the training sessions, once."""
+
+    def __init__(self, request: Request, learning: "Learning") -> None:
+        super().__init__(request)
+        self.learning = learning
 
 
 class Answered(About):
@@ -158,7 +168,8 @@ class GenerationThread:
                 version = self._data_version(db)
                 loaded = (request.dataset, request.choice)
                 with request.cancellation.in_force():
-                    student = stack.enter_context(open_student(db, request.dataset, request.choice.settings))
+                    opened = open_student(db, request.dataset, request.choice.settings, partial(_tell, request))
+                    student = stack.enter_context(opened)
                 while True:
                     self._answer(student, request)
                     following = self._requests.get()
@@ -220,3 +231,7 @@ class GenerationThread:
 
     def _unwanted(self, request: Request) -> bool:
         return request.cancelled or self._is_closing
+
+
+def _tell(request: Request, message: "str | Learning") -> None:
+    request.post(NoteTaken(request, message) if isinstance(message, str) else StudentLearns(request, message))

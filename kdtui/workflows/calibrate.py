@@ -27,6 +27,7 @@ from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
+from kdtui.workflows.learning import untold
 from kdtui.workflows.model_names import why_uncalibrated
 from kdtui.workflows.students import check_settings, open_model, weights_of
 from models.answers import STRATEGIES, Adapter, Answered, Refused, StrategyName, Task
@@ -233,7 +234,9 @@ def calibrate(
     ids = [session.id for session in sessions]
     f1: dict[str, list[float]] = {}
     found: dict[str, Result] = {}
-    with open_model(db, dataset, settings) as model:
+    with open_model(db, dataset, settings, untold) as model:
+        if model.names:
+            raise KdtuiError("an adapter that writes intents alone has no strategy to choose; choose another student")
         student = model.student
         tasks = [model.task(session) for session in sessions]
         files = _files(student.model.path, tasks[0].adapters)

@@ -12,8 +12,9 @@ from platformdirs import user_cache_path
 from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.workflows.as_trained import shown_as_trained
-from kdtui.workflows.fine_tune import base_of, training_of
+from kdtui.workflows.fine_tune import base_of
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model
+from kdtui.workflows.manifest import training_of
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from store.errors import NotFound

@@ -11,6 +11,7 @@ from kdtui.bundling.metrics import Scores, score
 from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
+from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
 from models.answers import Answered
@@ -97,6 +98,7 @@ def evaluate(
     settings: RunSettings,
     sessions: Sequence[Session],
     tags: Sequence[str] = (),
+    tell: Tell = untold,
 ) -> Iterator[EvaluateEvent]:
     """Answer the sessions of a split in a new run, which begins when the student is ready.
 
@@ -104,6 +106,7 @@ def evaluate(
 
     Args:
         tags: of the run.
+        tell: gets what takes long before the run begins, or cannot be done as usual.
 
     Raises:
         KdtuiError: the settings are refused, or what they need is not there.
@@ -113,7 +116,7 @@ def evaluate(
     check_settings(settings, dataset)
     check_tags(tags)
     settings = resolved(db, dataset, settings)
-    with open_student(db, dataset, settings) as student:
+    with open_student(db, dataset, settings, tell) as student:
         run = start_run(db, dataset, split, student.name, settings, tags)
         yield RunBegun(run, 0, len(sessions))
         try:
@@ -126,12 +129,12 @@ def evaluate(
             raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
-def resume(db: Database, run: Run, sessions: Sequence[Session]) -> Iterator[EvaluateEvent]:
+def resume(db: Database, run: Run, sessions: Sequence[Session], tell: Tell = untold) -> Iterator[EvaluateEvent]:
     """Go on with a run; nothing is done where there is nothing left. Otherwise as `evaluate`."""
     answered = len(predictions(db, run))
     if run.finished_at is not None and answered >= len(sessions):
         return
-    with open_student(db, run.dataset, run.settings) as student:
+    with open_student(db, run.dataset, run.settings, tell) as student:
         yield RunBegun(run, answered, len(sessions))
         yield from answer_split(db, run, sessions, student)
 

@@ -47,29 +47,18 @@ class Explanation:
         return [(heading, text) for heading, text in found if text]
 
 
-def explain_model(
-    student: "Student", task: Task, knowledge: Applicable, strategy: StrategyName, *, asks: bool = True
-) -> Explanation:
-    """What a language model that is here reads, after its chat template.
-
-    Args:
-        asks: whether the strategy `pairs` asks about the pairs of this session.
-    """
+def explain_model(student: "Student", task: Task, knowledge: Applicable, strategy: StrategyName) -> Explanation:
+    """What a language model that is here reads, after its chat template."""
+    if task.intents is not None:
+        return _explain_intents(student, task)
     form: Form = "pairs" if strategy == "pairs" else "list"
     evidence = task.evidence() if task.evidence is not None and strategy == "pairs" else None
     questions: list[str] = []
     match strategy:
-        case "pairs" if not asks and task.intents is not None:
-            return Explanation(
-                "The bundles are those that other sessions make likely, by categories and titles. The student reads "
-                "this prompt, which ends with the products of one bundle, to write its intent, and is not asked about "
-                "pairs. Here the bundle has all products of the session.",
-                student.rendered(task.intents.messages) + task.intents.question(task.in_order),
-            )
-        case "pairs" if not asks:
+        case "pairs" if task.find is not None:
             how = (
-                "The bundles are those that other sessions make likely, by categories and titles. The student reads "
-                "this prompt to write an intent for each bundle, and is not asked about pairs."
+                "The bundles are those that categories and titles make likely. The student reads this prompt to write "
+                "an intent for each bundle, and is not asked about pairs."
             )
         case "pairs":
             questions = [
@@ -94,6 +83,19 @@ def explain_model(
         tuple(questions),
         tuple(_lines(knowledge, task, has_hints=task.evidence is None or form != "pairs")),
         knowledge.numbers,
+    )
+
+
+def _explain_intents(student: "Student", task: Task) -> Explanation:
+    assert task.intents is not None
+    assert task.find is not None
+    bundles = task.find() if task.products > 1 else ()
+    prompt = student.rendered(task.intents.messages) + (task.intents.question(bundles[0].positions) if bundles else "")
+    return Explanation(
+        "The bundles are those that categories and titles make likely. The student reads this prompt, which ends with "
+        "the products of the first bundle, and writes its intent; then it is asked about the next one in the same way.",
+        prompt,
+        tuple(f"{', '.join(map(str, bundle.positions))}: {bundle.confidence:.0%}" for bundle in bundles),
     )
 
 
@@ -129,8 +131,8 @@ def explain_patterns(student: "PatternStudent", session: Session) -> Explanation
     judged = student.pair_probabilities(session)
     pairs = combinations(range(1, len(session.items) + 1), 2)
     return Explanation(
-        "There is no prompt. For each pair of products, what the training sessions say of their categories and titles "
-        f"makes a probability; products are put together where its mean is at least {student.threshold:.0%}.",
+        "There is no prompt. For each pair of products, their categories and titles, and what the training sessions "
+        "say of such products, make a probability. Of several ways to put the products together, the best is chosen.",
         "",
         tuple(f"{one},{other} {judged[one - 1, other - 1]:.0%}" for one, other in pairs),
     )

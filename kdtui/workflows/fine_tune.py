@@ -3,7 +3,7 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -15,6 +15,7 @@ import msgspec
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.manifest import training_of
 from kdtui.workflows.model_names import is_file
 from models.embedded import NAME, SHIPPED, embedded_student, shipped_adapter
 from models.errors import ModelError
@@ -295,14 +296,6 @@ def trained_with(db: Database | None, adapter: str) -> TrainingSettings | None:
     try:
         return training_of(adapter_manifest(path))
     except ModelError:
-        return None
-
-
-def training_of(manifest: Mapping[str, Any]) -> TrainingSettings | None:
-    """What a manifest says of the training; None for one of another version, or edited: the adapter works without."""
-    try:
-        return msgspec.convert(manifest, TrainingSettings)
-    except msgspec.ValidationError:
         return None
 
 

@@ -27,6 +27,11 @@ def why_uncalibrated(student: str) -> str | None:
     """Why there is no strategy to choose for a student; None where there is."""
     if student == PATTERNS:
         return "the pattern student is calibrated whenever it learns; choose another student"
+    if student == embedded.SHIPPED:
+        return (
+            "the shipped student names the bundles of the pattern student, which is calibrated whenever it learns; "
+            "choose another student"
+        )
     if is_endpoint(student):
         return "an endpoint answers in its own way, so there is no strategy to choose"
     return None

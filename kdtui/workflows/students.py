@@ -4,13 +4,13 @@ Importing this is cheap, so that a screen or a command can check settings before
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from msgspec.structs import replace
 from platformdirs import user_cache_path
@@ -20,6 +20,8 @@ from kdtui.bundling.prompt import session_messages
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
+from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.manifest import training_of
 from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
 from models.answers import (
     NAP,
@@ -35,7 +37,7 @@ from models.answers import (
     Task,
 )
 from models.bundle_list import WrittenBundle
-from models.embedded import NAME, SHIPPED
+from models.embedded import NAME, SHIPPED, shipped_adapter
 from models.errors import ModelError
 from models.messages import Message
 from store.records import FORMATS, RunSettings, Session
@@ -44,6 +46,7 @@ from store.similar import meant
 if TYPE_CHECKING:
     from models.calibration import Calibration
     from models.clustering import Matrix
+    from models.loading import Loading
     from models.student import Student
     from store.calibrations import StoredCalibration
     from store.sqlite import Database
@@ -144,6 +147,12 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
             f"the pattern student learns from the training sessions and is shown no knowledge; leave out "
             f"{' and '.join(named)}"
         )
+    if settings.student == SHIPPED and (settings.knowledge or about_knowledge):
+        named = [*(["--knowledge"] if settings.knowledge else []), *about_knowledge]
+        raise KdtuiError(
+            "the shipped student names bundles that categories and titles make likely, and is shown no knowledge; "
+            f"leave out {' and '.join(named)}, or use --student {NAME}"
+        )
     if about_knowledge and not settings.knowledge:
         options = " and ".join(about_knowledge)
         verb = "is" if len(about_knowledge) == 1 else "are"
@@ -173,19 +182,25 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         )
     if settings.student == SHIPPED and settings.strategy not in (None, "pairs"):
         raise KdtuiError(
-            f"the shipped student is trained to be asked about pairs; for other strategies use --student {NAME}"
+            f"the shipped student names bundles that are found without it; for other strategies use --student {NAME}"
         )
-    if dataset is None and (settings.student == PATTERNS or settings.knowledge or settings.strategy == AICL):
+    if dataset is None and (settings.knowledge or settings.strategy == AICL):
         raise KdtuiError("say which dataset to learn from, with --dataset")
 
 
 @contextmanager
-def open_student(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[SessionStudent]:
+def open_student(
+    db: "Database | None",
+    dataset: str | None,
+    settings: RunSettings,
+    tell: Tell = untold,
+) -> Iterator[SessionStudent]:
     """Load a student with its knowledge, and free it afterwards. To be used from one thread.
 
     Args:
         db: the store; None where no dataset is needed.
         dataset: whose training sessions, patterns and calibrations the student uses.
+        tell: gets what takes long, or cannot be done as usual.
 
     Raises:
         KdtuiError: the settings are refused, or what they need is not there.
@@ -195,12 +210,10 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
     name = student_name(settings)
     if settings.student == PATTERNS:
         # Imported here: with the records of the store it takes a tenth of a second.
-        from kdtui.workflows.pair_evidence import pattern_student
+        from kdtui.workflows.pair_evidence import open_pattern_student
 
-        assert db is not None
-        assert dataset is not None
-        fitted = pattern_student(db, dataset)
-        yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles), partial(explain_patterns, fitted))
+        with open_pattern_student(db, dataset, tell) as fitted:
+            yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles), partial(explain_patterns, fitted))
         return
     if is_endpoint(settings.student):
         from models.chat_server import Endpoint
@@ -230,85 +243,146 @@ def open_student(db: "Database | None", dataset: str | None, settings: RunSettin
                 lambda session: explain_endpoint(task(session), knowledge(session)),
             )
         return
-    with open_model(db, dataset, settings) as opened:
-        from models.strategies import make_strategy
-        from models.strategies.pairs import Pairs
+    with open_model(db, dataset, settings, tell) as opened:
+        from models.pair_bundles import PairBundles, bundles_first
 
         used, calibration = _strategy(db, dataset, settings)
         if used == "pairs":
             calibration = calibration or opened.carried
-        strategy = make_strategy(used, calibration)
+        judge = PairBundles(calibration) if used == "pairs" and calibration is not None else None
 
-        def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
-            tasks = (None if session is None else opened.task(session) for session in sessions)
+        def task_of(session: Session) -> Task:
+            task = opened.task(session)
+            if judge is None or judge.needs_scores or task.find is not None or task.evidence is None:
+                return task
+            return replace_fields(task, find=partial(judge.of_evidence, task))
+
+        def answer_tasks(tasks: Iterable[Task | None]) -> Iterator[StudentEvent]:
+            from models.strategies import make_strategy
+            from models.strategies.intents import Intents
+
+            strategy = Intents() if opened.names else make_strategy(used, calibration)
             return opened.student.answer(tasks, strategy)
 
+        finds_alone = opened.names or (judge is not None and opened.has_evidence and not judge.needs_scores)
+        if not finds_alone:
+            # What cannot be loaded is to be known now.
+            opened.loading.result()
+
+        def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+            tasks = (None if session is None else task_of(session) for session in sessions)
+            return (
+                bundles_first(tasks, lambda: opened.loading.done, answer_tasks) if finds_alone else answer_tasks(tasks)
+            )
+
         def explain(session: Session) -> Explanation:
-            task = opened.task(session)
-            asks = not isinstance(strategy, Pairs) or strategy.asks(task)
-            return explain_model(opened.student, task, opened.knowledge(session), used, asks=asks)
+            return explain_model(opened.student, task_of(session), opened.knowledge(session), used)
 
         yield SessionStudent(name, answer, explain)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """A language model that is loaded.
+    """A language model that is loaded, or is being loaded.
 
     Attributes:
+        loading: what waits for the model.
         task: makes a task of a session, with the knowledge that the student is given.
         knowledge: what of it applies to a session.
         carried: how its adapter says that it is to be asked about pairs; None where it does not, or there are several.
+        has_evidence: whether tasks tell how likely their pairs are by other sessions.
+        names: whether its adapter writes intents alone, of bundles that tasks find without the model.
     """
 
-    student: "Student"
+    loading: "Loading[Student]"
     task: Callable[[Session], Task]
     knowledge: Callable[[Session], Applicable]
     carried: "Calibration | None"
+    has_evidence: bool
+    names: bool
+
+    @property
+    def student(self) -> "Student":
+        """The model, waited for."""
+        return self.loading.result()
 
 
 @contextmanager
-def open_model(db: "Database | None", dataset: str | None, settings: RunSettings) -> Iterator[OpenModel]:
-    """The language model of these settings; otherwise as `open_student`."""
-    # Imported here: llama.cpp takes a third of a second.
-    from kdtui.workflows.fine_tune import adapter_file, training_of
-    from models.fast_base import open_embedded_student
-    from models.provenance import adapter_manifest, carried_calibrations, check_adapter
-    from models.student import DEFAULT_CONTEXT, Student
+def open_model(db: "Database | None", dataset: str | None, settings: RunSettings, tell: Tell) -> Iterator[OpenModel]:
+    """The language model of these settings; otherwise as `open_student`.
+
+    It may turn out later, where the model is used, that it cannot be loaded.
+    """
+    from models.loading import Loading
+    from models.provenance import adapter_manifest, carried_calibrations
 
     cache = user_cache_path("kdtui")
-    context = settings.context or DEFAULT_CONTEXT
-    adapters = tuple(Adapter(adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
-    evidence = None
-    if uses_evidence(settings) and db is not None and dataset is not None:
-        from kdtui.workflows.pair_evidence import pair_evidence
+    adapters = tuple(Adapter(_adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
+    path = None if settings.student == SHIPPED else located_model(db, settings.student)
+    with ExitStack() as stack:
+        loading = stack.enter_context(closing(Loading(partial(_load_model, path, adapters, settings.context, cache))))
+        manifests = [adapter_manifest(adapter.path, cache / "manifests") for adapter in adapters]
+        trained = training_of(manifests[0]) if len(manifests) == 1 else None
+        names = trained is not None and trained.form == "intents"
+        patterns = None
+        if names or uses_evidence(settings):
+            from kdtui.workflows.pair_evidence import open_pattern_student
 
-        evidence = pair_evidence(db, dataset)
-    if settings.student == SHIPPED:
-        opened = open_embedded_student(context=context, cache=cache)
+            patterns = stack.enter_context(open_pattern_student(db, dataset, tell))
+        calibration = None
+        if len(manifests) == 1 and not names and (carried := carried_calibrations(manifests[0])) is not None:
+            calibration = carried.without_evidence if patterns is None else carried.with_evidence
+        if settings.knowledge and not names:
+            # Knowledge is cut to a number of its tokens.
+            loading.result()
+        knowledge = _retriever(db, dataset, settings, lambda text: len(loading.result().model.tokenize(text)))
+        task: Callable[[Session], Task]
+        if names:
+            assert patterns is not None
+            task = partial(_task_to_name, adapters, patterns.write_bundles)
+        else:
+            evidence = None if patterns is None else patterns.pair_probabilities
+            task = _task_maker(knowledge, adapters, evidence, thinks=trained is not None and trained.target)
+        yield OpenModel(loading, task, knowledge, calibration, patterns is not None and not names, names)
+
+
+def _load_model(path: Path | None, adapters: Sequence[Adapter], context: int | None, cache: Path) -> "Student":
+    """Load a model, and see whether these adapters fit it: otherwise they would be refused by every session.
+
+    Args:
+        path: its file; None for the embedded one as it is fastest.
+
+    Raises:
+        ModelError: it cannot be loaded, or an adapter is for another one.
+    """
+    # Imported here: llama.cpp takes a while, in which others need not wait.
+    from models.fast_base import open_embedded_student
+    from models.provenance import adapter_manifest, check_adapter
+    from models.student import DEFAULT_CONTEXT, Student
+
+    context = context or DEFAULT_CONTEXT
+    if path is None:
+        student = open_embedded_student(context=context, cache=cache)
     else:
-        opened = Student(located_model(db, settings.student), context=context, cache=cache / "prefixes")
-    with opened as student:
-        path = student.model.path
-        knowledge = _retriever(db, dataset, settings, lambda text: len(student.model.tokenize(text)))
-        manifests = []
-        # An adapter that does not fit would be refused by every session.
+        student = Student(path, context=context, cache=cache / "prefixes")
+    try:
         for adapter in adapters:
             student.model.adapter(adapter.path)
-            manifests.append(adapter_manifest(adapter.path))
-            check_adapter(adapter.path, manifests[-1], student.model, path, cache / "norms")
-        calibration = None
-        if len(manifests) == 1 and (carried := carried_calibrations(manifests[0])) is not None:
-            calibration = carried.without_evidence if evidence is None else carried.with_evidence
-        trained = training_of(manifests[0]) if len(manifests) == 1 else None
-        task = _task_maker(
-            knowledge,
-            adapters,
-            evidence,
-            thinks=trained is not None and trained.target,
-            names=trained is not None and trained.form == "intents",
-        )
-        yield OpenModel(student, task, knowledge, calibration)
+            manifest = adapter_manifest(adapter.path, cache / "manifests")
+            check_adapter(adapter.path, manifest, student.model, student.model.path, cache / "norms")
+    except BaseException:
+        student.close()
+        raise
+    return student
+
+
+def _adapter_file(db: "Database | None", adapter: str) -> Path:
+    if adapter == SHIPPED:
+        return shipped_adapter()
+    # Imported here: it knows all of trainings, which the usual student has no use for.
+    from kdtui.workflows.fine_tune import adapter_file
+
+    return adapter_file(db, adapter)
 
 
 def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
@@ -339,38 +413,52 @@ def _task_maker(
     evidence: "Callable[[Session], Matrix] | None",
     *,
     thinks: bool = False,
-    names: bool = False,
 ) -> Callable[[Session], Task]:
     """What makes a task of a session.
 
     Args:
         evidence: how likely the pairs of a session are by other sessions.
         thinks: whether a thought is written before a list.
-        names: whether the adapter has learned to write intents and nothing else.
     """
 
     def task(session: Session) -> Task:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
         ask = partial(prompt, session, knowledge(session), has_evidence=evidence is not None)
-        known = partial(_known, evidence, session) if evidence is not None else None
-        intents = IntentPrompt(INTENT_MESSAGES, partial(_intent_question, session)) if names else None
-        return Task(session, len(session.items), ask, adapters, known, thinks, intents)
+        known = partial(_or_refused, evidence, session) if evidence is not None else None
+        return Task(session, len(session.items), ask, adapters, known, thinks)
 
     return task
+
+
+def _task_to_name(
+    adapters: tuple[Adapter, ...], write_bundles: Callable[[Session], Iterable[WrittenBundle]], session: Session
+) -> Task:
+    """A task whose bundles are found without the model, which names them."""
+
+    def find() -> list[WrittenBundle]:
+        found = _or_refused(lambda each: list(write_bundles(each)), session)
+        return [replace_fields(bundle, intent="", complete=False) for bundle in found]
+
+    ask = partial(prompt, session, Applicable())
+    intents = IntentPrompt(INTENT_MESSAGES, partial(_intent_question, session))
+    return Task(session, len(session.items), ask, adapters, intents=intents, find=find)
 
 
 def _intent_question(session: Session, positions: Sequence[int]) -> str:
     return intent_question([session.items[position - 1] for position in positions])
 
 
-def _known(evidence: "Callable[[Session], Matrix]", session: Session) -> "Matrix":
-    """The evidence of a session; where there can be none, the student refuses this session, and no other.
+_Found = TypeVar("_Found")
+
+
+def _or_refused(find: Callable[[Session], _Found], session: Session) -> _Found:
+    """What is found of a session; where nothing can be, the student refuses this session, and no other.
 
     Raises:
         ModelError: the session has too many products.
     """
     try:
-        return evidence(session)
+        return find(session)
     except KdtuiError as problem:
         raise ModelError(str(problem)) from problem
 
@@ -378,7 +466,7 @@ def _known(evidence: "Callable[[Session], Matrix]", session: Session) -> "Matrix
 def uses_evidence(settings: RunSettings) -> bool:
     """Whether a question about a pair says how likely it is by the other sessions of the dataset; of a sample only its
     own patterns may be used."""
-    return ("pattern" in settings.knowledge or settings.student == SHIPPED) and settings.sample is None
+    return "pattern" in settings.knowledge and settings.sample is None
 
 
 def shown_prompt(

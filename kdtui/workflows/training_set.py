@@ -26,6 +26,7 @@ from kdtui.distill.training_set import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.distill import training_sessions
+from kdtui.workflows.learning import untold
 from kdtui.workflows.model_names import trainable
 from kdtui.workflows.nearest import nearest_for
 from kdtui.workflows.students import prompt, uses_evidence
@@ -238,15 +239,14 @@ def _unknown(_: Database, __: str) -> Callable[[Session], Matrix | None]:
 
 def _evidence(db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
     """For the training and validation sessions: those that it was learned from are judged as if they had not been."""
-    # Imported here: numpy takes a tenth of a second.
-    from kdtui.distill.pattern_student import PatternStudent
+    from kdtui.workflows.pair_evidence import open_pattern_student
 
     train, valid = (list(iter_sessions(db, dataset, split=split)) for split in ("train", "valid"))
-    student = PatternStudent.fit(train, valid)
-    known = {
-        **student.unseen_probabilities(train),
-        **{session.id: student.pair_probabilities(session) for session in valid},
-    }
+    with open_pattern_student(db, dataset, untold) as student:
+        known = {
+            **student.unseen_probabilities(train),
+            **{session.id: student.pair_probabilities(session) for session in valid},
+        }
     return lambda session: known.get(session.id)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from models.answer_tokens import INTENT_TOKENS, AnswerTokens
-from models.answers import IntentPrompt
+from models.answers import IntentPrompt, Task
 from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.decoding import Branch, Program, together
@@ -19,6 +19,21 @@ from models.vocabulary import Token
 
 WIDTH = 15
 """Questions that are read side by side: they fill a batch with those of a few other sessions."""
+
+
+class Intents:
+    """Names bundles that are found without the model."""
+
+    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
+        """A branch for each of several bundles."""
+        assert task.intents is not None
+        if task.bundles is not None:
+            return plan_intents(task.intents, task.bundles, chat, answer, emit)
+        assert task.find is not None
+        bundles = task.find()
+        for bundle in bundles:
+            emit(bundle)
+        return plan_intents(task.intents, bundles, chat, answer, emit)
 
 
 def plan_intents(

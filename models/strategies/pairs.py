@@ -15,13 +15,14 @@ from models.answers import Task
 from models.bundle_list import WrittenBundle, longest_bundle
 from models.calibration import Calibration
 from models.chat import ChatTokenizer
-from models.clustering import Matrix, likely_bundles
+from models.clustering import Matrix
 from models.decoding import Branch, Logits, Program, Read, together
 from models.engine import Plan, Workspace
 from models.errors import ModelError
+from models.pair_bundles import PairBundles
 from models.pair_question import NO, YES, pair_question
 from models.strategies.base import Emit, told
-from models.strategies.intents import WIDTH, plan_intents, with_intent
+from models.strategies.intents import WIDTH, with_intent
 from models.vocabulary import Token
 
 _ANSWER_ROOM = 2
@@ -35,45 +36,28 @@ class Pairs:
     """Asks of each pair whether it belongs in one bundle."""
 
     def __init__(self, calibration: Calibration) -> None:
-        assert calibration.pairs is not None
-        self._pairs = calibration.pairs
-        self._bundle = calibration.bundle
-        self._least_confidence = calibration.least_confidence
+        self._judge = PairBundles(calibration)
 
     def asks(self, task: Task) -> bool:
-        """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say, or has
-        learned to write intents alone."""
-        return task.evidence is None or (self._pairs.needs_scores and task.intents is None)
+        """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say."""
+        return task.evidence is None or self._judge.needs_scores
 
     def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
         """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
 
-        evidence = told(task)
-
-        def found(scores: Matrix) -> list[WrittenBundle]:
-            likely = [
-                (self._bundle.confidence(probability, len(positions), task.products), positions)
-                for probability, positions in likely_bundles(
-                    self._pairs.probabilities(scores, evidence), self._pairs.threshold
-                )
-            ]
-            sure_enough = [each for each in likely if each[0] >= self._least_confidence]
-            bundles = [
-                WrittenBundle(number, positions, "", confidence, complete=False)
-                for number, (confidence, positions) in enumerate(sure_enough)
-            ]
+        def told_of(bundles: list[WrittenBundle]) -> list[WrittenBundle]:
             for bundle in bundles:
                 emit(bundle)
             return bundles
 
+        if task.bundles is not None:
+            return _plan_intents(task, list(task.bundles), chat, answer, emit)
         if not self.asks(task):
-            bundles = found(np.zeros((task.products, task.products)))
-            if task.intents is not None:
-                return plan_intents(task.intents, bundles, chat, answer, emit)
-            return _plan_intents(task, bundles, chat, answer, emit)
+            return _plan_intents(task, told_of(self._judge.of_evidence(task)), chat, answer, emit)
+        evidence = told(task)
 
         def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
-            return _write_intents(answer, workspace, branch, found(scores), emit)
+            return _write_intents(answer, workspace, branch, told_of(self._judge.of_scores(scores, evidence)), emit)
 
         return _plan_questions(task, evidence, chat, answer, conclude)
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from kdtui.distill.pattern_student import PatternStudent
 from kdtui.workflows.as_trained import shown_as_trained
 from kdtui.workflows.command_options import options_of
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.fine_tune import one_job
+from kdtui.workflows.learning import untold
 from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.pair_evidence import open_pattern_student
 from models.adapters import convert
 from models.pair_question import pair_question
 from models.sft.job import read_job
@@ -26,7 +27,7 @@ from models.sft.job_files import EXIT_CODE, identity
 from models.sft.state import job_status, trainer
 from models.strategies.writing import write_thought
 from store.database import open_database
-from store.datasets import get_session, iter_sessions
+from store.datasets import get_session
 from store.jobs import add_job
 from store.models import named_models
 from store.records import RunSettings, TrainingSettings
@@ -105,8 +106,8 @@ def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
 def test_an_adapter_is_asked_as_it_was_trained(kdtui: Kdtui, launch: Kdtui, base: Path, db: Database) -> None:
     mine_patterns(db, "outdoor")
     assert launch("mine", "--epochs", 1, "--knowledge", "pattern", "--follow").code == 0
-    train, valid = (list(iter_sessions(db, "outdoor", split=split)) for split in ("train", "valid"))
-    judged = PatternStudent.fit(train, valid).pair_probabilities(get_session(db, "outdoor", "o34"))
+    with open_pattern_student(db, "outdoor", untold) as student:
+        judged = student.pair_probabilities(get_session(db, "outdoor", "o34"))
     found = questions(kdtui, "--adapter", "mine")
     assert found[0] == pair_question(1, 2, float(judged[0, 1]))
     assert all("%" in question for question in found)
@@ -349,8 +350,8 @@ def test_a_student_is_asked_with_the_same_evidence(
     monkeypatch.setattr("models.strategies.pairs.pair_question", heard)
     command = ["generate", "o34", "--student", base, "--strategy", "pairs", "--json"]
     assert kdtui(*command, "--knowledge", "pattern").code == 0
-    train, valid = (list(iter_sessions(db, "outdoor", split=split)) for split in ("train", "valid"))
-    probabilities = PatternStudent.fit(train, valid).pair_probabilities(get_session(db, "outdoor", "o34"))
+    with open_pattern_student(db, "outdoor", untold) as student:
+        probabilities = student.pair_probabilities(get_session(db, "outdoor", "o34"))
     assert pair_question(1, 2, float(probabilities[0, 1])) in asked
     asked.clear()
     assert kdtui(*command).code == 0

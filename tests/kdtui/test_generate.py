@@ -80,7 +80,7 @@ def test_a_session_too_long_for_the_context_does_not_stop_the_others(
     many = [{"id": str(number), "title": "a rather long title " * 4} for number in range(60)]
     sessions = [{"session": "long", "items": many}, {"session": "short", "items": many[:2]}]
     feed(monkeypatch, "".join(json.dumps(line) + "\n" for line in sessions))
-    result = kdtui("generate", "-", "--json", "--context", 512)
+    result = kdtui("generate", "-", "--student", "smollm2", "--json", "--context", 512)
     assert result.code == 1
     assert [row["session"] for row in result.rows] == ["short"]
     assert "session long: the session needs" in result.err
@@ -138,14 +138,13 @@ def test_of_pairs_each_question_is_shown_with_the_share_that_is_in_it(db: Databa
     products = sum(line[:1].isdigit() for line in shown["prompt"].splitlines())
     assert len(shown["questions"]) == products * (products - 1) // 2
     assert all(question.endswith("%?") for question in shown["questions"])
-    [shown] = kdtui("generate", "-t", "Tent", "-t", "Pegs", "--show-prompt", "--json").rows
-    assert shown["questions"] == ["1,2?"]
 
 
-def test_where_answers_about_pairs_do_not_count_no_question_is_shown(kdtui: Kdtui) -> None:
-    [shown] = kdtui("generate", "o34", "--show-prompt", "--json").rows
-    assert shown["questions"] == []
-    assert "is not asked about pairs" in kdtui("generate", "o34", "--show-prompt").out
+def test_of_the_usual_student_its_bundles_are_shown_with_the_prompt_of_the_first(kdtui: Kdtui) -> None:
+    [shown] = kdtui("generate", "-t", "Tent", "-t", "Tent pegs", "-t", "Kettle", "--show-prompt", "--json").rows
+    assert [question.partition(":")[0] for question in shown["questions"]] == ["1, 2"]
+    assert "Tent; Tent pegs\nIntent:" in shown["prompt"]
+    assert "Kettle" not in shown["prompt"]
 
 
 def test_what_a_title_says_cannot_leave_its_place_in_the_prompt(kdtui: Kdtui) -> None:

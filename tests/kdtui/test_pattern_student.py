@@ -1,22 +1,31 @@
-"""The student without a language model: what it learns from, and how much of it."""
+"""The student without a language model: what it knows before it learns, and what it learns from."""
 
 import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kdtui.bundling import truth
 from kdtui.distill import pattern_student
-from kdtui.distill.pattern_student import MOST_PRODUCTS, PatternStudent
+from kdtui.distill.pair_features import MEASURES, feature_names, features, words_of
+from kdtui.distill.pair_model import PairModel, read_pair_model
+from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING, PatternStudent, without_categories
 from kdtui.errors import KdtuiError
-from kdtui.workflows import pair_evidence
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.learning import Learning, untold
+from kdtui.workflows.pair_evidence import open_pattern_student
+from models.embedded import shipped_pair_model
+from models.errors import ModelError
+from models.unit_vectors import Vectors, of_length_one
 from store.datasets import iter_sessions, some_sessions
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
@@ -29,20 +38,139 @@ def train(db: Database, outdoor: Path) -> list[Session]:
     return list(iter_sessions(db, "outdoor", split="train"))
 
 
-def test_sessions_without_bundles_choose_no_threshold(db: Database, train: list[Session]) -> None:
-    valid = list(iter_sessions(db, "outdoor", split="valid"))
-    bare = [replace(session, id=f"bare {session.id}", bundles=()) for session in valid]
-    assert PatternStudent.fit(train, valid + bare).threshold == PatternStudent.fit(train, valid).threshold
-    assert PatternStudent.fit(train, bare).threshold == PatternStudent.fit(train, []).threshold
+@pytest.fixture(scope="module")
+def model() -> PairModel:
+    return read_pair_model(shipped_pair_model())
+
+
+def reader(texts: Sequence[str]) -> Vectors:
+    """Texts with the same words have the same vector; those without a common word hardly anything in common."""
+    rows = np.zeros((len(texts), 64), np.float32)
+    for row, text in zip(rows, texts, strict=True):
+        for word in sorted(words_of(Item("text", text))):
+            row += np.random.default_rng(sum(word.encode())).normal(size=64)
+    return of_length_one(rows + 1e-6)
+
+
+def of_titles(*titles: str) -> Session:
+    return Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles)))
+
+
+def bundles(student: PatternStudent, session: Session) -> list[tuple[int, ...]]:
+    return [bundle.positions for bundle in student.write_bundles(session)]
+
+
+@pytest.fixture
+def told() -> list[str | Learning]:
+    return []
+
+
+# What it knows before it learns
+
+
+@pytest.mark.parametrize(
+    ("titles", "expected"),
+    [
+        (["Two-person tent", "Tent pegs", "Phone case", "Screen protector"], [(1, 2), (3, 4)]),
+        (["Espresso machine", "Espresso cups", "Garden hose"], [(1, 2)]),
+    ],
+)
+def test_it_bundles_titles_of_no_dataset(
+    titles: list[str], expected: list[tuple[int, ...]], told: list[str | Learning]
+) -> None:
+    with open_pattern_student(None, None, told.append) as student:
+        assert sorted(bundles(student, of_titles(*titles))) == expected
+    assert told == []
+
+
+def test_without_its_encoder_it_compares_words_and_says_so(
+    told: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
+    monkeypatch.setattr("models.embedding.checked_encoder", _damaged)
+    with open_pattern_student(None, None, told.append) as student:
+        judged = student.pair_probabilities(of_titles("Two-person tent", "Tent for four", "Phone case"))
+        student.pair_probabilities(of_titles("Tent", "Kettle"))
+    assert judged[0, 1] > judged[0, 2]
+    assert told == ["products are compared without what their titles mean: minilm.gguf is damaged"]
+
+
+def _damaged() -> Path:
+    raise ModelError("minilm.gguf is damaged")
+
+
+def test_a_missing_pair_model_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"pairs\.json: the pair model is missing; install kdtui again"):
+        read_pair_model(tmp_path / "pairs.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"alone"', '"lone"', "is damaged"),
+        ('"depth":', '"death":', "is of another version"),
+        ('"bias": ', '"bias": 1e999, "": ', "is damaged"),
+    ],
+)
+def test_a_pair_model_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "pairs.json"
+    path.write_text(shipped_pair_model().read_text().replace(old, new))
+    with pytest.raises(ModelError, match=f"the pair model {said}"):
+        read_pair_model(path)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Item,
+            st.uuids().map(str),
+            st.none() | st.text(max_size=30),
+            st.lists(st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple), max_size=2).map(tuple),
+        ),
+        max_size=7,
+    )
+)
+def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: list[Item]) -> None:
+    session = Session("any", tuple(items))
+    for read in (reader, None):
+        student = PatternStudent(read_pair_model(shipped_pair_model()), NOTHING, read)
+        judged = student.pair_probabilities(session)
+        assert np.array_equal(judged, judged.T)
+        assert ((judged >= 0) & (judged <= 1)).all()
+        found = list(student.write_bundles(session))
+        positions = [position for bundle in found for position in bundle.positions]
+        assert len(set(positions)) == len(positions)
+        assert set(positions) <= set(range(1, len(items) + 1))
+        assert all(len(bundle.positions) > 1 and 0 < bundle.confidence < 1 for bundle in found)
+
+
+def test_the_order_of_products_changes_nothing(model: PairModel, train: list[Session]) -> None:
+    student = PatternStudent.learn(model, train, reader)
+    session = train[0]
+    backwards = replace(session, items=session.items[::-1])
+    assert np.allclose(student.pair_probabilities(backwards)[::-1, ::-1], student.pair_probabilities(session))
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_every_feature_has_a_name(kind: Any, train: list[Session]) -> None:
+    vectors = dict(zip(texts := _texts(train[0]), reader(texts), strict=True))
+    assert features(train[0], kind, vectors).shape[1] == len(feature_names(kind))
+
+
+def _texts(session: Session) -> list[str]:
+    return [each for item in session.items for each in (item.title or "", item.categories[0][-1])]
+
+
+# What it learns from
 
 
 def test_of_more_sessions_than_are_needed_some_are_learned_from(
-    train: list[Session], monkeypatch: pytest.MonkeyPatch
+    model: PairModel, train: list[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_chance = drawn(train, 15, 0, lambda session: session.id)
-    some = PatternStudent.fit(by_chance, []).pair_probabilities(train[0])
+    some = PatternStudent.learn(model, by_chance, reader).pair_probabilities(train[0])
     monkeypatch.setattr(pattern_student, "ENOUGH", 15)
-    assert np.array_equal(PatternStudent.fit(train, []).pair_probabilities(train[0]), some)
+    assert np.array_equal(PatternStudent.learn(model, train, reader).pair_probabilities(train[0]), some)
 
 
 @pytest.mark.usefixtures("train")
@@ -55,21 +183,59 @@ def test_it_learns_from_no_more_sessions_of_a_split_than_are_needed(db: Database
     assert [session.id for session in some_sessions(db, "outdoor", "train", truth.ENOUGH)] == every
 
 
-def test_what_it_has_learned_is_read_as_it_was_written(train: list[Session]) -> None:
-    student = PatternStudent.fit(train, [])
-    again = PatternStudent.from_json(student.to_json())
-    assert again.threshold == student.threshold
-    assert np.array_equal(again.pair_probabilities(train[0]), student.pair_probabilities(train[0]))
+@pytest.mark.parametrize("read", [reader, None])
+def test_what_is_bundled_again_and_again_becomes_likelier(model: PairModel, read: Any) -> None:
+    items = [Item("lens", "Lens", (("Camera", "Optics"),)), Item("bag", "Satchel", (("Travel", "Bags"),))]
+    other = Item("pan", "Pan", (("Kitchen", "Pans"),))
+    sessions = [Session(str(n), (*items, other), (Bundle((1, 2), "trip"),), "train") for n in range(200)]
+    before = PatternStudent(model, NOTHING, read).pair_probabilities(sessions[0])
+    chances = [before[0, 1]]
+    for count in (20, 200):
+        judged = PatternStudent.learn(model, sessions[:count], read).pair_probabilities(sessions[0])
+        chances.append(judged[0, 1])
+        assert judged[0, 2] < judged[0, 1]
+    assert chances == sorted(chances)
+    assert chances[-1] > 0.9
 
 
-@pytest.mark.parametrize("damage", ["", "{}", '{"threshold": 0.5', "[1, 2]"])
-def test_what_is_no_student_is_refused(damage: str) -> None:
+def test_a_single_training_session_changes_little(model: PairModel, train: list[Session]) -> None:
+    before = PatternStudent(model, NOTHING, reader).pair_probabilities(train[1])
+    after = PatternStudent.learn(model, train[:1], reader).pair_probabilities(train[1])
+    assert not np.array_equal(before, after)
+    assert np.abs(before - after).max() < 0.1
+
+
+def test_sessions_that_teach_nothing_are_no_error(model: PairModel) -> None:
+    one = Session("s", (Item("a", "A"), Item("b", "B")), (Bundle((1, 2)),), "train")
+    for sessions in ([], [replace(one, items=one.items[:1], bundles=())], [one], [replace(one, bundles=())]):
+        assert 0 < PatternStudent.learn(model, sessions, reader).pair_probabilities(one)[0, 1] < 1
+
+
+def test_a_training_session_is_judged_as_if_it_had_not_been_counted(model: PairModel, train: list[Session]) -> None:
+    student = PatternStudent.learn(model, train, reader)
+    unseen = student.unseen_probabilities(train)
+    assert set(unseen) == {session.id for session in train}
+    session = next(each for each in train if len(each.items) > 1)
+    assert not np.array_equal(unseen[session.id], student.pair_probabilities(session))
+
+
+def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: list[Session]) -> None:
+    student = PatternStudent.learn(model, train, reader)
+    again = PatternStudent.from_json(student.to_json(), model, reader)
+    for session in (train[0], without_categories(train[0])):
+        assert np.array_equal(again.pair_probabilities(session), student.pair_probabilities(session))
+
+
+@pytest.mark.parametrize("damage", ["", "{}", '{"kinds": {}', "[1, 2]", '{"kinds": {"x": 1}, "surprises": []}'])
+def test_what_is_no_student_is_refused(model: PairModel, damage: str) -> None:
     with pytest.raises(ValueError, match="no pattern student"):
-        PatternStudent.from_json(damage)
+        PatternStudent.from_json(damage, model, reader)
 
 
-def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused(train: list[Session]) -> None:
-    student = PatternStudent.fit(train, [])
+def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused(
+    model: PairModel, train: list[Session]
+) -> None:
+    student = PatternStudent(model, NOTHING, reader)
     kinds = [item for session in train for item in session.items]
     items = tuple(replace(kinds[number % len(kinds)], id=str(number)) for number in range(MOST_PRODUCTS + 1))
     judged = student.pair_probabilities(Session("large", items[:-1]))
@@ -79,85 +245,87 @@ def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused
         list(student.write_bundles(Session("larger", items)))
 
 
+# What is kept in the store
+
+
 @pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def lessons(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Grows by one whenever a pattern student learns."""
     calls: list[object] = []
-    fit = PatternStudent.fit
+    learn = PatternStudent.learn
 
-    def counted(*sessions: Any) -> PatternStudent:
-        calls.append(sessions)
-        return fit(*sessions)
+    def counted(*given: Any) -> PatternStudent:
+        calls.append(given)
+        return learn(*given)
 
-    monkeypatch.setattr(PatternStudent, "fit", counted)
+    monkeypatch.setattr(PatternStudent, "learn", counted)
     return calls
 
 
-def test_it_learns_once_for_all_who_ask(db: Database, train: list[Session], fits: list[object]) -> None:
-    first = pair_evidence.pattern_student(db, "outdoor").pair_probabilities(train[0])
-    evidence = pair_evidence.pair_evidence(db, "outdoor")
-    assert evidence is not None
-    assert np.array_equal(evidence(train[0]), first)
-    assert len(fits) == 1
+def use(db: Database, told: list[str | Learning] | None = None) -> None:
+    with open_pattern_student(db, "outdoor", untold if told is None else told.append):
+        pass
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_again_when_a_bundle_of_its_sessions_is_gone(db: Database, fits: list[object]) -> None:
-    pair_evidence.pattern_student(db, "outdoor")
+def test_it_learns_once_for_all_who_ask(db: Database, lessons: list[object], told: list[str | Learning]) -> None:
+    use(db)
+    use(db, told)
+    assert len(lessons) == 1
+    assert told == []
+
+
+@pytest.mark.usefixtures("train")
+def test_it_learns_again_when_a_bundle_of_its_sessions_is_gone(db: Database, lessons: list[object]) -> None:
+    use(db)
     db.execute("DELETE FROM bundles WHERE id = (SELECT min(id) FROM bundles)")
-    pair_evidence.pattern_student(db, "outdoor")
-    pair_evidence.pattern_student(db, "outdoor")
-    assert len(fits) == 2
+    use(db)
+    use(db)
+    assert len(lessons) == 2
 
 
 @pytest.mark.usefixtures("train")
 @pytest.mark.parametrize(
     "damage", ["''", "'{}'", "substr(learned, 1, 100)", "replace(learned, '\"weights\"', '\"w\"')"]
 )
-def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, fits: list[object], damage: str) -> None:
-    pair_evidence.pattern_student(db, "outdoor")
+def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: list[object], damage: str) -> None:
+    use(db)
     db.execute(f"UPDATE pattern_students SET learned = {damage}")
-    pair_evidence.pattern_student(db, "outdoor")
-    pair_evidence.pattern_student(db, "outdoor")
-    assert len(fits) == 2
+    use(db)
+    use(db)
+    assert len(lessons) == 2
+
+
+@pytest.mark.usefixtures("train")
+def test_it_says_how_far_it_has_read_where_that_takes_long(
+    db: Database, told: list[str | Learning], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.pair_evidence._AT_ONCE", 40)
+    use(db, told)
+    steps = [each for each in told if isinstance(each, Learning)]
+    assert [each.done for each in steps] == [*range(0, steps[0].total, 40), steps[0].total]
+    assert steps[0].text.endswith(" sessions of outdoor, once")
 
 
 @pytest.mark.usefixtures("train")
 def test_a_store_that_another_process_writes_to_is_not_waited_for(db: Database, database_of_the_test: Path) -> None:
     other = sqlite3.connect(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
-    assert pair_evidence.pair_evidence(db, "outdoor") is not None
+    use(db)
     other.close()
     assert db.execute("SELECT count(*) FROM pattern_students").fetchone() == (0,)
     assert db.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
 
 
-def test_training_sessions_that_teach_nothing_make_no_evidence(db: Database, tmp_path: Path) -> None:
-    session = Session("s", (Item("a", "A"), Item("b", "B")), (Bundle((1, 2)),), "train")
-    file = tmp_path / "one.jsonl"
-    file.write_text('{"session": "s", "items": [{"id": "a"}, {"id": "b"}], "bundles": [{"items": ["a", "b"]}]}\n')
-    list(import_dataset(db, file, "one"))
-    assert pair_evidence.pair_evidence(db, "one") is None
-    with pytest.raises(KdtuiError, match="too few training sessions"):
-        PatternStudent.fit([session], [])
-
-
-def test_an_answer_does_not_wait_for_scikit_learn(db: Database, train: list[Session]) -> None:
+def test_an_answer_from_what_is_kept_waits_for_no_large_library(db: Database, train: list[Session]) -> None:
     session, path = train[0].id, db.execute("PRAGMA database_list").fetchone()[2]
+    with open_pattern_student(db, "outdoor", print) as student:
+        list(student.write_bundles(train[0]))
     code = (
         "import sys; from kdtui.__main__ import main\n"
         f"sys.argv = ['kdtui', 'generate', {session!r}, '--student', 'patterns', '--db', {path!r}, '--json']\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "assert not {'sklearn', 'torch', 'llama_cpp'} & set(sys.modules)"
+        "assert not {'sklearn', 'scipy', 'torch', 'llama_cpp'} & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert json.loads(result.stdout)["session"] == session
-
-
-def test_titles_alone_tell_products_apart(train: list[Session]) -> None:
-    titles = ["Two-person tent", "Tent pegs", "Phone case"]
-    session = Session("titles", tuple(Item(title, title) for title in titles))
-    judged = PatternStudent.fit(train, []).pair_probabilities(session)
-    assert judged[0, 1] > 0.5
-    assert judged[0, 2] < 0.2
-    assert judged[1, 2] < 0.2

@@ -59,11 +59,10 @@ def test_it_needs_no_dataset(kdtui: Kdtui) -> None:
     assert result.rows[0]["session"] == "titles"
 
 
-def test_without_a_dataset_it_says_why_it_finds_nothing(kdtui: Kdtui) -> None:
-    result = kdtui("generate", *TITLES)
-    assert result.code == 0
-    assert "no bundles" in result.out
-    assert "without --dataset there are no other sessions to learn from" in result.err
+def test_without_a_dataset_titles_alone_are_bundled_and_named(kdtui: Kdtui) -> None:
+    [row] = kdtui("generate", *TITLES, "--title", "Screen protector", "--json").rows
+    assert sorted(bundle["positions"] for bundle in row["bundles"]) == [[1, 2], [3, 4]]
+    assert all(bundle["intent"] for bundle in row["bundles"])
 
 
 @pytest.mark.usefixtures("imported")

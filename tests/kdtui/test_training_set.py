@@ -11,11 +11,12 @@ from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.pattern_student import PatternStudent
 from kdtui.distill.training_set import reordered, shuffled
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.learning import untold
 from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.pair_evidence import open_pattern_student
 from kdtui.workflows.training_set import training_examples, validation_examples
 from models.pair_question import pair_question
 from store.datasets import iter_sessions
@@ -90,9 +91,9 @@ def test_questions_say_how_likely_a_pair_is_by_what_other_sessions_show(db: Data
     mine_patterns(db, "outdoor")
     settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
     lines = list(training_examples(db, settings))
-    train, valid = (list(iter_sessions(db, "outdoor", split=split)) for split in ("train", "valid"))
-    student = PatternStudent.fit(train, valid)
-    unseen = student.unseen_probabilities(train)
+    train = list(iter_sessions(db, "outdoor", split="train"))
+    with open_pattern_student(db, "outdoor", untold) as student:
+        unseen = student.unseen_probabilities(train)
     told = 0
     for line in lines:
         assert "Likely bundles" not in line["prompt"][-1]["content"]

@@ -176,7 +176,7 @@ def test_a_threshold_decides_how_much_is_put_together(student: Student) -> None:
 
 def test_intents_of_pairs_grow_side_by_side(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     # What a random model would put together is beside the point here.
-    monkeypatch.setattr("models.strategies.pairs.likely_bundles", lambda *_: [(0.9, (1, 2)), (0.8, (3, 4, 7))])
+    monkeypatch.setattr("models.pair_bundles.likely_bundles", lambda *_: [(0.9, (1, 2)), (0.8, (3, 4, 7))])
     events = [event for event in student.answer([task("s", WORDS)], make_strategy("pairs")) if isinstance(event, Grew)]
     grown = [event.bundle.number for event in events if event.bundle.intent]
     assert [event.bundle.positions for event in events if event.bundle.complete] in (

@@ -22,7 +22,16 @@ from kdtui.bundling.truth import minimal_bundles
 from kdtui.tui.actions import bindings
 from kdtui.tui.answers import NAMES, Side, compared, true_lines, written_lines
 from kdtui.tui.choice import Choice
-from kdtui.tui.generation import Answered, BundleWritten, Explained, NoteTaken, Request, Stopped, StudentReady
+from kdtui.tui.generation import (
+    Answered,
+    BundleWritten,
+    Explained,
+    NoteTaken,
+    Request,
+    Stopped,
+    StudentLearns,
+    StudentReady,
+)
 from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.calibration_form import CalibratingScreen
 from kdtui.tui.screens.dialogs import TextDialog
@@ -421,6 +430,13 @@ class SessionScreen(CalibratingScreen[int]):
     def on_note_taken(self, message: NoteTaken) -> None:
         """Say what is to be known of the student."""
         self.say(message.text, error=False)
+
+    def on_student_learns(self, message: StudentLearns) -> None:
+        """Say how far it is."""
+        side = self._side_of(message.request)
+        if side is not None:
+            about = message.learning
+            self._set_state(side, f"learning… {about.done:,} of {about.total:,} titles")
 
     def on_answered(self, message: Answered) -> None:
         """Say that the answer is whole, or why there is none."""

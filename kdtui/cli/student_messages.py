@@ -1,0 +1,47 @@
+"""What a student tells of itself before it answers, on stderr."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from kdtui.cli.output import progress_bar, say
+from kdtui.workflows.learning import Learning
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class StudentMessages:
+    """Shows sentences, and how far a student is that learns first."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "StudentMessages":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, message: str | Learning) -> None:
+        """Show it."""
+        if isinstance(message, str):
+            self._close()
+            say(f"kdtui: {message}")
+            return
+        if self._bar is None or self._task is None:
+            self._bar = progress_bar()
+            if self._bar.disable:
+                say(f"kdtui: {message.text}: {message.total:,} texts to read")
+            self._bar.start()
+            self._task = self._bar.add_task(message.text, total=message.total)
+        self._bar.update(self._task, completed=message.done)
+        if message.done >= message.total:
+            self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None

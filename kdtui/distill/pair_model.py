@@ -1,0 +1,92 @@
+"""How likely two products belong together, on products that nobody taught: the model that comes with the program.
+
+It has a logistic regression on features of pairs (`pair_features`) for each kind of what may be known of products, and
+what makes bundles of the probabilities (`models.partitions`). It was trained on other datasets than a user's; where a
+dataset has training sessions, `pattern_student` adapts it.
+"""
+
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+
+from msgspec import DecodeError, Struct, ValidationError, json
+
+from kdtui.distill.category_surprise import NAMES as SURPRISES
+from kdtui.distill.pair_features import MEASURES, Kind, feature_names
+from models.errors import ModelError
+from models.logistic import Regression
+from models.partitions import CLUSTER_FEATURES, PARTITION_FEATURES, PartitionModel
+
+
+class KindModel(Struct, frozen=True):
+    """What is known of pairs of products of one kind.
+
+    Attributes:
+        alone: from the features of a session alone.
+        surprised: from these and the surprises of its dataset.
+        mean: of each feature of `surprised`, where it was trained.
+        spread: standard deviation of each there; 1 for one that never changed.
+        partitions: what bundles are made by.
+    """
+
+    alone: Regression
+    surprised: Regression
+    mean: dict[str, float]
+    spread: dict[str, float]
+    partitions: PartitionModel
+
+
+class PairModel(Struct, frozen=True):
+    """What comes with the program.
+
+    Attributes:
+        trained_on: in words.
+        kinds: one for each kind of `MEASURES`.
+    """
+
+    trained_on: str
+    kinds: dict[Kind, KindModel]
+
+
+def read_pair_model(path: Path) -> PairModel:
+    """Read a pair model from its file.
+
+    Raises:
+        ModelError: the file is missing or damaged, or of a version with other features.
+    """
+    try:
+        model = json.decode(path.read_bytes(), type=PairModel)
+    except OSError as error:
+        raise ModelError(f"{path}: the pair model is missing; install kdtui again ({error.strerror})") from error
+    except (DecodeError, ValidationError) as error:
+        raise ModelError(f"{path}: the pair model is damaged; install kdtui again ({error})") from error
+    if not has_features(model):
+        raise ModelError(f"{path}: the pair model is of another version; install kdtui again")
+    return model
+
+
+def has_features(model: PairModel) -> bool:
+    """Whether the weights are finite, and those of the features that there are."""
+    if set(model.kinds) != set(MEASURES):
+        return False
+    for kind, each in model.kinds.items():
+        own = feature_names(kind)
+        every = (*own, *SURPRISES)
+        if tuple(each.alone.weights) != own:
+            return False
+        if any(tuple(table) != every for table in (each.surprised.weights, each.mean, each.spread)):
+            return False
+        regressions = (each.partitions.inside, each.partitions.equal)
+        if any(tuple(regression.weights) != CLUSTER_FEATURES for regression in regressions):
+            return False
+        if tuple(each.partitions.value) != PARTITION_FEATURES or not all(map(isfinite, _numbers(each))):
+            return False
+    return True
+
+
+def _numbers(model: KindModel) -> Iterator[float]:
+    for regression in (model.alone, model.surprised, model.partitions.inside, model.partitions.equal):
+        yield regression.bias
+        yield from regression.weights.values()
+    for table in (model.mean, model.spread, model.partitions.value):
+        yield from table.values()

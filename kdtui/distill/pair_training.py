@@ -1,0 +1,158 @@
+"""Training the pair model on the training sessions of several datasets: what comes with the program was made so."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kdtui.bundling.metrics import greedy_jaccard, score
+from kdtui.bundling.truth import true_bundles
+from kdtui.distill.category_surprise import NAMES as SURPRISES
+from kdtui.distill.category_surprise import SurpriseFeatures, count_surprises
+from kdtui.distill.pair_features import MEASURES, Kind, TextVectors, feature_names, features
+from kdtui.distill.pair_model import KindModel, PairModel
+from kdtui.distill.pattern_student import evenly, folds_of, labels_of, without_categories
+from models.clustering import Matrix
+from models.logistic import Regression, fit_regression, sigmoid
+from models.partitions import Truth, fit_partitions
+from store.records import Session
+
+_AMOUNTS = (0, 20, 100, None)
+"""How many sessions of its dataset a session may be surprised by; None for all. So the model learns to do with few."""
+
+_DRAWS = 4
+"""How often so many are drawn, where they are not all."""
+
+_REPEATS = 2
+"""How often each session occurs, with another amount each time."""
+
+_PENALTY = 3.0
+"""How strongly weights are drawn to zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """A session, the features of its pairs without surprises, and which of them share a bundle."""
+
+    session: Session
+    own: Matrix
+    labels: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """As in `KindModel`."""
+
+    alone: Regression
+    surprised: Regression
+    mean: dict[str, float]
+    spread: dict[str, float]
+
+
+def train_pair_model(datasets: Mapping[str, Sequence[Session]], vectors: TextVectors) -> PairModel:
+    """Train on sessions of two or more products with bundles, of each dataset under its name.
+
+    Args:
+        vectors: of the texts of all of them.
+    """
+    return PairModel(
+        " and ".join(f"{len(sessions):,} sessions of {name}" for name, sessions in datasets.items()),
+        {kind: _train_kind(kind, [*datasets.values()], vectors) for kind in MEASURES},
+    )
+
+
+def _train_kind(kind: Kind, datasets: Sequence[Sequence[Session]], vectors: TextVectors) -> KindModel:
+    every = [
+        {
+            session.id: _Example(session, features(session, kind, vectors), labels_of(session))
+            for session in (_seen_as(kind, each) for each in sessions)
+        }
+        for sessions in datasets
+    ]
+    chance = random.Random(0)
+    fitted = _fit(kind, every, chance)
+    # Partitions are to be chosen by the probabilities of sessions that were not learned from.
+    judged: list[tuple[Matrix, Truth]] = []
+    for parts in zip(*([*folds_of([each.session for each in examples.values()])] for examples in every), strict=True):
+        rest = [
+            {session.id: examples[session.id] for session in others}
+            for examples, (others, _) in zip(every, parts, strict=True)
+        ]
+        by_others = _fit(kind, rest, chance)
+        for examples, others, (_, part) in zip(every, rest, parts, strict=True):
+            held = [examples[session.id] for session in part]
+            for each, rows in zip(held, _surprised(held, [*others.values()], by_others.alone, chance), strict=True):
+                probabilities = _matrix(sigmoid(by_others.surprised.log_odds(rows)), len(each.session.items))
+                judged.append((probabilities, true_bundles(each.session)))
+    return KindModel(fitted.alone, fitted.surprised, fitted.mean, fitted.spread, fit_partitions(judged, _value))
+
+
+def _seen_as(kind: Kind, session: Session) -> Session:
+    """The session with what is known of its products in this kind."""
+    return session if kind.startswith("categories") else without_categories(session)
+
+
+def _fit(kind: Kind, datasets: Sequence[Mapping[str, _Example]], chance: random.Random) -> _Fitted:
+    every = [example for examples in datasets for example in examples.values()]
+    alone = fit_regression(
+        feature_names(kind),
+        np.concatenate([each.own for each in every]),
+        np.concatenate([each.labels for each in every]),
+        counts=evenly([each.labels for each in every]),
+        penalty=_PENALTY,
+    )
+    rows: list[Matrix] = []
+    labels: list[npt.NDArray[np.bool_]] = []
+    for examples in datasets:
+        for others, part in folds_of([each.session for each in examples.values()]):
+            held = [examples[session.id] for session in part] * _REPEATS
+            rows += _surprised(held, [examples[session.id] for session in others], alone, chance)
+            labels += [each.labels for each in held]
+    table = np.concatenate(rows)
+    names = (*feature_names(kind), *SURPRISES)
+    fitted = fit_regression(names, table, np.concatenate(labels), counts=evenly(labels), penalty=_PENALTY)
+    spread = table.std(axis=0)
+    spread[spread == 0] = 1.0
+    return _Fitted(
+        alone,
+        fitted,
+        dict(zip(names, table.mean(axis=0).tolist(), strict=True)),
+        dict(zip(names, spread.tolist(), strict=True)),
+    )
+
+
+def _surprised(
+    examples: Sequence[_Example], others: Sequence[_Example], alone: Regression, chance: random.Random
+) -> Iterator[Matrix]:
+    """The features of the examples, each surprised by some of the others: how many, and which, is left to chance."""
+    expected = [sigmoid(alone.log_odds(each.own)) for each in others]
+    counted: list[list[SurpriseFeatures]] = []
+    for amount in _AMOUNTS:
+        draws = 1 if amount in (0, None) else _DRAWS
+        counted.append([])
+        for _ in range(draws):
+            chosen = (
+                range(len(others)) if amount is None else chance.sample(range(len(others)), min(amount, len(others)))
+            )
+            counted[-1].append(
+                SurpriseFeatures(count_surprises((others[number].session, expected[number]) for number in chosen))
+            )
+    for each in examples:
+        yield np.hstack([each.own, chance.choice(chance.choice(counted)).features(each.session)])
+
+
+def _matrix(probabilities: npt.NDArray[np.float64], size: int) -> Matrix:
+    matrix = np.zeros((size, size))
+    matrix[np.triu_indices(size, 1)] = probabilities
+    return matrix + matrix.T
+
+
+def _value(truth: Truth, bundles: Sequence[frozenset[int]]) -> float:
+    """What bundles are chosen for: pair F1, the mean of strict precision and recall, and the greedy Jaccard score.
+
+    Strict metrics alone would be highest with pairs of products, and pair F1 alone with whole sessions.
+    """
+    scores = score([truth], [bundles])
+    return scores.pair_f1 + (scores.strict_precision + scores.strict_recall) / 2 + greedy_jaccard(truth, bundles)
