@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from time import sleep
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from kdtui.cli import completion
+from kdtui.cli.growing import Growing
 from kdtui.cli.options import (
     AdapterOption,
     AskedKnowledgeOption,
@@ -30,9 +32,11 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import Output, print_json, print_lines, print_table, print_text, say
 from kdtui.cli.student_messages import StudentMessages
+from kdtui.cli.tables import table_lines
 
 if TYPE_CHECKING:
     from kdtui.workflows.explain import Explanation
+    from models.bundle_list import WrittenBundle
     from store.records import Session
     from store.runs import Predicted, Prediction
 
@@ -89,7 +93,7 @@ def generate(
     from kdtui.exchange.read_ahead import ReadAhead
     from kdtui.exchange.typed import read_stream
     from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.generate import SessionAnswered
+    from kdtui.workflows.generate import BundleGrew, SessionAnswered
     from kdtui.workflows.generate import generate as answer
     from kdtui.workflows.students import check_settings, open_student
     from models.answers import NAP, Noted
@@ -131,8 +135,9 @@ def generate(
             assert name is not None
             # Every id is looked up before the student is loaded.
             asked = [get_session(store, name, wanted) for wanted in sessions or []]
-        answers = _Answers(told)
-        with StudentMessages() as tell, open_student(store, name, settings, tell) as ready:
+        types = sessions == ["-"] and sys.stdin.isatty()
+        answers = _Answers(told, growing=None if told != "table" or types else Growing.in_terminal())
+        with StudentMessages(answers.say) as tell, open_student(store, name, settings, tell) as ready, closing(answers):
             shown = answers.to_ask(asked)
             if show_prompt:
                 for session in shown:
@@ -143,7 +148,9 @@ def generate(
             else:
                 for event in answer(ready, shown):
                     if isinstance(event, Noted):
-                        say(f"kdtui: {event.text}")
+                        answers.say(f"kdtui: {event.text}")
+                    elif isinstance(event, BundleGrew):
+                        answers.grow(event.session, event.bundle)
                     elif isinstance(event, SessionAnswered):
                         answers.print(event.session, event.prediction)
         if incoming is not None:
@@ -182,17 +189,23 @@ class _Answers:
     Products of which nothing is known are taken out of a session before a student is asked, and named beside its
     answer.
 
+    Args:
+        growing: where answers are shown that are not whole yet; None for nowhere.
+
     Attributes:
         seen: how many sessions there were.
         failed: how many of them the student could not answer.
         empty: how many of them have no bundle, by what the student found.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, growing: Growing | None = None) -> None:
         self.seen = self.failed = self.empty = 0
         self._output = output
+        self._growing = growing
         # What a student is asked, by its identity: a part of a session, and its positions in the whole.
         self._parts: dict[int, tuple[Session, Session, tuple[int, ...]]] = {}
+        # What is known of sessions that are not answered yet, by the identity of what was asked.
+        self._grown: dict[int, tuple[Session, dict[int, WrittenBundle]]] = {}
         self._header: Sequence[str] | None = _COLUMNS
 
     def to_ask(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
@@ -214,22 +227,75 @@ class _Answers:
                 self._parts[id(part)] = part, session, positions
                 yield part
 
+    def grow(self, asked: "Session", bundle: "WrittenBundle") -> None:
+        """Show what is known of the answer to what was asked; one that comes whole need not be shown before."""
+        if self._growing is None or (bundle.complete and id(asked) not in self._grown):
+            return
+        _, bundles = self._grown.setdefault(id(asked), (asked, {}))
+        bundles[bundle.number] = bundle
+        self._show()
+
+    def _show(self) -> None:
+        if self._growing is None or not self._grown:
+            return
+        width = self._growing.width
+        # One after the other, as far as the screen has room for them.
+        self._growing.show(
+            ([*_heading(session), *head], body)
+            for session, bundles in map(self._so_far, self._grown.values())
+            for head, body in [table_lines(_BUNDLE_COLUMNS, _bundle_rows(session, bundles), width, wide=_WIDE)]
+        )
+
+    def _so_far(
+        self, grown: "tuple[Session, dict[int, WrittenBundle]]"
+    ) -> "tuple[Session, list[tuple[tuple[int, ...], float, str]]]":
+        """A session, and the bundles that are known of it."""
+        asked, bundles = grown
+        _, session, positions = self._parts.get(id(asked), (asked, asked, None))
+        return session, [
+            (
+                _in_whole(bundle.positions, positions),
+                bundle.confidence,
+                bundle.intent if bundle.complete else f"{bundle.intent}…",
+            )
+            for _, bundle in sorted(bundles.items())
+        ]
+
+    def say(self, message: str) -> None:
+        """A message for the user, above what is shown of answers."""
+        if self._growing is not None:
+            self._growing.clear()
+        say(message)
+        self._show()
+
+    def close(self) -> None:
+        """Leave on the screen what is known of sessions that will not be answered."""
+        if self._growing is None:
+            return
+        self._growing.clear()
+        for grown in self._grown.values():
+            session, bundles = self._so_far(grown)
+            print(*_heading(session), flush=True)
+            _print_bundles(session, bundles)
+        self._grown.clear()
+
     def print(self, asked: "Session", prediction: "Prediction") -> None:
         """Print the answer to what was asked."""
         from msgspec.structs import replace
 
+        if self._growing is not None:
+            self._growing.clear()
+            self._grown.pop(id(asked), None)
         _, session, positions = self._parts.pop(id(asked), (asked, asked, None))
         if prediction.error is not None:
             self.failed += 1
-            say(f"kdtui: session {session.id}: {prediction.error}")
+            self.say(f"kdtui: session {session.id}: {prediction.error}")
             return
         bundles = prediction.bundles or ()
         self.empty += not bundles
-        if positions is not None:
-            bundles = tuple(
-                replace(bundle, positions=tuple(positions[at - 1] for at in bundle.positions)) for bundle in bundles
-            )
+        bundles = tuple(replace(bundle, positions=_in_whole(bundle.positions, positions)) for bundle in bundles)
         self._print(session, bundles, positions)
+        self._show()
 
     def _print(self, session: "Session", bundles: "Sequence[Predicted]", described: tuple[int, ...] | None) -> None:
         """Print an answer.
@@ -238,8 +304,6 @@ class _Answers:
             described: the positions of the products that were judged; None for all.
         """
         import msgspec
-
-        from kdtui.bundling.text import one_line
 
         positions = range(1, len(session.items) + 1)
         left_out = [] if described is None else [at for at in positions if at not in set(described)]
@@ -253,9 +317,9 @@ class _Answers:
             print_json(told if reason is None else told | {"reason": reason})
             return
         if self._output == "table":
-            print(one_line(f"session {session.id}"), flush=True)
+            print(*_heading(session), flush=True)
             if bundles:
-                _print_bundles(session, bundles)
+                _print_bundles(session, [(bundle.positions, bundle.confidence, bundle.intent) for bundle in bundles])
             else:
                 print("  no bundles" + (f"; {reason}" if reason else ""), flush=True)
         else:
@@ -303,19 +367,41 @@ def _print_explanation(session: "Session", explanation: "Explanation", *, as_jso
         print_text(f"[{heading}]\n{text}\n")
 
 
-def _print_bundles(session: "Session", bundles: "Sequence[Predicted]") -> None:
+def _in_whole(of_part: tuple[int, ...], positions: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Positions in a session of those in a part of it.
+
+    Args:
+        positions: that the part has in the session; None where it is all of it.
+    """
+    return of_part if positions is None else tuple(positions[at - 1] for at in of_part)
+
+
+def _heading(session: "Session") -> list[str]:
     from kdtui.bundling.text import one_line
 
-    print_table(
-        ["bundle", "confidence", "intent", "products"],
-        [
-            (
-                ", ".join(map(str, bundle.positions)),
-                f"{bundle.confidence:.0%}",
-                bundle.intent,
-                " | ".join(one_line(session.items[at - 1].title or bundle.items[0], 40) for at in bundle.positions),
-            )
-            for bundle in bundles
-        ],
-        wide=["products"],
-    )
+    return [one_line(f"session {session.id}")]
+
+
+_Rows: TypeAlias = "Sequence[tuple[tuple[int, ...], float, str]]"
+"""Bundles: their positions, how sure they are, and their intents."""
+
+_BUNDLE_COLUMNS = ("bundle", "confidence", "intent", "products")
+_WIDE = ("products",)
+
+
+def _bundle_rows(session: "Session", bundles: _Rows) -> list[tuple[str, ...]]:
+    from kdtui.bundling.text import one_line
+
+    return [
+        (
+            ", ".join(map(str, positions)),
+            f"{confidence:.0%}",
+            intent,
+            " | ".join(one_line(session.items[at - 1].title or session.items[at - 1].id, 40) for at in positions),
+        )
+        for positions, confidence, intent in bundles
+    ]
+
+
+def _print_bundles(session: "Session", bundles: _Rows) -> None:
+    print_table(_BUNDLE_COLUMNS, _bundle_rows(session, bundles), wide=_WIDE)

@@ -1,5 +1,6 @@
 """What a student tells of itself before it answers, on stderr."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,14 @@ if TYPE_CHECKING:
 
 
 class StudentMessages:
-    """Shows sentences, and how far a student is that learns first."""
+    """Shows sentences, and how far a student is that learns first.
 
-    def __init__(self) -> None:
+    Args:
+        say: shows a sentence.
+    """
+
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self._say = say
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -29,12 +35,12 @@ class StudentMessages:
         """Show it."""
         if isinstance(message, str):
             self._close()
-            say(f"kdtui: {message}")
+            self._say(f"kdtui: {message}")
             return
         if self._bar is None or self._task is None:
             self._bar = progress_bar()
             if self._bar.disable:
-                say(f"kdtui: {message.text}: {message.total:,} texts to read")
+                self._say(f"kdtui: {message.text}: {message.total:,} texts to read")
             self._bar.start()
             self._task = self._bar.add_task(message.text, total=message.total)
         self._bar.update(self._task, completed=message.done)
