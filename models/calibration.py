@@ -77,34 +77,16 @@ AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a strategy needs to know of a model: `pairs` where it judges pairs of products.
-
-    Attributes:
-        least_confidence: bundles of less confidence are left out; 0..1.
-    """
+    """What a strategy needs to know of a model: `pairs` where it judges pairs of products."""
 
     bundle: BundleCalibration
     pairs: PairCalibration | None = None
-    least_confidence: float = 0.0
 
     @property
     def is_finite(self) -> bool:
         """Whether all weights are numbers that one can compute with."""
         weights = [*astuple(self.bundle), *(() if self.pairs is None else astuple(self.pairs))]
         return all(map(isfinite, weights))
-
-
-@dataclass(frozen=True, slots=True)
-class CarriedCalibrations:
-    """How the strategy `pairs` is calibrated for an adapter, on data like what it was trained on.
-
-    Attributes:
-        with_evidence: where questions say how likely a pair is by other sessions.
-        without_evidence: where they do not.
-    """
-
-    with_evidence: Calibration
-    without_evidence: Calibration
 
 
 def fit_bundles(bundles: Sequence[tuple[float, int, int, bool]]) -> BundleCalibration:

@@ -16,6 +16,7 @@ from models import cancellation
 from models.bindings import llama_cpp
 from models.cancellation import Cancellation
 from models.errors import Cancelled, ModelError
+from models.gguf_magic import check_magic
 from models.vocabulary import Token
 
 # From ggml.h; llama-cpp-python does not name it.
@@ -46,6 +47,11 @@ def prepare_backend() -> None:
         if not _backend_ready:
             llama_cpp.llama_backend_init()
             _backend_ready = True
+
+
+def forget_errors() -> None:
+    """What is reported from here on is about what comes now."""
+    _log_lines.clear()
 
 
 def last_error() -> str:
@@ -102,6 +108,7 @@ class LlamaModel:
         self.path = path
         self._adapters: dict[Path, Any] = {}
         check_magic(path, "a model")
+        forget_errors()
         prepare_backend()
         params = llama_cpp.llama_model_default_params()
         # All layers on the GPU, where llama.cpp has one.
@@ -137,6 +144,7 @@ class LlamaModel:
         """
         if path not in self._adapters:
             check_magic(path, "an adapter")
+            forget_errors()
             load = llama_cpp.llama_adapter_lora_init
             handle = cancellation.call(cancellation.current(), load, self.handle, str(path).encode())
             if not handle:
@@ -205,20 +213,3 @@ class LlamaModel:
         """How a control token is written, such as `<|im_end|>`; empty for no token."""
         text = llama_cpp.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
         return text.decode("utf-8", "replace") if text else ""
-
-
-def check_magic(path: Path, what: str) -> None:
-    """Refuse what is no GGUF file before llama.cpp sees it.
-
-    Raises:
-        ModelError: the file is missing, or something else.
-    """
-    # What is reported from here on is about this file.
-    _log_lines.clear()
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}; {what} is a GGUF file") from error
-    if magic != b"GGUF":
-        raise ModelError(f"{path}: this is not a GGUF file")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from models.bindings import llama_cpp
 from models.errors import ModelError
-from models.llama import check_magic, last_error, prepare_backend
+from models.gguf_magic import check_magic
+from models.llama import forget_errors, last_error, prepare_backend
 
 _LONGEST = 256
 
@@ -20,6 +21,7 @@ def vocabulary_only(path: Path) -> Iterator[object]:
         ModelError: the file is missing, or is no model.
     """
     check_magic(path, "a model")
+    forget_errors()
     prepare_backend()
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True

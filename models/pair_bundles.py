@@ -24,7 +24,6 @@ class PairBundles:
         assert calibration.pairs is not None
         self._pairs = calibration.pairs
         self._bundle = calibration.bundle
-        self._least_confidence = calibration.least_confidence
 
     @property
     def needs_scores(self) -> bool:
@@ -45,10 +44,9 @@ class PairBundles:
                 self._pairs.probabilities(scores, evidence), self._pairs.threshold
             )
         ]
-        sure_enough = [each for each in likely if each[0] >= self._least_confidence]
         return [
             WrittenBundle(number, positions, "", confidence, complete=False)
-            for number, (confidence, positions) in enumerate(sure_enough)
+            for number, (confidence, positions) in enumerate(likely)
         ]
 
     def of_evidence(self, task: Task) -> list[WrittenBundle]:

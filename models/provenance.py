@@ -9,18 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from models.adapters import MANIFEST_KEY, Array, folder_vectors
-from models.calibration import CarriedCalibrations
 from models.chat import ChatTokenizer
 from models.errors import ModelError
+from models.gguf_magic import check_magic
 from models.gguf_vectors import gguf_vectors
 from models.remembered import remembered
 from models.vocabulary import Vocabulary
-
-CALIBRATIONS = "calibrations"
-"""Under which a manifest says how sure an adapter is."""
 
 _LAYER = re.compile(r"blk\.(\d+)\.")
 
@@ -127,6 +122,7 @@ def adapter_info(adapter: Path) -> AdapterInfo:
     """
     from gguf import GGUFReader
 
+    check_magic(adapter, "an adapter")
     try:
         reader = GGUFReader(adapter)
         said = {
@@ -154,18 +150,6 @@ def adapter_info(adapter: Path) -> AdapterInfo:
         )
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
-
-
-def carried_calibrations(manifest: Mapping[str, Any]) -> CarriedCalibrations | None:
-    """How an adapter is to be asked about pairs, where its manifest says that."""
-    try:
-        found = msgspec.convert(manifest.get(CALIBRATIONS), CarriedCalibrations | None)
-    except msgspec.ValidationError:
-        # Of another version, or edited: the adapter works without.
-        return None
-    if found is None or not (found.with_evidence.is_finite and found.without_evidence.is_finite):
-        return None
-    return found
 
 
 def says_base(manifest: Mapping[str, Any]) -> bool:

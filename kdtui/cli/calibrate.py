@@ -55,7 +55,7 @@ NumberArgument = Annotated[
 def calibrate(
     context: typer.Context,
     dataset: DatasetOption = None,
-    student: StudentOption = "shipped",
+    student: StudentOption = "smollm2",
     knowledge: AskedKnowledgeOption = None,
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,

@@ -85,7 +85,7 @@ class Compared:
 
     Attributes:
         is_kept: whether the earlier one stays.
-        fitted_on: how many sessions it was fitted on; None for the one that an adapter carries.
+        fitted_on: how many sessions it was fitted on.
         seen: on how many of the sessions it had to be judged though it may have been fitted on them.
         f1: pair F1 of the earlier one, and of the new one.
         sessions: how many both were judged on.
@@ -93,7 +93,7 @@ class Compared:
 
     strategy: StrategyName
     is_kept: bool
-    fitted_on: int | None
+    fitted_on: int
     seen: int
     f1: tuple[float, float]
     sessions: int
@@ -101,11 +101,7 @@ class Compared:
     @property
     def in_words(self) -> str:
         """What was done, and why, as a sentence without a full stop."""
-        before = (
-            "the calibration that the adapter carries"
-            if self.fitted_on is None
-            else f"the earlier calibration, over {counted(self.fitted_on, 'session')},"
-        )
+        before = f"the earlier calibration, over {counted(self.fitted_on, 'session')},"
         done = "stays" if self.is_kept else "is replaced"
         favour = f" (on {self.seen:,} of them it was judged as it is, which may favour it)" if self.seen else ""
         return (
@@ -172,13 +168,13 @@ class Earlier:
     """A calibration that there is already.
 
     Attributes:
-        fitted_on: how many sessions it was fitted on; None where an adapter carries it.
+        fitted_on: how many sessions it was fitted on.
         f1: by session id, of those that it was fitted on, each judged by a fit on the others; empty where that is not
             known, or the model has changed since.
     """
 
     calibration: Calibration
-    fitted_on: int | None
+    fitted_on: int
     f1: Mapping[str, float]
 
 
@@ -248,7 +244,7 @@ def calibrate(
                 yield StrategyLeftOut(name, str(problem))
                 continue
             stored = before.get(name)
-            earlier = _earlier(stored, model.carried if name == "pairs" else None, files)
+            earlier = _earlier(stored, files)
             used, f1[name], is_new = judged.calibration, judged.f1, True
             if earlier is not None:
                 compared, earlier_f1 = compare(name, earlier, judged, ids)
@@ -284,14 +280,13 @@ def calibrate(
         chosen = choose(f1, times)
     new = [each.calibration for each in found.values() if each.is_new]
     found |= {name: Result(stored, is_new=False) for name, stored in before.items() if name not in found}
-    # A strategy that is used with what its adapter carries is the usual one, and has no row to be chosen.
     keep_calibrations(db, dataset, settings, new, chosen)
     yield Calibrated(
         [Result(replace(each.calibration, chosen=name == chosen), each.is_new) for name, each in found.items()]
     )
 
 
-def _earlier(stored: StoredCalibration | None, carried: Calibration | None, files: str) -> Earlier | None:
+def _earlier(stored: StoredCalibration | None, files: str) -> Earlier | None:
     """The calibration that a strategy is used with as yet; None where there is none that can be used."""
     if stored is not None:
         try:
@@ -299,7 +294,7 @@ def _earlier(stored: StoredCalibration | None, carried: Calibration | None, file
         except KdtuiError:
             # What cannot be used is replaced.
             return None
-    return None if carried is None else Earlier(carried, None, {})
+    return None
 
 
 def _f1_of(stored: StoredCalibration, files: str) -> Mapping[str, float]:
@@ -321,7 +316,7 @@ def compare(
     ]
     gains = [new - old for new, old in zip(judged.f1, f1, strict=True)]
     error = stdev(gains) / sqrt(len(gains))
-    has_as_many = earlier.fitted_on is not None and len(ids) >= earlier.fitted_on
+    has_as_many = len(ids) >= earlier.fitted_on
     is_kept = mean(gains) < -error if has_as_many else mean(gains) <= error
     # One that says which sessions it was fitted on has not been fitted on the others.
     seen = 0 if earlier.f1 or strategy == "list" else len(ids)

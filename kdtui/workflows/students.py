@@ -247,8 +247,6 @@ def open_student(
         from models.pair_bundles import PairBundles, bundles_first
 
         used, calibration = _strategy(db, dataset, settings)
-        if used == "pairs":
-            calibration = calibration or opened.carried
         judge = PairBundles(calibration) if used == "pairs" and calibration is not None else None
 
         def task_of(session: Session) -> Task:
@@ -289,7 +287,6 @@ class OpenModel:
         loading: what waits for the model.
         task: makes a task of a session, with the knowledge that the student is given.
         knowledge: what of it applies to a session.
-        carried: how its adapter says that it is to be asked about pairs; None where it does not, or there are several.
         has_evidence: whether tasks tell how likely their pairs are by other sessions.
         names: whether its adapter writes intents alone, of bundles that tasks find without the model.
     """
@@ -297,7 +294,6 @@ class OpenModel:
     loading: "Loading[Student]"
     task: Callable[[Session], Task]
     knowledge: Callable[[Session], Applicable]
-    carried: "Calibration | None"
     has_evidence: bool
     names: bool
 
@@ -314,7 +310,7 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     It may turn out later, where the model is used, that it cannot be loaded.
     """
     from models.loading import Loading
-    from models.provenance import adapter_manifest, carried_calibrations
+    from models.provenance import adapter_manifest
 
     cache = user_cache_path("kdtui")
     adapters = tuple(Adapter(_adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
@@ -329,9 +325,6 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
             from kdtui.workflows.pair_evidence import open_pattern_student
 
             patterns = stack.enter_context(open_pattern_student(db, dataset, tell))
-        calibration = None
-        if len(manifests) == 1 and not names and (carried := carried_calibrations(manifests[0])) is not None:
-            calibration = carried.without_evidence if patterns is None else carried.with_evidence
         if settings.knowledge and not names:
             # Knowledge is cut to a number of its tokens.
             loading.result()
@@ -343,7 +336,7 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
         else:
             evidence = None if patterns is None else patterns.pair_probabilities
             task = _task_maker(knowledge, adapters, evidence, thinks=trained is not None and trained.target)
-        yield OpenModel(loading, task, knowledge, calibration, patterns is not None and not names, names)
+        yield OpenModel(loading, task, knowledge, patterns is not None and not names, names)
 
 
 def _load_model(path: Path | None, adapters: Sequence[Adapter], context: int | None, cache: Path) -> "Student":

@@ -95,7 +95,7 @@ def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
     assert "demo-outdoor is there already" in result.err
     assert "as dataset demo-kitchen" in result.err
     # Each dataset has two tables.
-    assert result.out.count("truth") == 4
+    assert result.out.count("truth") == 6
     assert "shipped" in result.out
     assert "kdtui data show o01" in result.out
     datasets = kdtui("data", "ls", "--json").rows

@@ -288,7 +288,7 @@ def test_without_a_heartbeat_a_training_is_stalled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["launch", "--name", "smollm2"], "is the name of a student that comes with kdtui"),
+        (["launch", "--name", "smollm2"], "is the name of a model that comes with kdtui"),
         (["launch", "--name", "a/b"], "cannot be a name"),
         (["launch", "--name", "x", "--dataset", "none"], "there is no dataset 'none'"),
         (["launch", "--name", "x", "--sample", "none"], "there is no sample 'none'"),

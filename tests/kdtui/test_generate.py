@@ -41,7 +41,7 @@ def test_a_stored_session_gets_bundles_of_its_items(kdtui: Kdtui) -> None:
 
 
 def test_knowledge_changes_the_prompt_and_needs_mined_patterns(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
-    missing = kdtui("generate", "o34", "--knowledge", "pattern")
+    missing = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", "pattern")
     assert missing.code == 1
     assert "find some with: kdtui knowledge mine --dataset outdoor" in missing.err
     mine_patterns(db, "outdoor")

@@ -171,9 +171,9 @@ def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> 
     ("arguments", "problem"),
     [
         (["--knowledge", "idea"], "there is no format 'idea' of knowledge; there are: pattern, rule, thought"),
-        (["--knowledge", "rule", "--sample", "nothing"], "there is no sample 'nothing'"),
-        (["--sample", "nothing"], "say which with --knowledge"),
-        (["-k", "3"], "say which with --knowledge"),
+        (["--student", "smollm2", "--knowledge", "rule", "--sample", "nothing"], "there is no sample 'nothing'"),
+        (["--student", "smollm2", "--sample", "nothing"], "say which with --knowledge"),
+        (["--student", "smollm2", "-k", "3"], "say which with --knowledge"),
     ],
 )
 def test_knowledge_that_is_not_there_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
@@ -185,7 +185,8 @@ def test_knowledge_that_is_not_there_is_one_sentence(kdtui: Kdtui, arguments: li
 def test_a_format_without_knowledge_says_how_to_get_it(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "bare"))
     for format in ("rule", "thought"):
-        assert f"kdtui knowledge distill --format {format}" in kdtui("generate", "o34", "--knowledge", format).err
+        result = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", format)
+        assert f"kdtui knowledge distill --format {format}" in result.err
 
 
 WORDS = st.lists(st.text(min_size=1, max_size=8), max_size=6)

@@ -11,7 +11,6 @@ from gguf import GGUFReader
 from kdtui.workflows.import_dataset import import_dataset
 from models.adapters import MANIFEST, MANIFEST_KEY, convert
 from models.embedded import SHIPPED_FOLDER, shipped_adapter
-from models.provenance import adapter_manifest, carried_calibrations
 from store.sqlite import Database
 from tests.models.tiny import make_model
 
@@ -131,20 +130,11 @@ def test_its_two_files_are_the_same_adapter(tmp_path: Path) -> None:
     assert again.fields[MANIFEST_KEY].contents() == shipped.fields[MANIFEST_KEY].contents()
 
 
-def test_it_says_what_it_is_made_of_and_how_it_is_to_be_asked() -> None:
+def test_it_says_what_it_is_made_of() -> None:
     manifest = json.loads((SHIPPED_FOLDER / MANIFEST).read_text())
     assert manifest["datasets"] == ["electronic", "clothing"]
     assert "/" not in manifest["base"]
     assert manifest["norms_sha256"] is not None
-    found = carried_calibrations(adapter_manifest(shipped_adapter()))
-    assert found is not None
-    assert found.with_evidence.pairs is not None
-    assert found.with_evidence != found.without_evidence
-
-
-@pytest.mark.parametrize("calibrations", [None, {}, {"with_evidence": 1}, "x", {"with_evidence": {"bundle": {}}}])
-def test_a_manifest_that_does_not_say_how_is_no_error(calibrations: object) -> None:
-    assert carried_calibrations({"calibrations": calibrations}) is None
 
 
 def test_it_finds_bundles_of_real_sessions(kdtui: Kdtui, db: Database, real_dataset: Path) -> None:

@@ -18,7 +18,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, MistralForCausalLM, PreTrainedModel
 
-from models.adapter_rank import reduce_rank
 from models.adapters import (
     CONFIG,
     MANIFEST,
@@ -148,41 +147,6 @@ def test_weights_of_sixteen_bits_are_read_as_they_are(tmp_path: Path) -> None:
             each for each in GGUFReader(tmp_path / f"{name}.gguf").tensors if each.name == "blk.0.ffn_up.weight.lora_a"
         ]
         assert np.array_equal(tensor.data, weights[key].to(kind).float().numpy())
-
-
-@pytest.mark.parametrize("more", [{}, {"use_rslora": True}, {"alpha_pattern": {"v_proj": 3}}])
-def test_a_lower_rank_is_the_nearest_that_there_is(tmp_path: Path, more: dict[str, Any]) -> None:
-    base = make_model(tmp_path / "base.gguf")
-    adapted = train_by_chance(full_precision(base), **more)
-    adapted.save_pretrained(tmp_path / "whole")
-    whole = changes(tmp_path / "whole")
-    left = []
-    for rank in (1, 2, 4, 8):
-        kept = reduce_rank(tmp_path / "whole", tmp_path / str(rank), rank)
-        reduced = changes(tmp_path / str(rank))
-        assert reduced.keys() == whole.keys()
-        lost = sum(float(((whole[key] - reduced[key]) ** 2).sum()) for key in whole)
-        norm = sum(float((whole[key] ** 2).sum()) for key in whole)
-        assert lost / norm == pytest.approx(1 - kept, abs=2e-3), "the largest part, and nothing else, is kept"
-        left.append(kept)
-    assert left == sorted(left)
-    assert left[-1] == pytest.approx(1)
-    convert(tmp_path / "8", base, tmp_path / "adapter.gguf")
-    assert {str(each.data.dtype) for each in GGUFReader(tmp_path / "adapter.gguf").tensors} == {"float16"}
-    tokens = some_tokens(adapted.config.vocab_size)
-    assert np.abs(logits_there(adapted, tokens) - logits_here(base, tmp_path / "adapter.gguf", tokens)).max() < 5e-2
-
-
-def changes(adapter: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """What an adapter adds to each weight."""
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    tensors = {key: value.double().numpy() for key, value in load_file(adapter / WEIGHTS).items()}
-    found = {}
-    for key, a in tensors.items():
-        if ".lora_A" in key:
-            module = key.partition(".lora_A")[0].removeprefix("base_model.model.")
-            found[module] = scale_of(config, module, len(a)) * tensors[key.replace(".lora_A", ".lora_B")] @ a
-    return found
 
 
 def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

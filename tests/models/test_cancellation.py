@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import llama_cpp
 import pytest
 
+from models.bindings import llama_cpp
 from models.cancellation import Cancellation, call
 from models.context import LlamaContext, Piece
 from models.embedded import embedded_student
@@ -52,9 +52,7 @@ def interrupted_in(function: str, monkeypatch: pytest.MonkeyPatch, number: int =
         is_in.wait()
         os.kill(os.getpid(), number)
 
-    # The high-level interface takes them from the module below.
-    for module in (llama_cpp, llama_cpp.llama_cpp):
-        monkeypatch.setattr(module, function, entered)
+    monkeypatch.setattr(llama_cpp, function, entered)
     threading.Thread(target=interrupt).start()
 
 

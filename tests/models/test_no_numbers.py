@@ -16,7 +16,6 @@ from models.context import are_numbers
 from models.embedding import LocalEmbedder, RemoteEmbedder
 from models.errors import ModelError
 from models.messages import Message
-from models.provenance import carried_calibrations
 from models.strategies import make_strategy
 from models.student import Student
 from tests.fake_chat_server import Fake, Serve
@@ -69,17 +68,6 @@ def test_an_endpoint_whose_vectors_are_no_numbers_is_named(serve: Serve, value: 
         pytest.raises(ModelError, match=r"makes vectors whose values are no numbers|usable answer"),
     ):
         embedder.embed(["a tent"])
-
-
-@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf])
-def test_a_calibration_that_an_adapter_carries_is_left_out_where_a_weight_is_no_number(weight: float) -> None:
-    def manifest(bias: float) -> dict[str, object]:
-        pairs = {"bias": bias, "score": 1.0, "mean": 0.0, "size": 0.0, "threshold": 0.5, "evidence": 0.0}
-        each = {"bundle": {"bias": 0.0, "score": 1.0, "size": 0.0, "session": 0.0}, "pairs": pairs}
-        return {"calibrations": {"with_evidence": each, "without_evidence": each}}
-
-    assert carried_calibrations(manifest(0.5)) is not None
-    assert carried_calibrations(manifest(weight)) is None
 
 
 @pytest.mark.parametrize(

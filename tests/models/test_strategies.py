@@ -22,6 +22,7 @@ from models.messages import Message
 from models.pair_question import pair_question
 from models.strategies import PairStrategy, make_strategy
 from models.strategies.drafts import Drafts
+from models.strategies.intents import Intents
 from models.strategies.pairs import Pairs
 from models.strategies.writing import write_list
 from models.student import Student
@@ -282,34 +283,23 @@ def test_hundreds_of_products_get_bundles_where_no_question_is_asked(student: St
     assert [bundle.positions for bundle in answer.bundles] == [(11, 21)]
 
 
-def test_bundles_below_the_least_confidence_are_left_out(student: Student) -> None:
-    evidence = np.full((4, 4), 0.1)
-    evidence[0, 1] = evidence[1, 0] = 0.9
-    evidence[2, 3] = evidence[3, 2] = 0.6
-    for least, expected in ((0.0, [(1, 2), (3, 4)]), (0.7, [(1, 2)]), (0.95, [])):
-        calibration = Calibration(AT_ITS_WORD, BY_EVIDENCE, least_confidence=least)
-        events = list(student.answer([told_task(WORDS[:4], evidence, [])], Pairs(calibration)))
-        [answer] = [event for event in events if isinstance(event, Answered)]
-        assert [bundle.positions for bundle in answer.bundles] == expected
-        assert {event.bundle.positions for event in events if isinstance(event, Grew)} == set(expected)
+def found_before(*bundles: tuple[int, ...]) -> list[WrittenBundle]:
+    return [WrittenBundle(number, each, "", 0.9, complete=False) for number, each in enumerate(bundles)]
 
 
 def test_intents_alone_are_asked_for_by_the_products_of_each_bundle(student: Student) -> None:
-    evidence = np.full((5, 5), 0.1)
-    for one, other in ((0, 2), (1, 3)):
-        evidence[one, other] = evidence[other, one] = 0.9
-    asked: list[tuple[Form, tuple[int, ...]]] = []
     questions: list[tuple[int, ...]] = []
 
     def question(positions: Sequence[int]) -> str:
         questions.append(tuple(positions))
         return ", ".join(WORDS[position - 1] for position in positions) + ":"
 
+    asked: list[tuple[Form, tuple[int, ...]]] = []
     prompt = IntentPrompt([Message("system", "camp kit"), Message("user", "phone")], question)
-    named = replace(told_task(WORDS[:5], evidence, asked), intents=prompt)
-    # Whatever its answers about pairs would weigh, a student that has not learned to answer is not asked.
-    weighed = replace(BY_EVIDENCE, score=1.0)
-    events = list(student.answer([named, replace(named, key="t")], Pairs(Calibration(AT_ITS_WORD, weighed))))
+    bundles = found_before((1, 3), (2, 4))
+    task = told_task(WORDS[:5], np.zeros((5, 5)), asked)
+    named = replace(task, evidence=None, intents=prompt, find=lambda: bundles)
+    events = list(student.answer([named, replace(named, key="t")], Intents()))
     found = {event.key: event.bundles for event in events if isinstance(event, Answered)}
     assert [bundle.positions for bundle in found["s"]] == [(1, 3), (2, 4)]
     assert asked == []
@@ -318,23 +308,25 @@ def test_intents_alone_are_asked_for_by_the_products_of_each_bundle(student: Stu
     assert [bundle.intent for bundle in found["s"]] == [bundle.intent for bundle in found["t"]]
     # A bundle is there before its intent.
     grown = [event.bundle for event in events if isinstance(event, Grew) and event.key == "s"]
-    assert [(each.positions, each.intent, each.complete) for each in grown[:2]] == [
-        ((1, 3), "", False),
-        ((2, 4), "", False),
-    ]
+    assert grown[:2] == bundles
+
+
+def test_bundles_that_were_told_before_are_not_looked_for_again(student: Student) -> None:
+    prompt = IntentPrompt([Message("user", "camp")], lambda positions: WORDS[positions[0]] + ":")
+    task = told_task(WORDS[:5], np.zeros((5, 5)), [])
+    named = replace(task, evidence=None, intents=prompt, bundles=tuple(found_before((1, 2))))
+    events = list(student.answer([named], Intents()))
+    assert [event.bundle.intent for event in events if isinstance(event, Grew)][:1] != [""]
+    [answered] = [event for event in events if isinstance(event, Answered)]
+    assert [bundle.positions for bundle in answered.bundles] == [(1, 2)]
 
 
 def test_a_session_with_more_bundles_than_are_read_at_once_gets_an_intent_for_each(student: Student) -> None:
     products = 40
-    evidence = np.full((products, products), 0.1)
-    for one in range(0, products, 2):
-        evidence[one, one + 1] = evidence[one + 1, one] = 0.9
+    bundles = found_before(*((one, one + 1) for one in range(1, products, 2)))
     prompt = IntentPrompt([Message("user", "camp")], lambda positions: WORDS[positions[0] % len(WORDS)] + ":")
-    many = replace(told_task(["x"] * products, evidence, []), intents=prompt)
-    [answered] = [
-        event
-        for event in student.answer([many], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
-        if isinstance(event, Answered)
-    ]
+    task = told_task(["x"] * products, np.zeros((products, products)), [])
+    many = replace(task, evidence=None, intents=prompt, find=lambda: bundles)
+    [answered] = [event for event in student.answer([many], Intents()) if isinstance(event, Answered)]
     assert len(answered.bundles) == products // 2
     assert all(bundle.complete and bundle.intent for bundle in answered.bundles)

@@ -20,6 +20,18 @@ CASES = [
         before=(DEMO,),
     ),
     Case(
+        "the usual student is to be shown knowledge",
+        ("generate", "o34", "--dataset", "demo", "--knowledge", "rule"),
+        "is shown no knowledge; leave out --knowledge, or use --student smollm2",
+        before=(DEMO,),
+    ),
+    Case(
+        "the usual student is to be calibrated",
+        ("calibrate", "--dataset", "demo", "--student", "shipped"),
+        "the shipped student names the bundles of the pattern student, which is calibrated whenever it learns",
+        before=(DEMO,),
+    ),
+    Case(
         "a form that there is not",
         ("sft", "launch", "--dataset", "demo", "--name", "x", "--form", "intent"),
         "--form is pairs, list or intents, not 'intent'",

@@ -206,7 +206,7 @@ CASES = [
     ),
     Case(
         "a sample is named and no knowledge",
-        ("generate", "o34", "--sample", "half"),
+        ("generate", "o34", "--student", "smollm2", "--sample", "half"),
         "--sample is about knowledge that a student is shown; say which with --knowledge",
         before=RULES,
     ),
