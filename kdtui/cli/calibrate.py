@@ -90,6 +90,7 @@ def calibrate(
         _check_alone(context)
         remember_database(db)
         return
+    from kdtui.errors import KdtuiError
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.calibrate import (
         Calibrated,
@@ -100,8 +101,8 @@ def calibrate(
         sessions_to_learn_from,
     )
     from kdtui.workflows.calibrate import calibrate as run
+    from kdtui.workflows.model_names import why_uncalibrated
     from models.answers import STRATEGIES
-    from models.embedded import SHIPPED
     from store.datasets import split_size
 
     drawn_by = check_seed(limit, seed)
@@ -118,8 +119,9 @@ def calibrate(
             budget=budget,
             near=near,
         )
-        # The shipped student is trained for one of them.
-        wanted = list(dict.fromkeys(strategy or (["pairs"] if settings.student == SHIPPED else STRATEGIES)))
+        if (why := why_uncalibrated(settings.student)) is not None:
+            raise KdtuiError(why)
+        wanted = list(dict.fromkeys(strategy or STRATEGIES))
         name = chosen_dataset(store, dataset)
         sessions = sessions_to_learn_from(store, name, limit, drawn_by)
         about = counted(len(sessions), "validation session")

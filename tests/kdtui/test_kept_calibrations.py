@@ -152,8 +152,8 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
 def test_a_comparison_is_a_sentence() -> None:
     said = Compared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
     assert said == (
-        "pairs: the earlier calibration, over 90 sessions, stays; on these 20 sessions its pair F1 is 0.610 (on 20 of them "
-        "it was judged as it is, which may favour it), and that of the new one 0.600"
+        "pairs: the earlier calibration, over 90 sessions, stays; on these 20 sessions its pair F1 is 0.610 (on 20 of "
+        "them it was judged as it is, which may favour it), and that of the new one 0.600"
     )
 
 
