@@ -1,12 +1,11 @@
 """The ground truth of a session: its minimal bundles."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from kdtui.bundling.metrics import pairs
 from store.records import Bundle, Session
 
-ENOUGH, ENOUGH_VALID = 2000, 500
-"""Sessions whose pairs are learned from, and that choose a threshold: all of a hundred thousand would take minutes."""
+ENOUGH = 2000
+"""Sessions whose pairs are learned from: the titles of a hundred thousand would take hours to read."""
 
 
 def minimal_bundles(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
@@ -29,21 +28,3 @@ def minimal_bundles(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
 def true_bundles(session: Session) -> list[frozenset[int]]:
     """The minimal bundles of a session as sets of positions (1-based), in their stored order."""
     return [frozenset(bundle.positions) for bundle in minimal_bundles(session.bundles)]
-
-
-def teaches_pairs(sessions: Iterable[Session]) -> bool:
-    """Whether some products of the sessions are bundled with each other, and some are not."""
-    bundled = apart = False
-    for session in sessions:
-        products = len(session.items)
-        found = len(pairs(true_bundles(session)))
-        bundled |= found > 0
-        apart |= found < products * (products - 1) // 2
-    return bundled and apart
-
-
-def training_bundles(sessions: Sequence[Session]) -> Iterable[tuple[Session, frozenset[int]]]:
-    """Each minimal bundle of the sessions, with the session it belongs to."""
-    for session in sessions:
-        for positions in true_bundles(session):
-            yield session, positions
