@@ -21,8 +21,11 @@ from time import perf_counter
 from kdtui.workflows.import_dataset import import_dataset
 from store.database import open_database
 from store.datasets import iter_sessions
+from store.records import Session
 
 _DATASETS = ("electronic", "clothing")
+
+_TITLES = ("Two-person tent", "Tent pegs", "Phone case", "Screen protector")
 
 
 def main() -> None:
@@ -38,17 +41,23 @@ def main() -> None:
         db = open_database(folder / "kdtui.db")
         chance = random.Random(given.seed)
         chosen: dict[str, list[str]] = {}
+        sessions: dict[str, list[Session]] = {}
         for dataset in _DATASETS:
             list(import_dataset(db, given.data / dataset, dataset))
-            sessions = list(iter_sessions(db, dataset, split="valid"))
-            picked = chance.sample(sessions, max(given.runs, given.sessions))
+            sessions[dataset] = list(iter_sessions(db, dataset, split="valid"))
+            picked = chance.sample(sessions[dataset], max(given.runs, given.sessions))
             chosen[dataset] = [session.id for session in picked]
             products = [len(session.items) for session in picked]
             print(f"{dataset}: {len(picked)} validation sessions of {median(products):g} products (median)", flush=True)
         db.close()
-        first = _measured(["generate", chosen["electronic"][0], "--dataset", "electronic"], environment)
-        _report("a first answer on this machine", [first])
+        typed = ["generate", *(part for title in _TITLES for part in ("--title", title))]
+        _report("a first answer on this machine, to typed titles", [_measured(typed, environment)])
+        _report("typed titles", [_measured(typed, environment) for _ in range(given.runs)])
         for dataset in _DATASETS:
+            # Of none of the sessions that are asked about below.
+            first = next(each.id for each in sessions[dataset] if each.id not in chosen[dataset])
+            learning = _measured(["generate", first, "--dataset", dataset], environment)
+            _report(f"the first answer of {dataset}, which learns", [learning])
             ids = chosen[dataset][: given.runs]
             for student in ([], ["--student", "patterns"]):
                 times = [_measured(["generate", each, "--dataset", dataset, *student], environment) for each in ids]
