@@ -101,7 +101,6 @@ def calibrate(
     )
     from kdtui.workflows.calibrate import calibrate as run
     from models.answers import STRATEGIES
-    from models.embedded import SHIPPED
     from store.datasets import split_size
 
     drawn_by = check_seed(limit, seed)
@@ -118,8 +117,7 @@ def calibrate(
             budget=budget,
             near=near,
         )
-        # The shipped student is trained for one of them.
-        wanted = list(dict.fromkeys(strategy or (["pairs"] if settings.student == SHIPPED else STRATEGIES)))
+        wanted = list(dict.fromkeys(strategy or STRATEGIES))
         name = chosen_dataset(store, dataset)
         sessions = sessions_to_learn_from(store, name, limit, drawn_by)
         about = counted(len(sessions), "validation session")
