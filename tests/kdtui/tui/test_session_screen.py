@@ -149,7 +149,9 @@ class Student:
         self.niceness: list[int] = []
 
     @contextmanager
-    def __call__(self, _: object, __: str | None, settings: RunSettings) -> Iterator[students.SessionStudent]:
+    def __call__(
+        self, _: object, __: str | None, settings: RunSettings, ___: object
+    ) -> Iterator[students.SessionStudent]:
         self.opened += 1
         self.settings.append(settings)
         self.threads.add(threading.current_thread().name)
@@ -715,7 +717,7 @@ async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, sett
 
 
 async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
-    app = KdtuiApp(demo_store)
+    app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
@@ -740,7 +742,7 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
             assert problem not in str(form.query_one("#form-problem", Static).content)
         await pilot.press("escape")
         await settle(pilot)
-        assert app.choice == Choice.of(None)
+        assert app.choice == Choice.of(RunSettings("smollm2"))
 
 
 async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
@@ -748,9 +750,8 @@ async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store:
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
-        app.screen.query_one("#field-rule", Checkbox).value = True
-        await rest(pilot)
-        assert "the dataset has no rules yet" in str(app.screen.query_one("#form-problem", Static).content)
+        await fill(pilot, student="smollm2", rule="yes")
+        assert "the dataset has no rules yet" in said(app, "problem")
 
 
 async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, settle: Settle) -> None:
