@@ -13,18 +13,11 @@ from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted, one_line
 from kdtui.tui.task import Task
 from kdtui.workflows.students import student_name
-from models.answers import STRATEGIES
-from models.embedded import SHIPPED
 
 if TYPE_CHECKING:
     from kdtui.workflows.calibrate import Result
     from store.records import RunSettings
     from store.sqlite import Database
-
-
-def usual_strategies(student: str) -> tuple[str, ...]:
-    """Those that are compared where none are named: the shipped student is trained for one of them."""
-    return ("pairs",) if student == SHIPPED else tuple(STRATEGIES)
 
 
 class Calibration(Task):

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.command_options import options_of
+from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.students import check_settings, student_name
 from models.embedded import SHIPPED
 from store.records import RunSettings
@@ -66,7 +67,10 @@ class Choice:
     def with_student(self, student: str, adapters: tuple[tuple[str, float], ...] = ()) -> "Choice":
         """The same with another student; what it cannot use is left out."""
         wanted = replace(self.settings, student=student, adapters=adapters)
-        for settings in (wanted, replace(wanted, strategy=None), replace(wanted, strategy=None, context=None)):
+        unaided = replace(wanted, knowledge=(), sample=None, neighbours=None, budget=None, near=None, strategy=None)
+        if student == PATTERNS:
+            unaided = replace(unaided, context=None)
+        for settings in (wanted, replace(wanted, strategy=None), replace(wanted, strategy=None, context=None), unaided):
             with suppress(KdtuiError):
                 check_settings(settings, "a dataset")
                 return Choice(settings)

@@ -10,7 +10,7 @@ from textual.message import Message
 
 from kdtui.errors import KdtuiError
 from kdtui.tui.background import named_database
-from kdtui.tui.calibration import Calibration, usual_strategies
+from kdtui.tui.calibration import Calibration
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.run_form import together
@@ -71,15 +71,7 @@ class CalibrationForm(TaskForm):
         fields = [
             Field("dataset", "Dataset", "choice", dataset, options=[(name, name) for name in found.there]),
             *(each for each in settings_fields(found.settings, self._offered) if each.name != "strategy"),
-            *(
-                Field(
-                    f"try-{name}",
-                    f"Try {name}",
-                    "switch",
-                    "yes" if name in usual_strategies(found.settings.student) else "",
-                )
-                for name in STRATEGIES
-            ),
+            *(Field(f"try-{name}", f"Try {name}", "switch", "yes") for name in STRATEGIES),
             Field("limit", "Sessions", help="so many of the validation split, drawn by chance; usually all"),
             Field("seed", "Seed", help="by which they are drawn; usually 0"),
         ]
@@ -121,8 +113,6 @@ class CalibrationForm(TaskForm):
         strategies = tuple(name for name in STRATEGIES if values[f"try-{name}"])
         if not strategies:
             raise KdtuiError("choose a strategy to try")
-        if not set(strategies) <= set(usual_strategies(settings.student)):
-            raise KdtuiError("the shipped student is trained to be asked about pairs: try that alone")
         limit, seed = whole_number(values["limit"], "sessions", 1), whole_number(values["seed"], "seed", 0)
         if limit is None and seed is not None:
             raise KdtuiError("the seed draws sessions; say how many")
@@ -141,7 +131,7 @@ class CalibrationForm(TaskForm):
             options = {
                 "--dataset": dataset,
                 **options_of(settings),
-                "--strategy": [] if strategies == usual_strategies(settings.student) else strategies,
+                "--strategy": [] if strategies == tuple(STRATEGIES) else strategies,
                 "--limit": None if limit is None else str(limit),
                 "--seed": str(seed) if seed else None,
             }
@@ -151,14 +141,8 @@ class CalibrationForm(TaskForm):
     def _follow_student(
         self, before: Mapping[str, str], values: Mapping[str, str]
     ) -> tuple[Mapping[str, str], str] | None:
-        """What changes with the student: what it is shown, and the strategies that it can be asked by."""
-        found = followed(self._offered, _whole(before), _whole(values))
-        follows, note = found if found is not None else ({}, "")
-        now = {**values, **follows}
-        usual, usual_before = usual_strategies(now["student"]), usual_strategies(before["student"])
-        if usual != usual_before:
-            follows = {**follows, **{f"try-{name}": "yes" if name in usual else "" for name in STRATEGIES}}
-        return (follows, note) if found is not None or follows else None
+        """What changes with the student: what it is shown."""
+        return followed(self._offered, _whole(before), _whole(values))
 
 
 def _whole(values: Mapping[str, str]) -> dict[str, str]:

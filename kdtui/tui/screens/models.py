@@ -31,6 +31,7 @@ from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.manage_models import ModelRow, Quantized, Writing
+from kdtui.workflows.model_names import why_uncalibrated
 
 if TYPE_CHECKING:
     from kdtui.workflows.describe_model import Fit, ModelDetails
@@ -513,6 +514,8 @@ class ModelsScreen(CalibratingScreen[None]):
         match action:
             case "details" if known not in self._details:
                 return "its file is being read"
+            case "calibrate" if known is not None and (reason := why_uncalibrated(known.name)) is not None:
+                return reason
             case "quantize" if known is not None and known.kind == "adapter":
                 return "an adapter stays as it is; quantize its base"
             case "quantize" if self._quantizing is not None:

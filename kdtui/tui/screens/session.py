@@ -710,7 +710,7 @@ class SessionScreen(CalibratingScreen[int]):
             case "toggle_patterns" if settings is not None and settings.student == PATTERNS:
                 return "the pattern student is made of patterns already"
             case "toggle_patterns" if settings is not None and settings.student == SHIPPED:
-                return "the shipped student is told of other sessions already"
+                return "the shipped student is shown no knowledge"
             case "toggle_patterns" if "pattern" not in self._offered.formats:
                 return "the dataset has no patterns yet"
             case "next" if self._at + 1 >= len(self._sessions.numbers):

@@ -110,8 +110,12 @@ def followed(
         follows, note = _with_adapter(adapter, values, offered)
     elif changed & {"student", "other"}:
         follows = _with_student(values, typed="other" in changed)
-        others, note = _without_adapter(adapter, _student({**values, **follows}), values, offered)
+        student = _student({**values, **follows})
+        others, note = _without_adapter(adapter, student, values, offered)
         follows |= others
+        if _is_shown_none(student) and _names_knowledge({**values, **follows}):
+            follows |= dict.fromkeys(_KNOWLEDGE, "")
+            note = "; ".join([*([note] if note else []), f"{student} is shown no knowledge: it is taken away"])
     else:
         return None
     return {name: value for name, value in follows.items() if name not in changed}, note
@@ -150,6 +154,8 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
         raise KdtuiError("say which other student, or choose one")
     if student == SHIPPED and values["adapter"]:
         raise KdtuiError(f"the shipped student has an adapter of its own; choose {NAME}, or no adapter")
+    if _is_shown_none(student) and _names_knowledge(values):
+        raise KdtuiError(f"the {student} student is shown no knowledge; choose {NAME}, or leave knowledge out")
     adapters = before.settings.adapters if values["adapter"] == _AS_BEFORE else None
     if values["adapter"] not in ("", _AS_BEFORE):
         adapters = ((values["adapter"], _scale(values["scale"])),)
@@ -188,7 +194,10 @@ def _without_adapter(
     return {"adapter": "", **shown}, f"{student} goes with no adapter of yours: {named} taken away"
 
 
-_TRAINED = ("student", "other", *FORMATS, "sample", "neighbours", "near", "budget", "strategy")
+_KNOWLEDGE = (*FORMATS, "sample", "neighbours", "near", "budget")
+"""What says which knowledge a student is shown."""
+
+_TRAINED = ("student", "other", *_KNOWLEDGE, "strategy")
 """What is set in the form as an adapter was trained; in no strategy, the one that it was trained for."""
 
 
@@ -220,6 +229,14 @@ def _student(values: Mapping[str, str]) -> str:
 
 def _takes_adapters(student: str) -> bool:
     return student not in (SHIPPED, PATTERNS) and not is_endpoint(student)
+
+
+def _is_shown_none(student: str) -> bool:
+    return student in (SHIPPED, PATTERNS)
+
+
+def _names_knowledge(values: Mapping[str, str]) -> bool:
+    return any(values[name].strip() for name in _KNOWLEDGE)
 
 
 def _adapter(settings: RunSettings) -> str:

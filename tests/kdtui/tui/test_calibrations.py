@@ -109,18 +109,13 @@ async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, 
         await act(pilot, "session.calibrate")
         await until(pilot, lambda: isinstance(app.screen, CalibrationForm))
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student tiny"
-        # The shipped student is trained for one of the strategies.
-        await fill(pilot, student="shipped")
-        assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged"
-        assert not app.screen.query_one("#field-try-list", Checkbox).value
-        await fill(pilot, try_list="yes")
-        assert "trained to be asked about pairs" in shown(app, "#form-problem")
         await fill(pilot, student="smollm2", limit="20")
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student smollm2 --limit 20"
         await fill(pilot, seed="3")
         assert shown(app, "#dialog-command").endswith("--student smollm2 --limit 20 --seed 3")
         for values, problem in (
             ({"student": "patterns"}, "the pattern student is calibrated whenever it learns"),
+            ({"student": "shipped"}, "the shipped student names the bundles of the pattern student"),
             ({"other": "http://host/v1#m"}, "an endpoint answers in its own way"),
             ({"other": "", "student": "tiny", "limit": "x"}, "sessions: a whole number"),
             ({"limit": "", "seed": "3"}, "the seed draws sessions; say how many"),
@@ -135,6 +130,7 @@ async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, 
     ("student", "why"),
     [
         ("patterns", "the pattern student is calibrated"),
+        ("shipped", "the shipped student names the bundles of the pattern student"),
         ("http://127.0.0.1:1/v1#m", "an endpoint answers in its own way"),
     ],
 )
@@ -150,6 +146,17 @@ async def test_a_student_without_strategies_says_why(
         await act(pilot, "session.calibrate")
         assert isinstance(app.screen, SessionScreen)
         assert why in toasts(app)
+
+
+async def test_a_shipped_adapter_says_that_it_has_no_strategies(to_judge: Path, settle: Settle) -> None:
+    app = opened(to_judge, "models")
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        app.screen.query_one(RowTable).move_to(1)
+        await settle(pilot)
+        await act(pilot, "models.calibrate")
+        assert isinstance(app.screen, ModelsScreen)
+        assert "the shipped student names the bundles of the pattern student" in toasts(app)
 
 
 async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(

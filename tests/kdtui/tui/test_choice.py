@@ -58,6 +58,7 @@ def test_its_words_say_what_is_unusual() -> None:
         {},
         {"student": 3},
         {"student": "patterns", "knowledge": ["rule"]},
+        {"student": "shipped", "knowledge": ["pattern"]},
         {"student": "smollm2", "strategy": "magic"},
         {"student": "http://me:secret@host/v1#m"},
     ],
@@ -70,7 +71,7 @@ def test_what_nobody_could_have_chosen_is_not_remembered(value: object) -> None:
     ("student", "settings"),
     [
         ("patterns", RunSettings("patterns")),
-        ("shipped", RunSettings("shipped", ("rule",), context=512)),
+        ("shipped", RunSettings("shipped", context=512)),
         ("smollm2", RunSettings("smollm2", ("rule",), context=512, strategy="drafts")),
     ],
 )

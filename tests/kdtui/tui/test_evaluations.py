@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.workflows import evaluate
+from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.students import SessionStudent, open_student
 from models.answers import Answered, Grew, StudentEvent
 from models.bundle_list import WrittenBundle
@@ -33,9 +34,11 @@ class Stubborn:
         self.problem: Exception | None = None
 
     @contextmanager
-    def __call__(self, db: Database, dataset: str, settings: RunSettings) -> Iterator[SessionStudent]:
+    def __call__(
+        self, db: Database, dataset: str, settings: RunSettings, tell: Tell = untold
+    ) -> Iterator[SessionStudent]:
         if settings.student == "patterns":
-            with open_student(db, dataset, settings) as student:
+            with open_student(db, dataset, settings, tell) as student:
                 yield student
             return
         if self.problem is not None:

@@ -74,7 +74,7 @@ def test_a_signal_ends_it_with_a_dialog_open(terminal: Terminal) -> None:
 
 
 @needs_tmux
-@pytest.mark.parametrize("state", ["loading", "reading"])
+@pytest.mark.parametrize("state", ["loading", "writing"])
 @pytest.mark.parametrize(("number", "code"), [(None, 0), *ENDINGS[::2]], ids=["q", "SIGTERM", "SIGINT"])
 def test_it_ends_while_a_student_is_at_work(terminal: Terminal, state: str, number: int | None, code: int) -> None:
     ask_student(terminal)

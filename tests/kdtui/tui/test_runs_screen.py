@@ -55,7 +55,7 @@ async def test_runs_and_floors_are_listed_with_their_scores(store: Path, settle:
         assert row_of(app, 2)[-1] == "R goes on, 1 failed"
         floors = [row for row in rows(app) if row[-1] == "floors"]
         assert [row[1:4] for row in floors] == [
-            ["floors: best is patterns", "demo-outdoor", "valid"],
+            ["floors: best is category 3", "demo-outdoor", "valid"],
             ["floors: best is patterns", "demo-outdoor", "test"],
         ]
         assert floors[1][7] == row_of(app, 1)[7]

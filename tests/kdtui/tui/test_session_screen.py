@@ -114,6 +114,11 @@ def command(app: KdtuiApp) -> str:
     return str(app.screen.query_one("#dialog-command", Static).content)
 
 
+def said(app: KdtuiApp, part: str) -> str:
+    """The note of a form, or its problem."""
+    return str(app.screen.query_one(f"#form-{part}", Static).content)
+
+
 async def fill(pilot: Pilot[None], **values: str) -> None:
     """Change fields of a form, one after the other."""
     for name, value in values.items():
@@ -144,7 +149,9 @@ class Student:
         self.niceness: list[int] = []
 
     @contextmanager
-    def __call__(self, _: object, __: str | None, settings: RunSettings) -> Iterator[students.SessionStudent]:
+    def __call__(
+        self, _: object, __: str | None, settings: RunSettings, ___: object
+    ) -> Iterator[students.SessionStudent]:
         self.opened += 1
         self.settings.append(settings)
         self.threads.add(threading.current_thread().name)
@@ -529,7 +536,7 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
     async with opened(app, settle) as pilot:
         assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor"
         await act(pilot, "session.toggle_patterns")
-        assert any("told of other sessions already" in toast for toast in toasts(app))
+        assert any("shown no knowledge" in toast for toast in toasts(app))
         await act(pilot, "session.next_student")
         await act(pilot, "session.toggle_patterns")
         await act(pilot, "screen.copy_command")
@@ -658,6 +665,28 @@ async def test_a_student_that_takes_no_adapter_is_asked_without_one(
         assert app.choice.settings == RunSettings(other)
 
 
+@pytest.mark.parametrize("student", ["shipped", "patterns"])
+async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
+    demo_store: Path, settle: Settle, student: str
+) -> None:
+    app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",), neighbours=3, budget=50))
+    async with opened(app, settle) as pilot:
+        await pilot.press("s")
+        await settle(pilot)
+        await fill(pilot, student=student)
+        assert said(app, "note") == f"{student} is shown no knowledge: it is taken away"
+        assert said(app, "problem") == ""
+        await fill(pilot, pattern="yes")
+        refused = f"the {student} student is shown no knowledge; choose smollm2, or leave knowledge out"
+        assert said(app, "problem") == refused
+        await fill(pilot, pattern="", budget="7")
+        assert said(app, "problem") == refused
+        await fill(pilot, budget="")
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert app.choice.settings == RunSettings(student)
+
+
 async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_student(
     demo_store: Path, settle: Settle
 ) -> None:
@@ -688,7 +717,7 @@ async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, sett
 
 
 async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
-    app = KdtuiApp(demo_store)
+    app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
@@ -713,7 +742,7 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
             assert problem not in str(form.query_one("#form-problem", Static).content)
         await pilot.press("escape")
         await settle(pilot)
-        assert app.choice == Choice.of(None)
+        assert app.choice == Choice.of(RunSettings("smollm2"))
 
 
 async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
@@ -721,9 +750,8 @@ async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store:
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
-        app.screen.query_one("#field-rule", Checkbox).value = True
-        await rest(pilot)
-        assert "the dataset has no rules yet" in str(app.screen.query_one("#form-problem", Static).content)
+        await fill(pilot, student="smollm2", rule="yes")
+        assert "the dataset has no rules yet" in said(app, "problem")
 
 
 async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, settle: Settle) -> None:
