@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from kdtui.cli.signals import interrupted_afterwards
+
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
@@ -47,24 +49,26 @@ class Growing:
             if len(lines) >= self._console.height:
                 break
         whole = Text("\n", no_wrap=True, overflow="crop").join(lines)
-        if self._live is None:
-            # What is printed meanwhile is printed after it is cleared.
-            self._live = Live(
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-                vertical_overflow="ellipsis",
-            )
-            self._live.start()
-        self._live.update(whole, refresh=True)
+        with interrupted_afterwards():
+            if self._live is None:
+                # What is printed meanwhile is printed after it is cleared.
+                self._live = Live(
+                    console=self._console,
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                    vertical_overflow="ellipsis",
+                )
+                self._live.start()
+            self._live.update(whole, refresh=True)
 
     def clear(self) -> None:
         """Take the lines away."""
         if self._live is None:
             return
-        live, self._live = self._live, None
-        # At its end a live display shows all of its lines, for which the screen may be too small.
-        live.update("")
-        live.stop()
+        with interrupted_afterwards():
+            live, self._live = self._live, None
+            # At its end a live display shows all of its lines, for which the screen may be too small.
+            live.update("")
+            live.stop()

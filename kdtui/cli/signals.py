@@ -37,3 +37,27 @@ def ended_like_interrupts() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupted_afterwards() -> Iterator[None]:
+    """Have ctrl+c and its like wait until this is done: a terminal in which half a picture stands cannot be tidied."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    received: list[tuple[int, FrameType | None]] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append((number, frame))
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    for number in before:
+        signal.signal(number, remember)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number, frame in received[:1]:
+        before[number](number, frame)

@@ -150,7 +150,9 @@ def shown(*arguments: str, code: str = "", width: int = 100, height: int = 30, *
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     command = [sys.executable, *(["-c", code] if code else ["-m", "kdtui"]), *arguments]
-    environment = os.environ | {"TERM": "xterm-256color"} | variables
+    # What tells a size beside the terminal may be left from elsewhere.
+    usual = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    environment = usual | {"TERM": "xterm-256color"} | variables
     with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
         os.close(follower)
         try:
