@@ -87,12 +87,15 @@ def test_confidences_are_shares_of_bundles_that_are_right() -> None:
         matrix[0, 1] = matrix[1, 0] = probability
         sessions.append((matrix, [frozenset({1, 2})] if chance.random() < probability else [frozenset({2, 3})]))
     model = fit_partitions(sessions, lambda truth, bundles: float(set(truth) == set(bundles)))
+    said = []
     for probability in (0.2, 0.5, 0.8):
         matrix = np.zeros((3, 3))
         matrix[0, 1] = matrix[1, 0] = probability
         for confidence, bundle in best_partition(matrix, model):
             if bundle == (1, 2):
+                said.append(probability)
                 assert confidence == pytest.approx(probability, abs=0.15)
+    assert 0.8 in said
 
 
 def test_a_session_of_hundreds_of_products_has_a_partition() -> None:
