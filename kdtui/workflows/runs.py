@@ -14,6 +14,7 @@ from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.scored import Scored
 from kdtui.workflows.students import prompt, uses_evidence
 from models.answers import Form
+from models.embedded import SHIPPED
 from models.errors import ModelError
 from store.datasets import get_session, iter_sessions, some_sessions
 from store.errors import NotFound, StoreError
@@ -127,6 +128,9 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
         return 0.0
     if is_endpoint(settings.student) and settings.strategy == AICL:
         # It is asked many times for a session, and how often depends on what it answers.
+        return None
+    if settings.student == SHIPPED:
+        # It is asked about each bundle for itself, and how many there are is not known before.
         return None
     form: Form = "json" if is_endpoint(settings.student) else "pairs" if settings.strategy == "pairs" else "list"
     try:
