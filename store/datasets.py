@@ -410,6 +410,22 @@ def split_size(db: Database, dataset: str, split: Split) -> int:
     return int(size)
 
 
+def count_with_pairs(db: Database, dataset: str, split: Split) -> int:
+    """How many sessions of a split have two products or more.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    [[count]] = db.execute(
+        """
+        SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?
+            AND (SELECT count(*) FROM session_items WHERE session_id = sessions.id) > 1
+        """,
+        [dataset_id(db, dataset), split],
+    )
+    return int(count)
+
+
 def _read(db: Database, where: str, values: Sequence[object], *, limit: int | None) -> Iterator[Session]:
     connection = _connection(db)
     last = 0

@@ -470,6 +470,39 @@ def m0021_text_vectors(db: Database) -> None:
     )
 
 
+@migrations()
+def m0022_studies(db: Database) -> None:
+    """Studies, and the steps that they are made of, each of which is done once."""
+    _execute(
+        db,
+        # spec: TOML, as it can be run again
+        """CREATE TABLE studies (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            spec TEXT NOT NULL,
+            source TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+        # key: SHA-256 of the settings. settings: JSON. basis: JSON, the datasets and knowledge that it was made of.
+        # made: the name of a sample or a training, or the number of a run
+        """CREATE TABLE study_steps (
+            id INTEGER PRIMARY KEY,
+            key TEXT NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            basis TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('begun', 'done', 'failed')),
+            made TEXT NOT NULL,
+            reason TEXT,
+            seconds REAL,
+            begun_at TEXT NOT NULL,
+            ended_at TEXT,
+            CHECK ((reason IS NULL) <> (state = 'failed'))
+        )""",
+        "CREATE INDEX study_steps_by_kind ON study_steps (kind, state, ended_at)",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

@@ -11,7 +11,18 @@ from typing import Literal, TypeAlias
 from urllib.parse import quote
 
 Kind: TypeAlias = Literal[
-    "datasets", "sessions", "samples", "runs", "hosts", "trainings", "models", "bases", "adapters", "pieces", "calls"
+    "datasets",
+    "sessions",
+    "samples",
+    "runs",
+    "hosts",
+    "trainings",
+    "models",
+    "bases",
+    "adapters",
+    "pieces",
+    "calls",
+    "studies",
 ]
 
 MOST = 200
@@ -34,6 +45,7 @@ _QUERIES: dict[Kind, str] = {
     "bases": f"SELECT name FROM (SELECT name FROM models WHERE kind = 'base') {_NAMED}",
     "adapters": "SELECT name FROM (SELECT name FROM models WHERE kind = 'adapter' UNION SELECT name FROM jobs) "
     + _NAMED,
+    "studies": f"SELECT name FROM studies {_NAMED}",
     "runs": f"SELECT id FROM runs {_NUMBERED}",
     "pieces": f"SELECT id FROM knowledge {_NUMBERED}",
     "calls": f"SELECT id FROM calls {_NUMBERED}",

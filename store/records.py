@@ -132,6 +132,8 @@ class TrainingSettings(Struct, frozen=True):
         neighbours, budget: of the knowledge that is shown, as in `RunSettings`.
         epochs: of shuffled products.
         seed: of the shuffling.
+        limit: training sessions of each dataset, drawn by chance, of which a larger number holds a smaller one; None
+            for all.
     """
 
     datasets: tuple[str, ...]
@@ -143,6 +145,7 @@ class TrainingSettings(Struct, frozen=True):
     budget: int | None = None
     epochs: int = 2
     seed: int = 0
+    limit: int | None = None
 
 
 class HostSettings(Struct, frozen=True):

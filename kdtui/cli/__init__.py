@@ -24,6 +24,7 @@ from kdtui.cli import (
     runs,
     sample,
     sft,
+    study,
 )
 from kdtui.cli.commands import App, NoArgsIsHelpError, UsageError, explain_usage
 from kdtui.cli.options import DatabaseOption, database_path, remember_database
@@ -53,6 +54,7 @@ for name, group in (
     ("host", host.app),
     ("model", model.app),
     ("run", runs.app),
+    ("study", study.app),
 ):
     app.add_typer(group, name=name)
 

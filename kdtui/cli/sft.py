@@ -16,6 +16,7 @@ from kdtui.cli.options import (
     NeighboursOption,
     OutputOption,
     SampleOption,
+    SessionsOption,
     chosen_dataset,
     chosen_output,
     database_path,
@@ -125,6 +126,7 @@ def data(
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
     budget: BudgetOption = None,
+    limit: SessionsOption = None,
     epochs: EpochsOption = 1,
     seed: SeedOption = 0,
     base: BaseOption = "smollm2",
@@ -152,7 +154,7 @@ def data(
 
     with open_store(db) as store:
         settings = _settings(
-            store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed
+            store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed, limit=limit
         )
         if output is not None:
             rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
@@ -199,6 +201,7 @@ def launch(
     neighbours: NeighboursOption = None,
     budget: BudgetOption = None,
     base: BaseOption = "smollm2",
+    limit: SessionsOption = None,
     epochs: EpochsOption = 2,
     seed: SeedOption = 0,
     rank: Annotated[int, typer.Option(help="Rank of the adapter.", min=1)] = 16,
@@ -248,7 +251,7 @@ def launch(
         if after is not None and get_job(store, after).host != host:
             raise typer.BadParameter(f"training {after} is not on the same host")
         settings = _settings(
-            store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed
+            store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed, limit=limit
         )
         plan = TrainingPlan(
             name,
@@ -568,12 +571,13 @@ def _settings(
     *,
     epochs: int,
     seed: int,
+    limit: int | None,
 ) -> "TrainingSettings":
     from store.records import TrainingSettings
 
     names = tuple(dict.fromkeys(datasets or [chosen_dataset(store, None)]))
     target = usage == "target"
-    return TrainingSettings(names, form, formats(knowledge), target, sample, neighbours, budget, epochs, seed)
+    return TrainingSettings(names, form, formats(knowledge), target, sample, neighbours, budget, epochs, seed, limit)
 
 
 def _to_json(row: "JobRow") -> dict[str, Any]:

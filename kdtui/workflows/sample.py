@@ -55,6 +55,7 @@ def create_sample(
     ratio: float,
     seed: int,
     student: str,
+    teacher: str | None = None,
     add_to: str | None = None,
     replace: bool = False,
 ) -> int:
@@ -64,6 +65,7 @@ def create_sample(
         formats: None for all that a dataset has.
         ratio: above 0, at most 1.
         student: whose zero-shot answers say how difficult a session is.
+        teacher: whose rules and thoughts are drawn; None for those of all teachers. Patterns are mined without one.
         add_to: a sample that the new one also holds all of.
 
     Raises:
@@ -86,7 +88,7 @@ def create_sample(
                 f"kdtui knowledge mine {name_it}, or kdtui knowledge distill {name_it}"
             )
         for format in wanted:
-            found = _pieces(db, dataset, sessions, format)
+            found = _pieces(db, dataset, sessions, format, None if format == "pattern" else teacher)
             if not found:
                 raise KdtuiError(why_lacking(db, dataset, format, None))
             pieces += from_the_front(order, found, ratio)
@@ -181,9 +183,11 @@ def _zero_shot_scores(db: Database, dataset: str, sessions: Sequence[Session], s
     }
 
 
-def _pieces(db: Database, dataset: str, sessions: Sequence[Session], format: Format) -> dict[int, list[str]]:
-    """Each kept piece of a format with the training sessions that it came from."""
-    kept = find_knowledge(db, dataset=dataset, format=format)
+def _pieces(
+    db: Database, dataset: str, sessions: Sequence[Session], format: Format, teacher: str | None
+) -> dict[int, list[str]]:
+    """Each kept piece of a format, of one teacher or all, with the training sessions that it came from."""
+    kept = find_knowledge(db, dataset=dataset, format=format, teacher=teacher)
     if format != "pattern":
         origin = sessions_by_knowledge(db, dataset, format)
         return {piece.id: origin.get(piece.id, []) for piece in kept}

@@ -37,7 +37,7 @@ from models.vocabulary import Vocabulary
 from store.datasets import iter_sessions
 from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
-from store.samples import pieces_of
+from store.samples import count_formats, pieces_of
 from store.similar import meant
 from store.sqlite import Database
 
@@ -170,9 +170,14 @@ def _usable(sessions: Iterable[Session], settings: TrainingSettings) -> list[Ses
 
 
 def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Session]:
-    """The training sessions of a dataset; of a sample only those that its rules and thoughts come from."""
-    sessions = _usable(training_sessions(db, dataset), settings)
-    if settings.sample is None:
+    """The training sessions of a dataset; of a sample only those that its rules and thoughts come from.
+
+    Patterns are counted in too many sessions to leave any out: where they alone are shown, all are trained on.
+    """
+    sessions = _usable(training_sessions(db, dataset, settings.limit), settings)
+    if settings.sample is None or (
+        settings.knowledge == ("pattern",) and set(count_formats(db, settings.sample)) == {"pattern"}
+    ):
         return sessions
     inside = set(pieces_of(db, settings.sample))
     origin = {

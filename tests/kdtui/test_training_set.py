@@ -142,6 +142,25 @@ def test_a_sample_says_whose_sessions_are_trained_on(kdtui: Kdtui, db: Database)
     assert 0 < len(few) <= len(everything) // 4 + 1
 
 
+def test_a_sample_of_patterns_leaves_out_no_session(kdtui: Kdtui, db: Database) -> None:
+    assert kdtui("knowledge", "mine").code == 0
+    assert kdtui("sample", "create", "some", "--format", "pattern", "--ratio", 0.2).code == 0
+    whole = list(training_examples(db, TrainingSettings(("outdoor",), "list", ("pattern",), epochs=1)))
+    sampled = list(training_examples(db, TrainingSettings(("outdoor",), "list", ("pattern",), sample="some", epochs=1)))
+    assert [line["session"] for line in sampled] == [line["session"] for line in whole]
+    assert sampled != whole
+
+
+def test_a_limit_draws_training_sessions_of_which_a_larger_one_holds_a_smaller(db: Database) -> None:
+    def sessions(limit: int | None) -> set[str]:
+        settings = TrainingSettings(("outdoor",), "list", epochs=1, limit=limit)
+        return {line["session"] for line in training_examples(db, settings)}
+
+    few, more, every = sessions(5), sessions(10), sessions(None)
+    assert (len(few), len(more)) == (5, 10)
+    assert few < more < every
+
+
 def test_the_data_is_shown_with_its_tokens(kdtui: Kdtui, base: Path, db: Database) -> None:
     rows = kdtui("sft", "data", "--base", base, "--show", 2, "--json").rows
     assert [row["session"] for row in rows[:2]]

@@ -1,0 +1,340 @@
+"""`kdtui study`: the experiment of the paper, on any dataset and student."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
+from kdtui.cli.options import (
+    LARGEST,
+    DatabaseOption,
+    JsonOption,
+    OutputOption,
+    chosen_output,
+    database_path,
+    next_command,
+    open_store,
+)
+from kdtui.cli.output import Output, print_json, print_table, print_text, progress_bar, say
+from kdtui.cli.removal import YesOption, confirm_removal
+
+if TYPE_CHECKING:
+    from kdtui.workflows.studies.forecast import Forecast
+    from kdtui.workflows.studies.plan import Plan, PlannedStep
+    from kdtui.workflows.studies.spec import Spec
+    from store.sqlite import Database
+
+app = App(
+    "Run a grid of students, and compare them with statistics.",
+    examples=["kdtui study run rq3 --dataset demo-outdoor", "kdtui study show rq3-demo-outdoor"],
+    no_args_is_help=True,
+)
+
+StudyArgument = Annotated[
+    str, typer.Argument(help="Name of a study.", metavar="NAME", autocompletion=completion.names("studies"))
+]
+
+
+@app.command(
+    "run",
+    examples=[
+        "kdtui study run rq3 --dataset demo-outdoor --dry-run",
+        "kdtui study run rq1 --dataset electronic --sessions 60",
+        "kdtui study run my-study.toml --retry-failed",
+    ],
+)
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A preset (rq1, rq2, rq3, all), a TOML file, or the name of a study that was run before.",
+            metavar="SPEC",
+            autocompletion=completion.names("studies", "rq1", "rq2", "rq3", "all"),
+        ),
+    ],
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Whose sessions are answered; may be repeated.",
+            metavar="NAME",
+            autocompletion=completion.names("datasets"),
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What to call the study.", metavar="NAME")] = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option("--student", help="Base models, instead of those of the study; may be repeated.", metavar="MODEL"),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Train and sample with so many seeds.", min=1, max=1000, metavar="N")
+    ] = None,
+    sessions: Annotated[
+        int | None,
+        typer.Option(help="Answer so many sessions, drawn by chance, instead of all.", min=1, max=LARGEST, metavar="N"),
+    ] = None,
+    training_sessions: Annotated[
+        int | None,
+        typer.Option(help="Train on so many sessions of a dataset, drawn by chance.", min=1, max=LARGEST, metavar="N"),
+    ] = None,
+    split: Annotated[Literal["train", "valid", "test"] | None, typer.Option(help="Split to answer.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host",
+            help="Train on this host, local for here; may be repeated.",
+            metavar="NAME",
+            autocompletion=completion.names("hosts", "local"),
+        ),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what has failed before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Plan a study, and do what it has left to do.
+
+    What is done is kept, step by step: the same command resumes a study that was interrupted or extended, and repeats
+    nothing. Cells that studies have in common are computed once. A step that fails is told, and the others go on.
+    """
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.studies.forecast import forecast
+    from kdtui.workflows.studies.plan import make_plan
+    from kdtui.workflows.studies.spec import to_toml
+    from store.studies import save_study
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        spec = _spec(
+            store,
+            source,
+            dataset=None if dataset is None else tuple(dict.fromkeys(dataset)),
+            name=name,
+            student=None if student is None else tuple(dict.fromkeys(student)),
+            seed=None if seeds is None else tuple(range(seeds)),
+            sessions=sessions,
+            training_sessions=training_sessions,
+            split=split,
+            hosts=None if host is None else tuple(dict.fromkeys(host)),
+        )
+        plan = make_plan(store, spec)
+        if dry_run or told != "json":
+            _print_plan(plan, forecast(store, plan), told if dry_run else "table", to_stdout=dry_run)
+        if dry_run:
+            return
+        save_study(store, spec.name, to_toml(spec), source)
+        failed = _run(store, spec, database_path(db), told, retry_failed=retry_failed)
+        if told != "json":
+            say(f"the report: {next_command('study', 'report', spec.name, db=db)}")
+    if failed:
+        them = "it" if failed == 1 else "them"
+        raise KdtuiError(
+            f"{counted(failed, 'step')} failed, and what needs {them} was left out; try again with --retry-failed"
+        )
+
+
+def _spec(store: "Database", source: str, *, training_sessions: int | None, **changes: Any) -> "Spec":
+    """The study that a user names, with what the options change."""
+    from msgspec.structs import replace
+
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.studies.spec import PRESETS, changed, parsed, preset, read_spec
+    from store.studies import list_studies
+
+    datasets = changes["dataset"] or ()
+    stored = {study.name: study.spec for study in list_studies(store)}
+    if source in PRESETS:
+        from kdtui.cli.options import chosen_dataset
+
+        spec = preset(source, datasets or (chosen_dataset(store, None),))
+    elif source in stored:
+        spec = parsed(stored[source], f"study {source}")
+    elif source.endswith(".toml") or Path(source).is_file():
+        spec = read_spec(Path(source), datasets)
+    else:
+        from store.similar import meant
+
+        names = (*PRESETS, *stored)
+        there_are = f"there are: {', '.join(names)}, and files ending in .toml"
+        raise KdtuiError(f"there is no study {source!r}; {meant(source, names, there_are)}")
+    if training_sessions is not None:
+        changes["training"] = replace(spec.training, sessions=training_sessions)
+    return changed(spec, source, **changes)
+
+
+def _print_plan(plan: "Plan", told_by: "Forecast", output: Output, *, to_stdout: bool) -> None:
+    """The plan as a table on stdout, or in short on stderr."""
+    from kdtui.bundling.times import duration
+    from kdtui.workflows.studies.forecast import KIND_NAMES
+    from kdtui.workflows.studies.steps import KINDS
+
+    for note in plan.notes:
+        say(note)
+    rows = []
+    for kind in KINDS:
+        count = plan.count(kind)
+        if not count:
+            continue
+        to_do = count["to do"] + count["failed"]
+        rows.append(
+            (
+                KIND_NAMES[kind],
+                sum(count.values()) - count["not needed"],
+                count["done"],
+                to_do,
+                count["failed"],
+                duration(told_by.seconds.get(kind)) if to_do else None,
+            )
+        )
+    if to_stdout:
+        print_table(
+            ["" if output == "table" else "steps", "all", "done", "to do", "failed", "time, about"],
+            rows,
+            right=["time, about"],
+            output=output,
+            records=[told_by.to_json(plan)] if output == "json" else None,
+        )
+    sessions = ", ".join(f"{number:,} of {dataset}" for dataset, number in plan.answered.items())
+    say(f"{counted(len(plan.cells), 'cell')}, each over {sessions} ({plan.spec.split})")
+    if not to_stdout:
+        say("; ".join(f"{name} {done} of {every} done" for name, every, done, *_ in rows))
+    for line in told_by.in_words():
+        say(line)
+
+
+def _run(store: "Database", spec: "Spec", database: Path, told: Output, *, retry_failed: bool) -> int:
+    """Run a study, and show how it goes; how many of its steps failed."""
+    from kdtui.workflows.studies import run as study
+    from kdtui.workflows.studies.labels import label
+    from kdtui.workflows.trainings import jobs_folder
+
+    failed = 0
+    with progress_bar() as progress:
+        whole = progress.add_task("study", total=None)
+        tasks: dict[str, Any] = {}
+
+        def close(step: "PlannedStep") -> None:
+            progress.advance(whole)
+            if step.key in tasks:
+                progress.remove_task(tasks.pop(step.key))
+
+        try:
+            with closing(study.run_study(store, spec, jobs_folder(database), retry_failed=retry_failed)) as events:
+                for event in events:
+                    if told == "json" and not isinstance(event, study.Planned | study.StepProgress):
+                        print_json(_to_json(event))
+                    match event:
+                        case study.Planned(plan):
+                            progress.update(whole, total=len(plan.to_do(retry_failed=retry_failed)))
+                            failed = 0 if retry_failed else plan.failed
+                        case study.StepBegun(step, where):
+                            what = label(step.step) + (f" on {where}" if where else "")
+                            tasks[step.key] = progress.add_task(what, total=None)
+                            say(what)
+                        case study.StepProgress(step, done, of):
+                            if step.key in tasks:
+                                progress.update(tasks[step.key], completed=done, total=of)
+                        case study.StepDone(step):
+                            close(step)
+                        case study.StepFailed(step, reason, log):
+                            failed += 1
+                            close(step)
+                            say(f"kdtui: {label(step.step)}: {reason}" + (f" (its log: {log})" if log else ""))
+                        case study.StepBlocked(step, lost):
+                            close(step)
+                            say(f"kdtui: left out: {label(step.step)}, for this failed: {label(lost.step)}")
+                        case study.HostLost(host, problem):
+                            say(f"kdtui: {host}: {problem}; it is tried again")
+        except KeyboardInterrupt:
+            say("interrupted; what is done is kept, trainings that have begun go on, and the same command resumes")
+            raise
+    return failed
+
+
+def _to_json(event: Any) -> dict[str, object]:
+    """An event as a flat object."""
+    from kdtui.workflows.studies.labels import label
+
+    content: dict[str, object] = {"event": type(event).__name__}
+    for name in type(event).__dataclass_fields__:
+        value = getattr(event, name)
+        content[name] = label(value.step) if name in ("step", "needs") else value
+    return content
+
+
+@app.command("ls", examples=["kdtui study ls"])
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """List the studies, and how far they are."""
+    from kdtui.workflows.studies.overview import study_rows
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        rows = study_rows(store)
+    print_table(
+        ["study", "from", "datasets", "split", "cells", "done", "failed", "state"],
+        [
+            (
+                row.name,
+                row.source,
+                ", ".join(row.datasets),
+                row.split,
+                row.cells,
+                row.done,
+                row.failed,
+                row.problem or ("complete" if row.done == row.cells else "unfinished"),
+            )
+            for row in rows
+        ],
+        wide=["study", "datasets", "state"],
+        output=told,
+        records=[row.to_json() for row in rows],
+        empty="there is no study yet; run one with: kdtui study run rq3 --dataset NAME",
+    )
+
+
+@app.command("show", examples=["kdtui study show rq3-demo-outdoor", "kdtui study show rq3-demo-outdoor --spec"])
+def show(
+    name: StudyArgument,
+    spec: Annotated[bool, typer.Option("--spec", help="Print the study as a TOML file.")] = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Show the cells of a study: what they are, how far they are, and how well they do."""
+    from kdtui.workflows.studies.overview import cell_rows, open_study
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        found, plan = open_study(store, name)
+        if spec:
+            print_text(found.spec.rstrip("\n"))
+            return
+        rows = cell_rows(store, plan)
+    print_table(
+        ["cell", "state", "run", "strict\nP", "strict\nR", "pair\nF1", "s"],
+        [
+            (row.label, row.state, row.run or "", row.strict_precision, row.strict_recall, row.pair_f1, row.seconds)
+            for row in rows
+        ],
+        wide=["cell", "state"],
+        output=told,
+        records=[row.to_json() for row in rows],
+    )
+
+
+@app.command("rm", examples=["kdtui study rm rq3-demo-outdoor"])
+def rm(name: StudyArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
+    """Delete a study. Its runs, samples and adapters stay: other studies may have them in common."""
+    from store.studies import delete_study, get_study
+
+    with open_store(db) as store:
+        get_study(store, name)
+        confirm_removal({f"study {name}": ["its runs, samples and adapters stay"]}, yes=yes)
+        delete_study(store, name)
+    say(f"deleted study {name}; its runs, samples and adapters are still there")

@@ -1,0 +1,1 @@
+"""Studies: grids of evaluated students, planned, computed once, and compared."""

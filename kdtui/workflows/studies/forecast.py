@@ -1,0 +1,276 @@
+"""What the rest of a study will take: time, by what was done before; calls and their cost; room on the disk."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from kdtui.bundling.text import counted
+from kdtui.bundling.times import duration
+from kdtui.workflows.costs import cost_text
+from kdtui.workflows.studies.knowledge import distillation, teacher_of
+from kdtui.workflows.studies.plan import HERE, Plan, PlannedStep
+from kdtui.workflows.studies.steps import (
+    KINDS,
+    CalibrationStep,
+    EvaluationStep,
+    Kind,
+    KnowledgeStep,
+    SampleStep,
+    Step,
+    TrainingStep,
+    decoded,
+)
+from store.datasets import split_size
+from store.sqlite import Database
+from store.studies import StoredStep, steps_of_kind
+
+KIND_NAMES: dict[Kind, str] = {
+    "knowledge": "knowledge",
+    "sample": "samples",
+    "training": "trainings",
+    "calibration": "calibrations",
+    "evaluation": "evaluations",
+}
+
+_LATEST = 50
+"""Steps of a kind that a forecast goes by."""
+
+_SECONDS: dict[Kind, float] = {"knowledge": 10.0, "sample": 1.0}
+"""Of steps that take next to nothing, where none was done before; a teacher that is a model takes longer."""
+
+
+@dataclass(slots=True)
+class Forecast:
+    """What is left to do of a study.
+
+    Attributes:
+        seconds: by kind of step, of all of them one after the other; a kind of which nothing is known is missing.
+        unknown: kinds of steps of which some were never done before in this store.
+        hosts: trainings are shared by these.
+        calls: to be paid for.
+        answered_calls: that were paid for before.
+        cost: of the calls; None where there are no prices, or nobody to pay.
+        disk_bytes: of the adapters; None where none was made before.
+    """
+
+    seconds: dict[Kind, float]
+    unknown: list[Kind]
+    hosts: tuple[str, ...]
+    calls: int = 0
+    answered_calls: int = 0
+    cost: float | None = None
+    problems: list[str] = field(default_factory=list)
+    disk_bytes: int | None = None
+
+    @property
+    def whole_seconds(self) -> float:
+        """Until all is done: what is done here comes one after the other, and hosts train beside it."""
+        here = sum(seconds for kind, seconds in self.seconds.items() if kind != "training")
+        training = self.seconds.get("training", 0.0)
+        if HERE in self.hosts and len(self.hosts) == 1:
+            return here + training
+        return max(here, training / len(self.hosts))
+
+    def in_words(self) -> Iterator[str]:
+        """As sentences without a full stop."""
+        if self.seconds or self.unknown:
+            unknown = " and ".join(KIND_NAMES[kind] for kind in self.unknown)
+            never = f"; how long {unknown} take is not known: none was done here yet" if unknown else ""
+            if self.whole_seconds >= 1:
+                yield f"about {duration(self.whole_seconds)} left{never}"
+            elif never:
+                yield never.removeprefix("; ")
+        if self.calls or self.answered_calls:
+            cost = cost_text(self.cost, is_estimated=True, unknown="unknown: no prices given")
+            before = f"{self.answered_calls:,} more are paid for already"
+            yield f"{counted(self.calls, 'call')} to teachers ({before}), cost {cost}"
+        if self.disk_bytes:
+            yield f"about {self.disk_bytes / 1e6:,.0f} MB on the disk"
+        yield from self.problems
+
+    def to_json(self, plan: Plan) -> dict[str, Any]:
+        """The plan and its forecast as an object."""
+        return {
+            "study": plan.spec.name,
+            "split": plan.spec.split,
+            "sessions": plan.answered,
+            "cells": len(plan.cells),
+            "steps": {kind: dict(plan.count(kind)) for kind in KINDS if plan.count(kind)},
+            "seconds": self.seconds,
+            "whole_seconds": self.whole_seconds,
+            "unknown": self.unknown,
+            "calls": self.calls,
+            "answered_calls": self.answered_calls,
+            "cost": self.cost,
+            "disk_bytes": self.disk_bytes,
+            "notes": [*plan.notes, *self.problems],
+        }
+
+
+def forecast(db: Database, plan: Plan) -> Forecast:
+    """What is left to do of a study. Nothing is written, and teachers are not asked anything that costs."""
+    left = plan.to_do(retry_failed=True)
+    by_kind: dict[Kind, list[PlannedStep]] = defaultdict(list)
+    for step in left:
+        by_kind[step.kind].append(step)
+    seconds: dict[Kind, float] = {}
+    unknown: list[Kind] = []
+    sizes = _Sizes(db)
+    for kind, steps in by_kind.items():
+        paces = _paces(db, kind, sizes)
+        usual = _SECONDS.get(kind)
+        known = [
+            each
+            for step in steps
+            if (each := usual if usual is not None and not paces else _expected(step.step, paces, sizes)) is not None
+        ]
+        if len(known) < len(steps):
+            unknown.append(kind)
+        if known:
+            seconds[kind] = sum(known) / len(known) * len(steps)
+    found = Forecast(seconds, unknown, plan.spec.hosts)
+    _count_calls(db, plan, by_kind["knowledge"], found)
+    found.disk_bytes = _disk(db, by_kind["training"])
+    return found
+
+
+class _Sizes:
+    """How many sessions splits have, looked up once."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[tuple[str, str], int] = {}
+
+    def of(self, dataset: str, split: Any) -> int:
+        if (dataset, split) not in self._known:
+            from store.errors import NotFound
+
+            try:
+                self._known[dataset, split] = split_size(self._db, dataset, split)
+            except NotFound:
+                # A step of a dataset that was deleted.
+                self._known[dataset, split] = 0
+        return self._known[dataset, split]
+
+    def work(self, step: Step) -> float:
+        """Sessions that a step goes through."""
+        match step:
+            case TrainingStep():
+                share = 1.0 if step.sample is None else step.sample.ratio
+                each = (min(self.of(name, "train"), step.sessions or self.of(name, "train")) for name in step.datasets)
+                return max(1.0, share * sum(each)) * step.epochs
+            case CalibrationStep():
+                return self.of(step.dataset, "valid")
+            case EvaluationStep():
+                size = self.of(step.dataset, step.split)
+                return min(size, step.sessions or size)
+            case SampleStep() | KnowledgeStep():
+                return 1.0
+
+
+def _alike(step: Step) -> list[tuple[object, ...]]:
+    """What the time of a session in a step depends on, the closest likeness first."""
+    match step:
+        case TrainingStep():
+            return [(step.base, step.form, step.formats), (step.base, step.form), (step.base,)]
+        case CalibrationStep() | EvaluationStep():
+            is_trained = step.training is not None
+            return [
+                (step.student, step.form, step.shown, is_trained),
+                (step.student, step.form, bool(step.shown)),
+                (step.student, step.form),
+            ]
+        case SampleStep():
+            return [(step.strategy,)]
+        case KnowledgeStep():
+            return [(step.format, step.teacher)]
+
+
+_Paces = dict[tuple[object, ...], list[float]]
+
+
+def _paces(db: Database, kind: Kind, sizes: _Sizes) -> _Paces:
+    """Seconds for each session of steps that were done, by likeness."""
+    found: _Paces = defaultdict(list)
+    for stored in steps_of_kind(db, kind, state="done", most=_LATEST):
+        step = _read(stored)
+        if step is None or stored.seconds is None:
+            continue
+        if work := sizes.work(step):
+            for likeness in _alike(step):
+                found[likeness].append(stored.seconds / work)
+    return found
+
+
+def _read(stored: StoredStep) -> Step | None:
+    try:
+        return decoded(stored.settings)
+    except msgspec.MsgspecError:
+        # Another version has done it.
+        return None
+
+
+def _expected(step: Step, paces: _Paces, sizes: _Sizes) -> float | None:
+    for likeness in _alike(step):
+        if paces.get(likeness):
+            return median(paces[likeness]) * sizes.work(step)
+    return None
+
+
+def _count_calls(db: Database, plan: Plan, steps: Iterable[PlannedStep], found: Forecast) -> None:
+    """Look up what would be paid for; a teacher is asked for nothing but its name."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.distill_with_model import rehearse
+    from models.errors import ModelError
+
+    for planned in steps:
+        step = planned.step
+        assert isinstance(step, KnowledgeStep)
+        try:
+            options = teacher_of(plan.spec, step)
+            if options is None:
+                continue
+            tally = rehearse(db, distillation(options, step))
+        except (KdtuiError, ModelError) as problem:
+            found.problems.append(str(problem))
+            continue
+        found.calls += tally.paid
+        found.answered_calls += tally.hits
+        if tally.cost is not None:
+            found.cost = (found.cost or 0.0) + tally.cost
+        for limit, needed, what in (
+            (options.max_calls, tally.paid, "calls"),
+            (options.max_cost, tally.cost, "cost"),
+        ):
+            if limit is not None and needed is not None and needed > limit:
+                found.problems.append(
+                    f"the {step.format}s of {step.dataset} need {needed:,.4g} {what}, and max_{what} of teacher "
+                    f"{step.teacher} is {limit:g}"
+                )
+
+
+def _disk(db: Database, steps: list[PlannedStep]) -> int | None:
+    """What the adapters and checkpoints will take, by those that were made before."""
+    from pathlib import Path
+
+    from store.errors import NotFound
+    from store.jobs import get_job
+
+    sizes = []
+    for stored in steps_of_kind(db, "training", state="done", most=3) if steps else ():
+        step = _read(stored)
+        try:
+            folder = get_job(db, stored.made).folder
+        except NotFound:
+            continue
+        if isinstance(step, TrainingStep):
+            total = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+            sizes.append(total / step.rank)
+    if not sizes:
+        return None
+    ranks = [each.step.rank for each in steps if isinstance(each.step, TrainingStep)]
+    return round(median(sizes) * sum(ranks))

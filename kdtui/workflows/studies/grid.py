@@ -1,0 +1,130 @@
+"""The cells of a question: its grid, in which settings that make no difference are left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from kdtui.workflows.studies.spec import AXES, Question, Spec, formats_of, values_of
+from kdtui.workflows.studies.steps import ANY, EvaluationStep, SampleStep, TrainingStep
+from store.records import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A place in the grid of a question, and the cell that it comes to; several may come to the same one.
+
+    Attributes:
+        at: the value of each axis.
+    """
+
+    at: Mapping[str, Any]
+    cell: EvaluationStep
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The grid of a question.
+
+    Attributes:
+        left_out: why some places have no cell, each reason once.
+    """
+
+    question: Question
+    arms: list[Arm]
+    left_out: list[str]
+
+
+def grids(spec: Spec, calibrated: Mapping[str, bool]) -> list[Grid]:
+    """The grid of each question of a study.
+
+    Args:
+        calibrated: for each dataset, whether it has enough validation sessions to calibrate students on.
+    """
+    return [_grid(spec, question, calibrated) for question in spec.question]
+
+
+def _grid(spec: Spec, question: Question, calibrated: Mapping[str, bool]) -> Grid:
+    arms = []
+    left_out: dict[str, None] = {}
+    for values in product(*(values_of(question, axis) for axis in AXES)):
+        at = dict(zip(AXES, values, strict=True))
+        found = _cell(spec, at, calibrated)
+        if isinstance(found, str):
+            left_out[found] = None
+        else:
+            arms.append(Arm(at, found))
+    return Grid(question, arms, list(left_out))
+
+
+def _cell(spec: Spec, at: Mapping[str, Any], calibrated: Mapping[str, bool]) -> EvaluationStep | str:
+    """The cell of a place in the grid, or why there is none."""
+    dataset, utilization = at["dataset"], at["utilization"]
+    formats = formats_of(at["formats"])
+    shown = formats if utilization in ("icl", "sft+icl") else ()
+    training = None
+    if utilization in ("sft", "sft+icl"):
+        datasets = _trained_on(spec.datasets(), dataset, at["domains"])
+        if not datasets:
+            return f"{at['domains']} domains of {dataset}: the study has no other dataset"
+        options = spec.training
+        training = TrainingStep(
+            datasets,
+            at["form"],
+            formats,
+            _sample(spec, datasets, formats, at),
+            at["student"],
+            at["rank"],
+            options.epochs,
+            options.learning_rate,
+            options.batch_tokens,
+            options.longest,
+            options.sessions,
+            at["seed"],
+        )
+    return EvaluationStep(
+        dataset,
+        spec.split,
+        spec.sessions,
+        0 if spec.sessions is None else spec.draw,
+        at["student"],
+        at["form"],
+        shown,
+        _sample(spec, (dataset,), shown, at),
+        training,
+        # A list is what a student writes; only answers about pairs have a threshold.
+        is_calibrated=at["form"] == "pairs" and calibrated[dataset],
+    )
+
+
+def _trained_on(datasets: Sequence[str], own: str, domains: str) -> tuple[str, ...]:
+    match domains:
+        case "own":
+            return (own,)
+        case "other":
+            return tuple(each for each in datasets if each != own)
+        case _:
+            return tuple(datasets) if len(datasets) > 1 else ()
+
+
+def _teacher(spec: Spec, formats: Sequence[Format], at: Mapping[str, Any]) -> str:
+    """Patterns are mined, whoever the teacher of rules and thoughts is."""
+    if not set(formats) - {"pattern"}:
+        return ANY
+    teacher = str(at["teacher"])
+    options = spec.teachers.get(teacher)
+    return teacher if options is None else options.stored_name
+
+
+def _sample(
+    spec: Spec, datasets: tuple[str, ...], formats: tuple[Format, ...], at: Mapping[str, Any]
+) -> SampleStep | None:
+    """The sample that knowledge is taken from; None for all of it."""
+    teacher, ratio = _teacher(spec, formats, at), at["ratio"]
+    if not formats or (ratio is None and teacher == ANY):
+        return None
+    if ratio is None or ratio == 1:
+        # Where all is taken, its order makes no difference.
+        return SampleStep(datasets, formats, teacher, "random", 1.0, 0)
+    student = at["student"] if at["strategy"] == "difficulty" else None
+    return SampleStep(datasets, formats, teacher, at["strategy"], ratio, at["seed"], student)

@@ -1,0 +1,77 @@
+"""The knowledge that a study needs: mined, composed from the annotations, or asked of a teacher."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kdtui.distill.annotations import TEACHER as ANNOTATIONS
+from kdtui.errors import KdtuiError
+from kdtui.workflows.studies.spec import Spec, TeacherOptions
+from kdtui.workflows.studies.steps import ANY, KnowledgeStep
+from store.sqlite import Database
+
+if TYPE_CHECKING:
+    from kdtui.workflows.distill_with_model import Job
+
+
+def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
+    """The model that is the teacher of a step; None for patterns and for the annotations, which cost nothing.
+
+    Raises:
+        KdtuiError: the teacher is neither, so there is nobody to ask.
+    """
+    if step.format == "pattern" or step.teacher in (ANY, ANNOTATIONS):
+        return None
+    for options in spec.teachers.values():
+        if options.stored_name == step.teacher:
+            return options
+    raise KdtuiError(
+        f"dataset {step.dataset!r} has no {step.format}s of teacher {step.teacher!r}, and the study does not say where "
+        f"it is; distil them, or write a table [teachers.NAME] with its address"
+    )
+
+
+def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep) -> Iterator[tuple[int, int]]:
+    """Mine or distil what a step needs, and store it beside what is there.
+
+    Yields:
+        how many sessions are done, and of how many.
+
+    Raises:
+        KdtuiError: nothing can be found, there is nobody to ask, or the budget does not last.
+        ModelError: the teacher cannot be reached.
+    """
+    from kdtui.workflows.distill import distil_annotations
+    from kdtui.workflows.distill_with_model import Progress, Stopped, distil_with_model
+    from kdtui.workflows.mine_patterns import mine_patterns
+
+    options = teacher_of(spec, step)
+    if step.format == "pattern":
+        mine_patterns(db, step.dataset)
+    elif options is None:
+        for _ in distil_annotations(db, step.dataset, [step.format]):
+            pass
+    else:
+        for event in distil_with_model(db, distillation(options, step)):
+            if isinstance(event, Progress):
+                yield event.sessions, event.of
+            elif isinstance(event, Stopped):
+                raise KdtuiError(f"teacher {step.teacher}: {event.reason}; what was answered is kept")
+
+
+def distillation(options: TeacherOptions, step: KnowledgeStep) -> "Job":
+    """What is asked of a model in a step."""
+    from kdtui.workflows.costs import Budget, Prices
+    from kdtui.workflows.distill_with_model import Job
+    from models.chat_server import Endpoint
+    from models.teacher import Pace
+
+    url, _, model = options.address.partition("#")
+    return Job(
+        step.dataset,
+        (step.format,),
+        Endpoint(url, model, options.key),
+        Pace(),
+        Prices(options.prompt_price, options.answer_price),
+        Budget(options.max_calls, options.max_cost),
+        options.sessions,
+    )

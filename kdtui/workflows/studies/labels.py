@@ -1,0 +1,96 @@
+"""What steps and cells are called, in a line."""
+
+from pathlib import Path
+
+from kdtui.workflows.model_names import is_file
+from kdtui.workflows.studies.spec import NONE, Utilization
+from kdtui.workflows.studies.steps import (
+    ANY,
+    CalibrationStep,
+    EvaluationStep,
+    KnowledgeStep,
+    SampleStep,
+    Step,
+    TrainingStep,
+)
+from store.records import Format
+
+
+def label(step: Step) -> str:
+    """What is done in a step."""
+    match step:
+        case KnowledgeStep():
+            teacher = "" if step.teacher == ANY else f" by {step.teacher}"
+            return f"find {step.format}s of {step.dataset}{teacher}"
+        case SampleStep():
+            return f"draw {_drawn(step)} of {formats_label(step.formats)} from {', '.join(step.datasets)}"
+        case TrainingStep():
+            return f"train {_trained(step)} on {', '.join(step.datasets)}"
+        case CalibrationStep():
+            return f"calibrate {_student(step)} on {step.dataset}"
+        case EvaluationStep():
+            return f"answer {step.dataset} {step.split}: {cell_label(step)}"
+
+
+def cell_label(cell: EvaluationStep) -> str:
+    """A cell, without its dataset."""
+    seed = cell.training.seed if cell.training is not None else cell.sample.seed if cell.sample is not None else 0
+    return _student(cell) + (f", seed {seed}" if seed else "")
+
+
+def utilization_of(cell: EvaluationStep | CalibrationStep) -> Utilization:
+    """How a cell uses knowledge."""
+    if cell.training is None:
+        return "icl" if cell.shown else "zero-shot"
+    return "sft+icl" if cell.shown else "sft"
+
+
+def formats_label(formats: tuple[Format, ...]) -> str:
+    """Formats as the axis `formats` has them."""
+    return "+".join(formats) or NONE
+
+
+def model_label(student: str) -> str:
+    """A base model, without the folder of its file."""
+    return Path(student).stem if is_file(student) else student
+
+
+def _student(step: EvaluationStep | CalibrationStep) -> str:
+    parts = [model_label(step.student), utilization_of(step)]
+    trained = step.training
+    formats = trained.formats if trained is not None else step.shown
+    if formats:
+        parts.append(formats_label(formats))
+    if step.form != "pairs":
+        parts.append(f"as {step.form}")
+    sample = trained.sample if trained is not None and trained.sample is not None else step.sample
+    if sample is not None:
+        parts.append(_drawn(sample))
+    if trained is not None and trained.datasets != (step.dataset,):
+        parts.append(f"trained on {'+'.join(trained.datasets)}")
+    if trained is not None and trained.rank != _USUAL_RANK:
+        parts.append(f"rank {trained.rank}")
+    return " ".join(parts)
+
+
+def _trained(step: TrainingStep) -> str:
+    parts = [model_label(step.base), f"with {formats_label(step.formats)}"]
+    if step.form != "pairs":
+        parts.append(f"as {step.form}")
+    if step.sample is not None:
+        parts.append(_drawn(step.sample))
+    if step.rank != _USUAL_RANK:
+        parts.append(f"rank {step.rank}")
+    if step.seed:
+        parts.append(f"seed {step.seed}")
+    return " ".join(parts)
+
+
+_USUAL_RANK = 16
+
+
+def _drawn(sample: SampleStep) -> str:
+    teacher = "" if sample.teacher == ANY else f" of {sample.teacher}"
+    share = f"{sample.ratio:.0%}" if sample.ratio * 100 == round(sample.ratio * 100) else f"{sample.ratio:.1%}"
+    how = "" if sample.ratio == 1 else f" by {sample.strategy}"
+    return f"{share}{how}{teacher}"

@@ -1,0 +1,144 @@
+"""Studies at a glance: how far each is, and what its cells are."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.studies.labels import cell_label
+from kdtui.workflows.studies.plan import Plan, PlannedStep, make_plan
+from kdtui.workflows.studies.spec import parsed
+from kdtui.workflows.studies.steps import EvaluationStep
+from models.errors import ModelError
+from store.errors import StoreError
+from store.sqlite import Database
+from store.studies import StoredStudy, get_study, list_studies
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """A study, and how far it is.
+
+    Attributes:
+        problem: why it cannot be planned any more: a dataset that was deleted, for instance.
+    """
+
+    name: str
+    source: str
+    created_at: str
+    datasets: tuple[str, ...] = ()
+    split: str = ""
+    cells: int = 0
+    done: int = 0
+    failed: int = 0
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat object."""
+        return asdict(self)
+
+
+def study_rows(db: Database) -> list[StudyRow]:
+    """All studies, the oldest first."""
+    return [_row(db, study) for study in list_studies(db)]
+
+
+def _row(db: Database, study: StoredStudy) -> StudyRow:
+    try:
+        spec = parsed(study.spec, f"study {study.name}")
+        plan = make_plan(db, spec)
+    except (KdtuiError, ModelError, StoreError) as problem:
+        return StudyRow(study.name, study.source, study.created_at, problem=str(problem))
+    return StudyRow(
+        study.name,
+        study.source,
+        study.created_at,
+        spec.datasets(),
+        spec.split,
+        len(plan.cells),
+        sum(cell.status == "done" for cell in plan.cells),
+        sum(step.status == "failed" for step in plan.steps.values()),
+    )
+
+
+def open_study(db: Database, name: str) -> tuple[StoredStudy, Plan]:
+    """A study, and its plan.
+
+    Raises:
+        NotFound: there is no study of that name, or no more what it is about.
+        KdtuiError: it cannot be planned any more.
+    """
+    study = get_study(db, name)
+    return study, make_plan(db, parsed(study.spec, f"study {name}"))
+
+
+@dataclass(frozen=True, slots=True)
+class CellRow:
+    """A cell: how far it is, and how well it does where it is done."""
+
+    label: str
+    dataset: str
+    state: str
+    run: str | None
+    strict_precision: float | None = None
+    strict_recall: float | None = None
+    pair_f1: float | None = None
+    seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat object."""
+        return asdict(self)
+
+
+def cell_rows(db: Database, plan: Plan) -> list[CellRow]:
+    """The cells of a study, each scored where it is done."""
+    return list(_cell_rows(db, plan))
+
+
+def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
+    from kdtui.workflows.runs import score_runs
+    from store.runs import summary_of
+
+    with_dataset = len(plan.answered) > 1
+    for cell in plan.cells:
+        step = cell.step
+        assert isinstance(step, EvaluationStep)
+        label = f"{step.dataset}: {cell_label(step)}" if with_dataset else cell_label(step)
+        state = state_in_words(plan, cell)
+        if cell.status != "done" or cell.stored is None:
+            yield CellRow(label, step.dataset, state, None)
+            continue
+        summary = summary_of(db, int(cell.stored.made))
+        [row] = score_runs(db, [summary])
+        scores = row.scores
+        yield CellRow(
+            label,
+            step.dataset,
+            state,
+            cell.stored.made,
+            None if scores is None else scores.strict_precision,
+            None if scores is None else scores.strict_recall,
+            None if scores is None else scores.pair_f1,
+            None if cell.stored.seconds is None else cell.stored.seconds / max(1, summary.answered),
+        )
+
+
+def state_in_words(plan: Plan, cell: PlannedStep) -> str:
+    """How far a cell is, and what it waits for or fails by."""
+    from kdtui.workflows.studies.labels import label
+    from kdtui.workflows.studies.steps import key_of, needs
+
+    if cell.status == "done":
+        return "done"
+    if cell.status == "failed":
+        return f"failed: {cell.why}"
+    stack = list(needs(cell.step))
+    while stack:
+        need = stack.pop()
+        planned = plan.steps[key_of(need)]
+        if planned.status == "failed":
+            return f"blocked: {label(need)} failed: {planned.why}"
+        stack.extend(needs(need))
+    if cell.stored is not None and cell.stored.state == "begun":
+        return "begun"
+    return f"to do again: {cell.why}" if cell.why else "to do"

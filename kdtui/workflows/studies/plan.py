@@ -1,0 +1,305 @@
+"""The plan of a study: its cells, the steps that these take, and which of them are done."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.model_names import is_endpoint
+from kdtui.workflows.studies.grid import Grid, grids
+from kdtui.workflows.studies.spec import Spec
+from kdtui.workflows.studies.steps import (
+    ANY,
+    CalibrationStep,
+    EvaluationStep,
+    Kind,
+    KnowledgeStep,
+    SampleStep,
+    Step,
+    TrainingStep,
+    key_of,
+    kind_of,
+    needs,
+    run_settings,
+)
+from store.calibrations import calibrations
+from store.datasets import count_with_pairs, split_size
+from store.hosts import get_host
+from store.models import named_models
+from store.records import Format
+from store.samples import list_samples
+from store.sqlite import Database
+from store.studies import (
+    StoredStep,
+    dataset_times,
+    finished_runs,
+    knowledge_kept,
+    steps_of,
+    teachers_kept,
+)
+
+HERE = "local"
+"""The host that is this machine."""
+
+Status: TypeAlias = Literal["done", "to do", "failed", "not needed"]
+"""What a step is: over, still to be done, failed when it was tried, or made for nothing that is still to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step of a study.
+
+    Attributes:
+        stored: what is known of it; None where it has never begun.
+        why: why it failed, or why it is to be done again.
+    """
+
+    step: Step
+    key: str
+    status: Status
+    stored: StoredStep | None
+    why: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What is done in it."""
+        return kind_of(self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study, and how far it is.
+
+    Attributes:
+        steps: by key, each behind those that it needs.
+        answered: for each dataset, how many sessions a cell of the study answers.
+        notes: what a person should know before it begins.
+    """
+
+    spec: Spec
+    grids: list[Grid]
+    steps: dict[str, PlannedStep]
+    answered: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def cells(self) -> list[PlannedStep]:
+        """Those that answer sessions for a question; a cell that several questions have in common comes once."""
+        keys = dict.fromkeys(key_of(arm.cell) for grid in self.grids for arm in grid.arms)
+        return [self.steps[key] for key in keys]
+
+    def count(self, kind: Kind) -> Counter[Status]:
+        """How many steps of a kind are done, to be done, and so on."""
+        return Counter(step.status for step in self.steps.values() if step.kind == kind)
+
+    def to_do(self, *, retry_failed: bool = False) -> list[PlannedStep]:
+        """The steps that a run of the study takes, each behind those that it needs."""
+        wanted = ("to do", "failed") if retry_failed else ("to do",)
+        return [step for step in self.steps.values() if step.status in wanted]
+
+    @property
+    def failed(self) -> int:
+        """How many steps have failed, and are tried again only where that is asked for."""
+        return sum(step.status == "failed" for step in self.steps.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all cells are there."""
+        return all(cell.status == "done" for cell in self.cells)
+
+
+def make_plan(db: Database, spec: Spec) -> Plan:
+    """Plan a study. Nothing is written.
+
+    Raises:
+        NotFound: a dataset, a host or a student is not there.
+        KdtuiError: a dataset has no sessions to answer, or a student cannot be part of a study.
+    """
+    datasets = spec.datasets()
+    answered = {dataset: _sessions(db, spec, dataset) for dataset in datasets}
+    for host in spec.hosts:
+        if host != HERE:
+            get_host(db, host)
+    calibrated = {dataset: _can_calibrate(db, dataset) for dataset in datasets}
+    found = grids(spec, calibrated)
+    if not any(grid.arms for grid in found):
+        raise KdtuiError("; ".join(reason for grid in found for reason in grid.left_out))
+    _check_students(db, spec)
+    cells = [arm.cell for grid in found for arm in grid.arms]
+    ordered = list(in_order(cells))
+    known = steps_of(db, [key_of(step) for step in ordered])
+    steps = _with_status(db, cells, ordered, known)
+    return Plan(spec, found, steps, answered, _notes(spec, found, calibrated))
+
+
+def _sessions(db: Database, spec: Spec, dataset: str) -> int:
+    size = split_size(db, dataset, spec.split)
+    if not size:
+        raise KdtuiError(f"dataset {dataset!r} has no sessions in its {spec.split} split; there is nothing to answer")
+    return size if spec.sessions is None else min(spec.sessions, size)
+
+
+def _can_calibrate(db: Database, dataset: str) -> bool:
+    from kdtui.workflows.calibrate import LEAST_SESSIONS
+
+    return count_with_pairs(db, dataset, "valid") >= LEAST_SESSIONS
+
+
+def _check_students(db: Database, spec: Spec) -> None:
+    from kdtui.workflows.model_names import located_model, why_uncalibrated
+
+    for student in dict.fromkeys(name for question in spec.question for name in question.student):
+        if is_endpoint(student):
+            trained = any(
+                use in ("sft", "sft+icl")
+                for each in spec.question
+                for use in each.utilization
+                if student in each.student
+            )
+            if trained or any("pairs" in each.form for each in spec.question if student in each.student):
+                raise KdtuiError(
+                    f"{student}: an endpoint can be neither trained nor asked about pairs; give its question "
+                    'form = ["list"] and utilization = ["zero-shot", "icl"]'
+                )
+        elif why_uncalibrated(student) is not None:
+            raise KdtuiError(f"{student} is shown no knowledge and cannot be trained; name a base model, as smollm2")
+        elif not (path := located_model(db, student)).is_file():
+            raise KdtuiError(f"{path}: there is no such file")
+
+
+def _notes(spec: Spec, found: Sequence[Grid], calibrated: dict[str, bool]) -> list[str]:
+    notes = [f"left out: {reason}" for grid in found for reason in grid.left_out]
+    asks_pairs = any("pairs" in question.form for question in spec.question)
+    for dataset, can_be in calibrated.items():
+        if asks_pairs and not can_be:
+            notes.append(
+                f"{dataset} has too few validation sessions to calibrate students on: their thresholds stay as they are"
+            )
+    if asks_pairs and spec.split == "valid":
+        notes.append("students are calibrated on the split that they answer, which favours those with many weights")
+    if spec.split == "train" and any(use != "zero-shot" for each in spec.question for use in each.utilization):
+        notes.append("knowledge comes from the split that is answered: no number says how students do on new sessions")
+    return list(dict.fromkeys(notes))
+
+
+def in_order(cells: Sequence[Step]) -> Iterator[Step]:
+    """The steps that cells take, each once, behind those that it needs."""
+    seen: set[Step] = set()
+    for cell in cells:
+        stack: list[tuple[Step, bool]] = [(cell, False)]
+        while stack:
+            step, is_ready = stack.pop()
+            if step in seen:
+                continue
+            if is_ready:
+                seen.add(step)
+                yield step
+            else:
+                stack.append((step, True))
+                stack.extend((need, False) for need in reversed(needs(step)))
+
+
+def _with_status(
+    db: Database, cells: Sequence[Step], ordered: Sequence[Step], known: dict[str, StoredStep]
+) -> dict[str, PlannedStep]:
+    keys = {step: key_of(step) for step in ordered}
+    look = Look(db)
+    found: dict[Step, PlannedStep] = {}
+    for step in ordered:
+        stored = known.get(keys[step])
+        problem = look.why_not_done(step, stored, lambda need: known[keys[need]].made if keys[need] in known else "")
+        status: Status = "done" if problem is None else "to do"
+        why = problem or None
+        if status == "to do" and stored is not None and stored.state == "failed":
+            status, why = "failed", stored.reason
+        found[step] = PlannedStep(step, keys[step], status, stored, why)
+    # What nothing needs that is still to be done need not be done, even if it is gone.
+    wanted = set(cells)
+    for step in reversed(ordered):
+        if step in wanted and found[step].status != "done":
+            wanted.update(needs(step))
+    return {
+        each.key: each if each.status == "done" or each.step in wanted else replace(each, status="not needed")
+        for each in found.values()
+    }
+
+
+class Look:
+    """What there is in a store that steps are made of, and what came of them; looked up once."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._datasets = dataset_times(db)
+        self._kept = knowledge_kept(db)
+        self._teachers = teachers_kept(db)
+        self._samples = {sample.name for sample in list_samples(db)}
+        self._adapters = {model.name for model in named_models(db) if model.kind == "adapter"}
+        self._runs = finished_runs(db)
+        self._basis: dict[Step, str] = {}
+
+    def has_knowledge(self, step: KnowledgeStep) -> bool:
+        """Whether there is any that the step would find."""
+        if step.teacher == ANY:
+            return (step.dataset, step.format) in self._kept
+        return (step.dataset, step.format, step.teacher) in self._teachers
+
+    def basis(self, step: Step) -> str:
+        """What a step is made of: the datasets as they were imported, and the knowledge that is kept of them."""
+        if step not in self._basis:
+            datasets, formats = _sources(step)
+            self._basis[step] = json.dumps(
+                [
+                    sorted((name, self._datasets.get(name, "")) for name in datasets),
+                    sorted((*pair, *self._kept.get(pair, (0, 0))) for pair in formats),
+                ]
+            )
+        return self._basis[step]
+
+    def why_not_done(self, step: Step, stored: StoredStep | None, made: Callable[[Step], str]) -> str | None:
+        """None for a step that is done; otherwise why it has to be done again, and empty where it never was."""
+        if isinstance(step, KnowledgeStep):
+            return None if self.has_knowledge(step) else ""
+        if stored is None or stored.state != "done":
+            return ""
+        if stored.basis != self.basis(step):
+            return "the dataset or its knowledge has changed since"
+        return None if self._is_there(step, stored, made) else f"{_made_in_words(step, stored)} has been deleted"
+
+    def _is_there(self, step: Step, stored: StoredStep, made: Callable[[Step], str]) -> bool:
+        match step:
+            case SampleStep():
+                return stored.made in self._samples
+            case TrainingStep():
+                return stored.made in self._adapters
+            case CalibrationStep():
+                return step.form in calibrations(self._db, step.dataset, run_settings(step, made))
+            case EvaluationStep():
+                return stored.made in self._runs
+            case KnowledgeStep():
+                return True
+
+
+def _made_in_words(step: Step, stored: StoredStep) -> str:
+    return f"run {stored.made}" if isinstance(step, EvaluationStep) else f"its {kind_of(step)} {stored.made}".rstrip()
+
+
+def _sources(step: Step) -> tuple[set[str], set[tuple[str, Format]]]:
+    """The datasets that a step is made of, and the formats of their knowledge."""
+    datasets: set[str] = set()
+    formats: set[tuple[str, Format]] = set()
+    match step:
+        case KnowledgeStep():
+            datasets.add(step.dataset)
+        case SampleStep() | TrainingStep():
+            datasets.update(step.datasets)
+            formats.update((dataset, format) for dataset in step.datasets for format in step.formats)
+        case CalibrationStep() | EvaluationStep():
+            datasets.add(step.dataset)
+            formats.update((step.dataset, format) for format in step.shown)
+    for need in needs(step):
+        more, known = _sources(need)
+        datasets |= more
+        formats |= known
+    return datasets, formats

@@ -1,0 +1,519 @@
+"""A study is run: what its plan has left to do is done, one step after the other here, and beside it on hosts.
+
+Each step is stored when it is done, so the same command resumes a study that was interrupted or killed. Students answer
+in groups of sessions that are stored whole: what llama.cpp computes depends on what it computes at the same time, and a
+resumed study has the same groups as one that was never interrupted.
+"""
+
+import fcntl
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TypeAlias
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.gate import Gate
+from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.studies.knowledge import make_knowledge
+from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, make_plan
+from kdtui.workflows.studies.spec import Spec
+from kdtui.workflows.studies.steps import (
+    CalibrationStep,
+    EvaluationStep,
+    KnowledgeStep,
+    SampleStep,
+    Step,
+    TrainingStep,
+    encoded,
+    key_of,
+    needs,
+    new_name,
+    run_settings,
+    training_settings,
+)
+from models.errors import ModelError
+from store.errors import NotFound, StoreError
+from store.hosts import get_host
+from store.runs import Run, add_prediction, finish_run, get_run, predictions, start_run
+from store.sqlite import Database
+from store.studies import add_seconds, begin_step, fail_step, finish_step, steps_of
+
+GROUP = 16
+"""Sessions that a student answers together, and that are stored together."""
+
+_LOOK_HERE, _LOOK_THERE = 1.0, 10.0
+"""Seconds between two looks at a training here, and on hosts."""
+
+_MOST_QUEUED = 100
+"""Trainings that wait in the queue of a Slurm at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The study is planned, and begins."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegun:
+    """A step begins, or is resumed.
+
+    Attributes:
+        where: the host of a training; None for here.
+    """
+
+    step: PlannedStep
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """So much of a step is done: sessions, or steps of a training."""
+
+    step: PlannedStep
+    done: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """A step is done, and what came of it: the name of a sample or a training, or the number of a run."""
+
+    step: PlannedStep
+    made: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """A step has failed; what does not need it goes on.
+
+    Attributes:
+        log: how to see its log; None where there is none.
+    """
+
+    step: PlannedStep
+    reason: str
+    log: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepBlocked:
+    """A step cannot be done, for one that it needs has failed."""
+
+    step: PlannedStep
+    needs: PlannedStep
+
+
+@dataclass(frozen=True, slots=True)
+class HostLost:
+    """A host cannot be reached at the moment; its trainings are looked at again."""
+
+    host: str
+    problem: str
+
+
+StudyEvent: TypeAlias = Planned | StepBegun | StepProgress | StepDone | StepFailed | StepBlocked | HostLost
+
+
+@contextmanager
+def _alone(db: Database) -> Iterator[None]:
+    """Hold the lock of whoever runs studies on this store.
+
+    Raises:
+        KdtuiError: another process does so; it says which.
+    """
+    assert db.path is not None
+    path = db.path.with_name(f"{db.path.name}.study-lock")
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip()
+            process = f" (process {who})" if who.isdecimal() else ""
+            raise KdtuiError(
+                f"another kdtui runs a study on this database{process}; wait until it is done, or stop it: what it has "
+                "done is kept"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def run_study(
+    db: Database,
+    spec: Spec,
+    jobs: Path,
+    *,
+    retry_failed: bool = False,
+    gate: Gate | None = None,
+    tell: Tell = untold,
+) -> Generator[StudyEvent]:
+    """Do what a study has left to do. Closing the iterator stops it; trainings that have begun go on by themselves.
+
+    Args:
+        jobs: the folder of job directories.
+        retry_failed: try again what has failed before.
+        gate: pauses the study between two groups of sessions, or ends it, from another thread.
+        tell: gets what a student says before it answers.
+
+    Raises:
+        KdtuiError, NotFound: as `make_plan`; or another process runs a study on this store.
+    """
+    with _alone(db):
+        plan = make_plan(db, spec)
+        yield Planned(plan)
+        yield from _Runner(db, plan, jobs, gate or Gate(), tell, retry_failed).run()
+
+
+@dataclass(slots=True)
+class _Runner:
+    """The steps that are left, by what becomes of them."""
+
+    db: Database
+    plan: Plan
+    jobs: Path
+    gate: Gate
+    tell: Tell
+    retry_failed: bool
+    _waiting: dict[str, PlannedStep] = field(default_factory=dict)
+    _training: dict[str, str] = field(default_factory=dict)
+    """The host of each training that is under way, by key."""
+    _made: dict[str, str] = field(default_factory=dict)
+    _failed: dict[str, PlannedStep] = field(default_factory=dict)
+    _looked: float = -inf
+    _is_busy: bool = False
+    """Whether a step is under way here."""
+
+    def run(self) -> Iterator[StudyEvent]:
+        for step in self.plan.steps.values():
+            if step.status == "done" and step.stored is not None:
+                self._made[step.key] = step.stored.made
+            elif step.status == "failed" and not self.retry_failed:
+                self._failed[step.key] = step
+        self._waiting = {step.key: step for step in self.plan.to_do(retry_failed=self.retry_failed)}
+        while self._waiting or self._training:
+            self.gate.wait()
+            if self.gate.closed:
+                return
+            yield from self._block()
+            yield from self._launch()
+            yield from self._look()
+            if (ready := self._next()) is not None:
+                del self._waiting[ready.key]
+                self._is_busy = True
+                yield from self._do(ready)
+                self._is_busy = False
+            elif self._training:
+                sleep(_LOOK_HERE)
+
+    def _block(self) -> Iterator[StepBlocked]:
+        """Give up what needs a step that has failed."""
+        for step in list(self._waiting.values()):
+            lost = next((key for need in needs(step.step) if (key := key_of(need)) in self._failed), None)
+            if lost is not None:
+                del self._waiting[step.key]
+                self._failed[step.key] = self._failed[lost]
+                yield StepBlocked(step, self._failed[lost])
+
+    def _is_ready(self, step: PlannedStep) -> bool:
+        keys = [key_of(need) for need in needs(step.step)]
+        return not any(key in self._waiting or key in self._training or key in self._failed for key in keys)
+
+    def _next(self) -> PlannedStep | None:
+        """A step that can be done here now, in the order of the plan."""
+        trains_here = HERE in self._training.values()
+        for step in self._waiting.values():
+            if isinstance(step.step, TrainingStep) or not self._is_ready(step):
+                continue
+            # While a training has the processors, the time that a student takes would say nothing.
+            if trains_here and isinstance(step.step, CalibrationStep | EvaluationStep):
+                continue
+            return step
+        return None
+
+    def _do(self, step: PlannedStep) -> Iterator[StudyEvent]:
+        """Do a step here."""
+        yield StepBegun(step)
+        basis = Look(self.db).basis(step.step)
+        began = monotonic()
+        made = ""
+        try:
+            match step.step:
+                case KnowledgeStep():
+                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis)
+                    for done, of in make_knowledge(self.db, self.plan.spec, step.step):
+                        yield StepProgress(step, done, of)
+                    if not Look(self.db).has_knowledge(step.step):
+                        raise KdtuiError(f"dataset {step.step.dataset!r} gave no {step.step.format} that is kept")
+                case SampleStep():
+                    made = new_name(step.step, basis)
+                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis, made)
+                    self._draw(step.step, made)
+                case CalibrationStep():
+                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis)
+                    yield from self._calibrate(step, step.step)
+                case EvaluationStep():
+                    for event in self._evaluate(step, step.step, basis):
+                        if isinstance(event, str):
+                            made = event
+                            continue
+                        yield event
+                    if not made:
+                        # It was paused and then ended.
+                        return
+                case TrainingStep():
+                    raise AssertionError("trainings are launched")
+        except (KdtuiError, ModelError, StoreError) as problem:
+            yield self._fail(step, str(problem))
+            return
+        if not isinstance(step.step, EvaluationStep):
+            add_seconds(self.db, step.key, monotonic() - began)
+        yield self._finish(step, made)
+
+    def _finish(self, step: PlannedStep, made: str) -> StepDone:
+        with self.db.waiting(inf):
+            finish_step(self.db, step.key, made)
+        self._made[step.key] = made
+        return StepDone(step, made)
+
+    def _fail(self, step: PlannedStep, reason: str, log: str | None = None) -> StepFailed:
+        with self.db.waiting(inf):
+            fail_step(self.db, step.key, reason)
+        self._failed[step.key] = step
+        return StepFailed(step, reason, log)
+
+    def _name(self, step: Step) -> str:
+        return self._made[key_of(step)]
+
+    def _draw(self, step: SampleStep, name: str) -> None:
+        from kdtui.workflows.sample import create_sample
+
+        create_sample(
+            self.db,
+            name,
+            step.datasets,
+            step.formats,
+            strategy=step.strategy,
+            ratio=step.ratio,
+            seed=step.seed,
+            student=step.student or "",
+            teacher=None if step.teacher == "any" else step.teacher,
+            # One of this name was drawn from the same knowledge, in the same way.
+            replace=True,
+        )
+
+    def _calibrate(self, step: PlannedStep, settings: CalibrationStep) -> Iterator[StudyEvent]:
+        from kdtui.workflows.calibrate import SessionJudged, StrategyLeftOut, calibrate, sessions_to_learn_from
+
+        sessions = sessions_to_learn_from(self.db, settings.dataset)
+        done = 0
+        asked = run_settings(settings, self._name)
+        for event in calibrate(self.db, settings.dataset, asked, [settings.form], sessions):
+            if isinstance(event, SessionJudged):
+                done += 1
+                yield StepProgress(step, done, len(sessions))
+            elif isinstance(event, StrategyLeftOut):
+                raise KdtuiError(event.reason)
+
+    def _evaluate(self, step: PlannedStep, cell: EvaluationStep, basis: str) -> Iterator[StudyEvent | str]:
+        """Answer the sessions of a cell, and tell the number of its run at the end."""
+        from kdtui.workflows.evaluate import split_to_score
+        from kdtui.workflows.generate import SessionAnswered, generate
+        from kdtui.workflows.students import open_student
+
+        asked = run_settings(cell, self._name)
+        sessions = list(split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw))
+        with open_student(self.db, cell.dataset, asked, self.tell) as student:
+            run = self._run_to_resume(step, basis)
+            if run is None:
+                run = start_run(self.db, cell.dataset, cell.split, student.name, asked, ["study"])
+            begin_step(self.db, step.key, step.kind, encoded(cell), basis, str(run.id))
+            answered = set(predictions(self.db, run))
+            for first in range(0, len(sessions), GROUP):
+                group = [each for each in sessions[first : first + GROUP] if each.id not in answered]
+                if group:
+                    self.gate.wait()
+                    if self.gate.closed:
+                        return
+                    began = monotonic()
+                    found = [
+                        event.prediction for event in generate(student, group) if isinstance(event, SessionAnswered)
+                    ]
+                    with self.db.waiting(inf), self.db.atomic():
+                        for prediction in found:
+                            add_prediction(self.db, run, prediction)
+                        add_seconds(self.db, step.key, monotonic() - began)
+                yield StepProgress(step, min(first + GROUP, len(sessions)), len(sessions))
+                # Hosts need not wait for a whole evaluation.
+                yield from self._launch()
+                yield from self._look()
+            finish_run(self.db, run)
+        yield str(run.id)
+
+    def _run_to_resume(self, step: PlannedStep, basis: str) -> Run | None:
+        stored = steps_of(self.db, [step.key]).get(step.key)
+        if stored is None or stored.basis != basis or not stored.made:
+            return None
+        try:
+            return get_run(self.db, int(stored.made))
+        except NotFound:
+            return None
+
+    def _launch(self) -> Iterator[StudyEvent]:
+        """Start the trainings that can begin, on hosts that have room."""
+        for step in list(self._waiting.values()):
+            if not isinstance(step.step, TrainingStep) or not self._is_ready(step):
+                continue
+            host = self._free_host()
+            if host is None:
+                return
+            del self._waiting[step.key]
+            try:
+                yield from self._begin_training(step, step.step, host)
+            except (KdtuiError, ModelError, StoreError) as problem:
+                yield self._fail(step, str(problem))
+
+    def _free_host(self) -> str | None:
+        for host in self.plan.spec.hosts:
+            # Students that can answer come first: that takes less time, and shows something.
+            if host == HERE and (self._is_busy or self._next() is not None):
+                continue
+            busy = sum(each == host for each in self._training.values())
+            is_slurm = host != HERE and get_host(self.db, host).settings.launcher == "slurm"
+            if busy < (_MOST_QUEUED if is_slurm else 1):
+                return host
+        return None
+
+    def _begin_training(self, step: PlannedStep, training: TrainingStep, host: str) -> Iterator[StudyEvent]:
+        """Start a training, or find the one that was started before."""
+        from kdtui.workflows.fine_tune import known_status, one_job
+        from kdtui.workflows.trainings import TrainingPlan, prepare_training, remove, start
+        from models.sft.state import ACTIVE
+        from store.jobs import get_job
+
+        basis = Look(self.db).basis(training)
+        name = new_name(training, basis)
+        begin_step(self.db, step.key, step.kind, encoded(training), basis, name)
+        try:
+            job = get_job(self.db, name)
+        except NotFound:
+            job = None
+        if job is not None and known_status(job).state == "failed":
+            if not self.retry_failed:
+                yield self._fail(step, _why(one_job(self.db, name).status.reason), _log(name))
+                return
+            remove(self.db, name)
+            job = None
+        if job is None:
+            settings = training_settings(training, self._name)
+            plan = TrainingPlan(
+                name,
+                settings,
+                training.base,
+                rank=training.rank,
+                learning_rate=training.learning_rate,
+                batch_tokens=training.batch_tokens,
+                longest=training.longest,
+                host=None if host == HERE else host,
+            )
+            prepare_training(self.db, plan, self.jobs)
+        where = get_job(self.db, name).host or HERE
+        self._training[step.key] = where
+        yield StepBegun(step, None if where == HERE else where)
+        state = known_status(get_job(self.db, name)).state
+        if state not in (*ACTIVE, "done"):
+            try:
+                for _ in start(self.db, name):
+                    pass
+            except (KdtuiError, ModelError) as problem:
+                del self._training[step.key]
+                status = known_status(get_job(self.db, name))
+                began = status.state == "failed"
+                yield self._fail(step, _why(status.reason) if began else str(problem), _log(name) if began else None)
+        self._looked = -inf
+
+    def _look(self) -> Iterator[StudyEvent]:
+        """See how the trainings are that are under way."""
+        from kdtui.workflows.fine_tune import one_job
+        from kdtui.workflows.remote import CameHome, refresh
+        from models.sft.state import ACTIVE
+
+        hosts = set(self._training.values())
+        if not hosts or monotonic() - self._looked < (_LOOK_HERE if hosts == {HERE} else _LOOK_THERE):
+            return
+        self._looked = monotonic()
+        names = {key: steps_of(self.db, [key])[key].made for key in self._training}
+        lost: set[str] = set()
+        remote = {names[key] for key, host in self._training.items() if host != HERE}
+        for seen in refresh(self.db, remote, bring_home=True) if remote else ():
+            if isinstance(seen, CameHome):
+                if seen.problem is not None:
+                    yield HostLost(seen.name, seen.problem)
+            elif seen.problem is not None:
+                lost.add(seen.host)
+                yield HostLost(seen.host, seen.problem)
+        for key, host in list(self._training.items()):
+            if host in lost:
+                continue
+            step, name = self.plan.steps[key], names[key]
+            try:
+                row = one_job(self.db, name)
+            except NotFound:
+                del self._training[key]
+                yield self._fail(step, f"training {name} has been deleted")
+                continue
+            status = row.status
+            if status.state in ACTIVE:
+                if status.step is not None and status.steps is not None:
+                    yield StepProgress(step, status.step, status.steps)
+                continue
+            if status.state == "done":
+                if not self._adapter_is_here(name):
+                    # It is still on its host; the next look brings it.
+                    continue
+                del self._training[key]
+                add_seconds(self.db, key, _seconds_of(row.job.folder))
+                yield self._finish(step, name)
+            else:
+                del self._training[key]
+                yield self._fail(
+                    step, _why(status.reason) if status.state == "failed" else f"it is {status.state}", _log(name)
+                )
+
+    def _adapter_is_here(self, name: str) -> bool:
+        from store.models import named_model
+
+        try:
+            named_model(self.db, name)
+        except NotFound:
+            return False
+        return True
+
+
+def _why(reason: str | None) -> str:
+    return reason or "it says nothing"
+
+
+def _log(name: str) -> str:
+    return f"kdtui sft logs {name}"
+
+
+def _seconds_of(folder: Path) -> float:
+    """How long a training took, by its own clock: a study need not have been there all the time."""
+    from models.sft.state import metrics
+
+    start = steps = judged = 0.0
+    for line in metrics(folder):
+        tokens, speed = line.get("tokens"), line.get("step_tokens_per_second")
+        if isinstance(tokens, int) and isinstance(speed, int | float) and speed > 0:
+            start, steps = float(line.get("start_seconds", 0.0)), tokens / speed
+        if isinstance(seconds := line.get("valid_seconds"), int | float):
+            judged += seconds
+    return start + steps + judged

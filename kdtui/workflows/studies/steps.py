@@ -1,0 +1,233 @@
+"""The steps of a study. A step is its settings: two with the same settings are one, and it is done once."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from kdtui.distill.sampling import SampleStrategy
+from store.records import FORMATS, Format, RunSettings, Split, TrainingSettings
+
+ANY = "any"
+"""The teacher of all knowledge that there is."""
+
+Form: TypeAlias = Literal["pairs", "list"]
+
+
+class KnowledgeStep(Struct, frozen=True, tag="knowledge", tag_field="kind"):
+    """Knowledge of one format is mined or distilled from the training sessions of a dataset.
+
+    Attributes:
+        teacher: whose; "any" where that makes no difference.
+    """
+
+    dataset: str
+    format: Format
+    teacher: str
+
+
+class SampleStep(Struct, frozen=True, tag="sample", tag_field="kind"):
+    """A sample of the knowledge of some datasets is drawn; see `kdtui.workflows.sample.create_sample`.
+
+    Attributes:
+        student: whose zero-shot answers say how difficult a session is; None for the other strategies.
+    """
+
+    datasets: tuple[str, ...]
+    formats: tuple[Format, ...]
+    teacher: str
+    strategy: SampleStrategy
+    ratio: float
+    seed: int
+    student: str | None = None
+
+
+class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind"):
+    """An adapter is trained; see `kdtui.workflows.trainings.TrainingPlan`.
+
+    Attributes:
+        sessions: training sessions of each dataset, drawn by chance; None for all.
+    """
+
+    datasets: tuple[str, ...]
+    form: Form
+    formats: tuple[Format, ...]
+    sample: SampleStep | None
+    base: str
+    rank: int
+    epochs: int
+    learning_rate: float
+    batch_tokens: int
+    longest: int
+    sessions: int | None
+    seed: int
+
+
+class CalibrationStep(Struct, frozen=True, tag="calibration", tag_field="kind"):
+    """A student that is asked about pairs is calibrated on the validation sessions of a dataset."""
+
+    dataset: str
+    student: str
+    form: Form
+    shown: tuple[Format, ...]
+    sample: SampleStep | None
+    training: TrainingStep | None
+
+
+class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind"):
+    """A student answers sessions: a cell of a study.
+
+    Attributes:
+        sessions, draw: how many of the split are answered, and the seed by which they are drawn; None and 0 for all.
+        shown: formats of the knowledge in its prompt.
+        sample: that this knowledge is taken from; None for all.
+        training: of its adapter; None for the base alone.
+        is_calibrated: whether it is calibrated before.
+    """
+
+    dataset: str
+    split: Split
+    sessions: int | None
+    draw: int
+    student: str
+    form: Form
+    shown: tuple[Format, ...]
+    sample: SampleStep | None
+    training: TrainingStep | None
+    is_calibrated: bool
+
+    @property
+    def calibration(self) -> CalibrationStep | None:
+        """What it is calibrated by."""
+        if not self.is_calibrated:
+            return None
+        return CalibrationStep(self.dataset, self.student, self.form, self.shown, self.sample, self.training)
+
+
+Step: TypeAlias = KnowledgeStep | SampleStep | TrainingStep | CalibrationStep | EvaluationStep
+Kind: TypeAlias = Literal["knowledge", "sample", "training", "calibration", "evaluation"]
+
+KINDS: tuple[Kind, ...] = ("knowledge", "sample", "training", "calibration", "evaluation")
+"""In the order in which a study gets to them."""
+
+_encode = msgspec.json.Encoder().encode
+_decoder: msgspec.json.Decoder[Step] = msgspec.json.Decoder(Step)
+
+
+def key_of(step: Step) -> str:
+    """A hash of the settings of a step, in hexadecimal."""
+    return sha256(_encode(step)).hexdigest()
+
+
+def kind_of(step: Step) -> Kind:
+    """What is done in a step."""
+    match step:
+        case KnowledgeStep():
+            return "knowledge"
+        case SampleStep():
+            return "sample"
+        case TrainingStep():
+            return "training"
+        case CalibrationStep():
+            return "calibration"
+        case EvaluationStep():
+            return "evaluation"
+
+
+def new_name(step: Step, basis: str) -> str:
+    """What a sample, a training and its adapter are called that come of a step.
+
+    Args:
+        basis: what it is made of; what is made of something else is called otherwise, and does not replace it.
+    """
+    return f"study-{sha256(f'{key_of(step)} {basis}'.encode()).hexdigest()[:12]}"
+
+
+def encoded(step: Step) -> str:
+    """The settings as JSON."""
+    return _encode(step).decode()
+
+
+def decoded(text: str) -> Step:
+    """The step of these settings.
+
+    Raises:
+        msgspec.MsgspecError: another version has written them.
+    """
+    return _decoder.decode(text)
+
+
+def needs(step: Step) -> tuple[Step, ...]:
+    """The steps that must be done right before a step."""
+    match step:
+        case KnowledgeStep():
+            return ()
+        case SampleStep():
+            return (*_knowledge(step.datasets, step.formats, step.teacher), *zero_shot_runs(step))
+        case TrainingStep():
+            return _sampled(step.sample) or _knowledge(step.datasets, step.formats, ANY)
+        case CalibrationStep() | EvaluationStep():
+            shown = _sampled(step.sample) or _knowledge((step.dataset,), step.shown, ANY)
+            trained: tuple[Step, ...] = () if step.training is None else (step.training,)
+            calibrated: tuple[Step, ...] = ()
+            if isinstance(step, EvaluationStep) and step.calibration is not None:
+                calibrated = (step.calibration,)
+            return (*shown, *trained, *calibrated)
+
+
+def _knowledge(datasets: tuple[str, ...], formats: tuple[Format, ...], teacher: str) -> tuple[Step, ...]:
+    return tuple(
+        KnowledgeStep(dataset, format, ANY if format == "pattern" else teacher)
+        for dataset in datasets
+        for format in FORMATS
+        if format in formats
+    )
+
+
+def _sampled(sample: SampleStep | None) -> tuple[Step, ...]:
+    return () if sample is None else (sample,)
+
+
+def zero_shot_runs(sample: SampleStep) -> tuple[EvaluationStep, ...]:
+    """The runs that say how difficult the training sessions are, where a sample is drawn by that."""
+    if sample.student is None:
+        return ()
+    return tuple(
+        EvaluationStep(dataset, "train", None, 0, sample.student, "list", (), None, None, is_calibrated=False)
+        for dataset in sample.datasets
+    )
+
+
+def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step], str]) -> RunSettings:
+    """How a student is asked in a step; files of models are named in full.
+
+    Args:
+        name_of: what came of a step that is done.
+    """
+    from kdtui.workflows.students import settings_for
+
+    limit, draw = (step.sessions, step.draw) if isinstance(step, EvaluationStep) else (None, None)
+    return settings_for(
+        step.student,
+        step.shown,
+        limit=limit,
+        seed=draw,
+        strategy=step.form,
+        adapters=None if step.training is None else ((name_of(step.training), 1.0),),
+        sample=None if step.sample is None else name_of(step.sample),
+    )
+
+
+def training_settings(step: TrainingStep, name_of: Callable[[Step], str]) -> TrainingSettings:
+    """What the training set of a step is made of; see `run_settings`."""
+    return TrainingSettings(
+        step.datasets,
+        step.form,
+        step.formats,
+        sample=None if step.sample is None else name_of(step.sample),
+        epochs=step.epochs,
+        seed=step.seed,
+        limit=step.sessions,
+    )

@@ -1,0 +1,197 @@
+"""Studies, and the steps that they have in common: what was done, what came of it, and what failed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from store.database import now
+from store.errors import NotFound, StoreError
+from store.similar import meant
+from store.sqlite import Database
+
+StepState: TypeAlias = Literal["begun", "done", "failed"]
+
+_AT_ONCE = 500
+"""Keys of a query; SQLite takes some thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """A study that has a name.
+
+    Attributes:
+        spec: what it asks, as TOML.
+        source: the preset or the file that it came from.
+    """
+
+    name: str
+    spec: str
+    source: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep:
+    """A step that was begun.
+
+    Attributes:
+        key: of its settings.
+        settings: JSON.
+        basis: what it was made of: datasets and knowledge as they were.
+        made: what came of it: the name of a sample or a training, or the number of a run; empty for nothing yet.
+        reason: why it failed.
+        seconds: that it took, of all its beginnings together; None while it is not over.
+    """
+
+    key: str
+    kind: str
+    settings: str
+    basis: str
+    state: StepState
+    made: str
+    reason: str | None
+    seconds: float | None
+    begun_at: str
+    ended_at: str | None
+
+
+def save_study(db: Database, name: str, spec: str, source: str) -> None:
+    """Store a study, in place of an earlier version of it."""
+    with db.atomic():
+        db.execute(
+            """
+            INSERT INTO studies (name, spec, source, created_at) VALUES (?, ?, ?, ?)
+            ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, source = excluded.source
+            """,
+            [name, spec, source, now()],
+        )
+
+
+def list_studies(db: Database) -> list[StoredStudy]:
+    """All studies, the oldest first."""
+    return [StoredStudy(*row) for row in db.execute(f"{_STUDIES} ORDER BY id").fetchall()]
+
+
+def get_study(db: Database, name: str) -> StoredStudy:
+    """The study of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = db.execute(f"{_STUDIES} WHERE name = ?", [name]).fetchone()
+    if row is None:
+        names = [study.name for study in list_studies(db)]
+        raise NotFound(f"there is no study {name!r}; {meant(name, names, 'kdtui study ls shows those that there are')}")
+    return StoredStudy(*row)
+
+
+def delete_study(db: Database, name: str) -> None:
+    """Delete a study; its steps stay, with what came of them: another study may have them in common.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    get_study(db, name)
+    with db.atomic():
+        db.execute("DELETE FROM studies WHERE name = ?", [name])
+
+
+def steps_of(db: Database, keys: Sequence[str]) -> dict[str, StoredStep]:
+    """Those of these steps that were begun, by key."""
+    found: dict[str, StoredStep] = {}
+    for first in range(0, len(keys), _AT_ONCE):
+        some = keys[first : first + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = db.execute(f"{_STEPS} WHERE key IN ({marks})", list(some)).fetchall()
+        found |= {row[0]: StoredStep(*row) for row in rows}
+    return found
+
+
+def steps_of_kind(db: Database, kind: str, *, state: StepState, most: int) -> list[StoredStep]:
+    """The latest steps of a kind in a state."""
+    rows = db.execute(
+        f"{_STEPS} WHERE kind = ? AND state = ? ORDER BY ended_at DESC LIMIT ?", [kind, state, most]
+    ).fetchall()
+    return [StoredStep(*row) for row in rows]
+
+
+def begin_step(db: Database, key: str, kind: str, settings: str, basis: str, made: str = "") -> None:
+    """Note that a step begins, or goes on; what came of it before is forgotten where it was made of something else."""
+    with db.atomic():
+        db.execute(
+            """
+            INSERT INTO study_steps (key, kind, settings, basis, state, made, begun_at)
+            VALUES (?, ?, ?, ?, 'begun', ?, ?)
+            ON CONFLICT (key) DO UPDATE SET
+                state = 'begun', reason = NULL, ended_at = NULL,
+                seconds = CASE WHEN basis = excluded.basis AND made = excluded.made THEN seconds END,
+                begun_at = CASE WHEN basis = excluded.basis AND made = excluded.made THEN begun_at
+                    ELSE excluded.begun_at END,
+                basis = excluded.basis, made = excluded.made
+            """,
+            [key, kind, settings, basis, made, now()],
+        )
+
+
+def add_seconds(db: Database, key: str, seconds: float) -> None:
+    """Note that so many seconds more were spent on a step."""
+    _change(db, key, "seconds = coalesce(seconds, 0) + ?", [seconds])
+
+
+def finish_step(db: Database, key: str, made: str) -> None:
+    """Note that a step is done, and what came of it."""
+    _change(db, key, "state = 'done', made = ?, reason = NULL, ended_at = ?", [made, now()])
+
+
+def fail_step(db: Database, key: str, reason: str) -> None:
+    """Note that a step has failed, and why."""
+    _change(db, key, "state = 'failed', reason = ?, ended_at = ?", [reason, now()])
+
+
+def forget_steps(db: Database, keys: Iterable[str]) -> None:
+    """Forget steps, as if they had never begun; what came of them stays."""
+    with db.atomic():
+        for key in keys:
+            db.execute("DELETE FROM study_steps WHERE key = ?", [key])
+
+
+def _change(db: Database, key: str, what: str, values: Sequence[Any]) -> None:
+    with db.atomic():
+        if not db.execute(f"UPDATE study_steps SET {what} WHERE key = ?", [*values, key]).rowcount:
+            raise StoreError("a step of the study has been deleted meanwhile")
+
+
+_STUDIES = "SELECT name, spec, source, created_at FROM studies"
+_STEPS = "SELECT key, kind, settings, basis, state, made, reason, seconds, begun_at, ended_at FROM study_steps"
+
+
+def dataset_times(db: Database) -> dict[str, str]:
+    """When each dataset was imported."""
+    return dict(db.execute("SELECT name, created_at FROM datasets").fetchall())
+
+
+def knowledge_kept(db: Database) -> dict[tuple[str, str], tuple[int, int]]:
+    """For each dataset and format, how many pieces are kept, and the highest number among them."""
+    rows = db.execute(
+        """
+        SELECT name, format, count(*), max(knowledge.id) FROM knowledge JOIN datasets ON datasets.id = dataset_id
+        WHERE status = 'kept' GROUP BY dataset_id, format
+        """
+    )
+    return {(dataset, format): (count, highest) for dataset, format, count, highest in rows.fetchall()}
+
+
+def teachers_kept(db: Database) -> set[tuple[str, str, str]]:
+    """The datasets, formats and teachers of which there is knowledge that is kept."""
+    rows = db.execute(
+        """
+        SELECT DISTINCT name, format, teacher FROM knowledge JOIN datasets ON datasets.id = dataset_id
+        WHERE status = 'kept'
+        """
+    )
+    return set(rows.fetchall())
+
+
+def finished_runs(db: Database) -> set[str]:
+    """The numbers of the runs that are over, as texts."""
+    return {str(number) for (number,) in db.execute("SELECT id FROM runs WHERE finished_at IS NOT NULL").fetchall()}

@@ -1,0 +1,163 @@
+"""Grids: settings that make no difference make no cells, and what cells have in common is done once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdtui.workflows.studies.grid import Grid, grids
+from kdtui.workflows.studies.labels import cell_label, label
+from kdtui.workflows.studies.plan import in_order
+from kdtui.workflows.studies.spec import Question, Spec, preset
+from kdtui.workflows.studies.steps import (
+    EvaluationStep,
+    SampleStep,
+    Step,
+    TrainingStep,
+    decoded,
+    encoded,
+    key_of,
+    kind_of,
+    needs,
+)
+
+CALIBRATED = {"a": True, "b": True}
+
+
+def question(**fields: object) -> Question:
+    usual = {"title": "?", "compare": "formats", "baseline": "none", "formats": ("none", "rule"), "dataset": ("a",)}
+    return Question(**{**usual, **fields})  # type: ignore[arg-type]
+
+
+def grid(**fields: object) -> Grid:
+    [found] = grids(Spec("s", (question(**fields),)), CALIBRATED)
+    return found
+
+
+def cells(found: list[Grid]) -> set[EvaluationStep]:
+    return {arm.cell for each in found for arm in each.arms}
+
+
+def steps(found: list[Grid]) -> list[Step]:
+    return list(in_order([arm.cell for each in found for arm in each.arms]))
+
+
+def count(found: list[Grid]) -> dict[str, int]:
+    kinds = [kind_of(step) for step in steps(found)]
+    return {kind: kinds.count(kind) for kind in ("sample", "training", "calibration", "evaluation")}
+
+
+@pytest.mark.parametrize(
+    ("name", "datasets", "expected"),
+    [
+        # none: zero-shot and trained on bundles alone; five sets of formats, shown, and shown and trained with
+        ("rq1", ["a"], {"sample": 0, "training": 6, "calibration": 12, "evaluation": 12}),
+        # 4 ratios x 3 sets of formats, 3 ratios of 3 more strategies, each shown and trained with; one on all; and the
+        # zero-shot run that says how difficult training sessions are
+        ("rq2", ["a"], {"sample": 21, "training": 22, "calibration": 43, "evaluation": 44}),
+        # with two datasets also the other domain's adapter, which is the other's own, and one of both
+        ("rq2", ["a", "b"], {"sample": 42, "training": 45, "calibration": 90, "evaluation": 92}),
+        # zero-shot, shown, trained with, both; and trained on bundles alone
+        ("rq3", ["a"], {"sample": 0, "training": 2, "calibration": 5, "evaluation": 5}),
+        # rq3 has one cell that rq1 has not, and that one is in rq2
+        ("all", ["a"], {"sample": 21, "training": 27, "calibration": 55, "evaluation": 56}),
+    ],
+)
+def test_a_preset_takes_no_more_steps_than_a_hand_count(
+    name: str, datasets: list[str], expected: dict[str, int]
+) -> None:
+    assert count(grids(preset(name, datasets), CALIBRATED)) == expected
+
+
+def test_without_knowledge_nothing_is_shown_and_nothing_is_sampled() -> None:
+    found = grid(utilization=("zero-shot", "icl"), ratio=(0.1, 0.5), strategy=("random", "length"), seed=(0, 1))
+    bare = {arm.cell for arm in found.arms if arm.at["formats"] == "none"}
+    assert [(cell.shown, cell.sample, cell.training) for cell in bare] == [((), None, None)]
+
+
+def test_a_base_that_is_not_trained_has_no_rank_and_no_seed() -> None:
+    found = grid(utilization=("icl",), rank=(4, 8), seed=(0, 1, 2))
+    assert len(found.arms) == 12
+    assert len(cells([found])) == 2
+
+
+def test_one_adapter_answers_with_and_without_knowledge_in_its_prompt() -> None:
+    found = grid(utilization=("sft", "sft+icl"))
+    assert count([found])["training"] == 2
+    assert len(cells([found])) == 3
+
+
+def test_all_of_the_knowledge_is_the_same_in_any_order() -> None:
+    found = grid(utilization=("icl",), ratio=(1.0,), strategy=("random", "length"), seed=(0, 1))
+    assert len({arm.cell for arm in found.arms if arm.at["formats"] == "rule"}) == 1
+
+
+def test_a_seed_trains_another_adapter_on_the_same_sample_of_all() -> None:
+    found = grid(utilization=("sft",), ratio=(1.0,), seed=(0, 1))
+    samples = {step for step in steps([found]) if isinstance(step, SampleStep)}
+    trainings = {step for step in steps([found]) if isinstance(step, TrainingStep) and step.formats}
+    assert (len(samples), len(trainings)) == (1, 2)
+
+
+def test_difficulty_takes_a_zero_shot_run_over_the_training_sessions_once() -> None:
+    found = grid(strategy=("difficulty",), ratio=(0.1, 0.5), utilization=("icl", "sft"))
+    over_training = [step for step in steps([found]) if isinstance(step, EvaluationStep) and step.split == "train"]
+    assert len(over_training) == 1
+
+
+def test_a_teacher_is_a_sample_of_all_that_it_knows() -> None:
+    found = grid(teacher=("annotations",))
+    [sample] = [step for step in steps([found]) if isinstance(step, SampleStep)]
+    assert (sample.teacher, sample.ratio) == ("annotations", 1.0)
+
+
+def test_patterns_have_no_teacher() -> None:
+    found = grid(formats=("none", "pattern"), teacher=("annotations", "other"))
+    assert len(cells([found])) == 2
+
+
+def test_other_domains_are_left_out_with_the_reason_where_there_is_none() -> None:
+    found = grid(utilization=("sft",), domains=("own", "other", "pooled"), compare="domains", baseline="own")
+    assert found.left_out == [
+        "other domains of a: the study has no other dataset",
+        "pooled domains of a: the study has no other dataset",
+    ]
+    assert len(found.arms) == 2
+
+
+def test_students_that_list_bundles_are_not_calibrated() -> None:
+    found = grid(form=("pairs", "list"))
+    assert {arm.cell.is_calibrated for arm in found.arms if arm.at["form"] == "list"} == {False}
+    assert {arm.cell.is_calibrated for arm in found.arms if arm.at["form"] == "pairs"} == {True}
+
+
+def test_each_step_comes_behind_those_that_it_needs() -> None:
+    seen: set[Step] = set()
+    for step in steps(grids(preset("all", ["a", "b"]), CALIBRATED)):
+        assert set(needs(step)) <= seen
+        assert step not in seen
+        seen.add(step)
+
+
+def test_steps_are_stored_and_read_the_same() -> None:
+    for step in steps(grids(preset("all", ["a", "b"]), CALIBRATED)):
+        assert decoded(encoded(step)) == step
+
+
+@given(st.permutations(["none", "pattern", "rule", "thought", "thought+rule"]), st.permutations([0, 1, 2]))
+def test_the_order_of_an_axis_makes_no_other_cells(formats: list[str], seed: list[int]) -> None:
+    usual = grid(formats=("none", "pattern", "rule", "thought", "rule+thought"), seed=(0, 1, 2), utilization=("sft",))
+    other = grid(formats=tuple(formats), seed=tuple(seed), utilization=("sft",))
+    assert {key_of(cell) for cell in cells([usual])} == {key_of(cell) for cell in cells([other])}
+
+
+def test_every_cell_and_step_has_a_label_of_its_own() -> None:
+    found = steps(grids(preset("all", ["a", "b"]), CALIBRATED))
+    assert len({label(step) for step in found}) == len(found)
+    evaluations = [step for step in found if isinstance(step, EvaluationStep)]
+    assert cell_label(evaluations[0]) == "smollm2 zero-shot"
+
+
+def test_a_label_names_what_is_not_usual() -> None:
+    found = grid(form=("list",), utilization=("sft+icl",), ratio=(0.25,), rank=(8,), seed=(3,), strategy=("length",))
+    labels = {cell_label(arm.cell) for arm in found.arms}
+    assert "smollm2 sft+icl rule as list 25% by length rank 8, seed 3" in labels

@@ -1,0 +1,150 @@
+"""A study is described in TOML: what it asks is read, checked, changed by options, and written as it was read."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.studies.spec import (
+    PRESETS,
+    Question,
+    Spec,
+    TeacherOptions,
+    TrainingOptions,
+    changed,
+    parsed,
+    preset,
+    read_spec,
+    to_toml,
+)
+
+QUESTION = """
+[[question]]
+title = "Which format?"
+compare = "formats"
+baseline = "none"
+formats = ["none", "rule"]
+"""
+
+
+def described(*, before: str = "", question: str = QUESTION, behind: str = "") -> str:
+    return f'name = "mine"\ndataset = ["outdoor"]\n{before}\n{question}\n{behind}'
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_asks_questions_about_the_datasets_that_are_named(name: str) -> None:
+    spec = preset(name, ["outdoor", "kitchen"])
+    assert spec.name == f"{name}-outdoor-kitchen"
+    assert spec.datasets() == ("outdoor", "kitchen")
+    assert spec.question
+
+
+def test_the_preset_all_asks_the_questions_of_the_others() -> None:
+    titles = [question.title for name in ("rq1", "rq2", "rq3") for question in preset(name, ["outdoor"]).question]
+    assert [question.title for question in preset("all", ["outdoor"]).question] == titles
+
+
+def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() -> None:
+    own = QUESTION + 'dataset = ["kitchen"]\n'
+    spec = parsed(described(question=QUESTION + own), "x")
+    assert [question.dataset for question in spec.question] == [("outdoor",), ("kitchen",)]
+    assert spec.datasets() == ("outdoor", "kitchen")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (described(before="sesions = 3"), "there is no field 'sesions' here; did you mean 'sessions'"),
+        (described(behind="ratios = [1.0]"), "there is no field 'ratios' here; did you mean 'ratio'"),
+        (described(behind="[training]\nepoch = 1"), "there is no field 'epoch' here; did you mean 'epochs'"),
+        (described(behind="rank = []"), "question 1: the axis rank is empty"),
+        (described(behind="rank = [4, 4]"), "question 1: the axis rank has 4 twice"),
+        (described(behind="rank = [0]"), "a rank is at least 1"),
+        (described(behind="seed = [-1]"), "a seed is at least 0"),
+        (described(behind="ratio = [0.0]"), "a ratio is above 0 and at most 1, not 0"),
+        (described(behind="ratio = [1.5]"), "a ratio is above 0 and at most 1, not 1.5"),
+        (described(behind='utilization = ["rag"]'), "`$.question[0].utilization[0]`"),
+        (described(question=QUESTION.replace('"rule"', '"rules"')), "there is no format 'rules' of knowledge"),
+        (described(question=QUESTION.replace('"none"\n', '"thought"\n')), "'thought' is none of the values of formats"),
+        (described(question=QUESTION.replace('["none", "rule"]', '["none"]')), "there is nothing to compare"),
+        (described(question=QUESTION.replace('"formats"', '"seed"')), "no axis 'seed' can be compared"),
+        (described(before="sessions = 0"), "sessions is how many are answered, not 0"),
+        (described(before="hosts = []"), "hosts is empty"),
+        (described(behind="[training]\nepochs = 0"), "training.epochs is at least 1, not 0"),
+        (described(behind="[training]\nlearning_rate = 2.0"), "training.learning_rate is between 0 and 1, not 2"),
+        (described(behind="[training]\nsessions = 0"), "training.sessions is how many are trained on, not 0"),
+        (described(behind='[teachers.any]\naddress = "http://x/v1#m"'), "teachers.any: that name is taken"),
+        (described(behind='[teachers.big]\naddress = "http://x/v1"'), "the address names no model; write URL#MODEL"),
+        ('name = "mine"\n' + QUESTION, "question 1 names no dataset"),
+        ('name = "a b"\ndataset = ["x"]\n' + QUESTION, "'a b' cannot be the name of a study"),
+        ('name = "mine"\ndataset = ["x"]\nquestion = []', "it asks nothing"),
+        ("name = ", "not TOML"),
+        ('name = "mine"', "question"),
+    ],
+)
+def test_what_describes_no_study_is_refused_with_one_sentence(text: str, problem: str) -> None:
+    with pytest.raises(KdtuiError) as refusal:
+        parsed(text, "my.toml")
+    assert problem in str(refusal.value)
+    assert str(refusal.value).startswith("my.toml: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_grid_that_is_a_slip_of_the_pen_is_refused() -> None:
+    many = ", ".join(map(str, range(2000)))
+    with pytest.raises(KdtuiError, match="its grid has"):
+        parsed(described(behind=f"seed = [{many}]\nrank = [{many.replace('0,', '', 1)}]"), "x")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KdtuiError, match="cannot be read: No such file"):
+        read_spec(tmp_path / "nowhere.toml")
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    with pytest.raises(KdtuiError, match="it is not UTF-8 text"):
+        read_spec(tmp_path / "latin.toml")
+
+
+def test_options_change_every_question() -> None:
+    spec = changed(preset("rq3", ["outdoor"]), student=("other",), seed=(0, 1), sessions=5, dataset=("kitchen",))
+    assert {question.student for question in spec.question} == {("other",)}
+    assert {question.seed for question in spec.question} == {(0, 1)}
+    assert spec.datasets() == ("kitchen",)
+    assert spec.sessions == 5
+
+
+def test_an_option_that_is_not_given_changes_nothing() -> None:
+    spec = preset("rq1", ["outdoor"])
+    assert changed(spec, student=None, sessions=None) == spec
+
+
+names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=12)
+questions = st.builds(
+    Question,
+    title=st.text(max_size=30),
+    compare=st.just("formats"),
+    baseline=st.just("none"),
+    dataset=st.lists(names, min_size=1, max_size=2, unique=True).map(tuple),
+    formats=st.just(("none", "pattern+thought")),
+    ratio=st.none() | st.just((0.25, 1.0)),
+    seed=st.lists(st.integers(0, 9), min_size=1, unique=True).map(tuple),
+)
+specs = st.builds(
+    Spec,
+    name=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,9}", fullmatch=True),
+    question=st.lists(questions, min_size=1, max_size=3).map(tuple),
+    dataset=st.lists(names, max_size=2, unique=True).map(tuple),
+    sessions=st.none() | st.integers(1, 999),
+    training=st.builds(TrainingOptions, sessions=st.none() | st.integers(1, 99)),
+    teachers=st.dictionaries(
+        names.filter(lambda name: name not in ("any", "annotations")),
+        st.builds(TeacherOptions, address=st.just("http://localhost:1/v1#m"), max_cost=st.none() | st.floats(0, 9)),
+        max_size=2,
+    ),
+)
+
+
+@given(specs)
+def test_a_study_that_is_written_reads_the_same(spec: Spec) -> None:
+    assert parsed(to_toml(spec), "x") == spec

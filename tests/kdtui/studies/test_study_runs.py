@@ -1,0 +1,300 @@
+"""Studies run from the command line, with a tiny base: planned, run, resumed, extended, and what fails in them."""
+
+import fcntl
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdtui.workflows.mine_patterns import mine_patterns
+from models.errors import ModelError
+from store.database import open_database
+from store.models import named_models
+from store.runs import delete_run, get_run, predictions
+from store.samples import delete_sample, list_samples
+from store.sqlite import Database
+
+Kdtui = Callable[..., Any]
+
+
+@pytest.fixture
+def described(tmp_path: Path, study_base: Path) -> Callable[..., Path]:
+    """Write a study that asks one question."""
+
+    def write(*lines: str, before: str = "", training: str = "epochs = 1") -> Path:
+        path = tmp_path / "mine.toml"
+        settings = f"[training]\nlearning_rate = 0.003\nbatch_tokens = 30000\n{training}"
+        question = ["[[question]]", 'title = "?"', f"student = [{json.dumps(str(study_base))}]", *lines]
+        path.write_text("\n".join(['name = "mine"', 'dataset = ["outdoor"]', before, settings, *question]))
+        return path
+
+    return write
+
+
+def begun(result: Any) -> list[str]:
+    return [row["step"] for row in result.rows if row["event"] == "StepBegun"]
+
+
+def kinds(result: Any) -> list[str]:
+    return [step.split()[0] for step in begun(result)]
+
+
+def shown(kdtui: Kdtui, name: str = "rq3-outdoor") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = kdtui("study", "show", name, "--json").rows
+    return rows
+
+
+def states(kdtui: Kdtui, name: str = "rq3-outdoor") -> list[str]:
+    return [row["state"].split(":")[0] for row in shown(kdtui, name)]
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_study_makes_the_knowledge_trains_and_answers(study: Kdtui, kdtui: Kdtui, db: Database) -> None:
+    result = study("rq3")
+    assert result.code == 0, result.err
+    assert begun(result) == [row["step"] for row in result.rows if row["event"] == "StepDone"]
+    assert (kinds(result).count("train"), kinds(result).count("answer")) == (2, 5)
+    assert begun(result)[1:4] == [f"find {format}s of outdoor" for format in ("pattern", "rule", "thought")]
+    # Students that can answer come before trainings here.
+    assert kinds(result).index("train") > begun(result).index("answer outdoor test: tiny icl pattern+rule+thought")
+    assert set(states(kdtui)) == {"done"}
+    assert all(0 <= cell["pair_f1"] <= 1 for cell in shown(kdtui))
+    [row] = kdtui("study", "ls", "--json").rows
+    assert (row["name"], row["cells"], row["done"], row["failed"]) == ("rq3-outdoor", 5, 5, 0)
+    # A cell is a run as any other.
+    settings = get_run(db, int(shown(kdtui)[3]["run"])).settings
+    assert settings.knowledge == ("pattern", "rule", "thought")
+    assert {name for name, _ in settings.adapters} <= {model.name for model in named_models(db)}
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_study_that_is_done_does_nothing_by_whatever_name_it_is_run(
+    study: Kdtui, kdtui: Kdtui, tmp_path: Path
+) -> None:
+    before = shown(kdtui)
+    (tmp_path / "printed.toml").write_text(kdtui("study", "show", "rq3-outdoor", "--spec").out)
+    for source in ("rq3", "rq3-outdoor", tmp_path / "printed.toml"):
+        result = study(source)
+        assert (result.code, begun(result)) == (0, [])
+    assert shown(kdtui) == before
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_deleted_study_leaves_its_runs_to_others(study: Kdtui, kdtui: Kdtui) -> None:
+    assert kdtui("study", "rm", "rq3-outdoor").code == 1
+    assert kdtui("study", "rm", "rq3-outdoor", "--yes").code == 0
+    assert kdtui("study", "ls", "--json").rows == []
+    assert len(kdtui("run", "ls", "--json").rows) == 5
+    assert begun(study("rq3")) == []
+
+
+@pytest.mark.usefixtures("finished")
+def test_an_extended_study_computes_what_is_new(study: Kdtui) -> None:
+    wider = study("rq3", "--seeds", 2)
+    assert set(kinds(wider)) == {"train", "answer"}
+    assert all("seed 1" in step for step in begun(wider))
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_cell_of_two_studies_is_computed_once(study: Kdtui) -> None:
+    [plan] = study("rq1", "--dry-run").rows
+    # Of twelve, rq3 has those without knowledge, and those with all of it.
+    assert plan["steps"]["evaluation"] == {"done": 4, "to do": 8}
+    assert plan["steps"]["training"] == {"done": 2, "to do": 4}
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_dry_run_says_what_there_is_to_do_and_stores_nothing(study: Kdtui, db: Database) -> None:
+    [plan] = study("rq3", "--dry-run").rows
+    assert plan["steps"]["training"] == {"to do": 2}
+    assert plan["steps"]["evaluation"] == {"to do": 5}
+    assert plan["sessions"] == {"outdoor": 2}
+    assert plan["unknown"] == ["evaluation", "training"]
+    assert [db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("studies", "study_steps")] == [0, 0]
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_time_that_is_left_is_known_from_what_was_done(study: Kdtui, kdtui: Kdtui) -> None:
+    [plan] = study("rq3", "--seeds", 3, "--dry-run").rows
+    assert plan["steps"]["training"] == {"done": 2, "to do": 4}
+    assert plan["unknown"] == []
+    assert plan["seconds"]["training"] > plan["seconds"]["evaluation"] > 0
+    assert plan["disk_bytes"] > 0
+    assert "left" in kdtui("study", "run", "rq3-outdoor", "--seeds", 3, "--dry-run").err
+
+
+@pytest.mark.usefixtures("imported")
+def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
+    study: Kdtui, kdtui: Kdtui, described: Callable[..., Path]
+) -> None:
+    lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "icl", "sft"]']
+    spec = described(*lines, 'formats = ["rule"]', training="longest = 3")
+    result = study(spec)
+    assert result.code == 1
+    assert "1 step failed, and what needs it was left out; try again with --retry-failed" in result.err
+    [failed] = [row for row in result.rows if row["event"] == "StepFailed"]
+    assert failed["step"].startswith("train")
+    assert failed["log"].startswith("kdtui sft logs study-")
+    [blocked] = [row for row in result.rows if row["event"] == "StepBlocked"]
+    assert blocked["needs"] == failed["step"]
+    assert states(kdtui, "mine") == ["done", "done", "blocked"]
+    # It is not tried again by itself.
+    again = study(spec)
+    assert (again.code, begun(again)) == (1, [])
+    assert kinds(study(spec, "--retry-failed")) == ["train"]
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_retry_does_what_has_become_possible(
+    study: Kdtui, kdtui: Kdtui, described: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path, *, after: Path | None = None) -> int:  # noqa: ARG001
+        raise ModelError("no room on the disk")
+
+    lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "sft"]']
+    spec = described(*lines, 'formats = ["none"]')
+    with monkeypatch.context() as broken:
+        broken.setattr("kdtui.workflows.fine_tune.start", full)
+        result = study(spec)
+    assert {row["reason"] for row in result.rows if row["event"] == "StepFailed"} == {"no room on the disk"}
+    assert study(spec, "--retry-failed").code == 0
+    assert states(kdtui, "mine") == ["done", "done"]
+
+
+@pytest.mark.usefixtures("imported")
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["rq3", "--dataset", "outdor"], "there is no dataset 'outdor'; did you mean 'outdoor'"),
+        (["rq4"], "there is no study 'rq4'; did you mean"),
+        (["nowhere.toml"], "nowhere.toml: cannot be read: No such file"),
+        (["rq3", "--host", "far"], "there is no host 'far'"),
+        (["rq3", "--split", "tets"], "tets"),
+        (["rq3", "--student", "shipped"], "shipped is shown no knowledge and cannot be trained"),
+        (["rq3", "--student", "nobody"], "nobody"),
+        (["rq3", "--student", "http://localhost:1/v1#m"], "an endpoint can be neither trained nor asked about pairs"),
+        (["rq2", "--sessions", "0"], "sessions"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_with_one_sentence_and_stores_nothing(
+    kdtui: Kdtui, db: Database, arguments: list[str], problem: str
+) -> None:
+    result = kdtui("study", "run", *arguments)
+    assert result.code in (1, 2)
+    assert problem in " ".join(result.err.split())
+    assert db.execute("SELECT count(*) FROM studies").fetchone()[0] == 0
+
+
+def test_an_empty_split_is_refused(kdtui: Kdtui, db: Database, data: Path, tmp_path: Path) -> None:
+    lines = [line for line in data.read_text().splitlines() if '"split": "test"' not in line]
+    (tmp_path / "without.jsonl").write_text("\n".join(lines))
+    assert kdtui("data", "import", tmp_path / "without.jsonl", "--dataset", "outdoor").code == 0
+    result = kdtui("study", "run", "rq3")
+    assert (result.code, "has no sessions in its test split" in result.err) == (1, True)
+    assert db.execute("SELECT count(*) FROM study_steps").fetchone()[0] == 0
+
+
+def test_knowledge_that_has_changed_is_shown_again(finished: Database, kdtui: Kdtui) -> None:
+    finished.execute("UPDATE knowledge SET status = 'rejected', reason = '-' WHERE format = 'rule' AND status = 'kept'")
+    finished.conn.commit()
+    mine_patterns(finished, "outdoor")
+    rows = shown(kdtui)
+    assert rows[0]["state"] == rows[4]["state"] == "done"
+    assert rows[1]["state"] == "to do again: the dataset or its knowledge has changed since"
+
+
+def test_a_deleted_adapter_is_trained_again_only_for_what_is_missing(
+    finished: Database, study: Kdtui, kdtui: Kdtui
+) -> None:
+    run = int(shown(kdtui)[2]["run"])
+    adapter = get_run(finished, run).settings.adapters[0][0]
+    finished.execute("UPDATE jobs SET folder = folder || '-gone'")
+    finished.execute("DELETE FROM jobs WHERE name = ?", [adapter])
+    finished.execute("DELETE FROM models WHERE name = ?", [adapter])
+    finished.conn.commit()
+    assert begun(study("rq3")) == []
+    delete_run(finished, run)
+    assert shown(kdtui)[2]["state"] == f"to do again: run {run} has been deleted"
+    assert kinds(study("rq3")) == ["train", "answer"]
+    assert set(states(kdtui)) == {"done"}
+
+
+@pytest.mark.usefixtures("imported")
+def test_samples_are_drawn_once_and_are_not_missed_when_all_is_done(
+    study: Kdtui, described: Callable[..., Path], db: Database
+) -> None:
+    lines = ['compare = "ratio"', "baseline = 1.0", "ratio = [0.5, 1.0]", 'formats = ["rule"]']
+    spec = described(*lines, 'utilization = ["icl", "sft"]', 'strategy = ["difficulty"]')
+    first = study(spec)
+    assert first.code == 0, first.err
+    assert kinds(first).count("draw") == 2
+    assert "answer outdoor train: tiny zero-shot as list" in begun(first)
+    sizes = sorted(sample.pieces for sample in list_samples(db))
+    assert sizes[0] < sizes[1]
+    for sample in list_samples(db):
+        delete_sample(db, sample.name)
+    assert begun(study(spec)) == []
+
+
+def test_a_study_that_another_process_runs_is_refused(
+    finished: Database, study: Kdtui, database_of_the_test: Path
+) -> None:
+    assert finished.path == database_of_the_test
+    lock = database_of_the_test.with_name(f"{database_of_the_test.name}.study-lock")
+    with lock.open("w") as file:
+        file.write("4711\n")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = study("rq3")
+    assert result.code == 1
+    assert "another kdtui runs a study on this database (process 4711)" in result.err
+    assert study("rq3").code == 0
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_limit_draws_the_sessions_that_are_answered_and_trained_on(
+    study: Kdtui, described: Callable[..., Path], kdtui: Kdtui, db: Database
+) -> None:
+    lines = ['compare = "formats"', 'baseline = "none"', 'formats = ["none", "rule"]', 'utilization = ["sft"]']
+    spec = described(*lines, before="sessions = 1", training="sessions = 2")
+    assert study(spec).code == 0
+    runs = [get_run(db, int(row["run"])) for row in shown(kdtui, "mine")]
+    assert {len(predictions(db, run)) for run in runs} == {1}
+    [training] = kdtui("sft", "show", runs[0].settings.adapters[0][0], "--json").rows
+    assert training["limit"] == 2
+
+
+def test_killed_again_and_again_it_ends_with_the_same_table(
+    finished: Database, kdtui: Kdtui, presets: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert finished.path is not None
+    measures = ("label", "state", "strict_precision", "strict_recall", "pair_f1")
+    undisturbed = [[row[name] for name in measures] for row in shown(kdtui)]
+    other = tmp_path / "other" / "kdtui.db"
+    monkeypatch.setenv("KDTUI_DB", str(other))
+    assert kdtui("data", "import", data, "--dataset", "outdoor").code == 0
+    command = [sys.executable, "-m", "kdtui", "study", "run", str(presets / "rq3.toml"), "--json"]
+    chance = random.Random(0)
+    for _ in range(10):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+            assert running.stdout is not None
+            for _ in range(chance.randrange(1, 5)):
+                running.stdout.readline()
+            running.send_signal(signal.SIGKILL)
+    # A training goes on by itself, and is waited for.
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [[row[name] for name in measures] for row in shown(kdtui)] == undisturbed
+    db = open_database(other)
+    try:
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert db.execute("SELECT count(*) FROM runs").fetchone()[0] == 5
+        assert db.execute("SELECT count(*) FROM jobs").fetchone()[0] == 2
+    finally:
+        db.close()
