@@ -1,0 +1,71 @@
+"""The statistics of a large study: all metrics of 1,000 cells over 180 sessions, with 10,000 draws.
+
+    python -m benchmarks.statistics [--cells 1000] [--sessions 180] [--resamples 10000] [--questions 1 50]
+
+Twelve metrics have an estimate for each cell: six over every session, five that leave sessions out, and coverage, whose
+sessions count by their hits. The four that count every session are compared, too: all cells with the first one, as one
+question and as fifty. Half of the cells are better than the first, so that many p values have to be known to many
+places. Printed are the seconds of each step, and the peak memory of the process.
+"""
+
+import argparse
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.measure import peak_memory_mb
+from kdtui.workflows.studies.statistics import Cell, Matrix, Pair, Resampling, compare, estimate
+
+_OVER_EVERY_SESSION = ("pair_f1", "strict_precision", "strict_recall", "exact", "bundles_per_session", "valid")
+_COMPARED = _OVER_EVERY_SESSION[:4]
+_ANSWERED = ("precision", "recall", "set_precision", "set_recall", "gjs")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=1_000)
+    parser.add_argument("--sessions", type=int, default=180)
+    parser.add_argument("--resamples", type=int, default=10_000)
+    parser.add_argument("--questions", type=int, nargs="+", default=[1, 50])
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    chance = np.random.default_rng(given.seed)
+    resampling = Resampling(given.resamples, given.seed)
+    shape = given.cells, given.sessions
+    answered = (chance.random(shape) < 0.9).astype(np.float64)
+    hits = chance.integers(0, 4, shape) * answered
+    cells = {name: _cells(_values(chance, shape), np.ones(shape)) for name in _OVER_EVERY_SESSION}
+    cells |= {name: _cells(_values(chance, shape), answered) for name in _ANSWERED}
+    cells["coverage"] = _cells(_values(chance, shape), hits)
+    whole = perf_counter()
+    started = perf_counter()
+    for values in cells.values():
+        estimate(values, resampling)
+    _tell(f"estimates of {len(cells)} metrics", started)
+    for questions in given.questions:
+        started = perf_counter()
+        for part in np.array_split(np.arange(1, given.cells), questions):
+            compare([Pair("0", str(at), name, cells[name][0], cells[name][at]) for name in _COMPARED for at in part])
+        _tell(f"comparisons by {len(_COMPARED)} metrics, {questions} questions", started)
+    _tell("all", whole)
+    print(f"peak memory {peak_memory_mb():,.0f} MB")
+
+
+def _values(chance: np.random.Generator, shape: tuple[int, int]) -> Matrix:
+    """Values of a cell, lumpy and with masses at both ends as pair F1 has them; later cells are better."""
+    ability = np.linspace(0, 0.3, shape[0])[:, None]
+    common = chance.normal(0.5, 0.4, (1, shape[1]))
+    raw = common + chance.normal(0, 0.3, shape) + np.where(np.arange(shape[0])[:, None] % 2, ability, 0)
+    return np.asarray(np.clip(np.round(raw * 6) / 6, 0, 1))
+
+
+def _cells(values: Matrix, weights: Matrix) -> list[Cell]:
+    return [Cell.of(one, weighed) for one, weighed in zip(values, weights, strict=True)]
+
+
+def _tell(what: str, started: float) -> None:
+    print(f"{what:<50} {perf_counter() - started:6.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
