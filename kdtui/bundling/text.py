@@ -1,6 +1,7 @@
 """Text from outside, made fit to stand in a line: for a prompt, a table or a terminal."""
 
 import re
+from math import isfinite
 from unicodedata import category
 
 # Control characters (ANSI escapes begin with one), format characters (which can turn a line around), separators.
@@ -53,6 +54,28 @@ def decimals(value: float) -> str:
     if not value:
         return "0"
     return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1g}"
+
+
+def short_number(value: float, places: int = 3, *, signed: bool = False) -> str:
+    """A measure as it stands in a sentence, without the zero before its point: .722, 1.000, -.014, signed +.021.
+
+    A value that is none is a dash, and what rounds to zero has no sign.
+    """
+    if not isfinite(value):
+        return "-"
+    written = f"{abs(value):.{places}f}".removeprefix("0" if places else "")
+    if not float(written):
+        return written
+    return f"{'-' if value < 0 else '+' if signed else ''}{written}"
+
+
+def p_value(value: float) -> str:
+    """A p value as people write it: 1, .31, .04, .003, <.001."""
+    if value < 0.001:
+        return "<.001"
+    if value < 0.1:
+        return short_number(value).rstrip("0")
+    return "1" if value > 0.995 else short_number(value, 2)
 
 
 def letter(number: int, *, lower: bool = False) -> str:

@@ -1,12 +1,13 @@
 """Text from outside fits on a line and carries nothing but text."""
 
+import math
 from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.bundling.text import counted, decimals, one_line
+from kdtui.bundling.text import counted, decimals, one_line, p_value, short_number
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,32 @@ def test_one_is_told_as_one_and_others_as_many() -> None:
 def test_a_small_measure_has_the_digits_that_tell_it_from_zero() -> None:
     measures = (0.0, 0.00004, 0.0004, 0.0006, 0.25, 1.0)
     assert [decimals(each) for each in measures] == ["0", "4e-05", "0.0004", "0.001", "0.250", "1.000"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "signed"),
+    [
+        (0.7221, ".722", "+.722"),
+        (-0.014, "-.014", "-.014"),
+        (1.0, "1.000", "+1.000"),
+        (-12.3456, "-12.346", "-12.346"),
+        (0.0, ".000", ".000"),
+        (-0.0001, ".000", ".000"),
+        (0.9996, "1.000", "+1.000"),
+        (math.nan, "-", "-"),
+        (math.inf, "-", "-"),
+    ],
+)
+def test_a_number_in_a_sentence_has_no_zero_before_its_point(value: float, expected: str, signed: str) -> None:
+    assert (short_number(value), short_number(value, signed=True)) == (expected, signed)
+
+
+def test_a_number_in_a_sentence_can_have_fewer_places() -> None:
+    assert [short_number(value, places) for value, places in ((0.25, 1), (0.6, 0), (12.0, 0))] == [".2", "1", "12"]
+
+
+def test_p_values_have_the_places_that_matter() -> None:
+    values = (1, 0.996, 0.31, 0.304, 0.1, 0.05, 0.049, 0.0099, 0.001, 0.0009, 0)
+    assert [p_value(each) for each in values] == (
+        ["1", "1", ".31", ".30", ".10", ".05", ".049", ".01", ".001", "<.001", "<.001"]
+    )
