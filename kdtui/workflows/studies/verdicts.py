@@ -5,7 +5,7 @@ from math import isfinite, isnan
 from typing import Literal, TypeAlias
 
 from kdtui.bundling.text import counted, one_line, p_value, short_number
-from kdtui.workflows.studies.statistics import Comparison, Estimate
+from kdtui.workflows.studies.statistics_results import Comparison, Estimate
 
 Verdict: TypeAlias = Literal["better", "worse", "higher", "lower", "noise", "same", "unknown"]
 """What a comparison says of the other cell; "higher" and "lower" where a metric has no better end."""

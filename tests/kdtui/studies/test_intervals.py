@@ -10,7 +10,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from kdtui.workflows.studies.statistics import Cell, Estimate, Matrix, Resampling, Vector, estimate
+from kdtui.workflows.studies.statistics import estimate
+from kdtui.workflows.studies.statistics_results import Estimate
+from kdtui.workflows.studies.statistics_sessions import Cell, Matrix, Resampling, Vector
 
 FEW = Resampling(500)
 

@@ -1,11 +1,15 @@
 """What comparisons mean is said in words; what chance may have done is called noise."""
 
+import subprocess
+import sys
 from math import nan
 
 import numpy as np
 import pytest
 
-from kdtui.workflows.studies.statistics import Cell, Comparison, Estimate, Pair, Resampling, compare
+from kdtui.workflows.studies.statistics import Pair, compare
+from kdtui.workflows.studies.statistics_results import Comparison, Estimate
+from kdtui.workflows.studies.statistics_sessions import Cell, Resampling
 from kdtui.workflows.studies.verdicts import answer, caveat, estimate_in_words, phrase, verdict_of
 
 LABELS = {"none": "no knowledge", "t": "thought", "r": "rule", "p": "pattern"}
@@ -193,3 +197,11 @@ def test_simulated_grids_are_answered_rightly() -> None:
     found = compare(pairs, Resampling(500))
     assert "1 of 3 formats is better than no knowledge in pair F1: thought +" in answer(found, LABELS, "formats")
     assert "no format differs from no knowledge by more than noise" in answer(found[:2], LABELS, "formats")
+
+
+def test_what_was_found_is_told_without_a_large_library() -> None:
+    code = (
+        "import sys, kdtui.workflows.studies.verdicts; assert not {'numpy', 'scipy'} & set(sys.modules)\n"
+        "import kdtui.workflows.studies.statistics; assert 'scipy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
