@@ -23,6 +23,9 @@ _BLOCK = 2**23
 _FLIPS_PER_COMPARISON = 100
 """A p value that Holm's correction multiplies by m comparisons has to be known to far better than .05 / m."""
 
+_TINY = 1e-3
+"""A bound of a p value, times the comparisons, below which nobody needs the p value itself."""
+
 _CLEARLY_NOISE = 50
 """Differences of chance that were as large, after which a comparison needs no more flips."""
 
@@ -95,10 +98,10 @@ class Resampling:
             counts = np.bincount(drawn.ravel(), minlength=block * sessions).reshape(block, sessions)
             yield slice(start, start + block), counts.astype(np.float32)
 
-    def signs(self, sessions: int, count: int, start: int = 0) -> Iterator[Single]:
-        """Signs by chance, -1 or 1, (flips, sessions), in blocks; with another start, others."""
-        size = max(1, min(count, _BLOCK // 2 // max(1, sessions), _BLOCK // 1024))
-        chance = np.random.default_rng([self.seed, 1, start])
+    def signs(self, sessions: int, count: int, number: int = 0) -> Iterator[Single]:
+        """So many times signs by chance, -1 or 1, (flips, sessions), in blocks; with another number, others."""
+        size = max(1, min(_BLOCK // 2 // max(1, sessions), _BLOCK // 1024))
+        chance = np.random.default_rng([self.seed, 1, number])
         for done in range(0, count, size):
             block = min(size, count - done)
             bits = np.frombuffer(chance.bytes(ceil(block * sessions / 8)), dtype=np.uint8)
@@ -188,8 +191,12 @@ def _quantile(ascending: Single, level: Vector) -> Vector:
 def flip_p(differences: Sequence[Cell], family: int, resampling: Resampling) -> Vector:
     """Two-sided p values of mean differences, by flipping signs of sessions, as if the two cells changed places.
 
-    Those that are not clearly noise are flipped until they are, or known well enough for so many comparisons; as each p
-    value counts the observed one among the flips, a claim is false no more often than its level says.
+    Each p value counts the observed one among the flips, so that a claim is false no more often than its level says.
+    Those that are not clearly noise are flipped until they are, or known well enough for so many comparisons; one that
+    is far too small for that is told by a bound, which no p value of such a test exceeds (Hoeffding, 1963).
+
+    Args:
+        family: how many comparisons are corrected together.
     """
     p = np.ones(len(differences))
     by_size: dict[int, list[int]] = {}
@@ -200,16 +207,19 @@ def flip_p(differences: Sequence[Cell], family: int, resampling: Resampling) -> 
     for sessions, same in by_size.items():
         rows = np.concatenate([differences[at].values for at in same])
         rows /= np.abs(rows).max(axis=1, keepdims=True)
+        bound = 2 * np.exp(-(rows.sum(axis=1) ** 2) / (2 * (rows**2).sum(axis=1)))
+        is_tiny = bound * family < _TINY
         # A sum that differs by rounding alone is as large.
         observed = np.abs(rows.sum(axis=1)) - 1e-6 * np.abs(rows).sum(axis=1)
         single = rows.astype(np.float32)
-        as_large = _as_large(single, observed, resampling.signs(sessions, resampling.count))
-        flips = np.full(len(same), resampling.count)
-        unclear = np.flatnonzero(as_large < _CLEARLY_NOISE)
-        if more and len(unclear):
-            as_large[unclear] += _as_large(single[unclear], observed[unclear], resampling.signs(sessions, more, 1))
-            flips[unclear] += more
-        p[same] = (as_large + 1) / (flips + 1)
+        as_large = np.zeros(len(same), dtype=np.intp)
+        flips = np.zeros(len(same), dtype=np.intp)
+        for number, count in enumerate((resampling.count, more)):
+            unclear = np.flatnonzero(~is_tiny & (as_large < _CLEARLY_NOISE))
+            signs = resampling.signs(sessions, count, number)
+            as_large[unclear] += _as_large(single[unclear], observed[unclear], signs)
+            flips[unclear] += count
+        p[same] = np.where(is_tiny, bound, (as_large + 1) / (flips + 1))
     return p
 
 

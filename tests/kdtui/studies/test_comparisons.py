@@ -106,6 +106,21 @@ def test_an_effect_stands_among_many_comparisons_with_few_draws() -> None:
     assert [each.other for each in found if each.is_claimed] == ["0"]
 
 
+def test_an_effect_that_is_beyond_doubt_has_a_p_value_that_no_number_of_comparisons_makes_noise() -> None:
+    baseline = question(np.random.default_rng(2), 1, 180)[0]
+    [found] = compare([pair(baseline, baseline + np.random.default_rng(3).normal(0.3, 0.1, 180))], FEW)
+    assert 0 < found.p < 1e-9
+
+
+def test_few_flips_find_the_p_value_that_many_find_but_for_chance() -> None:
+    chance = np.random.default_rng(2)
+    for effect in np.linspace(0.2, 0.6, 9):
+        baseline = chance.random(40)
+        other = baseline + chance.normal(effect, 0.9, 40)
+        exact = only(baseline, other, Resampling(50_000)).p
+        assert only(baseline, other, Resampling(2_000)).p == pytest.approx(exact, abs=0.025)
+
+
 two_cells = st.integers(2, 30).flatmap(
     lambda sessions: st.tuples(
         *(arrays(np.float64, sessions, elements=st.sampled_from([0, 0.25, 0.5, 2 / 3, 1])) for _ in range(2))
@@ -136,7 +151,7 @@ def test_the_order_of_sessions_makes_no_difference(cells: tuple[Vector, Vector],
     one, other = only(*cells), only(cells[0][order], cells[1][order])
     assert one.difference == pytest.approx(other.difference)
     assert one.smallest_effect == pytest.approx(other.smallest_effect, nan_ok=True)
-    # Other signs are flipped, so that p moves by chance: at most half of 500 flips, give or take 22 for each deviation.
+    # Other signs are flipped, so that p moves by chance: one standard deviation of 500 flips is at most .022.
     assert one.p == pytest.approx(other.p, abs=0.2)
 
 
@@ -188,7 +203,7 @@ def test_cells_of_several_datasets_are_one_question() -> None:
         ([np.nan] * 3, [0.7] * 3, np.nan, np.nan, 1, 0),
         ([], [], np.nan, np.nan, 1, 0),
         ([0.5, 1.0, 0.2], [0.5, 1.0, 0.2], 0, 0, 1, 3),
-        ([0.5] * 180, [0.7] * 180, 0.2, 0.2, 1 / 501, 180),
+        ([0.5] * 12, [0.7] * 12, 0.2, 0.2, 1 / 501, 12),
     ],
     ids=["one session", "one in common", "none in common", "no answer", "no session", "equal", "always as much more"],
 )
