@@ -5,11 +5,11 @@
 Twelve metrics have an estimate for each cell: six over every session, five that leave sessions out, and coverage, whose
 sessions count by their hits. The four that count every session are compared, too: all cells with the first one, as one
 question and as fifty. Half of the cells are better than the first, so that many p values have to be known to many
-places. Printed are the seconds of each step, and the peak memory of the process.
+places. Printed are the seconds of each step, those of computing on all processors together, and the peak memory.
 """
 
 import argparse
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -38,15 +38,16 @@ def main() -> None:
     cells = {name: _cells(_values(chance, shape), np.ones(shape)) for name in _OVER_EVERY_SESSION}
     cells |= {name: _cells(_values(chance, shape), answered) for name in _ANSWERED}
     cells["coverage"] = _cells(_values(chance, shape), hits)
-    whole = perf_counter()
-    started = perf_counter()
+    whole = _now()
+    started = _now()
     for values in cells.values():
         estimate(values, resampling)
     _tell(f"estimates of {len(cells)} metrics", started)
     for questions in given.questions:
-        started = perf_counter()
+        started = _now()
         for part in np.array_split(np.arange(1, given.cells), questions):
-            compare([Pair("0", str(at), name, cells[name][0], cells[name][at]) for name in _COMPARED for at in part])
+            pairs = [Pair("0", str(at), name, cells[name][0], cells[name][at]) for name in _COMPARED for at in part]
+            compare(pairs, resampling)
         _tell(f"comparisons by {len(_COMPARED)} metrics, {questions} questions", started)
     _tell("all", whole)
     print(f"peak memory {peak_memory_mb():,.0f} MB")
@@ -64,8 +65,13 @@ def _cells(values: Matrix, weights: Matrix) -> list[Cell]:
     return [Cell.of(one, weighed) for one, weighed in zip(values, weights, strict=True)]
 
 
-def _tell(what: str, started: float) -> None:
-    print(f"{what:<50} {perf_counter() - started:6.2f} s", flush=True)
+def _now() -> tuple[float, float]:
+    return perf_counter(), process_time()
+
+
+def _tell(what: str, started: tuple[float, float]) -> None:
+    seconds, computing = (now - then for now, then in zip(_now(), started, strict=True))
+    print(f"{what:<50} {seconds:6.2f} s, {computing:6.2f} s of computing", flush=True)
 
 
 if __name__ == "__main__":

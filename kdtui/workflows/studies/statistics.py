@@ -27,6 +27,7 @@ from math import inf, log2, nan
 import numpy as np
 import numpy.typing as npt
 
+from kdtui.bundling.metrics import ANSWERED, INTENTS
 from kdtui.workflows.studies.statistics_results import LEVEL, Comparison, Estimate
 from kdtui.workflows.studies.statistics_seeds import luck_of_seeds, spread_of
 from kdtui.workflows.studies.statistics_sessions import (
@@ -38,6 +39,9 @@ from kdtui.workflows.studies.statistics_sessions import (
     over_sessions,
     student_t,
 )
+
+_LEAVE_OUT = {name for name, _ in (*ANSWERED, *INTENTS)} | {"recall_2024"}
+"""Metrics that each cell has over sessions of its own."""
 
 POWER = 0.8
 """With which the smallest effect shows."""
@@ -87,7 +91,7 @@ def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list
         resampling: the draws and flips; None for the usual ones.
 
     Raises:
-        ValueError: two cells of a pair have not as many sessions, or their metric weighs sessions.
+        ValueError: two cells of a pair have not as many sessions, or their metric weighs sessions or leaves some out.
     """
     if not pairs:
         return []
@@ -165,6 +169,8 @@ def _where_all_answered(cell: Cell) -> Cell:
 def _differences(pair: Pair) -> Cell:
     """The differences of the sessions that all seeds of both have."""
     one, other = pair.baseline_cell, pair.other_cell
+    if pair.metric in _LEAVE_OUT:
+        raise ValueError(f"{pair.metric} leaves out other sessions for each cell, so that it cannot compare them")
     if one.values.shape[1] != other.values.shape[1]:
         raise ValueError(f"{pair.other} and {pair.baseline} do not have the same sessions")
     if ((one.weights != 0) & (one.weights != 1)).any() or ((other.weights != 0) & (other.weights != 1)).any():

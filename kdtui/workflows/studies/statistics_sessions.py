@@ -1,7 +1,7 @@
 """The chance that lies in sessions: whole ones are drawn again, or their differences change their signs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, nan
 
 import numpy as np
@@ -19,6 +19,12 @@ ROUNDING = 1e-12
 
 _BLOCK = 2**23
 """Numbers of a matrix that is made at once."""
+
+_KEPT = 6
+"""Blocks that are kept: those of the draws and of the first flips, for datasets of two or three sizes."""
+
+_ROWS = 1024
+"""Comparisons whose signs are flipped at once."""
 
 _FLIPS_PER_COMPARISON = 100
 """A p value that Holm's correction multiplies by m comparisons has to be known to far better than .05 / m."""
@@ -83,30 +89,50 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How sessions are drawn anew. The same numbers give the same draws, for any cell over as many sessions."""
+    """How sessions are drawn anew. The same numbers give the same draws, for any cell over as many sessions.
+
+    It keeps draws of usual sizes: to use one for all metrics and questions of a study saves making them again.
+    """
 
     count: int = 10_000
     seed: int = 0
+    _kept: dict[tuple[int, ...], Single] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def draws(self, sessions: int) -> Iterator[tuple[slice, Single]]:
         """How often each session is in each draw, (draws, sessions), in blocks; and which draws these are."""
-        size = max(1, _BLOCK // 2 // max(1, sessions))
-        for number, start in enumerate(range(0, self.count, size)):
-            block = min(size, self.count - start)
-            chance = np.random.default_rng([self.seed, 0, number])
+
+        def draw(chance: np.random.Generator, block: int) -> Single:
             drawn = chance.integers(0, sessions, (block, sessions)) + sessions * np.arange(block)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=block * sessions).reshape(block, sessions)
-            yield slice(start, start + block), counts.astype(np.float32)
+            return counts.astype(np.float32)
+
+        size = max(1, _BLOCK // 2 // max(1, sessions))
+        for start in range(0, self.count, size):
+            block = min(size, self.count - start)
+            yield slice(start, start + block), self._made(draw, sessions, block, 0, start)
 
     def signs(self, sessions: int, count: int, number: int = 0) -> Iterator[Single]:
         """So many times signs by chance, -1 or 1, (flips, sessions), in blocks; with another number, others."""
-        size = max(1, min(_BLOCK // 2 // max(1, sessions), _BLOCK // 1024))
-        chance = np.random.default_rng([self.seed, 1, number])
-        for done in range(0, count, size):
-            block = min(size, count - done)
+
+        def flip(chance: np.random.Generator, block: int) -> Single:
             bits = np.frombuffer(chance.bytes(ceil(block * sessions / 8)), dtype=np.uint8)
             flips = np.unpackbits(bits, count=block * sessions).reshape(block, sessions)
-            yield flips.astype(np.float32) * 2 - 1
+            return flips.astype(np.float32) * 2 - 1
+
+        size = max(1, min(_BLOCK // 2 // max(1, sessions), _BLOCK // _ROWS))
+        for start in range(0, count, size):
+            yield self._made(flip, sessions, min(size, count - start), 1 + number, start)
+
+    def _made(
+        self, make: Callable[[np.random.Generator, int], Single], sessions: int, block: int, stream: int, start: int
+    ) -> Single:
+        key = sessions, block, stream, start
+        found = self._kept.get(key)
+        if found is None:
+            found = make(np.random.default_rng([self.seed, stream, start]), block)
+            if len(self._kept) < _KEPT:
+                self._kept[key] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,9 +197,11 @@ def _moves(values: Matrix, weights: Matrix) -> Callable[[Single], Single]:
     weighing = weights.astype(np.float32)
 
     def ratios(draws: Single) -> Single:
-        above, below = centred @ draws.T, weighing @ draws.T
-        # A draw without any session that counts says nothing.
-        return np.asarray(np.divide(above, below, out=np.zeros_like(above), where=below > 0))
+        above: Single = centred @ draws.T
+        below: Single = weighing @ draws.T
+        # In a draw without any session that counts both are 0; it says nothing, and moves nothing.
+        above /= np.maximum(below, np.finfo(np.float32).tiny, out=below)
+        return above
 
     return ratios
 
@@ -227,10 +255,12 @@ def _as_large(rows: Single, observed: Vector, signs: Iterator[Single]) -> npt.ND
     """How many flips of each row have a sum that is as large as the observed one."""
     found = np.zeros(len(rows), dtype=np.intp)
     bound = observed.astype(np.float32)[:, None]
-    for block in signs:
-        sums = rows @ block.T
-        np.abs(sums, out=sums)
-        found += np.count_nonzero(sums >= bound, axis=1)
+    for block in signs if len(rows) else ():
+        for start in range(0, len(rows), _ROWS):
+            part = slice(start, start + _ROWS)
+            sums = rows[part] @ block.T
+            np.abs(sums, out=sums)
+            found[part] += np.count_nonzero(sums >= bound[part], axis=1)
     return found
 
 

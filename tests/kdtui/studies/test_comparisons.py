@@ -64,6 +64,18 @@ def test_the_smallest_effect_shows_four_times_in_five() -> None:
     assert np.mean(claimed) == pytest.approx(0.8, abs=0.05)
 
 
+def test_the_smallest_effect_of_repeated_cells_shows_four_times_in_five_too() -> None:
+    chance, claimed, effects = np.random.default_rng(10), [], []
+    for number in range(200):
+        cells = np.repeat(question(chance, 4, 90)[:, None], 3, axis=1) + chance.normal(0, 0.03, (4, 3, 1))
+        found = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(200))
+        effects.append(found[0].smallest_effect)
+        cells[1] += np.mean(effects)
+        again = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(400, number))
+        claimed.append(again[0].is_claimed)
+    assert 0.75 <= np.mean(claimed) <= 0.92
+
+
 def test_the_smallest_effect_is_that_of_a_paired_t_test() -> None:
     chance = np.random.default_rng(3)
     baseline, *others = question(chance, 5, 60)
@@ -225,8 +237,14 @@ def test_too_few_sessions_could_not_show_any_effect() -> None:
 
 
 def test_a_metric_that_weighs_sessions_is_not_compared() -> None:
-    with pytest.raises(ValueError, match="coverage weighs sessions"):
-        compare([Pair("a", "b", "coverage", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
+    with pytest.raises(ValueError, match="hits weighs sessions"):
+        compare([Pair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
+
+
+@pytest.mark.parametrize("metric", ["precision", "recall", "recall_2024", "coverage", "set_recall", "gjs", "intent_f1"])
+def test_a_metric_that_leaves_out_other_sessions_for_each_cell_is_not_compared(metric: str) -> None:
+    with pytest.raises(ValueError, match=f"{metric} leaves out other sessions"):
+        compare([pair([1, 0, 1], [1, 1, 1], metric=metric)])
 
 
 def test_cells_over_other_sessions_are_not_compared() -> None:
