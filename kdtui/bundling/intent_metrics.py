@@ -12,7 +12,7 @@ counts, for each measure by itself.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import NamedTuple
@@ -85,12 +85,54 @@ def compared(session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[fr
         truth: all bundles of people, of which the minimal ones count.
         predicted: positions and intents.
     """
-    found = []
-    for positions, wanted in _wanted(truth).items():
-        shared = [len(positions & other) / len(positions | other) for other, _ in predicted]
-        if shared and (most := max(shared)) > 0:
-            found.append(Compared(session, wanted, predicted[shared.index(most)][1]))
-    return found
+    return _matched(session, _wanted(truth), predicted)
+
+
+class IntentSums:
+    """The sums behind `IntentScores`: sessions are added one by one, and none of them is kept.
+
+    Args:
+        cosine: of the vectors of two texts, by an encoder.
+    """
+
+    def __init__(self, cosine: Callable[[str, str], float] | None = None) -> None:
+        self._cosine_of = cosine
+        self._sessions = self._bundles = self._matched = 0
+        self._token_f1 = self._rouge_l = self._cosine = 0.0
+        self._has_intents = False
+
+    def add(self, truth: Sequence[Bundle], predicted: Sequence[tuple[frozenset[int], str]]) -> None:
+        """Add one session.
+
+        Args:
+            truth: all bundles of people.
+            predicted: positions and intents.
+        """
+        wanted = _wanted(truth)
+        pairs = _matched(self._sessions, wanted, predicted)
+        self._sessions += 1
+        self._bundles += len(wanted)
+        self._matched += len(pairs)
+        self._has_intents = self._has_intents or any(intent.strip() for _, intent in predicted)
+        for pair in pairs:
+            # An empty intent counts 0 by every measure.
+            if pair.written.strip():
+                self._token_f1 += best(token_f1, pair)
+                self._rouge_l += best(rouge_l, pair)
+                if self._cosine_of is not None:
+                    self._cosine += best(self._cosine_of, pair)
+
+    def scores(self) -> IntentScores:
+        """The means over the sessions so far."""
+        if not self._has_intents or not self._matched:
+            return IntentScores(self._bundles, self._matched, nan, nan, nan)
+        return IntentScores(
+            self._bundles,
+            self._matched,
+            self._token_f1 / self._matched,
+            self._rouge_l / self._matched,
+            nan if self._cosine_of is None else self._cosine / self._matched,
+        )
 
 
 def score_intents(
@@ -98,38 +140,35 @@ def score_intents(
     predictions: Sequence[Sequence[tuple[frozenset[int], str]]],
     cosine: Callable[[str, str], float] | None = None,
 ) -> IntentScores:
-    """Score the intents of a run, session by session.
-
-    Args:
-        truths: all bundles of people in each session.
-        predictions: the predicted bundles of as many sessions, positions and intents.
-        cosine: of the vectors of two texts, by an encoder.
+    """The scores of sessions that are in memory, one list of predictions for each; see `IntentSums`.
 
     Raises:
         ValueError: the two lengths differ.
     """
     if len(truths) != len(predictions):
         raise ValueError(f"{len(truths)} true sessions but {len(predictions)} predictions")
-    bundles = sum(len(_wanted(truth)) for truth in truths)
-    pairs = [
-        each
-        for number, (truth, predicted) in enumerate(zip(truths, predictions, strict=True))
-        for each in compared(number, truth, predicted)
-    ]
-    if not any(intent.strip() for predicted in predictions for _, intent in predicted):
-        return IntentScores(bundles, len(pairs), nan, nan, nan)
-    return IntentScores(
-        bundles,
-        len(pairs),
-        _mean([best(token_f1, each) for each in pairs]),
-        _mean([best(rouge_l, each) for each in pairs]),
-        nan if cosine is None else _mean([best(cosine, each) if each.written.strip() else 0.0 for each in pairs]),
-    )
+    sums = IntentSums(cosine)
+    for truth, predicted in zip(truths, predictions, strict=True):
+        sums.add(truth, predicted)
+    return sums.scores()
 
 
 def best(measure: Callable[[str, str], float], pair: Compared) -> float:
     """The measure of the intent of people that the written one comes closest to."""
     return max(measure(intent, pair.written) for intent in pair.wanted)
+
+
+def _matched(
+    session: int,
+    wanted: Mapping[frozenset[int], tuple[str, ...]],
+    predicted: Sequence[tuple[frozenset[int], str]],
+) -> list[Compared]:
+    found = []
+    for positions, intents in wanted.items():
+        shared = [len(positions & other) / len(positions | other) for other, _ in predicted]
+        if shared and (most := max(shared)) > 0:
+            found.append(Compared(session, intents, predicted[shared.index(most)][1]))
+    return found
 
 
 def _wanted(truth: Iterable[Bundle]) -> dict[frozenset[int], tuple[str, ...]]:
@@ -140,7 +179,3 @@ def _wanted(truth: Iterable[Bundle]) -> dict[frozenset[int], tuple[str, ...]]:
         if bundle.intent.strip() and (found := intents.get(frozenset(bundle.positions))) is not None:
             found.append(bundle.intent)
     return {positions: tuple(found) for positions, found in intents.items() if found}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else nan

@@ -1,14 +1,14 @@
 """A student answers a split; its answers are kept, and scored beside the floors."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from math import inf, isnan
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from kdtui.bundling import floors
-from kdtui.bundling.intent_metrics import score_intents
-from kdtui.bundling.metrics import Scores, score
-from kdtui.bundling.truth import minimal_bundles, true_bundles
+from kdtui.bundling.answer_sums import AnswerSums, Named
+from kdtui.bundling.metrics import Scores
+from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
@@ -40,16 +40,6 @@ class NothingAnswered(ModelError):
 
 
 EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
-
-
-class Named(Protocol):
-    """A predicted bundle: positions from 1, and an intent, which may be empty."""
-
-    @property
-    def positions(self) -> tuple[int, ...]: ...
-
-    @property
-    def intent(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +156,12 @@ def score_run(db: Database, run: Run, sessions: Sequence[Session]) -> ResultRow:
     return ResultRow(run.name, score_answers(done, [answers[session.id].bundles for session in done]))
 
 
-def score_answers(sessions: Sequence[Session], answers: Sequence[Sequence[Named] | None]) -> Scores:
+def score_answers(sessions: Sequence[Session], answers: Iterable[Iterable[Named] | None]) -> Scores:
     """Score the bundles of sessions and their intents; None stands for a session that the student failed on."""
-    named = [[(frozenset(each.positions), each.intent) for each in bundles or ()] for bundles in answers]
-    intents = score_intents([session.bundles for session in sessions], named)
-    scores = score(
-        [true_bundles(session) for session in sessions],
-        [
-            None if bundles is None else [positions for positions, _ in each]
-            for bundles, each in zip(answers, named, strict=True)
-        ],
-    )
-    return replace(
-        scores,
-        intent_bundles=intents.bundles,
-        intent_matched=intents.matched,
-        intent_f1=intents.token_f1,
-        intent_rouge_l=intents.rouge_l,
-    )
+    sums = AnswerSums()
+    for session, answer in zip(sessions, answers, strict=True):
+        sums.add(session, answer)
+    return sums.scores()
 
 
 FLOOR_NAMES = (
