@@ -1,6 +1,7 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -90,7 +91,7 @@ def evaluate(
     """
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.floors import floors_over
+    from kdtui.workflows.floors import Checked, floors_over
     from kdtui.workflows.scored import Scored
 
     told = chosen_output(output, as_json)
@@ -129,10 +130,11 @@ def evaluate(
             )
         if begun is None and scored.limit is not None:
             say(scored.in_words)
-        rows = computed(floors_over(store, scored))
+        with progress_of("floors", len(sessions)) as check:
+            rows = floors_over(store, scored, check=check)
         if run is not None:
-            # The truth stays the last row: it is what the others are measured by.
-            rows.insert(-1, workflow.score_run(store, run, sessions))
+            with progress_of("scores", len(sessions)) as check:
+                rows = with_run(rows, run, workflow.score_run(store, run, Checked(sessions, check)))
     print_rows(rows, told)
 
 
@@ -143,18 +145,12 @@ def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Ru
     return tag_run(store, number, add=tags) if tags else get_run(store, number)
 
 
-def computed(floors: "Iterator[ResultRow]") -> "list[ResultRow]":
-    """The rows of floors, with progress: some take seconds."""
-    from kdtui.workflows.evaluate import FLOOR_NAMES
-
-    rows = []
+@contextmanager
+def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
+    """Progress through sessions, each of which calls what this yields."""
     with progress_bar() as progress:
-        task = progress.add_task(f"floor {FLOOR_NAMES[0]}", total=len(FLOOR_NAMES))
-        for row in floors:
-            rows.append(row)
-            following = FLOOR_NAMES[min(len(rows), len(FLOOR_NAMES) - 1)]
-            progress.update(task, completed=len(rows), description=f"floor {following}")
-    return rows
+        task = progress.add_task(name, total=sessions)
+        yield lambda: progress.advance(task)
 
 
 def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
@@ -195,6 +191,16 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None
             resumed = f"go on with: kdtui evaluate --resume {run.id}"
             raise ModelError(f"{error}; what was answered is kept, {resumed}") from error
     return run
+
+
+def with_run(floors: "Sequence[ResultRow]", run: "Run", row: "ResultRow") -> "list[ResultRow]":
+    """The rows of floors and the row of a run: once where the run is one of the floors, which is said."""
+    # Compared as they are shown: what is no number equals nothing.
+    if row.to_json() in [floor.to_json() for floor in floors]:
+        say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
+        return list(floors)
+    # The truth stays the last row: it is what the others are measured by.
+    return [*floors[:-1], row, *floors[-1:]]
 
 
 def print_rows(rows: "list[ResultRow]", output: Output) -> None:

@@ -115,7 +115,7 @@ def show(
     """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
     import msgspec
 
-    from kdtui.cli.evaluate import computed, print_rows
+    from kdtui.cli.evaluate import print_rows, progress_of, with_run
     from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
     from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.floors import floors_over
@@ -128,8 +128,12 @@ def show(
         summary = summary_of(store, number)
         scored = Scored.by(summary)
         # A dataset that has no such split any more has none; what the run is stays true.
-        floors = computed(floors_over(store, scored)) if scored.split_size else []
-        found = run_in_full(store, summary, floors=tuple(floors))
+        floors: list[ResultRow] = []
+        if scored.split_size:
+            with progress_of("floors", summary.sessions) as check:
+                floors = floors_over(store, scored, check=check)
+        with progress_of("scores", summary.sessions) as check:
+            found = run_in_full(store, summary, floors=tuple(floors), check=check)
     row, run = found.row, found.row.summary.run
     repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
     if told == "json":
@@ -168,8 +172,7 @@ def show(
     )
     rows = list(found.floors)
     if row.scores is not None:
-        # The truth stays the last row: it is what the others are measured by.
-        rows.insert(max(0, len(rows) - 1), ResultRow(run.name, row.scores))
+        rows = with_run(rows, run, ResultRow(run.name, row.scores))
     if rows:
         print_gap(told)
         print_rows(rows, told)

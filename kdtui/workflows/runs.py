@@ -9,7 +9,7 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.evaluate import ResultRow, score_run, scores_to_json
-from kdtui.workflows.floors import Sessions, unchecked
+from kdtui.workflows.floors import Checked, unchecked
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.scored import Scored
 from kdtui.workflows.students import prompt, uses_evidence
@@ -84,7 +84,7 @@ def score_runs(
         groups.setdefault(Scored.by(summary), []).append(summary)
     for scored, group in groups.items():
         try:
-            sessions = Sessions(scored.sessions(db), check)
+            sessions = Checked(scored.sessions(db), check)
         except (KdtuiError, StoreError) as error:
             yield from (RunRow(summary, None, str(error), ratios(summary.run)) for summary in group)
             continue

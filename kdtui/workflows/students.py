@@ -66,11 +66,13 @@ class SessionStudent:
         name: tells it, and its knowledge, from others in a table.
         answer: takes sessions, or None where there is none at the moment, and yields events whose key is the session.
         explain: what it is asked about a session, and with what knowledge.
+        costs_nothing: whether its answers take milliseconds and are free, so that some may be found again.
     """
 
     name: str
     answer: Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
     explain: Callable[[Session], Explanation]
+    costs_nothing: bool = False
 
 
 def settings_for(
@@ -213,7 +215,8 @@ def open_student(
         from kdtui.workflows.pair_evidence import open_pattern_student
 
         with open_pattern_student(db, dataset, tell) as fitted:
-            yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles), partial(explain_patterns, fitted))
+            answer_each = partial(_one_by_one, fitted.write_bundles)
+            yield SessionStudent(name, answer_each, partial(explain_patterns, fitted), costs_nothing=True)
         return
     if is_endpoint(settings.student):
         from models.chat_server import Endpoint
