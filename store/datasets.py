@@ -419,7 +419,7 @@ def numbered_sessions(db: Database, numbers: Sequence[int]) -> Iterator[Session]
     found = {
         row[0]: row
         for row in connection.execute(
-            "SELECT s.id, session, split FROM json_each(?) AS wanted JOIN sessions AS s ON s.id = wanted.value",
+            "SELECT s.id, session, split FROM json_each(?) AS wanted CROSS JOIN sessions AS s ON s.id = wanted.value",
             [_encode(list(numbers)).decode()],
         )
     }

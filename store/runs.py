@@ -335,7 +335,9 @@ def count_answers(db: Database, run: Run) -> int:
 def answered_among(db: Database, run: Run, numbers: Iterable[int]) -> list[int]:
     """Which of these sessions, by their row numbers, a run has answered."""
     rows = db.execute(
-        "SELECT session_id FROM json_each(?) AS wanted JOIN predictions ON run_id = ? AND session_id = wanted.value",
+        # CROSS: SQLite would rather go through all answers of the run.
+        "SELECT session_id FROM json_each(?) AS wanted "
+        "CROSS JOIN predictions ON run_id = ? AND session_id = wanted.value",
         [msgspec.json.encode(list(numbers)).decode(), run.id],
     )
     return [row[0] for row in rows]
@@ -346,8 +348,8 @@ def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Pre
     rows = db.execute(
         """
         SELECT session, bundles, error, seconds FROM json_each(?) AS wanted
-        JOIN sessions ON dataset_id = (SELECT dataset_id FROM runs WHERE id = ?) AND session = wanted.value
-        JOIN predictions ON run_id = ? AND session_id = sessions.id
+        CROSS JOIN sessions ON dataset_id = (SELECT dataset_id FROM runs WHERE id = ?) AND session = wanted.value
+        CROSS JOIN predictions ON run_id = ? AND session_id = sessions.id
         """,
         [msgspec.json.encode(sessions).decode(), run.id, run.id],
     )

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
 _LARGEST_SCALE = 1e38
 """About the largest number of 32 bits, with which llama.cpp computes."""
 
+_SESSIONS_AT_ONCE = 512
+"""Sessions that the pattern student judges together: more make it hardly faster."""
+
+_PAIRS_AT_ONCE = 20_000
+"""Pairs of products in these: a larger session is judged by itself, and an interrupt does not wait for many."""
+
 DEFAULT_STRATEGY: StrategyName = "list"
 """For students that have not been calibrated on the dataset."""
 
@@ -215,8 +221,8 @@ def open_student(
         from kdtui.workflows.pair_evidence import open_pattern_student
 
         with open_pattern_student(db, dataset, tell) as fitted:
-            answer_each = partial(_one_by_one, fitted.write_bundles)
-            yield SessionStudent(name, answer_each, partial(explain_patterns, fitted), costs_nothing=True)
+            answer_patterns = partial(_in_batches, fitted.write_many)
+            yield SessionStudent(name, answer_patterns, partial(explain_patterns, fitted), costs_nothing=True)
         return
     if is_endpoint(settings.student):
         from models.chat_server import Endpoint
@@ -427,12 +433,12 @@ def _task_maker(
 
 
 def _task_to_name(
-    adapters: tuple[Adapter, ...], write_bundles: Callable[[Session], Iterable[WrittenBundle]], session: Session
+    adapters: tuple[Adapter, ...], write_bundles: Callable[[Session], list[WrittenBundle]], session: Session
 ) -> Task:
     """A task whose bundles are found without the model, which names them."""
 
     def find() -> list[WrittenBundle]:
-        found = _or_refused(lambda each: list(write_bundles(each)), session)
+        found = _or_refused(write_bundles, session)
         return [replace_fields(bundle, intent="", complete=False) for bundle in found]
 
     ask = partial(prompt, session, Applicable())
@@ -536,22 +542,42 @@ def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
     return trained is not None and trained.form in ("pairs", "intents")
 
 
-def _one_by_one(
-    write_bundles: Callable[[Session], Iterable[WrittenBundle]], sessions: Iterable[Session | None]
+def _in_batches(
+    write_many: "Callable[[Sequence[Session]], Sequence[list[WrittenBundle] | KdtuiError]]",
+    sessions: Iterable[Session | None],
 ) -> Iterator[StudentEvent]:
-    for session in sessions:
-        if session is None:
-            sleep(NAP)
+    """Answer sessions, the first by itself, so that it is there at once, and then twice as many at a time as before."""
+    source = iter(sessions)
+    most = 1
+    more = True
+    while more:
+        batch: list[Session] = []
+        pairs = 0
+        while len(batch) < most and pairs < _PAIRS_AT_ONCE:
+            try:
+                session = next(source)
+            except StopIteration:
+                more = False
+                break
+            if session is None:
+                if not batch:
+                    sleep(NAP)
+                break
+            batch.append(session)
+            pairs += len(session.items) ** 2 // 2
+        if not batch:
             continue
         started = perf_counter()
-        try:
-            bundles = list(write_bundles(session))
-        except KdtuiError as problem:
-            yield Refused(session, str(problem), perf_counter() - started)
-            continue
-        for bundle in bundles:
-            yield Grew(session, bundle)
-        yield Answered(session, bundles, perf_counter() - started)
+        found = write_many(batch)
+        seconds = (perf_counter() - started) / len(batch)
+        for session, bundles in zip(batch, found, strict=True):
+            if isinstance(bundles, KdtuiError):
+                yield Refused(session, str(bundles), seconds)
+                continue
+            for bundle in bundles:
+                yield Grew(session, bundle)
+            yield Answered(session, bundles, seconds)
+        most = min(2 * most, _SESSIONS_AT_ONCE)
 
 
 def prompt(

@@ -154,13 +154,22 @@ def test_sessions_that_are_answered_are_not_asked_again(db: Database, run: Run) 
     assert sorted(asked) == sorted(every)
 
 
+_EACH_AT_ONCE = """
+from kdtui.__main__ import main
+from kdtui.workflows import evaluate
+evaluate._AT_RISK = 0.0
+main()
+"""
+"""The program, but that answers are stored one by one: so there is time to kill it in."""
+
+
 def test_a_killed_process_goes_on_and_ends_with_the_same_table(
     db: Database, kdtui: Kdtui, database_of_the_test: Path
 ) -> None:
     many(db, 1500)
     evaluation = ("evaluate", "--dataset", "many", "--split", "valid", "--student", "patterns")
     process = subprocess.Popen(
-        [sys.executable, "-m", "kdtui", *evaluation],
+        [sys.executable, "-c", _EACH_AT_ONCE, *evaluation],
         env=os.environ | {"KDTUI_DB": str(database_of_the_test)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -184,7 +193,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_table(
 
 
 def test_sessions_are_walked_through_without_being_held(db: Database) -> None:
-    many(db, 3000)
+    many(db, 5000)
     sessions = split_to_score(db, "many", "valid")
     peaks = []
     for hold in (lambda walked: sum(1 for _ in walked), list):
@@ -196,7 +205,7 @@ def test_sessions_are_walked_through_without_being_held(db: Database) -> None:
             tracemalloc.stop()
         del kept
     assert peaks[0] < peaks[1] / 2
-    assert len(sessions) == 3000
+    assert len(sessions) == 5000
 
 
 def test_a_part_of_a_split_is_the_same_each_time_it_is_walked_through(db: Database) -> None:
