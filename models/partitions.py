@@ -131,7 +131,7 @@ def fit_partitions(
     for truth, stages in known:
         of_partitions = _partition_features(stages, *_chances(stages, model))
         # What is the same for all partitions of a session does not choose one.
-        rows.append(_centred(of_partitions.reshape(-1, len(PARTITION_FEATURES))))
+        rows.append(_centred(of_partitions.reshape(-1, len(PARTITION_FEATURES)).tolist()))
         values.append(
             _centred(
                 [

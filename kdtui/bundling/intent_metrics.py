@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import nan
 from typing import NamedTuple
 
@@ -52,14 +53,22 @@ class Compared(NamedTuple):
 
 def words(text: str) -> list[str]:
     """The words of an intent in small letters, without punctuation: men's is one word, `mens`."""
-    return _WORD.findall(_APOSTROPHE.sub("", text.casefold()))
+    return list(_words(text))
+
+
+# The same categories, and the same intents of people, are compared again and again.
+@lru_cache(maxsize=4096)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(_APOSTROPHE.sub("", text.casefold())))
 
 
 def token_f1(one: str, other: str) -> float:
     """F1 over the words of two texts, each as often as it occurs: 0..1, symmetric; 0 where one has no word."""
-    left, right = Counter(words(one)), Counter(words(other))
-    total = left.total() + right.total()
-    return 2 * (left & right).total() / total if total else 0.0
+    left, right = _words(one), _words(other)
+    total = len(left) + len(right)
+    if left == right:
+        return 1.0 if total else 0.0
+    return 2 * (Counter(left) & Counter(right)).total() / total
 
 
 def rouge_l(one: str, other: str) -> float:
@@ -67,14 +76,17 @@ def rouge_l(one: str, other: str) -> float:
 
     Shared words count only where they come in the same order, so it is never larger than `token_f1`.
     """
-    left, right = words(one), words(other)
+    left, right = _words(one), _words(other)
+    if left == right:
+        return 1.0 if left else 0.0
+    if set(left).isdisjoint(right):
+        return 0.0
     longest = [0] * (len(right) + 1)
     for word in left:
         before = longest[:]
         for place, each in enumerate(right, start=1):
             longest[place] = before[place - 1] + 1 if word == each else max(before[place], longest[place - 1])
-    total = len(left) + len(right)
-    return 2 * longest[-1] / total if total else 0.0
+    return 2 * longest[-1] / (len(left) + len(right))
 
 
 def compared(session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[frozenset[int], str]]) -> list[Compared]:
@@ -171,9 +183,14 @@ def _matched(
     return found
 
 
-def _wanted(truth: Iterable[Bundle]) -> dict[frozenset[int], tuple[str, ...]]:
+def _wanted(truth: Iterable[Bundle]) -> Mapping[frozenset[int], tuple[str, ...]]:
     """The minimal bundles of a session for which people wrote an intent, with all intents of each."""
-    truth = list(truth)
+    return _wanted_of(tuple(truth))
+
+
+# What several students answered for a session is scored one after the other.
+@lru_cache(maxsize=4)
+def _wanted_of(truth: tuple[Bundle, ...]) -> Mapping[frozenset[int], tuple[str, ...]]:
     intents: dict[frozenset[int], list[str]] = {frozenset(each.positions): [] for each in minimal_bundles(truth)}
     for bundle in truth:
         if bundle.intent.strip() and (found := intents.get(frozenset(bundle.positions))) is not None:

@@ -156,22 +156,29 @@ class ScoreSums:
         if not truth:
             raise ValueError("a session without true bundles cannot be scored")
         predicted = [bundle for bundle in prediction or () if len(bundle) > 1]
-        hits = [(bundle, true) for bundle in predicted for true in truth if bundle <= true]
-        found = sum(any(bundle <= true for bundle in predicted) for true in truth) / len(truth)
+        hits = right = 0
+        found = set()
+        for bundle in predicted:
+            before = hits
+            for number, true in enumerate(truth):
+                if bundle <= true:
+                    hits += 1
+                    found.add(number)
+                    self._coverage += len(bundle) / len(true)
+            right += hits > before
+        recall = len(found) / len(truth)
         self._sessions += 1
         self._valid += prediction is not None
-        self._hits += len(hits)
-        self._coverage += sum(len(bundle) / len(true) for bundle, true in hits)
-        self._strict_recall += found
+        self._hits += hits
+        self._strict_recall += recall
         self._pair_f1 += pair_f1(truth, predicted)
         self._exact += set(predicted) == set(truth)
         self._bundles += len(predicted)
         if not predicted:
             return
-        right = sum(any(bundle <= true for true in truth) for bundle in predicted)
         self._answered += 1
-        self._precision += len(hits) / len(predicted)
-        self._recall += found
+        self._precision += hits / len(predicted)
+        self._recall += recall
         self._recall_2024 += right / len(truth)
         self._strict_precision += right / len(predicted)
         self._set_precision += sum(bundle in truth for bundle in predicted) / len(predicted)

@@ -81,8 +81,7 @@ class SurpriseFeatures:
 
     def features(self, session: Session) -> Matrix:
         """(pairs, len(NAMES)), in the order of `pairs_of`."""
-        [found] = self.features_alike([session])
-        return found
+        return np.concatenate(self.features_alike([session]))
 
     def features_alike(self, sessions: Sequence[Session]) -> Matrix:
         """The same for each of several sessions of equally many products: (sessions, pairs, len(NAMES))."""

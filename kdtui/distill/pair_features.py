@@ -82,8 +82,7 @@ def features(session: Session, kind: Kind, vectors: TextVectors | None) -> Matri
     A pair is described by itself and by the rest of its session: two products that are like all others are bundled
     less often than two that are like each other alone.
     """
-    [found] = features_alike([session], kind, vectors)
-    return found
+    return np.concatenate(features_alike([session], kind, vectors))
 
 
 def features_alike(sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None) -> Matrix:

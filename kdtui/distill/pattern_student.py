@@ -194,8 +194,8 @@ class PatternStudent:
         if size < 2:
             return np.zeros((size, size))
         vectors = read([session], self._reader)
-        [matrix] = self._probabilities([session], kind_of(session, has_vectors=vectors is not None), vectors, surprises)
-        return matrix
+        kind = kind_of(session, has_vectors=vectors is not None)
+        return np.concatenate(self._probabilities([session], kind, vectors, surprises))
 
     def _probabilities(
         self, sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None, surprises: SurpriseFeatures
