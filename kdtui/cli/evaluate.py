@@ -40,13 +40,24 @@ from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
+    from kdtui.workflows.published import PublishedRow
     from kdtui.workflows.scored import Scored
     from store.runs import Run
     from store.sqlite import Database
 
+PublishedOption = Annotated[
+    bool,
+    typer.Option(
+        "--published",
+        help="Add what others have published about these sessions: the test splits of Electronic and Clothing, "
+        "recognized by their content.",
+    ),
+]
+
 EXAMPLES = [
     "kdtui evaluate --dataset electronic --limit 20",
     "kdtui evaluate --dataset electronic --floors-only --format csv",
+    "kdtui evaluate --dataset electronic --published",
     "kdtui evaluate --resume 3",
 ]
 
@@ -81,6 +92,7 @@ def evaluate(
         ),
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
+    published: PublishedOption = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -92,6 +104,7 @@ def evaluate(
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.floors import Checked, floors_over
+    from kdtui.workflows.published import published_results
     from kdtui.workflows.scored import Scored
 
     told = chosen_output(output, as_json)
@@ -107,6 +120,8 @@ def evaluate(
         name = chosen_dataset(store, dataset)
         scored = Scored.among(store, name, split, limit, drawn_by)
         sessions = scored.sessions(store)
+        # Before anything is answered: there may be none.
+        others = published_results(store, scored) if published else []
         begun = None
         if run is not None:
             begun = _follow(workflow.resume(store, run, sessions, tell), scored, db)
@@ -131,7 +146,8 @@ def evaluate(
         if begun is None and scored.limit is not None:
             say(scored.in_words)
         with progress_of("floors", len(sessions)) as check:
-            rows = floors_over(store, scored, check=check)
+            floors = floors_over(store, scored, check=check)
+        rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
         if run is not None:
             with progress_of("scores", len(sessions)) as check:
                 rows = with_run(rows, run, workflow.score_run(store, run, Checked(sessions, check)))
@@ -193,36 +209,71 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None
     return run
 
 
-def with_run(floors: "Sequence[ResultRow]", run: "Run", row: "ResultRow") -> "list[ResultRow]":
-    """The rows of floors and the row of a run: once where the run is one of the floors, which is said."""
-    # Compared as they are shown: what is no number equals nothing.
-    if row.to_json() in [floor.to_json() for floor in floors]:
-        say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
-        return list(floors)
+def with_run(
+    rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
+) -> "list[ResultRow | PublishedRow]":
+    """The rows of floors and of others, and the row of a run: once where the run is one of the floors, which is said."""
+    from kdtui.workflows.evaluate import ResultRow, scores_to_json
+
+    for place, other in enumerate(rows):
+        # Compared as they are shown: what is no number equals nothing.
+        is_floor = isinstance(other, ResultRow) and other.name == row.name
+        if is_floor and scores_to_json(other.scores) == scores_to_json(row.scores):
+            say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
+            return [*rows[:place], row, *rows[place + 1 :]]
     # The truth stays the last row: it is what the others are measured by.
-    return [*floors[:-1], row, *floors[-1:]]
+    return [*rows[:-1], row, *rows[-1:]]
 
 
-def print_rows(rows: "list[ResultRow]", output: Output) -> None:
+def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
     """The tables of results; as data, one that has all of the numbers."""
+    from kdtui.workflows.published import PublishedRow
+
+    published = [row for row in rows if isinstance(row, PublishedRow)]
     if output in ("json", "csv"):
-        print_table([], [()] * len(rows), output=output, records=(row.to_json() for row in rows))
+        print_table([], [()] * len(rows), output=output, records=_records(rows))
         return
-    total = rows[0].scores.sessions
-    named = [row for row in rows if names_intents(row.scores)]
-    matchable = max(row.scores.intent_bundles for row in rows)
+    measured = [row for row in rows if not isinstance(row, PublishedRow)]
+    total = measured[0].scores.sessions
+    matchable = max(row.scores.intent_bundles for row in measured)
+    named = [row for row in measured if names_intents(row.scores)]
+    answered = "over the n sessions with a predicted bundle: P, R and cov. are the paper's"
     for metrics, meaning, shown in (
         (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
-        (ANSWERED, "over the n sessions with a predicted bundle: P, R and cov. are the paper's", rows),
+        (ANSWERED, answered, rows),
         (INTENTS, f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps", named),
     ):
-        if not shown:
+        names = [metric for metric, _ in metrics]
+        cells = [(_row_name(row), *_values(row, names)) for row in shown]
+        cells = [each for each in cells if any(value is not None for value in each[1:])]
+        if not cells:
             continue
-        print_table(
-            ["", *(label.replace(" ", "\n") for _, label in metrics)],
-            [(row.name, *(getattr(row.scores, metric) for metric, _ in metrics)) for row in shown],
-            wide=[""],
-            output=output,
-        )
+        print_table(["", *(label.replace(" ", "\n") for _, label in metrics)], cells, wide=[""], output=output)
         print_gap(output)
         say(meaning)
+    for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
+        say(f"[{tag}] {source}")
+
+
+def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
+    """The rows as objects; where others' results are among them, each says where it comes from."""
+    from kdtui.workflows.published import PublishedRow
+
+    if not any(isinstance(row, PublishedRow) for row in rows):
+        return [row.to_json() for row in rows]
+    return [{**row.to_json(), "source": row.source if isinstance(row, PublishedRow) else None} for row in rows]
+
+
+def _row_name(row: "ResultRow | PublishedRow") -> str:
+    from kdtui.workflows.published import PublishedRow
+
+    return f"{row.name} [{row.tag}]" if isinstance(row, PublishedRow) else row.name
+
+
+def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
+    """The values of a row; None where a result does not report a metric."""
+    from kdtui.workflows.published import PublishedRow
+
+    if isinstance(row, PublishedRow):
+        return [row.scores.get(metric) for metric in metrics]
+    return [getattr(row.scores, metric) for metric in metrics]

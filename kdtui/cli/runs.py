@@ -8,11 +8,13 @@ import typer
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
+from kdtui.cli.evaluate import PublishedOption, print_rows, progress_of, with_run
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 if TYPE_CHECKING:
+    from kdtui.workflows.published import PublishedRow
     from kdtui.workflows.runs import RunRow
     from store.runs import RunSummary
 
@@ -110,15 +112,19 @@ _WIDE = ("student", "knowledge", "sample", "adapter", "dataset", "subset", "tags
 
 @app.command("show", examples=["kdtui run show 1"])
 def show(
-    number: RunArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    number: RunArgument,
+    published: PublishedOption = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
 ) -> None:
     """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
     import msgspec
 
-    from kdtui.cli.evaluate import print_rows, progress_of, with_run
     from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
     from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.floors import floors_over
+    from kdtui.workflows.published import published_results
     from kdtui.workflows.runs import run_in_full
     from kdtui.workflows.scored import Scored
     from store.runs import summary_of
@@ -127,6 +133,7 @@ def show(
     with open_store(db) as store:
         summary = summary_of(store, number)
         scored = Scored.by(summary)
+        others = published_results(store, scored) if published else []
         # A dataset that has no such split any more has none; what the run is stays true.
         floors: list[ResultRow] = []
         if scored.split_size:
@@ -143,6 +150,7 @@ def show(
                 "settings": msgspec.to_builtins(run.settings),
                 "prompt_tokens": found.prompt_tokens,
                 "floors": [floor.to_json() for floor in found.floors],
+                **({"published": [{**other.to_json(), "source": other.source} for other in others]} if others else {}),
                 "errors": {failure.session: failure.error for failure in found.failures},
                 "repeat": repeat,
             }
@@ -170,7 +178,7 @@ def show(
         wide=[f"run {run.id}"],
         output=told,
     )
-    rows = list(found.floors)
+    rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
     if row.scores is not None:
         rows = with_run(rows, run, ResultRow(run.name, row.scores))
     if rows:
