@@ -212,7 +212,7 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None
 def with_run(
     rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
 ) -> "list[ResultRow | PublishedRow]":
-    """The rows of floors and of others, and the row of a run: once where the run is one of the floors, which is said."""
+    """The rows of floors and of others with that of a run: once where the run is one of the floors, which is said."""
     from kdtui.workflows.evaluate import ResultRow, scores_to_json
 
     for place, other in enumerate(rows):

@@ -1,8 +1,8 @@
 """What each session of a run contributes to the run's measures, for statistics that resample or pair sessions.
 
-A measure of a run is a ratio of sums over its sessions: `total` over `count`. Most measures are means over sessions, so
-that a session counts once, or not at all; coverage is a mean over hits, and the measures of intents are means over true
-bundles, so that a session counts as often as it has some.
+A measure of a run is a ratio of sums over its sessions: `total` over `weight`. Most measures are means over sessions: a
+session counts once, or not at all. Coverage is a mean over hits, and the measures of intents are means over true
+bundles: a session counts as often as it has some.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,12 +48,12 @@ class Part(NamedTuple):
     """What a session contributes to a measure: a sum of values, and how many they are; 0 where it is left out."""
 
     total: float
-    count: int
+    weight: int
 
     @property
     def value(self) -> float:
         """The measure of this session alone; nan where the session is left out."""
-        return self.total / self.count if self.count else nan
+        return self.total / self.weight if self.weight else nan
 
 
 LEFT_OUT = Part(0.0, 0)
@@ -112,7 +112,7 @@ def measures_of(session: Session, answer: Prediction, *, names_intents: bool) ->
 def value_over(records: Iterable[SessionMeasures], measure: str) -> float:
     """A measure over sessions; nan where all are left out."""
     parts = [record.parts[measure] for record in records]
-    return Part(sum(part.total for part in parts), sum(part.count for part in parts)).value
+    return Part(sum(part.total for part in parts), sum(part.weight for part in parts)).value
 
 
 def _intent_parts(session: Session, answer: Prediction) -> dict[str, Part]:

@@ -37,6 +37,7 @@ from models.answers import (
     Task,
 )
 from models.bundle_list import WrittenBundle
+from models.completion import NO_TOKENS
 from models.embedded import NAME, SHIPPED, shipped_adapter
 from models.errors import ModelError
 from models.messages import Message
@@ -572,11 +573,11 @@ def _in_batches(
         seconds = (perf_counter() - started) / len(batch)
         for session, bundles in zip(batch, found, strict=True):
             if isinstance(bundles, KdtuiError):
-                yield Refused(session, str(bundles), seconds)
+                yield Refused(session, str(bundles), seconds, NO_TOKENS)
                 continue
             for bundle in bundles:
                 yield Grew(session, bundle)
-            yield Answered(session, bundles, seconds)
+            yield Answered(session, bundles, seconds, NO_TOKENS)
         most = min(2 * most, _SESSIONS_AT_ONCE)
 
 
