@@ -80,12 +80,14 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A student's answer for one session: bundles, or None and why there are none."""
+    """A student's answer for one session: bundles, or None and why there are none; tokens where they are known."""
 
     session: str
     bundles: tuple[Predicted, ...] | None
     error: str | None
     seconds: float
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 def start_run(
@@ -297,6 +299,8 @@ def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -
             None if each.bundles is None else msgspec.json.encode(each.bundles).decode(),
             each.error,
             each.seconds,
+            each.prompt_tokens,
+            each.completion_tokens,
             made_at,
             run.id,
             each.session,
@@ -307,8 +311,10 @@ def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -
         for row in rows:
             stored = db.execute(
                 """
-                INSERT INTO predictions (run_id, session_id, bundles, error, seconds, created_at)
-                SELECT runs.id, sessions.id, ?, ?, ?, ? FROM runs JOIN sessions ON sessions.dataset_id = runs.dataset_id
+                INSERT INTO predictions
+                    (run_id, session_id, bundles, error, seconds, prompt_tokens, completion_tokens, created_at)
+                SELECT runs.id, sessions.id, ?, ?, ?, ?, ?, ?
+                FROM runs JOIN sessions ON sessions.dataset_id = runs.dataset_id
                 WHERE runs.id = ? AND session = ?
                 ON CONFLICT DO NOTHING
                 """,
@@ -347,7 +353,7 @@ def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Pre
     """The answers of a run for these sessions, as far as it has answered them, by session."""
     rows = db.execute(
         """
-        SELECT session, bundles, error, seconds FROM json_each(?) AS wanted
+        SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens FROM json_each(?) AS wanted
         CROSS JOIN sessions ON dataset_id = (SELECT dataset_id FROM runs WHERE id = ?) AND session = wanted.value
         CROSS JOIN predictions ON run_id = ? AND session_id = sessions.id
         """,
@@ -380,18 +386,19 @@ def failures(db: Database, run: Run) -> list[Prediction]:
 
 
 _PREDICTIONS = """
-    SELECT session, bundles, error, seconds FROM predictions JOIN sessions ON sessions.id = session_id
+    SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens
+    FROM predictions JOIN sessions ON sessions.id = session_id
 """
 _decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
 
 
 def _prediction(row: Sequence[Any]) -> Prediction:
-    session, bundles, error, seconds = row
+    session, bundles, error, seconds, *tokens = row
     try:
-        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds)
+        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds, *tokens)
     except msgspec.MsgspecError as problem:
         # Earlier versions kept confidences that were no numbers. The other answers of the run stay readable.
-        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds)
+        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds, *tokens)
 
 
 def finish_run(db: Database, run: Run) -> None:

@@ -13,6 +13,7 @@ from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
+    AnswerPriceOption,
     AskedKnowledgeOption,
     BudgetOption,
     ContextOption,
@@ -22,6 +23,7 @@ from kdtui.cli.options import (
     NearOption,
     NeighboursOption,
     OutputOption,
+    PromptPriceOption,
     SampleOption,
     SeedOption,
     SessionsOption,
@@ -76,6 +78,8 @@ def evaluate(
     context: ContextOption = None,
     limit: SessionsOption = None,
     seed: SeedOption = None,
+    prompt_price: PromptPriceOption = None,
+    answer_price: AnswerPriceOption = None,
     resume: Annotated[
         int | None,
         typer.Option(
@@ -101,6 +105,8 @@ def evaluate(
 
     Every answer is kept as it comes; an interrupted run goes on with --resume.
     """
+    from msgspec.structs import replace
+
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.floors import Checked, floors_over
@@ -140,6 +146,7 @@ def evaluate(
                 budget=budget,
                 near=near,
             )
+            settings = replace(settings, prompt_price=prompt_price, answer_price=answer_price)
             run = begun = _follow(
                 workflow.evaluate(store, name, split, settings, sessions, tag or (), tell), scored, db
             )
@@ -150,8 +157,19 @@ def evaluate(
         rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
         if run is not None:
             with progress_of("scores", len(sessions)) as check:
-                rows = with_run(rows, run, workflow.score_run(store, run, Checked(sessions, check)))
+                result = workflow.score_run(store, run, Checked(sessions, check))
+            rows = with_run(rows, run, with_cost(store, run, result))
     print_rows(rows, told)
+
+
+def with_cost(store: "Database", run: "Run", row: "ResultRow") -> "ResultRow":
+    """The row of a run, with what a session cost."""
+    from dataclasses import replace
+
+    from kdtui.workflows.run_costs import costs_of
+    from store.runs import summary_of
+
+    return replace(row, cost=costs_of(store, [summary_of(store, run.id)])[run.id])
 
 
 def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Run":
@@ -228,6 +246,7 @@ def with_run(
 def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
     """The tables of results; as data, one that has all of the numbers."""
     from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.run_costs import NOT_KNOWN
 
     published = [row for row in rows if isinstance(row, PublishedRow)]
     if output in ("json", "csv"):
@@ -251,8 +270,39 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
         print_table(["", *(label.replace(" ", "\n") for _, label in metrics)], cells, wide=[""], output=output)
         print_gap(output)
         say(meaning)
+    _print_costs([row for row in measured if row.cost != NOT_KNOWN], output)
     for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
         say(f"[{tag}] {source}")
+
+
+def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
+    """What a session of a run took, as far as it is known."""
+    from kdtui.workflows.costs import cost_text
+    from kdtui.workflows.run_costs import megabytes
+
+    columns: dict[str, list[object]] = {
+        "seconds": [row.cost.seconds for row in rows],
+        "prompt\ntokens": [_whole(row.cost.prompt_tokens) for row in rows],
+        "answer\ntokens": [_whole(row.cost.completion_tokens) for row in rows],
+        "joules": [row.cost.joules for row in rows],
+        "peak\nmemory": [
+            None if row.cost.peak_memory_bytes is None else megabytes(row.cost.peak_memory_bytes) for row in rows
+        ],
+        "money": [None if row.cost.money is None else cost_text(row.cost.money) for row in rows],
+    }
+    shown = {title: values for title, values in columns.items() if any(value is not None for value in values)}
+    if not shown:
+        return
+    cells = zip((row.name for row in rows), *shown.values(), strict=True)
+    print_table(["", *shown], cells, wide=[""], right=["peak\nmemory", "money"], output=output)
+    print_gap(output)
+    meters = sorted({row.cost.meters for row in rows if row.cost.meters is not None})
+    energy = f"; joules are those of the whole machine, by {' and '.join(meters)}" if meters else ""
+    say(f"what a session took; peak memory is that of the process{energy}")
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)
 
 
 def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":

@@ -12,6 +12,7 @@ from kdtui.cli.evaluate import PublishedOption, print_rows, progress_of, with_ru
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.workflows.costs import cost_text
 
 if TYPE_CHECKING:
     from kdtui.workflows.published import PublishedRow
@@ -80,6 +81,12 @@ def _student(row: "RunRow") -> str:
     return base_name(row.summary.run.settings)
 
 
+def _tokens(row: "RunRow") -> object:
+    """Read and written for a session; empty where not known."""
+    prompt, written = row.cost.prompt_tokens, row.cost.completion_tokens
+    return "" if prompt is None or written is None else round(prompt + written)
+
+
 def _adapters(row: "RunRow") -> str:
     from kdtui.workflows.students import adapter_names
 
@@ -103,6 +110,9 @@ _COLUMNS: "dict[str, Callable[[RunRow], object]]" = {
     "strict\nR": lambda row: row.scores and row.scores.strict_recall,
     "pair\nF1": lambda row: row.scores and row.scores.pair_f1,
     "s": lambda row: row.summary.seconds_per_session,
+    "tokens": lambda row: _tokens(row),
+    "J": lambda row: "" if row.cost.joules is None else row.cost.joules,
+    "money": lambda row: "" if row.cost.money is None else cost_text(row.cost.money),
     "state": lambda row: _state(row.summary),
     "tags": lambda row: ", ".join(row.summary.run.tags),
     "note": lambda row: row.summary.run.note,
@@ -172,6 +182,7 @@ def show(
             ("began", run.created_at),
             ("state", _state(row.summary)),
             ("seconds a session", row.summary.seconds_per_session),
+            *row.cost.in_words,
             ("tokens a prompt, about", None if found.prompt_tokens is None else round(found.prompt_tokens)),
             *settings,
         ],
@@ -180,7 +191,7 @@ def show(
     )
     rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
     if row.scores is not None:
-        rows = with_run(rows, run, ResultRow(run.name, row.scores))
+        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost))
     if rows:
         print_gap(told)
         print_rows(rows, told)
@@ -207,7 +218,10 @@ def compare(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Compare two runs session by session, those first where the second does worst."""
+    """Compare two runs session by session, those first where the second does worst.
+
+    All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
+    """
     from kdtui.workflows.runs import compare_runs
     from store.runs import get_run
 
@@ -236,6 +250,9 @@ def compare(
     )
     if told == "json":
         return
+    if told in ("table", "markdown"):
+        print_gap(told)
+        print_rows(found.results, told)
     say(
         f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
         f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"

@@ -13,6 +13,7 @@ from kdtui.bundling.metrics import Scores
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.run_costs import NOT_KNOWN, RunCost, measured
 from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
 from models.errors import ModelError
 from store.records import RunSettings, Session, Split
@@ -60,14 +61,15 @@ EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One row of the table: who, and how well."""
+    """One row of the table: who, how well, and for how much."""
 
     name: str
     scores: Scores
+    cost: RunCost = NOT_KNOWN
 
     def to_json(self) -> dict[str, object]:
-        """A flat object; null where a metric has no session or no hit to average over."""
-        return {"name": self.name, **scores_to_json(self.scores)}
+        """A flat object; null where a metric has no session or no hit to average over, or a cost is not known."""
+        return {"name": self.name, **scores_to_json(self.scores), **self.cost.to_json()}
 
 
 def scores_to_json(scores: Scores) -> dict[str, object]:
@@ -123,7 +125,7 @@ def evaluate(
         run = start_run(db, dataset, split, student.name, settings, tags)
         yield RunBegun(run, 0, len(sessions))
         try:
-            yield from answer_split(db, run, sessions, student)
+            yield from measured(db, run, answer_split(db, run, sessions, student))
         except ModelError as error:
             if count_answers(db, run):
                 raise
@@ -139,7 +141,7 @@ def resume(db: Database, run: Run, sessions: Collection[Session], tell: Tell = u
         return
     with open_student(db, run.dataset, run.settings, tell) as student:
         yield RunBegun(run, answered, len(sessions))
-        yield from answer_split(db, run, sessions, student)
+        yield from measured(db, run, answer_split(db, run, sessions, student))
 
 
 def answer_split(

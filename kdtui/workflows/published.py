@@ -17,6 +17,7 @@ import msgspec
 from kdtui.bundling.metrics import Scores
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
+from kdtui.workflows.run_costs import NOT_KNOWN
 from kdtui.workflows.scored import Scored
 from store.datasets import iter_sessions, split_size
 from store.records import Session, Split
@@ -66,7 +67,11 @@ class PublishedRow:
 
     def to_json(self) -> dict[str, object]:
         """A flat object with the keys of a `ResultRow`; null where a metric is not reported."""
-        return {"name": self.name, **{each.name: self.scores.get(each.name) for each in fields(Scores)}}
+        return {
+            "name": self.name,
+            **{each.name: self.scores.get(each.name) for each in fields(Scores)},
+            **NOT_KNOWN.to_json(),
+        }
 
 
 class _Results(msgspec.Struct, forbid_unknown_fields=True):

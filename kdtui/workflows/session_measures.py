@@ -38,7 +38,7 @@ OVER_MATCHED_BUNDLES = ("intent_f1", "intent_rouge_l")
 """Measures in which a session counts once for each true bundle that a prediction overlaps; see
 `kdtui.bundling.intent_metrics`. In a run without any intent nothing counts."""
 
-COSTS = ("seconds",)
+COSTS = ("seconds", "prompt_tokens", "completion_tokens")
 """What an answer took, where that is known."""
 
 MEASURES = (*OVER_EVERY_SESSION, *OVER_ANSWERED_SESSIONS, *OVER_HITS, *OVER_MATCHED_BUNDLES, *COSTS)
@@ -105,7 +105,9 @@ def measures_of(session: Session, answer: Prediction, *, names_intents: bool) ->
     hits = round(scores.precision * scores.bundles_per_session) if scores.n else 0
     parts["coverage"] = Part(scores.coverage * hits, hits) if hits else LEFT_OUT
     parts |= _intent_parts(session, answer) if names_intents else dict.fromkeys(OVER_MATCHED_BUNDLES, LEFT_OUT)
-    parts["seconds"] = Part(answer.seconds, 1)
+    for name in COSTS:
+        taken = getattr(answer, name)
+        parts[name] = LEFT_OUT if taken is None else Part(taken, 1)
     return SessionMeasures(session.id, parts)
 
 

@@ -19,6 +19,7 @@ from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.prompt import session_messages
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
+from kdtui.workflows.costs import Budget, Prices, check_budget
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.manifest import training_of
@@ -192,6 +193,12 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     if settings.student == SHIPPED and settings.strategy not in (None, "pairs"):
         raise KdtuiError(
             f"the shipped student names bundles that are found without it; for other strategies use --student {NAME}"
+        )
+    prices = Prices(settings.prompt_price, settings.answer_price)
+    check_budget(Budget(), prices)
+    if prices.are_known and not is_endpoint(settings.student):
+        raise KdtuiError(
+            "--prompt-price and --answer-price are those of an endpoint, and this student is free; leave them out"
         )
     if dataset is None and (settings.knowledge or settings.strategy == AICL):
         raise KdtuiError("say which dataset to learn from, with --dataset")
