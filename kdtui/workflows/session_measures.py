@@ -13,9 +13,10 @@ from typing import NamedTuple
 from kdtui.bundling.intent_metrics import best, compared, rouge_l, token_f1
 from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import true_bundles
+from kdtui.workflows.evaluate import answered_by
 from kdtui.workflows.scored import Scored
 from store.records import Session
-from store.runs import Prediction, Run, predictions, summary_of
+from store.runs import Prediction, Run, summary_of
 from store.sqlite import Database
 
 OVER_EVERY_SESSION = (
@@ -83,11 +84,13 @@ def session_measures(db: Database, run: Run) -> Iterator[SessionMeasures]:
         NotFound: the run has been deleted.
         KdtuiError: the split is empty.
     """
-    answers = predictions(db, run)
-    names_intents = any(bundle.intent.strip() for each in answers.values() for bundle in each.bundles or ())
-    for session in Scored.by(summary_of(db, run.id)).sessions(db):
-        if session.id in answers:
-            yield measures_of(session, answers[session.id], names_intents=names_intents)
+    sessions = Scored.by(summary_of(db, run.id)).sessions(db)
+    # It ends at the first intent.
+    names_intents = any(
+        bundle.intent.strip() for _, answer in answered_by(db, run, sessions) for bundle in answer.bundles or ()
+    )
+    for session, answer in answered_by(db, run, sessions):
+        yield measures_of(session, answer, names_intents=names_intents)
 
 
 def measures_of(session: Session, answer: Prediction, *, names_intents: bool) -> SessionMeasures:

@@ -74,14 +74,15 @@ def test_published_rows_stand_before_the_run_with_their_source_and_blank_where_n
     result = kdtui("evaluate", "--student", "patterns", "--published", "--json")
     names = [row["name"] for row in result.rows]
     first = names.index("Freq")
-    assert names.index("Llama-3.3-70B, few-shot") == first + 10
-    assert names[-2:] == ["patterns", "truth"]
+    # The run is one of the floors here.
+    assert names[first - 1] == "patterns"
+    assert names[first + 10 :] == ["Llama-3.3-70B, few-shot", "truth"]
     row = next(row for row in result.rows if row["name"] == "GPT-4o-mini, AICL")
     reported = {key: value for key, value in row.items() if value is not None}
     assert "LLM4BEAR" in reported.pop("source")
     assert reported == {"name": "GPT-4o-mini, AICL", "set_precision": 0.424, "set_recall": 0.384, "gjs": 0.567}
     assert {tuple(row) for row in result.rows} == {tuple(row)}
-    assert [row["source"] for row in result.rows if not row["name"].startswith(("GPT", "Ll", "F", "B"))] == [None] * 9
+    assert [row["source"] for row in result.rows if not row["name"].startswith(("GPT", "Ll", "F", "B"))] == [None] * 8
 
     table = kdtui("evaluate", "--resume", 1, "--published")
     lines = [line.split() for line in table.out.splitlines() if "GPT-4o-mini, AICL" in line]
