@@ -1,11 +1,18 @@
 """Sessions by evidence alone: `kdtui evaluate --student patterns` over as many as you like.
 
-    python -m benchmarks.evidence DATA [--sessions 20000 100000] [--seed 0]
+    python -m benchmarks.evidence DATA [--sessions 10000 100000] [--titles 20000] [--kept] [--seed 0]
 
 DATA is a dataset in the BundleRec layout. Its training sessions are imported as they are; the sessions to answer are
-made up of the products of real validation sessions: each takes the products of one and a part of those of another, with
-bundles that people saw there, under a new id. Each size is measured in a store and a process of its own, from the shell
-back to the shell, and printed when it is measured. Per second and per core: the command runs one thread that computes.
+made up of the products of real training and validation sessions: each takes the products of one and a part of those of
+another, with bundles that people saw there, under a new id. So that titles are as many as in a shop, each product is
+one of several that differ in their titles and ids, about `--titles` in all.
+
+Each size is measured in a store of its own, from the shell back to the shell: first without any vector of a title, and
+then by another run where the vectors are kept, in a process of its own each. The floors are computed both times. With
+`--kept` the first is left out, and the vectors are made up, to measure how they are read: to make those of 20,000
+titles takes minutes.
+
+Per second and per core: the command runs one thread that computes, and the encoder as many as there are cores.
 """
 
 import argparse
@@ -16,15 +23,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 from msgspec.structs import replace
 
+from kdtui.bundling.text import one_line
+from kdtui.distill.pair_features import texts_of
 from kdtui.exchange.bundlerec import read_directory
+from kdtui.workflows.text_vectors import text_hash
+from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
+from models.unit_vectors import of_length_one
 from store.database import open_database
-from store.datasets import write_dataset
-from store.records import Bundle, Item, Session
+from store.datasets import iter_sessions, write_dataset
+from store.records import Item, Session
+from store.sqlite import Database
+from store.text_vectors import save_text_vectors
 
 _DATASET = "drawn"
 _MEMORY = """
@@ -40,23 +56,40 @@ finally:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--sessions", type=int, nargs="+", default=[20_000, 100_000])
+    parser.add_argument("--sessions", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--titles", type=int, default=20_000)
+    parser.add_argument("--kept", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     real, _ = read_directory(given.data)
     for count in given.sessions:
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "kdtui.db"
-            db = open_database(path)
-            list(write_dataset(db, _DATASET, "drawn", _drawn(real, count, given.seed)))
-            db.close()
-            _measure(path, count)
+            with closing(open_database(path)) as db:
+                list(write_dataset(db, _DATASET, "drawn", _drawn(real, count, given.titles, given.seed)))
+                [titles] = db.execute("SELECT count(DISTINCT title) FROM items").fetchone()
+                texts = _texts(db)
+                if given.kept:
+                    _keep_made_up(db, texts, given.seed)
+            print(f"{count:,} sessions, {titles:,} titles, {len(texts):,} texts to read", flush=True)
+            if given.kept:
+                # What it learns from the training sessions is no part of what is measured.
+                _run(path, "--limit", "1")
+            else:
+                _measure(path, count, "without kept vectors")
+            with closing(open_database(path)) as db, db.atomic():
+                db.execute("DELETE FROM runs")
+                db.execute("DELETE FROM floors")
+            _measure(path, count, "with kept vectors")
 
 
-def _drawn(real: Sequence[Session], count: int, seed: int) -> Iterator[Session]:
+def _drawn(real: Sequence[Session], count: int, titles: int, seed: int) -> Iterator[Session]:
     """The training sessions, and so many made up ones as the validation split."""
     yield from (session for session in real if session.split == "train")
-    sources = [session for session in real if session.split == "valid" and session.bundles]
+    # Those of the test split are not looked at, by whatever is being developed.
+    sources = [session for session in real if session.split in ("train", "valid") and session.bundles]
+    products = len({item.id for session in sources for item in session.items})
+    variants = max(1, round(titles / products))
     chance = random.Random(seed)
     for number in range(count):
         one, other = chance.choice(sources), chance.choice(sources)
@@ -64,28 +97,54 @@ def _drawn(real: Sequence[Session], count: int, seed: int) -> Iterator[Session]:
         known = {item.id for item in items}
         added: list[Item] = [item for item in other.items if item.id not in known]
         items += chance.sample(added, min(len(added), chance.randint(0, 2)))
-        bundles = tuple(Bundle(bundle.positions, bundle.intent) for bundle in one.bundles)
-        yield replace(one, id=f"drawn-{number}", items=tuple(items), bundles=bundles, split="valid")
+        items = [_variant(item, chance.randrange(variants)) for item in items]
+        yield replace(one, id=f"drawn-{number}", items=tuple(items), split="valid")
 
 
-def _measure(path: Path, count: int) -> None:
+def _variant(item: Item, number: int) -> Item:
+    """The product as it is, or another one of the same kind."""
+    return replace(item, id=f"{item.id}-{number}", title=f"{item.title}, model {number}") if number else item
+
+
+def _texts(db: Database) -> list[str]:
+    """All texts whose vectors are needed for the sessions."""
+    return list(dict.fromkeys(text for session in iter_sessions(db, _DATASET) for text in texts_of(session)))
+
+
+def _keep_made_up(db: Database, texts: Sequence[str], seed: int) -> None:
+    """Keep a vector for each text, as if the encoder had made it."""
+    chance = np.random.default_rng(seed)
+    for first in range(0, len(texts), 1000):
+        part = texts[first : first + 1000]
+        rows = of_length_one(chance.normal(size=(len(part), ENCODER_DIMENSIONS)).astype(np.float32)).astype("<f2")
+        hashes = (text_hash(one_line(text)) for text in part)
+        save_text_vectors(db, _DATASET, ENCODER_SHA256, dict(zip(hashes, (row.tobytes() for row in rows), strict=True)))
+
+
+def _run(path: Path, *options: str) -> str:
+    """Evaluate, and hand over what was said."""
     command = [sys.executable, "-c", _MEMORY, "evaluate", "--dataset", _DATASET, "--split", "valid"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = perf_counter()
     done = subprocess.run(
-        [*command, "--student", "patterns"],
+        [*command, "--student", "patterns", *options],
         check=True,
         capture_output=True,
         text=True,
         env=os.environ | {"KDTUI_DB": str(path)},
     )
+    return done.stderr
+
+
+def _measure(path: Path, count: int, how: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = perf_counter()
+    said = _run(path)
     seconds = perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     computing = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    peak = int(done.stderr.split()[-1]) / (1e6 if sys.platform == "darwin" else 1e3)
+    peak = int(said.split()[-1]) / (1e6 if sys.platform == "darwin" else 1e3)
     print(
-        f"{count:>9,} sessions  {count / seconds:8,.0f} a second  {count / computing:8,.0f} a second of computing  "
-        f"peak memory {peak:6,.0f} MB",
+        f"{count:>9,} sessions, {how:20}  {seconds:8,.1f} s  {computing:8,.1f} s of computing  "
+        f"{count / computing:6,.0f} a second of computing  peak memory {peak:6,.0f} MB",
         flush=True,
     )
 

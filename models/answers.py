@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from models.bundle_list import WrittenBundle
+from models.completion import NOT_TOLD, Usage
 from models.messages import Message
 
 if TYPE_CHECKING:
@@ -96,20 +97,22 @@ class Grew:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """All bundles of a session, and the seconds since it was its turn."""
+    """All bundles of a session, the seconds since it was its turn, and the tokens that they took."""
 
     key: object
     bundles: Sequence[WrittenBundle]
     seconds: float
+    usage: Usage = NOT_TOLD
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A session that cannot be answered, and why, and the seconds that this took to find out."""
+    """A session that cannot be answered, and why, and the seconds and tokens that this took to find out."""
 
     key: object
     reason: str
     seconds: float
+    usage: Usage = NOT_TOLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,17 @@ class Usage:
     prompt: int | None = None
     completion: int | None = None
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together; what is not known of one is not known of the sum."""
+        return Usage(_sum(self.prompt, other.prompt), _sum(self.completion, other.completion))
+
+
+NOT_TOLD = Usage()
+"""Of an answer whose tokens nobody has counted."""
+
+NO_TOKENS = Usage(0, 0)
+"""Of an answer that no language model was asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -295,6 +306,10 @@ def _reasoned(told: object) -> int:
     """Tokens that went into reasoning."""
     details = told.get("completion_tokens_details") if isinstance(told, Mapping) else None
     return (_count(details.get("reasoning_tokens")) or 0) if isinstance(details, Mapping) else 0
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def _count(number: object) -> int | None:

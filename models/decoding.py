@@ -28,10 +28,14 @@ class Branch:
     Attributes:
         sequence: which one.
         length: how long it is. A program makes it shorter where the last tokens were not the right ones.
+        given, written: how many tokens a program has put there for the model to read, and how many the model has
+            chosen; wrong guesses are neither. A new branch has none, whatever it begins with.
     """
 
     sequence: int
     length: int
+    given: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True, slots=True)

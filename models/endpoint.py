@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from math import exp, isnan
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from models.answers import NAP, Answered, Grew, Noted, Refused, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
+from models.completion import NO_TOKENS, NOT_TOLD, Completion, NoText, Usage
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
 
@@ -35,6 +37,14 @@ _REASONING_TOKENS = 8192
 """For a model that reasons before it answers."""
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The bundles of a session, or why the answer has none, and the tokens that the server counts for it."""
+
+    answer: list[WrittenBundle] | ModelError
+    usage: Usage
 
 
 class EndpointStudent(AbstractContextManager["EndpointStudent"]):
@@ -101,8 +111,8 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         """
         source = iter(tasks)
         more = True
-        running: dict[Future[list[WrittenBundle]], tuple[Task, float]] = {}
-        finished: SimpleQueue[Future[list[WrittenBundle]]] = SimpleQueue()
+        running: dict[Future[_Asked], tuple[Task, float]] = {}
+        finished: SimpleQueue[Future[_Asked]] = SimpleQueue()
         try:
             while True:
                 while more and len(running) < self._concurrency:
@@ -141,21 +151,24 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
         await self._server.client.close()
 
-    def _events(self, task: Task, future: Future[list[WrittenBundle]], seconds: float) -> Iterator[StudentEvent]:
+    def _events(self, task: Task, future: "Future[_Asked]", seconds: float) -> Iterator[StudentEvent]:
         try:
-            bundles = future.result()
+            asked = future.result()
         except Unreachable:
             raise
         except ModelError as error:
-            yield Refused(task.key, str(error), seconds)
+            yield Refused(task.key, str(error), seconds, error.usage if isinstance(error, NoText) else NOT_TOLD)
             return
-        for bundle in bundles:
+        if isinstance(asked.answer, ModelError):
+            yield Refused(task.key, str(asked.answer), seconds, asked.usage)
+            return
+        for bundle in asked.answer:
             yield Grew(task.key, bundle)
-        yield Answered(task.key, bundles, seconds)
+        yield Answered(task.key, asked.answer, seconds, asked.usage)
 
-    async def _ask(self, task: Task) -> list[WrittenBundle]:
+    async def _ask(self, task: Task) -> "_Asked":
         if task.products < 2:
-            return []
+            return _Asked([], NO_TOKENS)
         request = ChatRequest(
             task.ask("json", task.in_order),
             {"name": "bundles", "strict": True, "schema": answer_schema(task.products)},
@@ -169,9 +182,16 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
                     completion = await self._server.complete(self.model, request)
         except self._server.errors as error:
             raise self._server.explained(error) from error
+        return _Asked(self._read(completion, task), completion.usage)
+
+    def _read(self, completion: Completion, task: Task) -> list[WrittenBundle] | ModelError:
+        """The bundles of an answer, or why there are none."""
         if completion.finish_reason == "length":
-            raise ModelError(f"the answer of {self.model!r} has no end; it may not keep to the JSON schema")
-        return parse_answer(completion.text, task.products, self._confidence(completion.logprobs))
+            return ModelError(f"the answer of {self.model!r} has no end; it may not keep to the JSON schema")
+        try:
+            return parse_answer(completion.text, task.products, self._confidence(completion.logprobs))
+        except ModelError as error:
+            return error
 
     def _confidence(self, logprobs: Any) -> float:
         """The mean probability of the tokens of an answer, 0..1; one half where the server does not tell."""

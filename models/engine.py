@@ -12,6 +12,7 @@ from typing import Any
 
 from models.answers import Adapter
 from models.bundle_list import WrittenBundle
+from models.completion import NOT_TOLD, Usage
 from models.context import MOST_ROWS, MOST_SEQUENCES, LlamaContext, Piece
 from models.decoding import Branch, Program, Read
 from models.saved_prefixes import LEAST_TOKENS, SavedPrefixes
@@ -46,6 +47,7 @@ class Workspace:
     def __init__(self, engine: "Engine", stem: Branch) -> None:
         self._engine = engine
         self._stem = stem
+        self._given = self._written = 0
         self.branches: list[Branch] = []
 
     def open(self) -> Branch:
@@ -60,8 +62,17 @@ class Workspace:
 
     def drop(self, branch: Branch) -> None:
         """Forget a branch."""
+        self._given += branch.given
+        self._written += branch.written
         self.branches.remove(branch)
         self._engine.forget(branch)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens that the session took; those that it shares with others count once, if it read anything."""
+        given = self._given + sum(branch.given for branch in self.branches)
+        written = self._written + sum(branch.written for branch in self.branches)
+        return Usage(self._stem.length + given if given else 0, written)
 
 
 @dataclass(eq=False, slots=True)
@@ -71,11 +82,13 @@ class Job:
     Attributes:
         answer: its bundles, once there are all.
         seconds: how long it took since it was admitted.
+        usage: tokens that it took.
     """
 
     plan: Plan
     answer: list[WrittenBundle] | None = None
     seconds: float = 0.0
+    usage: Usage = NOT_TOLD
 
 
 @dataclass(eq=False, slots=True)
@@ -279,7 +292,7 @@ class Engine:
         stem.users += 1
 
         def finish(answer: list[WrittenBundle]) -> None:
-            job.answer, job.seconds = answer, perf_counter() - started
+            job.answer, job.seconds, job.usage = answer, perf_counter() - started, workspace.usage
             for branch in workspace.branches:
                 self.forget(branch)
             self._sessions -= 1

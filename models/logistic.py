@@ -23,7 +23,7 @@ class Regression(Struct, frozen=True):
     weights: dict[str, float]
 
     def log_odds(self, features: npt.NDArray[np.float64]) -> Vector:
-        """(examples,), of features whose columns are in the order of the weights."""
+        """(…, examples), of features whose columns, (…, examples, features), are in the order of the weights."""
         odds: Vector = self.bias + features @ np.array([*self.weights.values()])
         return odds
 

@@ -11,6 +11,7 @@ from models.answers import NAP, Answered, Grew, Refused, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.calibration import Calibration
 from models.clustering import Matrix, likely_bundles
+from models.completion import NO_TOKENS
 from models.errors import ModelError
 
 _AHEAD = 64
@@ -100,7 +101,7 @@ def bundles_first(
             yield Refused(task.key, str(problem), perf_counter() - started)
             continue
         if not bundles:
-            yield Answered(task.key, [], perf_counter() - started)
+            yield Answered(task.key, [], perf_counter() - started, NO_TOKENS)
             continue
         for bundle in bundles:
             yield Grew(task.key, bundle)

@@ -5,17 +5,21 @@ model of what one may expect of it: how many of its pairs are right, and whether
 them. A single threshold for the mean probability, which is what clustering alone offers, finds worse bundles.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from math import exp, log
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from models.clustering import Link, Matrix, all_merges
-from models.logistic import Regression, fit_regression
+from models.logistic import Regression, Vector, fit_regression, sigmoid
 
 Truth: TypeAlias = Sequence[frozenset[int]]
+
+_Numbers: TypeAlias = npt.NDArray[np.intp]
 
 _LINKS: tuple[Link, ...] = ("average", "complete")
 
@@ -59,24 +63,8 @@ class PartitionModel(Struct, frozen=True):
     value: dict[str, float]
 
 
-class Cluster(NamedTuple):
-    """Products that may be a bundle.
-
-    Attributes:
-        products: their numbers, from 0.
-        sums: for each product of the session, the sum of the probabilities of its pairs with these.
-        total: the sum of the probabilities of the pairs among them.
-        least: the least of these.
-    """
-
-    products: tuple[int, ...]
-    sums: list[float]
-    total: float
-    least: float
-
-
 def best_partition(probabilities: Matrix, model: PartitionModel) -> list[tuple[float, tuple[int, ...]]]:
-    """The best bundles of two or more products, which do not overlap.
+    """The bundles that the session is best put together by.
 
     Args:
         probabilities: (products, products), symmetric, 0 on the diagonal.
@@ -85,23 +73,30 @@ def best_partition(probabilities: Matrix, model: PartitionModel) -> list[tuple[f
         For each bundle the chance that it is a true one or a part of one, and its product numbers, 1-based and
         ascending; the likeliest first. None where there are fewer than two products.
     """
-    best: list[tuple[float, Cluster]] = []
-    highest = -float("inf")
-    known: dict[tuple[int, ...], tuple[float, float]] = {}
-    expected = float(probabilities.sum()) / 2
-    weights = [model.value[name] for name in PARTITION_FEATURES]
-    for partition in _partitions(probabilities):
-        for cluster in partition:
-            if cluster.products not in known:
-                known[cluster.products] = _chances(cluster, model)
-        chances = [known[cluster.products] for cluster in partition]
-        found = _partition_features(partition, chances, expected, len(probabilities))
-        value = sum(weight * feature for weight, feature in zip(weights, found, strict=True))
-        if value > highest:
-            highest = value
-            best = [(inside, cluster) for (inside, _), cluster in zip(chances, partition, strict=True)]
-    bundles = [(chance, tuple(number + 1 for number in sorted(cluster.products))) for chance, cluster in best]
-    return sorted(bundles, key=lambda each: (-each[0], each[1]))
+    [found] = best_partitions(probabilities[np.newaxis], model)
+    return found
+
+
+def best_partitions(probabilities: Matrix, model: PartitionModel) -> list[list[tuple[float, tuple[int, ...]]]]:
+    """The same for each of several sessions of equally many products: (sessions, products, products).
+
+    What is found for a session does not depend on the others.
+    """
+    if probabilities.shape[1] < 2:
+        return [[] for _ in probabilities]
+    stages = _stages(probabilities)
+    inside, equal = _chances(stages, model)
+    values = _partition_features(stages, inside, equal) @ np.array([model.value[name] for name in PARTITION_FEATURES])
+    # Of equally good ones the first; so both links of a session are looked at together.
+    chosen = values.reshape(len(probabilities), -1).argmax(axis=1).tolist()
+    count = stages.totals.shape[1]
+    found = []
+    for session, place in enumerate(chosen):
+        row, stage = session * len(_LINKS) + place // count, place % count
+        chances = inside[row].tolist()
+        bundles = [(chances[cluster], positions) for cluster, positions in stages.clusters_at(row, stage)]
+        found.append(sorted(bundles, key=lambda each: (-each[0], each[1])))
+    return found
 
 
 def fit_partitions(
@@ -113,33 +108,38 @@ def fit_partitions(
         sessions: the probabilities of the pairs, as they are for sessions never seen, and the true bundles.
         value: how good some bundles are.
     """
-    every = [[tuple(partition) for partition in _partitions(matrix)] for matrix, _ in sessions]
-    clusters = [{cluster.products: cluster for partition in found for cluster in partition} for found in every]
-    features: list[list[float]] = []
+    known = [(truth, _stages(matrix[np.newaxis])) for matrix, truth in sessions if len(matrix) > 1]
+    features: list[Matrix] = []
     inside: list[bool] = []
     equal: list[bool] = []
-    for (_, truth), found in zip(sessions, clusters, strict=True):
-        for cluster in found.values():
-            products = _numbered(cluster)
-            features.append(list(_cluster_features(cluster).values()))
+    for truth, stages in known:
+        table = _cluster_features(stages)
+        # A cluster that comes up several times counts once.
+        distinct: dict[frozenset[int], Matrix] = {}
+        for row, stage in np.ndindex(stages.totals.shape):
+            distinct.setdefault(frozenset(stages.products_of(row, stage)), table[row, stage])
+        for products, each in distinct.items():
+            features.append(each)
             inside.append(any(products <= bundle for bundle in truth))
             equal.append(products in truth)
-    table = np.array(features)
+    stacked = np.array(features)
     model = PartitionModel(
-        fit_regression(CLUSTER_FEATURES, table, inside), fit_regression(CLUSTER_FEATURES, table, equal), {}
+        fit_regression(CLUSTER_FEATURES, stacked, inside), fit_regression(CLUSTER_FEATURES, stacked, equal), {}
     )
     rows: list[Matrix] = []
     values: list[Matrix] = []
-    for (matrix, truth), found, partitions in zip(sessions, clusters, every, strict=True):
-        chances = {products: _chances(cluster, model) for products, cluster in found.items()}
-        expected = float(matrix.sum()) / 2
+    for truth, stages in known:
+        of_partitions = _partition_features(stages, *_chances(stages, model))
         # What is the same for all partitions of a session does not choose one.
-        of_session = [
-            _partition_features(each, [chances[cluster.products] for cluster in each], expected, len(matrix))
-            for each in partitions
-        ]
-        rows.append(_centred(of_session))
-        values.append(_centred([value(truth, [_numbered(cluster) for cluster in each]) for each in partitions]))
+        rows.append(_centred(of_partitions.reshape(-1, len(PARTITION_FEATURES)).tolist()))
+        values.append(
+            _centred(
+                [
+                    value(truth, [frozenset(positions) for _, positions in stages.clusters_at(row, stage)])
+                    for row, stage in np.ndindex(stages.totals.shape)
+                ]
+            )
+        )
     return PartitionModel(model.inside, model.equal, _ridge(np.concatenate(rows), np.concatenate(values)))
 
 
@@ -158,89 +158,137 @@ def _ridge(features: Matrix, values: Matrix) -> dict[str, float]:
     return dict(zip(PARTITION_FEATURES, (weights / spread).tolist(), strict=True))
 
 
-def _partitions(probabilities: Matrix) -> Iterator[list[Cluster]]:
-    """The clusters of two or more products at each stage of each kind of clustering."""
-    size = len(probabilities)
-    rows: list[list[float]] = probabilities.tolist()
-    for link in _LINKS if size > 1 else ():
-        cluster_of = [Cluster((number,), rows[number], 0.0, 1.0) for number in range(size)]
-        for _, one, other in all_merges(probabilities, link):
-            merged = _merged(cluster_of[one], cluster_of[other], rows)
-            for number in merged.products:
-                cluster_of[number] = merged
-            found = {id(cluster): cluster for cluster in cluster_of if len(cluster.products) > 1}
-            yield list(found.values())
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    """The stages of the clusterings of sessions of equally many products.
+
+    Each row is one kind of clustering of one session, the links of a session one after the other. At each stage one
+    cluster is new, and bears its number.
+
+    Attributes:
+        expected: (rows,), how many pairs of the session are expected to share a bundle.
+        sizes: (rows, clusters), how many products each has.
+        totals: (rows, clusters), sum of the probabilities of the pairs inside.
+        least: (rows, clusters), the least of these.
+        outside: (rows, clusters), the largest mean probability of a product outside with those inside; 0 without any.
+        ends: (rows, clusters), the stage at which it becomes a part of another; the number of stages where it never
+            does.
+        cluster_of: (rows, stages, products), the cluster that each product is in at each stage; -1 where it is alone.
+    """
+
+    expected: Vector
+    sizes: Vector
+    totals: Vector
+    least: Vector
+    outside: Vector
+    ends: _Numbers
+    cluster_of: _Numbers
+
+    def products_of(self, row: int, cluster: int) -> list[int]:
+        """The product numbers of a cluster, 1-based and ascending."""
+        return (np.flatnonzero(self.cluster_of[row, cluster] == cluster) + 1).tolist()
+
+    def clusters_at(self, row: int, stage: int) -> list[tuple[int, tuple[int, ...]]]:
+        """The clusters at a stage, each with its product numbers, 1-based and ascending."""
+        found: dict[int, list[int]] = {}
+        for product, cluster in enumerate(self.cluster_of[row, stage].tolist(), start=1):
+            if cluster >= 0:
+                found.setdefault(cluster, []).append(product)
+        return [(cluster, tuple(products)) for cluster, products in found.items()]
 
 
-def _merged(one: Cluster, other: Cluster, rows: Sequence[Sequence[float]]) -> Cluster:
-    between = sum(one.sums[number] for number in other.products)
-    least = min(rows[a][b] for a in one.products for b in other.products)
-    return Cluster(
-        one.products + other.products,
-        [a + b for a, b in zip(one.sums, other.sums, strict=True)],
-        one.total + other.total + between,
-        min(one.least, other.least, least),
+def _stages(probabilities: Matrix) -> _Stages:
+    """Cluster sessions of two or more products each: (sessions, products, products)."""
+    sessions, products, _ = probabilities.shape
+    merges = np.array(
+        [[(one, other) for _, one, other in all_merges(matrix, link)] for matrix in probabilities for link in _LINKS],
+        np.intp,
+    )
+    rows, count = sessions * len(_LINKS), products - 1
+    every = np.arange(rows)
+    # What is known of a cluster stands in the place of one of its products: for each product of the session the sum and
+    # the least of the probabilities of its pairs with those inside.
+    sums = np.repeat(probabilities, len(_LINKS), axis=0)
+    lows = sums.copy()
+    members = np.repeat(np.eye(products, dtype=np.bool_)[np.newaxis], rows, axis=0)
+    total, low = np.zeros((rows, products)), np.ones((rows, products))
+    number = np.full((rows, products), -1, np.intp)
+    sizes, totals, least, outside = (np.empty((rows, count)) for _ in range(4))
+    ends = np.full((rows, count), count, np.intp)
+    cluster_of = np.empty((rows, count, products), np.intp)
+    stands_for = np.repeat(np.arange(products)[np.newaxis], rows, axis=0)
+    for stage in range(count):
+        one, other = (stands_for[every, merges[:, stage, side]] for side in (0, 1))
+        between = np.where(members[every, other], sums[every, one], 0.0).sum(axis=1)
+        nearest = np.where(members[every, other], lows[every, one], np.inf).min(axis=1)
+        for side in (one, other):
+            has_number = number[every, side] >= 0
+            ends[every[has_number], number[every, side][has_number]] = stage
+        merged = members[every, one] | members[every, other]
+        members[every, other] = merged
+        sums[every, other] += sums[every, one]
+        lows[every, other] = np.minimum(lows[every, one], lows[every, other])
+        total[every, other] += total[every, one] + between
+        low[every, other] = np.minimum(np.minimum(low[every, one], low[every, other]), nearest)
+        number[every, other] = stage
+        stands_for = np.where(merged, other[:, np.newaxis], stands_for)
+        sizes[:, stage] = merged.sum(axis=1)
+        totals[:, stage] = total[every, other]
+        least[:, stage] = low[every, other]
+        outside[:, stage] = np.where(merged, 0.0, sums[every, other]).max(axis=1) / sizes[:, stage]
+        cluster_of[:, stage] = np.take_along_axis(number, stands_for, axis=1)
+    expected = np.repeat(probabilities.reshape(sessions, -1).sum(axis=1) / 2, len(_LINKS))
+    return _Stages(expected, sizes, totals, least, outside, ends, cluster_of)
+
+
+def _cluster_features(stages: _Stages) -> Matrix:
+    """(rows, clusters, features), in the order of `CLUSTER_FEATURES`."""
+    sizes, products = stages.sizes, stages.cluster_of.shape[2]
+    return np.stack(
+        [
+            _log_odds(stages.least),
+            _log_odds(stages.totals / (sizes * (sizes - 1) / 2)),
+            _log_odds(stages.outside),
+            np.log(sizes),
+            np.full(sizes.shape, log(products)),
+            (sizes == products).astype(np.float64),
+        ],
+        axis=-1,
     )
 
 
-def _cluster_features(cluster: Cluster) -> dict[str, float]:
-    size = len(cluster.products)
-    own = set(cluster.products)
-    outside = max((total for number, total in enumerate(cluster.sums) if number not in own), default=0.0) / size
-    found = (
-        _log_odds(cluster.least),
-        _log_odds(cluster.total / (size * (size - 1) / 2)),
-        _log_odds(outside),
-        log(size),
-        log(len(cluster.sums)),
-        float(size == len(cluster.sums)),
-    )
-    return dict(zip(CLUSTER_FEATURES, found, strict=True))
+def _chances(stages: _Stages, model: PartitionModel) -> tuple[Matrix, Matrix]:
+    """(rows, clusters) each: that a cluster is a true bundle or a part of one, and that it is one."""
+    features = _cluster_features(stages)
+    return sigmoid(model.inside.log_odds(features)), sigmoid(model.equal.log_odds(features))
 
 
-def _chances(cluster: Cluster, model: PartitionModel) -> tuple[float, float]:
-    """That a cluster is a true bundle or a part of one, and that it is one."""
-    features = _cluster_features(cluster)
-    return _sigmoid(model.inside.log_odds_of(features)), _sigmoid(model.equal.log_odds_of(features))
-
-
-def _partition_features(
-    partition: Sequence[Cluster], chances: Sequence[tuple[float, float]], expected: float, products: int
-) -> list[float]:
-    """In the order of `PARTITION_FEATURES`.
+def _partition_features(stages: _Stages, inside: Matrix, equal: Matrix) -> Matrix:
+    """(rows, stages, features), in the order of `PARTITION_FEATURES`.
 
     Args:
-        chances: of each cluster, to be inside a true bundle and to equal one.
-        expected: how many pairs of the session are expected to share a bundle.
+        inside, equal: (rows, clusters), the chance of each cluster to be inside a true bundle, and to equal one.
     """
-    right = sum(cluster.total for cluster in partition)
-    sizes = [len(cluster.products) for cluster in partition]
-    count = len(partition)
-    inside = sum(chance for chance, _ in chances)
-    equal = sum(chance for _, chance in chances)
-    none_inside = 1.0
-    for chance, _ in chances:
-        none_inside *= 1 - chance
-    pairs = sum(size * (size - 1) / 2 for size in sizes)
-    return [
-        2 * right / (pairs + expected),
-        count,
-        inside / count,
-        inside,
-        equal / count,
-        equal,
-        1 - none_inside,
-        sum(sizes) / products,
-    ]
+    sizes = stages.sizes
+    numbers = np.arange(sizes.shape[1])
+    there = (numbers <= numbers[:, np.newaxis]) & (stages.ends[:, np.newaxis] > numbers[:, np.newaxis])
+    of_clusters = np.stack([stages.totals, sizes * (sizes - 1) / 2, sizes, inside, equal, np.ones_like(sizes)], axis=-1)
+    right, pairs, bundled, is_inside, is_equal, count = np.moveaxis(there.astype(np.float64) @ of_clusters, -1, 0)
+    return np.stack(
+        [
+            2 * right / (pairs + stages.expected[:, np.newaxis]),
+            count,
+            is_inside / count,
+            is_inside,
+            is_equal / count,
+            is_equal,
+            1 - np.where(there, 1 - inside[:, np.newaxis], 1.0).prod(axis=-1),
+            bundled / stages.cluster_of.shape[2],
+        ],
+        axis=-1,
+    )
 
 
-def _numbered(cluster: Cluster) -> frozenset[int]:
-    return frozenset(number + 1 for number in cluster.products)
-
-
-def _log_odds(probability: float) -> float:
-    return log((probability + _LEAST) / (1 - probability + _LEAST))
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + exp(-value)) if value >= 0 else exp(value) / (1 + exp(value))
+def _log_odds(probabilities: Matrix) -> Matrix:
+    odds: Matrix = np.log((probabilities + _LEAST) / (1 - probabilities + _LEAST))
+    return odds

@@ -13,6 +13,7 @@ from models.answer_tokens import AnswerTokens
 from models.answers import NAP, Adapter, Answered, Grew, Refused, StudentEvent, Task
 from models.chat import ChatTokenizer
 from models.clustering import Matrix
+from models.completion import NO_TOKENS
 from models.context import LlamaContext
 from models.engine import Engine, Job, Plan
 from models.errors import ModelError, PromptTooLong
@@ -174,7 +175,7 @@ class Student(AbstractContextManager["Student"]):
                     sleep(NAP)
                 for job in self._engine.step():
                     assert job.answer is not None
-                    events.append(Answered(jobs.pop(job).key, job.answer, job.seconds))
+                    events.append(Answered(jobs.pop(job).key, job.answer, job.seconds, job.usage))
                 while events:
                     yield events.popleft()
         finally:
@@ -192,7 +193,7 @@ class Student(AbstractContextManager["Student"]):
         groups: dict[tuple[Adapter, ...], dict[tuple[Token, ...], list[tuple[Task, Plan]]]] = {}
         for task in tasks:
             if task.products < 2:
-                emit(Answered(task.key, [], 0.0))
+                emit(Answered(task.key, [], 0.0, NO_TOKENS))
                 continue
             try:
                 plan = replace(make_plan(task, emit), adapters=task.adapters)

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -387,15 +388,42 @@ def some_sessions(db: Database, dataset: str, split: Split, count: int, seed: in
     Raises:
         NotFound: there is no such dataset.
     """
-    connection = _connection(db)
-    rows = connection.execute(
-        "SELECT id, session, split FROM sessions WHERE dataset_id = ? AND split = ? ORDER BY id",
+    numbers = drawn_numbers(db, dataset, split, count, seed)
+    if numbers is None:
+        yield from iter_sessions(db, dataset, split=split)
+        return
+    for first in range(0, len(numbers), _BATCH):
+        yield from numbered_sessions(db, numbers[first : first + _BATCH])
+
+
+def drawn_numbers(db: Database, dataset: str, split: Split, count: int, seed: int) -> "array[int] | None":
+    """The row numbers of so many sessions of a split, drawn by chance, in the order in which they are drawn; None where
+    the split has no more than these.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    if split_size(db, dataset, split) <= count:
+        return None
+    # Read as they are drawn from: a list of all would take much more memory than the few that are wanted.
+    rows = _connection(db).execute(
+        "SELECT id, session FROM sessions WHERE dataset_id = ? AND split = ? ORDER BY id",
         [dataset_id(db, dataset), split],
-    ).fetchall()
-    if len(rows) > count:
-        rows = drawn(rows, count, seed, lambda row: str(row[1]))
-    for first in range(0, len(rows), _BATCH):
-        yield from _assemble(connection, rows[first : first + _BATCH])
+    )
+    return array("q", (row[0] for row in drawn(rows, count, seed, lambda row: str(row[1]))))
+
+
+def numbered_sessions(db: Database, numbers: Sequence[int]) -> Iterator[Session]:
+    """The sessions of these row numbers, in this order; those that are not there any more are left out."""
+    connection = _connection(db)
+    found = {
+        row[0]: row
+        for row in connection.execute(
+            "SELECT s.id, session, split FROM json_each(?) AS wanted CROSS JOIN sessions AS s ON s.id = wanted.value",
+            [_encode(list(numbers)).decode()],
+        )
+    }
+    yield from _assemble(connection, [found[number] for number in numbers if number in found])
 
 
 def split_size(db: Database, dataset: str, split: Split) -> int:
@@ -449,6 +477,7 @@ def _assemble(connection: sqlite3.Connection, rows: Sequence[tuple[int, str, Spl
         return
     numbers = msgspec.json.encode([row[0] for row in rows])
     items: dict[int, list[Item]] = {row[0]: [] for row in rows}
+    known: dict[int, Item] = {}
     places: dict[int, dict[int, int]] = {row[0]: {} for row in rows}
     for session_id, position, item_id, item, title, categories in connection.execute(
         """
@@ -458,7 +487,9 @@ def _assemble(connection: sqlite3.Connection, rows: Sequence[tuple[int, str, Spl
         """,
         [numbers],
     ):
-        items[session_id].append(Item(item, title, _decode_categories(categories)))
+        if (found := known.get(item_id)) is None:
+            found = known[item_id] = Item(item, title, _decode_categories(categories))
+        items[session_id].append(found)
         places[session_id][item_id] = position
     members: dict[int, list[int]] = {}
     bundles: dict[int, list[tuple[int, str]]] = {row[0]: [] for row in rows}

@@ -503,6 +503,29 @@ def m0022_studies(db: Database) -> None:
     )
 
 
+@migrations()
+def m0023_run_costs(db: Database) -> None:
+    """What runs cost: tokens of each answer, and energy and memory of each process that has answered for a while."""
+    _execute(
+        db,
+        # NULL where they are not known
+        "ALTER TABLE predictions ADD COLUMN prompt_tokens INTEGER",
+        "ALTER TABLE predictions ADD COLUMN completion_tokens INTEGER",
+        # sessions: that were answered. joules: of the machine, NULL where no meter can be read; meters: which ones
+        """CREATE TABLE run_stretches (
+            id INTEGER PRIMARY KEY,
+            run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            began_at TEXT NOT NULL,
+            sessions INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            joules REAL,
+            meters TEXT,
+            peak_memory_bytes INTEGER
+        )""",
+        "CREATE INDEX run_stretches_by_run ON run_stretches (run_id)",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

@@ -104,6 +104,7 @@ class RunSettings(Struct, frozen=True):
         neighbours: training sessions whose thoughts are shown; None for the usual number.
         budget: tokens of rules and thoughts for one session; None for the usual number.
         near: the embedding model whose vectors say which training sessions are near; None where their words do.
+        prompt_price, answer_price: of a million tokens that an endpoint reads and writes; None where not known.
     """
 
     student: str
@@ -117,6 +118,8 @@ class RunSettings(Struct, frozen=True):
     budget: int | None = None
     near: str | None = None
     seed: int | None = None
+    prompt_price: float | None = None
+    answer_price: float | None = None
 
 
 class TrainingSettings(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Runs: a student's answers over a split, kept one by one as they come."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +80,14 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A student's answer for one session: bundles, or None and why there are none."""
+    """A student's answer for one session: bundles, or None and why there are none; tokens where they are known."""
 
     session: str
     bundles: tuple[Predicted, ...] | None
     error: str | None
     seconds: float
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 def start_run(
@@ -254,45 +256,110 @@ def _run(row: Sequence[Any]) -> Run:
 
 
 def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:
-    """The newest run of a student on a split without knowledge and adapters, if there is one.
+    """The newest of `plain_runs`, if there is one.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    row = db.execute(
+    return next(plain_runs(db, dataset, split, student), None)
+
+
+def plain_runs(db: Database, dataset: str, split: Split, student: str) -> Iterator[Run]:
+    """The runs of a student on a split without knowledge and adapters, the newest first.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    rows = db.execute(
         """
         SELECT id FROM runs WHERE dataset_id = ? AND split = ? AND json_extract(settings, '$.student') = ?
             AND json_array_length(settings, '$.knowledge') = 0 AND json_array_length(settings, '$.adapters') = 0
-        ORDER BY id DESC LIMIT 1
+        ORDER BY id DESC
         """,
         [dataset_id(db, dataset), split, student],
-    ).fetchone()
-    return None if row is None else get_run(db, row[0])
+    ).fetchall()
+    yield from (get_run(db, row[0]) for row in rows)
 
 
 def add_prediction(db: Database, run: Run, prediction: Prediction) -> None:
-    """Store one answer, committed when this returns. An answer that is there already stays.
+    """Store one answer; see `add_predictions`."""
+    add_predictions(db, run, [prediction])
+
+
+def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -> None:
+    """Store answers, committed together when this returns. An answer that is there already stays.
 
     Raises:
-        StoreError: the run, or the session, has been deleted meanwhile.
+        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
     """
-    bundles = None if prediction.bundles is None else msgspec.json.encode(prediction.bundles).decode()
-    with db.atomic():
-        db.execute(
-            """
-            INSERT INTO predictions (run_id, session_id, bundles, error, seconds, created_at)
-            SELECT runs.id, sessions.id, ?, ?, ?, ? FROM runs JOIN sessions ON sessions.dataset_id = runs.dataset_id
-            WHERE runs.id = ? AND session = ?
-            ON CONFLICT DO NOTHING
-            """,
-            [bundles, prediction.error, prediction.seconds, now(), run.id, prediction.session],
+    made_at = now()
+    # Encoded before the transaction begins, which others wait for.
+    rows = [
+        (
+            None if each.bundles is None else msgspec.json.encode(each.bundles).decode(),
+            each.error,
+            each.seconds,
+            each.prompt_tokens,
+            each.completion_tokens,
+            made_at,
+            run.id,
+            each.session,
         )
-        found = db.execute(
-            "SELECT 1 FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = ? AND session = ?",
-            [run.id, prediction.session],
-        ).fetchone()
-    if found is None:
-        raise StoreError(f"run {run.id} or its session {prediction.session!r} has been deleted meanwhile")
+        for each in predictions
+    ]
+    with db.atomic():
+        for row in rows:
+            stored = db.execute(
+                """
+                INSERT INTO predictions
+                    (run_id, session_id, bundles, error, seconds, prompt_tokens, completion_tokens, created_at)
+                SELECT runs.id, sessions.id, ?, ?, ?, ?, ?, ?
+                FROM runs JOIN sessions ON sessions.dataset_id = runs.dataset_id
+                WHERE runs.id = ? AND session = ?
+                ON CONFLICT DO NOTHING
+                """,
+                row,
+            )
+            if not stored.rowcount and not _is_answered(db, run.id, row[-1]):
+                raise StoreError(f"run {run.id} or its session {row[-1]!r} has been deleted meanwhile")
+
+
+def _is_answered(db: Database, run: int, session: str) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = ? AND session = ?",
+        [run, session],
+    )
+    return found.fetchone() is not None
+
+
+def count_answers(db: Database, run: Run) -> int:
+    """How many sessions a run has answered so far."""
+    [count] = db.execute("SELECT count(*) FROM predictions WHERE run_id = ?", [run.id]).fetchone()
+    return int(count)
+
+
+def answered_among(db: Database, run: Run, numbers: Iterable[int]) -> list[int]:
+    """Which of these sessions, by their row numbers, a run has answered."""
+    rows = db.execute(
+        # CROSS: SQLite would rather go through all answers of the run.
+        "SELECT session_id FROM json_each(?) AS wanted "
+        "CROSS JOIN predictions ON run_id = ? AND session_id = wanted.value",
+        [msgspec.json.encode(list(numbers)).decode(), run.id],
+    )
+    return [row[0] for row in rows]
+
+
+def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Prediction]:
+    """The answers of a run for these sessions, as far as it has answered them, by session."""
+    rows = db.execute(
+        """
+        SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens FROM json_each(?) AS wanted
+        CROSS JOIN sessions ON dataset_id = (SELECT dataset_id FROM runs WHERE id = ?) AND session = wanted.value
+        CROSS JOIN predictions ON run_id = ? AND session_id = sessions.id
+        """,
+        [msgspec.json.encode(sessions).decode(), run.id, run.id],
+    )
+    return {row[0]: _prediction(row) for row in rows}
 
 
 def predictions(db: Database, run: Run) -> dict[str, Prediction]:
@@ -319,18 +386,19 @@ def failures(db: Database, run: Run) -> list[Prediction]:
 
 
 _PREDICTIONS = """
-    SELECT session, bundles, error, seconds FROM predictions JOIN sessions ON sessions.id = session_id
+    SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens
+    FROM predictions JOIN sessions ON sessions.id = session_id
 """
 _decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
 
 
 def _prediction(row: Sequence[Any]) -> Prediction:
-    session, bundles, error, seconds = row
+    session, bundles, error, seconds, *tokens = row
     try:
-        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds)
+        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds, *tokens)
     except msgspec.MsgspecError as problem:
         # Earlier versions kept confidences that were no numbers. The other answers of the run stay readable.
-        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds)
+        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds, *tokens)
 
 
 def finish_run(db: Database, run: Run) -> None:

@@ -12,8 +12,9 @@ counts, for each measure by itself.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import nan
 from typing import NamedTuple
 
@@ -52,14 +53,22 @@ class Compared(NamedTuple):
 
 def words(text: str) -> list[str]:
     """The words of an intent in small letters, without punctuation: men's is one word, `mens`."""
-    return _WORD.findall(_APOSTROPHE.sub("", text.casefold()))
+    return list(_words(text))
+
+
+# The same categories, and the same intents of people, are compared again and again.
+@lru_cache(maxsize=4096)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(_APOSTROPHE.sub("", text.casefold())))
 
 
 def token_f1(one: str, other: str) -> float:
     """F1 over the words of two texts, each as often as it occurs: 0..1, symmetric; 0 where one has no word."""
-    left, right = Counter(words(one)), Counter(words(other))
-    total = left.total() + right.total()
-    return 2 * (left & right).total() / total if total else 0.0
+    left, right = _words(one), _words(other)
+    total = len(left) + len(right)
+    if left == right:
+        return 1.0 if total else 0.0
+    return 2 * (Counter(left) & Counter(right)).total() / total
 
 
 def rouge_l(one: str, other: str) -> float:
@@ -67,14 +76,17 @@ def rouge_l(one: str, other: str) -> float:
 
     Shared words count only where they come in the same order, so it is never larger than `token_f1`.
     """
-    left, right = words(one), words(other)
+    left, right = _words(one), _words(other)
+    if left == right:
+        return 1.0 if left else 0.0
+    if set(left).isdisjoint(right):
+        return 0.0
     longest = [0] * (len(right) + 1)
     for word in left:
         before = longest[:]
         for place, each in enumerate(right, start=1):
             longest[place] = before[place - 1] + 1 if word == each else max(before[place], longest[place - 1])
-    total = len(left) + len(right)
-    return 2 * longest[-1] / total if total else 0.0
+    return 2 * longest[-1] / (len(left) + len(right))
 
 
 def compared(session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[frozenset[int], str]]) -> list[Compared]:
@@ -85,12 +97,54 @@ def compared(session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[fr
         truth: all bundles of people, of which the minimal ones count.
         predicted: positions and intents.
     """
-    found = []
-    for positions, wanted in _wanted(truth).items():
-        shared = [len(positions & other) / len(positions | other) for other, _ in predicted]
-        if shared and (most := max(shared)) > 0:
-            found.append(Compared(session, wanted, predicted[shared.index(most)][1]))
-    return found
+    return _matched(session, _wanted(truth), predicted)
+
+
+class IntentSums:
+    """The sums behind `IntentScores`: sessions are added one by one, and none of them is kept.
+
+    Args:
+        cosine: of the vectors of two texts, by an encoder.
+    """
+
+    def __init__(self, cosine: Callable[[str, str], float] | None = None) -> None:
+        self._cosine_of = cosine
+        self._sessions = self._bundles = self._matched = 0
+        self._token_f1 = self._rouge_l = self._cosine = 0.0
+        self._has_intents = False
+
+    def add(self, truth: Sequence[Bundle], predicted: Sequence[tuple[frozenset[int], str]]) -> None:
+        """Add one session.
+
+        Args:
+            truth: all bundles of people.
+            predicted: positions and intents.
+        """
+        wanted = _wanted(truth)
+        pairs = _matched(self._sessions, wanted, predicted)
+        self._sessions += 1
+        self._bundles += len(wanted)
+        self._matched += len(pairs)
+        self._has_intents = self._has_intents or any(intent.strip() for _, intent in predicted)
+        for pair in pairs:
+            # An empty intent counts 0 by every measure.
+            if pair.written.strip():
+                self._token_f1 += best(token_f1, pair)
+                self._rouge_l += best(rouge_l, pair)
+                if self._cosine_of is not None:
+                    self._cosine += best(self._cosine_of, pair)
+
+    def scores(self) -> IntentScores:
+        """The means over the sessions so far."""
+        if not self._has_intents or not self._matched:
+            return IntentScores(self._bundles, self._matched, nan, nan, nan)
+        return IntentScores(
+            self._bundles,
+            self._matched,
+            self._token_f1 / self._matched,
+            self._rouge_l / self._matched,
+            nan if self._cosine_of is None else self._cosine / self._matched,
+        )
 
 
 def score_intents(
@@ -98,33 +152,17 @@ def score_intents(
     predictions: Sequence[Sequence[tuple[frozenset[int], str]]],
     cosine: Callable[[str, str], float] | None = None,
 ) -> IntentScores:
-    """Score the intents of a run, session by session.
-
-    Args:
-        truths: all bundles of people in each session.
-        predictions: the predicted bundles of as many sessions, positions and intents.
-        cosine: of the vectors of two texts, by an encoder.
+    """The scores of sessions that are in memory, one list of predictions for each; see `IntentSums`.
 
     Raises:
         ValueError: the two lengths differ.
     """
     if len(truths) != len(predictions):
         raise ValueError(f"{len(truths)} true sessions but {len(predictions)} predictions")
-    bundles = sum(len(_wanted(truth)) for truth in truths)
-    pairs = [
-        each
-        for number, (truth, predicted) in enumerate(zip(truths, predictions, strict=True))
-        for each in compared(number, truth, predicted)
-    ]
-    if not any(intent.strip() for predicted in predictions for _, intent in predicted):
-        return IntentScores(bundles, len(pairs), nan, nan, nan)
-    return IntentScores(
-        bundles,
-        len(pairs),
-        _mean([best(token_f1, each) for each in pairs]),
-        _mean([best(rouge_l, each) for each in pairs]),
-        nan if cosine is None else _mean([best(cosine, each) if each.written.strip() else 0.0 for each in pairs]),
-    )
+    sums = IntentSums(cosine)
+    for truth, predicted in zip(truths, predictions, strict=True):
+        sums.add(truth, predicted)
+    return sums.scores()
 
 
 def best(measure: Callable[[str, str], float], pair: Compared) -> float:
@@ -132,15 +170,29 @@ def best(measure: Callable[[str, str], float], pair: Compared) -> float:
     return max(measure(intent, pair.written) for intent in pair.wanted)
 
 
-def _wanted(truth: Iterable[Bundle]) -> dict[frozenset[int], tuple[str, ...]]:
+def _matched(
+    session: int,
+    wanted: Mapping[frozenset[int], tuple[str, ...]],
+    predicted: Sequence[tuple[frozenset[int], str]],
+) -> list[Compared]:
+    found = []
+    for positions, intents in wanted.items():
+        shared = [len(positions & other) / len(positions | other) for other, _ in predicted]
+        if shared and (most := max(shared)) > 0:
+            found.append(Compared(session, intents, predicted[shared.index(most)][1]))
+    return found
+
+
+def _wanted(truth: Iterable[Bundle]) -> Mapping[frozenset[int], tuple[str, ...]]:
     """The minimal bundles of a session for which people wrote an intent, with all intents of each."""
-    truth = list(truth)
+    return _wanted_of(tuple(truth))
+
+
+# What several students answered for a session is scored one after the other.
+@lru_cache(maxsize=4)
+def _wanted_of(truth: tuple[Bundle, ...]) -> Mapping[frozenset[int], tuple[str, ...]]:
     intents: dict[frozenset[int], list[str]] = {frozenset(each.positions): [] for each in minimal_bundles(truth)}
     for bundle in truth:
         if bundle.intent.strip() and (found := intents.get(frozenset(bundle.positions))) is not None:
             found.append(bundle.intent)
     return {positions: tuple(found) for positions, found in intents.items() if found}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else nan

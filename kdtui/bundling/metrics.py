@@ -134,68 +134,90 @@ def greedy_jaccard(truth: Bundles, predicted: Bundles) -> float:
     return _ratio(total, max(len(truth), len(predicted)))
 
 
-def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> Scores:
-    """Score the predictions of a run, session by session.
+class ScoreSums:
+    """The sums behind `Scores`: sessions are added one by one, and none of them is kept."""
 
-    Args:
-        truths: the minimal true bundles of each session; none may be empty.
-        predictions: as many; None where the student failed, which counts as no bundle and as not valid.
+    def __init__(self) -> None:
+        self._sessions = self._valid = self._answered = self._exact = self._bundles = self._hits = 0
+        self._precision = self._recall = self._recall_2024 = self._coverage = 0.0
+        self._strict_precision = self._strict_recall = self._pair_f1 = 0.0
+        self._set_precision = self._set_recall = self._gjs = 0.0
+
+    def add(self, truth: Bundles, prediction: Bundles | None) -> None:
+        """Add the prediction for one session.
+
+        Args:
+            truth: its minimal true bundles.
+            prediction: None where the student failed, which counts as no bundle and as not valid.
+
+        Raises:
+            ValueError: there is no true bundle.
+        """
+        if not truth:
+            raise ValueError("a session without true bundles cannot be scored")
+        predicted = [bundle for bundle in prediction or () if len(bundle) > 1]
+        hits = right = 0
+        found = set()
+        for bundle in predicted:
+            before = hits
+            for number, true in enumerate(truth):
+                if bundle <= true:
+                    hits += 1
+                    found.add(number)
+                    self._coverage += len(bundle) / len(true)
+            right += hits > before
+        recall = len(found) / len(truth)
+        self._sessions += 1
+        self._valid += prediction is not None
+        self._hits += hits
+        self._strict_recall += recall
+        self._pair_f1 += pair_f1(truth, predicted)
+        self._exact += set(predicted) == set(truth)
+        self._bundles += len(predicted)
+        if not predicted:
+            return
+        self._answered += 1
+        self._precision += hits / len(predicted)
+        self._recall += recall
+        self._recall_2024 += right / len(truth)
+        self._strict_precision += right / len(predicted)
+        self._set_precision += sum(bundle in truth for bundle in predicted) / len(predicted)
+        self._set_recall += sum(true in predicted for true in truth) / len(truth)
+        self._gjs += greedy_jaccard(truth, predicted)
+
+    def scores(self) -> Scores:
+        """The averages over the sessions so far."""
+        return Scores(
+            n=self._answered,
+            sessions=self._sessions,
+            precision=_ratio(self._precision, self._answered),
+            recall=_ratio(self._recall, self._answered),
+            recall_2024=_ratio(self._recall_2024, self._answered),
+            coverage=_ratio(self._coverage, self._hits),
+            strict_precision=_ratio(self._strict_precision, self._sessions),
+            strict_recall=_ratio(self._strict_recall, self._sessions),
+            pair_f1=_ratio(self._pair_f1, self._sessions),
+            exact=_ratio(self._exact, self._sessions),
+            set_precision=_ratio(self._set_precision, self._answered),
+            set_recall=_ratio(self._set_recall, self._answered),
+            gjs=_ratio(self._gjs, self._answered),
+            bundles_per_session=_ratio(self._bundles, self._sessions),
+            valid=_ratio(self._valid, self._sessions),
+        )
+
+
+def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> Scores:
+    """The scores of sessions that are in memory, one prediction for each; see `ScoreSums.add`.
 
     Raises:
         ValueError: the two lengths differ, or a session has no true bundle.
     """
     if len(truths) != len(predictions):
         raise ValueError(f"{len(truths)} true sessions but {len(predictions)} predictions")
-    precision: list[float] = []
-    recall: list[float] = []
-    recall_2024: list[float] = []
-    coverage: list[float] = []
-    strict_precision: list[float] = []
-    strict_recall: list[float] = []
-    set_precision: list[float] = []
-    set_recall: list[float] = []
-    gjs: list[float] = []
-    f1: list[float] = []
-    exact = bundle_count = 0
+    sums = ScoreSums()
     for truth, prediction in zip(truths, predictions, strict=True):
-        if not truth:
-            raise ValueError("a session without true bundles cannot be scored")
-        predicted = [bundle for bundle in prediction or () if len(bundle) > 1]
-        hits = [(bundle, true) for bundle in predicted for true in truth if bundle <= true]
-        right = sum(any(bundle <= true for true in truth) for bundle in predicted)
-        found = sum(any(bundle <= true for bundle in predicted) for true in truth) / len(truth)
-        coverage.extend(len(bundle) / len(true) for bundle, true in hits)
-        strict_recall.append(found)
-        f1.append(pair_f1(truth, predicted))
-        exact += set(predicted) == set(truth)
-        bundle_count += len(predicted)
-        if not predicted:
-            continue
-        precision.append(len(hits) / len(predicted))
-        recall.append(found)
-        recall_2024.append(right / len(truth))
-        strict_precision.append(right / len(predicted))
-        set_precision.append(sum(bundle in truth for bundle in predicted) / len(predicted))
-        set_recall.append(sum(true in predicted for true in truth) / len(truth))
-        gjs.append(greedy_jaccard(truth, predicted))
-    sessions, answered = len(truths), len(precision)
-    return Scores(
-        n=answered,
-        sessions=sessions,
-        precision=_ratio(sum(precision), answered),
-        recall=_ratio(sum(recall), answered),
-        recall_2024=_ratio(sum(recall_2024), answered),
-        coverage=_ratio(sum(coverage), len(coverage)),
-        strict_precision=_ratio(sum(strict_precision), sessions),
-        strict_recall=_ratio(sum(strict_recall), sessions),
-        pair_f1=_ratio(sum(f1), sessions),
-        exact=_ratio(exact, sessions),
-        set_precision=_ratio(sum(set_precision), answered),
-        set_recall=_ratio(sum(set_recall), answered),
-        gjs=_ratio(sum(gjs), answered),
-        bundles_per_session=_ratio(bundle_count, sessions),
-        valid=_ratio(sum(prediction is not None for prediction in predictions), sessions),
-    )
+        sums.add(truth, prediction)
+    return sums.scores()
 
 
 def names_intents(scores: Scores) -> bool:

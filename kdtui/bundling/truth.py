@@ -1,6 +1,7 @@
 """The ground truth of a session: its minimal bundles."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from store.records import Bundle, Session
 
@@ -13,6 +14,12 @@ def minimal_bundles(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
 
     The official AICL ground truth is made by this rule. The first of equal bundles stays, in the order given.
     """
+    return _minimal(tuple(bundles))
+
+
+# What several students answered for a session is scored one after the other.
+@lru_cache(maxsize=4)
+def _minimal(bundles: tuple[Bundle, ...]) -> tuple[Bundle, ...]:
     distinct: dict[frozenset[int], Bundle] = {}
     for bundle in bundles:
         distinct.setdefault(frozenset(bundle.positions), bundle)

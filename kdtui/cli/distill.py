@@ -11,9 +11,11 @@ from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
+    AnswerPriceOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
+    PromptPriceOption,
     SeedOption,
     SessionsOption,
     check_seed,
@@ -114,11 +116,8 @@ def distill(
         int | None, typer.Option(help="Tokens a minute at most, by an estimate.", min=1, max=LARGEST, metavar="N")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a call may take.", min=0.1, callback=finite)] = 120.0,
-    prompt_price: Annotated[
-        float | None,
-        typer.Option(help="Of a million tokens of prompts; without prices costs are unknown.", min=0),
-    ] = None,
-    answer_price: Annotated[float | None, typer.Option(help="Of a million tokens of answers.", min=0)] = None,
+    prompt_price: PromptPriceOption = None,
+    answer_price: AnswerPriceOption = None,
     max_calls: Annotated[
         int | None, typer.Option(help="Pay for so many calls at most.", min=0, max=LARGEST, metavar="N")
     ] = None,

@@ -1,6 +1,7 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,7 @@ from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
+    AnswerPriceOption,
     AskedKnowledgeOption,
     BudgetOption,
     ContextOption,
@@ -21,6 +23,7 @@ from kdtui.cli.options import (
     NearOption,
     NeighboursOption,
     OutputOption,
+    PromptPriceOption,
     SampleOption,
     SeedOption,
     SessionsOption,
@@ -39,13 +42,24 @@ from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
+    from kdtui.workflows.published import PublishedRow
     from kdtui.workflows.scored import Scored
     from store.runs import Run
     from store.sqlite import Database
 
+PublishedOption = Annotated[
+    bool,
+    typer.Option(
+        "--published",
+        help="Add what others have published about these sessions: the test splits of Electronic and Clothing, "
+        "recognized by their content.",
+    ),
+]
+
 EXAMPLES = [
     "kdtui evaluate --dataset electronic --limit 20",
     "kdtui evaluate --dataset electronic --floors-only --format csv",
+    "kdtui evaluate --dataset electronic --published",
     "kdtui evaluate --resume 3",
 ]
 
@@ -64,6 +78,8 @@ def evaluate(
     context: ContextOption = None,
     limit: SessionsOption = None,
     seed: SeedOption = None,
+    prompt_price: PromptPriceOption = None,
+    answer_price: AnswerPriceOption = None,
     resume: Annotated[
         int | None,
         typer.Option(
@@ -80,6 +96,7 @@ def evaluate(
         ),
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
+    published: PublishedOption = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -88,9 +105,12 @@ def evaluate(
 
     Every answer is kept as it comes; an interrupted run goes on with --resume.
     """
+    from msgspec.structs import replace
+
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.floors import floors_over
+    from kdtui.workflows.floors import Checked, floors_over
+    from kdtui.workflows.published import published_results
     from kdtui.workflows.scored import Scored
 
     told = chosen_output(output, as_json)
@@ -106,6 +126,8 @@ def evaluate(
         name = chosen_dataset(store, dataset)
         scored = Scored.among(store, name, split, limit, drawn_by)
         sessions = scored.sessions(store)
+        # Before anything is answered: there may be none.
+        others = published_results(store, scored) if published else []
         begun = None
         if run is not None:
             begun = _follow(workflow.resume(store, run, sessions, tell), scored, db)
@@ -124,16 +146,30 @@ def evaluate(
                 budget=budget,
                 near=near,
             )
+            settings = replace(settings, prompt_price=prompt_price, answer_price=answer_price)
             run = begun = _follow(
                 workflow.evaluate(store, name, split, settings, sessions, tag or (), tell), scored, db
             )
         if begun is None and scored.limit is not None:
             say(scored.in_words)
-        rows = computed(floors_over(store, scored))
+        with progress_of("floors", len(sessions)) as check:
+            floors = floors_over(store, scored, check=check)
+        rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
         if run is not None:
-            # The truth stays the last row: it is what the others are measured by.
-            rows.insert(-1, workflow.score_run(store, run, sessions))
+            with progress_of("scores", len(sessions)) as check:
+                result = workflow.score_run(store, run, Checked(sessions, check))
+            rows = with_run(rows, run, with_cost(store, run, result))
     print_rows(rows, told)
+
+
+def with_cost(store: "Database", run: "Run", row: "ResultRow") -> "ResultRow":
+    """The row of a run, with what a session cost."""
+    from dataclasses import replace
+
+    from kdtui.workflows.run_costs import costs_of
+    from store.runs import summary_of
+
+    return replace(row, cost=costs_of(store, [summary_of(store, run.id)])[run.id])
 
 
 def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Run":
@@ -143,18 +179,12 @@ def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Ru
     return tag_run(store, number, add=tags) if tags else get_run(store, number)
 
 
-def computed(floors: "Iterator[ResultRow]") -> "list[ResultRow]":
-    """The rows of floors, with progress: some take seconds."""
-    from kdtui.workflows.evaluate import FLOOR_NAMES
-
-    rows = []
+@contextmanager
+def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
+    """Progress through sessions, each of which calls what this yields."""
     with progress_bar() as progress:
-        task = progress.add_task(f"floor {FLOOR_NAMES[0]}", total=len(FLOOR_NAMES))
-        for row in floors:
-            rows.append(row)
-            following = FLOOR_NAMES[min(len(rows), len(FLOOR_NAMES) - 1)]
-            progress.update(task, completed=len(rows), description=f"floor {following}")
-    return rows
+        task = progress.add_task(name, total=sessions)
+        yield lambda: progress.advance(task)
 
 
 def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
@@ -197,26 +227,103 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None
     return run
 
 
-def print_rows(rows: "list[ResultRow]", output: Output) -> None:
+def with_run(
+    rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
+) -> "list[ResultRow | PublishedRow]":
+    """The rows of floors and of others with that of a run: once where the run is one of the floors, which is said."""
+    from kdtui.workflows.evaluate import ResultRow, scores_to_json
+
+    for place, other in enumerate(rows):
+        # Compared as they are shown: what is no number equals nothing.
+        is_floor = isinstance(other, ResultRow) and other.name == row.name
+        if is_floor and scores_to_json(other.scores) == scores_to_json(row.scores):
+            say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
+            return [*rows[:place], row, *rows[place + 1 :]]
+    # The truth stays the last row: it is what the others are measured by.
+    return [*rows[:-1], row, *rows[-1:]]
+
+
+def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
     """The tables of results; as data, one that has all of the numbers."""
+    from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.run_costs import NOT_KNOWN
+
+    published = [row for row in rows if isinstance(row, PublishedRow)]
     if output in ("json", "csv"):
-        print_table([], [()] * len(rows), output=output, records=(row.to_json() for row in rows))
+        print_table([], [()] * len(rows), output=output, records=_records(rows))
         return
-    total = rows[0].scores.sessions
-    named = [row for row in rows if names_intents(row.scores)]
-    matchable = max(row.scores.intent_bundles for row in rows)
+    measured = [row for row in rows if not isinstance(row, PublishedRow)]
+    total = measured[0].scores.sessions
+    matchable = max(row.scores.intent_bundles for row in measured)
+    named = [row for row in measured if names_intents(row.scores)]
+    answered = "over the n sessions with a predicted bundle: P, R and cov. are the paper's"
     for metrics, meaning, shown in (
         (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
-        (ANSWERED, "over the n sessions with a predicted bundle: P, R and cov. are the paper's", rows),
+        (ANSWERED, answered, rows),
         (INTENTS, f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps", named),
     ):
-        if not shown:
+        names = [metric for metric, _ in metrics]
+        cells = [(_row_name(row), *_values(row, names)) for row in shown]
+        cells = [each for each in cells if any(value is not None for value in each[1:])]
+        if not cells:
             continue
-        print_table(
-            ["", *(label.replace(" ", "\n") for _, label in metrics)],
-            [(row.name, *(getattr(row.scores, metric) for metric, _ in metrics)) for row in shown],
-            wide=[""],
-            output=output,
-        )
+        print_table(["", *(label.replace(" ", "\n") for _, label in metrics)], cells, wide=[""], output=output)
         print_gap(output)
         say(meaning)
+    _print_costs([row for row in measured if row.cost != NOT_KNOWN], output)
+    for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
+        say(f"[{tag}] {source}")
+
+
+def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
+    """What a session of a run took, as far as it is known."""
+    from kdtui.workflows.costs import cost_text
+    from kdtui.workflows.run_costs import megabytes
+
+    columns: dict[str, list[object]] = {
+        "seconds": [row.cost.seconds for row in rows],
+        "prompt\ntokens": [_whole(row.cost.prompt_tokens) for row in rows],
+        "answer\ntokens": [_whole(row.cost.completion_tokens) for row in rows],
+        "joules": [row.cost.joules for row in rows],
+        "peak\nmemory": [
+            None if row.cost.peak_memory_bytes is None else megabytes(row.cost.peak_memory_bytes) for row in rows
+        ],
+        "money": [None if row.cost.money is None else cost_text(row.cost.money) for row in rows],
+    }
+    shown = {title: values for title, values in columns.items() if any(value is not None for value in values)}
+    if not shown:
+        return
+    cells = zip((row.name for row in rows), *shown.values(), strict=True)
+    print_table(["", *shown], cells, wide=[""], right=["peak\nmemory", "money"], output=output)
+    print_gap(output)
+    meters = sorted({row.cost.meters for row in rows if row.cost.meters is not None})
+    energy = f"; joules are those of the whole machine, by {' and '.join(meters)}" if meters else ""
+    say(f"what a session took; peak memory is that of the process{energy}")
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)
+
+
+def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
+    """The rows as objects; where others' results are among them, each says where it comes from."""
+    from kdtui.workflows.published import PublishedRow
+
+    if not any(isinstance(row, PublishedRow) for row in rows):
+        return [row.to_json() for row in rows]
+    return [{**row.to_json(), "source": row.source if isinstance(row, PublishedRow) else None} for row in rows]
+
+
+def _row_name(row: "ResultRow | PublishedRow") -> str:
+    from kdtui.workflows.published import PublishedRow
+
+    return f"{row.name} [{row.tag}]" if isinstance(row, PublishedRow) else row.name
+
+
+def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
+    """The values of a row; None where a result does not report a metric."""
+    from kdtui.workflows.published import PublishedRow
+
+    if isinstance(row, PublishedRow):
+        return [row.scores.get(metric) for metric in metrics]
+    return [getattr(row.scores, metric) for metric in metrics]

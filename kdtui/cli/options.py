@@ -159,6 +159,19 @@ AdapterOption = Annotated[
         autocompletion=completion.names("adapters", "none"),
     ),
 ]
+PromptPriceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--prompt-price",
+        help="Of a million tokens of prompts; without prices costs are unknown.",
+        min=0,
+        metavar="PRICE",
+    ),
+]
+AnswerPriceOption = Annotated[
+    float | None,
+    typer.Option("--answer-price", help="Of a million tokens of answers.", min=0, metavar="PRICE"),
+]
 PiecesOption = Annotated[
     str | None,
     typer.Option(

@@ -8,11 +8,14 @@ import typer
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
+from kdtui.cli.evaluate import PublishedOption, print_rows, progress_of, with_run
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.workflows.costs import cost_text
 
 if TYPE_CHECKING:
+    from kdtui.workflows.published import PublishedRow
     from kdtui.workflows.runs import RunRow
     from store.runs import RunSummary
 
@@ -78,6 +81,12 @@ def _student(row: "RunRow") -> str:
     return base_name(row.summary.run.settings)
 
 
+def _tokens(row: "RunRow") -> object:
+    """Read and written for a session; empty where not known."""
+    prompt, written = row.cost.prompt_tokens, row.cost.completion_tokens
+    return "" if prompt is None or written is None else round(prompt + written)
+
+
 def _adapters(row: "RunRow") -> str:
     from kdtui.workflows.students import adapter_names
 
@@ -101,6 +110,9 @@ _COLUMNS: "dict[str, Callable[[RunRow], object]]" = {
     "strict\nR": lambda row: row.scores and row.scores.strict_recall,
     "pair\nF1": lambda row: row.scores and row.scores.pair_f1,
     "s": lambda row: row.summary.seconds_per_session,
+    "tokens": lambda row: _tokens(row),
+    "J": lambda row: "" if row.cost.joules is None else row.cost.joules,
+    "money": lambda row: "" if row.cost.money is None else cost_text(row.cost.money),
     "state": lambda row: _state(row.summary),
     "tags": lambda row: ", ".join(row.summary.run.tags),
     "note": lambda row: row.summary.run.note,
@@ -110,15 +122,19 @@ _WIDE = ("student", "knowledge", "sample", "adapter", "dataset", "subset", "tags
 
 @app.command("show", examples=["kdtui run show 1"])
 def show(
-    number: RunArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    number: RunArgument,
+    published: PublishedOption = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
 ) -> None:
     """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
     import msgspec
 
-    from kdtui.cli.evaluate import computed, print_rows
     from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
     from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.floors import floors_over
+    from kdtui.workflows.published import published_results
     from kdtui.workflows.runs import run_in_full
     from kdtui.workflows.scored import Scored
     from store.runs import summary_of
@@ -127,9 +143,14 @@ def show(
     with open_store(db) as store:
         summary = summary_of(store, number)
         scored = Scored.by(summary)
+        others = published_results(store, scored) if published else []
         # A dataset that has no such split any more has none; what the run is stays true.
-        floors = computed(floors_over(store, scored)) if scored.split_size else []
-        found = run_in_full(store, summary, floors=tuple(floors))
+        floors: list[ResultRow] = []
+        if scored.split_size:
+            with progress_of("floors", summary.sessions) as check:
+                floors = floors_over(store, scored, check=check)
+        with progress_of("scores", summary.sessions) as check:
+            found = run_in_full(store, summary, floors=tuple(floors), check=check)
     row, run = found.row, found.row.summary.run
     repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
     if told == "json":
@@ -139,6 +160,7 @@ def show(
                 "settings": msgspec.to_builtins(run.settings),
                 "prompt_tokens": found.prompt_tokens,
                 "floors": [floor.to_json() for floor in found.floors],
+                **({"published": [{**other.to_json(), "source": other.source} for other in others]} if others else {}),
                 "errors": {failure.session: failure.error for failure in found.failures},
                 "repeat": repeat,
             }
@@ -160,16 +182,16 @@ def show(
             ("began", run.created_at),
             ("state", _state(row.summary)),
             ("seconds a session", row.summary.seconds_per_session),
+            *row.cost.in_words,
             ("tokens a prompt, about", None if found.prompt_tokens is None else round(found.prompt_tokens)),
             *settings,
         ],
         wide=[f"run {run.id}"],
         output=told,
     )
-    rows = list(found.floors)
+    rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
     if row.scores is not None:
-        # The truth stays the last row: it is what the others are measured by.
-        rows.insert(max(0, len(rows) - 1), ResultRow(run.name, row.scores))
+        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost))
     if rows:
         print_gap(told)
         print_rows(rows, told)
@@ -196,7 +218,10 @@ def compare(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Compare two runs session by session, those first where the second does worst."""
+    """Compare two runs session by session, those first where the second does worst.
+
+    All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
+    """
     from kdtui.workflows.runs import compare_runs
     from store.runs import get_run
 
@@ -225,6 +250,9 @@ def compare(
     )
     if told == "json":
         return
+    if told in ("table", "markdown"):
+        print_gap(told)
+        print_rows(found.results, told)
     say(
         f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
         f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"

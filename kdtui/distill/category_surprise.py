@@ -7,7 +7,9 @@ with each one.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations, combinations_with_replacement
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,10 @@ from msgspec import Struct
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import true_bundles
 from models.clustering import Matrix
+from models.logistic import Vector
 from store.records import CategoryPath, Item, Session
+
+_Numbers: TypeAlias = npt.NDArray[np.intp]
 
 LEVELS: tuple[int | None, ...] = (0, 1, 2, 3, 4, None)
 """How many names of the main category count: none of them, so that all products are alike, up to all."""
@@ -72,39 +77,66 @@ class SurpriseFeatures:
     """Turns the counts into features of the pairs of any session."""
 
     def __init__(self, levels: Sequence[LevelCounts]) -> None:
-        self._numbers = [{path: number for number, path in enumerate(level.paths)} for level in levels]
-        self._surprises = [
-            {(a, b): (bundled - expected) / (seen + _UNSEEN) for a, b, seen, bundled, expected in level.pairs}
-            for level in levels
-        ]
+        self._levels = [_Level.of(level) for level in levels]
 
     def features(self, session: Session) -> Matrix:
         """(pairs, len(NAMES)), in the order of `pairs_of`."""
-        rows, columns = np.triu_indices(len(session.items), 1)
-        found = np.zeros((len(rows), len(NAMES)))
-        for place in range(len(self._surprises)):
-            matrix, kinds = self._surprises_of(place, session.items)
-            found[:, place] = matrix[kinds[rows], kinds[columns]]
+        return np.concatenate(self.features_alike([session]))
+
+    def features_alike(self, sessions: Sequence[Session]) -> Matrix:
+        """The same for each of several sessions of equally many products: (sessions, pairs, len(NAMES))."""
+        rows, columns = np.triu_indices(len(sessions[0].items), 1)
+        categories: dict[CategoryPath, int] = {}
+        kinds = np.array(
+            [[categories.setdefault(_main_category(item), len(categories)) for item in each.items] for each in sessions]
+        ).reshape(len(sessions), -1)
+        one, other = kinds[:, rows], kinds[:, columns]
+        # A large session has many more pairs of products than of categories.
+        few = len(categories) ** 2 < one.size
+        found = np.zeros((len(sessions), len(rows), len(NAMES)))
+        for place, (level, names) in enumerate(zip(self._levels, LEVELS, strict=False)):
+            numbers = np.array([level.numbers.get(path[:names], -1) for path in categories], np.intp)
+            if few:
+                found[:, :, place] = level.surprises(numbers[:, np.newaxis], numbers)[one, other]
+            else:
+                found[:, :, place] = level.surprises(numbers[one], numbers[other])
         return found
 
-    def _surprises_of(self, place: int, items: Sequence[Item]) -> tuple[Matrix, npt.NDArray[np.intp]]:
-        """The surprises of the categories of the items at a level.
 
-        Returns:
-            (categories, categories), symmetric; and the number of its category there for each item.
-        """
-        known, surprises = self._numbers[place], self._surprises[place]
-        numbers = [known.get(_main_category(item)[: LEVELS[place]], -1) for item in items]
-        at = {number: i for i, number in enumerate(dict.fromkeys(numbers))}
-        matrix = np.zeros((len(at), len(at)))
-        # A large session has more pairs of categories than are known.
-        keys: Iterable[tuple[int, int]] = surprises
-        if len(at) ** 2 < len(surprises):
-            keys = combinations_with_replacement(sorted(at), 2)
-        for one, other in keys:
-            if one in at and other in at and (found := surprises.get((one, other))) is not None:
-                matrix[at[one], at[other]] = matrix[at[other], at[one]] = found
-        return matrix, np.array([at[number] for number in numbers])
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """The surprises at one level.
+
+    Attributes:
+        numbers: of the categories.
+        keys: of their pairs, ascending: the smaller number x how many categories there are + the larger.
+        values: the surprise of each pair.
+    """
+
+    numbers: dict[CategoryPath, int]
+    keys: _Numbers
+    values: Vector
+
+    @classmethod
+    def of(cls, level: LevelCounts) -> "_Level":
+        numbers = {path: number for number, path in enumerate(level.paths)}
+        pairs = sorted(
+            (a * len(numbers) + b, (bundled - expected) / (seen + _UNSEEN))
+            for a, b, seen, bundled, expected in level.pairs
+        )
+        return cls(
+            numbers, np.array([key for key, _ in pairs], np.intp), np.array([value for _, value in pairs], np.float64)
+        )
+
+    def surprises(self, one: _Numbers, other: _Numbers) -> Vector:
+        """Of pairs of categories by their numbers, which are broadcast; 0 for pairs that were not seen."""
+        smaller, larger = np.minimum(one, other), np.maximum(one, other)
+        if not len(self.keys):
+            return np.zeros(smaller.shape)
+        wanted = smaller * len(self.numbers) + larger
+        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        is_known = (self.keys[at] == wanted) & (smaller >= 0)
+        return np.where(is_known, self.values[at], 0.0)
 
 
 def _main_category(item: Item) -> CategoryPath:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import log
 from re import compile as compile_pattern
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -81,21 +81,27 @@ def features(session: Session, kind: Kind, vectors: TextVectors | None) -> Matri
 
     A pair is described by itself and by the rest of its session: two products that are like all others are bundled
     less often than two that are like each other alone.
-
-    Raises:
-        ModelError: there are no vectors.
     """
-    size = len(session.items)
+    return np.concatenate(features_alike([session], kind, vectors))
+
+
+def features_alike(sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None) -> Matrix:
+    """The same for each of several sessions of equally many products: (sessions, pairs, features).
+
+    What is found for a session does not depend on the others.
+    """
+    size = len(sessions[0].items)
     if size < 2:
-        return np.zeros((0, len(feature_names(kind))))
+        return np.zeros((len(sessions), 0, len(feature_names(kind))))
     rows, columns = np.triu_indices(size, 1)
     found = [
         column
         for measure in MEASURES[kind]
-        for column in _among_others(_measured(session, measure, vectors), rows, columns)
+        for column in _among_others(_measured(sessions, measure, vectors), rows, columns)
     ]
-    bare = np.array([not item.categories for item in session.items], np.float64)
-    return np.column_stack([*found, bare[rows] + bare[columns], np.full(len(rows), log(size))])
+    bare = np.array([[not item.categories for item in session.items] for session in sessions], np.float64)
+    of_items = [bare[:, rows] + bare[:, columns], np.full((len(sessions), len(rows)), log(size))]
+    return np.stack([*found, *of_items], axis=-1)
 
 
 def pairs_of(session: Session) -> Iterator[tuple[int, int]]:
@@ -122,77 +128,88 @@ def _narrowest(item: Item) -> str:
     return item.categories[0][-1].strip() if item.categories else ""
 
 
-def _measured(session: Session, measure: Measure, vectors: TextVectors | None) -> Matrix:
-    """(products, products), symmetric, 0 on the diagonal: what a product has in common with itself says nothing."""
+def _measured(sessions: Sequence[Session], measure: Measure, vectors: TextVectors | None) -> Matrix:
+    """(sessions, products, products), symmetric, 0 on the diagonals: what a product has in common with itself says
+    nothing."""
     match measure:
         case "depth":
-            matrix = _shared_depth(session.items)
+            matrix = _shared_depth(sessions)
         case "categories":
-            matrix = _cosines([_narrowest(item) for item in session.items], cast("TextVectors", vectors))
+            matrix = _cosines([[_narrowest(item) for item in each.items] for each in sessions], vectors)
         case "titles":
-            matrix = _cosines([_title(item) for item in session.items], cast("TextVectors", vectors))
+            matrix = _cosines([[_title(item) for item in each.items] for each in sessions], vectors)
         case "words":
-            matrix = _shared_words([words_of(item) for item in session.items])
-    np.fill_diagonal(matrix, 0)
+            matrix = np.stack([_shared_words([words_of(item) for item in each.items]) for each in sessions])
+    every = np.arange(matrix.shape[1])
+    matrix[:, every, every] = 0
     return matrix
 
 
 def _among_others(matrix: Matrix, rows: _Numbers, columns: _Numbers) -> Iterator[Matrix]:
-    """The columns of a measure, one for each of `_OF_MEASURE`."""
-    size = len(matrix)
-    of_pairs = matrix[rows, columns]
-    sums = matrix.sum(axis=1)
+    """(sessions, pairs) each: the columns of a measure, one for each of `_OF_MEASURE`."""
+    sessions, size, _ = matrix.shape
+    of_pairs = np.take(matrix.reshape(sessions, -1), rows * size + columns, axis=1)
+    sums = matrix.sum(axis=2)
     yield of_pairs
-    yield (sums[rows] + sums[columns]) / (size - 1)
+    yield (sums[:, rows] + sums[:, columns]) / (size - 1)
     if size == 2:
         yield of_pairs
         yield of_pairs
     else:
         others = matrix.copy()
-        np.fill_diagonal(others, -np.inf)
-        best = others.argmax(axis=1)
         every = np.arange(size)
-        first = others[every, best]
-        others[every, best] = -np.inf
-        second = others.max(axis=1)
-        of_row = np.where(best[rows] == columns, second[rows], first[rows])
-        of_column = np.where(best[columns] == rows, second[columns], first[columns])
+        others[:, every, every] = -np.inf
+        best = others.argmax(axis=2)[:, :, np.newaxis]
+        first = np.take_along_axis(others, best, axis=2)[:, :, 0]
+        np.put_along_axis(others, best, -np.inf, axis=2)
+        second = others.max(axis=2)
+        nearest = best[:, :, 0]
+        of_row = np.where(nearest[:, rows] == columns, second[:, rows], first[:, rows])
+        of_column = np.where(nearest[:, columns] == rows, second[:, columns], first[:, columns])
         yield np.maximum(of_row, of_column)
         yield np.minimum(of_row, of_column)
-    yield np.full(len(rows), of_pairs.mean())
+    yield np.broadcast_to(of_pairs.mean(axis=1, keepdims=True), of_pairs.shape)
 
 
-def _cosines(texts: Sequence[str], vectors: TextVectors) -> Matrix:
-    """(texts, texts): 0 where one is empty."""
-    distinct = list(dict.fromkeys(text for text in texts if text))
-    if not distinct:
-        return np.zeros((len(texts), len(texts)))
-    place = {text: number for number, text in enumerate(distinct)}
-    known = np.stack([vectors[text] for text in distinct])
+def _cosines(texts: Sequence[Sequence[str]], vectors: TextVectors | None) -> Matrix:
+    """(sessions, texts, texts): 0 where one is empty."""
+    assert vectors is not None
+    places = {
+        text: number for number, text in enumerate(dict.fromkeys(text for each in texts for text in each if text))
+    }
+    if not places:
+        return np.zeros((len(texts), len(texts[0]), len(texts[0])))
+    known = np.stack([vectors[text] for text in places])
     # The last row stands for a text that is empty.
     rows = np.concatenate([known, np.zeros((1, known.shape[1]), np.float32)])
-    chosen = rows[[place.get(text, len(distinct)) for text in texts]]
-    cosines: Matrix = (chosen @ chosen.T).astype(np.float64)
+    chosen = rows[[[places.get(text, len(places)) for text in each] for each in texts]]
+    cosines: Matrix = (chosen @ chosen.swapaxes(1, 2)).astype(np.float64)
     return cosines
 
 
-def _shared_depth(items: Sequence[Item]) -> Matrix:
-    """(items, items): names that two category paths share from the top, for the two paths that share most."""
-    size = len(items)
-    deepest = max((len(path) for item in items for path in item.categories), default=0)
-    depth = np.zeros((size, size))
+def _shared_depth(sessions: Sequence[Session]) -> Matrix:
+    """(sessions, items, items): names that two category paths share from the top, for the two paths that share most."""
+    size = len(sessions[0].items)
+    kinds: dict[tuple[CategoryPath, ...], int] = {}
+    kind_of_item = [[kinds.setdefault(item.categories, len(kinds)) for item in each.items] for each in sessions]
+    most = max(map(len, kinds))
+    deepest = max((len(path) for paths in kinds for path in paths), default=0)
+    depth = np.zeros((len(sessions), size, size))
     for level in range(1, deepest + 1):
         prefixes: dict[CategoryPath, int] = {}
-        places = [
-            (number, prefixes.setdefault(path[:level], len(prefixes)))
-            for number, item in enumerate(items)
-            for path in item.categories
-            if len(path) >= level
-        ]
-        has = np.zeros((size, len(prefixes)), np.float32)
-        has[tuple(np.array(places).T)] = 1
+        # By kind and number of the path, which prefix it begins with; -1 for none.
+        numbers = np.full((len(kinds), most), -1, np.int32)
+        for kind, paths in enumerate(kinds):
+            for number, path in enumerate(paths):
+                if len(path) >= level:
+                    numbers[kind, number] = prefixes.setdefault(path[:level], len(prefixes))
+        begins = numbers[kind_of_item]
+        shared = np.zeros(depth.shape, np.bool_)
+        for number in range(most):
+            own = begins[:, :, number, np.newaxis, np.newaxis]
+            shared |= ((own == begins[:, np.newaxis]) & (own >= 0)).any(axis=3)
         # Who shares a prefix shares all shorter ones, so the levels at which two share one are counted.
-        depth += (has @ has.T) > 0
+        depth += shared
     return depth
 
 

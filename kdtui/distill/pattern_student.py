@@ -19,13 +19,23 @@ from kdtui.bundling.truth import ENOUGH, true_bundles
 from kdtui.distill.category_intent import category_intent
 from kdtui.distill.category_surprise import LEVELS, LevelCounts, SurpriseFeatures, count_surprises
 from kdtui.distill.category_surprise import NAMES as SURPRISES
-from kdtui.distill.pair_features import Kind, ReadTexts, feature_names, features, kind_of, pairs_of, read
+from kdtui.distill.pair_features import (
+    Kind,
+    ReadTexts,
+    TextVectors,
+    feature_names,
+    features,
+    features_alike,
+    kind_of,
+    pairs_of,
+    read,
+)
 from kdtui.distill.pair_model import KindModel, PairModel
 from kdtui.errors import KdtuiError
 from models.bundle_list import WrittenBundle
 from models.clustering import Matrix
 from models.logistic import Regression, Vector, fit_logistic, sigmoid
-from models.partitions import best_partition
+from models.partitions import best_partitions
 from store.records import Session
 from store.subsets import drawn
 
@@ -123,51 +133,98 @@ class PatternStudent:
         Raises:
             KdtuiError: the session has too many products.
         """
-        return self._judged(session, self._surprises)[1]
+        return self._judged(session, self._surprises)
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
         """The same for the training sessions, by id, each as if its bundles had never been counted."""
         found: dict[str, Matrix] = {}
         for others, fold in folds_of(train):
             counted = SurpriseFeatures(count_surprises((session, self._expected(session)) for session in others))
-            found |= {session.id: self._judged(session, counted)[1] for session in fold}
+            found |= {session.id: self._judged(session, counted) for session in fold}
         return found
 
-    def write_bundles(self, session: Session) -> Iterator[WrittenBundle]:
+    def write_bundles(self, session: Session) -> list[WrittenBundle]:
         """The bundles of a session, the most confident first: the chance that one is a true bundle or a part of it.
 
         Raises:
             KdtuiError: the session has too many products.
         """
-        kind, probabilities = self._judged(session, self._surprises)
-        found = best_partition(probabilities, self._model.kinds[kind].partitions)
-        for number, (confidence, positions) in enumerate(found):
-            intent = category_intent([session.items[position - 1] for position in positions])
-            yield WrittenBundle(number, positions, intent, confidence, complete=True)
+        [found] = self.write_many([session])
+        if isinstance(found, KdtuiError):
+            raise found
+        return found
 
-    def _judged(self, session: Session, surprises: SurpriseFeatures) -> tuple[Kind, Matrix]:
-        """What is known of the session, and its pair probabilities."""
+    def write_many(self, sessions: Sequence[Session]) -> list[list[WrittenBundle] | KdtuiError]:
+        """The bundles of several sessions, as `write_bundles` finds those of each; an error for one that it refuses.
+
+        Many are judged at once much faster than one after the other.
+        """
+        found: list[list[WrittenBundle] | KdtuiError] = [[] for _ in sessions]
+        judged = [number for number, session in enumerate(sessions) if len(session.items) <= MOST_PRODUCTS]
+        for number in {*range(len(sessions))}.difference(judged):
+            found[number] = _too_large(sessions[number])
+        vectors = read([sessions[number] for number in judged], self._reader)
+        if vectors is None and self._reader is not None and len(judged) > 1:
+            # Those whose texts are kept can be judged by them, whatever the others lack.
+            for number in judged:
+                [found[number]] = self.write_many([sessions[number]])
+            return found
+        groups: dict[tuple[int, Kind], list[int]] = {}
+        for number in judged:
+            session = sessions[number]
+            if len(session.items) > 1:
+                kind = kind_of(session, has_vectors=vectors is not None)
+                groups.setdefault((len(session.items), kind), []).append(number)
+        for (_, kind), numbers in groups.items():
+            group = [sessions[number] for number in numbers]
+            probabilities = self._probabilities(group, kind, vectors, self._surprises)
+            partitions = best_partitions(probabilities, self._model.kinds[kind].partitions)
+            for number, session, partition in zip(numbers, group, partitions, strict=True):
+                found[number] = [
+                    WrittenBundle(at, positions, _intent(session, positions), confidence, complete=True)
+                    for at, (confidence, positions) in enumerate(partition)
+                ]
+        return found
+
+    def _judged(self, session: Session, surprises: SurpriseFeatures) -> Matrix:
+        """The pair probabilities of a session."""
         size = len(session.items)
         if size > MOST_PRODUCTS:
-            raise KdtuiError(
-                f"session {session.id!r} has {size:,} products, and patterns judge {MOST_PRODUCTS:,} at most; "
-                "split it into smaller ones"
-            )
-        matrix = np.zeros((size, size))
+            raise _too_large(session)
         if size < 2:
-            return kind_of(session, has_vectors=False), matrix
+            return np.zeros((size, size))
         vectors = read([session], self._reader)
         kind = kind_of(session, has_vectors=vectors is not None)
+        return np.concatenate(self._probabilities([session], kind, vectors, surprises))
+
+    def _probabilities(
+        self, sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None, surprises: SurpriseFeatures
+    ) -> Matrix:
+        """Those of sessions of equally many products and the same kind: (sessions, products, products)."""
+        size = len(sessions[0].items)
         regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
-        found = np.hstack([features(session, kind, vectors), surprises.features(session)])
-        matrix[np.triu_indices(size, 1)] = sigmoid(regression.log_odds(found))
-        return kind, matrix + matrix.T
+        found = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)
+        matrix = np.zeros((len(sessions), size, size))
+        rows, columns = np.triu_indices(size, 1)
+        matrix[:, rows, columns] = sigmoid(regression.log_odds(found))
+        return matrix + matrix.swapaxes(1, 2)
 
     def _expected(self, session: Session) -> Vector:
         """How likely the pairs are without what was counted."""
         vectors = read([session], self._reader)
         kind = kind_of(session, has_vectors=vectors is not None)
         return sigmoid(self._model.kinds[kind].alone.log_odds(features(session, kind, vectors)))
+
+
+def _too_large(session: Session) -> KdtuiError:
+    return KdtuiError(
+        f"session {session.id!r} has {len(session.items):,} products, and patterns judge {MOST_PRODUCTS:,} at most; "
+        "split it into smaller ones"
+    )
+
+
+def _intent(session: Session, positions: Sequence[int]) -> str:
+    return category_intent([session.items[position - 1] for position in positions])
 
 
 def learnable(train: Sequence[Session]) -> list[Session]:

@@ -90,7 +90,7 @@ class RunNumbers(Activity):
                     yield RunScored(row)
                 for scored in missing.floorless:
                     try:
-                        yield FloorsFound(scored, list(floors_over(db, scored, check=check)))
+                        yield FloorsFound(scored, floors_over(db, scored, check=check))
                     except KdtuiError:
                         # A split that has become empty has none.
                         yield FloorsFound(scored, [])

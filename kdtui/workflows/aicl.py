@@ -5,9 +5,11 @@ that it sees; then it detects the bundles of the session in question. A training
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
@@ -20,6 +22,7 @@ from kdtui.workflows.waiting import when_free
 from models.answers import NAP, Answered, Grew, Noted, Refused, StudentEvent
 from models.bundle_list import WrittenBundle
 from models.chat_server import Endpoint, Unreachable
+from models.completion import NO_TOKENS, NOT_TOLD, Usage
 from models.errors import ModelError
 from models.json_answer import answer_schema, parse_answer
 from models.messages import Message
@@ -55,7 +58,8 @@ def answer_by_aicl(
     with asyncio.Runner() as runner:
         notes: list[str] = []
         ledger = runner.run(_open(db, endpoint, notes.append))
-        running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float]] = {}
+        running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float, _Counting]] = {}
+        counted: set[str] = set()
         try:
             while more or running:
                 while more and len(running) < ledger.teacher.pace.concurrency:
@@ -66,13 +70,14 @@ def answer_by_aicl(
                         break
                     if session is None:
                         break
-                    task = runner.get_loop().create_task(_bundles(ledger, db, dataset, nearest, session))
-                    running[task] = session, perf_counter()
+                    desk = _Counting(ledger, counted)
+                    task = runner.get_loop().create_task(_bundles(desk, db, dataset, nearest, session))
+                    running[task] = session, perf_counter(), desk
                 for task in runner.run(_finished(set(running), NAP if more else None)):
-                    session, started = running.pop(task)
+                    session, started, desk = running.pop(task)
                     while notes:
                         yield Noted(session, notes.pop(0))
-                    yield from _events(task, session, perf_counter() - started)
+                    yield from _events(task, session, perf_counter() - started, desk.usage)
         finally:
             runner.run(_close(ledger, set(running)))
 
@@ -105,7 +110,32 @@ async def _close(ledger: Ledger, running: "set[asyncio.Task[list[WrittenBundle]]
     await ledger.teacher.close()
 
 
-def _events(task: "asyncio.Task[list[WrittenBundle]]", session: Session, seconds: float) -> Iterator[StudentEvent]:
+@dataclass(slots=True)
+class _Counting:
+    """A desk that adds up the tokens of the calls about a session, whenever they were paid for.
+
+    Args:
+        counted: keys of the calls that other sessions have been counted for: a demonstration may serve several.
+    """
+
+    desk: Desk
+    counted: set[str]
+    usage: Usage = NO_TOKENS
+
+    async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
+        """See `Desk`."""
+        call = await self.desk.ask(step, messages, schema)
+        if call.key not in self.counted:
+            self.counted.add(call.key)
+            # An estimate is no count.
+            told = NOT_TOLD if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
+            self.usage = self.usage + told
+        return call
+
+
+def _events(
+    task: "asyncio.Task[list[WrittenBundle]]", session: Session, seconds: float, usage: Usage
+) -> Iterator[StudentEvent]:
     try:
         bundles = task.result()
     except NoAnswer as error:
@@ -114,11 +144,11 @@ def _events(task: "asyncio.Task[list[WrittenBundle]]", session: Session, seconds
         yield Refused(session, str(error), seconds)
         return
     except ModelError as error:
-        yield Refused(session, str(error), seconds)
+        yield Refused(session, str(error), seconds, usage)
         return
     for bundle in bundles:
         yield Grew(session, bundle)
-    yield Answered(session, bundles, seconds)
+    yield Answered(session, bundles, seconds, usage)
 
 
 async def _bundles(desk: Desk, db: Database, dataset: str, nearest: Nearest, session: Session) -> list[WrittenBundle]:

@@ -63,6 +63,8 @@ def evaluate_arguments(dataset: str, split: "Split", settings: "RunSettings", ta
         **options_of(settings),
         "--limit": [] if settings.limit is None else [str(settings.limit)],
         "--seed": [str(settings.seed)] if settings.seed else [],
+        "--prompt-price": [] if settings.prompt_price is None else [f"{settings.prompt_price:g}"],
+        "--answer-price": [] if settings.answer_price is None else [f"{settings.answer_price:g}"],
         "--tag": list(tags),
     }
     # A value goes after "=" where it could be taken for an option.

@@ -21,7 +21,7 @@ from kdtui.workflows.generate import GenerateEvent
 from kdtui.workflows.students import open_student, resolved, settings_for, student_name
 from store.knowledge import NewKnowledge
 from store.records import Bundle, Format, RunSettings, Session
-from store.runs import Prediction, latest_run, predictions, start_run
+from store.runs import Prediction, count_answers, latest_run, predictions, start_run
 from store.sqlite import Database
 
 
@@ -68,7 +68,7 @@ def distil_with_student(
     sessions = training_sessions(db, dataset, limit, seed)
     settings = _settings(db, dataset, student, limit, seed)
     run = latest_run(db, dataset, "train", settings.student)
-    answered = len(predictions(db, run)) if run is not None and run.settings == settings else 0
+    answered = count_answers(db, run) if run is not None and run.settings == settings else 0
     yield Begun(answered, len(sessions))
     if run is None or run.settings != settings or answered < len(sessions):
         with open_student(db, dataset, settings) as ready:

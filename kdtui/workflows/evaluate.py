@@ -1,25 +1,42 @@
-"""A student answers a split; its answers are kept, and scored beside the floors."""
+"""A student answers a split; its answers are kept, and scored."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
 from math import inf, isnan
-from typing import Protocol, TypeAlias
+from time import monotonic
+from typing import TypeAlias
 
-from kdtui.bundling import floors
-from kdtui.bundling.intent_metrics import score_intents
-from kdtui.bundling.metrics import Scores, score
-from kdtui.bundling.truth import minimal_bundles, true_bundles
+from kdtui.bundling.answer_sums import AnswerSums
+from kdtui.bundling.metrics import Scores
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
-from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.run_costs import NOT_KNOWN, RunCost, measured
 from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
-from models.answers import Answered
 from models.errors import ModelError
-from store.datasets import iter_sessions, some_sessions
-from store.records import Bundle, RunSettings, Session, Split
-from store.runs import Run, add_prediction, check_tags, delete_run, finish_run, predictions, start_run
+from store.records import RunSettings, Session, Split
+from store.runs import (
+    Prediction,
+    Run,
+    add_predictions,
+    answered_among,
+    answers_to,
+    check_tags,
+    count_answers,
+    delete_run,
+    finish_run,
+    start_run,
+)
+from store.split_sessions import SplitSessions
 from store.sqlite import Database
+
+_AT_RISK = 0.5
+"""Seconds of work that costs nothing and may be lost with the process."""
+
+_PAGE = 1000
+"""Sessions whose answers are looked up at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +59,17 @@ class NothingAnswered(ModelError):
 EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
 
 
-class Named(Protocol):
-    """A predicted bundle: positions from 1, and an intent, which may be empty."""
-
-    @property
-    def positions(self) -> tuple[int, ...]: ...
-
-    @property
-    def intent(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One row of the table: who, and how well."""
+    """One row of the table: who, how well, and for how much."""
 
     name: str
     scores: Scores
+    cost: RunCost = NOT_KNOWN
 
     def to_json(self) -> dict[str, object]:
-        """A flat object; null where a metric has no session or no hit to average over."""
-        return {"name": self.name, **scores_to_json(self.scores)}
+        """A flat object; null where a metric has no session or no hit to average over, or a cost is not known."""
+        return {"name": self.name, **scores_to_json(self.scores), **self.cost.to_json()}
 
 
 def scores_to_json(scores: Scores) -> dict[str, object]:
@@ -71,8 +79,8 @@ def scores_to_json(scores: Scores) -> dict[str, object]:
 
 def split_to_score(
     db: Database, dataset: str, split: Split, limit: int | None = None, seed: int | None = 0
-) -> list[Session]:
-    """So many sessions of a split, or all.
+) -> SplitSessions:
+    """So many sessions of a split, or all; they are read when they are walked through.
 
     Args:
         limit: how many; None for all.
@@ -82,10 +90,7 @@ def split_to_score(
         NotFound: there is no such dataset.
         KdtuiError: the split is empty.
     """
-    if limit is None or seed is None:
-        sessions = list(iter_sessions(db, dataset, split=split, limit=limit))
-    else:
-        sessions = list(some_sessions(db, dataset, split, limit, seed))
+    sessions = SplitSessions(db, dataset, split, limit, seed)
     if not sessions:
         raise KdtuiError(f"dataset {dataset!r} has no sessions in its {split} split; there is nothing to score")
     return sessions
@@ -96,7 +101,7 @@ def evaluate(
     dataset: str,
     split: Split,
     settings: RunSettings,
-    sessions: Sequence[Session],
+    sessions: Collection[Session],
     tags: Sequence[str] = (),
     tell: Tell = untold,
 ) -> Iterator[EvaluateEvent]:
@@ -120,96 +125,95 @@ def evaluate(
         run = start_run(db, dataset, split, student.name, settings, tags)
         yield RunBegun(run, 0, len(sessions))
         try:
-            yield from answer_split(db, run, sessions, student)
+            yield from measured(db, run, answer_split(db, run, sessions, student))
         except ModelError as error:
-            if predictions(db, run):
+            if count_answers(db, run):
                 raise
             # A server that is not there, say: there is nothing to go on with.
             delete_run(db, run.id)
             raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
-def resume(db: Database, run: Run, sessions: Sequence[Session], tell: Tell = untold) -> Iterator[EvaluateEvent]:
+def resume(db: Database, run: Run, sessions: Collection[Session], tell: Tell = untold) -> Iterator[EvaluateEvent]:
     """Go on with a run; nothing is done where there is nothing left. Otherwise as `evaluate`."""
-    answered = len(predictions(db, run))
+    answered = count_answers(db, run)
     if run.finished_at is not None and answered >= len(sessions):
         return
     with open_student(db, run.dataset, run.settings, tell) as student:
         yield RunBegun(run, answered, len(sessions))
-        yield from answer_split(db, run, sessions, student)
+        yield from measured(db, run, answer_split(db, run, sessions, student))
 
 
 def answer_split(
-    db: Database, run: Run, sessions: Sequence[Session], student: SessionStudent
+    db: Database, run: Run, sessions: Iterable[Session], student: SessionStudent
 ) -> Iterator[GenerateEvent]:
-    """Answer the sessions that the run has no answer for yet, each stored before it is yielded."""
-    answered = predictions(db, run)
-    for event in generate(student, [session for session in sessions if session.id not in answered]):
-        if isinstance(event, SessionAnswered):
-            # It may be paid for, and has taken its time: however long others write, it is not given up.
+    """Answer the sessions that the run has no answer for yet, each stored before it is yielded.
+
+    The answers of a student that costs nothing are stored together, those of about half a second of work at a time: to
+    commit each would take longer than to find it. All others are stored at once.
+    """
+    events: list[GenerateEvent] = []
+    work, began = 0.0, monotonic()
+
+    def keep() -> list[GenerateEvent]:
+        """Store the answers among the events, and hand all of these over."""
+        kept, events[:] = events[:], []
+        if answers := [event.prediction for event in kept if isinstance(event, SessionAnswered)]:
+            # They may be paid for, and have taken their time: however long others write, they are not given up.
             with db.waiting(inf):
-                add_prediction(db, run, event.prediction)
-        yield event
+                add_predictions(db, run, answers)
+        return kept
+
+    try:
+        for event in generate(student, _unanswered(db, run, sessions)):
+            if not events:
+                work, began = 0.0, monotonic()
+            events.append(event)
+            if isinstance(event, SessionAnswered):
+                work += event.prediction.seconds
+            if not student.costs_nothing or max(work, monotonic() - began) >= _AT_RISK:
+                yield from keep()
+        yield from keep()
+    finally:
+        # Whatever ended it, what has been answered is kept.
+        keep()
     finish_run(db, run)
 
 
-def score_run(db: Database, run: Run, sessions: Sequence[Session]) -> ResultRow:
+def _unanswered(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[Session]:
+    """Those of the sessions that the run has no answer for."""
+    if isinstance(sessions, SplitSessions):
+        yield from sessions.without(partial(answered_among, db, run))
+        return
+    for page in pages_of(sessions):
+        answered = answers_to(db, run, [session.id for session in page])
+        yield from (session for session in page if session.id not in answered)
+
+
+def pages_of(sessions: Iterable[Session]) -> Iterator[list[Session]]:
+    """The sessions in parts of which each is looked up in one query."""
+    remaining = iter(sessions)
+    while page := list(islice(remaining, _PAGE)):
+        yield page
+
+
+def score_run(db: Database, run: Run, sessions: Iterable[Session]) -> ResultRow:
     """The row of a run over those of the sessions that it has answered.
 
     Raises:
         KdtuiError: it has answered none of them.
     """
-    answers = predictions(db, run)
-    done = [session for session in sessions if session.id in answers]
-    if not done:
+    sums = AnswerSums()
+    for session, answer in answered_by(db, run, sessions):
+        sums.add(session, answer.bundles)
+    scores = sums.scores()
+    if not scores.sessions:
         raise KdtuiError(f"run {run.id} has no answers yet; go on with: kdtui evaluate --resume {run.id}")
-    return ResultRow(run.name, score_answers(done, [answers[session.id].bundles for session in done]))
+    return ResultRow(run.name, scores)
 
 
-def score_answers(sessions: Sequence[Session], answers: Sequence[Sequence[Named] | None]) -> Scores:
-    """Score the bundles of sessions and their intents; None stands for a session that the student failed on."""
-    named = [[(frozenset(each.positions), each.intent) for each in bundles or ()] for bundles in answers]
-    intents = score_intents([session.bundles for session in sessions], named)
-    scores = score(
-        [true_bundles(session) for session in sessions],
-        [
-            None if bundles is None else [positions for positions, _ in each]
-            for bundles, each in zip(answers, named, strict=True)
-        ],
-    )
-    return replace(
-        scores,
-        intent_bundles=intents.bundles,
-        intent_matched=intents.matched,
-        intent_f1=intents.token_f1,
-        intent_rouge_l=intents.rouge_l,
-    )
-
-
-FLOOR_NAMES = (
-    "whole session",
-    *(f"category {level}" for level in floors.CATEGORY_LEVELS),
-    PATTERNS,
-    "truth",
-)
-"""The rows that need no model, in the order in which they are computed; the pattern student takes the longest."""
-
-
-def score_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> Iterator[ResultRow]:
-    """The rows that need no model: whole session, categories, the pattern student where it can learn, and the truth."""
-
-    def row(name: str, bundles_of: Callable[[Session], list[frozenset[int]]]) -> ResultRow:
-        unnamed = [[Bundle(tuple(sorted(each))) for each in bundles_of(session)] for session in sessions]
-        return ResultRow(name, score_answers(sessions, unnamed))
-
-    yield row("whole session", floors.whole_session)
-    for level in floors.CATEGORY_LEVELS:
-        yield row(f"category {level}", lambda session, level=level: floors.by_category(session, level))  # type: ignore[misc]
-    try:
-        with open_student(db, dataset, RunSettings(PATTERNS)) as student:
-            answers = {event.key: event.bundles for event in student.answer(sessions) if isinstance(event, Answered)}
-        yield ResultRow(PATTERNS, score_answers(sessions, [answers[session] for session in sessions]))
-    except KdtuiError:
-        # A dataset without training sessions has no learned floor; the other rows stand.
-        pass
-    yield ResultRow("truth", score_answers(sessions, [minimal_bundles(session.bundles) for session in sessions]))
+def answered_by(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[tuple[Session, Prediction]]:
+    """Those of the sessions that a run has answered, with its answers."""
+    for page in pages_of(sessions):
+        answers = answers_to(db, run, [session.id for session in page])
+        yield from ((session, answers[session.id]) for session in page if session.id in answers)

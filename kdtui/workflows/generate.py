@@ -46,11 +46,13 @@ def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Ite
         match event:
             case Grew(_, bundle):
                 yield BundleGrew(session, bundle)
-            case Answered(_, bundles, seconds):
+            case Answered(_, bundles, seconds, usage):
                 predicted = tuple(_predicted(bundle, session) for bundle in bundles)
-                yield SessionAnswered(session, Prediction(session.id, predicted, None, seconds))
-            case Refused(_, reason, seconds):
-                yield SessionAnswered(session, Prediction(session.id, None, reason, seconds))
+                prediction = Prediction(session.id, predicted, None, seconds, usage.prompt, usage.completion)
+                yield SessionAnswered(session, prediction)
+            case Refused(_, reason, seconds, usage):
+                prediction = Prediction(session.id, None, reason, seconds, usage.prompt, usage.completion)
+                yield SessionAnswered(session, prediction)
             case Noted():
                 yield event
 

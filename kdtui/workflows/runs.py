@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from kdtui.bundling.answer_sums import AnswerSums
 from kdtui.bundling.metrics import Scores, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.evaluate import ResultRow, score_run, scores_to_json
-from kdtui.workflows.floors import Sessions, unchecked
+from kdtui.workflows.floors import Checked, unchecked
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
+from kdtui.workflows.run_costs import RunCost, costs_of
 from kdtui.workflows.scored import Scored
 from kdtui.workflows.students import prompt, uses_evidence
 from models.answers import Form
@@ -19,7 +21,7 @@ from models.errors import ModelError
 from store.datasets import get_session, iter_sessions, some_sessions
 from store.errors import NotFound, StoreError
 from store.records import Session
-from store.runs import Prediction, Run, RunSummary, failures, prediction_of, predictions
+from store.runs import Prediction, Run, RunSummary, failures, prediction_of, predictions, summary_of
 from store.samples import Draw, get_sample
 from store.sqlite import Database
 
@@ -32,6 +34,7 @@ class RunRow:
     """A run with its scores over what it has answered; None where there are none, and why.
 
     Attributes:
+        cost: of a session.
         ratios: of the sample that it took its knowledge from, by which its parts were drawn; empty where it took all,
             or the sample is gone.
     """
@@ -39,6 +42,7 @@ class RunRow:
     summary: RunSummary
     scores: Scores | None
     problem: str | None
+    cost: RunCost
     ratios: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -66,6 +70,7 @@ class RunRow:
             "seconds_per_session": summary.seconds_per_session,
             "created_at": run.created_at,
             "finished_at": run.finished_at,
+            "cost": self.cost.to_json(),
             "scores": None if self.scores is None else scores_to_json(self.scores),
         }
 
@@ -78,22 +83,25 @@ def score_runs(
     Args:
         check: called again and again; it raises an error to end the work.
     """
-    ratios = _ratios_of(db)
+    summaries = list(summaries)
+    ratios, costs = _ratios_of(db), costs_of(db, summaries)
     groups: dict[Scored, list[RunSummary]] = {}
     for summary in summaries:
         groups.setdefault(Scored.by(summary), []).append(summary)
     for scored, group in groups.items():
         try:
-            sessions = Sessions(scored.sessions(db), check)
+            sessions = Checked(scored.sessions(db), check)
         except (KdtuiError, StoreError) as error:
-            yield from (RunRow(summary, None, str(error), ratios(summary.run)) for summary in group)
+            yield from (
+                RunRow(summary, None, str(error), costs[summary.run.id], ratios(summary.run)) for summary in group
+            )
             continue
         for summary in group:
             try:
                 scores, problem = score_run(db, summary.run, sessions).scores, None
             except KdtuiError as error:
                 scores, problem = None, str(error)
-            yield RunRow(summary, scores, problem, ratios(summary.run))
+            yield RunRow(summary, scores, problem, costs[summary.run.id], ratios(summary.run))
 
 
 def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
@@ -208,11 +216,13 @@ class Comparison:
     Attributes:
         rows: the sessions that both have answered; an answer without bundles, for whatever reason, has none.
         alone: how many sessions only the one or the other has answered.
+        results: of each run, its scores over these sessions, and what one of all its sessions cost.
     """
 
     runs: tuple[Run, Run]
     rows: list[SessionScores]
     alone: tuple[int, int]
+    results: tuple[ResultRow, ResultRow]
 
     @property
     def won(self) -> int:
@@ -259,12 +269,15 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
     if (problem := why_incomparable(one, other)) is not None:
         raise KdtuiError(problem)
     answers = predictions(db, one), predictions(db, other)
+    sums = AnswerSums(), AnswerSums()
     rows = []
     for session in iter_sessions(db, one.dataset, split=one.split):
         check()
         if session.id in answers[0] and session.id in answers[1]:
             truth = true_bundles(session)
             found = [bundles_of(each[session.id]) for each in answers]
+            for each, answer in zip(sums, answers, strict=True):
+                each.add(session, answer[session.id].bundles)
             rows.append(
                 SessionScores(
                     session.id,
@@ -277,7 +290,13 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
     if not rows:
         raise KdtuiError(f"runs {one.id} and {other.id} have answered no session in common")
     rows.sort(key=lambda row: row.difference)
-    return Comparison((one, other), rows, (len(answers[0]) - len(rows), len(answers[1]) - len(rows)))
+    costs = costs_of(db, [summary_of(db, run.id) for run in (one, other)])
+    first, second = (
+        ResultRow(f"run {run.id}: {run.name}", each.scores(), costs[run.id])
+        for run, each in zip((one, other), sums, strict=True)
+    )
+    alone = len(answers[0]) - len(rows), len(answers[1]) - len(rows)
+    return Comparison((one, other), rows, alone, (first, second))
 
 
 def bundles_of(prediction: Prediction) -> list[frozenset[int]]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from kdtui.bundling.subset import subset_in_words
 from kdtui.workflows.evaluate import split_to_score
 from store.datasets import split_size
-from store.records import Session, Split
-from store.runs import RunSummary
+from store.records import Split
+from store.runs import Run, RunSummary
+from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
 
@@ -28,8 +29,12 @@ class Scored:
     @classmethod
     def by(cls, summary: RunSummary) -> "Scored":
         """The sessions of a run."""
-        run = summary.run
-        return cls._of(run.dataset, run.split, run.settings.limit, run.settings.seed, summary.split_size)
+        return cls.of(summary.run, summary.split_size)
+
+    @classmethod
+    def of(cls, run: Run, size: int) -> "Scored":
+        """The sessions of a run, over a split of this size."""
+        return cls._of(run.dataset, run.split, run.settings.limit, run.settings.seed, size)
 
     @classmethod
     def among(cls, db: Database, dataset: str, split: Split, limit: int | None, seed: int | None) -> "Scored":
@@ -57,8 +62,8 @@ class Scored:
         """Whether these are the first sessions as imported, as in runs of earlier versions; no command takes them."""
         return self.limit is not None and self.seed is None
 
-    def sessions(self, db: Database) -> list[Session]:
-        """The sessions.
+    def sessions(self, db: Database) -> SplitSessions:
+        """The sessions, which are read when they are walked through.
 
         Raises:
             NotFound: there is no such dataset.

@@ -19,6 +19,7 @@ from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.prompt import session_messages
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
+from kdtui.workflows.costs import Budget, Prices, check_budget
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.manifest import training_of
@@ -37,6 +38,7 @@ from models.answers import (
     Task,
 )
 from models.bundle_list import WrittenBundle
+from models.completion import NO_TOKENS
 from models.embedded import NAME, SHIPPED, shipped_adapter
 from models.errors import ModelError
 from models.messages import Message
@@ -54,6 +56,12 @@ if TYPE_CHECKING:
 _LARGEST_SCALE = 1e38
 """About the largest number of 32 bits, with which llama.cpp computes."""
 
+_SESSIONS_AT_ONCE = 512
+"""Sessions that the pattern student judges together: more make it hardly faster."""
+
+_PAIRS_AT_ONCE = 20_000
+"""Pairs of products in these: a larger session is judged by itself, and an interrupt does not wait for many."""
+
 DEFAULT_STRATEGY: StrategyName = "list"
 """For students that have not been calibrated on the dataset."""
 
@@ -66,11 +74,13 @@ class SessionStudent:
         name: tells it, and its knowledge, from others in a table.
         answer: takes sessions, or None where there is none at the moment, and yields events whose key is the session.
         explain: what it is asked about a session, and with what knowledge.
+        costs_nothing: whether its answers take milliseconds and are free, so that some may be found again.
     """
 
     name: str
     answer: Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
     explain: Callable[[Session], Explanation]
+    costs_nothing: bool = False
 
 
 def settings_for(
@@ -184,6 +194,12 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError(
             f"the shipped student names bundles that are found without it; for other strategies use --student {NAME}"
         )
+    prices = Prices(settings.prompt_price, settings.answer_price)
+    check_budget(Budget(), prices)
+    if prices.are_known and not is_endpoint(settings.student):
+        raise KdtuiError(
+            "--prompt-price and --answer-price are those of an endpoint, and this student is free; leave them out"
+        )
     if dataset is None and (settings.knowledge or settings.strategy == AICL):
         raise KdtuiError("say which dataset to learn from, with --dataset")
 
@@ -213,7 +229,8 @@ def open_student(
         from kdtui.workflows.pair_evidence import open_pattern_student
 
         with open_pattern_student(db, dataset, tell) as fitted:
-            yield SessionStudent(name, partial(_one_by_one, fitted.write_bundles), partial(explain_patterns, fitted))
+            answer_patterns = partial(_in_batches, fitted.write_many)
+            yield SessionStudent(name, answer_patterns, partial(explain_patterns, fitted), costs_nothing=True)
         return
     if is_endpoint(settings.student):
         from models.chat_server import Endpoint
@@ -424,12 +441,12 @@ def _task_maker(
 
 
 def _task_to_name(
-    adapters: tuple[Adapter, ...], write_bundles: Callable[[Session], Iterable[WrittenBundle]], session: Session
+    adapters: tuple[Adapter, ...], write_bundles: Callable[[Session], list[WrittenBundle]], session: Session
 ) -> Task:
     """A task whose bundles are found without the model, which names them."""
 
     def find() -> list[WrittenBundle]:
-        found = _or_refused(lambda each: list(write_bundles(each)), session)
+        found = _or_refused(write_bundles, session)
         return [replace_fields(bundle, intent="", complete=False) for bundle in found]
 
     ask = partial(prompt, session, Applicable())
@@ -533,22 +550,42 @@ def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
     return trained is not None and trained.form in ("pairs", "intents")
 
 
-def _one_by_one(
-    write_bundles: Callable[[Session], Iterable[WrittenBundle]], sessions: Iterable[Session | None]
+def _in_batches(
+    write_many: "Callable[[Sequence[Session]], Sequence[list[WrittenBundle] | KdtuiError]]",
+    sessions: Iterable[Session | None],
 ) -> Iterator[StudentEvent]:
-    for session in sessions:
-        if session is None:
-            sleep(NAP)
+    """Answer sessions, the first by itself, so that it is there at once, and then twice as many at a time as before."""
+    source = iter(sessions)
+    most = 1
+    more = True
+    while more:
+        batch: list[Session] = []
+        pairs = 0
+        while len(batch) < most and pairs < _PAIRS_AT_ONCE:
+            try:
+                session = next(source)
+            except StopIteration:
+                more = False
+                break
+            if session is None:
+                if not batch:
+                    sleep(NAP)
+                break
+            batch.append(session)
+            pairs += len(session.items) ** 2 // 2
+        if not batch:
             continue
         started = perf_counter()
-        try:
-            bundles = list(write_bundles(session))
-        except KdtuiError as problem:
-            yield Refused(session, str(problem), perf_counter() - started)
-            continue
-        for bundle in bundles:
-            yield Grew(session, bundle)
-        yield Answered(session, bundles, perf_counter() - started)
+        found = write_many(batch)
+        seconds = (perf_counter() - started) / len(batch)
+        for session, bundles in zip(batch, found, strict=True):
+            if isinstance(bundles, KdtuiError):
+                yield Refused(session, str(bundles), seconds, NO_TOKENS)
+                continue
+            for bundle in bundles:
+                yield Grew(session, bundle)
+            yield Answered(session, bundles, seconds, NO_TOKENS)
+        most = min(2 * most, _SESSIONS_AT_ONCE)
 
 
 def prompt(

@@ -69,6 +69,7 @@ def with_intent(
     emit: Emit,
 ) -> Program[WrittenBundle]:
     """The bundle with its intent, written behind its question on this branch, which is dropped then."""
+    branch.given += len(question)
     intent, _ = yield from write_intent(
         answer, branch, question, [answer.newline, answer.end], lambda intent: emit(replace(bundle, intent=intent))
     )

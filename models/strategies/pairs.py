@@ -96,6 +96,7 @@ def _plan_questions(
 
     def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
         branch = workspace.open()
+        branch.given += len(prompt.own)
         yield [Read(branch, prompt.own)]
         scores = yield from _scores(answer, workspace, branch, task.products, evidence)
         return (yield from conclude(workspace, branch, scores))
@@ -115,6 +116,7 @@ def _plan_intents(
         if not bundles:
             return []
         branch = workspace.open()
+        branch.given += len(prompt.own)
         yield [Read(branch, prompt.own)]
         return (yield from _write_intents(answer, workspace, branch, bundles, emit))
 
@@ -160,6 +162,8 @@ def _scores(
             Read(fork, (*answer.spell(question(a, b)), *before), look) for fork, (a, b) in zip(forks, part, strict=True)
         ]
         for fork, (a, b), score in zip(forks, part, found, strict=True):
+            # What is behind the prompt is the question, and the answer is a token that is looked at and not read.
+            fork.given, fork.written = fork.length - branch.length, 1
             scores[a - 1, b - 1] = scores[b - 1, a - 1] = score
             workspace.drop(fork)
     return scores

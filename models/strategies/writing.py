@@ -71,6 +71,7 @@ def write_list(
         pick: chooses among the tokens that are legal.
         thinks: whether it writes a thought first.
     """
+    branch.given += len(prompt)
     pending = (yield from write_thought(answer, branch, prompt)) if thinks else list(prompt)
     limit = branch.length + len(pending) + most_tokens(answer, products)
     written = BundleList(products)
@@ -84,6 +85,7 @@ def write_list(
             # Tokens that are forced are fed with the next decision.
             if len(numbers.legal) == 1:
                 pending += numbers.legal
+                branch.written += 1
                 numbers.take(numbers.legal[0])
                 continue
             guesses, legal = numbers.guess(boldness)
@@ -93,6 +95,7 @@ def write_list(
             branch.length -= len(guesses) - right
             boldness = min(answer.most_guesses, max(2, 2 * right))
             pending = taken[-1:]
+            branch.written += len(taken)
             confidence *= probability
             for token in taken:
                 numbers.take(token)
@@ -113,8 +116,10 @@ def write_list(
 def write_thought(answer: AnswerTokens, branch: Branch, before: Sequence[Token]) -> Program[list[Token]]:
     """Write a line of free text, the likeliest token each time, and return what is still to be read of it."""
     pending = [*before, *answer.spell(THOUGHT)]
+    branch.written += len(pending) - len(before)
     for _ in range(THOUGHT_TOKENS):
         [(token, ends)] = yield [Read(branch, pending, partial(_line_or_end, answer))]
+        branch.written += 1
         if ends:
             # An end may carry the last sign of the line with it.
             return [answer.newline if token == answer.end else token]
@@ -147,6 +152,7 @@ def write_intent(
             new_word = answer.begins_word[text] and len(data.split()) == INTENT_WORDS
             if ends_here or new_word or len(written) == INTENT_TOKENS:
                 answer.intents.learn(written)
+                branch.written += len(written) + 1
                 return readable(data), end
             data += answer.bytes_of(text)
             written.append(text)

@@ -1,12 +1,13 @@
 """Intents are compared with those of people: by words, by their order, and bundle by bundle."""
 
+import tracemalloc
 from math import isnan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.bundling.intent_metrics import rouge_l, score_intents, token_f1, words
+from kdtui.bundling.intent_metrics import IntentSums, rouge_l, score_intents, token_f1, words
 from store.records import Bundle
 
 TEXTS = st.text(alphabet="ab c'é-", max_size=20)
@@ -109,3 +110,19 @@ def test_the_intents_of_people_are_equal_to_themselves(sessions: list[list[Bundl
 def test_as_many_sessions_have_predictions() -> None:
     with pytest.raises(ValueError, match="1 true sessions but 0 predictions"):
         score_intents([[]], [])
+
+
+def test_sums_take_no_more_memory_for_more_sessions() -> None:
+    sums = IntentSums()
+    truth, predicted = [Bundle((1, 2), "camping"), Bundle((3, 4), "phones")], named(((1, 2, 3), "camping at night"))
+    held = []
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            for _ in range(2000):
+                sums.add(truth, predicted)
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[1] - held[0] < 2000, "less than a byte a session"
+    assert sums.scores().token_f1 == pytest.approx(score_intents([truth], [predicted]).token_f1, abs=1e-12)

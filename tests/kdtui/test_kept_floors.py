@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kdtui.workflows import floors
-from kdtui.workflows.evaluate import FLOOR_NAMES, ResultRow, score_floors
-from kdtui.workflows.floors import floors_over
+from kdtui.workflows.evaluate import ResultRow
+from kdtui.workflows.floors import FLOOR_NAMES, floors_over, score_floors
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.scored import Scored
 from store.database import open_database
@@ -27,9 +27,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """For each time that floors were computed, over how many sessions."""
     found: list[int] = []
 
-    def recorded(db: Database, dataset: str, sessions: Any) -> Any:
+    def recorded(db: Database, dataset: str, sessions: Any, answered: Any) -> Any:
         found.append(len(sessions))
-        return score_floors(db, dataset, sessions)
+        return score_floors(db, dataset, sessions, answered)
 
     monkeypatch.setattr(floors, "score_floors", recorded)
     return found
@@ -38,7 +38,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_floors_are_computed_once_for_all_that_show_them(kdtui: Kdtui, computed: list[int]) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
     assert [row["name"] for row in first] == list(FLOOR_NAMES)
-    assert kdtui("evaluate", "--student", "patterns", "--json").rows[:-2] == first[:-1]
+    assert kdtui("evaluate", "--student", "patterns", "--json").rows == first
     assert kdtui("run", "show", 1, "--json").rows[0]["floors"] == first
     assert str(kdtui("evaluate", "--floors-only", "--json").rows) == str(first), "whole numbers stay whole"
     assert computed == [7]

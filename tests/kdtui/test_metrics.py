@@ -1,12 +1,14 @@
 """The paper's metrics and the strict ones, on cases worked out by hand."""
 
-from math import isnan
+import tracemalloc
+from math import isnan, nan
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.bundling.metrics import greedy_jaccard, pair_f1, score
+from kdtui.bundling.metrics import ScoreSums, greedy_jaccard, pair_f1, score
 
 
 def bundles(*groups: tuple[int, ...]) -> list[frozenset[int]]:
@@ -112,3 +114,36 @@ def test_the_greedy_jaccard_score_is_one_for_equal_bundles_alone(
     one: list[frozenset[int]], other: list[frozenset[int]]
 ) -> None:
     assert (greedy_jaccard(one, other) == pytest.approx(1)) == (sorted(map(sorted, one)) == sorted(map(sorted, other)))
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else nan
+
+
+@given(st.lists(st.tuples(groups.filter(bool), st.none() | groups), min_size=1, max_size=6))
+def test_the_sums_of_many_sessions_give_the_means_of_single_ones(sessions: list[Any]) -> None:
+    sums = ScoreSums()
+    for truth, predicted in sessions:
+        sums.add(truth, predicted)
+    every, alone = sums.scores(), [score([truth], [predicted]) for truth, predicted in sessions]
+    for metric in ("strict_precision", "strict_recall", "pair_f1", "exact", "bundles_per_session", "valid"):
+        assert getattr(every, metric) == pytest.approx(mean([getattr(each, metric) for each in alone]), abs=1e-12)
+    for metric in ("precision", "recall", "recall_2024", "set_precision", "set_recall", "gjs"):
+        answered = mean([getattr(each, metric) for each in alone if each.n])
+        assert getattr(every, metric) == pytest.approx(answered, abs=1e-12, nan_ok=True)
+
+
+def test_sums_take_no_more_memory_for_more_sessions() -> None:
+    sums = ScoreSums()
+    truth, predicted = bundles((1, 2), (3, 4, 5)), bundles((1, 2), (3, 4))
+    held = []
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            for _ in range(2000):
+                sums.add(truth, predicted)
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[1] - held[0] < 2000, "less than a byte a session"
+    assert sums.scores().sessions == 4000

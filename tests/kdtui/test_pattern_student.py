@@ -1,10 +1,12 @@
 """The student without a language model: what it knows before it learns, and what it learns from."""
 
 import json
+import random
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from msgspec.structs import replace
 
 from kdtui.bundling import truth
 from kdtui.distill import pattern_student
-from kdtui.distill.pair_features import MEASURES, feature_names, features, words_of
+from kdtui.distill.pair_features import MEASURES, ReadTexts, feature_names, features, words_of
 from kdtui.distill.pair_model import PairModel, read_pair_model
 from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING, PatternStudent, without_categories
 from kdtui.errors import KdtuiError
@@ -119,17 +121,18 @@ def test_a_pair_model_that_cannot_be_used_is_refused(tmp_path: Path, old: str, n
         read_pair_model(path)
 
 
-@given(
-    st.lists(
-        st.builds(
-            Item,
-            st.uuids().map(str),
-            st.none() | st.text(max_size=30),
-            st.lists(st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple), max_size=2).map(tuple),
-        ),
-        max_size=7,
-    )
+PRODUCTS = st.lists(
+    st.builds(
+        Item,
+        st.uuids().map(str),
+        st.none() | st.text(max_size=30),
+        st.lists(st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple), max_size=2).map(tuple),
+    ),
+    max_size=7,
 )
+
+
+@given(PRODUCTS)
 def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: list[Item]) -> None:
     session = Session("any", tuple(items))
     for read in (reader, None):
@@ -142,6 +145,51 @@ def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: 
         assert len(set(positions)) == len(positions)
         assert set(positions) <= set(range(1, len(items) + 1))
         assert all(len(bundle.positions) > 1 and 0 < bundle.confidence < 1 for bundle in found)
+
+
+PATHS = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(tuple), max_size=3).map(tuple)
+ALIKE = st.lists(
+    # Few different ones, so that pairs are equally likely.
+    st.builds(Item, st.just("x"), st.none() | st.sampled_from(["tent", "tent pegs", "phone case", ""]), PATHS),
+    max_size=9,
+)
+
+
+@given(st.lists(PRODUCTS | ALIKE, max_size=12))
+def test_sessions_are_answered_together_as_each_is_answered_alone(products: list[list[Item]]) -> None:
+    sessions = [Session(str(number), tuple(items)) for number, items in enumerate(products)]
+    for student in (trained(reader), trained(None)):
+        together = student.write_many(sessions)
+        assert together == [student.write_bundles(session) for session in sessions]
+        assert together[::-1] == student.write_many(sessions[::-1])
+
+
+@cache
+def trained(read: ReadTexts | None) -> PatternStudent:
+    """A student that has learned from a few sessions of these categories."""
+    chance = random.Random(0)
+    train = []
+    for number in range(40):
+        items = tuple(
+            Item(str(at), chance.choice(["tent", "tent pegs", "phone case"]), (tuple(chance.choices("abc", k=3)),))
+            for at in range(5)
+        )
+        train.append(
+            Session(f"train {number}", items, (Bundle(tuple(sorted(chance.sample(range(1, 6), 2)))),), "train")
+        )
+    return PatternStudent.learn(read_pair_model(shipped_pair_model()), train, read)
+
+
+def test_sessions_whose_texts_are_known_are_judged_by_them_beside_some_whose_are_not(model: PairModel) -> None:
+    def some(texts: Sequence[str]) -> Vectors | None:
+        return None if "unknown" in texts else reader(texts)
+
+    student = PatternStudent(model, NOTHING, some)
+    sessions = [of_titles("tent", "tent pegs", "phone case"), of_titles("tent", "tent pegs", "unknown")]
+    assert student.write_many(sessions) == [student.write_bundles(session) for session in sessions]
+    words = PatternStudent(model, NOTHING, None)
+    assert student.write_many(sessions)[0] != words.write_many(sessions)[0]
+    assert student.write_many(sessions)[1] == words.write_many(sessions)[1]
 
 
 def test_the_order_of_products_changes_nothing(model: PairModel, train: list[Session]) -> None:

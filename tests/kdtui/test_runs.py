@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from kdtui.cli import app
 from kdtui.workflows.as_trained import settings_as_trained
 from kdtui.workflows.command_options import adapters, evaluate_arguments, formats
 from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.runs import prompt_tokens
+from kdtui.workflows.runs import compare_runs, prompt_tokens
 from kdtui.workflows.students import settings_for
 from store.records import RunSettings
 from store.runs import get_run, note_run, start_run
@@ -33,9 +34,10 @@ def two_runs(kdtui: Kdtui, db: Database) -> None:
     assert kdtui("evaluate", "--student", "patterns").code == 0
     columns = "dataset_id, split, student, settings, created_at"
     db.execute(f"INSERT INTO runs (id, {columns}) SELECT 2, dataset_id, split, 'other', settings, created_at FROM runs")
-    db.execute("INSERT INTO predictions SELECT 2, session_id, '[]', NULL, 1, created_at FROM predictions LIMIT 2")
+    insert = "INSERT INTO predictions (run_id, session_id, bundles, error, seconds, created_at)"
+    db.execute(f"{insert} SELECT 2, session_id, '[]', NULL, 1, created_at FROM predictions LIMIT 2")
     db.execute(
-        "INSERT INTO predictions SELECT 2, session_id, NULL, 'too long', 4, created_at FROM predictions "
+        f"{insert} SELECT 2, session_id, NULL, 'too long', 4, created_at FROM predictions "
         "WHERE run_id = 1 LIMIT 1 OFFSET 2"
     )
     db.conn.commit()
@@ -70,6 +72,22 @@ def test_a_run_is_shown_in_full(kdtui: Kdtui) -> None:
     assert "too long" in result.out
     assert "go on with: kdtui evaluate --resume 2" in result.err
     assert "go on with" not in kdtui("run", "show", 1).err
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_two_runs_are_compared_by_all_scores_over_the_same_sessions_and_by_what_they_cost(
+    kdtui: Kdtui, db: Database
+) -> None:
+    first, second = compare_runs(db, get_run(db, 1), get_run(db, 2)).results
+    assert (first.scores.sessions, second.scores.sessions) == (3, 3)
+    assert second.scores.valid == pytest.approx(2 / 3)
+    assert not isnan(first.scores.intent_f1)
+    assert isnan(second.scores.intent_f1)
+    assert (first.cost.prompt_tokens, second.cost.prompt_tokens, second.cost.seconds) == (0, None, 2)
+    out = kdtui("run", "compare", 1, 2).out
+    assert "ROUGE-L" in out
+    assert "seconds" in out
+    assert out.count("run 2: other") == 3
 
 
 @pytest.mark.usefixtures("two_runs")

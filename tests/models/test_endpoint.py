@@ -12,6 +12,7 @@ import pytest
 
 from models.answers import Answered, Grew, Refused, StudentEvent, Task
 from models.chat_server import Endpoint
+from models.completion import NO_TOKENS, NOT_TOLD, Usage
 from models.endpoint import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
@@ -301,3 +302,23 @@ def test_a_program_that_is_cancelled_ends_though_the_server_is_slow(serve: Serve
     url, _ = serve(reply)
     # Less than half the time that the requests may take.
     subprocess.run([sys.executable, "-c", _PROGRAM, url], check=True, timeout=PATIENCE, cwd=Path(__file__).parents[2])
+
+
+def test_an_answer_bears_the_tokens_that_the_server_counts_and_none_where_it_does_not(serve: Serve) -> None:
+    def reply(fake: Fake, number: int) -> None:
+        if number == 0:
+            fake.complete(GOOD, usage=(120, 30))
+        elif number == 1:
+            fake.complete(GOOD, usage=None)
+        elif number == 2:
+            # Paid for, and of no use.
+            fake.complete("nothing", usage=(90, 5))
+        else:
+            fake.complete("", usage=(80, 7), finish="length", reasoning_content="well")
+
+    url, _ = serve(reply)
+    with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
+        found = events(student, [task(place, ["a", "b"]) for place in range(4)] + [task("alone", ["a"])])
+    usage = {event.key: event.usage for event in found if isinstance(event, Answered | Refused)}
+    assert usage == {0: Usage(120, 30), 1: NOT_TOLD, 2: Usage(90, 5), 3: Usage(80, 7), "alone": NO_TOKENS}
+    assert [event.key for event in found if isinstance(event, Refused)] == [2, 3]

@@ -11,13 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.answer_tokens import INTENT_WORDS
-from models.answers import Answered, Form, Grew, Refused, StudentEvent, Task
+from models.answers import Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
+from models.completion import NO_TOKENS, Usage
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.llama import LlamaModel
 from models.messages import Message
+from models.strategies import make_strategy
 from models.student import Student
 
 
@@ -152,3 +154,42 @@ def test_a_truncated_gguf_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="No such file"):
         LlamaModel(tmp_path / "none.gguf")
+
+
+def usages(student: Student, sessions: Sequence[list[str]], strategy: str) -> dict[int, Usage]:
+    way = make_strategy(cast("StrategyName", strategy))
+    events = student.answer((task(place, titles) for place, titles in enumerate(sessions)), way)
+    return {cast("int", event.key): event.usage for event in events if isinstance(event, Answered)}
+
+
+@pytest.mark.parametrize("strategy", ["list", "pairs", "drafts"])
+def test_an_answer_says_how_many_tokens_were_read_and_written_for_it(student: Student, strategy: str) -> None:
+    sessions = [["tent", "tent pegs"], ["tent", "tent pegs", "kettle", "a lamp to read by"], ["tent"]]
+    found = usages(student, sessions, strategy)
+    chat = ChatTokenizer(student.model)
+    for number, titles in enumerate(sessions[:2]):
+        asked = chat.prompt(task(number, titles).ask("list", range(1, len(titles) + 1)))
+        prompt = len(asked.shared) + len(asked.own)
+        usage = found[number]
+        assert usage.prompt is not None
+        assert usage.completion is not None
+        # Questions about pairs come on top, and a draft is a prompt of its own behind what all share.
+        least, most = {
+            "list": (prompt, prompt),
+            "pairs": (prompt + 1, 3 * prompt),
+            "drafts": (len(asked.shared) + 8 * (len(asked.own) - 1), len(asked.shared) + 8 * (len(asked.own) + 1)),
+        }[strategy]
+        assert least <= usage.prompt <= most
+        assert usage.completion > 0
+    assert found[2] == NO_TOKENS
+    # What others are asked at the same time, and what is still in the cache, makes no difference to what is read.
+    assert usages(student, sessions[1:2], strategy)[0].prompt == found[1].prompt
+
+
+def test_the_tokens_of_a_list_are_those_of_its_text(student: Student) -> None:
+    titles = ["tent", "tent pegs", "kettle"]
+    [bundles] = answers(student, [titles]).values()
+    text = "\n".join(f"{','.join(map(str, each.positions))}: {each.intent}" for each in bundles)
+    # Tokens may be divided in another way, and an intent that is cut off has more of them than it shows.
+    written = usages(student, [titles], "list")[0].completion
+    assert written == pytest.approx(len(student.model.tokenize(text)) + 1, abs=2 * len(bundles))

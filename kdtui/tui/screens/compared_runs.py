@@ -19,6 +19,7 @@ from kdtui.tui.answers import NAMES
 from kdtui.tui.background import named_database, still_wanted
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
+from kdtui.tui.run_rows import duration
 from kdtui.tui.screens.base import Failed, KdtuiScreen
 from kdtui.tui.widgets.bundle_panel import BundleLine, BundlePanel
 from kdtui.tui.widgets.footer import Footer
@@ -134,6 +135,9 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         sessions = counted(len(found.rows), "session")
         totals = Text(f"2nd wins {found.won:,}, loses {found.lost:,}, equals {found.equal:,} of {sessions}")
         totals.append(f" · pair F1 {first:.3f} and {second:.3f}")
+        seconds = [row.cost.seconds for row in found.results]
+        if all(each is not None for each in seconds):
+            totals.append(f" · {duration(seconds[0])} and {duration(seconds[1])} s a session")
         if any(found.alone):
             totals.append(f" · left out: {found.alone[0]:,} of 1st alone, {found.alone[1]:,} of 2nd alone", style="dim")
         self.query_one("#totals", Static).update(totals)

@@ -264,6 +264,8 @@ def _facts(found: "RunInFull", not_finished: str) -> Iterable[tuple[str, Rendera
     yield "began", Text(summary.run.created_at)
     yield "finished", Text(summary.run.finished_at or not_finished)
     yield "seconds a session", Text(duration(summary.seconds_per_session))
+    for name, told in found.row.cost.in_words:
+        yield name, Text(told)
     tokens = "not known" if found.prompt_tokens is None else f"about {found.prompt_tokens:,.0f}, as knowledge is today"
     yield "tokens a prompt", Text(tokens)
 
@@ -282,6 +284,8 @@ def _settings(settings: RunSettings) -> Iterable[tuple[str, RenderableType]]:
     yield "near by", told(settings.near, "words (BM25)")
     yield "budget", told(settings.budget, "the usual number of tokens")
     yield "context", told(settings.context, "the usual number of tokens")
+    if settings.prompt_price is not None or settings.answer_price is not None:
+        yield "prices", Text(f"{settings.prompt_price or 0:g} and {settings.answer_price or 0:g} a million tokens")
     yield "limit", told(settings.limit, "none: the whole split")
     if settings.limit is not None:
         yield "seed", told(settings.seed, "none: an earlier version took the first sessions as imported")

@@ -30,6 +30,13 @@ CASES = [
     ),
     Case("there is no word to tag with", ("run", "tag", "1"), "WORD… is missing", code=2),
     Case("floors make no run to tag", ("evaluate", "--floors-only", "--tag", "x"), "--floors-only makes none", code=2),
+    Case(
+        "nothing is published about a dataset, and no run is made",
+        ("evaluate", "--dataset", "demo", "--published"),
+        "there are no published results about the test split of dataset 'demo': it is no split of the official "
+        "datasets (Electronic, Clothing); leave out --published",
+        before=(DEMO,),
+    ),
     Case("a limit is none", ("evaluate", "--limit", "0"), "--limit", code=2),
     Case("a seed is below zero", ("evaluate", "--limit", "2", "--seed", "-1"), "--seed", code=2),
 ]

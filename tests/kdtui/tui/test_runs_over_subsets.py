@@ -12,6 +12,7 @@ from textual.widgets import Input
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.widgets.quality_plot import QualityPlot
 from kdtui.workflows import evaluate, floors
+from kdtui.workflows.floors import score_floors
 from store.database import open_database
 from store.records import RunSettings
 from store.runs import get_run, list_runs
@@ -87,7 +88,7 @@ async def test_a_row_says_that_floors_are_being_computed(
     def held(*arguments: Any) -> Any:
         begun.set()
         may_go_on.wait()
-        return evaluate.score_floors(*arguments)
+        return score_floors(*arguments)
 
     monkeypatch.setattr(floors, "score_floors", held)
     app = KdtuiApp(subsets)

@@ -1,0 +1,52 @@
+"""How well the answers of a student match the bundles of people, and the intents of both."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from kdtui.bundling.intent_metrics import IntentSums
+from kdtui.bundling.metrics import Scores, ScoreSums
+from kdtui.bundling.truth import true_bundles
+from store.records import Session
+
+
+class Named(Protocol):
+    """A predicted bundle: positions from 1, and an intent, which may be empty."""
+
+    @property
+    def positions(self) -> tuple[int, ...]: ...
+
+    @property
+    def intent(self) -> str: ...
+
+
+class AnswerSums:
+    """Scores answers one by one, in a memory that does not grow with them."""
+
+    def __init__(self) -> None:
+        self._bundles = ScoreSums()
+        self._intents = IntentSums()
+
+    def add(self, session: Session, answer: Iterable[Named] | None) -> None:
+        """Add the answer for one session.
+
+        Args:
+            answer: None where the student failed.
+
+        Raises:
+            ValueError: people saw no bundle in the session.
+        """
+        named = [(frozenset(each.positions), each.intent) for each in answer or ()]
+        self._bundles.add(true_bundles(session), None if answer is None else [positions for positions, _ in named])
+        self._intents.add(session.bundles, named)
+
+    def scores(self) -> Scores:
+        """The averages over the sessions so far."""
+        intents = self._intents.scores()
+        return replace(
+            self._bundles.scores(),
+            intent_bundles=intents.bundles,
+            intent_matched=intents.matched,
+            intent_f1=intents.token_f1,
+            intent_rouge_l=intents.rouge_l,
+        )

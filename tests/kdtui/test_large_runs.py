@@ -1,0 +1,282 @@
+"""Evaluations of many sessions: answers are stored together where they cost nothing, and nothing piles up in memory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from kdtui.distill import pattern_student
+from kdtui.errors import KdtuiError
+from kdtui.workflows import floors
+from kdtui.workflows.evaluate import answer_split, evaluate, score_run, split_to_score
+from kdtui.workflows.floors import floors_over
+from kdtui.workflows.generate import SessionAnswered
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.scored import Scored
+from kdtui.workflows.students import SessionStudent
+from models.answers import Answered, StudentEvent
+from models.errors import ModelError
+from store.database import open_database
+from store.datasets import iter_sessions, write_dataset
+from store.records import RunSettings, Session
+from store.runs import Run, count_answers, get_run, predictions, start_run
+from store.sqlite import Database
+from tests.waiting import PATIENCE
+
+Kdtui = Callable[..., Any]
+Answer = Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
+
+
+@pytest.fixture(autouse=True)
+def imported(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "outdoor"))
+
+
+@pytest.fixture
+def run(db: Database) -> Run:
+    return start_run(db, "outdoor", "train", "made up", RunSettings("patterns"))
+
+
+@pytest.fixture
+def other(db: Database) -> Iterator[Database]:
+    """Another process, as far as the store can tell."""
+    assert db.path is not None
+    with closing(open_database(db.path)) as found:
+        yield found
+
+
+def made_up(answer: Answer, *, costs_nothing: bool) -> SessionStudent:
+    def explain(session: Session) -> Any:
+        raise NotImplementedError
+
+    return SessionStudent("made up", answer, explain, costs_nothing)
+
+
+def many(db: Database, count: int) -> None:
+    """A dataset of the training sessions, and of so many copies of the others."""
+    every = list(iter_sessions(db, "outdoor"))
+    train = [session for session in every if session.split == "train"]
+    others = [session for session in every if session.split != "train" and session.bundles]
+    copies = (replace(others[n % len(others)], id=f"copy-{n}", split="valid") for n in range(count))
+    list(write_dataset(db, "many", "made up", [*train, *copies]))
+
+
+def test_answers_that_cost_nothing_are_stored_many_at_a_time(db: Database) -> None:
+    many(db, 400)
+    statements: list[str] = []
+    sessions = split_to_score(db, "many", "valid")
+    events = evaluate(db, "many", "valid", RunSettings("patterns"), sessions)
+    next(events)
+    db.conn.set_trace_callback(statements.append)
+    answered = sum(isinstance(event, SessionAnswered) for event in events)
+    db.conn.set_trace_callback(None)
+    assert answered == count_answers(db, get_run(db, 1)) == 400
+    assert statements.count("COMMIT") < 100
+
+
+def test_an_answer_that_is_shown_is_stored(db: Database, other: Database) -> None:
+    many(db, 300)
+    seen = 0
+    for event in evaluate(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")):
+        if isinstance(event, SessionAnswered):
+            seen += 1
+            assert seen <= count_answers(other, get_run(other, 1))
+
+
+@pytest.mark.parametrize(("costs_nothing", "seconds", "unstored"), [(False, 0.0, 0), (True, 0.2, 2), (True, 0.6, 0)])
+def test_no_more_is_at_risk_than_half_a_second_of_work_that_costs_nothing(
+    db: Database, other: Database, run: Run, costs_nothing: bool, seconds: float, unstored: int
+) -> None:
+    at_risk = []
+
+    def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for number, session in enumerate(sessions):
+            at_risk.append(number - count_answers(other, run))
+            yield Answered(session, [], seconds)
+
+    list(answer_split(db, run, split_to_score(db, "outdoor", "train"), made_up(answer, costs_nothing=costs_nothing)))
+    assert max(at_risk) == unstored
+    assert count_answers(other, run) == 22
+
+
+def test_others_can_write_while_a_student_thinks(db: Database, other: Database, run: Run) -> None:
+    def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for session in sessions:
+            with other.waiting(0), other.atomic():
+                other.execute("UPDATE runs SET note = 'written'")
+            yield Answered(session, [], 0.0)
+
+    list(answer_split(db, run, split_to_score(db, "outdoor", "train"), made_up(answer, costs_nothing=True)))
+    assert get_run(db, run.id).note == "written"
+
+
+@pytest.mark.parametrize("problem", [ModelError("no memory"), KeyboardInterrupt()])
+def test_what_was_answered_before_a_failure_is_kept(db: Database, run: Run, problem: BaseException) -> None:
+    def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for number, session in enumerate(sessions):
+            if number == 5:
+                raise problem
+            yield Answered(session, [], 0.0)
+
+    with pytest.raises(type(problem)):
+        list(answer_split(db, run, split_to_score(db, "outdoor", "train"), made_up(answer, costs_nothing=True)))
+    assert count_answers(db, run) == 5
+    assert get_run(db, run.id).finished_at is None
+
+
+def test_sessions_that_are_answered_are_not_asked_again(db: Database, run: Run) -> None:
+    asked: list[str] = []
+
+    def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for session in sessions:
+            assert session is not None
+            asked.append(session.id)
+            yield Answered(session, [], 1.0)
+
+    student = made_up(answer, costs_nothing=False)
+    every = [session.id for session in iter_sessions(db, "outdoor", split="train")]
+    events = answer_split(db, run, split_to_score(db, "outdoor", "train"), student)
+    for _ in range(7):
+        next(events)
+    events.close()  # type: ignore[attr-defined]
+    list(answer_split(db, run, list(iter_sessions(db, "outdoor", split="train", limit=9)), student))
+    list(answer_split(db, run, split_to_score(db, "outdoor", "train", 12, 3), student))
+    list(answer_split(db, run, split_to_score(db, "outdoor", "train"), student))
+    assert sorted(asked) == sorted(every)
+
+
+_EACH_AT_ONCE = """
+from kdtui.__main__ import main
+from kdtui.workflows import evaluate
+evaluate._AT_RISK = 0.0
+main()
+"""
+"""The program, but that answers are stored one by one: so there is time to kill it in."""
+
+
+def test_a_killed_process_goes_on_and_ends_with_the_same_table(
+    db: Database, kdtui: Kdtui, database_of_the_test: Path
+) -> None:
+    many(db, 1500)
+    evaluation = ("evaluate", "--dataset", "many", "--split", "valid", "--student", "patterns")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _EACH_AT_ONCE, *evaluation],
+        env=os.environ | {"KDTUI_DB": str(database_of_the_test)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not db.execute("SELECT EXISTS (SELECT 1 FROM predictions)").fetchone()[0]:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait(PATIENCE)
+    kept = count_answers(db, get_run(db, 1))
+    assert 0 < kept < 1500
+    resumed = kdtui("evaluate", "--resume", 1, "--json")
+    assert f"{kept:,} answered before" in resumed.err
+    whole = kdtui(*evaluation, "--json")
+    assert "run 2" in whole.err
+    assert resumed.rows == whole.rows
+    first, second = (predictions(db, get_run(db, number)) for number in (1, 2))
+    assert {each: answer.bundles for each, answer in first.items()} == {
+        each: answer.bundles for each, answer in second.items()
+    }
+
+
+def test_sessions_are_walked_through_without_being_held(db: Database) -> None:
+    many(db, 5000)
+    sessions = split_to_score(db, "many", "valid")
+    peaks = []
+    for hold in (lambda walked: sum(1 for _ in walked), list):
+        tracemalloc.start()
+        try:
+            kept = hold(sessions)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        del kept
+    assert peaks[0] < peaks[1] / 2
+    assert len(sessions) == 5000
+
+
+def test_a_part_of_a_split_is_the_same_each_time_it_is_walked_through(db: Database) -> None:
+    for limit, seed in ((None, 0), (3, 0), (3, 1), (3, None), (99, 5)):
+        sessions = split_to_score(db, "outdoor", "test", limit, seed)
+        assert list(sessions) == list(sessions)
+        assert len(sessions) == len(list(sessions)) == min(limit or 7, 7)
+        assert next(iter(sessions)) in sessions
+
+
+def test_a_run_is_scored_on_the_sessions_that_it_has_answered(db: Database, run: Run) -> None:
+    def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for session in sessions:
+            yield Answered(session, [], 1.0)
+
+    every = split_to_score(db, "outdoor", "train")
+    with pytest.raises(KdtuiError, match="has no answers yet"):
+        score_run(db, run, every)
+    list(answer_split(db, run, split_to_score(db, "outdoor", "train", 5), made_up(answer, costs_nothing=False)))
+    assert score_run(db, run, every).scores.sessions == 5
+
+
+@pytest.fixture
+def answered_by(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """For each time that floors were computed, the run whose answers stand for those of the pattern student."""
+    found: list[int | None] = []
+    compute = floors.score_floors
+
+    def recorded(db: Database, dataset: str, sessions: Any, answered: Run | None = None) -> Any:
+        found.append(None if answered is None else answered.id)
+        return compute(db, dataset, sessions, answered)
+
+    monkeypatch.setattr(floors, "score_floors", recorded)
+    return found
+
+
+def test_a_run_of_the_pattern_student_is_its_floor_and_has_one_row(kdtui: Kdtui, answered_by: list[int | None]) -> None:
+    alone = kdtui("evaluate", "--floors-only", "--json", "--split", "valid")
+    for _ in range(2):
+        beside = kdtui("evaluate", "--student", "patterns", "--json", "--split", "valid")
+        assert beside.rows == alone.rows
+    assert "run 2 answers as the floor patterns; the row patterns stands for both" in beside.err
+    shown = kdtui("run", "show", 2)
+    assert shown.out.count("\n patterns ") == 3, "a row in each table"
+    first = kdtui("evaluate", "--student", "patterns", "--json")
+    again = kdtui("evaluate", "--floors-only", "--json")
+    assert first.rows == again.rows
+    assert answered_by == [None, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE predictions SET bundles = '[]'", "UPDATE runs SET finished_at = NULL", "DELETE FROM predictions LIMIT 1"],
+)
+def test_answers_of_another_version_or_of_fewer_sessions_are_no_floor(
+    db: Database, kdtui: Kdtui, answered_by: list[int | None], change: str
+) -> None:
+    kdtui("evaluate", "--student", "patterns", "--json")
+    db.execute("DELETE FROM floors")
+    db.execute(change.replace(" LIMIT 1", " WHERE rowid = (SELECT min(rowid) FROM predictions)"))
+    db.conn.commit()
+    rows = kdtui("evaluate", "--floors-only", "--json").rows
+    assert answered_by == [1, None]
+    assert rows == kdtui("evaluate", "--floors-only", "--json").rows
+    assert rows[-2]["pair_f1"] > 0.5
+
+
+def test_a_session_too_large_for_patterns_counts_as_not_valid_in_the_floor(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pattern_student, "MOST_PRODUCTS", 4)
+    rows = {row.name: row.scores for row in floors_over(db, Scored("outdoor", "test"))}
+    assert rows["patterns"].valid < 1 == rows["whole session"].valid
+    assert rows["patterns"].sessions == 7
