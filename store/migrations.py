@@ -526,6 +526,24 @@ def m0023_run_costs(db: Database) -> None:
     )
 
 
+@migrations()
+def m0024_run_measures(db: Database) -> None:
+    """What each session contributes to the measures of a run, so that reports over many runs need not measure again."""
+    _execute(
+        db,
+        # version: of the code that measured. sessions: JSON, ids. content: 64-bit floats, little-endian: for each
+        # measure a total and a weight for each session
+        """CREATE TABLE run_measures (
+            run_id INTEGER PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE,
+            version TEXT NOT NULL,
+            answered INTEGER NOT NULL,
+            sessions TEXT NOT NULL,
+            content BLOB NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

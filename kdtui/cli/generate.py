@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from kdtui.bundling.tables import table_lines
 from kdtui.cli import completion
 from kdtui.cli.growing import Growing
 from kdtui.cli.options import (
@@ -32,7 +33,6 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import Output, print_json, print_lines, print_table, print_text, say
 from kdtui.cli.student_messages import StudentMessages
-from kdtui.cli.tables import table_lines
 
 if TYPE_CHECKING:
     from kdtui.workflows.explain import Explanation

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from kdtui.cli.tables import as_csv, csv_lines, markdown_lines, table_lines
+from kdtui.bundling.tables import as_csv, csv_lines, markdown_lines, table_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

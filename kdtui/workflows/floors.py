@@ -4,8 +4,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 from itertools import islice
 from math import nan
 from typing import Any, cast
@@ -17,6 +15,7 @@ from kdtui.bundling.answer_sums import AnswerSums, Named
 from kdtui.bundling.metrics import Scores
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
+from kdtui.workflows.code_version import code_version
 from kdtui.workflows.evaluate import ResultRow, answered_by
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.scored import Scored
@@ -157,17 +156,7 @@ def _as_told(bundles: Iterable[Named] | None) -> list[tuple[tuple[int, ...], str
 
 @cache
 def _version() -> str:
-    """Of all code that the scores depend on: another version of it may find others."""
-    found = sha256()
-    for package, name in _COMPUTED_BY:
-        sources = [each for each in files(package).iterdir() if each.name == name or (not name and _is_source(each))]
-        for source in sorted(sources, key=lambda each: each.name):
-            found.update(source.read_bytes())
-    return found.hexdigest()
-
-
-def _is_source(file: Any) -> bool:
-    return bool(file.name.endswith(".py"))
+    return code_version(_COMPUTED_BY)
 
 
 def _encoded(rows: Iterable[ResultRow]) -> str:

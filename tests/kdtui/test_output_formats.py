@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from kdtui.bundling.tables import as_csv, csv_lines, fit, markdown_lines
 from kdtui.cli.output import print_table
-from kdtui.cli.tables import as_csv, csv_lines, fit, markdown_lines
 from kdtui.workflows.import_dataset import import_dataset
 from store.sqlite import Database
 

@@ -7,7 +7,7 @@ resumed study has the same groups as one that was never interrupted.
 
 import fcntl
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
@@ -17,7 +17,9 @@ from typing import TypeAlias
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.gate import Gate
+from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.students import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
 from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, make_plan
 from kdtui.workflows.studies.spec import Spec
@@ -38,7 +40,8 @@ from kdtui.workflows.studies.steps import (
 from models.errors import ModelError
 from store.errors import NotFound, StoreError
 from store.hosts import get_host
-from store.runs import Run, add_prediction, finish_run, get_run, predictions, start_run
+from store.records import Session
+from store.runs import Run, add_predictions, answers_to, count_answers, finish_run, get_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, fail_step, finish_step, steps_of
 
@@ -325,7 +328,7 @@ class _Runner:
     def _evaluate(self, step: PlannedStep, cell: EvaluationStep, basis: str) -> Iterator[StudyEvent | str]:
         """Answer the sessions of a cell, and tell the number of its run at the end."""
         from kdtui.workflows.evaluate import split_to_score
-        from kdtui.workflows.generate import SessionAnswered, generate
+        from kdtui.workflows.run_costs import measured
         from kdtui.workflows.students import open_student
 
         asked = run_settings(cell, self._name)
@@ -335,27 +338,39 @@ class _Runner:
             if run is None:
                 run = start_run(self.db, cell.dataset, cell.split, student.name, asked, ["study"])
             begin_step(self.db, step.key, step.kind, encoded(cell), basis, str(run.id))
-            answered = set(predictions(self.db, run))
-            for first in range(0, len(sessions), GROUP):
-                group = [each for each in sessions[first : first + GROUP] if each.id not in answered]
-                if group:
-                    self.gate.wait()
-                    if self.gate.closed:
-                        return
-                    began = monotonic()
-                    found = [
-                        event.prediction for event in generate(student, group) if isinstance(event, SessionAnswered)
-                    ]
-                    with self.db.waiting(inf), self.db.atomic():
-                        for prediction in found:
-                            add_prediction(self.db, run, prediction)
-                        add_seconds(self.db, step.key, monotonic() - began)
-                yield StepProgress(step, min(first + GROUP, len(sessions)), len(sessions))
-                # Hosts need not wait for a whole evaluation.
-                yield from self._launch()
-                yield from self._look()
+            done = count_answers(self.db, run)
+            for event in measured(self.db, run, self._answer(step, student, run, sessions)):
+                if isinstance(event, SessionAnswered):
+                    done += 1
+                    yield StepProgress(step, done, len(sessions))
+                    # Hosts need not wait for a whole evaluation.
+                    yield from self._launch()
+                    yield from self._look()
+            if self.gate.closed:
+                return
             finish_run(self.db, run)
         yield str(run.id)
+
+    def _answer(
+        self, step: PlannedStep, student: SessionStudent, run: Run, sessions: Sequence[Session]
+    ) -> Iterator[GenerateEvent]:
+        """Answer what is not answered yet, group by group; a group is stored whole before it is told."""
+        for first in range(0, len(sessions), GROUP):
+            group = sessions[first : first + GROUP]
+            answered = answers_to(self.db, run, [session.id for session in group])
+            missing = [session for session in group if session.id not in answered]
+            if not missing:
+                continue
+            self.gate.wait()
+            if self.gate.closed:
+                return
+            began = monotonic()
+            events = list(generate(student, missing))
+            found = [event.prediction for event in events if isinstance(event, SessionAnswered)]
+            with self.db.waiting(inf), self.db.atomic():
+                add_predictions(self.db, run, found)
+                add_seconds(self.db, step.key, monotonic() - began)
+            yield from events
 
     def _run_to_resume(self, step: PlannedStep, basis: str) -> Run | None:
         stored = steps_of(self.db, [step.key]).get(step.key)

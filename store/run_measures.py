@@ -1,0 +1,56 @@
+"""What each session contributes to the measures of a run, kept until the answers or the code that measures change."""
+
+import sqlite3
+from dataclasses import dataclass
+
+import msgspec
+
+from store.database import now
+from store.errors import Busy
+from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMeasures:
+    """The measures of the answered sessions of a run.
+
+    Attributes:
+        sessions: their ids, in the order of the split.
+        values: numbers of 64 bits, little-endian: for each measure a total and a weight for each session.
+    """
+
+    sessions: tuple[str, ...]
+    values: bytes
+
+
+def kept_measures(db: Database, run: int, version: str) -> KeptMeasures | None:
+    """What is kept of a run with as many answers as it has now, by this version of the code; None where nothing is."""
+    row = db.execute(
+        """
+        SELECT sessions, content FROM run_measures WHERE run_id = ? AND version = ?
+            AND answered = (SELECT count(*) FROM predictions WHERE predictions.run_id = run_measures.run_id)
+        """,
+        [run, version],
+    ).fetchone()
+    return None if row is None else KeptMeasures(msgspec.json.decode(row[0], type=tuple[str, ...]), row[1])
+
+
+def keep_measures(db: Database, run: int, version: str, measures: KeptMeasures) -> None:
+    """Keep measures, in place of earlier ones. They can be computed again, so nobody waits for it."""
+    try:
+        with db.waiting(0.0), db.atomic():
+            db.execute(
+                "INSERT OR REPLACE INTO run_measures (run_id, version, answered, sessions, content, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    run,
+                    version,
+                    len(measures.sessions),
+                    msgspec.json.encode(measures.sessions).decode(),
+                    measures.values,
+                    now(),
+                ],
+            )
+    except (Busy, sqlite3.OperationalError, sqlite3.IntegrityError):
+        # Another process is writing, the file may not be written to, or the run has just been deleted.
+        pass
