@@ -135,8 +135,8 @@ def markdown_lines(
     lines: list[Iterable[str]] = []
     if columns is not None:
         numeric = _numeric(columns, rows, right)
-        lines += [map(_markdown_cell, columns), ("---:" if number else "---" for number in numeric)]
-    lines += [map(_markdown_cell, row) for row in rows]
+        lines += [map(markdown_text, columns), ("---:" if number else "---" for number in numeric)]
+    lines += [map(markdown_text, row) for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -194,5 +194,5 @@ def _csv_cell(value: object) -> object:
     return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
-def _markdown_cell(value: object) -> str:
+def markdown_text(value: object) -> str:
     return cell(value).translate(_MARKDOWN)

@@ -105,7 +105,7 @@ def run(
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.forecast import forecast
-    from kdtui.workflows.studies.plan import make_plan
+    from kdtui.workflows.studies.plan import check_models, make_plan
     from kdtui.workflows.studies.spec import to_toml
     from store.studies import save_study
 
@@ -123,6 +123,7 @@ def run(
             split=split,
             hosts=None if host is None else tuple(dict.fromkeys(host)),
         )
+        check_models(store, spec)
         plan = make_plan(store, spec)
         if dry_run or told != "json":
             _print_plan(plan, forecast(store, plan), told if dry_run else "table", to_stdout=dry_run)
@@ -326,6 +327,88 @@ def show(
         output=told,
         records=[row.to_json() for row in rows],
     )
+
+
+@app.command(
+    "report",
+    examples=["kdtui study report rq3-demo-outdoor", "kdtui study report rq3-demo-outdoor --output reports"],
+)
+def report(
+    name: StudyArgument,
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to write to.", metavar="FOLDER", file_okay=False)
+    ] = Path(),
+    db: DatabaseOption = None,
+) -> None:
+    """Write the report of a study: one HTML file that needs nothing else, and the same as Markdown.
+
+    A study need not be complete: its report says what is missing.
+    """
+    from kdtui.workflows.studies.overview import open_study
+    from kdtui.workflows.studies.report import write_report
+
+    with open_store(db) as store:
+        _, plan = open_study(store, name)
+        written = write_report(store, plan, folder)
+    for path in written:
+        print(path)
+
+
+@app.command("answers", examples=["kdtui study answers rq3-demo-outdoor"])
+def answers(
+    name: StudyArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
+    """Answer the questions of a study, each in a sentence, with all of its comparisons."""
+    from dataclasses import asdict
+
+    from kdtui.workflows.studies.overview import open_study
+    from kdtui.workflows.studies.results import study_results
+    from kdtui.workflows.studies.verdicts import phrase
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        _, plan = open_study(store, name)
+        results = study_results(store, plan)
+    for found in results.questions:
+        names = {row.name: row.label_in(found.question) for row in found.rows}
+        if told == "table":
+            print_text(f"{found.question.title}\n{found.answer}" + (f"\n{found.caveat}" if found.caveat else ""))
+        print_table(
+            ["cell", "baseline", "difference"],
+            [(names[each.other], names[each.baseline], phrase(each)) for each in found.comparisons],
+            wide=["cell", "baseline", "difference"],
+            output=told,
+            records=[
+                {"question": found.question.title, "answer": found.answer, **asdict(each), "phrase": phrase(each)}
+                for each in found.comparisons
+            ],
+        )
+
+
+@app.command(
+    "export",
+    examples=[
+        "kdtui study export rq3-demo-outdoor --output rq3.csv",
+        "kdtui study export rq3-demo-outdoor --output rq3.parquet",
+    ],
+)
+def export(
+    name: StudyArgument,
+    path: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="A file ending in .csv or .parquet; - for CSV on stdout.", metavar="FILE"),
+    ] = Path("-"),
+    db: DatabaseOption = None,
+) -> None:
+    """Write the measures of a study as a tidy table: one row for each cell and session."""
+    from kdtui.workflows.studies.export import export_rows, write_csv, write_parquet
+    from kdtui.workflows.studies.overview import open_study
+
+    with open_store(db) as store:
+        _, plan = open_study(store, name)
+        write = write_parquet if path.suffix == ".parquet" else write_csv
+        count = write(path, export_rows(store, plan))
+    say(f"wrote {counted(count, 'row')} to {path}")
 
 
 @app.command("rm", examples=["kdtui study rm rq3-demo-outdoor"])

@@ -109,7 +109,7 @@ def score_floors(
             # A dataset without training sessions has no learned floor; the other rows stand.
             with suppress(KdtuiError):
                 student = stack.enter_context(open_student(db, dataset, RunSettings(PATTERNS)))
-                learned = _answers_of(student, sessions)
+                learned = answers_of(student, sessions)
         sums = {name: AnswerSums() for name in FLOOR_NAMES if name != PATTERNS or learned is not None}
         for session, bundles in ((session, None) for session in sessions) if learned is None else learned:
             for name, found in zip(floors.NAMES, floors.floors_of(session), strict=True):
@@ -120,7 +120,7 @@ def score_floors(
     return [ResultRow(name, each.scores()) for name, each in sums.items()]
 
 
-def _answers_of(
+def answers_of(
     student: SessionStudent, sessions: Iterable[Session]
 ) -> Iterator[tuple[Session, Sequence[Named] | None]]:
     """The sessions with the answers of a student: None for one that it cannot answer."""
@@ -147,7 +147,7 @@ def _answers_alike(db: Database, scored: Scored, run: Run) -> bool:
     few = list(islice(sessions.sessions(db), _COMPARED))
     before = {session.id: _as_told(answer.bundles) for session, answer in answered_by(db, run, few)}
     with open_student(db, scored.dataset, RunSettings(PATTERNS)) as student:
-        return all(before.get(session.id) == _as_told(bundles) for session, bundles in _answers_of(student, few))
+        return all(before.get(session.id) == _as_told(bundles) for session, bundles in answers_of(student, few))
 
 
 def _as_told(bundles: Iterable[Named] | None) -> list[tuple[tuple[int, ...], str]] | None:

@@ -114,19 +114,15 @@ def make_plan(db: Database, spec: Spec) -> Plan:
     """Plan a study. Nothing is written.
 
     Raises:
-        NotFound: a dataset, a host or a student is not there.
-        KdtuiError: a dataset has no sessions to answer, or a student cannot be part of a study.
+        NotFound: a dataset is not there.
+        KdtuiError: a dataset has no sessions to answer.
     """
     datasets = spec.datasets()
     answered = {dataset: _sessions(db, spec, dataset) for dataset in datasets}
-    for host in spec.hosts:
-        if host != HERE:
-            get_host(db, host)
     calibrated = {dataset: _can_calibrate(db, dataset) for dataset in datasets}
     found = grids(spec, calibrated)
     if not any(grid.arms for grid in found):
         raise KdtuiError("; ".join(reason for grid in found for reason in grid.left_out))
-    _check_students(db, spec)
     cells = [arm.cell for grid in found for arm in grid.arms]
     ordered = list(in_order(cells))
     known = steps_of(db, [key_of(step) for step in ordered])
@@ -147,7 +143,16 @@ def _can_calibrate(db: Database, dataset: str) -> bool:
     return count_with_pairs(db, dataset, "valid") >= LEAST_SESSIONS
 
 
-def _check_students(db: Database, spec: Spec) -> None:
+def check_models(db: Database, spec: Spec) -> None:
+    """Refuse a study that cannot be run: what is done of it can be looked at without its models and hosts.
+
+    Raises:
+        NotFound: a host is not there.
+        KdtuiError: a student is not there, or cannot be part of a study.
+    """
+    for host in spec.hosts:
+        if host != HERE:
+            get_host(db, host)
     from kdtui.workflows.model_names import located_model, why_uncalibrated
 
     for student in dict.fromkeys(name for question in spec.question for name in question.student):

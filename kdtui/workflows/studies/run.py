@@ -21,7 +21,7 @@ from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.students import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
-from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, make_plan
+from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, check_models, make_plan
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     CalibrationStep,
@@ -167,9 +167,10 @@ def run_study(
         tell: gets what a student says before it answers.
 
     Raises:
-        KdtuiError, NotFound: as `make_plan`; or another process runs a study on this store.
+        KdtuiError, NotFound: as `check_models` and `make_plan`; or another process runs a study on this store.
     """
     with _alone(db):
+        check_models(db, spec)
         plan = make_plan(db, spec)
         yield Planned(plan)
         yield from _Runner(db, plan, jobs, gate or Gate(), tell, retry_failed).run()

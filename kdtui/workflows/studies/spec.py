@@ -350,7 +350,8 @@ def _check_question(question: Question, refuse: Any) -> None:
         raise refuse("a rank is at least 1")
     if any(seed < 0 for seed in question.seed):
         raise refuse("a seed is at least 0")
-    comparable = [axis for axis in AXES if axis != "seed"]
+    # Datasets have sessions of their own, and seeds are averaged over.
+    comparable = [axis for axis in AXES if axis not in ("dataset", "seed")]
     if question.compare not in comparable:
         there_are = f"there are: {', '.join(comparable)}"
         raise refuse(f"no axis {question.compare!r} can be compared; {meant(question.compare, comparable, there_are)}")

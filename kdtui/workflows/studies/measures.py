@@ -1,0 +1,131 @@
+"""The measures of the cells of a study, session by session, as arrays; those of a run are computed once."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from kdtui.bundling import floors
+from kdtui.bundling.answer_sums import Named
+from kdtui.bundling.truth import minimal_bundles
+from kdtui.errors import KdtuiError
+from kdtui.workflows.code_version import code_version
+from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
+from kdtui.workflows.studies.statistics_sessions import Cell
+from models.embedded import ENCODER_SHA256
+from store.records import Bundle, RunSettings, Session
+from store.run_measures import KeptMeasures, keep_measures, kept_measures
+from store.runs import Predicted, Prediction, Run
+from store.sqlite import Database
+
+_COMPUTED_BY = (("kdtui.bundling", ""), ("kdtui.workflows", "session_measures.py"))
+"""The packages and files whose code the measures depend on."""
+
+Values = npt.NDArray[np.float64]
+
+
+class RunMeasures:
+    """The measures of the sessions that a run has answered.
+
+    Args:
+        sessions: their ids.
+        values: (measures, 2, sessions): a total and a weight for each.
+    """
+
+    def __init__(self, sessions: Sequence[str], values: Values) -> None:
+        self.sessions = tuple(sessions)
+        self._values = values
+        self._place = {measure: at for at, measure in enumerate(MEASURES)}
+
+    @classmethod
+    def of(cls, records: Sequence[SessionMeasures]) -> "RunMeasures":
+        """From the measures of each session."""
+        values = np.zeros((len(MEASURES), 2, len(records)))
+        for at, record in enumerate(records):
+            for place, measure in enumerate(MEASURES):
+                values[place, :, at] = record.parts[measure]
+        return cls([record.session for record in records], values)
+
+    def aligned(self, measure: str, sessions: Mapping[str, int]) -> tuple[Values, Values]:
+        """The value of each session, nan where it is left out or not answered; and its weight.
+
+        Args:
+            sessions: the place of each session.
+        """
+        values, weights = np.full(len(sessions), np.nan), np.zeros(len(sessions))
+        totals, counted = self._values[self._place[measure]]
+        places = [sessions[session] for session in self.sessions if session in sessions]
+        known = [at for at, session in enumerate(self.sessions) if session in sessions]
+        weights[places] = counted[known]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values[places] = np.where(counted[known] > 0, totals[known] / counted[known], np.nan)
+        return values, weights
+
+    def by_session(self) -> Values:
+        """(sessions, measures, 2): the total and the weight of each measure."""
+        return np.transpose(self._values, (2, 0, 1))
+
+    @property
+    def content(self) -> bytes:
+        """The values as they are stored."""
+        return self._values.astype("<f8").tobytes()
+
+
+def run_measures(db: Database, run: Run) -> RunMeasures:
+    """The measures of a run; they are computed once, and kept until it has other answers.
+
+    Raises:
+        NotFound: the run has been deleted.
+        KdtuiError: its split is empty.
+    """
+    kept = kept_measures(db, run.id, _version())
+    if kept is not None:
+        values = np.frombuffer(kept.values, dtype="<f8")
+        if values.size == len(MEASURES) * 2 * len(kept.sessions):
+            return RunMeasures(kept.sessions, values.reshape(len(MEASURES), 2, -1))
+    found = RunMeasures.of(list(session_measures(db, run)))
+    keep_measures(db, run.id, _version(), KeptMeasures(found.sessions, found.content))
+    return found
+
+
+def cell_of(seeds: Sequence[RunMeasures], measure: str, sessions: Mapping[str, int]) -> Cell:
+    """A measure of a cell, by seed and session.
+
+    Args:
+        seeds: the run of each seed.
+        sessions: the place of each session.
+    """
+    rows = [each.aligned(measure, sessions) for each in seeds]
+    return Cell.of(np.array([values for values, _ in rows]), np.array([weights for _, weights in rows]))
+
+
+def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> dict[str, RunMeasures]:
+    """The measures of the floors: what needs no model, and what the pattern student finds."""
+    from kdtui.workflows.floors import answers_of
+    from kdtui.workflows.students import open_student
+
+    found: dict[str, list[SessionMeasures]] = {name: [] for name in floors.NAMES}
+    for session in sessions:
+        for name, bundles in zip(floors.NAMES, floors.floors_of(session), strict=True):
+            found[name].append(_measured(session, [Bundle(tuple(sorted(each))) for each in bundles]))
+    # A dataset without training sessions has no learned floor; the other rows stand.
+    with suppress(KdtuiError), open_student(db, dataset, RunSettings(PATTERNS)) as student:
+        found[PATTERNS] = [_measured(session, bundles) for session, bundles in answers_of(student, sessions)]
+    found["truth"] = [_measured(session, minimal_bundles(session.bundles)) for session in sessions]
+    return {name: RunMeasures.of(records) for name, records in found.items()}
+
+
+def _measured(session: Session, bundles: Sequence[Named] | None) -> SessionMeasures:
+    predicted = None
+    if bundles is not None:
+        predicted = tuple(Predicted((), tuple(each.positions), each.intent, 1.0) for each in bundles)
+    error = "it was not answered" if predicted is None else None
+    return measures_of(session, Prediction(session.id, predicted, error, 0.0), names_intents=False)
+
+
+@cache
+def _version() -> str:
+    return f"{code_version(_COMPUTED_BY)} {ENCODER_SHA256}"

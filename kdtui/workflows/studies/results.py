@@ -1,0 +1,309 @@
+"""The results of a study: each cell with its intervals, each question with its comparisons and its answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.run_costs import RunCost, costs_of
+from kdtui.workflows.session_measures import COSTS, MEASURES
+from kdtui.workflows.studies.grid import Arm, Grid
+from kdtui.workflows.studies.labels import model_label, utilization_of
+from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measures, run_measures
+from kdtui.workflows.studies.plan import Plan, PlannedStep
+from kdtui.workflows.studies.spec import AXES, Question, values_of
+from kdtui.workflows.studies.statistics import Pair, compare, estimate
+from kdtui.workflows.studies.statistics_results import Comparison, Estimate
+from kdtui.workflows.studies.statistics_sessions import Cell, Resampling
+from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, key_of
+from kdtui.workflows.studies.verdicts import answer, caveat
+from store.errors import NotFound
+from store.records import Session
+from store.runs import Run, summary_of
+from store.sqlite import Database
+
+_WITHIN = {
+    name: (0.0, inf if name in ("bundles_per_session", *COSTS, "precision", "recall_2024") else 1.0)
+    for name in MEASURES
+}
+"""What each measure can be. A prediction can hit several true bundles, so that precision exceeds 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A place in the grid of a question, over all of its seeds: a row of a table.
+
+    Attributes:
+        label: the values of the axes that differ in the question, unique in its dataset.
+        at: the value of each axis but the seed.
+        cells: one for each seed; seeds that make no difference have one in common.
+        runs: of the cells that are done.
+        seeds: the measures of each seed; a run comes several times where seeds make no difference.
+        estimates: by measure; empty while no cell is done.
+        cost: of the runs, as means; what is not known is None.
+        training_seconds, adapter_bytes: of one adapter, as a mean; None without one.
+    """
+
+    label: str
+    dataset: str
+    at: Mapping[str, Any]
+    cells: tuple[PlannedStep, ...]
+    runs: tuple[Run, ...]
+    seeds: tuple[RunMeasures, ...] = field(repr=False)
+    estimates: Mapping[str, Estimate]
+    cost: RunCost
+    training_seconds: float | None = None
+    adapter_bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What comparisons call it, in all datasets."""
+        return f"{self.dataset}: {self.label}"
+
+    def label_in(self, question: Question) -> str:
+        """What it is called in the report of a question; without its dataset where there is one alone."""
+        return self.name if len(question.dataset) > 1 else self.label or "all"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of its seeds are."""
+        return all(cell.status == "done" for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionResult:
+    """A question, and what the study says to it so far.
+
+    Attributes:
+        rows: of all datasets, those of the first dataset first.
+        comparisons: corrected for each other; by the names of rows.
+        answer: one sentence.
+        caveat: what the statistics leave out; may be empty.
+        left_out: why places of the grid have no cell.
+    """
+
+    question: Question
+    rows: list[Row]
+    comparisons: list[Comparison]
+    answer: str
+    caveat: str
+    left_out: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResults:
+    """All that a report tells.
+
+    Attributes:
+        floors: of each dataset, by name and measure.
+        sessions: of each dataset, that are answered.
+    """
+
+    plan: Plan
+    questions: list[QuestionResult]
+    floors: dict[str, dict[str, Mapping[str, Estimate]]]
+    sessions: dict[str, list[Session]]
+
+
+def study_results(db: Database, plan: Plan) -> StudyResults:
+    """Measure and compare what is done of a study.
+
+    Raises:
+        KdtuiError: nothing is done yet.
+    """
+    if not any(cell.status == "done" for cell in plan.cells):
+        raise KdtuiError(
+            f"no cell of study {plan.spec.name} is done yet; run it with: kdtui study run {plan.spec.name}"
+        )
+    from kdtui.workflows.evaluate import split_to_score
+
+    spec = plan.spec
+    sessions = {
+        dataset: list(split_to_score(db, dataset, spec.split, spec.sessions, spec.draw)) for dataset in plan.answered
+    }
+    builder = _Builder(db, plan, sessions)
+    questions = [builder.question(grid) for grid in plan.grids]
+    floors = {dataset: builder.floors(dataset) for dataset in sessions}
+    return StudyResults(plan, questions, floors, sessions)
+
+
+class _Builder:
+    """Measures each run once for all questions."""
+
+    def __init__(self, db: Database, plan: Plan, sessions: Mapping[str, Sequence[Session]]) -> None:
+        self._db = db
+        self._plan = plan
+        self._sessions = sessions
+        self._places = {
+            dataset: {session.id: at for at, session in enumerate(known)} for dataset, known in sessions.items()
+        }
+        self._resampling = Resampling(seed=plan.spec.draw)
+        self._measured: dict[str, RunMeasures] = {}
+        self._runs: dict[str, Run] = {}
+        summaries = []
+        for cell in plan.cells:
+            if cell.status == "done" and cell.stored is not None:
+                summary = summary_of(db, int(cell.stored.made))
+                summaries.append(summary)
+                self._runs[cell.key] = summary.run
+                self._measured[cell.key] = run_measures(db, summary.run)
+        self._costs = costs_of(db, summaries) if summaries else {}
+
+    def floors(self, dataset: str) -> dict[str, Mapping[str, Estimate]]:
+        found = floor_measures(self._db, dataset, self._sessions[dataset])
+        names = list(found)
+        cells = [[found[name]] for name in names]
+        return dict(zip(names, self._estimates(dataset, cells), strict=True))
+
+    def question(self, grid: Grid) -> QuestionResult:
+        question = grid.question
+        rows: list[Row] = []
+        places: dict[tuple[Any, ...], Row] = {}
+        for dataset in question.dataset:
+            groups = _grouped([arm for arm in grid.arms if arm.at["dataset"] == dataset])
+            done = [
+                [self._measured[cell.key] for cell in self._cells(arms) if cell.key in self._measured]
+                for arms in groups
+            ]
+            estimates = iter(self._estimates(dataset, [seeds for seeds in done if seeds]))
+            for arms, seeds in zip(groups, done, strict=True):
+                row = self._row(question, dataset, arms, next(estimates) if seeds else {})
+                rows.append(row)
+                places |= dict.fromkeys((_place(arm.at) for arm in arms), row)
+        comparisons = compare(self._pairs(question, grid, places), self._resampling)
+        labels = {row.name: row.label_in(question) for row in rows}
+        said = answer(comparisons, labels, question.compare)
+        return QuestionResult(question, rows, comparisons, said, caveat(comparisons), grid.left_out)
+
+    def _cells(self, arms: Sequence[Arm]) -> list[PlannedStep]:
+        keys = dict.fromkeys(key_of(arm.cell) for arm in arms)
+        return [self._plan.steps[key] for key in keys]
+
+    def _seeds(self, arms: Sequence[Arm]) -> list[RunMeasures]:
+        """The run of each seed that is done; where seeds make no difference they are alike, and their spread is 0."""
+        first = _place(arms[0].at)
+        keys = [key_of(arm.cell) for arm in arms if _place(arm.at) == first]
+        return [self._measured[key] for key in keys if key in self._measured]
+
+    def _estimates(self, dataset: str, cells: Sequence[Sequence[RunMeasures]]) -> list[dict[str, Estimate]]:
+        found: list[dict[str, Estimate]] = [{} for _ in cells]
+        for measure in MEASURES:
+            values = [cell_of(seeds, measure, self._places[dataset]) for seeds in cells]
+            # Seeds in which the measure leaves out every session are none.
+            counted = [at for at, cell in enumerate(values) if cell.seeds]
+            estimates = estimate([values[at] for at in counted], self._resampling, _WITHIN[measure])
+            for at, each in zip(counted, estimates, strict=True):
+                found[at][measure] = each
+        return found
+
+    def _row(self, question: Question, dataset: str, arms: Sequence[Arm], found: dict[str, Estimate]) -> Row:
+        cells = self._cells(arms)
+        # Where nothing is known, nothing is shown: what a place comes to is said, and not how it was asked for.
+        at = {**arms[0].at, "utilization": utilization_of(arms[0].cell)}
+        runs = tuple(self._runs[cell.key] for cell in cells if cell.key in self._runs)
+        seconds, sizes = [], []
+        for cell in cells:
+            assert isinstance(cell.step, EvaluationStep)
+            if cell.step.training is not None:
+                took, size = self._training(cell.step.training)
+                seconds += [took] if took is not None else []
+                sizes += [size] if size is not None else []
+        return Row(
+            label_of(question, at),
+            dataset,
+            at,
+            tuple(cells),
+            runs,
+            tuple(self._seeds(arms)),
+            found,
+            _mean_cost([self._costs[run.id] for run in runs]),
+            sum(seconds) / len(seconds) if seconds else None,
+            round(sum(sizes) / len(sizes)) if sizes else None,
+        )
+
+    def _training(self, step: TrainingStep) -> tuple[float | None, int | None]:
+        """How long a training took, and the size of its adapter."""
+        from store.models import named_model
+
+        stored = self._plan.steps[key_of(step)].stored
+        if stored is None or stored.state != "done":
+            return None, None
+        try:
+            path = named_model(self._db, stored.made).path
+            size = path.stat().st_size
+        except (NotFound, OSError):
+            return stored.seconds, None
+        return stored.seconds, size
+
+    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], Row]) -> list[Pair]:
+        """Each place beside that of the baseline with the same other values; places of the same cells once."""
+        pairs: dict[tuple[str, str], Pair] = {}
+        for arm in grid.arms:
+            row = places[_place(arm.at)]
+            base = places.get(_place({**arm.at, question.compare: question.baseline}))
+            if base is None or base is row or not (row.estimates and base.estimates):
+                continue
+            pairs[base.name, row.name] = Pair(
+                base.name, row.name, question.metric, self._cell(base, question), self._cell(row, question)
+            )
+        return list(pairs.values())
+
+    def _cell(self, row: Row, question: Question) -> Cell:
+        return cell_of(row.seeds, question.metric, self._places[row.dataset])
+
+
+def _grouped(arms: Sequence[Arm]) -> list[list[Arm]]:
+    """The arms that differ in nothing but the seed; those that come to the same cells are together, too."""
+    by_place: dict[tuple[Any, ...], list[Arm]] = {}
+    for arm in arms:
+        by_place.setdefault(_place(arm.at), []).append(arm)
+    by_cells: dict[frozenset[EvaluationStep], list[Arm]] = {}
+    for together in by_place.values():
+        by_cells.setdefault(frozenset(arm.cell for arm in together), []).extend(together)
+    return list(by_cells.values())
+
+
+def _place(at: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(at[axis] for axis in AXES if axis != "seed")
+
+
+def label_of(question: Question, at: Mapping[str, Any]) -> str:
+    """A place in the grid by the axes that differ in a question, the dataset and the seed aside."""
+    varying = [axis for axis in AXES if axis not in ("dataset", "seed") and len(values_of(question, axis)) > 1]
+    return " · ".join(value_label(axis, at[axis]) for axis in varying)
+
+
+def value_label(axis: str, value: Any) -> str:
+    """A value of an axis."""
+    match axis:
+        case "student":
+            return model_label(value)
+        case "ratio":
+            return "all" if value is None else f"{value:.0%}" if round(value * 100) == value * 100 else f"{value:.1%}"
+        case "rank":
+            return f"rank {value}"
+        case "formats":
+            return "no knowledge" if value == "none" else str(value)
+    return str(value)
+
+
+def _mean_cost(costs: Sequence[RunCost]) -> RunCost:
+    """The means of what is known of all of them."""
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(values) else None
+
+    peak = mean([cost.peak_memory_bytes for cost in costs])
+    meters = {cost.meters for cost in costs}
+    joules = mean([cost.joules for cost in costs]) if len(meters) == 1 else None
+    return RunCost(
+        seconds=mean([cost.seconds for cost in costs]),
+        prompt_tokens=mean([cost.prompt_tokens for cost in costs]),
+        completion_tokens=mean([cost.completion_tokens for cost in costs]),
+        joules=joules,
+        meters=None if joules is None else meters.pop(),
+        peak_memory_bytes=None if peak is None else round(peak),
+        money=mean([cost.money for cost in costs]),
+    )
