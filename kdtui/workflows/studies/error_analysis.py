@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from kdtui.bundling.errors_of_bundles import ErrorType, judge, not_found
-from kdtui.bundling.histogram import histogram
+from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import Bundles, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.studies.statistics import estimate
@@ -147,11 +147,14 @@ def _pair_f1(session: Session, seed: Answers) -> float:
 
 def _by_products(sessions: Sequence[Session]) -> list[tuple[str, list[int]]]:
     sizes = [len(session.items) for session in sessions]
-    found = [
-        (each.label, [at for at, size in enumerate(sizes) if each.low <= size <= (each.high or size)])
-        for each in histogram(Counter(sizes), _MOST_LENGTHS)
-    ]
-    return [(label, places) for label, places in found if places]
+    found = []
+    for each in histogram(Counter(sizes), _MOST_LENGTHS):
+        places = [at for at, size in enumerate(sizes) if each.low <= size <= (each.high or size)]
+        if places:
+            # A round range may reach beyond what there is.
+            there = [sizes[at] for at in places]
+            found.append((Bin(min(there), max(there), len(places)).label, places))
+    return found
 
 
 def _by(labels: Sequence[str], found: Sequence[str]) -> list[tuple[str, list[int]]]:

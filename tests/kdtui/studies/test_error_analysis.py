@@ -92,20 +92,27 @@ def test_a_cell_is_seen_to_fail_in_long_sessions_with_overlapping_bundles_and_wi
     groups = by_name(analyse_errors([*short, *long], [answers], FEW))
     assert list(groups) == [
         "all sessions",
-        "products 2–3",
-        "products 8–9",
+        "products 3",
+        "products 9",
         "true bundles none overlap",
         "true bundles some overlap",
         "categories of all products",
         "categories of some products",
         "categories of no product",
     ]
-    assert groups["products 2–3"].pair_f1.mean == 1
-    assert groups["products 8–9"].pair_f1.mean == pytest.approx(1 / 3)
+    assert groups["products 3"].pair_f1.mean == 1
+    assert groups["products 9"].pair_f1.mean == pytest.approx(1 / 3)
     assert groups["true bundles some overlap"].pair_f1.sessions == 3
     assert groups["categories of no product"].errors.share("invalid") == 1
     assert groups["all sessions"].pair_f1.mean == pytest.approx(5 / 7)
     assert groups["categories of some products"].errors.failed == 1
+
+
+def test_lengths_are_ranges_of_those_that_there_are() -> None:
+    sessions = [session(f"s{size}", size, (1, 2)) for size in range(2, 12)]
+    answers = {each.id: sets((1, 2)) for each in sessions}
+    labels = [group.label for group in analyse_errors(sessions, [answers], FEW) if group.respect == "products"]
+    assert labels == ["2–4", "5–9", "10–11"]
 
 
 def test_sessions_that_are_all_alike_make_no_groups() -> None:
@@ -118,7 +125,7 @@ def test_sessions_that_are_all_alike_make_no_groups() -> None:
 def test_groups_without_an_answer_are_left_out() -> None:
     sessions = [session("a", 3, (1, 2)), session("b", 9, (1, 2))]
     groups = by_name(analyse_errors(sessions, [{"a": sets((1, 2))}], FEW))
-    assert list(groups) == ["all sessions", "products 2–3"]
+    assert list(groups) == ["all sessions", "products 3"]
     assert (
         analyse_errors(sessions, [{}], FEW) == analyse_errors(sessions, [], FEW) == analyse_errors([], [{}], FEW) == []
     )
