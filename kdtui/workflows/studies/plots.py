@@ -1,5 +1,6 @@
 """Plots of a study, as SVG that stands in a page: its text and lines take the colour of the page's text."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _INK = "#123456"
 """Stands for the colour of the page's text until the SVG is written."""
+
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 
 _COLOURS = ("#3b7dd8", "#d1782b", "#3a9a5b", "#a45bb8", "#c2506a", "#7a7f2a")
 """Legible on white and on black, and told apart by people who see fewer colours; markers differ, too."""
@@ -155,5 +158,6 @@ def _axes(width: float, height: float) -> "Iterator[tuple[Axes, StringIO]]":
         yield axes, svg
         drawn = StringIO()
         figure.savefig(drawn, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
-    # Within a page only the element counts.
-    svg.write(drawn.getvalue()[drawn.getvalue().index("<svg") :].replace(_INK, "currentColor"))
+    # Within a page only the element counts, and nothing in it is to lead elsewhere.
+    element = _METADATA.sub("", drawn.getvalue()[drawn.getvalue().index("<svg") :])
+    svg.write(element.replace(_INK, "currentColor"))

@@ -162,10 +162,7 @@ class _Builder:
         places: dict[tuple[Any, ...], Row] = {}
         for dataset in question.dataset:
             groups = _grouped([arm for arm in grid.arms if arm.at["dataset"] == dataset])
-            done = [
-                [self._measured[cell.key] for cell in self._cells(arms) if cell.key in self._measured]
-                for arms in groups
-            ]
+            done = [self._seeds(arms) for arms in groups]
             estimates = iter(self._estimates(dataset, [seeds for seeds in done if seeds]))
             for arms, seeds in zip(groups, done, strict=True):
                 row = self._row(question, dataset, arms, next(estimates) if seeds else {})
