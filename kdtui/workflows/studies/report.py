@@ -49,6 +49,9 @@ _WITH_INTERVAL = ("strict_precision", "strict_recall", "pair_f1", "exact")
 _MOST_ANALYSED = 24
 """Rows of a question whose errors are analysed; a table of more is read by nobody."""
 
+_MOST_PLOTTED = 40
+"""Rows of a plot."""
+
 _WORST = 5
 """Sessions that are named of a row: those that it does worst on."""
 
@@ -315,9 +318,12 @@ def _compared(each: Comparison, names: Mapping[str, str]) -> tuple[str, str, str
 def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) -> list[tuple[str, str]]:
     question = found.question
     metric = metric_label(question.metric)
-    shown = [(row, row.estimates[question.metric]) for row in rows if question.metric in row.estimates]
-    if not shown:
+    measured = [(row, row.estimates[question.metric]) for row in rows if question.metric in row.estimates]
+    if not measured:
         return []
+    best = sorted(measured, key=lambda each: -each[1].mean)[:_MOST_PLOTTED]
+    shown = [each for each in measured if each in best]
+    part = "" if len(shown) == len(measured) else f", the best {len(shown)} of {len(measured):,} cells"
     floors = {
         name: estimates[question.metric].mean
         for name, estimates in results.floors[rows[0].dataset].items()
@@ -325,7 +331,7 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) ->
     }
     plots = [
         (
-            f"{metric}, with 95 % intervals; dashed lines are floors",
+            f"{metric}, with 95 % intervals; dashed lines are floors{part}",
             intervals_plot([(row.label or "all", each) for row, each in shown], floors, metric),
         )
     ]
@@ -339,12 +345,12 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) ->
             ]
             lines.setdefault(" · ".join(others), []).append((float(row.at[question.compare]), each))
         ordered = {label: sorted(points, key=lambda point: point[0]) for label, points in lines.items()}
-        plots.append((f"{metric} by {question.compare}", lines_plot(ordered, question.compare, metric)))
+        plots.append((f"{metric} by {question.compare}{part}", lines_plot(ordered, question.compare, metric)))
     points = [(row.label or "all", row.cost.seconds, each) for row, each in shown if row.cost.seconds]
     if len(points) > 1:
         plots.append(
             (
-                f"{metric} against seconds a session; the line joins those that nothing faster is as good as",
+                f"{metric} against seconds a session{part}; the line joins those that nothing faster is as good as",
                 cost_plot(
                     [Point(label, cost, each, _is_on_front(cost, each, points)) for label, cost, each in points],
                     "seconds a session",
@@ -419,7 +425,7 @@ def _errors(
             for run in row.runs
         ]
         name = names[row.name]
-        whole, *parts = analyse_errors(sessions, answers)
+        whole, *parts = analyse_errors(sessions, answers, results.resampling)
         found = whole.errors
         errors.append(
             (

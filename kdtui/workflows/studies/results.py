@@ -98,12 +98,14 @@ class StudyResults:
     Attributes:
         floors: of each dataset, by name and measure.
         sessions: of each dataset, that are answered.
+        resampling: the draws of sessions that all intervals are by.
     """
 
     plan: Plan
     questions: list[QuestionResult]
     floors: dict[str, dict[str, Mapping[str, Estimate]]]
     sessions: dict[str, list[Session]]
+    resampling: Resampling
 
 
 def study_results(db: Database, plan: Plan) -> StudyResults:
@@ -125,7 +127,7 @@ def study_results(db: Database, plan: Plan) -> StudyResults:
     builder = _Builder(db, plan, sessions)
     questions = [builder.question(grid) for grid in plan.grids]
     floors = {dataset: builder.floors(dataset) for dataset in sessions}
-    return StudyResults(plan, questions, floors, sessions)
+    return StudyResults(plan, questions, floors, sessions, builder.resampling)
 
 
 class _Builder:
@@ -138,7 +140,7 @@ class _Builder:
         self._places = {
             dataset: {session.id: at for at, session in enumerate(known)} for dataset, known in sessions.items()
         }
-        self._resampling = Resampling(seed=plan.spec.draw)
+        self.resampling = Resampling(seed=plan.spec.draw)
         self._measured: dict[str, RunMeasures] = {}
         self._runs: dict[str, Run] = {}
         summaries = []
@@ -168,7 +170,7 @@ class _Builder:
                 row = self._row(question, dataset, arms, next(estimates) if seeds else {})
                 rows.append(row)
                 places |= dict.fromkeys((_place(arm.at) for arm in arms), row)
-        comparisons = compare(self._pairs(question, grid, places), self._resampling)
+        comparisons = compare(self._pairs(question, grid, places), self.resampling)
         labels = {row.name: row.label_in(question) for row in rows}
         said = answer(comparisons, labels, question.compare)
         return QuestionResult(question, rows, comparisons, said, caveat(comparisons), grid.left_out)
@@ -189,7 +191,7 @@ class _Builder:
             values = [cell_of(seeds, measure, self._places[dataset]) for seeds in cells]
             # Seeds in which the measure leaves out every session are none.
             counted = [at for at, cell in enumerate(values) if cell.seeds]
-            estimates = estimate([values[at] for at in counted], self._resampling, _WITHIN[measure])
+            estimates = estimate([values[at] for at in counted], self.resampling, _WITHIN[measure])
             for at, each in zip(counted, estimates, strict=True):
                 found[at][measure] = each
         return found

@@ -331,6 +331,7 @@ class _Runner:
         from kdtui.workflows.evaluate import split_to_score
         from kdtui.workflows.run_costs import measured
         from kdtui.workflows.students import open_student
+        from kdtui.workflows.studies.measures import run_measures
 
         asked = run_settings(cell, self._name)
         sessions = list(split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw))
@@ -350,6 +351,8 @@ class _Runner:
             if self.gate.closed:
                 return
             finish_run(self.db, run)
+        # Measured once, so that a report over many cells need not.
+        run_measures(self.db, run)
         yield str(run.id)
 
     def _answer(
