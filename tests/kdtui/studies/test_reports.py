@@ -1,0 +1,240 @@
+"""What a study found: its report, its answers, and its measures as a table for other tools."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from kdtui.workflows.evaluate import split_to_score
+from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.studies.plan import Look, Plan, make_plan
+from kdtui.workflows.studies.results import study_results
+from kdtui.workflows.studies.spec import Question, Spec, checked, to_toml
+from kdtui.workflows.studies.steps import encoded
+from store.records import RunSettings
+from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
+from store.sqlite import Database
+from store.studies import add_seconds, begin_step, finish_step, save_study
+
+Kdtui = Callable[..., Any]
+
+HOSTILE = 'a<b>|"`c'
+
+
+def question(**fields: Any) -> Question:
+    usual = {
+        "title": "Which <format>?",
+        "compare": "formats",
+        "baseline": "none",
+        "formats": ("none", "pattern"),
+        "utilization": ("icl",),
+    }
+    return Question(**{**usual, **fields})
+
+
+def answered(db: Database, spec: Spec, *, skip: int = 0) -> Plan:
+    """Store a study whose cells but the last few are answered by bundles that are drawn by chance."""
+    chance = Random(0)
+    save_study(db, spec.name, to_toml(spec), "test")
+    look = Look(db)
+    cells = make_plan(db, spec).cells
+    for cell in cells[: len(cells) - skip]:
+        dataset = cell.step.dataset  # type: ignore[union-attr]
+        run = start_run(db, dataset, spec.split, "by chance", RunSettings("smollm2"))
+        begin_step(db, cell.key, cell.kind, encoded(cell.step), look.basis(cell.step), str(run.id))
+        found = []
+        for session in split_to_score(db, dataset, spec.split):
+            inside = [at for at in range(1, len(session.items) + 1) if chance.random() < 0.6]
+            bundles = (Predicted(tuple(str(at) for at in inside), tuple(inside), "for <camping>", 0.5),)
+            found.append(Prediction(session.id, bundles if len(inside) > 1 else (), None, chance.random()))
+        add_predictions(db, run, found)
+        add_seconds(db, cell.key, 1.5)
+        finish_run(db, run)
+        finish_step(db, cell.key, str(run.id))
+    return make_plan(db, spec)
+
+
+@pytest.fixture
+def imported(db: Database, outdoor: Path) -> None:
+    for name in ("outdoor", HOSTILE):
+        list(import_dataset(db, outdoor, name))
+        mine_patterns(db, name)
+
+
+class Page(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def written(kdtui: Kdtui, name: str, folder: Path) -> tuple[str, str]:
+    result = kdtui("study", "report", name, "--output", folder)
+    assert result.code == 0, result.err
+    page, markdown = map(Path, result.out.splitlines())
+    return page.read_text(encoding="utf-8"), markdown.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_report_has_each_question_with_its_answer_tables_plots_and_how_to_repeat_it(
+    kdtui: Kdtui, tmp_path: Path
+) -> None:
+    content, markdown = written(kdtui, "rq3-outdoor", tmp_path / "new" / "folder")
+    page = Page(content)
+    answers = {row["answer"] for row in kdtui("study", "answers", "rq3-outdoor", "--json").rows}
+    assert len(answers) == 2
+    for said in answers:
+        assert said in page.text
+        assert said in markdown.replace("\\", "")
+    for text in (page.text, markdown):
+        for wanted in (
+            "whole session",
+            "patterns",
+            "sft+icl",
+            "What it costs",
+            "Errors",
+            "kdtui evaluate",
+            "rank = [16]",
+        ):
+            assert wanted in text
+    assert [tag for tag, _ in page.tags].count("svg") >= 4
+    shown = kdtui("study", "show", "rq3-outdoor", "--json").rows
+    assert f"{shown[0]['pair_f1']:.3f}".removeprefix("0") in page.text
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_report_needs_nothing_else_and_runs_nothing(kdtui: Kdtui, tmp_path: Path) -> None:
+    content, _ = written(kdtui, "rq3-outdoor", tmp_path)
+    page = Page(content)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "form", "a"}
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name, value in attributes.items():
+            if name in ("href", "xlink:href", "src"):
+                assert (value or "").startswith("#")
+    # Names of XML are no addresses that anything is fetched from.
+    assert set(re.findall(r"https?://[^\s\"'<]+", content)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert "url(http" not in content
+
+
+@pytest.mark.usefixtures("imported")
+def test_names_and_texts_from_outside_are_no_markup(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    answered(db, checked(Spec("hostile", (question(dataset=(HOSTILE,)),)), "x"))
+    content, markdown = written(kdtui, "hostile", tmp_path)
+    page = Page(content)
+    assert HOSTILE in page.text
+    assert "Which <format>?" in page.text
+    assert not {tag for tag, _ in page.tags} & {"b", "format"}
+    heading = next(line for line in markdown.splitlines() if line.startswith("### Results on"))
+    assert heading == r'### Results on a\<b\>\|"\`c'
+
+
+@pytest.mark.usefixtures("imported")
+def test_the_report_of_an_unfinished_study_says_what_is_missing(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    answered(db, checked(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
+    content, markdown = written(kdtui, "part", tmp_path)
+    for text in (Page(content).text, markdown):
+        assert "1 of 2 cells are done" in text
+        assert "1: to do" in text
+    assert "Nothing can be compared yet" in markdown
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_study_without_any_cell_has_no_report(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    answered(db, checked(Spec("none", (question(dataset=("outdoor",)),)), "x"), skip=2)
+    for command in ("report", "export"):
+        result = kdtui("study", command, "none", "--output", tmp_path / "x")
+        assert (result.code, "no cell of study none is done yet" in result.err) == (1, True)
+    assert list(tmp_path.glob("x/*")) == []
+    assert kdtui("study", "report", "nobody").code == 1
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_folder_that_cannot_be_written_to_is_one_sentence(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    (tmp_path / "file").write_text("")
+    result = kdtui("study", "report", "mine", "--output", tmp_path / "file" / "below")
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("imported")
+def test_seeds_are_averaged_and_what_they_do_not_change_has_no_spread(db: Database) -> None:
+    spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
+    [found] = study_results(db, answered(db, checked(spec, "x"))).questions
+    assert [len(row.cells) for row in found.rows] == [3, 3]
+    assert {row.estimates["pair_f1"].seeds for row in found.rows} == {3}
+    assert all(row.estimates["pair_f1"].between_seeds > 0 for row in found.rows)
+    plain = Spec("plain", (question(dataset=("outdoor",), seed=(0, 1, 2)),))
+    [found] = study_results(db, answered(db, checked(plain, "x"))).questions
+    assert [len(row.cells) for row in found.rows] == [1, 1]
+    assert {row.estimates["pair_f1"].between_seeds for row in found.rows} == {0.0}
+
+
+@pytest.mark.usefixtures("imported")
+def test_places_that_come_to_the_same_cell_are_one_row_and_are_not_compared(db: Database) -> None:
+    asked = question(
+        dataset=("outdoor",),
+        compare="utilization",
+        baseline="zero-shot",
+        utilization=("zero-shot", "icl", "sft"),
+    )
+    [found] = study_results(db, answered(db, checked(Spec("rows", (asked,)), "x"))).questions
+    assert [row.label for row in found.rows] == [
+        "zero-shot · no knowledge",
+        "icl · pattern",
+        "sft · no knowledge",
+        "sft · pattern",
+    ]
+    assert [(each.baseline, each.other) for each in found.comparisons] == [
+        ("outdoor: zero-shot · no knowledge", "outdoor: icl · pattern"),
+        ("outdoor: zero-shot · no knowledge", "outdoor: sft · no knowledge"),
+        ("outdoor: zero-shot · no knowledge", "outdoor: sft · pattern"),
+    ]
+
+
+@pytest.mark.usefixtures("imported")
+def test_two_datasets_have_a_table_each_and_are_corrected_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    answered(db, checked(Spec("both", (question(dataset=("outdoor", HOSTILE)),)), "x"))
+    _, markdown = written(kdtui, "both", tmp_path)
+    assert len([line for line in markdown.splitlines() if line.startswith("### Results on")]) == 2
+    rows = kdtui("study", "answers", "both", "--json").rows
+    assert [row["baseline"] for row in rows] == ["outdoor: no knowledge", f"{HOSTILE}: no knowledge"]
+    assert all(row["adjusted_p"] >= row["p"] for row in rows)
+
+
+@pytest.mark.usefixtures("imported")
+def test_the_exported_rows_average_to_the_scores_of_the_runs(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    result = kdtui("study", "export", "mine")
+    rows = list(csv.DictReader(io.StringIO(result.out)))
+    assert len(rows) == 2 * 7
+    for shown in kdtui("study", "show", "mine", "--json").rows:
+        of_run = [row for row in rows if row["run"] == shown["run"]]
+        for measure in ("pair_f1", "strict_precision"):
+            mean = sum(float(row[measure]) for row in of_run) / len(of_run)
+            assert mean == pytest.approx(shown[measure])
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert kdtui("study", "export", "mine", "--output", tmp_path / "mine.parquet").code == 0
+    table = parquet.read_table(tmp_path / "mine.parquet").to_pylist()
+    assert [row["session"] for row in table] == [row["session"] for row in rows]
+    assert [row["pair_f1"] for row in table] == [float(row["pair_f1"]) for row in rows]
