@@ -14,10 +14,12 @@ def demo(
     ] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Import the demo datasets, mine and distil knowledge, generate bundles, evaluate, and say what to type next."""
+    """Import the demo datasets, mine and distil knowledge, generate bundles, evaluate, run a small study, and say
+    what to type next."""
     from kdtui.cli.evaluate import evaluate
     from kdtui.cli.generate import generate
-    from kdtui.workflows.demo import DATASETS, import_demo
+    from kdtui.cli.study import answers, run
+    from kdtui.workflows.demo import DATASETS, import_demo, save_demo_study
 
     with open_store(db) as store:
         for step in import_demo(store):
@@ -30,6 +32,11 @@ def demo(
     for dataset in DATASETS:
         say(f"\n> kdtui evaluate --dataset {dataset}")
         evaluate(dataset=dataset, db=db)
+    with open_store(db) as store:
+        study = save_demo_study(store)
+    say(f"\n> kdtui study run {study}")
+    run(source=study, db=db)
+    answers(name=study, db=db)
     say("")
     say("What to type next:")
     hints = (
@@ -38,6 +45,7 @@ def demo(
         ("knowledge search tents", "what is known about tents"),
         (f"knowledge for o34 --dataset {first}", "what a student would be shown of it"),
         (f"generate o35 --dataset {first} --student patterns", "the student without weights"),
+        ("study report demo", "what the small study found, as HTML and Markdown"),
         ("data import PATH --dataset NAME", "your own sessions"),
     )
     commands = [(next_command(*words.split(), db=db), purpose) for words, purpose in hints]

@@ -8,9 +8,11 @@ from kdtui.bundling.text import counted
 from kdtui.workflows.distill import DISTILLED, distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.studies.spec import parsed, to_toml
 from store.datasets import dataset_names
 from store.knowledge import known_formats
 from store.sqlite import Database
+from store.studies import save_study
 
 DATASETS = ("demo-outdoor", "demo-kitchen")
 
@@ -41,3 +43,11 @@ def import_demo(db: Database) -> Iterator[DemoStep]:
         for event in distil_annotations(db, dataset, [format for format in DISTILLED if format not in known]):
             kept = counted(event.kept, event.format)
             yield DemoStep(f"composed {kept} from what people bundled, and rejected {event.rejected}")
+
+
+def save_demo_study(db: Database) -> str:
+    """Store the small study of the demo, and return its name."""
+    text = (files("kdtui") / "demo_data" / "study.toml").read_text(encoding="utf-8")
+    spec = parsed(text, "the study of the demo")
+    save_study(db, spec.name, to_toml(spec), "demo")
+    return spec.name

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kdtui.cli.evaluate import evaluate
+from kdtui.cli.study import run as run_study
 from kdtui.workflows.import_dataset import import_dataset
 from store.sqlite import Database
 
@@ -87,8 +88,9 @@ def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: K
 def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
     kdtui: Kdtui, db: Database, few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Of each dataset it answers one session: all of them take half a minute.
+    # Of each dataset, and in the study, it answers one session: all of them take half a minute.
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", partial(evaluate, limit=1))
+    monkeypatch.setattr("kdtui.cli.study.run", partial(run_study, sessions=1))
     list(import_dataset(db, few, "demo-outdoor"))
     result = kdtui("demo")
     assert result.code == 0
@@ -98,6 +100,8 @@ def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
     assert result.out.count("truth") == 6
     assert "shipped" in result.out
     assert "kdtui data show o01" in result.out
+    assert "Do patterns in the prompt help a student?" in result.out
+    assert [row["done"] for row in kdtui("study", "ls", "--json").rows] == [2]
     datasets = kdtui("data", "ls", "--json").rows
     assert [row["name"] for row in datasets] == ["demo-kitchen", "demo-outdoor"]
 
