@@ -18,7 +18,8 @@ from kdtui.workflows.nearest import nearest_for
 from kdtui.workflows.text_vectors import TextVectors
 from models.chat_server import Endpoint
 from models.embedded import embedded_student
-from models.embedding import LocalEmbedder, RemoteEmbedder
+from models.embedding import LocalEmbedder
+from models.remote_embedding import RemoteEmbedder
 from models.errors import ModelError
 from store.datasets import get_session, iter_sessions
 from store.knowledge import sessions_of
@@ -130,7 +131,7 @@ def test_what_cannot_be_done_is_one_sentence(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(distil_annotations(db, "outdoor", ["rule", "thought"]))
-    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
     knowledge = ["--knowledge", "thought"] if arguments[0] == "knowledge" else []
     result = kdtui(*arguments, *knowledge)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
@@ -174,7 +175,7 @@ FAULTS: dict[str, Callable[[Fake, int], None]] = {
 def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
     serve: Serve, kdtui: Kdtui, db: Database, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
     url, _ = serve(FAULTS[message])
     result = kdtui("data", "embed", "--with", f"{url}#m")
     assert (result.code, len(result.err.splitlines())) == (1, 1)
@@ -185,7 +186,7 @@ def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
 def test_what_was_embedded_before_an_endpoint_failed_stays(
     serve: Serve, kdtui: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
     monkeypatch.setattr("kdtui.workflows.embed._AT_ONCE", 10)
 
     def once(fake: Fake, number: int) -> None:

@@ -13,7 +13,8 @@ from models.answers import Adapter, Task
 from models.calibration import BundleCalibration, Calibration, PairCalibration
 from models.chat_server import Endpoint
 from models.context import are_numbers
-from models.embedding import LocalEmbedder, RemoteEmbedder
+from models.embedding import LocalEmbedder
+from models.remote_embedding import RemoteEmbedder
 from models.errors import ModelError
 from models.messages import Message
 from models.strategies import make_strategy
