@@ -90,7 +90,6 @@ def calibrate(
         _check_alone(context)
         remember_database(db)
         return
-    from kdtui.errors import KdtuiError
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.calibrate import (
         Calibrated,
@@ -101,7 +100,7 @@ def calibrate(
         sessions_to_learn_from,
     )
     from kdtui.workflows.calibrate import calibrate as run
-    from kdtui.workflows.model_names import why_uncalibrated
+    from kdtui.workflows.student_limits import check_calibratable
     from models.answers import STRATEGIES
     from store.datasets import split_size
 
@@ -119,8 +118,7 @@ def calibrate(
             budget=budget,
             near=near,
         )
-        if (why := why_uncalibrated(settings.student)) is not None:
-            raise KdtuiError(why)
+        check_calibratable(store, settings)
         wanted = list(dict.fromkeys(strategy or STRATEGIES))
         name = chosen_dataset(store, dataset)
         sessions = sessions_to_learn_from(store, name, limit, drawn_by)

@@ -28,7 +28,7 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
 from kdtui.workflows.learning import untold
-from kdtui.workflows.model_names import why_uncalibrated
+from kdtui.workflows.student_limits import check_calibratable
 from kdtui.workflows.students import check_settings, open_model, weights_of
 from models.answers import STRATEGIES, Adapter, Answered, Refused, StrategyName, Task
 from models.calibration import (
@@ -220,8 +220,7 @@ def calibrate(
             or none can answer all of the sessions.
         ModelError: the model cannot be loaded, or fails.
     """
-    if (why := why_uncalibrated(settings.student)) is not None:
-        raise KdtuiError(why)
+    check_calibratable(db, settings)
     for name in strategies:
         if name == AICL:
             raise KdtuiError(f"{AICL} is a way to ask, and cannot be calibrated; there are: {', '.join(STRATEGIES)}")
@@ -231,8 +230,6 @@ def calibrate(
     f1: dict[str, list[float]] = {}
     found: dict[str, Result] = {}
     with open_model(db, dataset, settings, untold) as model:
-        if model.names:
-            raise KdtuiError("an adapter that writes intents alone has no strategy to choose; choose another student")
         student = model.student
         tasks = [model.task(session) for session in sessions]
         files = _files(student.model.path, tasks[0].adapters)

@@ -19,8 +19,8 @@ from kdtui.workflows.text_vectors import TextVectors
 from models.chat_server import Endpoint
 from models.embedded import embedded_student
 from models.embedding import LocalEmbedder
-from models.remote_embedding import RemoteEmbedder
 from models.errors import ModelError
+from models.remote_embedding import RemoteEmbedder
 from store.datasets import get_session, iter_sessions
 from store.knowledge import sessions_of
 from store.records import Item, RunSettings, Session
