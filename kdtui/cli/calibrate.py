@@ -34,6 +34,7 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal
+from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.calibrate import Result
@@ -106,7 +107,7 @@ def calibrate(
 
     drawn_by = check_seed(limit, seed)
     told = chosen_output(output, as_json)
-    with open_store(db) as store, progress_bar() as progress:
+    with open_store(db) as store, progress_bar() as progress, StudentMessages() as tell:
         settings = settings_as_trained(
             store,
             student,
@@ -125,11 +126,12 @@ def calibrate(
         about = counted(len(sessions), "validation session")
         if limit is not None:
             about = subset_in_words("valid", len(sessions), split_size(store, name, "valid"), drawn_by)
-        tasks = {each: progress.add_task(each, total=len(sessions), start=False) for each in wanted}
-        for event in run(store, name, settings, wanted, sessions):
+        tasks = {each: progress.add_task(each, total=len(sessions), start=False, visible=False) for each in wanted}
+        for event in run(store, name, settings, wanted, sessions, tell):
             match event:
                 case SessionJudged():
                     progress.start_task(tasks[event.strategy])
+                    progress.update(tasks[event.strategy], visible=True)
                     progress.advance(tasks[event.strategy])
                 case StrategyLeftOut():
                     say(f"kdtui: {event.strategy} is left out; {event.reason}")
