@@ -26,19 +26,19 @@ class Explanation:
         how: in a sentence or two, what happens with the prompt and the questions.
         prompt: as the model reads it; empty for a student that reads none.
         questions: what is asked behind the prompt, each for itself.
-        bundles: those that are found without asking, each with its confidence.
-        pairs: how likely each pair of products is to share a bundle, for a student that is asked nothing.
         knowledge: what of the store is in the prompt, a line each.
         numbers: of the rules and the thoughts among it.
+        bundles: those that are found without asking, each with its confidence.
+        pairs: how likely each pair of products is to share a bundle, for a student that is asked nothing.
     """
 
     how: str
     prompt: str
     questions: tuple[str, ...] = ()
-    bundles: tuple[str, ...] = ()
-    pairs: tuple[str, ...] = ()
     knowledge: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
+    bundles: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
 
     @property
     def sections(self) -> list[tuple[str, str]]:
