@@ -27,7 +27,7 @@ COLUMNS = (
     Column("When", 16, sort="when", wide=True),
     Column("Of", 16, wide=True),
     Column("Tags", 10, share=1, wide=True),
-    Column("State", 9, share=1),
+    Column("State", 13, share=1),
 )
 
 SORTS = tuple(column.sort for column in COLUMNS if column.sort)

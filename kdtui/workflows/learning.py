@@ -22,7 +22,7 @@ class Learning:
     @property
     def in_short(self) -> str:
         """What it is doing, and how far it is, in a few words."""
-        return f"learning… {self.done:,} of {self.total:,} titles"
+        return f"learning… {self.done / self.total:.0%}"
 
 
 Tell: TypeAlias = Callable[[str | Learning], object]

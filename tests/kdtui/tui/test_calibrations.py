@@ -186,7 +186,7 @@ def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> 
     settings = RunSettings("tiny", ("pattern",))
     calibration = Calibration(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, {}, lambda _: None)
     calibration.note(Learning("judged", 600, 1024, 3400))
-    assert calibration.state == "calibrating tiny + pattern on judged: learning… 1,024 of 3,400 titles"
+    assert calibration.state == "calibrating tiny + pattern on judged: learning… 30%"
     calibration.note(Learning("judged", 600, 3400, 3400))
     assert "learning" not in calibration.state
 
