@@ -164,8 +164,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         is_shown_none = is_endpoint(settings.student) and settings.strategy == AICL
         what = f"leave out {options}" if is_shown_none else "say which with --knowledge"
         raise KdtuiError(f"{options} {verb} about knowledge that a student is shown; {what}")
-    if settings.student == PATTERNS and (settings.strategy or settings.adapters):
-        raise KdtuiError(f"{why_no_strategy(PATTERNS)}; leave out --strategy and --adapter")
+    if settings.student == PATTERNS and (settings.strategy or settings.adapters or settings.context):
+        raise KdtuiError(f"{why_no_strategy(PATTERNS)}; leave out --strategy, --adapter and --context")
     for path, scale in settings.adapters:
         if not abs(scale) <= _LARGEST_SCALE:
             raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale:g}")
