@@ -29,6 +29,7 @@ from kdtui.cli.options import (
     chosen_dataset,
     chosen_output,
     formats,
+    next_command,
     open_store,
     remember_database,
 )
@@ -221,7 +222,8 @@ def ls(
         wide=["dataset", "student"],
         output=told,
         records=map(_to_json, found),
-        empty="there is no calibration yet; make one with: kdtui calibrate --dataset NAME --student STUDENT",
+        empty="there is no calibration yet; make one with: "
+        + next_command("calibrate", "--dataset", "NAME", "--student", "STUDENT"),
     )
 
 
