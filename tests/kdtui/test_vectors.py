@@ -1,5 +1,6 @@
 """Vectors of sessions: made by a model here or behind an endpoint, and used to find the nearest sessions."""
 
+import tracemalloc
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +27,7 @@ from store.knowledge import sessions_of
 from store.records import Item, RunSettings, Session
 from store.sqlite import Database
 from store.text_vectors import count_text_vectors
-from store.vectors import session_vector, training_vectors, vector_models
+from store.vectors import session_ids, session_vector, training_vectors, vector_models
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model
 
@@ -48,6 +49,12 @@ def count(db: Database) -> int:
     return len(list(iter_sessions(db, "outdoor")))
 
 
+def trained_on(db: Database, model: str) -> tuple[list[str], Any]:
+    """The ids of the training sessions, and their vectors."""
+    parts = list(training_vectors(db, "outdoor", model))
+    return session_ids(db, [row for rows, _ in parts for row in rows]), np.concatenate([each for _, each in parts])
+
+
 def embeddings(fake: Fake, change: Callable[[list[Any]], Any] = lambda rows: rows) -> None:
     """Answer as a good server would: a vector that depends on the text, of four numbers."""
     rows = [[1.0, len(text) % 7, len(text) % 5, len(text) % 3] for text in fake.body["input"]]
@@ -60,7 +67,7 @@ def test_the_command_gives_every_session_a_vector_of_length_one(kdtui: Kdtui, db
     assert result.code == 0
     assert f"{count(db)} sessions of dataset outdoor have a vector" in result.err
     assert vector_models(db, "outdoor") == {tiny: count(db)}
-    ids, vectors = training_vectors(db, "outdoor", tiny)
+    ids, vectors = trained_on(db, tiny)
     assert ids == [session.id for session in iter_sessions(db, "outdoor", split="train")]
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
@@ -81,7 +88,7 @@ def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkey
 def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Database, tiny: str) -> None:
     list(embed_dataset(db, "outdoor", tiny))
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
-    ids, vectors = training_vectors(db, "outdoor", tiny)
+    ids, vectors = trained_on(db, tiny)
     for session in [*iter_sessions(db, "outdoor", split="test"), get_session(db, "outdoor", ids[3])]:
         vector = session_vector(db, "outdoor", session.id, tiny)
         assert vector is not None
@@ -89,6 +96,42 @@ def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Databa
         cosine = centred @ target / np.linalg.norm(centred, axis=1) / np.linalg.norm(target)
         expected = [ids[number] for number in np.argsort(-cosine) if ids[number] != session.id]
         assert near(session, 3) == expected[:3]
+
+
+def test_the_nearest_of_many_are_found_part_by_part_in_little_memory(
+    db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(embed_dataset(db, "outdoor", tiny))
+    monkeypatch.setattr("store.vectors._AT_ONCE", 500)
+    monkeypatch.setattr("kdtui.workflows.nearest._AT_ONCE", 500)
+    asked = next(iter(iter_sessions(db, "outdoor", split="test")))
+    own = session_vector(db, "outdoor", asked.id, tiny)
+    assert own is not None
+    many, chance = 20_000, np.random.default_rng(0)
+    assert db.conn is not None
+    [dataset] = db.execute("SELECT id FROM datasets WHERE name = 'outdoor'").fetchone()
+    [first] = db.execute("SELECT max(id) + 1 FROM sessions").fetchone()
+    db.conn.executemany(
+        "INSERT INTO sessions (id, dataset_id, session, split) VALUES (?, ?, ?, 'train')",
+        [(first + number, dataset, f"more {number}") for number in range(many)],
+    )
+    db.conn.executemany(
+        "INSERT INTO session_vectors (session_id, model, vector) VALUES (?, ?, ?)",
+        (
+            (first + number, tiny, (own if number in (17, 19_017) else chance.normal(size=own.size)).astype("<f4"))
+            for number in range(many)
+        ),
+    )
+    db.conn.commit()
+    monkeypatch.setattr("kdtui.workflows.nearest.is_outdated", lambda *_: False)
+    tracemalloc.start()
+    try:
+        near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
+        assert near(asked, 2) == ["more 17", "more 19017"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < many * own.nbytes / 2
 
 
 def test_a_pasted_session_is_embedded_even_where_its_id_is_that_of_another(db: Database, tiny: str) -> None:
