@@ -66,7 +66,7 @@ class _ByVectors:
                 self._rows.extend(rows)
                 dimensions = vectors.shape[1]
                 total = total + vectors.sum(axis=0, dtype=np.float64)
-                file.write(np.ascontiguousarray(vectors, np.float32))
+                file.write(np.ascontiguousarray(vectors, np.float32).data)
             if not dimensions:
                 return None
             file.flush()

@@ -112,7 +112,7 @@ def refused(offered: Offered, values: Mapping[str, str]) -> dict[str, str]:
     One that has a value is none of them: what stands in it can be taken out.
     """
     student, writer = _student(values), intent_writer_in(offered, values)
-    found = {}
+    found: dict[str, str] = {}
     if (why := why_no_adapter(student)) is not None:
         found |= {"adapter": why, "scale": why}
     elif not values["adapter"]:

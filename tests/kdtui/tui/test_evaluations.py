@@ -21,7 +21,20 @@ from store.database import open_database
 from store.records import RunSettings, Session
 from store.sqlite import Database
 from tests.acting import act, rest
-from tests.kdtui.tui.runs_place import Settle, at_runs, command, notice, numbers, rested, row_of, rows, shown, toasts
+from tests.kdtui.tui.runs_place import (
+    STATE,
+    Settle,
+    at_runs,
+    command,
+    notice,
+    numbers,
+    rested,
+    row_of,
+    rows,
+    shown,
+    table,
+    toasts,
+)
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
@@ -117,7 +130,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
         await begun(pilot, settle, until)
-        assert row_of(app, 1)[-1] == "at work"
+        assert row_of(app, 1)[STATE] == "at work"
         await act(pilot, "runs.new")
         await act(pilot, "runs.delete")
         await act(pilot, "runs.resume")
@@ -130,7 +143,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         await rested(pilot, settle)
         assert stubborn.closed.is_set()
         assert row_of(app, 1)[4] == "2/7"
-        assert row_of(app, 1)[-1] == "R goes on"
+        assert row_of(app, 1)[STATE] == "R goes on"
         await act(pilot, "runs.cancel")
         await rest(pilot)
         assert "no evaluation is at work" in toasts(app)
@@ -152,21 +165,22 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         assert "the run is finished" in toasts(app)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 45)])
 async def test_before_it_answers_a_student_shows_how_far_it_has_learned(
-    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
+    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, size: tuple[int, int]
 ) -> None:
     stubborn.tells = ["titles are [b]not[/b] read", Learning("demo-outdoor", 600, 1024, 3400)]
     stubborn.may_answer.clear()
     app = KdtuiApp(demo_store)
-    async with app.run_test(size=(120, 50)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await at_runs(pilot, settle)
         await act(pilot, "runs.new")
         await settle(pilot)
         await act(pilot, "form.done")
-        await until(pilot, lambda: "learning… 30%" in str(rows(app)[:1]))
+        await until(pilot, lambda: "learning… 30%" in table(app).render_line(1).text)
         assert "titles are [b]not[/b] read" in toasts(app)
         stubborn.may_answer.set()
-        await until(pilot, lambda: ("1", "at work") in [(row[0], row[-1]) for row in rows(app)])
+        await until(pilot, lambda: ("1", "at work") in [(row[0], row[STATE]) for row in rows(app)])
         await act(pilot, "runs.cancel")
         await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
 
