@@ -1,14 +1,11 @@
 """The tokens that an answer may be made of, for one vocabulary: product numbers, intents, and what ends them."""
 
 import re
-from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from unicodedata import category
 
-import numpy as np
-import numpy.typing as npt
-
 from models.intent_memory import IntentMemory
+from models.legal_tokens import LegalTokens
 from models.llama import LlamaModel
 from models.vocabulary import Token
 
@@ -28,7 +25,6 @@ _INTENT_SIGNS = " -'’&/+"
 """What an intent may hold besides letters and digits: the others begin lists, remarks and quotations."""
 
 _PLAIN_INTENT = re.compile(rb"[ \-'&/+A-Za-z0-9]*")
-_LETTER = re.compile(rb"[A-Za-z]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -40,6 +36,9 @@ class AnswerTokens:
         end: ends the answer.
         most_guesses: tokens that may be guessed ahead; none for a model that cannot forget the wrong ones.
         intents: those written lately.
+        intent_start, intent_middle: what an intent may begin with, and continue with.
+        line: what may stand in a line of any text.
+        line_ends: what ends such a line, with or without a last sign of it.
     """
 
     def __init__(self, model: LlamaModel, end: Token) -> None:
@@ -50,6 +49,10 @@ class AnswerTokens:
         self.end = end
         self.intents = IntentMemory()
         self.most_guesses = _MOST_GUESSES if model.can_forget else 0
+        self.intent_start = LegalTokens(model.vocab_size, self._begins_intent)
+        self.intent_middle = LegalTokens(model.vocab_size, self._continues_intent)
+        self.line = LegalTokens(model.vocab_size, self._stands_in_line)
+        self.line_ends = LegalTokens(model.vocab_size, self._ends_line)
 
     def _spell(self, text: str) -> tuple[Token, ...]:
         return tuple(self._model.tokenize(text))
@@ -58,65 +61,40 @@ class AnswerTokens:
         """What a token adds to a text."""
         return self._model.piece(token)
 
-    @property
-    def intent_start(self) -> npt.NDArray[np.float32]:
-        """(vocabulary,): 0 for tokens that an intent may begin with, minus infinity for the others."""
-        return self._intents[0]
+    def begins_word(self, token: Token) -> bool:
+        """Whether a token of an intent begins a new word."""
+        return self.bytes_of(token).startswith(b" ")
 
-    @property
-    def intent_middle(self) -> npt.NDArray[np.float32]:
-        """(vocabulary,): 0 for tokens that an intent may go on with, minus infinity for the others."""
-        return self._intents[1]
+    def _text(self, token: Token) -> bytes | None:
+        return self._model.text_piece(token)
 
-    @cached_property
-    def line(self) -> npt.NDArray[np.float32]:
-        """(vocabulary,): 0 for tokens that may stand in a line of any text, minus infinity for the others."""
-        return _mask(data is not None and not _CONTROL.search(data) for data in self._model.text_pieces())
+    def _begins_intent(self, token: Token) -> bool:
+        data = self._text(token)
+        if data is None or not _belongs_in_intents(data):
+            return False
+        return any(map(str.isalpha, data.decode("utf-8", "replace")))
 
-    @cached_property
-    def line_ends(self) -> npt.NDArray[np.float32]:
-        """(vocabulary,): 0 for tokens that end such a line, with or without a last sign of it."""
-        ends = _mask(
-            data is not None and data.endswith(b"\n") and not _CONTROL.search(data[:-1])
-            for data in self._model.text_pieces()
-        )
-        ends[[self.newline, self.end]] = 0
-        return ends
+    def _continues_intent(self, token: Token) -> bool:
+        data = self._text(token)
+        return data is not None and _belongs_in_intents(data)
 
-    @property
-    def begins_word(self) -> npt.NDArray[np.bool_]:
-        """(vocabulary,): whether a token of an intent begins a new word."""
-        return self._intents[2]
+    def _stands_in_line(self, token: Token) -> bool:
+        data = self._text(token)
+        return data is not None and not _CONTROL.search(data)
 
-    @cached_property
-    def _intents(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        start = np.full(self._model.vocab_size, -np.inf, dtype=np.float32)
-        middle = start.copy()
-        begins_word = np.zeros(self._model.vocab_size, dtype=np.bool_)
-        for token, data in enumerate(self._model.text_pieces()):
-            if data is None:
-                continue
-            # Most tokens are ASCII, and a vocabulary may have a quarter of a million of them.
-            if _PLAIN_INTENT.fullmatch(data):
-                letters = _LETTER.search(data) is not None
-            elif data.isascii():
-                continue
-            else:
-                # A part of a character, which "replace" shows as U+FFFD, may stand in the middle of a word.
-                text = data.decode("utf-8", "replace")
-                if not all(map(_belongs_in_intent, text)):
-                    continue
-                letters = any(map(str.isalpha, text))
-            middle[token] = 0
-            begins_word[token] = data.startswith(b" ")
-            if letters:
-                start[token] = 0
-        return start, middle, begins_word
+    def _ends_line(self, token: Token) -> bool:
+        if token in (self.newline, self.end):
+            return True
+        data = self._text(token)
+        return data is not None and data.endswith(b"\n") and not _CONTROL.search(data[:-1])
 
 
-def _mask(allowed: Iterable[bool]) -> npt.NDArray[np.float32]:
-    found: npt.NDArray[np.float32] = np.where(np.fromiter(allowed, dtype=np.bool_), 0, -np.inf).astype(np.float32)
-    return found
+def _belongs_in_intents(data: bytes) -> bool:
+    # ASCII has symbols too, such as < and $, that no intent needs.
+    if data.isascii():
+        return _PLAIN_INTENT.fullmatch(data) is not None
+    # A part of a character, which "replace" shows as U+FFFD, may stand in the middle of a word.
+    return all(map(_belongs_in_intent, data.decode("utf-8", "replace")))
 
 
 def readable(data: bytes) -> str:

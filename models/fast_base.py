@@ -7,7 +7,6 @@ from pathlib import Path
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.llama import can_use_gpu
-from models.quantization import quantize
 from models.student import Student
 from models.threads import processors
 
@@ -52,6 +51,9 @@ def fast_embedded_student(cache: Path) -> Path:
     target = cache / f"{source.stem}-{about.st_size}-{about.st_mtime_ns}.Q4_0.gguf"
     if target.is_file():
         return target
+    # Imported here: all but the first answer on a machine find the file.
+    from models.quantization import quantize
+
     # Of two processes that begin at once each makes a file of its own, and the later one replaces an equal one.
     mine = target.with_suffix(f".{os.getpid()}.gguf")
     try:

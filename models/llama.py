@@ -192,12 +192,10 @@ class LlamaModel:
         length = llama_cpp.llama_token_to_piece(self.vocab, token, self._piece, len(self._piece), 0, False)
         return self._piece.raw[: max(length, 0)]
 
-    def text_pieces(self) -> Iterator[bytes | None]:
-        """The bytes that each token of the vocabulary stands for; None for control, unknown and reserved tokens."""
+    def text_piece(self, token: Token) -> bytes | None:
+        """The bytes that a token stands for; None for control, unknown and reserved tokens."""
         text = llama_cpp.LLAMA_TOKEN_ATTR_NORMAL | llama_cpp.LLAMA_TOKEN_ATTR_BYTE
-        for token in range(self.vocab_size):
-            is_text = llama_cpp.llama_vocab_get_attr(self.vocab, token) & text
-            yield self.piece(token) if is_text else None
+        return self.piece(token) if llama_cpp.llama_vocab_get_attr(self.vocab, token) & text else None
 
     def end_of_turn(self) -> Token:
         """The token that ends an answer, as far as the vocabulary itself tells: llama.cpp guesses it by its name; -1

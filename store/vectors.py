@@ -4,7 +4,7 @@ This interpreter's SQLite may load no extensions, so vectors are blobs (32-bit f
 It is imported where there are vectors: whether there are any is asked more often.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from store.datasets import dataset_id
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Vectors: TypeAlias = "npt.NDArray[np.float32]"
 
 _STORED = "<f4"
+
+_AT_ONCE = 2048
+"""Vectors that are read together."""
 
 
 def save_vectors(db: Database, dataset: str, model: str, vectors: Iterable[tuple[str, Vectors]]) -> None:
@@ -108,8 +111,8 @@ def session_vector(db: Database, dataset: str, session: str, model: str) -> "Vec
     return None if row is None else np.frombuffer(row[0], _STORED)
 
 
-def training_vectors(db: Database, dataset: str, model: str) -> tuple[list[str], Vectors]:
-    """The ids of the training sessions that have a vector, and the vectors, (sessions, dimensions).
+def training_vectors(db: Database, dataset: str, model: str) -> "Iterator[tuple[list[int], Vectors]]":
+    """The rows of the training sessions that have a vector, and the vectors, (sessions, dimensions), part by part.
 
     Raises:
         NotFound: there is no such dataset.
@@ -118,10 +121,18 @@ def training_vectors(db: Database, dataset: str, model: str) -> tuple[list[str],
 
     rows = db.execute(
         """
-        SELECT session, vector FROM sessions JOIN session_vectors ON session_id = sessions.id
+        SELECT sessions.id, vector FROM sessions JOIN session_vectors ON session_id = sessions.id
         WHERE dataset_id = ? AND split = 'train' AND model = ? ORDER BY sessions.id
         """,
         [dataset_id(db, dataset), model],
-    ).fetchall()
-    vectors = np.frombuffer(b"".join(row[1] for row in rows), _STORED)
-    return [row[0] for row in rows], vectors.reshape(len(rows), -1 if rows else 0)
+    )
+    while part := rows.fetchmany(_AT_ONCE):
+        vectors = np.frombuffer(b"".join(row[1] for row in part), _STORED)
+        yield [row[0] for row in part], vectors.reshape(len(part), -1)
+
+
+def session_ids(db: Database, rows: Sequence[int]) -> list[str]:
+    """The ids of the sessions in these rows, in the same order; of rows that are gone there is none."""
+    marks = ", ".join("?" * len(rows))
+    names = dict(db.execute(f"SELECT id, session FROM sessions WHERE id IN ({marks})", list(rows)).fetchall())
+    return [names[row] for row in rows if row in names]

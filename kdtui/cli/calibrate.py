@@ -29,11 +29,13 @@ from kdtui.cli.options import (
     chosen_dataset,
     chosen_output,
     formats,
+    next_command,
     open_store,
     remember_database,
 )
 from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal
+from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.calibrate import Result
@@ -90,7 +92,6 @@ def calibrate(
         _check_alone(context)
         remember_database(db)
         return
-    from kdtui.errors import KdtuiError
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.calibrate import (
         Calibrated,
@@ -101,13 +102,13 @@ def calibrate(
         sessions_to_learn_from,
     )
     from kdtui.workflows.calibrate import calibrate as run
-    from kdtui.workflows.model_names import why_uncalibrated
+    from kdtui.workflows.student_limits import check_calibratable
     from models.answers import STRATEGIES
     from store.datasets import split_size
 
     drawn_by = check_seed(limit, seed)
     told = chosen_output(output, as_json)
-    with open_store(db) as store, progress_bar() as progress:
+    with open_store(db) as store, progress_bar() as progress, StudentMessages() as tell:
         settings = settings_as_trained(
             store,
             student,
@@ -119,19 +120,19 @@ def calibrate(
             budget=budget,
             near=near,
         )
-        if (why := why_uncalibrated(settings.student)) is not None:
-            raise KdtuiError(why)
+        check_calibratable(store, settings)
         wanted = list(dict.fromkeys(strategy or STRATEGIES))
         name = chosen_dataset(store, dataset)
         sessions = sessions_to_learn_from(store, name, limit, drawn_by)
         about = counted(len(sessions), "validation session")
         if limit is not None:
             about = subset_in_words("valid", len(sessions), split_size(store, name, "valid"), drawn_by)
-        tasks = {each: progress.add_task(each, total=len(sessions), start=False) for each in wanted}
-        for event in run(store, name, settings, wanted, sessions):
+        tasks = {each: progress.add_task(each, total=len(sessions), start=False, visible=False) for each in wanted}
+        for event in run(store, name, settings, wanted, sessions, tell):
             match event:
                 case SessionJudged():
                     progress.start_task(tasks[event.strategy])
+                    progress.update(tasks[event.strategy], visible=True)
                     progress.advance(tasks[event.strategy])
                 case StrategyLeftOut():
                     say(f"kdtui: {event.strategy} is left out; {event.reason}")
@@ -221,7 +222,8 @@ def ls(
         wide=["dataset", "student"],
         output=told,
         records=map(_to_json, found),
-        empty="there is no calibration yet; make one with: kdtui calibrate --dataset NAME --student STUDENT",
+        empty="there is no calibration yet; make one with: "
+        + next_command("calibrate", "--dataset", "NAME", "--student", "STUDENT"),
     )
 
 

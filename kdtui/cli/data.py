@@ -15,6 +15,8 @@ from kdtui.cli.options import (
     OutputOption,
     chosen_dataset,
     chosen_output,
+    next_command,
+    no_dataset_yet,
     open_store,
 )
 from kdtui.cli.output import print_gap, print_table, progress_bar, say
@@ -62,7 +64,7 @@ def import_(
                 progress.update(task, completed=written.sessions)
         except KeyboardInterrupt:
             # The interrupt can arrive when the transaction has just ended.
-            say("interrupted; an import is kept whole or not at all, and kdtui data ls shows which")
+            say(f"interrupted; an import is kept whole or not at all, and {next_command('data', 'ls')} shows which")
             raise
     say(imported_in_words(written, dataset))
     if gone is not None:
@@ -84,7 +86,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
         [(s.name, s.items, s.sessions, s.bundled, s.bundles, s.train, s.valid, s.test) for s in summaries],
         output=told,
         records=map(asdict, summaries),
-        empty="there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME",
+        empty=no_dataset_yet(),
     )
 
 

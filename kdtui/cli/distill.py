@@ -119,7 +119,10 @@ def distill(
     prompt_price: PromptPriceOption = None,
     answer_price: AnswerPriceOption = None,
     max_calls: Annotated[
-        int | None, typer.Option(help="Pay for so many calls at most.", min=0, max=LARGEST, metavar="N")
+        int | None,
+        typer.Option(
+            help="Pay for so many calls at most, about sessions drawn by chance.", min=0, max=LARGEST, metavar="N"
+        ),
     ] = None,
     max_cost: Annotated[float | None, typer.Option(help="Pay so much at most, by these prices.", min=0)] = None,
     answer_tokens: Annotated[
@@ -157,7 +160,8 @@ def distill(
         raise KdtuiError("patterns are mined, with kdtui knowledge mine; of what is distilled there are: rule, thought")
     named, told = formats_and_output(format_, as_json, DISTILLED)
     wanted = named or DISTILLED
-    drawn_by = check_seed(limit, seed)
+    # A budget, too, takes some of the sessions.
+    drawn_by = check_seed(1 if limit is None and (max_calls is not None or max_cost is not None) else limit, seed)
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
         if limit is not None:

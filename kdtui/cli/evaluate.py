@@ -222,7 +222,7 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None
         except ModelError as error:
             if run is None or isinstance(error, NothingAnswered):
                 raise
-            resumed = f"go on with: kdtui evaluate --resume {run.id}"
+            resumed = f"go on with: {next_command(*resume_arguments(run.id), db=db)}"
             raise ModelError(f"{error}; what was answered is kept, {resumed}") from error
     return run
 

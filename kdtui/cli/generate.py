@@ -358,6 +358,8 @@ def _print_explanation(session: "Session", explanation: "Explanation", *, as_jso
                 "session": session.id,
                 "prompt": explanation.prompt,
                 "questions": explanation.questions,
+                "bundles": explanation.bundles,
+                "pairs": explanation.pairs,
                 "knowledge": explanation.numbers,
             }
         )

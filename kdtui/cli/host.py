@@ -8,7 +8,14 @@ import typer
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
-from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, open_store
+from kdtui.cli.options import (
+    DatabaseOption,
+    JsonOption,
+    OutputOption,
+    chosen_output,
+    next_command,
+    open_store,
+)
 from kdtui.cli.output import print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal
 
@@ -96,7 +103,7 @@ def add(
     )
     with open_store(db) as store:
         host = make_host(store, name, ssh, workdir, settings)
-    say(f"host {name}: {host.workdir}; kdtui host check {name} says what it lacks")
+    say(f"host {name}: {host.workdir}; {next_command('host', 'check', name)} says what it lacks")
 
 
 @app.command("set", examples=["kdtui host set gpu --processes 4"])
@@ -153,7 +160,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
             {"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **msgspec.to_builtins(host.settings)}
             for host in hosts
         ),
-        empty="there is no host yet; add one with: kdtui host add NAME --ssh ALIAS",
+        empty=f"there is no host yet; add one with: {next_command('host', 'add', 'NAME', '--ssh', 'ALIAS')}",
     )
 
 
@@ -220,7 +227,7 @@ def setup(
         already = ""
         for line in text.decode("utf-8", "replace").splitlines():
             say(line)
-    say(f"host {name} is ready{already}; kdtui host check {name} says what it has")
+    say(f"host {name} is ready{already}; {next_command('host', 'check', name)} says what it has")
 
 
 @app.command("connect", examples=["kdtui host connect gpu --hours 12"])

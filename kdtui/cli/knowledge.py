@@ -27,6 +27,7 @@ from kdtui.cli.options import (
     chosen_pieces,
     formats,
     formats_and_output,
+    next_command,
     open_store,
 )
 from kdtui.cli.output import Branch, Output, print_json, print_table, print_text, print_tree, say
@@ -88,7 +89,7 @@ def for_session(
     for message in messages:
         print_text(f"[{message.role}]\n{message.content}\n")
     if used:
-        say(f"rules and thoughts used: {', '.join(map(str, used))}; kdtui knowledge show N shows one")
+        say(f"rules and thoughts used: {', '.join(map(str, used))}; {next_command('knowledge', 'show', 'N')} shows one")
     elif "rule" in settings.knowledge or "thought" in settings.knowledge:
         say("no rule and no thought is used: none applies to this session, or fits into the budget")
 

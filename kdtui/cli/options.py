@@ -205,29 +205,36 @@ def chosen_output(output: Output | None, as_json: bool) -> Output:
     return "json" if as_json else output or "table"
 
 
-_before_command: Path | None = None
+_named: Path | None = None
+"""The database that the options of this command name."""
 """The database that --db names before the command."""
 
 
 def remember_database(path: Path | None) -> None:
     """Make `kdtui --db PATH COMMAND` mean the same as `kdtui COMMAND --db PATH`."""
-    global _before_command
-    _before_command = path
+    global _named
+    _named = path
     if path is not None:
         os.environ["KDTUI_DB"] = str(path)
 
 
-def next_command(*words: str, db: Path | None) -> str:
+def next_command(*words: str, db: Path | None = None) -> str:
     """A command to type next, in the database that this one was told to use.
 
     Args:
         words: behind `kdtui`.
-        db: the option of this command.
+        db: the option of this command, where it has not opened its store yet.
     """
     import shlex
 
-    named = db if db is not None else _before_command
+    named = db if db is not None else _named
     return shlex.join(["kdtui", *words, *(["--db", str(named)] if named is not None else [])])
+
+
+def no_dataset_yet() -> str:
+    """What to do where there is no dataset."""
+    imports = next_command("data", "import", "PATH", "--dataset", "NAME")
+    return f"there is no dataset yet; try {next_command('demo')}, or {imports}"
 
 
 def database_path(option: Path | None) -> Path:
@@ -246,6 +253,8 @@ def open_store(option: Path | None) -> Iterator[Database]:
     from store.errors import NotFound
     from store.place import is_named, is_there
 
+    global _named
+    _named = option if option is not None else _named
     path = database_path(option)
     told = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
     db = open_database(path, make=False, told=told)
@@ -289,7 +298,7 @@ def chosen_dataset(db: Database, option: str | None) -> str:
         return option
     names = dataset_names(db)
     if not names:
-        raise NotFound("there is no dataset yet; try kdtui demo, or kdtui data import PATH --dataset NAME")
+        raise NotFound(no_dataset_yet())
     if len(names) > 1:
         raise KdtuiError(f"say which dataset, with --dataset: {', '.join(names)}")
     return names[0]

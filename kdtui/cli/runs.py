@@ -49,7 +49,7 @@ def ls(
         every = list_runs(store)
         wanted = [each for each in every if set(tag or ()) <= set(each.run.tags)]
         rows = sorted(score_runs(store, wanted), key=lambda row: row.summary.run.id)
-    nothing = "there is no run yet; make one with: kdtui evaluate --dataset NAME"
+    nothing = f"there is no run yet; make one with: {next_command('evaluate', '--dataset', 'NAME')}"
     if every and tag:
         nothing = f"none of {counted(len(every), 'run')} is under {' and '.join(tag)}"
     columns = {title: [value(row) for row in rows] for title, value in _COLUMNS.items()}

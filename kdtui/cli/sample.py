@@ -17,6 +17,7 @@ from kdtui.cli.options import (
     chosen_dataset,
     chosen_output,
     chosen_pieces,
+    next_command,
     open_store,
     some_formats,
 )
@@ -190,7 +191,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
             }
             for sample in found
         ),
-        empty="there is no sample yet; kdtui sample create NAME draws one",
+        empty=f"there is no sample yet; {next_command('sample', 'create', 'NAME')} draws one",
     )
 
 

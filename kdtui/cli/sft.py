@@ -21,6 +21,7 @@ from kdtui.cli.options import (
     chosen_output,
     database_path,
     formats,
+    next_command,
     open_store,
 )
 from kdtui.cli.output import live_table, print_gap, print_json, print_table, print_text, say
@@ -300,7 +301,7 @@ def ls(
     with open_store(db) as store:
         rows = all_jobs(store)
         if not rows:
-            print_table(_COLUMNS, (), output=told, empty=_NO_TRAINING)
+            print_table(_COLUMNS, (), output=told, empty=_no_training())
             return
         events = []
         with nullcontext() if told != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
@@ -326,7 +327,11 @@ def ls(
             say_what_waits(row)
 
 
-_NO_TRAINING = "there is no training yet; start one with: kdtui sft launch --dataset NAME --name NAME"
+def _no_training() -> str:
+    launch = next_command("sft", "launch", "--dataset", "NAME", "--name", "NAME")
+    return f"there is no training yet; start one with: {launch}"
+
+
 _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
 
 
@@ -515,12 +520,16 @@ def adopt(
                 say(f"kdtui: {each.problem}" if each.problem else f"training {each.name} is known now")
             if any(each.problem for each in found):
                 raise KdtuiError(f"not all trainings of host {host} could be taken over")
-            say("kdtui sft ls says how they are" if found else f"host {host} has no training that is not known")
+            say(
+                f"{next_command('sft', 'ls')} says how they are"
+                if found
+                else f"host {host} has no training that is not known"
+            )
             return
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
         take_over(store, known, name, jobs_folder(database_path(db)))
         look(store, name)
-    say(f"training {name} is known now; kdtui sft show {name} says how it is")
+    say(f"training {name} is known now; {next_command('sft', 'show', name)} says how it is")
 
 
 @app.command("rm", examples=["kdtui sft rm camping", "kdtui sft rm camping other --keep --yes"])

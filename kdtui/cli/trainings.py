@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.text import counted
+from kdtui.cli.options import next_command
 from kdtui.cli.output import print_json, print_text, progress_bar, say, waiting_line
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def start_training(store: "Database", name: str) -> None:
         for event in trainings.start(store, name):
             match event:
                 case trainings.Started(pid):
-                    shown = f"kdtui sft logs {name} --follow shows it, and kdtui sft cancel {name} stops it"
-                    say(f"it runs as process {pid}; {shown}")
+                    shown = next_command("sft", "logs", name, "--follow")
+                    stops = next_command("sft", "cancel", name)
+                    say(f"it runs as process {pid}; {shown} shows it, and {stops} stops it")
                 case remote.Bringing(what, size):
                     say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
                 case remote.Submitting(script):
@@ -40,14 +42,15 @@ def start_training(store: "Database", name: str) -> None:
                         say(f"  {line}")
                 case remote.Launched(host, number, launcher):
                     what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
-                    say(f"it runs on {host} as {what}; kdtui sft logs {name} --follow shows it")
+                    shown = next_command("sft", "logs", name, "--follow")
+                    say(f"it runs on {host} as {what}; {shown} shows it")
                 case remote.HostSeen(_, problem) if problem is not None:
                     _say_cached(problem)
     except KdtuiError as problem:
         if isinstance(problem, TransportError):
             _say_in_doubt(job)
         elif known_status(get_job(store, name)).state == "created":
-            say(f"training {name} is prepared, and was not started; kdtui sft resume {name} starts it")
+            say(f"training {name} is prepared, and was not started; {next_command('sft', 'resume', name)} starts it")
         raise
     except BaseException:
         _say_in_doubt(job)
@@ -56,7 +59,8 @@ def start_training(store: "Database", name: str) -> None:
 
 def _say_in_doubt(job: "StoredJob") -> None:
     if job.host is not None:
-        say(f"training {job.name} may not have been started; kdtui sft resume {job.name} goes on where this was")
+        resume = next_command("sft", "resume", job.name)
+        say(f"training {job.name} may not have been started; {resume} goes on where this was")
 
 
 def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
@@ -125,14 +129,14 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
                             say(waits)
     except KeyboardInterrupt:
         if is_told:
-            say(f"training {name} stops by itself; kdtui sft cancel {name} --now kills it")
+            say(f"training {name} stops by itself; {next_command('sft', 'cancel', name, '--now')} kills it")
         raise
     row = one_job(store, name)
     for each in left:
         say(f"training {name}: {each}")
     if row.status.state not in ("stopped", "done"):
         raise KdtuiError(how_it_stopped(row, left))
-    goes_on = f"; kdtui sft resume {name} goes on" if row.status.state == "stopped" else ""
+    goes_on = f"; {next_command('sft', 'resume', name)} goes on" if row.status.state == "stopped" else ""
     say(f"{how_it_stopped(row, left)}{goes_on}")
 
 
@@ -217,7 +221,7 @@ def say_what_waits(row: "JobRow") -> None:
     """Say of a training that is done that it is to be evaluated, which takes long, and what does that."""
     name = row.job.name
     if row.status.state == "done" and row.job.evaluate:
-        does_it = f"kdtui sft logs {name} --follow" if row.job.host is None else f"kdtui sft fetch {name}"
+        does_it = next_command(*(("sft", "logs", name, "--follow") if row.job.host is None else ("sft", "fetch", name)))
         say(f"training {name} is done, and its adapter waits to be evaluated: {does_it}")
 
 

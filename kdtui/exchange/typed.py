@@ -2,10 +2,12 @@
 
 Two-person tent | Outdoor > Shelter
 Sleeping bag
+
+An empty line ends a session.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, groupby
 
 import msgspec
 
@@ -20,26 +22,44 @@ _STEP = ">"
 _JSON = ("{", "[{")
 
 
-def read_typed(text: str, name: str) -> list[Session]:
-    """The sessions of a text: those of JSON Lines, or one of the products that stand in lines.
+def read_typed(text: str, number: int = 1) -> list[Session]:
+    """The sessions of a text: those of JSON Lines, or of products that stand in lines.
+
+    Of products, an empty line ends a session, as in a stream. Such sessions are called "typed 1", "typed 2", …
 
     Args:
-        name: of a session whose products stand in lines.
+        number: of the first session whose products stand in lines.
 
     Raises:
         BadFile: there is nothing in the text, a title is too long, or it begins like JSON and no session can be read.
     """
-    # What cannot be written in UTF-8 could be neither stored nor handed on.
-    text = text.encode("utf-8", "replace").decode("utf-8").removeprefix("\ufeff").strip()
+    text = _readable(text)
     if text.startswith(_JSON):
         sessions = [session for _, session, _ in read_sessions(_json_lines(text), "the text")]
     else:
-        lines = enumerate(text.splitlines(), start=1)
-        items = _items([(number, line) for number, line in lines if not _is_blank(line)], "the text")
-        sessions = [Session(name, items)] if items else []
+        sessions = [Session(f"typed {at}", _items(block, "the text")) for at, block in enumerate(_blocks(text), number)]
     if not sessions:
         raise BadFile("the text", "there is no product in it")
     return sessions
+
+
+def texts_of(text: str) -> list[str]:
+    """The parts of a text that have a session each; all of it where it is JSON."""
+    text = _readable(text)
+    if text.startswith(_JSON):
+        return [text]
+    return ["\n".join(line for _, line in block) for block in _blocks(text)]
+
+
+def _readable(text: str) -> str:
+    # What cannot be written in UTF-8 could be neither stored nor handed on.
+    return text.encode("utf-8", "replace").decode("utf-8").removeprefix("\ufeff").strip()
+
+
+def _blocks(text: str) -> list[list[tuple[int, str]]]:
+    """Lines with products, each with its number, in blocks with empty lines between."""
+    lines = enumerate(text.splitlines(), start=1)
+    return [list(block) for is_blank, block in groupby(lines, lambda line: _is_blank(line[1])) if not is_blank]
 
 
 def read_stream(source: Iterable[bytes], name: object) -> Iterator[Session]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Happened(Message):
-    """An activity has come a step further; `event` is what its workflow yielded."""
+    """An activity has come a step further; `event` is what its workflow yielded, or told."""
 
     def __init__(self, activity: "Activity", event: object) -> None:
         super().__init__()
@@ -84,6 +84,15 @@ class Activity:
         self._cancellation.cancel()
         if self._stop is not None:
             self._stop()
+
+    def report(self, event: object) -> None:
+        """Post what the workflow tells beside the events that it yields; for its thread.
+
+        Raises:
+            Unwanted: it has been told to stop.
+        """
+        self._post(Happened(self, event))
+        self._check()
 
     def _check(self) -> None:
         if self.is_cancelled and self._stop is None:

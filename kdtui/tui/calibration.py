@@ -12,6 +12,7 @@ from textual.message import Message
 from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted, one_line
 from kdtui.tui.task import Task
+from kdtui.workflows.learning import Learning
 from kdtui.workflows.students import student_name
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Calibration(Task):
             self._about = counted(len(sessions), "validation session")
             if limit is not None:
                 self._about = subset_in_words("valid", len(sessions), split_size(db, dataset, "valid"), seed)
-            yield from calibrate(db, dataset, settings, strategies, sessions)
+            yield from calibrate(db, dataset, settings, strategies, sessions, self.report)
 
         super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post, values)
 
@@ -70,6 +71,8 @@ class Calibration(Task):
         match event:
             case SessionJudged(strategy):
                 self._judged[strategy] += 1
+            case str():
+                self._said.append(event)
             case StrategyLeftOut(strategy, reason):
                 self._said.append(f"{strategy} is left out; {reason}")
             case Compared() | ChoiceStays():
@@ -78,6 +81,8 @@ class Calibration(Task):
                 self._results = event.results
         done = [f"{name} {self._judged[name]:,}" for name in self._strategies if self._judged[name]]
         self.step = f"{', '.join(done)} of {counted(self._sessions, 'session')}" if done else ""
+        if isinstance(event, Learning) and event.done < event.total:
+            self.step = event.in_short
 
     @property
     def is_done(self) -> bool:

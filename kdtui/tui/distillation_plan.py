@@ -181,7 +181,7 @@ class Plan:
             "--format": None if values["formats"] == "rule,thought" else values["formats"],
             "--teacher": named,
             "--limit": values["limit"] or None,
-            "--seed": str(self.seed) if self.seed and values["limit"] else None,
+            "--seed": str(self.seed) if self.seed else None,
             **(given(endpoint) if self.teacher == "endpoint" else {}),
         }
         if self.teacher == "endpoint" and values["retry_failed"]:
@@ -300,7 +300,8 @@ def _check(values: Mapping[str, str]) -> None:
     for name, least in _WHOLE.items():
         if values.get(name, "").strip():
             _number(values, name, labels[name], least, _LARGEST, whole=True)
-    if values.get("seed", "").strip() and not values.get("limit", "").strip():
+    draws = any(values.get(name, "").strip() for name in ("limit", "max_calls", "max_cost"))
+    if values.get("seed", "").strip() and not draws:
         raise KdtuiError("the seed draws sessions; say how many at most")
     if "levels" in values:
         levels = values["levels"].split(",")

@@ -8,6 +8,7 @@ from textual.message import Message
 
 from kdtui.tui.activity import Activity, Happened
 from kdtui.tui.run_form import Wanted
+from kdtui.workflows.learning import Learning
 
 if TYPE_CHECKING:
     from store.runs import RunSummary
@@ -40,14 +41,16 @@ class Evaluation(Activity):
         self.answered = 0 if before is None else before.answered
         self.sessions = 0 if before is None else before.sessions
 
+        self._learning: Learning | None = None
+
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.evaluate import evaluate, resume, split_to_score
 
             settings = wanted.settings
             sessions = split_to_score(db, wanted.dataset, wanted.split, settings.limit, settings.seed)
             if before is not None:
-                return resume(db, before.run, sessions)
-            return evaluate(db, wanted.dataset, wanted.split, settings, sessions, wanted.tags)
+                return resume(db, before.run, sessions, self.report)
+            return evaluate(db, wanted.dataset, wanted.split, settings, sessions, wanted.tags, self.report)
 
         def post_steps(message: Message) -> None:
             from kdtui.workflows.generate import BundleGrew
@@ -63,6 +66,8 @@ class Evaluation(Activity):
         """What it is doing, in a word or two."""
         if self.is_cancelled:
             return "stopping"
+        if self._learning is not None:
+            return self._learning.in_short
         return "loading…" if self.run is None else "at work"
 
     @property
@@ -79,6 +84,7 @@ class Evaluation(Activity):
         from kdtui.workflows.evaluate import RunBegun
         from kdtui.workflows.generate import SessionAnswered
 
+        self._learning = event if isinstance(event, Learning) and event.done < event.total else None
         if isinstance(event, RunBegun):
             self.run, self.answered, self.sessions = event.run.id, event.answered, event.sessions
         elif isinstance(event, SessionAnswered):

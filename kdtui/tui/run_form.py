@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from kdtui.errors import KdtuiError
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.dialogs import Field, FormDialog
-from kdtui.tui.screens.settings import chosen, settings_fields, whole_number
+from kdtui.tui.screens.settings import chosen, followed, refused, settings_fields, whole_number
 from kdtui.workflows.command_options import evaluate_arguments
 from kdtui.workflows.offered import Offered
 from store.errors import StoreError
@@ -77,7 +78,16 @@ class EvaluationForm:
                 return command_line(self.wanted(values).arguments, database=self._database)
             return ""
 
-        return FormDialog("Evaluate a student", self._fields(), verb="Evaluate", check=check, command=command)
+        offered = together(self._there.values())
+        return FormDialog(
+            "Evaluate a student",
+            self._fields(),
+            verb="Evaluate",
+            check=check,
+            command=command,
+            follow=partial(followed, offered),
+            refuse=partial(refused, offered),
+        )
 
     def wanted(self, values: Mapping[str, str]) -> Wanted:
         """What the form stands for once it is filled in.

@@ -23,11 +23,12 @@ COLUMNS = (
     Column("F1", 4, right=True, sort="f1"),
     Column("Exact", 6, right=True, sort="exact", wide=True),
     Column("Sec.", 5, right=True, sort="seconds"),
+    # In sight on screens that have no room for all of the others.
+    Column("State", 13, share=1),
     Column("Tokens", 7, right=True, sort="tokens", wide=True),
     Column("When", 16, sort="when", wide=True),
     Column("Of", 16, wide=True),
     Column("Tags", 10, share=1, wide=True),
-    Column("State", 9, share=1),
 )
 
 SORTS = tuple(column.sort for column in COLUMNS if column.sort)
@@ -166,11 +167,11 @@ def row_of(entry: Entry) -> Row:
             share(entry.f1),
             share(None if scores is None else scores.exact),
             duration(entry.seconds),
+            entry.state,
             "–" if entry.tokens is None else f"{entry.tokens:,.0f}",
             entry.when or "–",
             _subset(entry),
             ", ".join(entry.tags) or "–",
-            entry.state,
         ),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from kdtui.exchange.typed import texts_of
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.widgets.row_table import Row
@@ -25,16 +26,21 @@ class TypedSessions:
         return len(self._sessions)
 
     @property
-    def next_name(self) -> str:
-        """What to call the next one that has no name."""
-        return f"typed {len(self) + 1}"
+    def next_number(self) -> int:
+        """Of the next one that has no name."""
+        return len(self) + 1
 
     def add(self, sessions: Iterable[Session], text: str) -> int:
         """Put sessions that were read from a text before the others; the number of the first."""
         new = []
-        for session in sessions:
+        sessions = list(sessions)
+        texts = texts_of(text)
+        # That of JSON is one for all of them.
+        if len(texts) != len(sessions):
+            texts = [text] * len(sessions)
+        for session, own in zip(sessions, texts, strict=True):
             number = -1 - len(self)
-            self._sessions[number], self._texts[number] = session, text
+            self._sessions[number], self._texts[number] = session, own
             new.append(number)
         self._order = new + self._order
         return new[0]
@@ -44,7 +50,7 @@ class TypedSessions:
         return self._sessions[number]
 
     def text(self, number: int) -> str:
-        """What was typed."""
+        """What was typed of it."""
         return self._texts[number]
 
     def numbers(self, text: str) -> "array[int]":
@@ -87,9 +93,24 @@ def generate_command(
         (str(number), title, ()) for number, title in enumerate(titles, start=1)
     ] == [(item.id, item.title, item.categories) for item in session.items]:
         return command_line(("generate", *flags), options={"--title": titles, **options}, database=database)
+    return piped_command([session], dataset, choice, database, show_prompt=show_prompt)
+
+
+def piped_command(
+    sessions: Iterable[Session],
+    dataset: str | None,
+    choice: Choice,
+    database: Path | None,
+    *,
+    show_prompt: bool = False,
+) -> str:
+    """The command that generates bundles for sessions that are not stored, which it reads as JSON Lines."""
     # Imported here: nobody types a session before the first paint.
     from kdtui.exchange.jsonl import encode_session
 
-    line = encode_session(replace(session, bundles=(), split=None)).decode().rstrip("\n")
-    command = command_line(("generate", "-", *flags), options=options, database=database)
-    return f"printf '%s\\n' {shlex.quote(line)} | {command}"
+    lines = (encode_session(replace(each, bundles=(), split=None)).decode().rstrip("\n") for each in sessions)
+    flags = ["--show-prompt"] if show_prompt else []
+    command = command_line(
+        ("generate", "-", *flags), options={"--dataset": dataset, **choice.options}, database=database
+    )
+    return f"printf '%s\\n' {' '.join(map(shlex.quote, lines))} | {command}"

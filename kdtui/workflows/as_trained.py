@@ -50,8 +50,11 @@ def settings_as_trained(
 
 
 def shown_as_trained(settings: RunSettings, trained: TrainingSettings) -> RunSettings:
-    """The settings with the knowledge that the prompts of a training showed."""
-    if trained.target or not trained.knowledge:
+    """The settings with the knowledge that the prompts of a training showed.
+
+    Those for intents alone show none: the patterns that such a training names are what bundles are found by.
+    """
+    if trained.target or trained.form == "intents" or not trained.knowledge:
         return settings
     return replace(
         settings,

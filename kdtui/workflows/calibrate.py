@@ -27,8 +27,8 @@ from kdtui.bundling.threshold import best_threshold
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
-from kdtui.workflows.learning import untold
-from kdtui.workflows.model_names import why_uncalibrated
+from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.student_limits import check_calibratable
 from kdtui.workflows.students import check_settings, open_model, weights_of
 from models.answers import STRATEGIES, Adapter, Answered, Refused, StrategyName, Task
 from models.calibration import (
@@ -211,17 +211,20 @@ def calibrate(
     settings: RunSettings,
     strategies: Sequence[str],
     sessions: Sequence[Session],
+    tell: Tell = untold,
 ) -> Iterator[CalibrateEvent]:
     """Calibrate strategies of a student on sessions whose bundles are known, and choose one; see above what becomes of
     earlier calibrations.
+
+    Args:
+        tell: gets what takes long before the student judges, or cannot be done as usual.
 
     Raises:
         KdtuiError: the student is no language model, it cannot be used as the settings say, there is no such strategy,
             or none can answer all of the sessions.
         ModelError: the model cannot be loaded, or fails.
     """
-    if (why := why_uncalibrated(settings.student)) is not None:
-        raise KdtuiError(why)
+    check_calibratable(db, settings)
     for name in strategies:
         if name == AICL:
             raise KdtuiError(f"{AICL} is a way to ask, and cannot be calibrated; there are: {', '.join(STRATEGIES)}")
@@ -230,9 +233,7 @@ def calibrate(
     ids = [session.id for session in sessions]
     f1: dict[str, list[float]] = {}
     found: dict[str, Result] = {}
-    with open_model(db, dataset, settings, untold) as model:
-        if model.names:
-            raise KdtuiError("an adapter that writes intents alone has no strategy to choose; choose another student")
+    with open_model(db, dataset, settings, tell) as model:
         student = model.student
         tasks = [model.task(session) for session in sessions]
         files = _files(student.model.path, tasks[0].adapters)

@@ -56,6 +56,7 @@ from store.knowledge import Knowledge, NewKnowledge, add_knowledge, count_pieces
 from store.knowledge_renewal import Renewal
 from store.records import Format, Session
 from store.sqlite import Database
+from store.subsets import drawn
 
 _PATTERNS = 3
 _RULES = 5
@@ -115,7 +116,8 @@ class Job:
     """What to distil, from whom, and for how much at most.
 
     Attributes:
-        limit, seed: as in `training_sessions`.
+        limit: as in `training_sessions`.
+        seed: by which those are drawn, and the order in which they are asked about.
         answer_tokens: of an answer at most; None for as many as usual.
         retry_failed: whether to pay again for what failed for good.
         replace: delete rules that the teacher gave before and that are not found again, if all sessions give an answer.
@@ -173,7 +175,7 @@ def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Gener
         ModelError: the server is not there, or the model is not named.
     """
     check_budget(job.budget, job.prices)
-    sessions = training_sessions(db, job.dataset, job.limit, job.seed)
+    sessions = _to_ask_about(db, job)
     with asyncio.Runner() as runner:
         work = runner.run(_begin(db, job, sessions, gate or Gate()))
         try:
@@ -208,7 +210,13 @@ def rehearsal(db: Database, job: Job) -> Iterator[Rehearsed]:
         As `distil_with_model`.
     """
     check_budget(job.budget, job.prices)
-    return iterate(_rehearse(db, job, training_sessions(db, job.dataset, job.limit, job.seed)))
+    return iterate(_rehearse(db, job, _to_ask_about(db, job)))
+
+
+def _to_ask_about(db: Database, job: Job) -> list[Session]:
+    """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
+    sessions = training_sessions(db, job.dataset, job.limit, job.seed)
+    return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
 
 
 def model_as_teacher(job: Job) -> str:

@@ -23,6 +23,7 @@ from store.knowledge import NewKnowledge
 from store.records import Bundle, Format, RunSettings, Session
 from store.runs import Prediction, count_answers, latest_run, predictions, start_run
 from store.sqlite import Database
+from store.subsets import drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def distil_with_student(
             # A run begins when the student is ready.
             if run is None or run.settings != settings:
                 run = start_run(db, dataset, "train", ready.name, settings)
-            yield from answer_split(db, run, sessions, ready)
+            # By chance, so that those are a fair sample that have an answer where this is broken off.
+            yield from answer_split(db, run, drawn(sessions, len(sessions), seed, lambda each: each.id), ready)
     answers = predictions(db, run)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:

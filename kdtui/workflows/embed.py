@@ -12,7 +12,8 @@ from kdtui.workflows.model_names import PATTERNS, check_address, is_endpoint, lo
 from kdtui.workflows.text_vectors import TextVectors
 from models.chat_server import Endpoint
 from models.embedded import ENCODER, ENCODER_SHA256
-from models.embedding import Embedder, LocalEmbedder, RemoteEmbedder, shipped_embedder
+from models.embedding import Embedder, LocalEmbedder, shipped_embedder
+from models.remote_embedding import RemoteEmbedder
 from models.unit_vectors import Vectors
 from store.datasets import get_session
 from store.records import Session

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kdtui.distill.applicable import AICL, Applicable
 from models.answers import Form, StrategyName, Task
+from models.bundle_list import WrittenBundle
 from models.messages import Message
 from models.pair_question import pair_question
 from store.records import Session
@@ -24,9 +25,11 @@ class Explanation:
     Attributes:
         how: in a sentence or two, what happens with the prompt and the questions.
         prompt: as the model reads it; empty for a student that reads none.
-        questions: what is asked behind the prompt, each for itself; where there is none, what is thought of each pair.
+        questions: what is asked behind the prompt, each for itself.
         knowledge: what of the store is in the prompt, a line each.
         numbers: of the rules and the thoughts among it.
+        bundles: those that are found without asking, each with its confidence.
+        pairs: how likely each pair of products is to share a bundle, for a student that is asked nothing.
     """
 
     how: str
@@ -34,6 +37,8 @@ class Explanation:
     questions: tuple[str, ...] = ()
     knowledge: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
+    bundles: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -42,7 +47,9 @@ class Explanation:
             ("how", self.how),
             ("knowledge", "\n".join(self.knowledge) or "none"),
             ("prompt", self.prompt),
-            ("questions" if self.prompt else "pairs", "   ".join(self.questions)),
+            ("questions", "   ".join(self.questions)),
+            ("bundles found", "   ".join(self.bundles)),
+            ("pairs", "   ".join(self.pairs)),
         ]
         return [(heading, text) for heading, text in found if text]
 
@@ -54,8 +61,10 @@ def explain_model(student: "Student", task: Task, knowledge: Applicable, strateg
     form: Form = "pairs" if strategy == "pairs" else "list"
     evidence = task.evidence() if task.evidence is not None and strategy == "pairs" else None
     questions: list[str] = []
+    bundles: tuple[str, ...] = ()
     match strategy:
         case "pairs" if task.find is not None:
+            bundles = _bundles(task)
             how = (
                 "The bundles are those that categories and titles make likely. The student reads this prompt to write "
                 "an intent for each bundle, and is not asked about pairs."
@@ -80,9 +89,10 @@ def explain_model(student: "Student", task: Task, knowledge: Applicable, strateg
     return Explanation(
         how,
         student.rendered(task.ask(form, task.in_order)),
-        tuple(questions),
-        tuple(_lines(knowledge, task, has_hints=task.evidence is None or form != "pairs")),
-        knowledge.numbers,
+        questions=tuple(questions),
+        bundles=bundles,
+        knowledge=tuple(_lines(knowledge, task, has_hints=task.evidence is None or form != "pairs")),
+        numbers=knowledge.numbers,
     )
 
 
@@ -95,8 +105,17 @@ def _explain_intents(student: "Student", task: Task) -> Explanation:
         "The bundles are those that categories and titles make likely. The student reads this prompt, which ends with "
         "the products of the first bundle, and writes its intent; then it is asked about the next one in the same way.",
         prompt,
-        tuple(f"{', '.join(map(str, bundle.positions))}: {bundle.confidence:.0%}" for bundle in bundles),
+        bundles=tuple(map(_bundle, bundles)),
     )
+
+
+def _bundles(task: Task) -> tuple[str, ...]:
+    assert task.find is not None
+    return tuple(map(_bundle, task.find())) if task.products > 1 else ()
+
+
+def _bundle(bundle: WrittenBundle) -> str:
+    return f"{', '.join(map(str, bundle.positions))}: {bundle.confidence:.0%}"
 
 
 def explain_endpoint(task: Task, knowledge: Applicable) -> Explanation:
@@ -105,9 +124,8 @@ def explain_endpoint(task: Task, knowledge: Applicable) -> Explanation:
     return Explanation(
         how,
         _conversation(task.ask("json", task.in_order)),
-        (),
-        tuple(_lines(knowledge, task, has_hints=True)),
-        knowledge.numbers,
+        knowledge=tuple(_lines(knowledge, task, has_hints=True)),
+        numbers=knowledge.numbers,
     )
 
 
@@ -122,7 +140,9 @@ def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
         "That conversation stands before this last message; what it says depends on the answers."
     )
     return Explanation(
-        how, _conversation([detection(session, [])]), (), tuple(f"demonstration: session {each}" for each in near)
+        how,
+        _conversation([detection(session, [])]),
+        knowledge=tuple(f"demonstration: session {each}" for each in near),
     )
 
 
@@ -134,7 +154,7 @@ def explain_patterns(student: "PatternStudent", session: Session) -> Explanation
         "There is no prompt. For each pair of products, their categories and titles, and what the training sessions "
         "say of such products, make a probability. Of several ways to put the products together, the best is chosen.",
         "",
-        tuple(f"{one},{other} {judged[one - 1, other - 1]:.0%}" for one, other in pairs),
+        pairs=tuple(f"{one},{other} {judged[one - 1, other - 1]:.0%}" for one, other in pairs),
     )
 
 

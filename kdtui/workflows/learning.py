@@ -19,6 +19,11 @@ class Learning:
         """What it is doing, without how far it is."""
         return f"learning from {self.sessions:,} sessions of {self.dataset}, once"
 
+    @property
+    def in_short(self) -> str:
+        """What it is doing, and how far it is, in a few words."""
+        return f"learning… {self.done / self.total:.0%}"
+
 
 Tell: TypeAlias = Callable[[str | Learning], object]
 """Takes how far the student is with what takes long, or a sentence about what it cannot do as usual."""

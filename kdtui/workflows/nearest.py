@@ -1,8 +1,12 @@
 """Which training sessions are nearest: by the words that they share, or by their vectors."""
 
+from array import array
 from contextlib import ExitStack
 from functools import cached_property, partial
+from tempfile import TemporaryFile
 from weakref import finalize
+
+import numpy as np
 
 from kdtui.distill.retrieval import Nearest
 from kdtui.errors import KdtuiError
@@ -12,7 +16,10 @@ from models.unit_vectors import of_length_one
 from store.datasets import get_session, nearest_sessions
 from store.records import RunSettings, Session
 from store.sqlite import Database
-from store.vectors import Vectors, session_vector, training_vectors, vector_models
+from store.vectors import Vectors, session_ids, session_vector, training_vectors, vector_models
+
+_AT_ONCE = 8192
+"""Vectors that are centred together: 13 MB of those of the sentence encoder."""
 
 
 def nearest_for(db: Database, dataset: str, settings: RunSettings) -> Nearest:
@@ -34,16 +41,37 @@ class _ByVectors:
         self._db = db
         self._dataset = dataset
         self._model = model
-        self._ids, vectors = training_vectors(db, dataset, model)
-        if not self._ids or is_outdated(db, dataset, model):
+        self._rows = array("q")
+        if is_outdated(db, dataset, model) or (found := self._read()) is None:
             known = ", ".join(vector_models(db, dataset)) or "none"
             raise KdtuiError(
                 f"dataset {dataset!r} has no vectors of {model!r} (it has: {known}); make them with: "
                 f"kdtui data embed --dataset {dataset} --with {model}"
             )
         # Those of a language model all point the same way; how they differ from the mean tells them apart.
-        self._mean = vectors.mean(axis=0)
-        self._vectors = of_length_one(vectors - self._mean)
+        self._vectors, self._mean = found
+        for first in range(0, len(self._rows), _AT_ONCE):
+            part = self._vectors[first : first + _AT_ONCE]
+            part[:] = of_length_one(part - self._mean)
+
+    def _read(self) -> tuple[Vectors, Vectors] | None:
+        """The vectors, (sessions, dimensions), and their mean; None where there are none.
+
+        They are in a file that is gone when this is: the system holds in memory what there is room for.
+        """
+        # Closed by what is mapped, which outlives it.
+        with TemporaryFile() as file:
+            total, dimensions = np.zeros(1, np.float64), 0
+            for rows, vectors in training_vectors(self._db, self._dataset, self._model):
+                self._rows.extend(rows)
+                dimensions = vectors.shape[1]
+                total = total + vectors.sum(axis=0, dtype=np.float64)
+                file.write(np.ascontiguousarray(vectors, np.float32).data)
+            if not dimensions:
+                return None
+            file.flush()
+            mapped = np.memmap(file, np.float32, "r+", shape=(len(self._rows), dimensions))
+        return np.asarray(mapped), (total / len(self._rows)).astype(np.float32)
 
     def __call__(self, session: Session, limit: int) -> list[str]:
         """The ids of the nearest training sessions, the nearest first; the session itself is never one of them.
@@ -59,7 +87,8 @@ class _ByVectors:
             )
         near = self._vectors @ of_length_one(vector - self._mean)
         best = (-near).argsort(kind="stable")[: limit + 1]
-        return [self._ids[number] for number in best if self._ids[number] != session.id][:limit]
+        ids = session_ids(self._db, [self._rows[number] for number in best])
+        return [id for id in ids if id != session.id][:limit]
 
     def _vector(self, session: Session) -> Vectors:
         stored = session_vector(self._db, self._dataset, session.id, self._model)

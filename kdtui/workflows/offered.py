@@ -26,6 +26,7 @@ class Offered:
         samples: by name.
         formats: of which the dataset has knowledge.
         near: embedding models that the dataset has vectors of.
+        intent_writers: adapters that write intents alone, as far as it was asked for how they were trained.
         as_trained: for adapters, how a student with it is asked as it was trained, if that was asked for and is known.
     """
 
@@ -35,6 +36,7 @@ class Offered:
     formats: tuple[Format, ...] = ()
     near: tuple[str, ...] = ()
     as_trained: Mapping[str, RunSettings] = field(default_factory=dict)
+    intent_writers: frozenset[str] = frozenset()
 
 
 def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) -> Offered:
@@ -53,7 +55,7 @@ def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) ->
     trained = _trained(db)
     adapters = {model.name: NAME for model in models if model.kind == "adapter"}
     adapters |= {name: base or NAME for name, (base, _) in trained.items()}
-    asked = _as_trained(db, adapters, trained) if as_trained else {}
+    asked, writers = _as_trained(db, adapters, trained) if as_trained else ({}, frozenset())
     adapters |= {name: settings.student for name, settings in asked.items()}
     bases = [model.name for model in models if model.kind == "base"]
     formats: tuple[Format, ...] = ()
@@ -65,7 +67,7 @@ def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) ->
         formats = known_formats(db, dataset)
         near = tuple(vector_models(db, dataset))
     samples = tuple(sample.name for sample in list_samples(db))
-    return Offered((*RESERVED, *bases), tuple(sorted(adapters.items())), samples, formats, near, asked)
+    return Offered((*RESERVED, *bases), tuple(sorted(adapters.items())), samples, formats, near, asked, writers)
 
 
 def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
@@ -87,21 +89,26 @@ def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
 
 def _as_trained(
     db: "Database", adapters: Iterable[str], trained: Mapping[str, tuple[str | None, TrainingSettings]]
-) -> dict[str, RunSettings]:
+) -> tuple[dict[str, RunSettings], frozenset[str]]:
+    """How a student with each adapter is asked as it was trained, and which of them write intents alone."""
     from kdtui.workflows.as_trained import shown_as_trained
 
-    found = {}
+    found, writers = {}, set()
     for name in adapters:
         base, settings = trained.get(name, (None, None))
         # One that was found on a host may say nothing of itself.
         if base is not None and settings is not None and settings.datasets:
             found[name] = shown_as_trained(RunSettings(base, adapters=((name, 1.0),)), settings)
+            if settings.form == "intents":
+                writers.add(name)
             continue
         # Why it cannot be used is said where it is.
         with suppress(KdtuiError, ModelError, StoreError):
             from kdtui.workflows.describe_model import student_with
             from kdtui.workflows.fine_tune import trained_with
 
-            if trained_with(db, name) is not None:
+            if (known := trained_with(db, name)) is not None:
                 found[name] = student_with(db, name)
-    return found
+                if known.form == "intents":
+                    writers.add(name)
+    return found, frozenset(writers)

@@ -14,6 +14,7 @@ from kdtui.workflows.floors import Checked, unchecked
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.run_costs import RunCost, costs_of
 from kdtui.workflows.scored import Scored
+from kdtui.workflows.student_limits import intent_writer
 from kdtui.workflows.students import prompt, uses_evidence
 from models.answers import Form
 from models.embedded import SHIPPED
@@ -137,11 +138,11 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
     if is_endpoint(settings.student) and settings.strategy == AICL:
         # It is asked many times for a session, and how often depends on what it answers.
         return None
-    if settings.student == SHIPPED:
-        # It is asked about each bundle for itself, and how many there are is not known before.
-        return None
     form: Form = "json" if is_endpoint(settings.student) else "pairs" if settings.strategy == "pairs" else "list"
     try:
+        if settings.student == SHIPPED or intent_writer(db, settings) is not None:
+            # It is asked about each bundle for itself, and how many there are is not known before.
+            return None
         retrieve = None
         if settings.knowledge or settings.strategy == AICL:
             from kdtui.distill.retrieval import Retriever
@@ -162,7 +163,7 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
             for session in some_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
         ]
     except (KdtuiError, ModelError, StoreError):
-        # The knowledge, the sample or the vectors are gone.
+        # The knowledge, the sample, the vectors or the adapter are gone.
         return None
     return sum(sizes) / len(sizes) if sizes else None
 

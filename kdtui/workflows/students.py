@@ -24,6 +24,7 @@ from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint,
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.manifest import training_of
 from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
+from kdtui.workflows.student_limits import check_intent_writer, why_no_knowledge, why_no_strategy
 from models.answers import (
     NAP,
     STRATEGIES,
@@ -151,18 +152,11 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     near = settings.near if settings.strategy != AICL else None
     given = {"--sample": settings.sample, "--neighbours": neighbours, "--near": near, "--budget": settings.budget}
     about_knowledge = [option for option, value in given.items() if value]
-    if settings.student == PATTERNS and (settings.knowledge or about_knowledge):
-        named = [*(["--knowledge"] if settings.knowledge else []), *about_knowledge]
-        raise KdtuiError(
-            f"the pattern student learns from the training sessions and is shown no knowledge; leave out "
-            f"{' and '.join(named)}"
-        )
-    if settings.student == SHIPPED and (settings.knowledge or about_knowledge):
-        named = [*(["--knowledge"] if settings.knowledge else []), *about_knowledge]
-        raise KdtuiError(
-            "the shipped student names bundles that categories and titles make likely, and is shown no knowledge; "
-            f"leave out {' and '.join(named)}, or use --student {NAME}"
-        )
+    shown_none = why_no_knowledge(settings.student)
+    if shown_none is not None and (settings.knowledge or about_knowledge):
+        named = " and ".join([*(["--knowledge"] if settings.knowledge else []), *about_knowledge])
+        instead = f", or use --student {NAME}" if settings.student == SHIPPED else ""
+        raise KdtuiError(f"{shown_none}; leave out {named}{instead}")
     if about_knowledge and not settings.knowledge:
         options = " and ".join(about_knowledge)
         verb = "is" if len(about_knowledge) == 1 else "are"
@@ -170,8 +164,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         is_shown_none = is_endpoint(settings.student) and settings.strategy == AICL
         what = f"leave out {options}" if is_shown_none else "say which with --knowledge"
         raise KdtuiError(f"{options} {verb} about knowledge that a student is shown; {what}")
-    if settings.student == PATTERNS and (settings.strategy or settings.adapters):
-        raise KdtuiError("the pattern student is no language model; leave out --strategy and --adapter")
+    if settings.student == PATTERNS and (settings.strategy or settings.adapters or settings.context):
+        raise KdtuiError(f"{why_no_strategy(PATTERNS)}; leave out --strategy, --adapter and --context")
     for path, scale in settings.adapters:
         if not abs(scale) <= _LARGEST_SCALE:
             raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale:g}")
@@ -191,9 +185,7 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
             f"there is no strategy {settings.strategy!r}; {meant(settings.strategy, strategies, there_are)}"
         )
     if settings.student == SHIPPED and settings.strategy not in (None, "pairs"):
-        raise KdtuiError(
-            f"the shipped student names bundles that are found without it; for other strategies use --student {NAME}"
-        )
+        raise KdtuiError(f"{why_no_strategy(SHIPPED)}; for other strategies use --student {NAME}")
     prices = Prices(settings.prompt_price, settings.answer_price)
     check_budget(Budget(), prices)
     if prices.are_known and not is_endpoint(settings.student):
@@ -223,6 +215,7 @@ def open_student(
         ModelError: the model cannot be loaded.
     """
     check_settings(settings, dataset)
+    check_intent_writer(db, settings)
     name = student_name(settings)
     if settings.student == PATTERNS:
         # Imported here: with the records of the store it takes a tenth of a second.

@@ -1,6 +1,5 @@
 """Waiting for another process that is writing to the store, and telling the person so."""
 
-import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
@@ -47,6 +46,9 @@ async def when_free(db: Database, write: Callable[[], Answer], held_up: Callable
     Args:
         held_up: called after the first second.
     """
+    # Imported here: commands that write without an event loop need none of it.
+    import asyncio
+
     began, told = monotonic(), False
     while True:
         try:

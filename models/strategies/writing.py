@@ -149,7 +149,7 @@ def write_intent(
         start = branch.length - len(guesses)
         for place, (text, end, ends_here) in enumerate(found):
             branch.length = start + place
-            new_word = answer.begins_word[text] and len(data.split()) == INTENT_WORDS
+            new_word = answer.begins_word(text) and len(data.split()) == INTENT_WORDS
             if ends_here or new_word or len(written) == INTENT_TOKENS:
                 answer.intents.learn(written)
                 branch.written += len(written) + 1
@@ -162,7 +162,7 @@ def write_intent(
 
 def _line_or_end(answer: AnswerTokens, logits: Logits) -> tuple[Token, bool]:
     """The likeliest token of a line of text, and whether it ends the line."""
-    text, end = (int(np.argmax(logits[0] + mask)) for mask in (answer.line, answer.line_ends))
+    text, end = answer.line.likeliest(logits[0]), answer.line_ends.likeliest(logits[0])
     return (end, True) if logits[0][end] > logits[0][text] else (text, False)
 
 
@@ -210,7 +210,7 @@ def _text_or_end(
     for place, row in enumerate(logits):
         begins = first and not place
         end = max(ends, key=lambda token: float(row[token]))
-        text = int(np.argmax(row + (answer.intent_start if begins else answer.intent_middle)))
+        text = (answer.intent_start if begins else answer.intent_middle).likeliest(row)
         ends_here = not begins and bool(row[end] > row[text])
         found.append((text, end, ends_here))
         if ends_here or place == len(guesses) or text != guesses[place]:

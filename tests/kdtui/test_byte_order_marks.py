@@ -43,9 +43,9 @@ def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_what_is_pasted() -> None:
-    [session] = read_typed("\ufeffTent\nPegs", "typed")
+    [session] = read_typed("\ufeffTent\nPegs")
     assert [item.title for item in session.items] == ["Tent", "Pegs"]
-    [session] = read_typed('\ufeff{"session": "s", "items": [{"id": "a"}]}', "typed")
+    [session] = read_typed('\ufeff{"session": "s", "items": [{"id": "a"}]}')
     assert session.id == "s"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from kdtui.workflows.calibrate import PairScores, choose, judge_pairs
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.mine_patterns import mine_patterns
 from kdtui.workflows.students import resolved, settings_for
 from models.student import Student
 from store.calibrations import calibrations, keep_calibrations
@@ -70,6 +71,23 @@ def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, mode
     kdtui("calibrate", "--student", model, "--strategy", "list")
     assert "student + pairs" in kdtui("evaluate", "--resume", 1, "--json").out
     assert resolved(db, "outdoor", settings_for(str(model), strategy="drafts")).strategy == "drafts"
+
+
+def test_what_is_learned_first_is_told(
+    kdtui: Kdtui, model: Path, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.pair_evidence._AT_ONCE", 2)
+    lines = [few_products(json.loads(line)) for line in outdoor.read_text().splitlines()]
+    splits = ["valid"] * 20 + ["train"] * (len(lines) - 20)
+    path = tmp_path / "both.jsonl"
+    path.write_text("\n".join(json.dumps({**line, "split": split}) for line, split in zip(lines, splits, strict=True)))
+    list(import_dataset(db, path, "both"))
+    mine_patterns(db, "both")
+    result = kdtui(
+        "calibrate", "--dataset", "both", "--student", model, "--knowledge", "pattern", "--strategy", "pairs"
+    )
+    assert result.code == 0, result.err
+    assert "sessions of both, once: " in result.err
 
 
 def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> None:

@@ -121,11 +121,11 @@ def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 def test_what_the_student_is_asked_is_shown_word_for_word(db: Database, kdtui: Kdtui) -> None:
     mine_patterns(db, "outdoor")
     [shown] = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", "pattern", "--show-prompt", "--json").rows
-    assert list(shown) == ["session", "prompt", "questions", "knowledge"]
+    assert list(shown) == ["session", "prompt", "questions", "bundles", "pairs", "knowledge"]
     assert shown["prompt"].startswith("<|im_start|>system\n")
     assert shown["prompt"].endswith("<|im_end|>\n<|im_start|>assistant\n")
     assert "\nLikely bundles:\n" in shown["prompt"]
-    assert shown["questions"] == []
+    assert (shown["questions"], shown["bundles"], shown["pairs"]) == ([], [], [])
     text = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", "pattern", "--show-prompt").out
     assert "[knowledge]\npattern: " in text
     assert "[prompt]\n<|im_start|>system" in text
@@ -141,8 +141,13 @@ def test_of_pairs_each_question_is_shown_with_the_share_that_is_in_it(db: Databa
 
 
 def test_of_the_usual_student_its_bundles_are_shown_with_the_prompt_of_the_first(kdtui: Kdtui) -> None:
-    [shown] = kdtui("generate", "-t", "Tent", "-t", "Tent pegs", "-t", "Kettle", "--show-prompt", "--json").rows
-    assert [question.partition(":")[0] for question in shown["questions"]] == ["1, 2"]
+    asked = ("generate", "-t", "Tent", "-t", "Tent pegs", "-t", "Kettle", "--show-prompt")
+    [shown] = kdtui(*asked, "--json").rows
+    assert [bundle.partition(":")[0] for bundle in shown["bundles"]] == ["1, 2"]
+    assert shown["questions"] == []
+    text = kdtui(*asked).out
+    assert "[bundles found]\n1, 2: " in text
+    assert "[questions]" not in text
     assert "Tent; Tent pegs\nIntent:" in shown["prompt"]
     assert "Kettle" not in shown["prompt"]
 
@@ -157,6 +162,9 @@ def test_the_pattern_student_says_what_it_thinks_of_each_pair(kdtui: Kdtui) -> N
     shown = kdtui("generate", "o34", "--student", "patterns", "--show-prompt").out
     assert "There is no prompt." in shown
     assert "[pairs]\n1,2 " in shown
+    [told] = kdtui("generate", "o34", "--student", "patterns", "--show-prompt", "--json").rows
+    assert told["pairs"][0].startswith("1,2 ")
+    assert told["questions"] == []
     assert "[prompt]" not in shown
 
 

@@ -72,3 +72,35 @@ def test_the_doctor_says_where_no_database_can_be_made(
     [finding] = [row for row in result.rows if row["name"] == "database"]
     assert (result.code, finding["state"]) == (1, "missing")
     assert f"{tmp_path} is no folder that may be written to" in finding["found"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("data", "ls"),
+        ("generate", "s1"),
+        ("sample", "ls"),
+        ("run", "ls"),
+        ("calibrate", "ls"),
+        ("sft", "ls"),
+        ("host", "ls"),
+    ],
+    ids=" ".join,
+)
+def test_what_to_do_first_or_next_is_done_in_the_named_database(
+    kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    path = tmp_path / "an other.db"
+    open_database(path).close()
+    # The last sentence may be that there is no such file.
+    said = kdtui(*command, "--db", path).err
+    hints = said.replace("kdtui: ", "").count("kdtui ")
+    assert hints
+    assert said.count(f"--db '{path}'") == hints
+
+
+def test_a_database_that_an_earlier_command_named_is_forgotten(kdtui: Kdtui, tmp_path: Path) -> None:
+    path = tmp_path / "an other.db"
+    open_database(path).close()
+    assert "--db" in kdtui("sft", "ls", "--db", path).err
+    assert "--db" not in kdtui("sft", "ls").err

@@ -1,6 +1,8 @@
 """The student that comes along: the embedded one with an adapter, used where nothing else is named."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,25 @@ def test_without_its_adapter_it_is_the_embedded_student(kdtui: Kdtui) -> None:
     bare = kdtui("generate", "o05", "--adapter", "none", "--json").rows
     assert bare == kdtui("generate", "o05", "--student", "smollm2", "--json").rows
     assert bare != kdtui("generate", "o05", "--json").rows
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_later_answer_imports_nothing_that_it_does_not_use(kdtui: Kdtui) -> None:
+    # The first answer makes the fast student, and learns from the dataset.
+    assert kdtui("generate", "o05").code == 0
+    unused = (
+        *("scipy", "sklearn", "torch", "transformers", "peft", "openai", "gguf", "textual"),
+        *("asyncio", "urllib.request", "multiprocessing", "models.chat_server", "models.quantization"),
+    )
+    code = (
+        "import sys; from kdtui.__main__ import main\n"
+        "sys.argv = ['kdtui', 'generate', 'o05', '--json']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print([name for name in {unused!r} if name in sys.modules], file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert json.loads(result.stdout)["bundles"]
+    assert result.stderr == "[]\n"
 
 
 def test_it_needs_no_dataset(kdtui: Kdtui) -> None:

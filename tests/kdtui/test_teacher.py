@@ -23,7 +23,7 @@ from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError
-from store.datasets import iter_sessions
+from store.datasets import iter_sessions, some_sessions
 from store.knowledge import find_knowledge, parents_of, sessions_of
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
@@ -196,6 +196,25 @@ def test_a_budget_of_calls_is_never_passed(db: Database, serve: Serve, kdtui: Kd
     assert result.code == 1
     assert "the same command goes on from there" in result.err
     assert len(fake.asked) == len(calls(db)) == limit
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_budget_of_calls_goes_to_sessions_drawn_by_chance(
+    db: Database, train: list[Session], serve: Serve, kdtui: Kdtui, seed: int | None
+) -> None:
+    url, fake = serve(good)
+    distil = ["knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--concurrency", 1]
+    kdtui(*distil, "--max-calls", 4, *([] if seed is None else ["--seed", seed]))
+    order = [session.id for session in some_sessions(db, "outdoor", "train", len(train) - 1, seed or 0)]
+    prompts = ["".join(message["content"] for message in request["messages"]) for request in fake.asked]
+    asked = [
+        session.id
+        for prompt in prompts
+        for session in train
+        if all(str(item.title)[:20] in prompt for item in session.items)
+    ]
+    assert asked == order[:4]
+    assert asked != [session.id for session in train][:4]
 
 
 @pytest.mark.usefixtures("train")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kdtui.errors import BadFile
-from kdtui.exchange.typed import read_typed
+from kdtui.exchange.typed import read_stream, read_typed, texts_of
 from store.records import Bundle, Item, Session
 
 TENT = {"id": "t", "title": "Tent"}
@@ -13,7 +13,7 @@ PEGS = {"id": "p"}
 
 
 def test_a_line_is_a_product_with_a_category_behind_a_bar() -> None:
-    [session] = read_typed("Tent | Outdoor > Shelter\n\n  Sleeping bag \nA | B | C\n", "typed 1")
+    [session] = read_typed("Tent | Outdoor > Shelter\n  Sleeping bag \nA | B | C\n")
     assert session == Session(
         "typed 1",
         (
@@ -24,17 +24,31 @@ def test_a_line_is_a_product_with_a_category_behind_a_bar() -> None:
     )
 
 
+def test_an_empty_line_ends_a_session_as_it_does_on_stdin() -> None:
+    text = "\n\nTent\nPegs\n \n\t\n\nKettle | Kitchen\nMug\n\nLamp\n\n"
+    sessions = read_typed(text, number=4)
+    assert [session.id for session in sessions] == ["typed 4", "typed 5", "typed 6"]
+    streamed = read_stream(text.encode().splitlines(keepends=True), "stdin")
+    assert [session.items for session in sessions] == [session.items for session in streamed]
+
+
+def test_each_session_of_titles_has_its_own_part_of_the_text() -> None:
+    assert texts_of("Tent\nPegs\n\n\nKettle\n") == ["Tent\nPegs", "Kettle"]
+    # JSON is not taken apart.
+    assert texts_of('{"session":\n\n"s"}') == ['{"session":\n\n"s"}']
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 def test_json_is_read_as_it_is_from_a_file(indent: int | None) -> None:
     one = {"session": "s", "items": [TENT, PEGS], "bundles": [{"items": ["t", "p"], "intent": "a night"}]}
-    [session] = read_typed(json.dumps(one, indent=indent), "unused")
+    [session] = read_typed(json.dumps(one, indent=indent))
     assert session == Session("s", (Item("t", "Tent"), Item("p")), (Bundle((1, 2), "a night"),))
 
 
 def test_several_sessions_may_be_lines_or_a_list() -> None:
     two = [{"session": name, "items": [TENT]} for name in "ab"]
     for text in ("\n".join(map(json.dumps, two)), json.dumps(two)):
-        assert [session.id for session in read_typed(text, "unused")] == ["a", "b"]
+        assert [session.id for session in read_typed(text)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -49,9 +63,9 @@ def test_several_sessions_may_be_lines_or_a_list() -> None:
 )
 def test_what_is_no_session_is_a_sentence(text: str, problem: str) -> None:
     with pytest.raises(BadFile, match=problem):
-        read_typed(text, "typed 1")
+        read_typed(text)
 
 
 def test_what_no_file_could_hold_is_replaced() -> None:
-    [session] = read_typed("a\ud800b", "typed 1")
+    [session] = read_typed("a\ud800b")
     assert session.items[0].title == "a?b"

@@ -1,5 +1,6 @@
 """Vectors of sessions: made by a model here or behind an endpoint, and used to find the nearest sessions."""
 
+import tracemalloc
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,14 +19,15 @@ from kdtui.workflows.nearest import nearest_for
 from kdtui.workflows.text_vectors import TextVectors
 from models.chat_server import Endpoint
 from models.embedded import embedded_student
-from models.embedding import LocalEmbedder, RemoteEmbedder
+from models.embedding import LocalEmbedder
 from models.errors import ModelError
+from models.remote_embedding import RemoteEmbedder
 from store.datasets import get_session, iter_sessions
 from store.knowledge import sessions_of
 from store.records import Item, RunSettings, Session
 from store.sqlite import Database
 from store.text_vectors import count_text_vectors
-from store.vectors import session_vector, training_vectors, vector_models
+from store.vectors import session_ids, session_vector, training_vectors, vector_models
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model
 
@@ -47,6 +49,12 @@ def count(db: Database) -> int:
     return len(list(iter_sessions(db, "outdoor")))
 
 
+def trained_on(db: Database, model: str) -> tuple[list[str], Any]:
+    """The ids of the training sessions, and their vectors."""
+    parts = list(training_vectors(db, "outdoor", model))
+    return session_ids(db, [row for rows, _ in parts for row in rows]), np.concatenate([each for _, each in parts])
+
+
 def embeddings(fake: Fake, change: Callable[[list[Any]], Any] = lambda rows: rows) -> None:
     """Answer as a good server would: a vector that depends on the text, of four numbers."""
     rows = [[1.0, len(text) % 7, len(text) % 5, len(text) % 3] for text in fake.body["input"]]
@@ -59,7 +67,7 @@ def test_the_command_gives_every_session_a_vector_of_length_one(kdtui: Kdtui, db
     assert result.code == 0
     assert f"{count(db)} sessions of dataset outdoor have a vector" in result.err
     assert vector_models(db, "outdoor") == {tiny: count(db)}
-    ids, vectors = training_vectors(db, "outdoor", tiny)
+    ids, vectors = trained_on(db, tiny)
     assert ids == [session.id for session in iter_sessions(db, "outdoor", split="train")]
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
@@ -80,7 +88,7 @@ def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkey
 def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Database, tiny: str) -> None:
     list(embed_dataset(db, "outdoor", tiny))
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
-    ids, vectors = training_vectors(db, "outdoor", tiny)
+    ids, vectors = trained_on(db, tiny)
     for session in [*iter_sessions(db, "outdoor", split="test"), get_session(db, "outdoor", ids[3])]:
         vector = session_vector(db, "outdoor", session.id, tiny)
         assert vector is not None
@@ -88,6 +96,42 @@ def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Databa
         cosine = centred @ target / np.linalg.norm(centred, axis=1) / np.linalg.norm(target)
         expected = [ids[number] for number in np.argsort(-cosine) if ids[number] != session.id]
         assert near(session, 3) == expected[:3]
+
+
+def test_the_nearest_of_many_are_found_part_by_part_in_little_memory(
+    db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(embed_dataset(db, "outdoor", tiny))
+    monkeypatch.setattr("store.vectors._AT_ONCE", 500)
+    monkeypatch.setattr("kdtui.workflows.nearest._AT_ONCE", 500)
+    asked = next(iter(iter_sessions(db, "outdoor", split="test")))
+    own = session_vector(db, "outdoor", asked.id, tiny)
+    assert own is not None
+    many, chance = 20_000, np.random.default_rng(0)
+    assert db.conn is not None
+    [dataset] = db.execute("SELECT id FROM datasets WHERE name = 'outdoor'").fetchone()
+    [first] = db.execute("SELECT max(id) + 1 FROM sessions").fetchone()
+    db.conn.executemany(
+        "INSERT INTO sessions (id, dataset_id, session, split) VALUES (?, ?, ?, 'train')",
+        [(first + number, dataset, f"more {number}") for number in range(many)],
+    )
+    db.conn.executemany(
+        "INSERT INTO session_vectors (session_id, model, vector) VALUES (?, ?, ?)",
+        (
+            (first + number, tiny, (own if number in (17, 19_017) else chance.normal(size=own.size)).astype("<f4"))
+            for number in range(many)
+        ),
+    )
+    db.conn.commit()
+    monkeypatch.setattr("kdtui.workflows.nearest.is_outdated", lambda *_: False)
+    tracemalloc.start()
+    try:
+        near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
+        assert near(asked, 2) == ["more 17", "more 19017"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < many * own.nbytes / 2
 
 
 def test_a_pasted_session_is_embedded_even_where_its_id_is_that_of_another(db: Database, tiny: str) -> None:
@@ -130,7 +174,7 @@ def test_what_cannot_be_done_is_one_sentence(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(distil_annotations(db, "outdoor", ["rule", "thought"]))
-    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
     knowledge = ["--knowledge", "thought"] if arguments[0] == "knowledge" else []
     result = kdtui(*arguments, *knowledge)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
@@ -174,7 +218,7 @@ FAULTS: dict[str, Callable[[Fake, int], None]] = {
 def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
     serve: Serve, kdtui: Kdtui, db: Database, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
     url, _ = serve(FAULTS[message])
     result = kdtui("data", "embed", "--with", f"{url}#m")
     assert (result.code, len(result.err.splitlines())) == (1, 1)
@@ -185,7 +229,7 @@ def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
 def test_what_was_embedded_before_an_endpoint_failed_stays(
     serve: Serve, kdtui: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.embedding._RETRIES", 0)
+    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
     monkeypatch.setattr("kdtui.workflows.embed._AT_ONCE", 10)
 
     def once(fake: Fake, number: int) -> None:

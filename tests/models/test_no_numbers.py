@@ -13,9 +13,10 @@ from models.answers import Adapter, Task
 from models.calibration import BundleCalibration, Calibration, PairCalibration
 from models.chat_server import Endpoint
 from models.context import are_numbers
-from models.embedding import LocalEmbedder, RemoteEmbedder
+from models.embedding import LocalEmbedder
 from models.errors import ModelError
 from models.messages import Message
+from models.remote_embedding import RemoteEmbedder
 from models.strategies import make_strategy
 from models.student import Student
 from tests.fake_chat_server import Fake, Serve

@@ -16,12 +16,13 @@ from kdtui.tui.commands import command_line
 from kdtui.tui.run_form import together
 from kdtui.tui.screens.base import KdtuiScreen
 from kdtui.tui.screens.dialogs import Field, TextDialog
-from kdtui.tui.screens.settings import chosen, followed, settings_fields, whole_number
+from kdtui.tui.screens.settings import chosen, followed, intent_writer_in, refused, settings_fields, whole_number
 from kdtui.tui.screens.task_form import TaskForm
 from kdtui.tui.task import Task
 from kdtui.workflows.command_options import options_of
 from kdtui.workflows.model_names import why_uncalibrated
 from kdtui.workflows.offered import Offered
+from kdtui.workflows.student_limits import why_no_strategy
 from models.answers import STRATEGIES
 from store.records import RunSettings
 
@@ -97,6 +98,7 @@ class CalibrationForm(TaskForm):
             check=self._problem,
             command=self._command,
             follow=self._follow_student,
+            refuse=lambda values: refused(self._offered, _whole(values)),
             task=task,
         )
 
@@ -110,6 +112,8 @@ class CalibrationForm(TaskForm):
         settings = chosen(_whole(values), self._choice, self._found.there[dataset], dataset).settings
         if (why := why_uncalibrated(settings.student)) is not None:
             raise KdtuiError(why)
+        if (why := why_no_strategy(settings.student, intent_writer_in(self._offered, values))) is not None:
+            raise KdtuiError(f"{why}; there is no strategy to choose")
         strategies = tuple(name for name in STRATEGIES if values[f"try-{name}"])
         if not strategies:
             raise KdtuiError("choose a strategy to try")

@@ -235,6 +235,7 @@ class FormDialog(Dialog[dict[str, str]]):
             them, and a sentence that says so.
         verb: what the button says that ends it.
         tell: given values that will do, something about them, which is found out in a thread and shown below.
+        refuse: given the values, the fields that are of no use with them, each with the reason. They are disabled.
     """
 
     BINDINGS = bindings("form")
@@ -249,8 +250,11 @@ class FormDialog(Dialog[dict[str, str]]):
         command: Callable[[Mapping[str, str]], str] | None = None,
         follow: Callable[[Mapping[str, str], Mapping[str, str]], tuple[Mapping[str, str], str] | None] | None = None,
         tell: Callable[[Mapping[str, str]], str] | None = None,
+        refuse: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda values: {},  # noqa: ARG005
     ) -> None:
         super().__init__()
+        # The hints that fields have now.
+        self._refuse, self._hints = refuse, dict[str, str]()
         self._tell, self._told_of = tell, dict[str, str]()
         self._title, self._fields, self._verb, self._check, self._to_command = title, fields, verb, check, command
         self._follow, self._before, self._note = follow, dict[str, str](), ""
@@ -264,8 +268,7 @@ class FormDialog(Dialog[dict[str, str]]):
                     with Horizontal(classes=f"field -{field.kind}"):
                         yield Label(Text(field.label), classes="label")
                         yield self._widget(field)
-                    if field.help:
-                        yield Static(Text(field.help), id=f"help-{field.name}", classes="hint", markup=False)
+                    yield self._hint(field)
             yield Static(id="dialog-command", markup=False)
             yield Static(id="form-told", markup=False)
             yield Static(id="form-note", markup=False)
@@ -276,6 +279,12 @@ class FormDialog(Dialog[dict[str, str]]):
                 yield Button(self.labelled("Close", "form.close"), id="close", compact=True)
                 if self._to_command is not None:
                     yield Button(self.labelled("Copy", "form.copy"), id="copy", compact=True)
+
+    @staticmethod
+    def _hint(field: Field) -> Static:
+        hint = Static(Text(field.help), id=f"help-{field.name}", classes="hint", markup=False)
+        hint.display = bool(field.help)
+        return hint
 
     @staticmethod
     def _widget(field: Field) -> Input | TextArea | Select[str] | Checkbox:
@@ -332,7 +341,30 @@ class FormDialog(Dialog[dict[str, str]]):
         """End the form with these values."""
         self.dismiss(values)
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether the form is only to be looked at."""
+        return False
+
     # What happens in it
+
+    def _enable_fields(self, values: Mapping[str, str]) -> None:
+        """Disable the fields that are of no use, and show why in place of their help."""
+        refused = dict(self._refuse(values))
+        before = None
+        for field in self._fields:
+            widget: Any = self.query_one(f"#field-{field.name}")
+            reason = refused.get(field.name)
+            # Nobody loses the cursor while typing.
+            widget.disabled = self.is_locked or (reason is not None and not widget.has_focus_within)
+            # Of fields that stand together, it is said once.
+            shown = field.help if reason is None else "" if reason == before else reason
+            before = reason
+            if shown != self._hints.get(field.name, field.help):
+                hint = self.query_one(f"#help-{field.name}", Static)
+                hint.update(Text(one_line(shown, 300)))
+                hint.display = bool(shown)
+            self._hints[field.name] = shown
 
     def _followed(self) -> dict[str, str]:
         """What is in the form, once the fields are changed that change with others."""
@@ -363,6 +395,7 @@ class FormDialog(Dialog[dict[str, str]]):
     def show(self) -> None:
         """Show the command, and what is wrong with the values."""
         values = self._followed()
+        self._enable_fields(values)
         problem = self.problem_with(values)
         said = self.note_on(values)
         note = self.query_one("#form-note", Static)

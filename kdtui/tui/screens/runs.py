@@ -530,8 +530,8 @@ class RunsScreen(KdtuiScreen[None]):
         if work is None or message.activity is not work:
             return
         work.note(message.event)
-        if isinstance(message.event, Noted):
-            self.say(message.event.text, error=False)
+        if isinstance(message.event, str | Noted):
+            self.say(message.event if isinstance(message.event, str) else message.event.text, error=False)
         if isinstance(message.event, RunBegun):
             self._load()
         else:

@@ -435,8 +435,7 @@ class SessionScreen(CalibratingScreen[int]):
         """Say how far it is."""
         side = self._side_of(message.request)
         if side is not None:
-            about = message.learning
-            self._set_state(side, f"learning… {about.done:,} of {about.total:,} titles")
+            self._set_state(side, message.learning.in_short)
 
     def on_answered(self, message: Answered) -> None:
         """Say that the answer is whole, or why there is none."""

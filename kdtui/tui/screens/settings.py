@@ -11,6 +11,7 @@ from kdtui.tui.choice import Choice
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.offered import Offered
+from kdtui.workflows.student_limits import why_no_adapter, why_no_knowledge, why_no_strategy
 from kdtui.workflows.students import check_settings, settings_for
 from models.answers import STRATEGIES
 from models.embedded import NAME, SHIPPED
@@ -56,7 +57,15 @@ def settings_form(
         return ""
 
     fields = settings_fields(choice.settings, offered)
-    return FormDialog(title, fields, verb=verb, check=check, command=shown, follow=partial(followed, offered))
+    return FormDialog(
+        title,
+        fields,
+        verb=verb,
+        check=check,
+        command=shown,
+        follow=partial(followed, offered),
+        refuse=partial(refused, offered),
+    )
 
 
 def settings_fields(settings: RunSettings, offered: Offered) -> list[Field]:
@@ -95,6 +104,30 @@ def settings_fields(settings: RunSettings, offered: Offered) -> list[Field]:
         choice("strategy", "Strategy", strategies),
         field("context", "Context", "tokens of prompt and answer; usually 4096"),
     ]
+
+
+def refused(offered: Offered, values: Mapping[str, str]) -> dict[str, str]:
+    """The fields that the student in the form has no use for, each with the reason.
+
+    One that has a value is none of them: what stands in it can be taken out.
+    """
+    student, writer = _student(values), intent_writer_in(offered, values)
+    found: dict[str, str] = {}
+    if (why := why_no_adapter(student)) is not None:
+        found |= {"adapter": why, "scale": why}
+    elif not values["adapter"]:
+        found["scale"] = "no adapter is chosen"
+    if (why := why_no_knowledge(student, writer)) is not None:
+        found |= dict.fromkeys(_KNOWLEDGE, why)
+    elif not any(values[format] for format in FORMATS):
+        # AICL learns from the nearest session, and is shown no knowledge of the store.
+        about = ("sample", "budget") if values["strategy"] == AICL else ("sample", "neighbours", "near", "budget")
+        found |= dict.fromkeys(about, "this is about knowledge: show some first")
+    if (why := why_no_strategy(student, writer)) is not None:
+        found["strategy"] = why
+    if student == PATTERNS or is_endpoint(student):
+        found["context"] = "it is about a language model that is here"
+    return {name: why for name, why in found.items() if name == "scale" or not values[name].strip()}
 
 
 def followed(
@@ -156,6 +189,11 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
         raise KdtuiError(f"the shipped student has an adapter of its own; choose {NAME}, or no adapter")
     if _is_shown_none(student) and _names_knowledge(values):
         raise KdtuiError(f"the {student} student is shown no knowledge; choose {NAME}, or leave knowledge out")
+    writer = intent_writer_in(offered, values)
+    if writer is not None and _names_knowledge(values):
+        raise KdtuiError(f"{why_no_knowledge(student, writer)}; leave knowledge out")
+    if writer is not None and values["strategy"] not in ("", "pairs"):
+        raise KdtuiError(f"{why_no_strategy(student, writer)}; leave the strategy out")
     adapters = before.settings.adapters if values["adapter"] == _AS_BEFORE else None
     if values["adapter"] not in ("", _AS_BEFORE):
         adapters = ((values["adapter"], _scale(values["scale"])),)
@@ -228,11 +266,17 @@ def _student(values: Mapping[str, str]) -> str:
 
 
 def _takes_adapters(student: str) -> bool:
-    return student not in (SHIPPED, PATTERNS) and not is_endpoint(student)
+    return why_no_adapter(student) is None
 
 
 def _is_shown_none(student: str) -> bool:
-    return student in (SHIPPED, PATTERNS)
+    return why_no_knowledge(student) is not None
+
+
+def intent_writer_in(offered: Offered, values: Mapping[str, str]) -> str | None:
+    """The adapter in the form, if it writes intents alone and goes with the student."""
+    adapter = values["adapter"]
+    return adapter if adapter in offered.intent_writers and _takes_adapters(_student(values)) else None
 
 
 def _names_knowledge(values: Mapping[str, str]) -> bool:

@@ -39,12 +39,13 @@ class TaskForm(FormDialog):
         check: Callable[[Mapping[str, str]], str | None] = lambda values: None,  # noqa: ARG005
         command: Callable[[Mapping[str, str]], str],
         follow: Callable[[Mapping[str, str], Mapping[str, str]], tuple[Mapping[str, str], str] | None] | None = None,
+        refuse: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda values: {},  # noqa: ARG005
         task: Task | None = None,
         at_once: bool = False,
     ) -> None:
         if task is not None:
             fields = [_filled(field, task.values) for field in fields]
-        super().__init__(title, fields, verb=verb, check=check, command=command, follow=follow)
+        super().__init__(title, fields, verb=verb, check=check, command=command, follow=follow, refuse=refuse)
         self._begin, self._then, self.work, self._at_once = begin, then, task, at_once
         self._was_at_work = False
         self._had_focus: Widget | None = None
@@ -56,6 +57,11 @@ class TaskForm(FormDialog):
     def on_mount(self) -> None:
         """Hear how far the task is."""
         self.kdtui.task_changed.subscribe(self, self._show_task)
+
+    @property
+    def is_locked(self) -> bool:
+        """While the task is at work."""
+        return self._is_at_work
 
     @property
     def _is_at_work(self) -> bool:
@@ -90,8 +96,6 @@ class TaskForm(FormDialog):
         if is_at_work and not was_at_work:
             self._had_focus = self.focused
         self._was_at_work = is_at_work
-        for widget in self._inputs:
-            widget.disabled = is_at_work
         stop = self.query_one("#stop", Button)
         stop.display = is_at_work
         stop.disabled = task is not None and task.is_cancelled

@@ -14,7 +14,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label, Select, Static
 
-from kdtui.bundling.text import one_line
+from kdtui.bundling.text import counted, one_line
 from kdtui.errors import KdtuiError
 from kdtui.exchange.typed import read_typed
 from kdtui.tui.actions import bindings
@@ -24,7 +24,7 @@ from kdtui.tui.hits import HitsTable
 from kdtui.tui.screens.base import TYPING, Failed, KdtuiScreen, RowWanted
 from kdtui.tui.screens.dialogs import Field, FormDialog
 from kdtui.tui.screens.session import SessionList, SessionScreen
-from kdtui.tui.typed import TypedSessions, generate_command
+from kdtui.tui.typed import TypedSessions, generate_command, piped_command
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
@@ -413,35 +413,50 @@ class WorkbenchScreen(KdtuiScreen[None]):
         """Have a session typed, and open it; one that was typed and is under the cursor can be typed on."""
         dataset, key = self._dataset, self._table.cursor_key if self._table.display else None
         text = self._typed.text(int(key)) if key is not None and int(key) < 0 else ""
-        name = self._typed.next_name
+        number = self._typed.next_number
 
         def check(values: Mapping[str, str]) -> str | None:
             try:
-                read_typed(values["products"], name)
+                read_typed(values["products"], number)
             except KdtuiError as error:
                 return str(error)
             return None
 
         def command(values: Mapping[str, str]) -> str:
             with suppress(KdtuiError):
-                session = read_typed(values["products"], name)[0]
-                return generate_command(session, dataset, self.kdtui.choice, self._named_database)
+                sessions = read_typed(values["products"], number)
+                if len(sessions) > 1:
+                    return piped_command(sessions, dataset, self.kdtui.choice, self._named_database)
+                return generate_command(sessions[0], dataset, self.kdtui.choice, self._named_database)
+            return ""
+
+        def count(values: Mapping[str, str]) -> str:
+            with suppress(KdtuiError):
+                if (sessions := len(read_typed(values["products"]))) > 1:
+                    return counted(sessions, "session")
             return ""
 
         def take(values: Mapping[str, str] | None) -> None:
             if values is not None:
                 text = values["products"]
                 self._came_from = None
-                self._to_open = self._typed.add(read_typed(text, name), text)
+                self._to_open = self._typed.add(read_typed(text, number), text)
                 self._clear_filter()
                 self._find()
 
         help = (
-            "One product a line: its title, and if you like | and its category, as in Tent | Outdoor > Shelter; or "
-            "sessions as the JSON Lines that kdtui data export writes."
+            "One product a line: its title, and if you like | and its category, as in Tent | Outdoor > Shelter. An "
+            "empty line ends a session. Or sessions as the JSON Lines that kdtui data export writes."
         )
         field = Field("products", "Products", "lines", text, help)
-        form = FormDialog("A session of your own", [field], verb="Open", check=check, command=command)
+        form = FormDialog(
+            "Sessions of your own",
+            [field],
+            verb="Open",
+            check=check,
+            command=command,
+            follow=lambda _, values: ({}, count(values)),
+        )
         self.app.push_screen(form, take)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

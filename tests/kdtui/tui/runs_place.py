@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.run_rows import COLUMNS
 from kdtui.tui.screens.compared_runs import ComparedRunsScreen
 from kdtui.tui.screens.run import RunScreen
 from kdtui.tui.screens.runs import RunsScreen
@@ -40,6 +41,10 @@ def evaluated(path: Path, split: str = "test", name: str | None = None, keep: in
     assert db.conn is not None
     db.conn.commit()
     db.close()
+
+
+STATE = [column.label for column in COLUMNS].index("State")
+"""The place of the state in a row."""
 
 
 def table(app: KdtuiApp) -> RowTable:

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.calibration import Calibration
 from kdtui.tui.memory import Memory
 from kdtui.tui.screens.calibration_form import CalibrationForm
 from kdtui.tui.screens.dialogs import TextDialog
@@ -18,6 +19,7 @@ from kdtui.tui.screens.session import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.learning import Learning
 from models.student import Student
 from store.calibrations import calibrations
 from store.database import open_database
@@ -178,6 +180,15 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
         await form_of(pilot, until, settle)
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student smollm2"
         assert shown(app, "#form-problem") == ""
+
+
+def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> None:
+    settings = RunSettings("tiny", ("pattern",))
+    calibration = Calibration(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, {}, lambda _: None)
+    calibration.note(Learning("judged", 600, 1024, 3400))
+    assert calibration.state == "calibrating tiny + pattern on judged: learning… 30%"
+    calibration.note(Learning("judged", 600, 3400, 3400))
+    assert "learning" not in calibration.state
 
 
 async def test_a_calibration_goes_on_when_its_form_is_left_and_can_be_stopped(

@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.workflows import evaluate
-from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.learning import Learning, Tell, untold
 from kdtui.workflows.students import SessionStudent, open_student
 from models.answers import Answered, Grew, StudentEvent
 from models.bundle_list import WrittenBundle
@@ -21,7 +21,20 @@ from store.database import open_database
 from store.records import RunSettings, Session
 from store.sqlite import Database
 from tests.acting import act, rest
-from tests.kdtui.tui.runs_place import Settle, at_runs, command, notice, numbers, rested, row_of, shown, toasts
+from tests.kdtui.tui.runs_place import (
+    STATE,
+    Settle,
+    at_runs,
+    command,
+    notice,
+    numbers,
+    rested,
+    row_of,
+    rows,
+    shown,
+    table,
+    toasts,
+)
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
@@ -32,6 +45,9 @@ class Stubborn:
     def __init__(self) -> None:
         self.closed = Event()
         self.problem: Exception | None = None
+        self.tells: list[str | Learning] = []
+        self.may_answer = Event()
+        self.may_answer.set()
 
     @contextmanager
     def __call__(
@@ -43,6 +59,9 @@ class Stubborn:
             return
         if self.problem is not None:
             raise self.problem
+        for message in self.tells:
+            tell(message)
+        assert self.may_answer.wait(30)
         try:
             yield SessionStudent("stubborn", self._answer, lambda _: [])  # type: ignore[arg-type,return-value]
         finally:
@@ -111,7 +130,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
         await begun(pilot, settle, until)
-        assert row_of(app, 1)[-1] == "at work"
+        assert row_of(app, 1)[STATE] == "at work"
         await act(pilot, "runs.new")
         await act(pilot, "runs.delete")
         await act(pilot, "runs.resume")
@@ -124,7 +143,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         await rested(pilot, settle)
         assert stubborn.closed.is_set()
         assert row_of(app, 1)[4] == "2/7"
-        assert row_of(app, 1)[-1] == "R goes on"
+        assert row_of(app, 1)[STATE] == "R goes on"
         await act(pilot, "runs.cancel")
         await rest(pilot)
         assert "no evaluation is at work" in toasts(app)
@@ -144,6 +163,26 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         await act(pilot, "runs.resume")
         await rest(pilot)
         assert "the run is finished" in toasts(app)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 45)])
+async def test_before_it_answers_a_student_shows_how_far_it_has_learned(
+    demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, size: tuple[int, int]
+) -> None:
+    stubborn.tells = ["titles are [b]not[/b] read", Learning("demo-outdoor", 600, 1024, 3400)]
+    stubborn.may_answer.clear()
+    app = KdtuiApp(demo_store)
+    async with app.run_test(size=size) as pilot:
+        await at_runs(pilot, settle)
+        await act(pilot, "runs.new")
+        await settle(pilot)
+        await act(pilot, "form.done")
+        await until(pilot, lambda: "learning… 30%" in table(app).render_line(1).text)
+        assert "titles are [b]not[/b] read" in toasts(app)
+        stubborn.may_answer.set()
+        await until(pilot, lambda: ("1", "at work") in [(row[0], row[STATE]) for row in rows(app)])
+        await act(pilot, "runs.cancel")
+        await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
 
 
 async def test_a_run_that_is_at_work_says_so_and_not_how_to_go_on(

@@ -17,7 +17,19 @@ from store.database import open_database
 from store.records import RunSettings
 from store.runs import get_run, list_runs
 from tests.acting import act, rest
-from tests.kdtui.tui.runs_place import Settle, at_runs, command, notice, numbers, rested, row_of, rows, shown, toasts
+from tests.kdtui.tui.runs_place import (
+    STATE,
+    Settle,
+    at_runs,
+    command,
+    notice,
+    numbers,
+    rested,
+    row_of,
+    rows,
+    shown,
+    toasts,
+)
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
@@ -41,14 +53,14 @@ async def test_each_subset_has_one_row_of_floors_that_says_which_it_is(subsets: 
     app = KdtuiApp(subsets)
     async with app.run_test(size=(200, 40)) as pilot:
         await at_runs(pilot, settle)
-        blocks = [row for row in rows(app) if row[-1] == "floors"]
-        assert [(row[4], row[-3]) for row in blocks] == [
+        blocks = [row for row in rows(app) if row[STATE] == "floors"]
+        assert [(row[4], row[-2]) for row in blocks] == [
             ("3", "7, the first"),
             ("3", "7, seed 1"),
             ("3", "7, seed 0"),
             ("7", "all"),
         ]
-        assert (row_of(app, 4)[4], row_of(app, 4)[-3]) == ("3", "7, seed 1")
+        assert (row_of(app, 4)[4], row_of(app, 4)[-2]) == ("3", "7, seed 1")
         await pilot.press("end")
         commands = []
         for _ in blocks:
@@ -97,14 +109,14 @@ async def test_a_row_says_that_floors_are_being_computed(
             await settle(pilot)
             await pilot.press("6")
             await until(pilot, begun.is_set)
-            await until(pilot, lambda: [row[-1] for row in rows(app)].count("computing…") == 4)
+            await until(pilot, lambda: [row[STATE] for row in rows(app)].count("computing…") == 4)
             await pilot.press("end", "enter")
             await rest(pilot)
             assert "these floors are still being computed" in toasts(app)
         finally:
             may_go_on.set()
         await rested(pilot, settle)
-        assert [row[-1] for row in rows(app)].count("floors") == 4
+        assert [row[STATE] for row in rows(app)].count("floors") == 4
 
 
 async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, settle: Settle, until: Until) -> None:
@@ -126,7 +138,7 @@ async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, se
             await act(pilot, "form.done")
             await until(pilot, lambda: "tags and note of run 5 are kept" in toasts(app))
             await rested(pilot, settle)
-        assert row_of(app, 5)[-2] == "two"
+        assert row_of(app, 5)[-1] == "two"
         for text in ("two", "it's new"):
             await act(pilot, "runs.search")
             app.screen.query_one("#filter", Input).value = text

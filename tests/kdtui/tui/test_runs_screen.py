@@ -22,6 +22,7 @@ from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, f
 from store.sqlite import Database
 from tests.acting import act, rest
 from tests.kdtui.tui.runs_place import (
+    STATE,
     Settle,
     at_runs,
     command,
@@ -49,11 +50,11 @@ async def test_runs_and_floors_are_listed_with_their_scores(store: Path, settle:
         await at_runs(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]
         assert row_of(app, 1)[1:5] == ["patterns", "demo-outdoor", "test", "7"]
-        assert row_of(app, 1)[-1] == "finished"
+        assert row_of(app, 1)[STATE] == "finished"
         assert row_of(app, 2)[1:8] == ["quick + rule", "demo-outdoor", "test", "3/7", ".000", ".000", ".000"]
         assert row_of(app, 2)[9] == "2.00"
-        assert row_of(app, 2)[-1] == "R goes on, 1 failed"
-        floors = [row for row in rows(app) if row[-1] == "floors"]
+        assert row_of(app, 2)[STATE] == "R goes on, 1 failed"
+        floors = [row for row in rows(app) if row[STATE] == "floors"]
         assert [row[1:4] for row in floors] == [
             ["floors: best is category 3", "demo-outdoor", "valid"],
             ["floors: best is category 3", "demo-outdoor", "test"],
@@ -257,7 +258,7 @@ async def test_there_is_a_plot_beside_the_table_where_there_is_room(store: Path,
         plot = app.screen.query_one("#plot")
         assert plot.region.x == table(app).region.right
         assert plot.region.height == table(app).region.height
-        assert row_of(app, 1)[10] == "0"
+        assert row_of(app, 1)[11] == "0"
         await pilot.resize_terminal(80, 24)
         await rested(pilot, settle)
         assert plot.region.y == table(app).region.bottom

@@ -349,6 +349,29 @@ async def test_a_typed_session_opens_like_any_other_and_lasts(demo_store: Path, 
         assert ids(app)[0] == "typed 2"
 
 
+async def test_several_sessions_of_titles_are_pasted_with_empty_lines_between(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
+    async with workbench(app, settle) as pilot:
+        await act(pilot, "workbench.type_session")
+        await settle(pilot)
+        app.screen.query_one(TextArea).text = "Tent\nPegs\n\nKettle\nMug\n\n\nLamp\n"
+        await rest(pilot)
+        assert str(app.screen.query_one("#form-note", Static).content) == "3 sessions"
+        shown = str(app.screen.query_one("#dialog-command", Static).content)
+        assert shown.startswith("$ printf '%s\\n' ")
+        assert "Lamp" in shown
+        assert shown.endswith(" | kdtui generate - --dataset demo-outdoor")
+        await act(pilot, "form.done")
+        await settle(pilot)
+        assert opened(app).startswith("Session typed 1 · knowledge of demo-outdoor · typed · 2 products · 1 of 39")
+        await pilot.press("escape")
+        await settle(pilot)
+        assert ids(app)[:4] == ["typed 1", "typed 2", "typed 3", "o01"]
+        await pilot.press("down", "n")
+        await settle(pilot)
+        assert app.screen.query_one(TextArea).text == "Kettle\nMug"
+
+
 async def test_what_was_typed_can_be_typed_on(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:

@@ -1,0 +1,49 @@
+"""Tokens that are legal in one place of an answer, looked at when the model is about to choose them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from models.vocabulary import Token
+
+_MOST_MISSES = 64
+"""Illegal tokens that one choice may meet one by one; from then on it is faster to look at all tokens at once."""
+
+
+class LegalTokens:
+    """Chooses among the legal tokens of a vocabulary.
+
+    A vocabulary has tens or hundreds of thousands of tokens, and an answer chooses a few dozen of them. So a token is
+    looked at, once, when no token that may be legal is likelier.
+
+    Args:
+        vocab_size: how many tokens there are.
+        is_legal: tells for one token; it always says the same.
+    """
+
+    def __init__(self, vocab_size: int, is_legal: Callable[[Token], bool]) -> None:
+        self._is_legal = is_legal
+        self._is_known = np.zeros(vocab_size, np.bool_)
+        # 0 for tokens that are legal, or not known yet; minus infinity for the others.
+        self._mask = np.zeros(vocab_size, np.float32)
+
+    def likeliest(self, row: npt.NDArray[np.float32]) -> Token:
+        """The legal token with the highest logit; any token where none is legal.
+
+        Args:
+            row: (vocabulary,), the logits.
+        """
+        for _ in range(_MOST_MISSES):
+            token = int(np.argmax(row + self._mask))
+            if self._is_known[token]:
+                return token
+            self._look_at(token)
+        for unknown in np.flatnonzero(~self._is_known):
+            self._look_at(int(unknown))
+        return int(np.argmax(row + self._mask))
+
+    def _look_at(self, token: Token) -> None:
+        self._is_known[token] = True
+        if not self._is_legal(token):
+            self._mask[token] = -np.inf
