@@ -9,7 +9,7 @@ import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ from kdtui.workflows.generate import SessionAnswered
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.runs import compare_runs
 from kdtui.workflows.scored import Scored
-from kdtui.workflows.students import SessionStudent
+from kdtui.workflows.students import SessionStudent, open_student
 from models.answers import Answered, Refused, StudentEvent
 from models.errors import ModelError
 from store.database import open_database
@@ -126,6 +126,23 @@ def test_others_can_write_while_a_student_thinks(db: Database, other: Database, 
 
     list(answer_split(db, run, split_to_score(db, "outdoor", "train"), made_up(answer, costs_nothing=True)))
     assert get_run(db, run.id).note == "written"
+
+
+def test_what_has_come_is_answered_before_more_is_waited_for(db: Database) -> None:
+    answered: list[str] = []
+    sessions = list(iter_sessions(db, "outdoor", split="train"))
+
+    def coming() -> Iterator[Session | None]:
+        for count, session in enumerate(sessions):
+            if count in (1, 6, 7, 20):
+                yield None
+                assert answered == [each.id for each in sessions[:count]]
+            yield session
+
+    with open_student(db, "outdoor", RunSettings("patterns")) as student:
+        events = student.answer(coming())
+        answered.extend(cast("Session", event.key).id for event in events if isinstance(event, Answered))
+    assert answered == [each.id for each in sessions]
 
 
 @pytest.mark.parametrize("problem", [ModelError("no memory"), KeyboardInterrupt()])
