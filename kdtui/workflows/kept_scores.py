@@ -1,6 +1,7 @@
 """Scores of runs as they are kept in the store, until the code changes that they depend on."""
 
 from dataclasses import asdict
+from functools import cache
 from math import nan
 from typing import Any
 
@@ -16,9 +17,14 @@ _COMPUTED_BY = (("kdtui.bundling", ""), ("kdtui.workflows", "evaluate.py"))
 """What the scores of runs depend on, beside their answers."""
 
 
+@cache
+def _version() -> str:
+    return code_version(_COMPUTED_BY)
+
+
 def kept_scores_of(db: Database, run: Run, answered: int) -> Scores | None:
     """The scores of a run over so many sessions that it has answered; None where they are not kept."""
-    text = kept_scores(db, run.id, answered, code_version(_COMPUTED_BY))
+    text = kept_scores(db, run.id, answered, _version())
     if text is None:
         return None
     try:
@@ -32,7 +38,7 @@ def keep_scores_of(db: Database, run: Run, scores: Scores) -> None:
     """Keep the scores of a run over all sessions that it has answered."""
     # What is no number becomes null.
     text = msgspec.json.encode(asdict(scores)).decode()
-    keep_scores(db, run.id, scores.sessions, code_version(_COMPUTED_BY), text)
+    keep_scores(db, run.id, scores.sessions, _version(), text)
 
 
 def as_scores(values: dict[str, Any]) -> Scores:
