@@ -27,6 +27,7 @@ from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -37,8 +38,8 @@ from kdtui.workflows.text_vectors import text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
 from models.unit_vectors import of_length_one
 from store.database import open_database
-from store.datasets import iter_sessions, write_dataset
-from store.records import Item, Session
+from store.datasets import write_dataset
+from store.records import CategoryPath, Item, Session
 from store.sqlite import Database
 from store.text_vectors import save_text_vectors
 
@@ -108,7 +109,11 @@ def _variant(item: Item, number: int) -> Item:
 
 def _texts(db: Database) -> list[str]:
     """All texts whose vectors are needed for the sessions."""
-    return list(dict.fromkeys(text for session in iter_sessions(db, _DATASET) for text in texts_of(session)))
+    rows = db.execute("SELECT item, title, categories FROM items")
+    items = (
+        Item(item, title, msgspec.json.decode(paths, type=tuple[CategoryPath, ...])) for item, title, paths in rows
+    )
+    return list(dict.fromkeys(text for item in items for text in texts_of(Session("", (item,)))))
 
 
 def _keep_made_up(db: Database, texts: Sequence[str], seed: int) -> None:

@@ -544,6 +544,21 @@ def m0024_run_measures(db: Database) -> None:
     )
 
 
+@migrations()
+def m0025_run_scores(db: Database) -> None:
+    """Scores of runs, so that a run of a million sessions is not scored anew for each list of runs."""
+    _execute(
+        db,
+        # version: of what computed them; scores: JSON
+        """CREATE TABLE run_scores (
+            run_id INTEGER PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE,
+            answered INTEGER NOT NULL,
+            version TEXT NOT NULL,
+            scores TEXT NOT NULL
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

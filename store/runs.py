@@ -377,10 +377,15 @@ def prediction_of(db: Database, run: Run, session: str) -> Prediction | None:
     return None if row is None else _prediction(row)
 
 
-def failures(db: Database, run: Run) -> list[Prediction]:
-    """The sessions for which the student had no bundles, and why."""
+def failures(db: Database, run: Run, most: int | None = None) -> list[Prediction]:
+    """The sessions for which the student had no bundles, and why.
+
+    Args:
+        most: how many; None for all.
+    """
     rows = db.execute(
-        f"{_PREDICTIONS} WHERE run_id = ? AND error IS NOT NULL ORDER BY predictions.rowid", [run.id]
+        f"{_PREDICTIONS} WHERE run_id = ? AND error IS NOT NULL ORDER BY predictions.rowid LIMIT ?",
+        [run.id, -1 if most is None else most],
     ).fetchall()
     return [_prediction(row) for row in rows]
 

@@ -109,9 +109,12 @@ def evaluate(
 
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.floors import Checked, floors_over
+    from kdtui.workflows.evaluate import ResultRow
+    from kdtui.workflows.floors import floors_over
     from kdtui.workflows.published import published_results
+    from kdtui.workflows.runs import scores_of
     from kdtui.workflows.scored import Scored
+    from store.runs import summary_of
 
     told = chosen_output(output, as_json)
     if floors_only and resume is not None:
@@ -157,7 +160,7 @@ def evaluate(
         rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
         if run is not None:
             with progress_of("scores", len(sessions)) as check:
-                result = workflow.score_run(store, run, Checked(sessions, check))
+                result = ResultRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
             rows = with_run(rows, run, with_cost(store, run, result))
     print_rows(rows, told)
 
@@ -234,9 +237,10 @@ def with_run(
     from kdtui.workflows.evaluate import ResultRow, scores_to_json
 
     for place, other in enumerate(rows):
+        if not isinstance(other, ResultRow) or other.name != row.name:
+            continue
         # Compared as they are shown: what is no number equals nothing.
-        is_floor = isinstance(other, ResultRow) and other.name == row.name
-        if is_floor and scores_to_json(other.scores) == scores_to_json(row.scores):
+        if scores_to_json(other.scores) == scores_to_json(row.scores):
             say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
             return [*rows[:place], row, *rows[place + 1 :]]
     # The truth stays the last row: it is what the others are measured by.

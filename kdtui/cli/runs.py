@@ -25,6 +25,9 @@ app = App(
     no_args_is_help=True,
 )
 
+_FAILURES = 200
+"""Sessions without an answer that a table lists."""
+
 RunArgument = Annotated[
     int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST, autocompletion=completion.names("runs"))
 ]
@@ -41,6 +44,7 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List all runs with their scores over what they have answered."""
+    from kdtui.cli.evaluate import progress_of
     from kdtui.workflows.runs import score_runs
     from store.runs import list_runs
 
@@ -48,7 +52,8 @@ def ls(
     with open_store(db) as store:
         every = list_runs(store)
         wanted = [each for each in every if set(tag or ()) <= set(each.run.tags)]
-        rows = sorted(score_runs(store, wanted), key=lambda row: row.summary.run.id)
+        with progress_of("scores", sum(each.sessions for each in wanted)) as check:
+            rows = sorted(score_runs(store, wanted, check=check), key=lambda row: row.summary.run.id)
     nothing = f"there is no run yet; make one with: {next_command('evaluate', '--dataset', 'NAME')}"
     if every and tag:
         nothing = f"none of {counted(len(every), 'run')} is under {' and '.join(tag)}"
@@ -150,7 +155,8 @@ def show(
             with progress_of("floors", summary.sessions) as check:
                 floors = floors_over(store, scored, check=check)
         with progress_of("scores", summary.sessions) as check:
-            found = run_in_full(store, summary, floors=tuple(floors), check=check)
+            most = None if told == "json" else _FAILURES
+            found = run_in_full(store, summary, floors=tuple(floors), most_failures=most, check=check)
     row, run = found.row, found.row.summary.run
     repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
     if told == "json":
@@ -203,6 +209,8 @@ def show(
             wide=["why it has no answer"],
             output=told,
         )
+        if (more := row.summary.failed - len(found.failures)) > 0:
+            say(f"and {more:,} more; --json has all")
     if not row.summary.is_over:
         say(f"go on with: {next_command(*resume_arguments(run.id), db=db)}")
     if scored.are_the_first:
@@ -222,12 +230,15 @@ def compare(
 
     All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
     """
+    from kdtui.cli.evaluate import progress_of
     from kdtui.workflows.runs import compare_runs
-    from store.runs import get_run
+    from store.runs import summary_of
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = compare_runs(store, get_run(store, one), get_run(store, other))
+        first, second = summary_of(store, one), summary_of(store, other)
+        with progress_of("sessions", min(first.answered, second.answered)) as check:
+            found = compare_runs(store, first.run, second.run, check=check)
     names = [f"run {run.id}" for run in found.runs]
     print_table(
         ["session", *(f"{name}\npair F1" for name in names), "difference", *(f"{name}\nexact" for name in names)],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
+_REDRAW = 0.1
+"""Seconds between two messages that sessions have been answered."""
+
+
 class Evaluation(Activity):
     """A student answers a split in a new run, or goes on with one.
 
     Args:
-        post: as for any activity; it gets no message for a bundle that grows.
+        post: as for any activity; it gets no message for a bundle that grows, and few for sessions that are answered.
         before: the run to go on with, as it is wanted; None for a new one.
 
     Attributes:
@@ -52,12 +57,22 @@ class Evaluation(Activity):
                 return resume(db, before.run, sessions, self.report)
             return evaluate(db, wanted.dataset, wanted.split, settings, sessions, wanted.tags, self.report)
 
-        def post_steps(message: Message) -> None:
-            from kdtui.workflows.generate import BundleGrew
+        shown = 0.0
 
-            # A student writes more often than anyone can see.
-            if not (isinstance(message, Happened) and isinstance(message.event, BundleGrew)):
-                post(message)
+        def post_steps(message: Message) -> None:
+            from kdtui.workflows.generate import BundleGrew, SessionAnswered
+
+            nonlocal shown
+            if isinstance(message, Happened):
+                self._note(message.event)
+                # A student writes, and one without a language model answers, more often than anyone can see.
+                if isinstance(message.event, BundleGrew):
+                    return
+                if isinstance(message.event, SessionAnswered):
+                    if monotonic() - shown < _REDRAW:
+                        return
+                    shown = monotonic()
+            post(message)
 
         super().__init__("evaluate" if before is None else "resume", database, work, post_steps)
 
@@ -79,8 +94,8 @@ class Evaluation(Activity):
         kept = "; what was answered is kept" if self.answered < self.sessions else ""
         return f"{name} has been stopped{kept}"
 
-    def note(self, event: object) -> None:
-        """Note how far it has come."""
+    def _note(self, event: object) -> None:
+        """Note how far it has come, in the thread that it is at work in."""
         from kdtui.workflows.evaluate import RunBegun
         from kdtui.workflows.generate import SessionAnswered
 

@@ -5,18 +5,17 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import cache
 from itertools import islice
-from math import nan
 from typing import Any, cast
 
 import msgspec
 
 from kdtui.bundling import floors
 from kdtui.bundling.answer_sums import AnswerSums, Named
-from kdtui.bundling.metrics import Scores
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
 from kdtui.workflows.evaluate import ResultRow, answered_by
+from kdtui.workflows.kept_scores import as_scores, keep_scores_of
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.scored import Scored
 from kdtui.workflows.students import SessionStudent, open_student
@@ -88,7 +87,11 @@ def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unc
     if kept is not None and (rows := _decoded(kept)) is not None:
         return rows
     sessions = scored.sessions(db)
-    rows = score_floors(db, scored.dataset, Checked(sessions, check), _answered_before(db, scored, sessions))
+    answered = _answered_before(db, scored, sessions)
+    rows = score_floors(db, scored.dataset, Checked(sessions, check), answered)
+    if answered is not None:
+        # The floor is that run, which need not be scored by itself.
+        keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS))
     keep_floors(db, scored.dataset, scored.split, subset, _version(), _encoded(rows))
     return rows
 
@@ -167,11 +170,7 @@ def _encoded(rows: Iterable[ResultRow]) -> str:
 def _decoded(text: str) -> list[ResultRow] | None:
     """The rows; None where somebody has edited them."""
     try:
-        return [
-            ResultRow(
-                name, msgspec.convert({key: nan if value is None else value for key, value in scores.items()}, Scores)
-            )
-            for name, scores in msgspec.json.decode(text, type=list[tuple[str, dict[str, Any]]])
-        ]
+        found = msgspec.json.decode(text, type=list[tuple[str, dict[str, Any]]])
+        return [ResultRow(name, as_scores(values)) for name, values in found]
     except msgspec.MsgspecError:
         return None

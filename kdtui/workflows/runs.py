@@ -1,6 +1,6 @@
 """Runs that are over, or under way: their scores, what they cost, and two of them compared session by session."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,8 +9,10 @@ from kdtui.bundling.metrics import Scores, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
-from kdtui.workflows.evaluate import ResultRow, score_run, scores_to_json
+from kdtui.workflows.compared_sessions import ComparedSessions, SessionScores
+from kdtui.workflows.evaluate import ResultRow, pages_of, score_run, scores_to_json
 from kdtui.workflows.floors import Checked, unchecked
+from kdtui.workflows.kept_scores import keep_scores_of, kept_scores_of
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.run_costs import RunCost, costs_of
 from kdtui.workflows.scored import Scored
@@ -19,11 +21,22 @@ from kdtui.workflows.students import prompt, uses_evidence
 from models.answers import Form
 from models.embedded import SHIPPED
 from models.errors import ModelError
-from store.datasets import get_session, iter_sessions, some_sessions
+from store.datasets import get_session, some_sessions
 from store.errors import NotFound, StoreError
 from store.records import Session
-from store.runs import Prediction, Run, RunSummary, failures, prediction_of, predictions, summary_of
+from store.runs import (
+    Prediction,
+    Run,
+    RunSummary,
+    answered_among,
+    answers_to,
+    count_answers,
+    failures,
+    prediction_of,
+    summary_of,
+)
 from store.samples import Draw, get_sample
+from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
 _PROMPTS = 5
@@ -99,10 +112,30 @@ def score_runs(
             continue
         for summary in group:
             try:
-                scores, problem = score_run(db, summary.run, sessions).scores, None
+                scores, problem = _scores_over(db, summary, sessions), None
             except KdtuiError as error:
                 scores, problem = None, str(error)
             yield RunRow(summary, scores, problem, costs[summary.run.id], ratios(summary.run))
+
+
+def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = unchecked) -> Scores:
+    """The scores of a run, which are computed where they are not kept; `check` as for `score_runs`.
+
+    Raises:
+        KdtuiError: it has answered no session, or the split is empty.
+    """
+    return _scores_over(db, summary, Checked(Scored.by(summary).sessions(db), check))
+
+
+def _scores_over(db: Database, summary: RunSummary, sessions: Checked) -> Scores:
+    """The same, over the sessions that the run is about."""
+    if (kept := kept_scores_of(db, summary.run, summary.answered)) is not None:
+        return kept
+    found = score_run(db, summary.run, sessions).scores
+    # More may have been answered meanwhile.
+    if found.sessions == summary.answered:
+        keep_scores_of(db, summary.run, found)
+    return found
 
 
 def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
@@ -170,7 +203,11 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RunInFull:
-    """All there is to say of a run, but for its answers."""
+    """All there is to say of a run, but for its answers.
+
+    Attributes:
+        failures: the sessions without an answer, and why; `summary.failed` says how many there are.
+    """
 
     row: RunRow
     floors: tuple[ResultRow, ...]
@@ -183,31 +220,18 @@ def run_in_full(
     summary: RunSummary,
     *,
     floors: tuple[ResultRow, ...],
+    most_failures: int | None = None,
     check: Callable[[], None] = unchecked,
 ) -> RunInFull:
-    """A run beside the floors over the same sessions; `check` as for `score_runs`."""
-    [row] = score_runs(db, [summary], check=check)
-    return RunInFull(row, floors, tuple(failures(db, summary.run)), prompt_tokens(db, summary.run))
+    """A run beside the floors over the same sessions.
 
-
-@dataclass(frozen=True, slots=True)
-class SessionScores:
-    """How two runs did on a session: pair F1 of each, and whether its set of bundles is the true one.
-
-    Attributes:
-        products, bundles: how many the session has.
+    Args:
+        most_failures: that are told; None for all.
+        check: as for `score_runs`.
     """
-
-    session: str
-    products: int
-    bundles: int
-    f1: tuple[float, float]
-    exact: tuple[bool, bool]
-
-    @property
-    def difference(self) -> float:
-        """By how much the second one is better."""
-        return self.f1[1] - self.f1[0]
+    [row] = score_runs(db, [summary], check=check)
+    found = failures(db, summary.run, most_failures) if summary.failed else ()
+    return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,22 +242,15 @@ class Comparison:
         rows: the sessions that both have answered; an answer without bundles, for whatever reason, has none.
         alone: how many sessions only the one or the other has answered.
         results: of each run, its scores over these sessions, and what one of all its sessions cost.
+        won, lost: on how many sessions the second one is better, and worse.
     """
 
     runs: tuple[Run, Run]
-    rows: list[SessionScores]
+    rows: ComparedSessions
     alone: tuple[int, int]
     results: tuple[ResultRow, ResultRow]
-
-    @property
-    def won(self) -> int:
-        """On how many sessions the second one is better."""
-        return sum(row.difference > 0 for row in self.rows)
-
-    @property
-    def lost(self) -> int:
-        """On how many sessions the first one is better."""
-        return sum(row.difference < 0 for row in self.rows)
+    won: int
+    lost: int
 
     @property
     def equal(self) -> int:
@@ -243,8 +260,8 @@ class Comparison:
     @property
     def means(self) -> tuple[float, float]:
         """Pair F1 of each, over these sessions."""
-        one, other = (sum(row.f1[which] for row in self.rows) / len(self.rows) for which in (0, 1))
-        return one, other
+        one, other = self.results
+        return one.scores.pair_f1, other.scores.pair_f1
 
 
 def why_incomparable(one: Run, other: Run) -> str | None:
@@ -269,35 +286,44 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
     """
     if (problem := why_incomparable(one, other)) is not None:
         raise KdtuiError(problem)
-    answers = predictions(db, one), predictions(db, other)
     sums = AnswerSums(), AnswerSums()
-    rows = []
-    for session in iter_sessions(db, one.dataset, split=one.split):
+    rows = ComparedSessions()
+    won = lost = 0
+    for session, answers in _answered_by_both(db, one, other):
         check()
-        if session.id in answers[0] and session.id in answers[1]:
-            truth = true_bundles(session)
-            found = [bundles_of(each[session.id]) for each in answers]
-            for each, answer in zip(sums, answers, strict=True):
-                each.add(session, answer[session.id].bundles)
-            rows.append(
-                SessionScores(
-                    session.id,
-                    len(session.items),
-                    len(truth),
-                    (pair_f1(truth, found[0]), pair_f1(truth, found[1])),
-                    (set(found[0]) == set(truth), set(found[1]) == set(truth)),
-                )
-            )
+        for each, answer in zip(sums, answers, strict=True):
+            each.add(session, answer.bundles)
+        truth = true_bundles(session)
+        found = [bundles_of(answer) for answer in answers]
+        f1 = pair_f1(truth, found[0]), pair_f1(truth, found[1])
+        exact = set(found[0]) == set(truth), set(found[1]) == set(truth)
+        rows.add(SessionScores(session.id, len(session.items), len(truth), f1, exact))
+        won += f1[1] > f1[0]
+        lost += f1[1] < f1[0]
     if not rows:
         raise KdtuiError(f"runs {one.id} and {other.id} have answered no session in common")
-    rows.sort(key=lambda row: row.difference)
     costs = costs_of(db, [summary_of(db, run.id) for run in (one, other)])
     first, second = (
         ResultRow(f"run {run.id}: {run.name}", each.scores(), costs[run.id])
         for run, each in zip((one, other), sums, strict=True)
     )
-    alone = len(answers[0]) - len(rows), len(answers[1]) - len(rows)
-    return Comparison((one, other), rows, alone, (first, second))
+    alone = count_answers(db, one) - len(rows), count_answers(db, other) - len(rows)
+    return Comparison((one, other), rows.in_order(lambda row: row.difference), alone, (first, second), won, lost)
+
+
+def _answered_by_both(db: Database, one: Run, other: Run) -> Iterator[tuple[Session, tuple[Prediction, Prediction]]]:
+    """The sessions that both runs have answered, with their answers."""
+
+    def only_one(numbers: Sequence[int]) -> set[int]:
+        """Sessions that either has not answered; with few answers most of a split need not be read."""
+        return set(numbers).difference(set(answered_among(db, one, numbers)) & set(answered_among(db, other, numbers)))
+
+    for page in pages_of(SplitSessions(db, one.dataset, one.split).without(only_one)):
+        ids = [session.id for session in page]
+        answers = answers_to(db, one, ids), answers_to(db, other, ids)
+        for session in page:
+            if session.id in answers[0] and session.id in answers[1]:
+                yield session, (answers[0][session.id], answers[1][session.id])
 
 
 def bundles_of(prediction: Prediction) -> list[frozenset[int]]:

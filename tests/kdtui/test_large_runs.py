@@ -8,22 +8,33 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
+from textual.message import Message
 
+from kdtui.bundling.metrics import Scores
+from kdtui.cli import runs as cli_runs
 from kdtui.distill import pattern_student
 from kdtui.errors import KdtuiError
-from kdtui.workflows import floors
+from kdtui.tui.activity import Ended
+from kdtui.tui.evaluation import Evaluation
+from kdtui.tui.run_form import Wanted
+from kdtui.workflows import floors, kept_scores, runs
+from kdtui.workflows.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.evaluate import answer_split, evaluate, score_run, split_to_score
 from kdtui.workflows.floors import floors_over
 from kdtui.workflows.generate import SessionAnswered
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.runs import compare_runs
 from kdtui.workflows.scored import Scored
-from kdtui.workflows.students import SessionStudent
-from models.answers import Answered, StudentEvent
+from kdtui.workflows.students import SessionStudent, open_student
+from models.answers import Answered, Refused, StudentEvent
 from models.errors import ModelError
 from store.database import open_database
 from store.datasets import iter_sessions, write_dataset
@@ -59,6 +70,11 @@ def made_up(answer: Answer, *, costs_nothing: bool) -> SessionStudent:
         raise NotImplementedError
 
     return SessionStudent("made up", answer, explain, costs_nothing)
+
+
+def scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a table without what a session cost, which is never the same twice."""
+    return [{name: row[name] for name in ("name", *(field.name for field in fields(Scores)))} for row in rows]
 
 
 def many(db: Database, count: int) -> None:
@@ -117,6 +133,23 @@ def test_others_can_write_while_a_student_thinks(db: Database, other: Database, 
 
     list(answer_split(db, run, split_to_score(db, "outdoor", "train"), made_up(answer, costs_nothing=True)))
     assert get_run(db, run.id).note == "written"
+
+
+def test_what_has_come_is_answered_before_more_is_waited_for(db: Database) -> None:
+    answered: list[str] = []
+    sessions = list(iter_sessions(db, "outdoor", split="train"))
+
+    def coming() -> Iterator[Session | None]:
+        for count, session in enumerate(sessions):
+            if count in (1, 6, 7, 20):
+                yield None
+                assert answered == [each.id for each in sessions[:count]]
+            yield session
+
+    with open_student(db, "outdoor", RunSettings("patterns")) as student:
+        events = student.answer(coming())
+        answered.extend(cast("Session", event.key).id for event in events if isinstance(event, Answered))
+    assert answered == [each.id for each in sessions]
 
 
 @pytest.mark.parametrize("problem", [ModelError("no memory"), KeyboardInterrupt()])
@@ -185,7 +218,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_table(
     assert f"{kept:,} answered before" in resumed.err
     whole = kdtui(*evaluation, "--json")
     assert "run 2" in whole.err
-    assert resumed.rows == whole.rows
+    assert scores(resumed.rows) == scores(whole.rows)
     first, second = (predictions(db, get_run(db, number)) for number in (1, 2))
     assert {each: answer.bundles for each, answer in first.items()} == {
         each: answer.bundles for each, answer in second.items()
@@ -246,13 +279,13 @@ def test_a_run_of_the_pattern_student_is_its_floor_and_has_one_row(kdtui: Kdtui,
     alone = kdtui("evaluate", "--floors-only", "--json", "--split", "valid")
     for _ in range(2):
         beside = kdtui("evaluate", "--student", "patterns", "--json", "--split", "valid")
-        assert beside.rows == alone.rows
+        assert scores(beside.rows) == scores(alone.rows)
     assert "run 2 answers as the floor patterns; the row patterns stands for both" in beside.err
     shown = kdtui("run", "show", 2)
-    assert shown.out.count("\n patterns ") == 3, "a row in each table"
+    assert shown.out.count("\n patterns ") == 4, "a row in each table: three of scores, and one of costs"
     first = kdtui("evaluate", "--student", "patterns", "--json")
     again = kdtui("evaluate", "--floors-only", "--json")
-    assert first.rows == again.rows
+    assert scores(first.rows) == scores(again.rows)
     assert answered_by == [None, 3]
 
 
@@ -280,3 +313,107 @@ def test_a_session_too_large_for_patterns_counts_as_not_valid_in_the_floor(
     rows = {row.name: row.scores for row in floors_over(db, Scored("outdoor", "test"))}
     assert rows["patterns"].valid < 1 == rows["whole session"].valid
     assert rows["patterns"].sessions == 7
+
+
+def test_scores_of_a_run_are_kept_until_it_has_more_answers(
+    db: Database, kdtui: Kdtui, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+
+    def recorded(db: Database, run: Run, sessions: Iterable[Session]) -> Any:
+        scored.append(run.id)
+        return score_run(db, run, sessions)
+
+    def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for session in sessions:
+            yield Answered(session, [], 1.0)
+
+    monkeypatch.setattr(runs, "score_run", recorded)
+    student = made_up(answer, costs_nothing=True)
+    for count in (5, 9):
+        list(answer_split(db, run, split_to_score(db, "outdoor", "train", count), student))
+        first = kdtui("run", "ls", "--json").rows
+        assert first[0]["scores"]["sessions"] == count
+        assert kdtui("run", "ls", "--json").rows == first
+        assert kdtui("run", "show", run.id, "--json").rows[0]["scores"] == first[0]["scores"]
+    assert scored == [run.id, run.id]
+    for scores in ("[", '{"n": 1}', "{}"):
+        db.execute("UPDATE run_scores SET scores = ?", [scores])
+        db.conn.commit()
+        assert kdtui("run", "ls", "--json").rows == first, "what somebody has edited is computed again"
+    monkeypatch.setattr(kept_scores, "_version", lambda: "another")
+    assert kdtui("run", "ls", "--json").rows == first
+    assert len(scored) == 6
+
+
+def test_runs_are_compared_without_holding_their_answers(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    many(db, 2000)
+    for module in ("store.split_sessions", "kdtui.workflows.evaluate"):
+        monkeypatch.setattr(f"{module}._PAGE", 100)
+    for _ in range(2):
+        list(evaluate(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")))
+    one, other = get_run(db, 1), get_run(db, 2)
+    peaks = []
+    for look in (lambda: compare_runs(db, one, other), lambda: [predictions(db, run) for run in (one, other)]):
+        tracemalloc.start()
+        try:
+            found = look()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        del found
+    assert peaks[0] < peaks[1] / 2
+    found = compare_runs(db, one, other)
+    assert (len(found.rows), found.equal, found.alone) == (2000, 2000, (0, 0))
+
+
+SCORES = st.builds(
+    SessionScores,
+    st.text(max_size=3),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1)),
+    st.tuples(st.booleans(), st.booleans()),
+)
+
+
+@given(st.lists(SCORES, max_size=20), st.booleans())
+def test_compared_sessions_are_kept_as_they_are_in_any_order(rows: list[SessionScores], descending: bool) -> None:
+    kept = ComparedSessions()
+    for row in rows:
+        kept.add(row)
+    assert list(kept) == rows
+    for key in (lambda row: row.f1[0], lambda row: row.session):
+        turned = kept.in_order(key, descending=descending)
+        assert list(turned) == turned[:] == sorted(rows, key=key, reverse=descending)
+        assert turned[2:5] == sorted(rows, key=key, reverse=descending)[2:5]
+    assert list(kept) == rows
+
+
+def test_of_many_failures_a_table_lists_some_and_json_all(
+    db: Database, kdtui: Kdtui, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for session in sessions:
+            yield Refused(session, "it is too hot", 0.0)
+
+    list(answer_split(db, run, split_to_score(db, "outdoor", "train"), made_up(refuse, costs_nothing=True)))
+    assert kdtui("run", "show", run.id).out.count("it is too hot") == 22
+    monkeypatch.setattr(cli_runs, "_FAILURES", 20)
+    table = kdtui("run", "show", run.id)
+    assert table.out.count("it is too hot") == 20
+    assert "and 2 more; --json has all" in table.err
+    assert len(kdtui("run", "show", run.id, "--json").rows[0]["errors"]) == 22
+
+
+def test_a_screen_gets_few_messages_of_sessions_that_are_answered_at_once(
+    db: Database, database_of_the_test: Path
+) -> None:
+    many(db, 600)
+    posted: list[Message] = []
+    work = Evaluation(database_of_the_test, Wanted("many", "valid", RunSettings("patterns")), posted.append)
+    work.start()
+    work.thread.join(PATIENCE)
+    assert isinstance(posted[-1], Ended)
+    assert len(posted) < 200
+    assert (work.run, work.answered, work.sessions) == (1, 600, 600)

@@ -29,7 +29,8 @@ from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from kdtui.tui.screens.session import SessionList
-    from kdtui.workflows.runs import AnsweredTwice, Comparison, SessionScores
+    from kdtui.workflows.compared_sessions import ComparedSessions, SessionScores
+    from kdtui.workflows.runs import AnsweredTwice, Comparison
     from store.runs import Predicted, Prediction, Run
     from store.sqlite import Database
 
@@ -58,7 +59,7 @@ class Compared(Message):
 class Sorted(Message):
     """The sessions are in another order."""
 
-    def __init__(self, rows: "list[SessionScores]") -> None:
+    def __init__(self, rows: "ComparedSessions") -> None:
         super().__init__()
         self.rows = rows
 
@@ -89,7 +90,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         super().__init__(database)
         self._runs = one, other
         self._comparison: Comparison | None = None
-        self._rows: list[SessionScores] = []
+        self._rows: ComparedSessions | list[SessionScores] = []
         self._by, self._descending = "difference", False
 
     def compose(self) -> ComposeResult:
@@ -178,9 +179,9 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         self._by, self._descending = by, descending
         rows = self._comparison.rows
 
-        def question(_: "Database") -> "list[SessionScores]":
-            # There may be a hundred thousand.
-            return sorted(rows, key=lambda row: _sort_value(row, by), reverse=descending)
+        def question(_: "Database") -> "ComparedSessions":
+            # There may be a million.
+            return rows.in_order(lambda row: _sort_value(row, by), descending=descending)
 
         self.ask(question, Sorted, group="sort")
 

@@ -114,7 +114,7 @@ class RunScreen(KdtuiScreen[bool]):
             from kdtui.workflows.runs import run_in_full
             from store.runs import summary_of
 
-            found = run_in_full(db, summary_of(db, number), floors=floors, check=still_wanted)
+            found = run_in_full(db, summary_of(db, number), floors=floors, most_failures=_FAILURES, check=still_wanted)
             return found, named_database(self.database)
 
         self.ask(question, InFull, group="run")
@@ -314,7 +314,7 @@ def _scores(found: "RunInFull") -> RenderableType:
 def _failures(found: "RunInFull") -> RenderableType:
     if not found.failures:
         return Text("none: each session that was asked for has an answer", style="dim")
-    shown = [(failure.session, failure.error or "") for failure in found.failures[:_FAILURES]]
+    shown = [(failure.session, failure.error or "") for failure in found.failures]
     grid = _grid((one_line(session, 60), Text(one_line(error, 400))) for session, error in shown)
-    more = len(found.failures) - len(shown)
+    more = found.row.summary.failed - len(shown)
     return Group(grid, Text(f"and {more:,} more")) if more else grid

@@ -529,7 +529,6 @@ class RunsScreen(KdtuiScreen[None]):
         work = self._work
         if work is None or message.activity is not work:
             return
-        work.note(message.event)
         if isinstance(message.event, str | Noted):
             self.say(message.event if isinstance(message.event, str) else message.event.text, error=False)
         if isinstance(message.event, RunBegun):
