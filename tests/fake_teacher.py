@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
+from store.records import Session
 from tests.fake_chat_server import Fake
 
 
@@ -22,3 +24,20 @@ def answer_for(fake: Fake) -> dict[str, Any]:
 def good(fake: Fake, _: int) -> None:
     """Answer so."""
     fake.complete(json.dumps(answer_for(fake)))
+
+
+def knowing(train: list[Session]) -> Callable[[Fake, int], None]:
+    """A teacher that knows what people did in every other session."""
+
+    def reply(fake: Fake, _: int) -> None:
+        content = fake.body["messages"][0]["content"]
+        told = answer_for(fake)
+        for session in train[::2]:
+            if "left_out" in told and all((item.title or "") in content for item in session.items):
+                told["bundles"] = [
+                    {"products": bundle.positions, "intent": bundle.intent, "why": "they fit"}
+                    for bundle in session.bundles
+                ]
+        fake.complete(json.dumps(told))
+
+    return reply

@@ -125,10 +125,15 @@ def run(
         )
         check_models(store, spec)
         plan = make_plan(store, spec)
+        expected = forecast(store, plan)
         if dry_run or told != "json":
-            _print_plan(plan, forecast(store, plan), told if dry_run else "table", to_stdout=dry_run)
+            _print_plan(plan, expected, told if dry_run else "table", to_stdout=dry_run)
         if dry_run:
             return
+        if expected.over_budget:
+            # Said before anything is paid for: half of a teacher's knowledge would be of little use.
+            more = "raise it, or have the teacher asked about fewer sessions"
+            raise KdtuiError(f"{'; '.join(expected.over_budget)}; {more}")
         save_study(store, spec.name, to_toml(spec), source)
         failed = _run(store, spec, database_path(db), told, retry_failed=retry_failed)
         if told != "json":

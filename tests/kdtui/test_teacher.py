@@ -28,7 +28,7 @@ from store.knowledge import find_knowledge, parents_of, sessions_of
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
-from tests.fake_teacher import answer_for, good
+from tests.fake_teacher import answer_for, good, knowing
 from tests.waiting import PATIENCE, until
 
 Kdtui = Callable[..., Any]
@@ -47,23 +47,6 @@ def train(db: Database, outdoor: Path) -> list[Session]:
     list(import_dataset(db, outdoor, "outdoor"))
     mine_patterns(db, "outdoor")
     return list(iter_sessions(db, "outdoor", split="train"))
-
-
-def knowing(train: list[Session]) -> Callable[[Fake, int], None]:
-    """A teacher that knows what people did in every other session."""
-
-    def reply(fake: Fake, _: int) -> None:
-        content = fake.body["messages"][0]["content"]
-        told = answer_for(fake)
-        for session in train[::2]:
-            if "left_out" in told and all((item.title or "") in content for item in session.items):
-                told["bundles"] = [
-                    {"products": bundle.positions, "intent": bundle.intent, "why": "they fit"}
-                    for bundle in session.bundles
-                ]
-        fake.complete(json.dumps(told))
-
-    return reply
 
 
 def calls(db: Database) -> list[dict[str, Any]]:

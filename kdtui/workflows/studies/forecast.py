@@ -54,6 +54,8 @@ class Forecast:
         calls: to be paid for.
         answered_calls: that were paid for before.
         cost: of the calls; None where there are no prices, or nobody to pay.
+        problems: what could not be looked up.
+        over_budget: teachers that would be asked for more than the study allows.
         disk_bytes: of the adapters; None where none was made before.
     """
 
@@ -64,6 +66,7 @@ class Forecast:
     answered_calls: int = 0
     cost: float | None = None
     problems: list[str] = field(default_factory=list)
+    over_budget: list[str] = field(default_factory=list)
     disk_bytes: int | None = None
 
     @property
@@ -90,7 +93,7 @@ class Forecast:
             yield f"{counted(self.calls, 'call')} to teachers ({before}), cost {cost}"
         if self.disk_bytes:
             yield f"about {self.disk_bytes / 1e6:,.0f} MB on the disk"
-        yield from self.problems
+        yield from (*self.problems, *self.over_budget)
 
     def to_json(self, plan: Plan) -> dict[str, Any]:
         """The plan and its forecast as an object."""
@@ -107,7 +110,7 @@ class Forecast:
             "answered_calls": self.answered_calls,
             "cost": self.cost,
             "disk_bytes": self.disk_bytes,
-            "notes": [*plan.notes, *self.problems],
+            "notes": [*plan.notes, *self.problems, *self.over_budget],
         }
 
 
@@ -247,7 +250,7 @@ def _count_calls(db: Database, plan: Plan, steps: Iterable[PlannedStep], found: 
             (options.max_cost, tally.cost, "cost"),
         ):
             if limit is not None and needed is not None and needed > limit:
-                found.problems.append(
+                found.over_budget.append(
                     f"the {step.format}s of {step.dataset} need {needed:,.4g} {what}, and max_{what} of teacher "
                     f"{step.teacher} is {limit:g}"
                 )

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from kdtui.distill.sampling import SampleStrategy
+from kdtui.workflows.model_names import is_endpoint
 from store.records import FORMATS, Format, RunSettings, Split, TrainingSettings
 
 ANY = "any"
@@ -214,7 +215,8 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
         step.shown,
         limit=limit,
         seed=draw,
-        strategy=step.form,
+        # An endpoint writes a list in its own way.
+        strategy=None if is_endpoint(step.student) else step.form,
         adapters=None if step.training is None else ((name_of(step.training), 1.0),),
         sample=None if step.sample is None else name_of(step.sample),
     )

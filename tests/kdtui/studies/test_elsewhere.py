@@ -1,0 +1,134 @@
+"""Studies whose teachers, students and trainings are elsewhere: behind an endpoint, or on a host."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.datasets import iter_sessions
+from store.jobs import list_jobs
+from store.knowledge import find_knowledge
+from store.sqlite import Database
+from tests import sshd
+from tests.fake_chat_server import Fake, Serve
+from tests.fake_teacher import answer_for, knowing
+from tests.models.test_endpoint import GOOD
+from tests.needs import needs_sshd
+
+Kdtui = Callable[..., Any]
+
+pytestmark = pytest.mark.usefixtures("imported")
+
+
+@pytest.fixture
+def described(tmp_path: Path, study_base: Path) -> Callable[..., Path]:
+    """Write a study that compares thoughts with nothing."""
+
+    def write(table: str = "", student: str | None = None, **fields: object) -> Path:
+        path = tmp_path / "elsewhere.toml"
+        question = {
+            "title": "?",
+            "compare": "formats",
+            "baseline": "none",
+            "formats": ["none", "thought"],
+            "student": [student or str(study_base)],
+            **fields,
+        }
+        lines = ['name = "elsewhere"', 'dataset = ["outdoor"]', table, "[training]", "learning_rate = 0.003"]
+        lines += ["epochs = 1", "batch_tokens = 30000", "longest = 4000", "[[question]]"]
+        path.write_text("\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in question.items())]))
+        return path
+
+    return write
+
+
+def teacher(url: str, *more: str) -> str:
+    return "\n".join(["[teachers.wise]", f'address = "{url}#m"', *more])
+
+
+def test_a_teacher_behind_an_endpoint_is_asked_once_for_all_studies(
+    study: Kdtui, described: Callable[..., Path], serve: Serve, db: Database
+) -> None:
+    url, fake = serve(knowing(list(iter_sessions(db, "outdoor", split="train"))))
+    spec = described(teacher(url), teacher=["wise", "annotations"])
+    [plan] = study(spec, "--dry-run").rows
+    assert (plan["calls"], plan["answered_calls"], plan["cost"]) == (5, 0, None)
+    assert study(spec).code == 0
+    asked = len(fake.asked)
+    assert asked == 5
+    teachers = {piece.teacher for piece in find_knowledge(db, format="thought")}
+    assert teachers == {"annotations", f"m at {url.split('/')[2]}"}
+    result = study(described(teacher(url), teacher=["wise"], utilization=["icl"], rank=[4]))
+    assert (result.code, len(fake.asked)) == (0, asked)
+
+
+def test_a_budget_that_a_plan_exceeds_is_refused_before_anything_is_paid_for(
+    study: Kdtui, described: Callable[..., Path], serve: Serve, db: Database
+) -> None:
+    url, fake = serve(lambda fake, _: fake.complete(json.dumps(answer_for(fake)), usage=(400, 900)))
+    spec = described(teacher(url, "max_calls = 3"), teacher=["wise"])
+    assert any("max_calls" in note for note in study(spec, "--dry-run").rows[0]["notes"])
+    result = study(spec)
+    assert result.code == 1
+    assert "need 5 calls, and max_calls of teacher" in result.err
+    priced = described(teacher(url, "prompt_price = 1000", "answer_price = 1000", "max_cost = 0.001"), teacher=["wise"])
+    assert "max_cost of teacher" in study(priced).err
+    assert fake.asked == []
+    assert db.execute("SELECT count(*) FROM studies").fetchone()[0] == 0
+
+
+def test_a_teacher_that_nobody_can_ask_is_a_failed_step(study: Kdtui, described: Callable[..., Path]) -> None:
+    result = study(described(teacher=["nobody at all"]))
+    [failed] = [row for row in result.rows if row["event"] == "StepFailed"]
+    assert "has no thoughts of teacher 'nobody at all', and the study does not say where it is" in failed["reason"]
+    assert result.code == 1
+
+
+def test_a_student_behind_an_endpoint_answers_cells(
+    study: Kdtui, kdtui: Kdtui, described: Callable[..., Path], serve: Serve
+) -> None:
+    def reply(fake: Fake, _: int) -> None:
+        fake.complete(GOOD)
+
+    url, _ = serve(reply)
+    result = study(described(student=f"{url}#adapter", form=["list"], utilization=["icl"]))
+    assert result.code == 0, result.err
+    assert [row["state"] for row in kdtui("study", "show", "elsewhere", "--json").rows] == ["done", "done"]
+    assert "an endpoint can be neither trained" in study(described(student=f"{url}#adapter")).err
+
+
+@needs_sshd
+def test_adapters_are_trained_on_a_host_and_come_home(
+    kdtui: Kdtui, described: Callable[..., Path], server: sshd.Sshd, db: Database, tmp_path: Path
+) -> None:
+    assert server.process is not None
+    options = ["--ssh", "gpu", "--workdir", tmp_path / "far away", "--python", sys.executable]
+    assert kdtui("host", "add", "far", *options).code == 0
+    spec = described(formats=["none"], compare="utilization", baseline="zero-shot", utilization=["zero-shot", "sft"])
+    result = kdtui("study", "run", spec, "--host", "far", "--json")
+    assert result.code == 0, result.err
+    [begun] = [row for row in result.rows if row["event"] == "StepBegun" and row["step"].startswith("train")]
+    assert begun["where"] == "far"
+    [job] = list_jobs(db)
+    assert job.host == "far"
+    assert (tmp_path / "far away" / "jobs" / job.name).is_dir()
+    assert [row["state"] for row in kdtui("study", "show", "elsewhere", "--json").rows] == ["done", "done"]
+
+
+@needs_sshd
+def test_a_host_that_is_gone_is_a_failed_training_and_the_others_go_on(
+    kdtui: Kdtui, described: Callable[..., Path], server: sshd.Sshd, tmp_path: Path
+) -> None:
+    options = ["--ssh", "gpu", "--workdir", tmp_path / "far away", "--python", sys.executable]
+    assert kdtui("host", "add", "far", *options).code == 0
+    server.stop()
+    spec = described(formats=["none"], compare="utilization", baseline="zero-shot", utilization=["zero-shot", "sft"])
+    result = kdtui("study", "run", spec, "--host", "far", "--json")
+    assert result.code == 1
+    states = [row["state"].split(":")[0] for row in kdtui("study", "show", "elsewhere", "--json").rows]
+    assert states == ["done", "blocked"]
+    server.start()
+    assert kdtui("study", "run", spec, "--host", "far", "--retry-failed", "--json").code == 0
