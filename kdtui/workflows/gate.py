@@ -15,6 +15,7 @@ class Gate:
     def __init__(self) -> None:
         self.closed = False
         self._lock = Lock()
+        self._waiting = 0
         self._passage: Future[None] = Future()
         self._passage.set_result(None)
         self._closing: Future[None] = Future()
@@ -23,6 +24,11 @@ class Gate:
     def is_held(self) -> bool:
         """Whether what comes by has to wait."""
         return not self._passage.done()
+
+    @property
+    def is_waited_at(self) -> bool:
+        """Whether a thread waits here: what it was to hold stands still."""
+        return self._waiting > 0
 
     def hold(self) -> None:
         """Let nothing pass for now."""
@@ -46,7 +52,16 @@ class Gate:
 
     def wait(self) -> None:
         """Wait, in a thread, until it may go on."""
-        self._passage.result()
+        passage = self._passage
+        if passage.done():
+            return
+        with self._lock:
+            self._waiting += 1
+        try:
+            passage.result()
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     async def passed(self) -> None:
         """Wait, in an event loop, until it may go on."""
