@@ -155,7 +155,7 @@ class StepCount:
 
 
 def step_counts(plan: Plan, left: Forecast) -> list[StepCount]:
-    """The steps of a plan by kind, in the order in which the study gets to them; kinds that it needs none of are out."""
+    """The steps of a plan by kind, in the order in which the study gets to them; a kind without steps is left out."""
     found = []
     for kind in KINDS:
         if count := plan.count(kind):

@@ -10,7 +10,7 @@ from kdtui.workflows.studies.lock import Runner, runner_of
 from kdtui.workflows.studies.plan import Plan, make_plan
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import parsed
-from kdtui.workflows.studies.steps import EvaluationStep
+from kdtui.workflows.studies.steps import EvaluationStep, key_of, needs
 from models.errors import ModelError
 from store.errors import StoreError
 from store.sqlite import Database
@@ -25,6 +25,7 @@ class StudyRow:
         problem: why it cannot be planned any more: a dataset that was deleted, for instance.
         is_running: whether somebody runs it at the moment.
         process: the number of the process that does so.
+        can_run: whether anything is left to do that nothing which has failed keeps it from.
     """
 
     name: str
@@ -38,6 +39,7 @@ class StudyRow:
     problem: str | None = None
     is_running: bool = False
     process: int | None = None
+    can_run: bool = False
 
     @property
     def state(self) -> str:
@@ -61,22 +63,43 @@ def study_rows(db: Database) -> list[StudyRow]:
 
 def _row(db: Database, study: StoredStudy, runner: Runner | None) -> StudyRow:
     try:
-        spec = parsed(study.spec, f"study {study.name}")
-        plan = make_plan(db, spec)
+        plan = make_plan(db, parsed(study.spec, f"study {study.name}"))
     except (KdtuiError, ModelError, StoreError) as problem:
         return StudyRow(study.name, study.source, study.created_at, problem=str(problem))
+    return study_row(study, plan, runner)
+
+
+def study_row(study: StoredStudy, plan: Plan, runner: Runner | None) -> StudyRow:
+    """A study that can be planned.
+
+    Args:
+        runner: who runs a study on the store.
+    """
+    is_running = runner is not None and runner.study == study.name
     return StudyRow(
         study.name,
         study.source,
         study.created_at,
-        spec.datasets(),
-        spec.split,
+        plan.spec.datasets(),
+        plan.spec.split,
         len(plan.cells),
         sum(cell.status == "done" for cell in plan.cells),
-        sum(step.status == "failed" for step in plan.steps.values()),
-        is_running=runner is not None and runner.study == study.name,
-        process=runner.process if runner is not None and runner.study == study.name else None,
+        plan.failed,
+        is_running=is_running,
+        process=runner.process if runner is not None and is_running else None,
+        can_run=_can_run(plan),
     )
+
+
+def _can_run(plan: Plan) -> bool:
+    """Whether anything is left that needs nothing which has failed."""
+    lost: set[str] = set()
+    for step in plan.steps.values():
+        if step.status == "failed" or any(key_of(need) in lost for need in needs(step.step)):
+            lost.add(step.key)
+        elif step.status == "to do":
+            return True
+    return False
 
 
 def open_study(db: Database, name: str) -> tuple[StoredStudy, Plan]:

@@ -1,6 +1,6 @@
 """How far the cells of a study are: done, under way, waiting for what they need, or lost."""
 
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -59,23 +59,21 @@ class CellProgress:
         return self.state
 
 
-def cell_progress(
-    db: Database, plan: Plan, amounts: Mapping[str, Amount] | None = None
-) -> dict[str, CellProgress]:
+def cell_progress(db: Database, plan: Plan, begun: Container[str] = frozenset()) -> dict[str, CellProgress]:
     """How far each cell of a plan is, by its key.
 
     Args:
-        amounts: of steps that are under way, by key, where they are known better than from the store.
+        begun: keys of steps that have begun, whether or not the store says so yet.
     """
-    look = _Look(db, plan, amounts or {})
+    look = _Look(db, plan, begun)
     return {cell.key: look.at_cell(cell) for cell in plan.cells}
 
 
 class _Look:
     """What is looked up for several cells alike."""
 
-    def __init__(self, db: Database, plan: Plan, amounts: Mapping[str, Amount]) -> None:
-        self._db, self._plan, self._known = db, plan, amounts
+    def __init__(self, db: Database, plan: Plan, begun: Container[str]) -> None:
+        self._db, self._plan, self._begun = db, plan, begun
         self._amounts: dict[str, Amount | None] = {}
 
     def at_cell(self, cell: PlannedStep) -> CellProgress:
@@ -89,11 +87,11 @@ class _Look:
             planned = self._plan.steps[key_of(step)]
             if planned.status == "failed":
                 return CellProgress("blocked", run, training, planned, None, planned.why)
-            if planned.status == "to do" and _is_begun(planned):
+            if planned.status == "to do" and self._is_begun(planned):
                 under_way = planned
         if under_way is not None:
             return CellProgress("waiting", run, training, under_way, self._amount(under_way))
-        if _is_begun(cell):
+        if self._is_begun(cell):
             return CellProgress("answering", run, training, cell, self._amount(cell))
         return CellProgress("to do", None, training, None, None, cell.why)
 
@@ -130,8 +128,6 @@ class _Look:
         return {job.name: job for job in list_jobs(self._db)}
 
     def _amount(self, step: PlannedStep) -> Amount | None:
-        if step.key in self._known:
-            return self._known[step.key]
         if step.key not in self._amounts:
             self._amounts[step.key] = self._look_up(step)
         return self._amounts[step.key]
@@ -148,6 +144,6 @@ class _Look:
                 return status.step, status.steps
         return None
 
-
-def _is_begun(step: PlannedStep) -> bool:
-    return step.status == "to do" and step.stored is not None and step.stored.state == "begun"
+    def _is_begun(self, step: PlannedStep) -> bool:
+        is_stored = step.stored is not None and step.stored.state == "begun"
+        return step.status == "to do" and (is_stored or step.key in self._begun)
