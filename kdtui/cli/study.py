@@ -145,71 +145,39 @@ def run(
         )
 
 
-def _spec(store: "Database", source: str, *, training_sessions: int | None, **changes: Any) -> "Spec":
+def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **changes: Any) -> "Spec":
     """The study that a user names, with what the options change."""
-    from msgspec.structs import replace
+    from kdtui.cli.options import chosen_dataset
+    from kdtui.workflows.studies.chosen import chosen_spec
+    from kdtui.workflows.studies.spec import PRESETS
 
-    from kdtui.errors import KdtuiError
-    from kdtui.workflows.studies.spec import PRESETS, changed, parsed, preset, read_spec
-    from store.studies import list_studies
-
-    datasets = changes["dataset"] or ()
-    stored = {study.name: study.spec for study in list_studies(store)}
-    if source in PRESETS:
-        from kdtui.cli.options import chosen_dataset
-
-        spec = preset(source, datasets or (chosen_dataset(store, None),))
-    elif source in stored:
-        spec = parsed(stored[source], f"study {source}")
-    elif source.endswith(".toml") or Path(source).is_file():
-        spec = read_spec(Path(source), datasets)
-    else:
-        from store.similar import meant
-
-        names = (*PRESETS, *stored)
-        there_are = f"there are: {', '.join(names)}, and files ending in .toml"
-        raise KdtuiError(f"there is no study {source!r}; {meant(source, names, there_are)}")
-    if training_sessions is not None:
-        changes["training"] = replace(spec.training, sessions=training_sessions)
-    return changed(spec, source, **changes)
+    if source in PRESETS and not dataset:
+        dataset = (chosen_dataset(store, None),)
+    return chosen_spec(store, source, dataset, **changes)
 
 
 def _print_plan(plan: "Plan", told_by: "Forecast", output: Output, *, to_stdout: bool) -> None:
     """The plan as a table on stdout, or in short on stderr."""
     from kdtui.bundling.times import duration
-    from kdtui.workflows.studies.forecast import KIND_NAMES
-    from kdtui.workflows.studies.steps import KINDS
+    from kdtui.workflows.studies.forecast import cells_in_words, plan_in_words, step_counts
 
+    if not to_stdout:
+        for line in plan_in_words(plan, told_by):
+            say(line)
+        return
     for note in plan.notes:
         say(note)
-    rows = []
-    for kind in KINDS:
-        count = plan.count(kind)
-        if not count:
-            continue
-        to_do = count["to do"] + count["failed"]
-        rows.append(
-            (
-                KIND_NAMES[kind],
-                sum(count.values()) - count["not needed"],
-                count["done"],
-                to_do,
-                count["failed"],
-                duration(told_by.seconds.get(kind)) if to_do else None,
-            )
-        )
-    if to_stdout:
-        print_table(
-            ["" if output == "table" else "steps", "all", "done", "to do", "failed", "time, about"],
-            rows,
-            right=["time, about"],
-            output=output,
-            records=[told_by.to_json(plan)] if output == "json" else None,
-        )
-    sessions = ", ".join(f"{number:,} of {dataset}" for dataset, number in plan.answered.items())
-    say(f"{counted(len(plan.cells), 'cell')}, each over {sessions} ({plan.spec.split})")
-    if not to_stdout:
-        say("; ".join(f"{name} {done} of {every} done" for name, every, done, *_ in rows))
+    print_table(
+        ["" if output == "table" else "steps", "all", "done", "to do", "failed", "time, about"],
+        [
+            (each.name, each.every, each.done, each.to_do, each.failed, duration(each.seconds))
+            for each in step_counts(plan, told_by)
+        ],
+        right=["time, about"],
+        output=output,
+        records=[told_by.to_json(plan)] if output == "json" else None,
+    )
+    say(cells_in_words(plan))
     for line in told_by.in_words():
         say(line)
 
@@ -293,7 +261,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
                 row.cells,
                 row.done,
                 row.failed,
-                row.problem or ("complete" if row.done == row.cells else "unfinished"),
+                row.state,
             )
             for row in rows
         ],
@@ -323,9 +291,18 @@ def show(
             return
         rows = cell_rows(store, plan)
     print_table(
-        ["cell", "state", "run", "strict\nP", "strict\nR", "pair\nF1", "s"],
+        ["cell", "state", "run", "strict\nP", "strict\nR", "pair\nF1", "exact", "s"],
         [
-            (row.label, row.state, row.run or "", row.strict_precision, row.strict_recall, row.pair_f1, row.seconds)
+            (
+                row.label,
+                row.state,
+                row.run or "",
+                row.strict_precision,
+                row.strict_recall,
+                row.pair_f1,
+                row.exact,
+                row.seconds,
+            )
             for row in rows
         ],
         wide=["cell", "state"],

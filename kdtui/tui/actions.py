@@ -13,6 +13,7 @@ PLACES = {
     "jobs": ("Jobs", "trainings and the hosts that they run on"),
     "runs": ("Runs", "how well students have done"),
     "models": ("Models", "bases, quantizations and adapters"),
+    "studies": ("Studies", "grids of students that are trained, evaluated and compared"),
 }
 """Where one can be in the app: a title, and what is there. Their order is that of the number keys."""
 
@@ -301,6 +302,51 @@ _MODELS = (
     Action("models", "copy_path", "y", "Path", "Copy the path of its file"),
 )
 
+_STUDIES = (Action("studies", "new", "n", "New", "Plan a study, see what it takes, and run it"),)
+
+_STUDY = (
+    Action("study", "run", "R", "Run", "Do what the study has left to do"),
+    Action("study", "pause", "p", "Pause", "Pause the study; trainings that have begun go on"),
+    Action("study", "resume", "p", "Resume", "Resume the study that is paused"),
+    Action("study", "cancel", "x", "Stop", "Stop the study; what is done is kept, and trainings that have begun go on"),
+    Action("study", "retry", "F", "Retry", "Do what the study has left to do, and try again what has failed"),
+    Action("study", "delete", "d", "Delete", "Delete the study; its runs, samples and adapters stay"),
+)
+"""What can be done with a study, in the list of them and in its own screen."""
+
+_CELL = (
+    Action("cell", "metric", "m", "Metric", "Show and colour the cells by the next metric"),
+    Action("cell", "next_question", "right_square_bracket", "Question", "Show the next question of the study"),
+    Action(
+        "cell",
+        "previous_question",
+        "left_square_bracket",
+        "Previous",
+        "Show the previous question of the study",
+        footer=False,
+    ),
+    Action("cell", "mark", "space", "Mark", "Mark the cell, to compare two"),
+    Action("cell", "compare", "v", "Compare", "Compare the two marked cells, or the marked one and this, by session"),
+    Action("cell", "training", "t", "Training", "Open the training of the cell in the place Jobs, with its log"),
+    Action("cell", "back", "escape", "Back", "Go back to the studies"),
+)
+"""What can be done in the matrix of a study."""
+
+_MATRIX = (
+    *_quietly(
+        "matrix",
+        ("down", "j,down", "Down", "Go down a cell"),
+        ("up", "k,up", "Up", "Go up a cell"),
+        ("left", "h,left", "Left", "Go to the cell on the left"),
+        ("right", "l,right", "Right", "Go to the cell on the right"),
+        ("page_down", "pagedown,ctrl+f", "Page down", "Go down a page"),
+        ("page_up", "pageup,ctrl+b", "Page up", "Go up a page"),
+        ("top", "home", "First", "Go to the first cell"),
+        ("bottom", "end,G", "Last", "Go to the last cell"),
+    ),
+    Action("matrix", "select", "enter", "Open", "Open the run of the cell"),
+)
+
 _SCROLL = tuple(
     (name, keys, label, f"Scroll {label.lower()}", f"scroll({name!r})")
     for name, keys, label in (
@@ -382,6 +428,10 @@ ACTIONS: tuple[Action, ...] = (
     *_TRAININGS,
     *_TRAINING,
     *_JOB,
+    *_STUDIES,
+    *_STUDY,
+    *_CELL,
+    *_MATRIX,
     *_scrolling("log"),
     *_DIALOGS,
 )
@@ -392,6 +442,7 @@ OF_SCREENS = {
     "session": "workbench",
     "piece": "knowledge",
     "training": "jobs",
+    "study": "studies",
 }
 """Where that can be done which is worth being found from elsewhere, by the kind of screen that it belongs to."""
 
@@ -401,7 +452,7 @@ ON_ROWS = frozenset(
         *(f"samples.{name}" for name in ("pieces", "mark", "delete")),
         *(f"runs.{name}" for name in ("mark", "resume", "delete")),
         *(f"models.{name}" for name in ("use", "calibrate", "quantize", "remove", "details", "copy_path")),
-        *(action.id for action in _TRAINING),
+        *(action.id for action in (*_TRAINING, *_STUDY)),
         "jobs.check",
     }
 )

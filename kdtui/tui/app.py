@@ -159,6 +159,8 @@ class KdtuiApp(App[None]):
         self._key = ""
         self._is_waiting = False
         self.pressed_at = monotonic()
+        # What becomes of the tasks that were at work when the app was left, in sentences.
+        self.farewells: list[str] = []
         for theme in (HIGH_CONTRAST, *self.config.themes):
             self.register_theme(theme)
         wanted = self.config.theme or self.memory.theme
@@ -202,6 +204,7 @@ class KdtuiApp(App[None]):
     async def on_unmount(self) -> None:
         """Remember, and end what is at work; the student is freed in its thread."""
         self.memory.save()
+        self.farewells = [task.when_left for task in self.tasks_at_work if task.when_left]
         for activity in self.activities:
             activity.cancel()
         self.generation.close()
@@ -336,6 +339,8 @@ class KdtuiApp(App[None]):
         """Show how far a task is."""
         if isinstance(task := message.activity, Task):
             task.note(message.event)
+            if alarm := task.alarm(message.event):
+                self.say(alarm)
             self.task_changed.publish(task)
 
     def on_ended(self, message: Ended) -> None:
@@ -348,7 +353,7 @@ class KdtuiApp(App[None]):
         if task.problem is not None:
             # The form says it, but not where a fault of the program comes from.
             if not is_watched or message.details:
-                again = f"; {self.key_of(task.action)} shows the form again"
+                again = f"; {self.key_of(task.action)} shows the form again" if task.action else ""
                 self.say(f"{task.name}: {task.problem}{again}", details=message.details)
         elif task.is_done:
             self.say(task.outcome, error=False, details=task.details)
@@ -558,6 +563,8 @@ def run_app(database: Path) -> int:
             with suppress(NotImplementedError):
                 loop.add_signal_handler(number, app.leave_by, number)
     app.run(loop=loop)
+    for sentence in app.farewells:
+        print(f"kdtui: {one_line(sentence)}", file=sys.stderr)
     # Its threads end, but for those that are still at work.
     loop.close()
     return leaving.end(app.return_code or 0, app.at_work)

@@ -38,6 +38,7 @@ def _names(db: "Database") -> Iterator[Named]:
     from store.jobs import list_jobs
     from store.runs import list_runs
     from store.samples import list_samples
+    from store.studies import list_studies
 
     for name in dataset_names(db):
         yield Named(f"Dataset {name}", "its sessions, in the workbench", "workbench", name)
@@ -49,6 +50,8 @@ def _names(db: "Database") -> Iterator[Named]:
     for model in known_models(db):
         what = "Adapter" if model.kind == "adapter" else "Model"
         yield Named(f"{what} {model.name}", model.source, "models", model.name)
+    for study in list_studies(db):
+        yield Named(f"Study {study.name}", f"from {study.source}, {study.created_at[:10]}", "studies", study.name)
     for summary in reversed(list_runs(db)):
         run = summary.run
         of = f"{counted(summary.answered, 'session')} answered, {run.created_at[:10]}"

@@ -20,7 +20,7 @@ class Task(Activity):
 
     Attributes:
         kind: tells it from tasks of other kinds.
-        action: the action that opens its form.
+        action: the action that opens its form; empty where there is none that shows it as it was filled in.
         changes_data: whether places have to look for datasets and knowledge again when it is over.
         step: how far it is, in words; empty as long as there is nothing to tell.
         problem: why it could not be done; None where it was, or where it is not over.
@@ -37,8 +37,10 @@ class Task(Activity):
         work: "Callable[[Database], Iterator[object]]",
         post: Callable[[Message], object],
         values: Mapping[str, str],
+        *,
+        stop: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(name, database, work, post)
+        super().__init__(name, database, work, post, stop=stop)
         self.values = values
         self.step = ""
         self.problem: str | None = None
@@ -54,6 +56,15 @@ class Task(Activity):
     def note(self, event: object) -> None:
         """Note an event of its workflow."""
         raise NotImplementedError
+
+    def alarm(self, event: object) -> str:  # noqa: ARG002
+        """What the user has to be told at once of an event; empty for nothing."""
+        return ""
+
+    @property
+    def when_left(self) -> str:
+        """What becomes of it when the app is left while it is at work; empty where that goes without saying."""
+        return ""
 
     @property
     def outcome(self) -> str:

@@ -50,3 +50,22 @@ def test_a_task_that_is_cancelled_while_it_waits_leaves_the_others_waiting() -> 
         return [str(one.cancelled()), str(other.done())]
 
     assert asyncio.run(work()) == ["True", "True"]
+
+
+def test_a_branch_follows_its_gate_and_closes_by_itself() -> None:
+    gate = Gate()
+    with gate.branch() as branch:
+        gate.hold()
+        assert branch.is_held
+        gate.release()
+        assert not branch.is_held
+        branch.close()
+        assert not gate.closed
+    gate.hold()
+    with gate.branch() as late:
+        assert late.is_held
+        gate.close()
+        assert late.closed
+    assert not branch.is_held
+    with gate.branch() as behind:
+        assert behind.closed

@@ -65,7 +65,7 @@ class Palette(CommandPalette, OwnScreen[None]):
     """The command palette."""
 
     def __init__(self) -> None:
-        super().__init__(placeholder="Commands, datasets, runs, samples, models, trainings…")
+        super().__init__(placeholder="Commands, datasets, runs, samples, models, trainings, studies…")
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         """Leave it, and end its search, which would look for a list that is gone."""
@@ -127,7 +127,7 @@ class PaletteSource(Provider):
             # What only leaves something, or leads back from it, is for who is there.
             if place is None or action.keys == "escape" or action.purpose in known:
                 continue
-            screen = app.places.get(place) if action.place in (place, "training") else None
+            screen = app.places.get(place) if action.place in (place, "training", "study") else None
             why = ""
             if screen is not None and screen.is_mounted:
                 if screen.check_action(method_of(action), ()) is False:

@@ -36,4 +36,8 @@ def screen_of(place: str, database: Path) -> KdtuiScreen[None]:
             from kdtui.tui.screens.models import ModelsScreen
 
             return ModelsScreen(database)
+        case "studies":
+            from kdtui.tui.screens.studies import StudiesScreen
+
+            return StudiesScreen(database)
     raise AssertionError(place)

@@ -37,12 +37,16 @@ class TopBar(Widget):
         line = Content()
         if self.size.width >= _ROOM_FOR_NAME:
             line += Content.assemble((" kdtui", self.get_visual_style("top-bar--name")), "  ")
-        titles = shortened([title for title, _ in PLACES.values()], list(PLACES).index(self._here), self.size.width)
+        titles, gap = shortened(
+            [title for title, _ in PLACES.values()], list(PLACES).index(self._here), self.size.width
+        )
         for number, (place, title) in enumerate(zip(PLACES, titles, strict=True), start=1):
             style, mark = Style.from_meta({"place": place}), " "
             if place == self._here:
                 style, mark = style + self._here_style, "▸"
-            line += Content.assemble((_entry(mark, number, title), style))
+            line += Content.assemble((_entry(mark, number, title, gap), style))
+        if not gap:
+            line += Content(" ")
         if self.work:
             room = self.size.width - cell_len(line.plain)
             line += Content.assemble((one_line(f"⏳ {self.work}", room) if room > 3 else "⏳"[: room // 2], "dim"))
@@ -60,18 +64,22 @@ class TopBar(Widget):
             await self.run_action(f"app.show({place!r})")
 
 
-def _entry(mark: str, number: int, title: str) -> str:
-    return f"{mark}{number} {title} " if title else f"{mark}{number} "
+def _entry(mark: str, number: int, title: str, gap: str) -> str:
+    return f"{mark}{number} {title}{gap}" if title else f"{mark}{number}{gap}"
 
 
-def shortened(titles: Sequence[str], here: int, room: int) -> list[str]:
-    """Titles that fit into so many cells with their numbers: the others are cut before that of this place."""
+def shortened(titles: Sequence[str], here: int, room: int) -> tuple[list[str], str]:
+    """Titles that fit into so many cells with their numbers, and what is between two of them.
+
+    Where there is little room, two titles stand closer together; then the others are cut before that of this place.
+    """
     longest = max(map(len, titles))
     # How many letters the others have, and this one.
     lengths = [(most, longest) for most in range(longest, -1, -1)] + [(0, most) for most in range(longest, -1, -1)]
     for others, own in lengths:
         cut = [title[: own if at == here else others] for at, title in enumerate(titles)]
-        # The space behind the last one is not needed.
-        if sum(len(_entry(" ", number, title)) for number, title in enumerate(cut, start=1)) <= room + 1:
-            break
-    return cut
+        for gap in (" ", ""):
+            # The space behind the last one is not needed.
+            if sum(len(_entry(" ", number, title, gap)) for number, title in enumerate(cut, 1)) <= room + len(gap):
+                return cut, gap
+    return cut, gap

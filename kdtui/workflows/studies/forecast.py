@@ -141,6 +141,46 @@ def forecast(db: Database, plan: Plan) -> Forecast:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class StepCount:
+    """How many steps of a kind a study takes.
+
+    Attributes:
+        seconds: that those take which are left, about; None where none is, and where it is not known.
+    """
+
+    name: str
+    every: int
+    done: int
+    to_do: int
+    failed: int
+    seconds: float | None
+
+
+def step_counts(plan: Plan, left: Forecast) -> list[StepCount]:
+    """The steps of a plan by kind, in the order in which the study gets to them; a kind without steps is left out."""
+    found = []
+    for kind in KINDS:
+        if count := plan.count(kind):
+            to_do = count["to do"] + count["failed"]
+            every = sum(count.values()) - count["not needed"]
+            seconds = left.seconds.get(kind) if to_do else None
+            found.append(StepCount(KIND_NAMES[kind], every, count["done"], to_do, count["failed"], seconds))
+    return found
+
+
+def cells_in_words(plan: Plan) -> str:
+    """How many cells a study has, and how many sessions each answers."""
+    sessions = ", ".join(f"{number:,} of {dataset}" for dataset, number in plan.answered.items())
+    return f"{counted(len(plan.cells), 'cell')}, each over {sessions} ({plan.spec.split})"
+
+
+def plan_in_words(plan: Plan, left: Forecast) -> list[str]:
+    """A plan and its forecast as sentences without a full stop."""
+    steps = "; ".join(f"{each.name} {each.done} of {each.every} done" for each in step_counts(plan, left))
+    return [*plan.notes, cells_in_words(plan), steps, *left.in_words()]
+
+
 class _Sizes:
     """How many sessions splits have, looked up once."""
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
+from kdtui.workflows.gate import Gate
 from kdtui.workflows.studies.spec import Spec, TeacherOptions
 from kdtui.workflows.studies.steps import ANY, KnowledgeStep
 from store.sqlite import Database
@@ -30,8 +31,11 @@ def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
     )
 
 
-def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep) -> Iterator[tuple[int, int]]:
+def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: Gate) -> Iterator[tuple[int, int]]:
     """Mine or distil what a step needs, and store it beside what is there.
+
+    Args:
+        gate: pauses the asking of a model, or ends it, from another thread.
 
     Yields:
         how many sessions are done, and of how many.
@@ -51,11 +55,13 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep) -> Iterator[tu
         for _ in distil_annotations(db, step.dataset, [step.format]):
             pass
     else:
-        for event in distil_with_model(db, distillation(options, step)):
-            if isinstance(event, Progress):
-                yield event.sessions, event.of
-            elif isinstance(event, Stopped):
-                raise KdtuiError(f"teacher {step.teacher}: {event.reason}; what was answered is kept")
+        # It closes its gate when it is done, or when the budget is; the study goes on.
+        with gate.branch() as own:
+            for event in distil_with_model(db, distillation(options, step), own):
+                if isinstance(event, Progress):
+                    yield event.sessions, event.of
+                elif isinstance(event, Stopped):
+                    raise KdtuiError(f"teacher {step.teacher}: {event.reason}; what was answered is kept")
 
 
 def distillation(options: TeacherOptions, step: KnowledgeStep) -> "Job":

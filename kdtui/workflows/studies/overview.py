@@ -6,9 +6,11 @@ from typing import Any
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.studies.labels import cell_label
-from kdtui.workflows.studies.plan import Plan, PlannedStep, make_plan
+from kdtui.workflows.studies.lock import Runner, runner_of
+from kdtui.workflows.studies.plan import Plan, make_plan
+from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import parsed
-from kdtui.workflows.studies.steps import EvaluationStep
+from kdtui.workflows.studies.steps import EvaluationStep, key_of, needs
 from models.errors import ModelError
 from store.errors import StoreError
 from store.sqlite import Database
@@ -21,6 +23,9 @@ class StudyRow:
 
     Attributes:
         problem: why it cannot be planned any more: a dataset that was deleted, for instance.
+        is_running: whether somebody runs it at the moment.
+        process: the number of the process that does so.
+        can_run: whether anything is left to do that nothing which has failed keeps it from.
     """
 
     name: str
@@ -32,6 +37,18 @@ class StudyRow:
     done: int = 0
     failed: int = 0
     problem: str | None = None
+    is_running: bool = False
+    process: int | None = None
+    can_run: bool = False
+
+    @property
+    def state(self) -> str:
+        """Whether it is complete, runs, or is left unfinished; or why it cannot be planned any more."""
+        if self.problem is not None:
+            return self.problem
+        if self.is_running:
+            return "running" if self.process is None else f"running (process {self.process})"
+        return "complete" if self.done == self.cells else "unfinished"
 
     def to_json(self) -> dict[str, Any]:
         """A flat object."""
@@ -40,25 +57,49 @@ class StudyRow:
 
 def study_rows(db: Database) -> list[StudyRow]:
     """All studies, the oldest first."""
-    return [_row(db, study) for study in list_studies(db)]
+    runner = runner_of(db)
+    return [_row(db, study, runner) for study in list_studies(db)]
 
 
-def _row(db: Database, study: StoredStudy) -> StudyRow:
+def _row(db: Database, study: StoredStudy, runner: Runner | None) -> StudyRow:
     try:
-        spec = parsed(study.spec, f"study {study.name}")
-        plan = make_plan(db, spec)
+        plan = make_plan(db, parsed(study.spec, f"study {study.name}"))
     except (KdtuiError, ModelError, StoreError) as problem:
         return StudyRow(study.name, study.source, study.created_at, problem=str(problem))
+    return study_row(study, plan, runner)
+
+
+def study_row(study: StoredStudy, plan: Plan, runner: Runner | None) -> StudyRow:
+    """A study that can be planned.
+
+    Args:
+        runner: who runs a study on the store.
+    """
+    is_running = runner is not None and runner.study == study.name
     return StudyRow(
         study.name,
         study.source,
         study.created_at,
-        spec.datasets(),
-        spec.split,
+        plan.spec.datasets(),
+        plan.spec.split,
         len(plan.cells),
         sum(cell.status == "done" for cell in plan.cells),
-        sum(step.status == "failed" for step in plan.steps.values()),
+        plan.failed,
+        is_running=is_running,
+        process=runner.process if runner is not None and is_running else None,
+        can_run=_can_run(plan),
     )
+
+
+def _can_run(plan: Plan) -> bool:
+    """Whether anything is left that needs nothing which has failed."""
+    lost: set[str] = set()
+    for step in plan.steps.values():
+        if step.status == "failed" or any(key_of(need) in lost for need in needs(step.step)):
+            lost.add(step.key)
+        elif step.status == "to do":
+            return True
+    return False
 
 
 def open_study(db: Database, name: str) -> tuple[StoredStudy, Plan]:
@@ -83,6 +124,7 @@ class CellRow:
     strict_precision: float | None = None
     strict_recall: float | None = None
     pair_f1: float | None = None
+    exact: float | None = None
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -99,12 +141,15 @@ def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
     from kdtui.workflows.runs import score_runs
     from store.runs import summary_of
 
+    runner = runner_of(db)
+    is_running = runner is not None and runner.study == plan.spec.name
+    progress = cell_progress(db, plan)
     with_dataset = len(plan.answered) > 1
     for cell in plan.cells:
         step = cell.step
         assert isinstance(step, EvaluationStep)
         label = f"{step.dataset}: {cell_label(step)}" if with_dataset else cell_label(step)
-        state = state_in_words(plan, cell)
+        state = progress[cell.key].in_words(is_running=is_running)
         if cell.status != "done" or cell.stored is None:
             yield CellRow(label, step.dataset, state, None)
             continue
@@ -119,26 +164,6 @@ def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
             None if scores is None else scores.strict_precision,
             None if scores is None else scores.strict_recall,
             None if scores is None else scores.pair_f1,
+            None if scores is None else scores.exact,
             None if cell.stored.seconds is None else cell.stored.seconds / max(1, summary.answered),
         )
-
-
-def state_in_words(plan: Plan, cell: PlannedStep) -> str:
-    """How far a cell is, and what it waits for or fails by."""
-    from kdtui.workflows.studies.labels import label
-    from kdtui.workflows.studies.steps import key_of, needs
-
-    if cell.status == "done":
-        return "done"
-    if cell.status == "failed":
-        return f"failed: {cell.why}"
-    stack = list(needs(cell.step))
-    while stack:
-        need = stack.pop()
-        planned = plan.steps[key_of(need)]
-        if planned.status == "failed":
-            return f"blocked: {label(need)} failed: {planned.why}"
-        stack.extend(needs(need))
-    if cell.stored is not None and cell.stored.state == "begun":
-        return "begun"
-    return f"to do again: {cell.why}" if cell.why else "to do"

@@ -17,7 +17,6 @@ from kdtui.bundling.times import duration
 from kdtui.errors import KdtuiError
 from kdtui.workflows.published import PublishedRow, published_results
 from kdtui.workflows.scored import Scored
-from kdtui.workflows.studies.overview import state_in_words
 from kdtui.workflows.studies.plan import Plan
 from kdtui.workflows.studies.plots import Point, cost_plot, intervals_plot, lines_plot
 from kdtui.workflows.studies.provenance import provenance_of
@@ -169,7 +168,7 @@ def _results_table(table: Table) -> str:
 def _content(db: Database, results: StudyResults) -> Mapping[str, Any]:
     plan = results.plan
     published = {dataset: _published(db, plan, dataset) for dataset in results.sessions}
-    missing = [(cell, state_in_words(plan, cell)) for cell in plan.cells if cell.status != "done"]
+    missing = [results.states[cell.key] for cell in plan.cells if cell.status != "done"]
     return {
         "name": plan.spec.name,
         "made": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -180,7 +179,7 @@ def _content(db: Database, results: StudyResults) -> Mapping[str, Any]:
         "notes": plan.notes,
         "done": len(plan.cells) - len(missing),
         "cells": len(plan.cells),
-        "missing": _summed(state for _, state in missing),
+        "missing": _summed(missing),
         "sections": [_section(db, results, found, published) for found in results.questions],
         "cost_headings": COST_HEADINGS,
         "error_headings": ERROR_HEADINGS,
@@ -263,7 +262,7 @@ def _table(results: StudyResults, dataset: str, rows: Sequence[Row], published: 
             row.label or "all",
             "cell",
             tuple(_value(name, row.estimates) for name, _, _ in columns),
-            _note(results.plan, row),
+            _note(results, row),
         )
         for row in rows
     ]
@@ -286,8 +285,8 @@ def _table(results: StudyResults, dataset: str, rows: Sequence[Row], published: 
     return Table(dataset, tuple((heading, what) for _, heading, what in columns), tuple(lines))
 
 
-def _note(plan: Plan, row: Row) -> str:
-    states = [state_in_words(plan, cell) for cell in row.cells if cell.status != "done"]
+def _note(results: StudyResults, row: Row) -> str:
+    states = [results.states[cell.key] for cell in row.cells if cell.status != "done"]
     if not states:
         return "" if len(row.cells) == 1 else counted(len(row.cells), "seed")
     missing = f"{len(states)} of {counted(len(row.cells), 'seed')} missing: " if len(row.cells) > 1 else ""

@@ -10,8 +10,10 @@ from kdtui.workflows.run_costs import RunCost, costs_of
 from kdtui.workflows.session_measures import COSTS, MEASURES
 from kdtui.workflows.studies.grid import Arm, Grid
 from kdtui.workflows.studies.labels import model_label, utilization_of
+from kdtui.workflows.studies.lock import runner_of
 from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measures, run_measures
 from kdtui.workflows.studies.plan import Plan, PlannedStep
+from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import AXES, Question, values_of
 from kdtui.workflows.studies.statistics import Pair, compare, estimate
 from kdtui.workflows.studies.statistics_results import Comparison, Estimate
@@ -99,6 +101,7 @@ class StudyResults:
         floors: of each dataset, by name and measure.
         sessions: of each dataset, that are answered.
         resampling: the draws of sessions that all intervals are by.
+        states: how far each cell is, by its key.
     """
 
     plan: Plan
@@ -106,6 +109,7 @@ class StudyResults:
     floors: dict[str, dict[str, Mapping[str, Estimate]]]
     sessions: dict[str, list[Session]]
     resampling: Resampling
+    states: dict[str, str]
 
 
 def study_results(db: Database, plan: Plan) -> StudyResults:
@@ -127,7 +131,10 @@ def study_results(db: Database, plan: Plan) -> StudyResults:
     builder = _Builder(db, plan, sessions)
     questions = [builder.question(grid) for grid in plan.grids]
     floors = {dataset: builder.floors(dataset) for dataset in sessions}
-    return StudyResults(plan, questions, floors, sessions, builder.resampling)
+    runner = runner_of(db)
+    is_running = runner is not None and runner.study == spec.name
+    states = {key: each.in_words(is_running=is_running) for key, each in cell_progress(db, plan).items()}
+    return StudyResults(plan, questions, floors, sessions, builder.resampling, states)
 
 
 class _Builder:

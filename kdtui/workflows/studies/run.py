@@ -5,10 +5,7 @@ in groups of sessions that are stored whole: what llama.cpp computes depends on 
 resumed study has the same groups as one that was never interrupted.
 """
 
-import fcntl
-import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -21,6 +18,7 @@ from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.students import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
+from kdtui.workflows.studies.lock import alone
 from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, check_models, make_plan
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
@@ -123,32 +121,6 @@ class HostLost:
 StudyEvent: TypeAlias = Planned | StepBegun | StepProgress | StepDone | StepFailed | StepBlocked | HostLost
 
 
-@contextmanager
-def _alone(db: Database) -> Iterator[None]:
-    """Hold the lock of whoever runs studies on this store.
-
-    Raises:
-        KdtuiError: another process does so; it says which.
-    """
-    assert db.path is not None
-    path = db.path.with_name(f"{db.path.name}.study-lock")
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            who = file.read().strip()
-            process = f" (process {who})" if who.isdecimal() else ""
-            raise KdtuiError(
-                f"another kdtui runs a study on this database{process}; wait until it is done, or stop it: what it has "
-                "done is kept"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
 def run_study(
     db: Database,
     spec: Spec,
@@ -163,17 +135,21 @@ def run_study(
     Args:
         jobs: the folder of job directories.
         retry_failed: try again what has failed before.
-        gate: pauses the study between two groups of sessions, or ends it, from another thread.
+        gate: pauses the study between two sessions or groups of them, or ends it, from another thread.
         tell: gets what a student says before it answers.
 
     Raises:
         KdtuiError, NotFound: as `check_models` and `make_plan`; or another process runs a study on this store.
     """
-    with _alone(db):
+    with alone(db, spec.name):
         check_models(db, spec)
         plan = make_plan(db, spec)
         yield Planned(plan)
         yield from _Runner(db, plan, jobs, gate or Gate(), tell, retry_failed).run()
+
+
+class _Ended(Exception):
+    """The study has been ended in the middle of a step."""
 
 
 @dataclass(slots=True)
@@ -194,6 +170,8 @@ class _Runner:
     _looked: float = -inf
     _is_busy: bool = False
     """Whether a step is under way here."""
+    _paused: float = 0.0
+    """Seconds of its pauses."""
 
     def run(self) -> Iterator[StudyEvent]:
         for step in self.plan.steps.values():
@@ -246,14 +224,15 @@ class _Runner:
         """Do a step here."""
         yield StepBegun(step)
         basis = Look(self.db).basis(step.step)
-        began = monotonic()
+        began, self._paused = monotonic(), 0.0
         made = ""
         try:
             match step.step:
                 case KnowledgeStep():
                     begin_step(self.db, step.key, step.kind, encoded(step.step), basis)
-                    for done, of in make_knowledge(self.db, self.plan.spec, step.step):
+                    for done, of in make_knowledge(self.db, self.plan.spec, step.step, self.gate):
                         yield StepProgress(step, done, of)
+                    self._pass()
                     if not Look(self.db).has_knowledge(step.step):
                         raise KdtuiError(f"dataset {step.step.dataset!r} gave no {step.step.format} that is kept")
                 case SampleStep():
@@ -269,17 +248,28 @@ class _Runner:
                             made = event
                             continue
                         yield event
-                    if not made:
-                        # It was paused and then ended.
-                        return
                 case TrainingStep():
                     raise AssertionError("trainings are launched")
+        except _Ended:
+            return
         except (KdtuiError, ModelError, StoreError) as problem:
             yield self._fail(step, str(problem))
             return
         if not isinstance(step.step, EvaluationStep):
-            add_seconds(self.db, step.key, monotonic() - began)
+            add_seconds(self.db, step.key, monotonic() - began - self._paused)
         yield self._finish(step, made)
+
+    def _pass(self) -> None:
+        """Wait in the middle of a step as long as the study is paused.
+
+        Raises:
+            _Ended: the study is to end here; the step is resumed by the next run.
+        """
+        began = monotonic()
+        self.gate.wait()
+        self._paused += monotonic() - began
+        if self.gate.closed:
+            raise _Ended
 
     def _finish(self, step: PlannedStep, made: str) -> StepDone:
         with self.db.waiting(inf):
@@ -323,6 +313,7 @@ class _Runner:
             if isinstance(event, SessionJudged):
                 done += 1
                 yield StepProgress(step, done, len(sessions))
+                self._pass()
             elif isinstance(event, StrategyLeftOut):
                 raise KdtuiError(event.reason)
 
@@ -348,8 +339,6 @@ class _Runner:
                     # Hosts need not wait for a whole evaluation.
                     yield from self._launch()
                     yield from self._look()
-            if self.gate.closed:
-                return
             finish_run(self.db, run)
         # Measured once, so that a report over many cells need not.
         run_measures(self.db, run)
@@ -365,9 +354,7 @@ class _Runner:
             missing = [session for session in group if session.id not in answered]
             if not missing:
                 continue
-            self.gate.wait()
-            if self.gate.closed:
-                return
+            self._pass()
             began = monotonic()
             events = list(generate(student, missing))
             found = [event.prediction for event in events if isinstance(event, SessionAnswered)]

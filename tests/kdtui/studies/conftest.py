@@ -1,91 +1,23 @@
-"""What tests of studies share: a few sessions, a tiny base, and a study that was run to its end once."""
+"""What tests of studies share that are run from the command line."""
 
-import json
-import shutil
-from collections.abc import Callable, Iterator
-from importlib.resources import files
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.studies.run import run_study
-from kdtui.workflows.studies.spec import PRESETS, Spec, TrainingOptions, changed, preset, to_toml
-from store.database import open_database
+from kdtui.workflows.studies.spec import PRESETS, to_toml
 from store.sqlite import Database
-from store.studies import save_study
-from tests.launching import train_in_this_process
-from tests.models.tiny import make_model
+from tests.kdtui.conftest import small
 
 Kdtui = Callable[..., Any]
-
-
-def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
-    # A model by chance writes on to the end.
-    monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
-
-
-@pytest.fixture(scope="session")
-def study_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model to study."""
-    return make_model(tmp_path_factory.mktemp("base") / "tiny.gguf")
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few of the demo sessions, among them some that the same rules come from, as JSON Lines."""
-    path = tmp_path_factory.mktemp("data") / "outdoor.jsonl"
-    wanted = {f"o{number:02}" for number in (1, 2, 9, 12, 13, 23, 27, 30)}
-    with (files("kdtui") / "demo_data" / "outdoor.jsonl").open(encoding="utf-8") as lines:
-        path.write_text("".join(line for line in lines if json.loads(line)["session"] in wanted), encoding="utf-8")
-    return path
-
-
-def small(name: str, base: Path) -> Spec:
-    """A preset with a tiny student that is soon trained."""
-    training = TrainingOptions(epochs=1, learning_rate=0.003, batch_tokens=30000, longest=4000)
-    return changed(preset(name, ["outdoor"]), student=(str(base),), training=training)
-
-
-@pytest.fixture(scope="session")
-def run_before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Path) -> Path:
-    """A store in which the study rq3 was run to its end; to be copied."""
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        train_here(monkeypatch)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        db = open_database(folder / "kdtui.db")
-        list(import_dataset(db, data, "outdoor"))
-        spec = small("rq3", study_base)
-        save_study(db, spec.name, to_toml(spec), "rq3")
-        list(run_study(db, spec, folder / "jobs"))
-        db.close()
-    return folder / "kdtui.db"
-
-
-@pytest.fixture
-def finished(run_before: Path, database_of_the_test: Path) -> Iterator[Database]:
-    """A store of its own with a study that is done."""
-    database_of_the_test.parent.mkdir(parents=True)
-    shutil.copy(run_before, database_of_the_test)
-    store = open_database(database_of_the_test)
-    yield store
-    store.close()
 
 
 @pytest.fixture
 def imported(db: Database, data: Path) -> None:
     """The few sessions, as the dataset `outdoor`."""
     list(import_dataset(db, data, "outdoor"))
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `train_here`."""
-    train_here(monkeypatch)
 
 
 @pytest.fixture

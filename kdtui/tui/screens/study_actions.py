@@ -1,0 +1,248 @@
+"""What can be done with a study, in the list of them and in its own screen."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from kdtui.tui.actions import ACTIONS
+from kdtui.tui.background import named_database
+from kdtui.tui.commands import command_line
+from kdtui.tui.screens.base import KdtuiScreen
+from kdtui.tui.screens.dialogs import ConfirmDialog
+from kdtui.tui.study_run import StudyRun
+from kdtui.tui.task import Task
+
+if TYPE_CHECKING:
+    from kdtui.workflows.studies.overview import StudyRow
+    from kdtui.workflows.studies.spec import Spec
+    from store.sqlite import Database
+
+
+class StudyReady(Message):
+    """A study can be run.
+
+    Attributes:
+        source: what it is of, where it is not stored yet.
+        price: what is to be paid for, in words; empty for nothing.
+    """
+
+    def __init__(self, spec: "Spec", source: str | None, price: str, *, retry_failed: bool) -> None:
+        super().__init__()
+        self.spec, self.source, self.price, self.retry_failed = spec, source, price, retry_failed
+
+
+class StudyDeleted(Message):
+    """A study is gone."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class StudyActions(KdtuiScreen[None]):
+    """A screen with a study on it that something can be done with."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(database)
+        self._available: tuple[str | None, ...] = ()
+
+    @property
+    @abstractmethod
+    def study(self) -> "StudyRow | None":
+        """The study that is meant."""
+
+    @abstractmethod
+    def look(self) -> None:
+        """Look at the store again."""
+
+    @abstractmethod
+    def show_work(self, work: StudyRun) -> None:
+        """Show how far the study is that is run here."""
+
+    @property
+    def work(self) -> StudyRun | None:
+        """The study that is run here; None where none is."""
+        task = self.kdtui.tasks.get(StudyRun.kind)
+        return task if isinstance(task, StudyRun) and not task.is_over else None
+
+    @property
+    def is_run_here(self) -> bool:
+        """Whether it is the study that is meant."""
+        return self.work is not None and self.study is not None and self.work.study == self.study.name
+
+    def on_mount(self) -> None:
+        """Hear of the study that is run here."""
+        self.kdtui.task_changed.subscribe(self, self._see_work)
+
+    def _see_work(self, task: Task) -> None:
+        if isinstance(task, StudyRun):
+            self.show_work(task)
+            self.show_availability()
+
+    def show_availability(self) -> None:
+        """Show which keys work now, if those have changed: the footer is made anew by that."""
+        names = [action.name for action in ACTIONS if action.place in ("studies", "study", "cell")]
+        available = tuple(self.why_not(name) for name in names)
+        paused = str(self.work is not None and self.work.is_paused)
+        if (*available, paused) != self._available:
+            self._available = (*available, paused)
+            self.refresh_bindings()
+
+    # To run it
+
+    def action_run(self) -> None:
+        """Do what the study has left to do."""
+        if self.study is not None:
+            self.prepare(_stored(self.study.name), None)
+
+    def action_retry(self) -> None:
+        """Do that, and try again what has failed."""
+        if self.study is not None:
+            self.prepare(_stored(self.study.name), None, retry_failed=True)
+
+    def prepare(self, spec_of: "Callable[[Database], Spec]", source: str | None, *, retry_failed: bool = False) -> None:
+        """See whether a study can be run, and what is to be paid for it; it begins at once where that is nothing.
+
+        Args:
+            spec_of: gives the study, in a thread.
+            source: what it is of, where it is not stored yet.
+        """
+
+        def question(db: "Database") -> "tuple[Spec, str]":
+            # What its events are told apart by is imported here: that takes longer than a screen may stand still.
+            from kdtui.workflows.studies import run  # noqa: F401
+            from kdtui.workflows.studies.forecast import forecast
+            from kdtui.workflows.studies.plan import make_plan
+
+            spec = spec_of(db)
+            left = forecast(db, make_plan(db, spec))
+            return spec, "; ".join(left.in_words()) if left.calls else ""
+
+        def ready(found: "tuple[Spec, str]") -> StudyReady:
+            return StudyReady(found[0], source, found[1], retry_failed=retry_failed)
+
+        self.ask(question, ready, group="prepare")
+
+    def on_study_ready(self, message: StudyReady) -> None:
+        """Begin, once it is agreed to what is to be paid for."""
+        spec = message.spec
+        command = command_line(
+            ("study", "run", "--retry-failed") if message.retry_failed else ("study", "run"),
+            spec.name,
+            database=named_database(self.database),
+        )
+
+        def begin(yes: bool | None) -> None:
+            if not yes:
+                return
+            run = StudyRun(
+                self.database,
+                spec,
+                self.app.post_message,
+                source=message.source,
+                retry_failed=message.retry_failed,
+                command=command,
+            )
+            if self.kdtui.begin_task(run) is not run:
+                self.say("a study is at work here already; one at a time")
+
+        if not message.price:
+            begin(True)
+        elif self.is_current:
+            dialog = ConfirmDialog(f"Run study {spec.name}?", f"It takes {message.price}.", "Run it", command)
+            self.app.push_screen(dialog, begin)
+
+    def action_pause(self) -> None:
+        """Pause the study that is run here."""
+        if self.work is not None:
+            self.work.pause()
+            self.kdtui.task_changed.publish(self.work)
+
+    def action_resume(self) -> None:
+        """Resume it."""
+        if self.work is not None:
+            self.work.resume()
+            self.kdtui.task_changed.publish(self.work)
+
+    def action_cancel(self) -> None:
+        """Stop it."""
+        if self.work is not None:
+            self.kdtui.stop_task(self.work)
+
+    # To delete it
+
+    def action_delete(self) -> None:
+        """Delete the study, once that is confirmed."""
+        if self.study is None:
+            return
+        name = self.study.name
+
+        def question(db: "Database") -> str:
+            from store.studies import delete_study
+
+            delete_study(db, name)
+            return name
+
+        def then(yes: bool | None) -> None:
+            if yes:
+                self.ask(question, StudyDeleted, group="delete")
+
+        command = command_line(("study", "rm"), name, database=named_database(self.database))
+        consequence = "Its runs, samples and adapters stay: other studies may have them in common."
+        self.app.push_screen(ConfirmDialog(f"Delete study {name}?", consequence, "Delete", command), then)
+
+    # What can be done
+
+    def why_not(self, action: str) -> str | None:
+        """Why an action cannot be done now."""
+        if action in ("pause", "resume", "cancel"):
+            if self.work is None:
+                return "no study is at work here"
+            is_stopping = self.work.is_cancelled
+            return "the study is being stopped already" if is_stopping else None
+        if action in ("run", "retry", "delete"):
+            return self._why_not(action)
+        return super().why_not(action)
+
+    def _why_not(self, action: str) -> str | None:
+        study = self.study if self.is_mounted else None
+        if study is None:
+            return "the cursor is on no study"
+        stops = self.kdtui.key_of("study.cancel")
+        if self.is_run_here:
+            return f"the study is at work; {stops} stops it"
+        if study.is_running:
+            process = "another process" if study.process is None else f"process {study.process}"
+            return f"{process} runs the study; stop it there"
+        if action == "delete":
+            return None
+        if study.problem is not None:
+            return study.problem
+        if self.work is not None:
+            return f"study {self.work.study} is at work; {stops} stops it, and one runs at a time"
+        if action == "retry" and not study.failed:
+            return "nothing has failed"
+        if action == "run" and not study.can_run:
+            if study.failed:
+                return f"only what has failed is left; {self.kdtui.key_of('study.retry')} tries it again"
+            return "the study is complete"
+        return None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Pausing and resuming share a key."""
+        is_paused = self.is_mounted and self.work is not None and self.work.is_paused
+        if action in ("pause", "resume") and is_paused != (action == "resume"):
+            return False
+        return super().check_action(action, parameters)
+
+
+def _stored(name: str) -> "Callable[[Database], Spec]":
+    def spec_of(db: "Database") -> "Spec":
+        from kdtui.workflows.studies.overview import open_study
+
+        return open_study(db, name)[1].spec
+
+    return spec_of
