@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import json
 
 from kdtui.bundling.metrics import Scores, score
@@ -135,11 +136,16 @@ def _report(name: str, draws: Sequence[_Answers]) -> None:
     means = np.array([_means(each) for each in every]).mean(axis=0)
     auc = np.mean([roc_auc_score(np.concatenate(each.labels), np.concatenate(each.pairs)) for each in draws])
     error = np.mean([_error(each) for each in draws])
+    noise = np.concatenate([_noise(each, chance) for each in draws])
     values = "  ".join(
         f"{metric} {mean:.3f} [{one:.3f}, {other:.3f}]"
         for metric, mean, one, other in zip(_METRICS, means, low, high, strict=True)
     )
-    print(f"{name}, {count} sessions: AUC {auc:.3f}  {values}  calibration error {error:.3f}", flush=True)
+    print(
+        f"{name}, {count} sessions: AUC {auc:.3f}  {values}  calibration error {error:.3f} "
+        f"(of a perfect one {noise.mean():.3f}, in 95 % up to {np.percentile(noise, 95):.3f})",
+        flush=True,
+    )
 
 
 def _means(scores: Scores) -> list[float]:
@@ -153,6 +159,14 @@ def _error(answers: _Answers) -> float:
         for bundle in bundles
     ]
     return expected_calibration_error([value for each in answers.confidences for value in each], right)
+
+
+def _noise(answers: _Answers, chance: np.random.Generator) -> npt.NDArray[np.float64]:
+    """The calibration errors that bundles of these confidences have if each is right with that very probability: what
+    so few bundles cannot tell from perfect."""
+    confidences = [value for each in answers.confidences for value in each]
+    right = chance.random((_RESAMPLES, len(confidences))) < confidences
+    return np.array([expected_calibration_error(confidences, list(each)) for each in right])
 
 
 if __name__ == "__main__":
