@@ -1,7 +1,8 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
     from kdtui.workflows.published import PublishedRow
     from kdtui.workflows.scored import Scored
+    from store.records import Session
     from store.runs import Run
     from store.sqlite import Database
 
@@ -103,14 +105,17 @@ def evaluate(
 ) -> None:
     """Answer a split and score it: the paper's metrics over n sessions, and strict metrics over all.
 
-    Every answer is kept as it comes; an interrupted run goes on with --resume.
+    Every answer is kept as it comes; an interrupted run goes on with --resume. Intents are compared with those of
+    people by their words, and by a sentence encoder (cosine). Below them stands what the run's own bundles are worth
+    with other names: the category that the products share, and the intent of the nearest training bundle. What a
+    session took stands last; what is not known is left out.
     """
     from msgspec.structs import replace
 
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.floors import floors_over
+    from kdtui.workflows.floors import Checked, floors_over
     from kdtui.workflows.published import published_results
     from kdtui.workflows.runs import scores_of
     from kdtui.workflows.scored import Scored
@@ -161,18 +166,25 @@ def evaluate(
         if run is not None:
             with progress_of("scores", len(sessions)) as check:
                 result = ResultRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
-            rows = with_run(rows, run, with_cost(store, run, result))
+            with progress_of("intents", len(sessions)) as check:
+                result = _in_full(store, run, result, Checked(sessions, check))
+            rows = with_run(rows, run, result)
     print_rows(rows, told)
 
 
-def with_cost(store: "Database", run: "Run", row: "ResultRow") -> "ResultRow":
-    """The row of a run, with what a session cost."""
+def _in_full(store: "Database", run: "Run", row: "ResultRow", sessions: "Collection[Session]") -> "ResultRow":
+    """The row of a run, with what a session cost, and the floors of its intents."""
     from dataclasses import replace
 
+    from kdtui.workflows.intent_floors import intent_floors
     from kdtui.workflows.run_costs import costs_of
     from store.runs import summary_of
 
-    return replace(row, cost=costs_of(store, [summary_of(store, run.id)])[run.id])
+    return replace(
+        row,
+        cost=costs_of(store, [summary_of(store, run.id)])[run.id],
+        intent_floors=intent_floors(store, run, sessions) if names_intents(row.scores) else {},
+    )
 
 
 def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Run":
@@ -249,6 +261,7 @@ def with_run(
 
 def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
     """The tables of results; as data, one that has all of the numbers."""
+    from kdtui.workflows.intent_cosine import MOST_SESSIONS
     from kdtui.workflows.published import PublishedRow
     from kdtui.workflows.run_costs import NOT_KNOWN
 
@@ -260,20 +273,31 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
     total = measured[0].scores.sessions
     matchable = max(row.scores.intent_bundles for row in measured)
     named = [row for row in measured if names_intents(row.scores)]
+    intents = f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps"
+    if any(row.intent_floors for row in measured):
+        intents += "; below a run, its own bundles with other names"
     answered = "over the n sessions with a predicted bundle: P, R and cov. are the paper's"
     for metrics, meaning, shown in (
         (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
         (ANSWERED, answered, rows),
-        (INTENTS, f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps", named),
+        (INTENTS, intents, named),
     ):
         names = [metric for metric, _ in metrics]
-        cells = [(_row_name(row), *_values(row, names)) for row in shown]
+        cells = []
+        for row in shown:
+            cells.append((_row_name(row), *_values(row, names)))
+            if metrics is INTENTS:
+                cells += _floor_cells(row, names)
         cells = [each for each in cells if any(value is not None for value in each[1:])]
         if not cells:
             continue
         print_table(["", *(label.replace(" ", "\n") for _, label in metrics)], cells, wide=[""], output=output)
         print_gap(output)
         say(meaning)
+    if named and all(isnan(row.scores.intent_cosine) for row in named):
+        too_many = f"there are more than {MOST_SESSIONS:,} sessions"
+        no_encoder = "the sentence encoder cannot be used; kdtui doctor says why"
+        say(f"the cosine of intents is not known: {too_many if total > MOST_SESSIONS else no_encoder}")
     _print_costs([row for row in measured if row.cost != NOT_KNOWN], output)
     for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
         say(f"[{tag}] {source}")
@@ -316,6 +340,17 @@ def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, obje
     if not any(isinstance(row, PublishedRow) for row in rows):
         return [row.to_json() for row in rows]
     return [{**row.to_json(), "source": row.source if isinstance(row, PublishedRow) else None} for row in rows]
+
+
+def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
+    """The rows below that of a run: its own bundles with other names."""
+    from kdtui.workflows.intent_floors import IN_WORDS
+    from kdtui.workflows.published import PublishedRow
+
+    if not isinstance(row, PublishedRow):
+        for name, scores in row.intent_floors.items():
+            values = {"intent_matched": scores.matched, **scores.to_json()}
+            yield (IN_WORDS[name], *(values[metric] for metric in metrics))
 
 
 def _row_name(row: "ResultRow | PublishedRow") -> str:

@@ -165,6 +165,7 @@ def show(
                 **row.to_json(),
                 "settings": msgspec.to_builtins(run.settings),
                 "prompt_tokens": found.prompt_tokens,
+                "intent_floors": {name: scores.to_json() for name, scores in found.intent_floors.items()} or None,
                 "floors": [floor.to_json() for floor in found.floors],
                 **({"published": [{**other.to_json(), "source": other.source} for other in others]} if others else {}),
                 "errors": {failure.session: failure.error for failure in found.failures},
@@ -197,7 +198,7 @@ def show(
     )
     rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
     if row.scores is not None:
-        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost))
+        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, found.intent_floors))
     if rows:
         print_gap(told)
         print_rows(rows, told)
