@@ -1,6 +1,6 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -15,16 +15,20 @@ from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
     AnswerPriceOption,
+    AnswerTokensOption,
     AskedKnowledgeOption,
     BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
+    MaxCallsOption,
+    MaxCostOption,
     NearOption,
     NeighboursOption,
     OutputOption,
     PromptPriceOption,
+    RetryFailedOption,
     SampleOption,
     SeedOption,
     SessionsOption,
@@ -43,7 +47,10 @@ from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
+    from kdtui.workflows.judge import Judge, JudgeEvent
+    from kdtui.workflows.judge_here import JudgeHere
     from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.ratings import Ratings
     from kdtui.workflows.scored import Scored
     from store.records import Session
     from store.runs import Run
@@ -63,6 +70,7 @@ EXAMPLES = [
     "kdtui evaluate --dataset electronic --floors-only --format csv",
     "kdtui evaluate --dataset electronic --published",
     "kdtui evaluate --resume 3",
+    "kdtui evaluate --resume 3 --judge https://HOST/v1#MODEL --max-calls 100",
 ]
 
 
@@ -99,6 +107,36 @@ def evaluate(
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
     published: PublishedOption = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            help="Have a model rate each intent of the run from 1 to 5: an endpoint (URL#MODEL), a name that kdtui "
+            "model ls shows, or a GGUF file. Each call is kept, and paid for once.",
+            metavar="TEACHER",
+            autocompletion=completion.names("bases", "smollm2"),
+        ),
+    ] = None,
+    judge_key: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-key",
+            help="The environment variable that holds the key of the judge (OPENAI_API_KEY).",
+            metavar="NAME",
+        ),
+    ] = None,
+    judge_prompt_price: Annotated[
+        float | None,
+        typer.Option("--judge-prompt-price", help="As --prompt-price, of the judge.", min=0, metavar="PRICE"),
+    ] = None,
+    judge_answer_price: Annotated[
+        float | None,
+        typer.Option("--judge-answer-price", help="As --answer-price, of the judge.", min=0, metavar="PRICE"),
+    ] = None,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    answer_tokens: AnswerTokensOption = None,
+    retry_failed: RetryFailedOption = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
@@ -109,7 +147,12 @@ def evaluate(
     people by their words, and by a sentence encoder (cosine). Below them stands what the run's own bundles are worth
     with other names: the category that the products share, and the intent of the nearest training bundle. What a
     session took stands last; what is not known is left out.
+
+    --judge has a model rate the intents; --max-calls, --max-cost, --answer-tokens and --retry-failed are about its
+    calls. With --resume it rates those of a run that is finished.
     """
+    from dataclasses import replace as replace_fields
+
     from msgspec.structs import replace
 
     from kdtui.workflows import evaluate as workflow
@@ -126,8 +169,19 @@ def evaluate(
         raise typer.BadParameter("--resume goes on with a student's run, and --floors-only has none")
     if floors_only and tag:
         raise typer.BadParameter("--tag is about a run, and --floors-only makes none")
+    if floors_only and judge is not None:
+        raise typer.BadParameter("--judge rates the intents of a run, and --floors-only makes none")
     drawn_by: int | None = check_seed(limit, seed)
     with open_store(db) as store, StudentMessages() as tell:
+        rater = _judge(
+            store,
+            judge,
+            judge_key,
+            (judge_prompt_price, judge_answer_price),
+            (max_calls, max_cost),
+            answer_tokens,
+            retry_failed=retry_failed,
+        )
         run = _resumed(store, resume, tag or ()) if resume is not None else None
         if run is not None:
             dataset, split, limit, drawn_by = run.dataset, run.split, run.settings.limit, run.settings.seed
@@ -162,14 +216,126 @@ def evaluate(
             say(scored.in_words)
         with progress_of("floors", len(sessions)) as check:
             floors = floors_over(store, scored, check=check)
+        problem: Exception | None = None
         rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
         if run is not None:
             with progress_of("scores", len(sessions)) as check:
                 result = ResultRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
             with progress_of("intents", len(sessions)) as check:
                 result = _in_full(store, run, result, Checked(sessions, check))
+            if rater is not None:
+                ratings, problem = _rated(store, run, sessions, rater)
+                result = replace_fields(result, ratings=ratings)
             rows = with_run(rows, run, result)
     print_rows(rows, told)
+    if problem is not None:
+        raise problem
+
+
+def _judge(
+    store: "Database",
+    name: str | None,
+    key: str | None,
+    prices: tuple[float | None, float | None],
+    budget: tuple[int | None, float | None],
+    answer_tokens: int | None,
+    *,
+    retry_failed: bool,
+) -> "Judge | JudgeHere | None":
+    """The judge that the options name.
+
+    Raises:
+        BadParameter: none is named, or it is free, and something is said of its calls.
+        KdtuiError: there is no such judge, or the budget could not be kept to.
+    """
+    from kdtui.workflows.model_names import is_endpoint
+
+    said = {
+        "--judge-key": key,
+        "--judge-prompt-price": prices[0],
+        "--judge-answer-price": prices[1],
+        "--max-calls": budget[0],
+        "--max-cost": budget[1],
+        "--answer-tokens": answer_tokens,
+        "--retry-failed": retry_failed or None,
+    }
+    options = " and ".join(option for option, value in said.items() if value is not None)
+    if name is None:
+        if options:
+            raise typer.BadParameter(f"there is no judge for {options}; name one with --judge")
+        return None
+    # Imported here: only who has intents rated needs them.
+    if not is_endpoint(name):
+        from kdtui.workflows.judge_here import judge_here
+
+        if options:
+            raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
+        return judge_here(store, name)
+    from kdtui.workflows.costs import Budget, Prices
+    from kdtui.workflows.judge import judge_at
+
+    return judge_at(
+        name,
+        key or "OPENAI_API_KEY",
+        Prices(*prices),
+        Budget(*budget),
+        answer_tokens=answer_tokens,
+        retry_failed=retry_failed,
+    )
+
+
+def _rated(
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+) -> "tuple[Ratings | None, Exception | None]":
+    """What a judge says of a run, with progress, and why not all of its intents are rated; None where all are."""
+    from contextlib import closing
+
+    from kdtui.cli.calls import spent
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.consult import Tally
+    from kdtui.workflows.judge import NotRated, Rated, count_intents
+    from kdtui.workflows.ratings import Ratings
+    from models.answers import Noted
+    from models.errors import ModelError
+
+    ratings, tally = None, Tally()
+    with progress_bar() as progress:
+        task = progress.add_task("ratings", total=count_intents(store, run, sessions))
+        try:
+            with closing(_ratings(store, run, sessions, judge)) as events:
+                for event in events:
+                    match event:
+                        case Rated(done, tally):
+                            progress.update(task, completed=done, description=f"ratings · {spent(tally)}")
+                        case NotRated(session, reason):
+                            say(f"kdtui: session {session}: an intent has no rating; {reason}")
+                        case Noted():
+                            say(f"kdtui: {event.text}")
+                        case Ratings():
+                            ratings = event
+        except KeyboardInterrupt:
+            say("interrupted; what the judge answered is kept, and --resume with the same judge goes on from there")
+            raise
+        except ModelError as error:
+            # The scores are there all the same.
+            return None, error
+    say(f"calls of the judge: {spent(tally)}")
+    if ratings is not None and ratings.stopped is not None:
+        kept = "what was answered is kept, and --resume with the same judge goes on from there"
+        return ratings, KdtuiError(f"stopped rating intents: {ratings.stopped}; {kept}")
+    return ratings, None
+
+
+def _ratings(
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+) -> "Generator[JudgeEvent]":
+    """The events of the one or the other judge."""
+    from kdtui.workflows.judge import Judge, rate_intents
+    from kdtui.workflows.judge_here import rate_intents_here
+
+    if isinstance(judge, Judge):
+        return rate_intents(store, run, sessions, judge)
+    return rate_intents_here(store, run, sessions, judge)
 
 
 def _in_full(store: "Database", run: "Run", row: "ResultRow", sessions: "Collection[Session]") -> "ResultRow":
@@ -298,9 +464,24 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
         too_many = f"there are more than {MOST_SESSIONS:,} sessions"
         no_encoder = "the sentence encoder cannot be used; kdtui doctor says why"
         say(f"the cosine of intents is not known: {too_many if total > MOST_SESSIONS else no_encoder}")
+    _print_ratings(measured, output)
     _print_costs([row for row in measured if row.cost != NOT_KNOWN], output)
     for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
         say(f"[{tag}] {source}")
+
+
+def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
+    """What a judge says of intents, where one was asked."""
+    from kdtui.distill.judging import BEST_RATING, LEAST_RATING
+
+    judged = [(row.name, row.ratings) for row in rows if row.ratings is not None]
+    if not judged:
+        return
+    cells = [(name, ratings.mean, ratings.n, ratings.failed, ratings.intents) for name, ratings in judged]
+    print_table(["", "rating", "n", "failed", "of"], cells, wide=[""], output=output)
+    print_gap(output)
+    judges = " and ".join(dict.fromkeys(ratings.judge for _, ratings in judged))
+    say(f"how well intents name their bundles, from {LEAST_RATING} to {BEST_RATING}, by {judges}")
 
 
 def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
@@ -334,12 +515,19 @@ def _whole(number: float | None) -> int | None:
 
 
 def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
-    """The rows as objects; where others' results are among them, each says where it comes from."""
+    """The rows as objects; where others' results are among them, each says where it comes from, and where a judge was
+    asked, what it said."""
     from kdtui.workflows.published import PublishedRow
 
-    if not any(isinstance(row, PublishedRow) for row in rows):
-        return [row.to_json() for row in rows]
-    return [{**row.to_json(), "source": row.source if isinstance(row, PublishedRow) else None} for row in rows]
+    records = [row.to_json() for row in rows]
+    if any(isinstance(row, PublishedRow) for row in rows):
+        for row, record in zip(rows, records, strict=True):
+            record["source"] = row.source if isinstance(row, PublishedRow) else None
+    if any(not isinstance(row, PublishedRow) and row.ratings is not None for row in rows):
+        for row, record in zip(rows, records, strict=True):
+            ratings = None if isinstance(row, PublishedRow) else row.ratings
+            record["ratings"] = None if ratings is None else ratings.to_json()
+    return records
 
 
 def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":

@@ -15,6 +15,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.intent_cosine import IntentCosine
 from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.ratings import Ratings
 from kdtui.workflows.run_costs import NOT_KNOWN, RunCost, measured
 from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
 from models.errors import ModelError
@@ -67,12 +68,14 @@ class ResultRow:
 
     Attributes:
         intent_floors: what other names for the same bundles are worth; see `kdtui.workflows.intent_floors`.
+        ratings: what a judge says of the intents; None where none was asked.
     """
 
     name: str
     scores: Scores
     cost: RunCost = NOT_KNOWN
     intent_floors: Mapping[str, IntentScores] = field(default_factory=dict)
+    ratings: Ratings | None = None
 
     def to_json(self) -> dict[str, object]:
         """An object; null where a metric has no session or no hit to average over, or a cost is not known."""
