@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.text_vectors import TextVectors
     from models.unit_vectors import Vectors
 
-MOST_SESSIONS = 10_000
+MOST_SESSIONS = 2_000
 """Sessions whose intents are compared by their vectors: those of more may take hours to encode."""
 
 _AHEAD = 64
