@@ -316,7 +316,7 @@ def _rated(
         except KeyboardInterrupt:
             say("interrupted; what the judge answered is kept, and --resume with the same judge goes on from there")
             raise
-        except ModelError as error:
+        except (ModelError, KdtuiError) as error:
             # The scores are there all the same.
             return None, error
     say(f"calls of the judge: {spent(tally)}")
