@@ -1,16 +1,15 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from math import isnan
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
+from kdtui.bundling.metrics import names_intents
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
+from kdtui.cli.judging import chosen_judge, rated
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
@@ -42,28 +41,17 @@ from kdtui.cli.options import (
     next_command,
     open_store,
 )
-from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
+from kdtui.cli.output import progress_bar, say
+from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
 from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
-    from kdtui.workflows.judge import Judge, JudgeEvent
-    from kdtui.workflows.judge_here import JudgeHere
     from kdtui.workflows.published import PublishedRow
-    from kdtui.workflows.ratings import Ratings
     from kdtui.workflows.scored import Scored
     from store.records import Session
     from store.runs import Run
     from store.sqlite import Database
-
-PublishedOption = Annotated[
-    bool,
-    typer.Option(
-        "--published",
-        help="Add what others have published about these sessions: the test splits of Electronic and Clothing, "
-        "recognized by their content.",
-    ),
-]
 
 EXAMPLES = [
     "kdtui evaluate --dataset electronic --limit 20",
@@ -173,7 +161,7 @@ def evaluate(
         raise typer.BadParameter("--judge rates the intents of a run, and --floors-only makes none")
     drawn_by: int | None = check_seed(limit, seed)
     with open_store(db) as store, StudentMessages() as tell:
-        rater = _judge(
+        rater = chosen_judge(
             store,
             judge,
             judge_key,
@@ -224,118 +212,12 @@ def evaluate(
             with progress_of("intents", len(sessions)) as check:
                 result = _in_full(store, run, result, Checked(sessions, check))
             if rater is not None:
-                ratings, problem = _rated(store, run, sessions, rater)
+                ratings, problem = rated(store, run, sessions, rater)
                 result = replace_fields(result, ratings=ratings)
             rows = with_run(rows, run, result)
     print_rows(rows, told)
     if problem is not None:
         raise problem
-
-
-def _judge(
-    store: "Database",
-    name: str | None,
-    key: str | None,
-    prices: tuple[float | None, float | None],
-    budget: tuple[int | None, float | None],
-    answer_tokens: int | None,
-    *,
-    retry_failed: bool,
-) -> "Judge | JudgeHere | None":
-    """The judge that the options name.
-
-    Raises:
-        BadParameter: none is named, or it is free, and something is said of its calls.
-        KdtuiError: there is no such judge, or the budget could not be kept to.
-    """
-    from kdtui.workflows.model_names import is_endpoint
-
-    said = {
-        "--judge-key": key,
-        "--judge-prompt-price": prices[0],
-        "--judge-answer-price": prices[1],
-        "--max-calls": budget[0],
-        "--max-cost": budget[1],
-        "--answer-tokens": answer_tokens,
-        "--retry-failed": retry_failed or None,
-    }
-    options = " and ".join(option for option, value in said.items() if value is not None)
-    if name is None:
-        if options:
-            raise typer.BadParameter(f"there is no judge for {options}; name one with --judge")
-        return None
-    # Imported here: only who has intents rated needs them.
-    if not is_endpoint(name):
-        from kdtui.workflows.judge_here import judge_here
-
-        if options:
-            raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
-        return judge_here(store, name)
-    from kdtui.workflows.costs import Budget, Prices
-    from kdtui.workflows.judge import judge_at
-
-    return judge_at(
-        name,
-        key or "OPENAI_API_KEY",
-        Prices(*prices),
-        Budget(*budget),
-        answer_tokens=answer_tokens,
-        retry_failed=retry_failed,
-    )
-
-
-def _rated(
-    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
-) -> "tuple[Ratings | None, Exception | None]":
-    """What a judge says of a run, with progress, and why not all of its intents are rated; None where all are."""
-    from contextlib import closing
-
-    from kdtui.cli.calls import spent
-    from kdtui.errors import KdtuiError
-    from kdtui.workflows.consult import Tally
-    from kdtui.workflows.judge import NotRated, Rated, count_intents
-    from kdtui.workflows.ratings import Ratings
-    from models.answers import Noted
-    from models.errors import ModelError
-
-    ratings, tally = None, Tally()
-    with progress_bar() as progress:
-        task = progress.add_task("ratings", total=count_intents(store, run, sessions))
-        try:
-            with closing(_ratings(store, run, sessions, judge)) as events:
-                for event in events:
-                    match event:
-                        case Rated(done, tally):
-                            progress.update(task, completed=done, description=f"ratings · {spent(tally)}")
-                        case NotRated(session, reason):
-                            say(f"kdtui: session {session}: an intent has no rating; {reason}")
-                        case Noted():
-                            say(f"kdtui: {event.text}")
-                        case Ratings():
-                            ratings = event
-        except KeyboardInterrupt:
-            say("interrupted; what the judge answered is kept, and --resume with the same judge goes on from there")
-            raise
-        except (ModelError, KdtuiError) as error:
-            # The scores are there all the same.
-            return None, error
-    say(f"calls of the judge: {spent(tally)}")
-    if ratings is not None and ratings.stopped is not None:
-        kept = "what was answered is kept, and --resume with the same judge goes on from there"
-        return ratings, KdtuiError(f"stopped rating intents: {ratings.stopped}; {kept}")
-    return ratings, None
-
-
-def _ratings(
-    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
-) -> "Generator[JudgeEvent]":
-    """The events of the one or the other judge."""
-    from kdtui.workflows.judge import Judge, rate_intents
-    from kdtui.workflows.judge_here import rate_intents_here
-
-    if isinstance(judge, Judge):
-        return rate_intents(store, run, sessions, judge)
-    return rate_intents_here(store, run, sessions, judge)
 
 
 def _in_full(store: "Database", run: "Run", row: "ResultRow", sessions: "Collection[Session]") -> "ResultRow":
@@ -358,14 +240,6 @@ def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Ru
     from store.runs import get_run, tag_run
 
     return tag_run(store, number, add=tags) if tags else get_run(store, number)
-
-
-@contextmanager
-def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
-    """Progress through sessions, each of which calls what this yields."""
-    with progress_bar() as progress:
-        task = progress.add_task(name, total=sessions)
-        yield lambda: progress.advance(task)
 
 
 def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
@@ -406,151 +280,3 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None
             resumed = f"go on with: {next_command(*resume_arguments(run.id), db=db)}"
             raise ModelError(f"{error}; what was answered is kept, {resumed}") from error
     return run
-
-
-def with_run(
-    rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
-) -> "list[ResultRow | PublishedRow]":
-    """The rows of floors and of others with that of a run: once where the run is one of the floors, which is said."""
-    from kdtui.workflows.evaluate import ResultRow, scores_to_json
-
-    for place, other in enumerate(rows):
-        if not isinstance(other, ResultRow) or other.name != row.name:
-            continue
-        # Compared as they are shown: what is no number equals nothing.
-        if scores_to_json(other.scores) == scores_to_json(row.scores):
-            say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
-            return [*rows[:place], row, *rows[place + 1 :]]
-    # The truth stays the last row: it is what the others are measured by.
-    return [*rows[:-1], row, *rows[-1:]]
-
-
-def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
-    """The tables of results; as data, one that has all of the numbers."""
-    from kdtui.workflows.intent_cosine import MOST_SESSIONS
-    from kdtui.workflows.published import PublishedRow
-    from kdtui.workflows.run_costs import NOT_KNOWN
-
-    published = [row for row in rows if isinstance(row, PublishedRow)]
-    if output in ("json", "csv"):
-        print_table([], [()] * len(rows), output=output, records=_records(rows))
-        return
-    measured = [row for row in rows if not isinstance(row, PublishedRow)]
-    total = measured[0].scores.sessions
-    matchable = max(row.scores.intent_bundles for row in measured)
-    named = [row for row in measured if names_intents(row.scores)]
-    intents = f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps"
-    if any(row.intent_floors for row in measured):
-        intents += "; below a run, its own bundles with other names"
-    answered = "over the n sessions with a predicted bundle: P, R and cov. are the paper's"
-    for metrics, meaning, shown in (
-        (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
-        (ANSWERED, answered, rows),
-        (INTENTS, intents, named),
-    ):
-        names = [metric for metric, _ in metrics]
-        cells = []
-        for row in shown:
-            cells.append((_row_name(row), *_values(row, names)))
-            if metrics is INTENTS:
-                cells += _floor_cells(row, names)
-        cells = [each for each in cells if any(value is not None for value in each[1:])]
-        if not cells:
-            continue
-        print_table(["", *(label.replace(" ", "\n") for _, label in metrics)], cells, wide=[""], output=output)
-        print_gap(output)
-        say(meaning)
-    if named and all(isnan(row.scores.intent_cosine) for row in named):
-        too_many = f"there are more than {MOST_SESSIONS:,} sessions"
-        no_encoder = "the sentence encoder cannot be used; kdtui doctor says why"
-        say(f"the cosine of intents is not known: {too_many if total > MOST_SESSIONS else no_encoder}")
-    _print_ratings(measured, output)
-    _print_costs([row for row in measured if row.cost != NOT_KNOWN], output)
-    for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
-        say(f"[{tag}] {source}")
-
-
-def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
-    """What a judge says of intents, where one was asked."""
-    from kdtui.distill.judging import BEST_RATING, LEAST_RATING
-
-    judged = [(row.name, row.ratings) for row in rows if row.ratings is not None]
-    if not judged:
-        return
-    cells = [(name, ratings.mean, ratings.n, ratings.failed, ratings.intents) for name, ratings in judged]
-    print_table(["", "rating", "n", "failed", "of"], cells, wide=[""], output=output)
-    print_gap(output)
-    judges = " and ".join(dict.fromkeys(ratings.judge for _, ratings in judged))
-    say(f"how well intents name their bundles, from {LEAST_RATING} to {BEST_RATING}, by {judges}")
-
-
-def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
-    """What a session of a run took, as far as it is known."""
-    from kdtui.workflows.costs import cost_text
-    from kdtui.workflows.run_costs import megabytes
-
-    columns: dict[str, list[object]] = {
-        "seconds": [row.cost.seconds for row in rows],
-        "prompt\ntokens": [_whole(row.cost.prompt_tokens) for row in rows],
-        "answer\ntokens": [_whole(row.cost.completion_tokens) for row in rows],
-        "joules": [row.cost.joules for row in rows],
-        "peak\nmemory": [
-            None if row.cost.peak_memory_bytes is None else megabytes(row.cost.peak_memory_bytes) for row in rows
-        ],
-        "money": [None if row.cost.money is None else cost_text(row.cost.money) for row in rows],
-    }
-    shown = {title: values for title, values in columns.items() if any(value is not None for value in values)}
-    if not shown:
-        return
-    cells = zip((row.name for row in rows), *shown.values(), strict=True)
-    print_table(["", *shown], cells, wide=[""], right=["peak\nmemory", "money"], output=output)
-    print_gap(output)
-    meters = sorted({row.cost.meters for row in rows if row.cost.meters is not None})
-    energy = f"; joules are those of the whole machine, by {' and '.join(meters)}" if meters else ""
-    say(f"what a session took; peak memory is that of the process{energy}")
-
-
-def _whole(number: float | None) -> int | None:
-    return None if number is None else round(number)
-
-
-def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
-    """The rows as objects; where others' results are among them, each says where it comes from, and where a judge was
-    asked, what it said."""
-    from kdtui.workflows.published import PublishedRow
-
-    records = [row.to_json() for row in rows]
-    if any(isinstance(row, PublishedRow) for row in rows):
-        for row, record in zip(rows, records, strict=True):
-            record["source"] = row.source if isinstance(row, PublishedRow) else None
-    if any(not isinstance(row, PublishedRow) and row.ratings is not None for row in rows):
-        for row, record in zip(rows, records, strict=True):
-            ratings = None if isinstance(row, PublishedRow) else row.ratings
-            record["ratings"] = None if ratings is None else ratings.to_json()
-    return records
-
-
-def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
-    """The rows below that of a run: its own bundles with other names."""
-    from kdtui.workflows.intent_floors import IN_WORDS
-    from kdtui.workflows.published import PublishedRow
-
-    if not isinstance(row, PublishedRow):
-        for name, scores in row.intent_floors.items():
-            values = {"intent_matched": scores.matched, **scores.to_json()}
-            yield (IN_WORDS[name], *(values[metric] for metric in metrics))
-
-
-def _row_name(row: "ResultRow | PublishedRow") -> str:
-    from kdtui.workflows.published import PublishedRow
-
-    return f"{row.name} [{row.tag}]" if isinstance(row, PublishedRow) else row.name
-
-
-def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
-    """The values of a row; None where a result does not report a metric."""
-    from kdtui.workflows.published import PublishedRow
-
-    if isinstance(row, PublishedRow):
-        return [row.scores.get(metric) for metric in metrics]
-    return [getattr(row.scores, metric) for metric in metrics]

@@ -8,10 +8,10 @@ import typer
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
-from kdtui.cli.evaluate import PublishedOption, print_rows, progress_of, with_run
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
 from kdtui.workflows.costs import cost_text
 
 if TYPE_CHECKING:
