@@ -44,7 +44,6 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List all runs with their scores over what they have answered."""
-    from kdtui.cli.evaluate import progress_of
     from kdtui.workflows.runs import score_runs
     from store.runs import list_runs
 
@@ -231,7 +230,6 @@ def compare(
 
     All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
     """
-    from kdtui.cli.evaluate import progress_of
     from kdtui.workflows.runs import compare_runs
     from store.runs import summary_of
 
