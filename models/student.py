@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import sleep
@@ -21,6 +22,7 @@ from models.llama import LlamaModel, can_use_gpu
 from models.messages import Message
 from models.saved_prefixes import SavedPrefixes
 from models.strategies import PairStrategy, Strategy, make_strategy
+from models.strategies.choosing import plan_choice
 from models.threads import FreeProcessors
 from models.vocabulary import Token
 
@@ -153,6 +155,28 @@ class Student(AbstractContextManager["Student"]):
                 yield event
             while judged:
                 yield judged.popleft()
+
+    def choose(
+        self, tasks: Iterable[Task], lead: str, choices: Sequence[str]
+    ) -> Iterator[tuple[Answered | Refused, int]]:
+        """How the model goes on behind its prompt and the beginning of an answer, by the number of the choice.
+
+        Args:
+            tasks: each asks in the form "json"; none of them is a session of its own.
+            lead: how every answer begins.
+            choices: of which the likeliest is taken; there is none, -1, where a task is refused.
+
+        Raises:
+            ModelError: llama.cpp fails.
+        """
+        chosen: dict[object, int] = {}
+
+        def plan(task: Task, _: Callable[[StudentEvent], None]) -> Plan:
+            return plan_choice(task, self._chat, self._tokens, lead, choices, partial(chosen.__setitem__, task.key))
+
+        for event in self._run(tasks, plan):
+            if isinstance(event, Answered | Refused):
+                yield event, chosen.pop(event.key, -1)
 
     def _run(
         self, tasks: Iterable[Task | None], plan: Callable[[Task, Callable[[StudentEvent], None]], Plan]

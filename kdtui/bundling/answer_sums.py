@@ -1,6 +1,6 @@
 """How well the answers of a student match the bundles of people, and the intents of both."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,11 +21,15 @@ class Named(Protocol):
 
 
 class AnswerSums:
-    """Scores answers one by one, in a memory that does not grow with them."""
+    """Scores answers one by one, in a memory that does not grow with them.
 
-    def __init__(self) -> None:
+    Args:
+        cosine: of the vectors of two intents, by an encoder.
+    """
+
+    def __init__(self, cosine: Callable[[str, str], float] | None = None) -> None:
         self._bundles = ScoreSums()
-        self._intents = IntentSums()
+        self._intents = IntentSums(cosine)
 
     def add(self, session: Session, answer: Iterable[Named] | None) -> None:
         """Add the answer for one session.
@@ -49,4 +53,5 @@ class AnswerSums:
             intent_matched=intents.matched,
             intent_f1=intents.token_f1,
             intent_rouge_l=intents.rouge_l,
+            intent_cosine=intents.cosine,
         )

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import nan
+from math import isnan, nan
 from typing import NamedTuple
 
 from kdtui.bundling.truth import minimal_bundles
@@ -41,6 +41,11 @@ class IntentScores:
     token_f1: float
     rouge_l: float
     cosine: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """The means under the names that `Scores` has for them; null where there is none."""
+        means = {"intent_f1": self.token_f1, "intent_rouge_l": self.rouge_l, "intent_cosine": self.cosine}
+        return {name: None if isnan(value) else value for name, value in means.items()}
 
 
 class Compared(NamedTuple):

@@ -43,8 +43,8 @@ class Scores:
         gjs: greedy Jaccard score, mean over the answered sessions; see `greedy_jaccard`.
         bundles_per_session: mean number of predicted bundles.
         valid: share of sessions for which the student produced an output at all.
-        intent_bundles, intent_matched, intent_f1, intent_rouge_l: see `kdtui.bundling.intent_metrics`; the last two are
-            nan where no prediction has an intent.
+        intent_bundles, intent_matched, intent_f1, intent_rouge_l, intent_cosine: see `kdtui.bundling.intent_metrics`;
+            the last three are nan where no prediction has an intent, and the last one where there is no encoder.
     """
 
     n: int
@@ -66,6 +66,7 @@ class Scores:
     intent_matched: int = 0
     intent_f1: float = nan
     intent_rouge_l: float = nan
+    intent_cosine: float = nan
 
 
 EVERY_SESSION = (
@@ -93,6 +94,7 @@ INTENTS = (
     ("intent_matched", "matched"),
     ("intent_f1", "token F1"),
     ("intent_rouge_l", "ROUGE-L"),
+    ("intent_cosine", "cosine"),
 )
 """How close intents come to those of people, over the true bundles that a prediction overlaps; how tables call them."""
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
@@ -17,6 +18,7 @@ from kdtui.cli.options import (
 from kdtui.cli.output import Output, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from kdtui.workflows.consult import Tally
     from store.sqlite import Database
 
 
@@ -139,3 +141,16 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
         say("~ is an estimate: the server did not tell all of the tokens")
     if more:
         say(f"there are more than these {limit:,}; --limit shows them")
+
+
+def spent(tally: "Tally") -> str:
+    """Calls answered from the ledger and paid calls apart, and the cost so far."""
+    from kdtui.workflows.costs import cost_text
+
+    failed = f", {tally.failed:,} failed" if tally.failed else ""
+    asked = f"{tally.hits:,} answered before, {tally.paid:,} paid{failed}"
+    if not (tally.paid or tally.failed):
+        return asked
+    cost = cost_text(tally.cost, is_estimated=tally.estimated > 0, unknown="unknown: no prices given")
+    how = f" (tokens of {counted(tally.estimated, 'call')} estimated)" if tally.estimated else ""
+    return f"{asked}, cost {cost}{how}"

@@ -9,13 +9,17 @@ import typer
 from kdtui.bundling.subset import subset_in_words
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
+from kdtui.cli.calls import spent
 from kdtui.cli.options import (
     LARGEST,
     AnswerPriceOption,
+    AnswerTokensOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
+    MaxCostOption,
     PromptPriceOption,
+    RetryFailedOption,
     SeedOption,
     SessionsOption,
     check_seed,
@@ -28,7 +32,6 @@ from kdtui.cli.options import (
 from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from kdtui.workflows.consult import Tally
     from kdtui.workflows.distill_with_model import Job
     from kdtui.workflows.findings import Distilled, Loss
     from store.records import Format
@@ -124,14 +127,9 @@ def distill(
             help="Pay for so many calls at most, about sessions drawn by chance.", min=0, max=LARGEST, metavar="N"
         ),
     ] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Pay so much at most, by these prices.", min=0)] = None,
-    answer_tokens: Annotated[
-        int | None,
-        typer.Option(help="Tokens of an answer at most, with its reasoning (1024).", min=1, max=LARGEST, metavar="N"),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Pay again for calls whose answer was of no use.")
-    ] = False,
+    max_cost: MaxCostOption = None,
+    answer_tokens: AnswerTokensOption = None,
+    retry_failed: RetryFailedOption = False,
     replace: ReplaceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost.")] = False,
     as_json: JsonOption = False,
@@ -324,7 +322,7 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
                                 tasks[format],
                                 total=of,
                                 completed=sessions,
-                                description=f"{format}s · {_spent(tally)}",
+                                description=f"{format}s · {spent(tally)}",
                             )
                         case SessionFailed(format, session, reason):
                             failed += 1
@@ -338,25 +336,12 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
         except KeyboardInterrupt:
             say("interrupted; what was answered is kept, and the same command goes on from there")
             raise
-    say(f"calls: {_spent(tally)}")
+    say(f"calls: {spent(tally)}")
     _say_what_is_free(job)
     if stopped is not None:
         raise KdtuiError(f"stopped: {stopped}; what was answered is kept, and the same command goes on from there")
     if failed:
         raise KdtuiError(f"{counted(failed, 'session')} gave no knowledge")
-
-
-def _spent(tally: "Tally") -> str:
-    """Calls answered from the ledger and paid calls apart, and the cost so far."""
-    from kdtui.workflows.costs import cost_text
-
-    failed = f", {tally.failed:,} failed" if tally.failed else ""
-    asked = f"{tally.hits:,} answered before, {tally.paid:,} paid{failed}"
-    if not (tally.paid or tally.failed):
-        return asked
-    cost = cost_text(tally.cost, is_estimated=tally.estimated > 0, unknown="unknown: no prices given")
-    how = f" (tokens of {counted(tally.estimated, 'call')} estimated)" if tally.estimated else ""
-    return f"{asked}, cost {cost}{how}"
 
 
 def _say_what_is_free(job: "Job") -> None:

@@ -1,29 +1,33 @@
 """`kdtui evaluate`: how well a student does on a split, beside the floors."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
+from kdtui.bundling.metrics import names_intents
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
+from kdtui.cli.judging import chosen_judge, rated
 from kdtui.cli.options import (
     LARGEST,
     AdapterOption,
     AnswerPriceOption,
+    AnswerTokensOption,
     AskedKnowledgeOption,
     BudgetOption,
     ContextOption,
     DatabaseOption,
     DatasetOption,
     JsonOption,
+    MaxCallsOption,
+    MaxCostOption,
     NearOption,
     NeighboursOption,
     OutputOption,
     PromptPriceOption,
+    RetryFailedOption,
     SampleOption,
     SeedOption,
     SessionsOption,
@@ -37,30 +41,24 @@ from kdtui.cli.options import (
     next_command,
     open_store,
 )
-from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
+from kdtui.cli.output import progress_bar, say
+from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
 from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
     from kdtui.workflows.published import PublishedRow
     from kdtui.workflows.scored import Scored
+    from store.records import Session
     from store.runs import Run
     from store.sqlite import Database
-
-PublishedOption = Annotated[
-    bool,
-    typer.Option(
-        "--published",
-        help="Add what others have published about these sessions: the test splits of Electronic and Clothing, "
-        "recognized by their content.",
-    ),
-]
 
 EXAMPLES = [
     "kdtui evaluate --dataset electronic --limit 20",
     "kdtui evaluate --dataset electronic --floors-only --format csv",
     "kdtui evaluate --dataset electronic --published",
     "kdtui evaluate --resume 3",
+    "kdtui evaluate --resume 3 --judge https://HOST/v1#MODEL --max-calls 100",
 ]
 
 
@@ -97,20 +95,58 @@ def evaluate(
     ] = None,
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Only the rows that need no student.")] = False,
     published: PublishedOption = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            help="Have a model rate each intent of the run from 1 to 5: an endpoint (URL#MODEL), a name that kdtui "
+            "model ls shows, or a GGUF file. Each call is kept, and paid for once.",
+            metavar="TEACHER",
+            autocompletion=completion.names("bases", "smollm2"),
+        ),
+    ] = None,
+    judge_key: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-key",
+            help="The environment variable that holds the key of the judge (OPENAI_API_KEY).",
+            metavar="NAME",
+        ),
+    ] = None,
+    judge_prompt_price: Annotated[
+        float | None,
+        typer.Option("--judge-prompt-price", help="As --prompt-price, of the judge.", min=0, metavar="PRICE"),
+    ] = None,
+    judge_answer_price: Annotated[
+        float | None,
+        typer.Option("--judge-answer-price", help="As --answer-price, of the judge.", min=0, metavar="PRICE"),
+    ] = None,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    answer_tokens: AnswerTokensOption = None,
+    retry_failed: RetryFailedOption = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
     """Answer a split and score it: the paper's metrics over n sessions, and strict metrics over all.
 
-    Every answer is kept as it comes; an interrupted run goes on with --resume.
+    Every answer is kept as it comes; an interrupted run goes on with --resume. Intents are compared with those of
+    people by their words, and by a sentence encoder (cosine). Below them stands what the run's own bundles are worth
+    with other names: the category that the products share, and the intent of the nearest training bundle. What a
+    session took stands last; what is not known is left out.
+
+    --judge has a model rate the intents; --max-calls, --max-cost, --answer-tokens and --retry-failed are about its
+    calls. With --resume it rates those of a run that is finished.
     """
+    from dataclasses import replace as replace_fields
+
     from msgspec.structs import replace
 
     from kdtui.workflows import evaluate as workflow
     from kdtui.workflows.as_trained import settings_as_trained
     from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.floors import floors_over
+    from kdtui.workflows.floors import Checked, floors_over
     from kdtui.workflows.published import published_results
     from kdtui.workflows.runs import scores_of
     from kdtui.workflows.scored import Scored
@@ -121,8 +157,19 @@ def evaluate(
         raise typer.BadParameter("--resume goes on with a student's run, and --floors-only has none")
     if floors_only and tag:
         raise typer.BadParameter("--tag is about a run, and --floors-only makes none")
+    if floors_only and judge is not None:
+        raise typer.BadParameter("--judge rates the intents of a run, and --floors-only makes none")
     drawn_by: int | None = check_seed(limit, seed)
     with open_store(db) as store, StudentMessages() as tell:
+        rater = chosen_judge(
+            store,
+            judge,
+            judge_key,
+            (judge_prompt_price, judge_answer_price),
+            (max_calls, max_cost),
+            answer_tokens,
+            retry_failed=retry_failed,
+        )
         run = _resumed(store, resume, tag or ()) if resume is not None else None
         if run is not None:
             dataset, split, limit, drawn_by = run.dataset, run.split, run.settings.limit, run.settings.seed
@@ -157,22 +204,35 @@ def evaluate(
             say(scored.in_words)
         with progress_of("floors", len(sessions)) as check:
             floors = floors_over(store, scored, check=check)
+        problem: Exception | None = None
         rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
         if run is not None:
             with progress_of("scores", len(sessions)) as check:
                 result = ResultRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
-            rows = with_run(rows, run, with_cost(store, run, result))
+            with progress_of("intents", len(sessions)) as check:
+                result = _in_full(store, run, result, Checked(sessions, check))
+            if rater is not None:
+                ratings, problem = rated(store, run, sessions, rater)
+                result = replace_fields(result, ratings=ratings)
+            rows = with_run(rows, run, result)
     print_rows(rows, told)
+    if problem is not None:
+        raise problem
 
 
-def with_cost(store: "Database", run: "Run", row: "ResultRow") -> "ResultRow":
-    """The row of a run, with what a session cost."""
+def _in_full(store: "Database", run: "Run", row: "ResultRow", sessions: "Collection[Session]") -> "ResultRow":
+    """The row of a run, with what a session cost, and the floors of its intents."""
     from dataclasses import replace
 
+    from kdtui.workflows.intent_floors import intent_floors
     from kdtui.workflows.run_costs import costs_of
     from store.runs import summary_of
 
-    return replace(row, cost=costs_of(store, [summary_of(store, run.id)])[run.id])
+    return replace(
+        row,
+        cost=costs_of(store, [summary_of(store, run.id)])[run.id],
+        intent_floors=intent_floors(store, run, sessions) if names_intents(row.scores) else {},
+    )
 
 
 def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Run":
@@ -180,14 +240,6 @@ def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Ru
     from store.runs import get_run, tag_run
 
     return tag_run(store, number, add=tags) if tags else get_run(store, number)
-
-
-@contextmanager
-def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
-    """Progress through sessions, each of which calls what this yields."""
-    with progress_bar() as progress:
-        task = progress.add_task(name, total=sessions)
-        yield lambda: progress.advance(task)
 
 
 def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
@@ -228,106 +280,3 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None
             resumed = f"go on with: {next_command(*resume_arguments(run.id), db=db)}"
             raise ModelError(f"{error}; what was answered is kept, {resumed}") from error
     return run
-
-
-def with_run(
-    rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
-) -> "list[ResultRow | PublishedRow]":
-    """The rows of floors and of others with that of a run: once where the run is one of the floors, which is said."""
-    from kdtui.workflows.evaluate import ResultRow, scores_to_json
-
-    for place, other in enumerate(rows):
-        if not isinstance(other, ResultRow) or other.name != row.name:
-            continue
-        # Compared as they are shown: what is no number equals nothing.
-        if scores_to_json(other.scores) == scores_to_json(row.scores):
-            say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
-            return [*rows[:place], row, *rows[place + 1 :]]
-    # The truth stays the last row: it is what the others are measured by.
-    return [*rows[:-1], row, *rows[-1:]]
-
-
-def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
-    """The tables of results; as data, one that has all of the numbers."""
-    from kdtui.workflows.published import PublishedRow
-    from kdtui.workflows.run_costs import NOT_KNOWN
-
-    published = [row for row in rows if isinstance(row, PublishedRow)]
-    if output in ("json", "csv"):
-        print_table([], [()] * len(rows), output=output, records=_records(rows))
-        return
-    measured = [row for row in rows if not isinstance(row, PublishedRow)]
-    total = measured[0].scores.sessions
-    matchable = max(row.scores.intent_bundles for row in measured)
-    named = [row for row in measured if names_intents(row.scores)]
-    answered = "over the n sessions with a predicted bundle: P, R and cov. are the paper's"
-    for metrics, meaning, shown in (
-        (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
-        (ANSWERED, answered, rows),
-        (INTENTS, f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps", named),
-    ):
-        names = [metric for metric, _ in metrics]
-        cells = [(_row_name(row), *_values(row, names)) for row in shown]
-        cells = [each for each in cells if any(value is not None for value in each[1:])]
-        if not cells:
-            continue
-        print_table(["", *(label.replace(" ", "\n") for _, label in metrics)], cells, wide=[""], output=output)
-        print_gap(output)
-        say(meaning)
-    _print_costs([row for row in measured if row.cost != NOT_KNOWN], output)
-    for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
-        say(f"[{tag}] {source}")
-
-
-def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
-    """What a session of a run took, as far as it is known."""
-    from kdtui.workflows.costs import cost_text
-    from kdtui.workflows.run_costs import megabytes
-
-    columns: dict[str, list[object]] = {
-        "seconds": [row.cost.seconds for row in rows],
-        "prompt\ntokens": [_whole(row.cost.prompt_tokens) for row in rows],
-        "answer\ntokens": [_whole(row.cost.completion_tokens) for row in rows],
-        "joules": [row.cost.joules for row in rows],
-        "peak\nmemory": [
-            None if row.cost.peak_memory_bytes is None else megabytes(row.cost.peak_memory_bytes) for row in rows
-        ],
-        "money": [None if row.cost.money is None else cost_text(row.cost.money) for row in rows],
-    }
-    shown = {title: values for title, values in columns.items() if any(value is not None for value in values)}
-    if not shown:
-        return
-    cells = zip((row.name for row in rows), *shown.values(), strict=True)
-    print_table(["", *shown], cells, wide=[""], right=["peak\nmemory", "money"], output=output)
-    print_gap(output)
-    meters = sorted({row.cost.meters for row in rows if row.cost.meters is not None})
-    energy = f"; joules are those of the whole machine, by {' and '.join(meters)}" if meters else ""
-    say(f"what a session took; peak memory is that of the process{energy}")
-
-
-def _whole(number: float | None) -> int | None:
-    return None if number is None else round(number)
-
-
-def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
-    """The rows as objects; where others' results are among them, each says where it comes from."""
-    from kdtui.workflows.published import PublishedRow
-
-    if not any(isinstance(row, PublishedRow) for row in rows):
-        return [row.to_json() for row in rows]
-    return [{**row.to_json(), "source": row.source if isinstance(row, PublishedRow) else None} for row in rows]
-
-
-def _row_name(row: "ResultRow | PublishedRow") -> str:
-    from kdtui.workflows.published import PublishedRow
-
-    return f"{row.name} [{row.tag}]" if isinstance(row, PublishedRow) else row.name
-
-
-def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
-    """The values of a row; None where a result does not report a metric."""
-    from kdtui.workflows.published import PublishedRow
-
-    if isinstance(row, PublishedRow):
-        return [row.scores.get(metric) for metric in metrics]
-    return [getattr(row.scores, metric) for metric in metrics]

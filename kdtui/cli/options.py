@@ -172,6 +172,26 @@ AnswerPriceOption = Annotated[
     float | None,
     typer.Option("--answer-price", help="Of a million tokens of answers.", min=0, metavar="PRICE"),
 ]
+MaxCallsOption = Annotated[
+    int | None,
+    typer.Option("--max-calls", help="Pay for so many calls at most.", min=0, max=LARGEST, metavar="N"),
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option("--max-cost", help="Pay so much at most, by these prices.", min=0, metavar="COST")
+]
+AnswerTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--answer-tokens",
+        help="Tokens of an answer at most, with its reasoning (1024).",
+        min=1,
+        max=LARGEST,
+        metavar="N",
+    ),
+]
+RetryFailedOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Pay again for calls whose answer was of no use.")
+]
 PiecesOption = Annotated[
     str | None,
     typer.Option(

@@ -8,10 +8,10 @@ import typer
 from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
-from kdtui.cli.evaluate import PublishedOption, print_rows, progress_of, with_run
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
 from kdtui.workflows.costs import cost_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List all runs with their scores over what they have answered."""
-    from kdtui.cli.evaluate import progress_of
     from kdtui.workflows.runs import score_runs
     from store.runs import list_runs
 
@@ -165,6 +164,7 @@ def show(
                 **row.to_json(),
                 "settings": msgspec.to_builtins(run.settings),
                 "prompt_tokens": found.prompt_tokens,
+                "intent_floors": {name: scores.to_json() for name, scores in found.intent_floors.items()} or None,
                 "floors": [floor.to_json() for floor in found.floors],
                 **({"published": [{**other.to_json(), "source": other.source} for other in others]} if others else {}),
                 "errors": {failure.session: failure.error for failure in found.failures},
@@ -197,7 +197,7 @@ def show(
     )
     rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
     if row.scores is not None:
-        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost))
+        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, found.intent_floors))
     if rows:
         print_gap(told)
         print_rows(rows, told)
@@ -230,7 +230,6 @@ def compare(
 
     All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
     """
-    from kdtui.cli.evaluate import progress_of
     from kdtui.workflows.runs import compare_runs
     from store.runs import summary_of
 

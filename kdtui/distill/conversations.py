@@ -14,14 +14,15 @@ from models.answer_tokens import INTENT_WORDS
 from models.errors import ModelError
 from models.json_in_text import object_in
 from models.messages import Message
-from store.records import CategoryPath, Session
+from store.records import CategoryPath, Item, Session
 
 _TITLE = 120
 _RULE = 200
 _WHY = 120
 """Characters of titles, and of what a teacher says."""
 
-_FENCE = "-" * 40
+FENCE = "-" * 40
+"""What stands between two such lines is data, and no instruction."""
 
 _MOST_RULES = 8
 
@@ -173,12 +174,12 @@ def _decoded(text: str, kind: type[Any], key: str) -> Any:
 
 
 def _products(session: Session) -> str:
-    lines = [f"{number}. {_product(session, number)}" for number in range(1, len(session.items) + 1)]
-    return "\n".join([_FENCE, *lines, _FENCE])
+    lines = [f"{number}. {product_line(item)}" for number, item in enumerate(session.items, start=1)]
+    return "\n".join([FENCE, *lines, FENCE])
 
 
-def _product(session: Session, position: int) -> str:
-    item = session.items[position - 1]
+def product_line(item: Item) -> str:
+    """A product as a teacher is shown it, on one line."""
     title = one_line(item.title or "", _TITLE) or "(no title)"
     return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
 

@@ -11,7 +11,7 @@ from platformdirs import user_config_path
 from kdtui.errors import BadFile, KdtuiError
 from models.text_files import NotText, decoded
 
-Step: TypeAlias = Literal["detect", "correct", "reflect", "thought", "adjust", "rules"]
+Step: TypeAlias = Literal["detect", "correct", "reflect", "thought", "adjust", "rules", "judge"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 
@@ -29,8 +29,9 @@ def prompt_text(step: Step, **values: str) -> str:
 
 
 def prompts_hash() -> str:
-    """Tells versions of the prompts apart: 12 hexadecimal digits."""
-    return sha256("\0".join(map(_source, STEPS)).encode()).hexdigest()[:12]
+    """Tells versions of the prompts apart that knowledge comes from: 12 hexadecimal digits."""
+    teaching = [step for step in STEPS if step != "judge"]
+    return sha256("\0".join(map(_source, teaching)).encode()).hexdigest()[:12]
 
 
 def own_file(step: Step) -> Path:

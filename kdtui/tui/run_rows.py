@@ -180,7 +180,8 @@ def share(value: float | None) -> str:
     """A share or a rate in four cells."""
     if value is None or isnan(value):
         return "–"
-    return f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}"[1:]
+    # A cosine may be below zero.
+    return f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}".replace("0.", ".", 1)
 
 
 def duration(seconds: float | None) -> str:

@@ -33,23 +33,26 @@ class Budget:
     cost: float | None = None
 
 
-def check_budget(budget: Budget, prices: Prices) -> None:
+def check_budget(budget: Budget, prices: Prices, *, of: str = "") -> None:
     """Refuse a budget that could not be kept to.
+
+    Args:
+        of: what the options of the prices begin with.
 
     Raises:
         KdtuiError: it limits the cost, and there are no prices; or one of these is no number.
     """
     for name, number in {
         "--max-cost": budget.cost,
-        "--prompt-price": prices.prompt,
-        "--answer-price": prices.completion,
+        f"--{of}prompt-price": prices.prompt,
+        f"--{of}answer-price": prices.completion,
     }.items():
         if number is not None and not isfinite(number):
             raise KdtuiError(f"{name} is a number such as 2.5, not {number}")
     if budget.cost is not None and not prices.are_known:
         raise KdtuiError(
-            "a limit of the cost needs prices: give --prompt-price and --answer-price (0 for what is free), or limit "
-            "the calls with --max-calls"
+            f"a limit of the cost needs prices: give --{of}prompt-price and --{of}answer-price (0 for what is free), "
+            "or limit the calls with --max-calls"
         )
 
 

@@ -1,7 +1,7 @@
 """A student answers a split; its answers are kept, and scored."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from math import inf, isnan
@@ -9,10 +9,13 @@ from time import monotonic
 from typing import TypeAlias
 
 from kdtui.bundling.answer_sums import AnswerSums
+from kdtui.bundling.intent_metrics import IntentScores
 from kdtui.bundling.metrics import Scores
 from kdtui.errors import KdtuiError
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
+from kdtui.workflows.intent_cosine import IntentCosine
 from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.ratings import Ratings
 from kdtui.workflows.run_costs import NOT_KNOWN, RunCost, measured
 from kdtui.workflows.students import SessionStudent, check_settings, open_student, resolved
 from models.errors import ModelError
@@ -61,15 +64,27 @@ EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One row of the table: who, how well, and for how much."""
+    """One row of the table: who, how well, and for how much.
+
+    Attributes:
+        intent_floors: what other names for the same bundles are worth; see `kdtui.workflows.intent_floors`.
+        ratings: what a judge says of the intents; None where none was asked.
+    """
 
     name: str
     scores: Scores
     cost: RunCost = NOT_KNOWN
+    intent_floors: Mapping[str, IntentScores] = field(default_factory=dict)
+    ratings: Ratings | None = None
 
     def to_json(self) -> dict[str, object]:
-        """A flat object; null where a metric has no session or no hit to average over, or a cost is not known."""
-        return {"name": self.name, **scores_to_json(self.scores), **self.cost.to_json()}
+        """An object; null where a metric has no session or no hit to average over, or a cost is not known."""
+        return {
+            "name": self.name,
+            **scores_to_json(self.scores),
+            "intent_floors": {name: scores.to_json() for name, scores in self.intent_floors.items()} or None,
+            **self.cost.to_json(),
+        }
 
 
 def scores_to_json(scores: Scores) -> dict[str, object]:
@@ -197,15 +212,16 @@ def pages_of(sessions: Iterable[Session]) -> Iterator[list[Session]]:
         yield page
 
 
-def score_run(db: Database, run: Run, sessions: Iterable[Session]) -> ResultRow:
+def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ResultRow:
     """The row of a run over those of the sessions that it has answered.
 
     Raises:
         KdtuiError: it has answered none of them.
     """
-    sums = AnswerSums()
-    for session, answer in answered_by(db, run, sessions):
-        sums.add(session, answer.bundles)
+    with IntentCosine(db, run.dataset, len(sessions)) as cosine:
+        sums = AnswerSums(cosine.measure)
+        for session, answer in cosine.ahead(answered_by(db, run, sessions), lambda answer: answer.bundles):
+            sums.add(session, answer.bundles)
     scores = sums.scores()
     if not scores.sessions:
         raise KdtuiError(f"run {run.id} has no answers yet; go on with: kdtui evaluate --resume {run.id}")

@@ -15,6 +15,7 @@ from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
 from kdtui.workflows.evaluate import ResultRow, answered_by
+from kdtui.workflows.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.kept_scores import as_scores, keep_scores_of
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.scored import Scored
@@ -32,6 +33,7 @@ _COMPUTED_BY = (
     ("kdtui.workflows", "students.py"),
     ("kdtui.workflows", "floors.py"),
     ("kdtui.workflows", "evaluate.py"),
+    ("kdtui.workflows", "intent_cosine.py"),
     ("models", "clustering.py"),
     ("models", "logistic.py"),
     ("models", "partitions.py"),
@@ -47,7 +49,7 @@ _COMPARED = 100
 """Answers of a run that are compared with those of today, before the others are taken for the same."""
 
 
-class Checked:
+class Checked(Collection[Session]):
     """Sessions that call a function before each step through them; what it raises ends the walk.
 
     A hundred thousand take minutes, and whoever asked for them may be gone by then.
@@ -59,6 +61,9 @@ class Checked:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __contains__(self, session: object) -> bool:
+        return session in self._sessions
 
     def __iter__(self) -> Iterator[Session]:
         """Each session, after the check."""
@@ -89,6 +94,8 @@ def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unc
     sessions = scored.sessions(db)
     answered = _answered_before(db, scored, sessions)
     rows = score_floors(db, scored.dataset, Checked(sessions, check), answered)
+    if any(lacks_cosine(row.scores) for row in rows):
+        return rows
     if answered is not None:
         # The floor is that run, which need not be scored by itself.
         keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS))
@@ -97,7 +104,7 @@ def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unc
 
 
 def score_floors(
-    db: Database, dataset: str, sessions: Iterable[Session], answered: Run | None = None
+    db: Database, dataset: str, sessions: Collection[Session], answered: Run | None = None
 ) -> list[ResultRow]:
     """The rows that need no model: whole session, categories, the pattern student where it can learn, and the truth.
 
@@ -113,8 +120,10 @@ def score_floors(
             with suppress(KdtuiError):
                 student = stack.enter_context(open_student(db, dataset, RunSettings(PATTERNS)))
                 learned = answers_of(student, sessions)
-        sums = {name: AnswerSums() for name in FLOOR_NAMES if name != PATTERNS or learned is not None}
-        for session, bundles in ((session, None) for session in sessions) if learned is None else learned:
+        cosine = stack.enter_context(IntentCosine(db, dataset, len(sessions)))
+        sums = {name: AnswerSums(cosine.measure) for name in FLOOR_NAMES if name != PATTERNS or learned is not None}
+        answers = ((session, None) for session in sessions) if learned is None else learned
+        for session, bundles in cosine.ahead(answers, lambda bundles: bundles):
             for name, found in zip(floors.NAMES, floors.floors_of(session), strict=True):
                 sums[name].add(session, [Bundle(tuple(sorted(each))) for each in found])
             if learned is not None:

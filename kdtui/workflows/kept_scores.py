@@ -13,7 +13,11 @@ from store.run_scores import keep_scores, kept_scores
 from store.runs import Run
 from store.sqlite import Database
 
-_COMPUTED_BY = (("kdtui.bundling", ""), ("kdtui.workflows", "evaluate.py"))
+_COMPUTED_BY = (
+    ("kdtui.bundling", ""),
+    ("kdtui.workflows", "evaluate.py"),
+    ("kdtui.workflows", "intent_cosine.py"),
+)
 """What the scores of runs depend on, beside their answers."""
 
 

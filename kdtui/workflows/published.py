@@ -70,6 +70,7 @@ class PublishedRow:
         return {
             "name": self.name,
             **{each.name: self.scores.get(each.name) for each in fields(Scores)},
+            "intent_floors": None,
             **NOT_KNOWN.to_json(),
         }
 

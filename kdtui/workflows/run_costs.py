@@ -1,7 +1,8 @@
 """What a session of a run costs: seconds, tokens, energy, memory, and money where prices are known."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from time import monotonic
 
@@ -110,16 +111,18 @@ def measured(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Iterato
 
     A note that others would have to wait for is left for later: what is measured is not worth that.
     """
-    with EnergyMeter() as meter:
+    # Of what a server takes, this machine knows nothing.
+    is_here = not is_endpoint(run.settings.student)
+    with ExitStack() as stack:
+        meter = stack.enter_context(EnergyMeter()) if is_here else None
         memory, began, noted = PeakMemory(), monotonic(), 0.0
         sessions, number = 0, None
-        # Of what a server takes, this machine knows nothing.
-        is_here = not is_endpoint(run.settings.student)
 
         def note(patience: float) -> None:
             nonlocal number
-            joules, meters = meter.read() if is_here else (None, None)
-            taken = Stretch(sessions, monotonic() - began, joules, meters, memory.read() if is_here else None)
+            joules, meters = (None, None) if meter is None else meter.read()
+            peak = None if meter is None else memory.read()
+            taken = Stretch(sessions, monotonic() - began, joules, meters, peak)
             try:
                 with db.waiting(patience):
                     number = begin_stretch(db, run.id) if number is None else number
@@ -137,5 +140,8 @@ def measured(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Iterato
                         noted = monotonic()
                 yield event
         finally:
+            # What it stores at its end is to be stored before.
+            if isinstance(events, Generator):
+                events.close()
             if sessions and not db.conn.in_transaction:
                 note(_PAUSE)

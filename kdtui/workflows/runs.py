@@ -1,17 +1,20 @@
 """Runs that are over, or under way: their scores, what they cost, and two of them compared session by session."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from kdtui.bundling.answer_sums import AnswerSums
-from kdtui.bundling.metrics import Scores, pair_f1
+from kdtui.bundling.intent_metrics import IntentScores
+from kdtui.bundling.metrics import Scores, names_intents, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL, Applicable, roughly
 from kdtui.errors import KdtuiError
 from kdtui.workflows.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.evaluate import ResultRow, pages_of, score_run, scores_to_json
 from kdtui.workflows.floors import Checked, unchecked
+from kdtui.workflows.intent_cosine import IntentCosine, lacks_cosine
+from kdtui.workflows.intent_floors import intent_floors
 from kdtui.workflows.kept_scores import keep_scores_of, kept_scores_of
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.run_costs import RunCost, costs_of
@@ -25,6 +28,7 @@ from store.datasets import get_session, some_sessions
 from store.errors import NotFound, StoreError
 from store.records import Session
 from store.runs import (
+    Predicted,
     Prediction,
     Run,
     RunSummary,
@@ -133,7 +137,7 @@ def _scores_over(db: Database, summary: RunSummary, sessions: Checked) -> Scores
         return kept
     found = score_run(db, summary.run, sessions).scores
     # More may have been answered meanwhile.
-    if found.sessions == summary.answered:
+    if found.sessions == summary.answered and not lacks_cosine(found):
         keep_scores_of(db, summary.run, found)
     return found
 
@@ -207,12 +211,14 @@ class RunInFull:
 
     Attributes:
         failures: the sessions without an answer, and why; `summary.failed` says how many there are.
+        intent_floors: as in a `ResultRow`.
     """
 
     row: RunRow
     floors: tuple[ResultRow, ...]
     failures: tuple[Prediction, ...]
     prompt_tokens: float | None
+    intent_floors: Mapping[str, IntentScores]
 
 
 def run_in_full(
@@ -231,7 +237,10 @@ def run_in_full(
     """
     [row] = score_runs(db, [summary], check=check)
     found = failures(db, summary.run, most_failures) if summary.failed else ()
-    return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run))
+    named: Mapping[str, IntentScores] = {}
+    if row.scores is not None and names_intents(row.scores):
+        named = intent_floors(db, summary.run, Checked(Scored.by(summary).sessions(db), check))
+    return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run), named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,20 +295,21 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
     """
     if (problem := why_incomparable(one, other)) is not None:
         raise KdtuiError(problem)
-    sums = AnswerSums(), AnswerSums()
     rows = ComparedSessions()
     won = lost = 0
-    for session, answers in _answered_by_both(db, one, other):
-        check()
-        for each, answer in zip(sums, answers, strict=True):
-            each.add(session, answer.bundles)
-        truth = true_bundles(session)
-        found = [bundles_of(answer) for answer in answers]
-        f1 = pair_f1(truth, found[0]), pair_f1(truth, found[1])
-        exact = set(found[0]) == set(truth), set(found[1]) == set(truth)
-        rows.add(SessionScores(session.id, len(session.items), len(truth), f1, exact))
-        won += f1[1] > f1[0]
-        lost += f1[1] < f1[0]
+    with IntentCosine(db, one.dataset, min(count_answers(db, one), count_answers(db, other))) as cosine:
+        sums = AnswerSums(cosine.measure), AnswerSums(cosine.measure)
+        for session, answers in cosine.ahead(_answered_by_both(db, one, other), _bundles_of_both):
+            check()
+            for each, answer in zip(sums, answers, strict=True):
+                each.add(session, answer.bundles)
+            truth = true_bundles(session)
+            found = [bundles_of(answer) for answer in answers]
+            f1 = pair_f1(truth, found[0]), pair_f1(truth, found[1])
+            exact = set(found[0]) == set(truth), set(found[1]) == set(truth)
+            rows.add(SessionScores(session.id, len(session.items), len(truth), f1, exact))
+            won += f1[1] > f1[0]
+            lost += f1[1] < f1[0]
     if not rows:
         raise KdtuiError(f"runs {one.id} and {other.id} have answered no session in common")
     costs = costs_of(db, [summary_of(db, run.id) for run in (one, other)])
@@ -324,6 +334,10 @@ def _answered_by_both(db: Database, one: Run, other: Run) -> Iterator[tuple[Sess
         for session in page:
             if session.id in answers[0] and session.id in answers[1]:
                 yield session, (answers[0][session.id], answers[1][session.id])
+
+
+def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[Predicted]:
+    return [bundle for answer in answers for bundle in answer.bundles or ()]
 
 
 def bundles_of(prediction: Prediction) -> list[frozenset[int]]:

@@ -5,15 +5,16 @@ session counts once, or not at all. Coverage is a mean over hits, and the measur
 bundles: a session counts as often as it has some.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 from typing import NamedTuple
 
 from kdtui.bundling.intent_metrics import best, compared, rouge_l, token_f1
 from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.evaluate import answered_by
+from kdtui.workflows.intent_cosine import IntentCosine
 from kdtui.workflows.scored import Scored
 from store.records import Session
 from store.runs import Prediction, Run, summary_of
@@ -35,9 +36,10 @@ OVER_ANSWERED_SESSIONS = ("precision", "recall", "recall_2024", "set_precision",
 OVER_HITS = ("coverage",)
 """Measures in which a session counts as often as a true bundle of it contains a prediction."""
 
-OVER_MATCHED_BUNDLES = ("intent_f1", "intent_rouge_l")
+OVER_MATCHED_BUNDLES = ("intent_f1", "intent_rouge_l", "intent_cosine")
 """Measures in which a session counts once for each true bundle that a prediction overlaps; see
-`kdtui.bundling.intent_metrics`. In a run without any intent nothing counts."""
+`kdtui.bundling.intent_metrics`. In a run without any intent nothing counts, and nothing by the cosine where the encoder
+cannot be used."""
 
 COSTS = ("seconds", "prompt_tokens", "completion_tokens")
 """What an answer took, where that is known."""
@@ -89,15 +91,19 @@ def session_measures(db: Database, run: Run) -> Iterator[SessionMeasures]:
     names_intents = any(
         bundle.intent.strip() for _, answer in answered_by(db, run, sessions) for bundle in answer.bundles or ()
     )
-    for session, answer in answered_by(db, run, sessions):
-        yield measures_of(session, answer, names_intents=names_intents)
+    with IntentCosine(db, run.dataset, len(sessions)) as cosine:
+        for session, answer in cosine.ahead(answered_by(db, run, sessions), lambda answer: answer.bundles):
+            yield measures_of(session, answer, names_intents=names_intents, cosine=cosine.measure)
 
 
-def measures_of(session: Session, answer: Prediction, *, names_intents: bool) -> SessionMeasures:
+def measures_of(
+    session: Session, answer: Prediction, *, names_intents: bool, cosine: Callable[[str, str], float] | None = None
+) -> SessionMeasures:
     """The measures of one answer.
 
     Args:
         names_intents: whether the run has any intent; otherwise the measures of intents leave the session out.
+        cosine: of the vectors of two texts, by an encoder.
     """
     truth = true_bundles(session)
     predicted = None if answer.bundles is None else [frozenset(each.positions) for each in answer.bundles]
@@ -107,7 +113,9 @@ def measures_of(session: Session, answer: Prediction, *, names_intents: bool) ->
     # Precision counts hits by predictions.
     hits = round(scores.precision * scores.bundles_per_session) if scores.n else 0
     parts["coverage"] = Part(scores.coverage * hits, hits) if hits else LEFT_OUT
-    parts |= _intent_parts(session, answer) if names_intents else dict.fromkeys(OVER_MATCHED_BUNDLES, LEFT_OUT)
+    parts |= dict.fromkeys(OVER_MATCHED_BUNDLES, LEFT_OUT)
+    if names_intents:
+        parts |= _intent_parts(session, answer, cosine)
     for name in COSTS:
         taken = getattr(answer, name)
         parts[name] = LEFT_OUT if taken is None else Part(taken, 1)
@@ -120,10 +128,15 @@ def value_over(records: Iterable[SessionMeasures], measure: str) -> float:
     return Part(sum(part.total for part in parts), sum(part.weight for part in parts)).value
 
 
-def _intent_parts(session: Session, answer: Prediction) -> dict[str, Part]:
+def _intent_parts(session: Session, answer: Prediction, cosine: Callable[[str, str], float] | None) -> dict[str, Part]:
     named = [(frozenset(each.positions), each.intent) for each in answer.bundles or ()]
     pairs = compared(0, session.bundles, named)
-    return {
-        name: Part(sum(best(measure, pair) for pair in pairs), len(pairs))
-        for name, measure in (("intent_f1", token_f1), ("intent_rouge_l", rouge_l))
+    measures: dict[str, Callable[[str, str], float]] = {"intent_f1": token_f1, "intent_rouge_l": rouge_l}
+    if cosine is not None:
+        measures["intent_cosine"] = cosine
+    totals = {
+        # An empty intent counts 0 by every measure.
+        name: sum(best(measure, pair) for pair in pairs if pair.written.strip())
+        for name, measure in measures.items()
     }
+    return {name: LEFT_OUT if isnan(total) else Part(total, len(pairs)) for name, total in totals.items()}

@@ -85,6 +85,20 @@ def test_a_split_is_answered_and_no_call_is_made_twice(db: Database, serve: Serv
     assert len(fake.asked) == asked
 
 
+def test_the_tokens_of_a_run_are_those_of_all_its_calls_whenever_they_were_paid_for(
+    db: Database, serve: Serve, kdtui: Kdtui
+) -> None:
+    url, _ = serve(never_right)
+    evaluate = ["evaluate", "--student", f"{url}#m", "--strategy", "aicl", "--json"]
+    for number in (1, 2):
+        assert kdtui(*evaluate).code == 0
+        calls = db.execute("SELECT sum(prompt_tokens), sum(completion_tokens) FROM calls").fetchone()
+        # Sessions may have the same demonstration, whose calls count once.
+        told = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM predictions WHERE run_id = ?"
+        assert db.execute(told, [number]).fetchone() == calls
+        assert calls[0] > 0
+
+
 def test_a_bad_answer_costs_its_session_alone(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     bad: list[int] = []
 

@@ -22,8 +22,8 @@ Kdtui = Callable[..., Any]
 COLUMNS = [
     "name", "n", "sessions", "precision", "recall", "recall_2024", "coverage", "strict_precision", "strict_recall",
     "pair_f1", "exact", "set_precision", "set_recall", "gjs", "bundles_per_session", "valid",
-    "intent_bundles", "intent_matched", "intent_f1", "intent_rouge_l",
-    "seconds", "prompt_tokens", "completion_tokens", "joules", "meters", "peak_memory_bytes", "money",
+    "intent_bundles", "intent_matched", "intent_f1", "intent_rouge_l", "intent_cosine",
+    "intent_floors", "seconds", "prompt_tokens", "completion_tokens", "joules", "meters", "peak_memory_bytes", "money",
 ]  # fmt: skip
 FLOORS = ["whole session", *(f"category {level}" for level in range(1, 6)), "patterns"]
 

@@ -320,7 +320,7 @@ def test_scores_of_a_run_are_kept_until_it_has_more_answers(
 ) -> None:
     scored: list[int] = []
 
-    def recorded(db: Database, run: Run, sessions: Iterable[Session]) -> Any:
+    def recorded(db: Database, run: Run, sessions: Any) -> Any:
         scored.append(run.id)
         return score_run(db, run, sessions)
 

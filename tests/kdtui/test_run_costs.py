@@ -11,9 +11,12 @@ import pytest
 
 from kdtui.workflows import energy
 from kdtui.workflows.energy import EnergyMeter
+from kdtui.workflows.evaluate import evaluate, split_to_score
+from kdtui.workflows.generate import SessionAnswered
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.peak_memory import PeakMemory
 from kdtui.workflows.session_measures import session_measures
+from store.records import RunSettings
 from store.runs import get_run
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
@@ -144,6 +147,19 @@ def test_the_energy_of_a_run_is_that_of_the_stretches_in_which_it_was_answered(
     assert kdtui("run", "show", 1, "--json").rows[0]["cost"]["joules"] is None
     kdtui("run", "rm", 1, "--yes")
     assert db.execute("SELECT count(*) FROM run_stretches").fetchone() == (0,)
+
+
+@pytest.mark.usefixtures("imported")
+def test_costs_are_noted_while_a_run_is_under_way_so_that_a_killed_one_keeps_them(db: Database) -> None:
+    sessions = split_to_score(db, "outdoor", "train")
+    events = evaluate(db, "outdoor", "train", RunSettings("patterns"), sessions)
+    next(event for event in events if isinstance(event, SessionAnswered))
+    noted = "SELECT run_id, sessions, peak_memory_bytes > 0 FROM run_stretches"
+    assert db.execute(noted).fetchall() == [(1, 1, 1)]
+    # Closed in the middle, as by an interrupt, it notes what has been answered since.
+    next(event for event in events if isinstance(event, SessionAnswered))
+    events.close()  # type: ignore[attr-defined]
+    assert db.execute(noted).fetchall() == [(1, 2, 1)]
 
 
 def test_energy_is_that_of_packages_and_memory_and_goes_on_where_a_counter_begins_anew(

@@ -24,9 +24,11 @@ from kdtui.tui.screens.dialogs import TextDialog, scroll
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
+from kdtui.workflows.intent_floors import IN_WORDS
 from store.records import RunSettings
 
 if TYPE_CHECKING:
+    from kdtui.bundling.intent_metrics import IntentScores
     from kdtui.tui.evaluation import Evaluation
     from kdtui.workflows.evaluate import ResultRow
     from kdtui.workflows.runs import RunInFull
@@ -216,10 +218,14 @@ def _intents(rows: "list[ResultRow]", here: str | None) -> Iterator[RenderableTy
         count = max(row.scores.intent_bundles for row in named)
         yield Text()
         yield Text(f"Intents, over those of {counted(count, 'true bundle')} that a predicted one overlaps", style="dim")
-        yield _metrics_table(named, INTENTS, here)
+        if any(row.intent_floors for row in named):
+            yield Text("Below a run, its own bundles with other names", style="dim")
+        yield _metrics_table(named, INTENTS, here, with_intent_floors=True)
 
 
-def _metrics_table(rows: "list[ResultRow]", metrics: Iterable[tuple[str, str]], here: str | None) -> Table:
+def _metrics_table(
+    rows: "list[ResultRow]", metrics: Iterable[tuple[str, str]], here: str | None, *, with_intent_floors: bool = False
+) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(min_width=10, overflow="fold")
     for _ in metrics:
@@ -229,7 +235,14 @@ def _metrics_table(rows: "list[ResultRow]", metrics: Iterable[tuple[str, str]], 
         stands_out = row.name == here
         name = Text(f"▸{one_line(row.name, 100)}" if stands_out else f" {one_line(row.name, 100)}")
         table.add_row(name, *(Text(_metric(row, metric)) for metric, _ in metrics), style="bold" if stands_out else "")
+        for floor, scores in row.intent_floors.items() if with_intent_floors else ():
+            table.add_row(Text(f" {IN_WORDS[floor]}"), str(scores.matched), *map(share, _means(scores)))
     return table
+
+
+def _means(scores: "IntentScores") -> tuple[float, float, float]:
+    """In the order of `INTENTS`, behind the number of those that are matched."""
+    return scores.token_f1, scores.rouge_l, scores.cosine
 
 
 def _metric(row: "ResultRow", metric: str) -> str:
@@ -299,7 +312,7 @@ def _scores(found: "RunInFull") -> RenderableType:
         return Text(one_line(found.row.problem or ""))
     # The truth stays the last row: it is what the others are measured by.
     floors, truth = found.floors[:-1], found.floors[-1:]
-    rows = [*floors, ResultRow(f"{name} (this run)", scores), *truth]
+    rows = [*floors, ResultRow(f"{name} (this run)", scores, intent_floors=found.intent_floors), *truth]
     if not floors:
         return Group(scores_table(rows), Text("The floors to beat are not computed yet.", style="dim"))
     beaten = [floor.name for floor in floors if scores.pair_f1 > floor.scores.pair_f1]

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
@@ -40,6 +41,8 @@ from tests.kdtui.tui.runs_place import (
 MakeStore = Callable[[Sequence[Session]], Path]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
+
+INTENT_HEADINGS = ["matched", "token", "F1", "ROUGE-L", "cosine"]
 
 # The table
 
@@ -297,6 +300,26 @@ async def test_a_run_is_shown_in_full(store: Path, settle: Settle) -> None:
         await rested(pilot, settle)
         assert isinstance(app.screen, RunsScreen)
         assert row_of(app, 2)
+
+
+async def test_a_run_in_full_has_what_it_cost_and_what_its_intents_are_worth(store: Path, settle: Settle) -> None:
+    app = KdtuiApp(store)
+    async with app.run_test() as pilot:
+        await at_runs(pilot, settle)
+        await pilot.press("end", "home", "j", "j", "enter")
+        await settle(pilot)
+        assert str(app.screen.query_one("#title", Static).content) == "Run 1  patterns on demo-outdoor test"
+        lines = [Text.from_ansi(line).plain for line in shown(app, "#everything").splitlines()]
+        assert any(line.startswith("tokens a session") and "0 read, 0 written" in line for line in lines)
+        assert any(line.startswith("peak memory") and line.rstrip().endswith("MB") for line in lines)
+        [heading] = [number for number, line in enumerate(lines) if line.split() == INTENT_HEADINGS]
+        run = next(number for number, line in enumerate(lines) if number > heading and "(this run)" in line)
+        named = [line.split() for line in (lines[run], *lines[run + 1 : run + 3])]
+        assert named[1][:4] == ["·", "named", "by", "category"]
+        assert named[2][:3] == ["·", "named", "as"]
+        # The pattern student names its bundles by their category itself.
+        assert named[0][-4:] == named[1][-4:]
+        assert named[0][-1].startswith(".")
 
 
 async def test_a_run_in_full_scrolls(store: Path, settle: Settle) -> None:

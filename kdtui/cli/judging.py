@@ -1,0 +1,122 @@
+"""`kdtui evaluate --judge`: a model rates the intents of a run."""
+
+from collections.abc import Collection, Generator
+from typing import TYPE_CHECKING
+
+import typer
+
+from kdtui.cli.output import progress_bar, say
+
+if TYPE_CHECKING:
+    from kdtui.workflows.judge import Judge, JudgeEvent
+    from kdtui.workflows.judge_here import JudgeHere
+    from kdtui.workflows.ratings import Ratings
+    from store.records import Session
+    from store.runs import Run
+    from store.sqlite import Database
+
+
+def chosen_judge(
+    store: "Database",
+    name: str | None,
+    key: str | None,
+    prices: tuple[float | None, float | None],
+    budget: tuple[int | None, float | None],
+    answer_tokens: int | None,
+    *,
+    retry_failed: bool,
+) -> "Judge | JudgeHere | None":
+    """The judge that the options name.
+
+    Raises:
+        BadParameter: none is named, or it is free, and something is said of its calls.
+        KdtuiError: there is no such judge, or the budget could not be kept to.
+    """
+    from kdtui.workflows.model_names import is_endpoint
+
+    said = {
+        "--judge-key": key,
+        "--judge-prompt-price": prices[0],
+        "--judge-answer-price": prices[1],
+        "--max-calls": budget[0],
+        "--max-cost": budget[1],
+        "--answer-tokens": answer_tokens,
+        "--retry-failed": retry_failed or None,
+    }
+    options = " and ".join(option for option, value in said.items() if value is not None)
+    if name is None:
+        if options:
+            raise typer.BadParameter(f"there is no judge for {options}; name one with --judge")
+        return None
+    # Imported here: only who has intents rated needs them.
+    if not is_endpoint(name):
+        from kdtui.workflows.judge_here import judge_here
+
+        if options:
+            raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
+        return judge_here(store, name)
+    from kdtui.workflows.costs import Budget, Prices
+    from kdtui.workflows.judge import judge_at
+
+    return judge_at(
+        name,
+        key or "OPENAI_API_KEY",
+        Prices(*prices),
+        Budget(*budget),
+        answer_tokens=answer_tokens,
+        retry_failed=retry_failed,
+    )
+
+
+def rated(
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+) -> "tuple[Ratings | None, Exception | None]":
+    """What a judge says of a run, with progress, and why not all of its intents are rated; None where all are."""
+    from contextlib import closing
+
+    from kdtui.cli.calls import spent
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.consult import Tally
+    from kdtui.workflows.judge import NotRated, Rated, count_intents
+    from kdtui.workflows.ratings import Ratings
+    from models.answers import Noted
+    from models.errors import ModelError
+
+    ratings, tally = None, Tally()
+    with progress_bar() as progress:
+        task = progress.add_task("ratings", total=count_intents(store, run, sessions))
+        try:
+            with closing(_events(store, run, sessions, judge)) as events:
+                for event in events:
+                    match event:
+                        case Rated(done, tally):
+                            progress.update(task, completed=done, description=f"ratings · {spent(tally)}")
+                        case NotRated(session, reason):
+                            say(f"kdtui: session {session}: an intent has no rating; {reason}")
+                        case Noted():
+                            say(f"kdtui: {event.text}")
+                        case Ratings():
+                            ratings = event
+        except KeyboardInterrupt:
+            say("interrupted; what the judge answered is kept, and --resume with the same judge goes on from there")
+            raise
+        except (ModelError, KdtuiError) as error:
+            # The scores are there all the same.
+            return None, error
+    say(f"calls of the judge: {spent(tally)}")
+    if ratings is not None and ratings.stopped is not None:
+        kept = "what was answered is kept, and --resume with the same judge goes on from there"
+        return ratings, KdtuiError(f"stopped rating intents: {ratings.stopped}; {kept}")
+    return ratings, None
+
+
+def _events(
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+) -> "Generator[JudgeEvent]":
+    """The events of the one or the other judge."""
+    from kdtui.workflows.judge import Judge, rate_intents
+    from kdtui.workflows.judge_here import rate_intents_here
+
+    if isinstance(judge, Judge):
+        return rate_intents(store, run, sessions, judge)
+    return rate_intents_here(store, run, sessions, judge)

@@ -1,0 +1,49 @@
+"""What a judge is asked about an intent, and what is made of its answer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kdtui.bundling.text import one_line
+from kdtui.distill.conversations import FENCE, product_line
+from kdtui.distill.prompt_files import prompt_text
+from models.errors import ModelError
+from models.json_in_text import object_in
+from models.messages import Message
+from store.records import Item
+
+LEAST_RATING, BEST_RATING = 1, 5
+"""The scale of ratings, in whole numbers."""
+
+_INTENT = 200
+"""Characters of an intent that a judge is shown."""
+
+RATING_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"rating": {"type": "integer", "minimum": LEAST_RATING, "maximum": BEST_RATING}},
+    "required": ["rating"],
+    "additionalProperties": False,
+}
+
+
+def rating_question(items: Sequence[Item], intent: str) -> Message:
+    """The question how well an intent names the products of a bundle; both stand in it as data."""
+    lines = [f"{number}. {product_line(item)}" for number, item in enumerate(items, start=1)]
+    # The blank in front keeps an intent of dashes from being taken for the end.
+    fenced = "\n".join([FENCE, f"intent: {one_line(intent, _INTENT)}", FENCE])
+    return Message("user", prompt_text("judge", products="\n".join([FENCE, *lines, FENCE]), intent=fenced))
+
+
+def read_rating(text: str) -> int:
+    """The rating of an answer.
+
+    Raises:
+        ModelError: the answer is no such JSON, or the rating is none of the scale.
+    """
+    rating = object_in(text, "rating")["rating"]
+    # In Python true is a whole number.
+    if type(rating) is not int or not LEAST_RATING <= rating <= BEST_RATING:
+        shown = one_line(str(rating), 40)
+        raise ModelError(
+            f"the answer rates with {shown!r}, which is no whole number from {LEAST_RATING} to {BEST_RATING}"
+        )
+    return rating
