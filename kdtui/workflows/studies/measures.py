@@ -21,7 +21,11 @@ from store.run_measures import KeptMeasures, keep_measures, kept_measures
 from store.runs import Predicted, Prediction, Run
 from store.sqlite import Database
 
-_COMPUTED_BY = (("kdtui.bundling", ""), ("kdtui.workflows", "session_measures.py"))
+_COMPUTED_BY = (
+    ("kdtui.bundling", ""),
+    ("kdtui.workflows", "session_measures.py"),
+    ("kdtui.workflows", "intent_cosine.py"),
+)
 """The packages and files whose code the measures depend on."""
 
 Values = npt.NDArray[np.float64]
@@ -64,6 +68,10 @@ class RunMeasures:
             values[places] = np.where(counted[known] > 0, totals[known] / counted[known], np.nan)
         return values, weights
 
+    def counts(self, measure: str) -> bool:
+        """Whether any session counts in a measure."""
+        return bool(self._values[self._place[measure], 1].any())
+
     def by_session(self) -> Values:
         """(sessions, measures, 2): the total and the weight of each measure."""
         return np.transpose(self._values, (2, 0, 1))
@@ -87,7 +95,9 @@ def run_measures(db: Database, run: Run) -> RunMeasures:
         if values.size == len(MEASURES) * 2 * len(kept.sessions):
             return RunMeasures(kept.sessions, values.reshape(len(MEASURES), 2, -1))
     found = RunMeasures.of(list(session_measures(db, run)))
-    keep_measures(db, run.id, _version(), KeptMeasures(found.sessions, found.content))
+    # Where the encoder cannot be used now, it may be later.
+    if found.counts("intent_cosine") or not found.counts("intent_f1"):
+        keep_measures(db, run.id, _version(), KeptMeasures(found.sessions, found.content))
     return found
 
 
