@@ -1,7 +1,7 @@
 """What the rest of a study will take: time, by what was done before; calls and their cost; room on the disk."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -25,6 +25,7 @@ from kdtui.workflows.studies.steps import (
     decoded,
 )
 from store.datasets import split_size
+from store.jobs import list_jobs
 from store.sqlite import Database
 from store.studies import StoredStep, steps_of_kind
 
@@ -48,7 +49,9 @@ class Forecast:
     """What is left to do of a study.
 
     Attributes:
-        seconds: by kind of step, of all of them one after the other; a kind of which nothing is known is missing.
+        seconds: by kind of step, of all of them one after the other, and of trainings by all hosts together; a kind of
+            which nothing is known is missing.
+        training_seconds: of all trainings, if one host alone did them; a host where none was done before is missing.
         unknown: kinds of steps of which some were never done before in this store.
         hosts: trainings are shared by these.
         calls: to be paid for.
@@ -62,6 +65,7 @@ class Forecast:
     seconds: dict[Kind, float]
     unknown: list[Kind]
     hosts: tuple[str, ...]
+    training_seconds: dict[str, float] = field(default_factory=dict)
     calls: int = 0
     answered_calls: int = 0
     cost: float | None = None
@@ -74,9 +78,7 @@ class Forecast:
         """Until all is done: what is done here comes one after the other, and hosts train beside it."""
         here = sum(seconds for kind, seconds in self.seconds.items() if kind != "training")
         training = self.seconds.get("training", 0.0)
-        if HERE in self.hosts and len(self.hosts) == 1:
-            return here + training
-        return max(here, training / len(self.hosts))
+        return here + training if self.hosts == (HERE,) else max(here, training)
 
     def in_words(self) -> Iterator[str]:
         """As sentences without a full stop."""
@@ -87,6 +89,12 @@ class Forecast:
                 yield f"about {duration(self.whole_seconds)} left{never}"
             elif never:
                 yield never.removeprefix("; ")
+        if self.hosts != (HERE,) and self.seconds.get("training"):
+            each = [
+                f"{host} {duration(self.training_seconds[host]) if host in self.training_seconds else 'unknown'}"
+                for host in self.hosts
+            ]
+            yield f"all trainings by one host alone: {', '.join(each)}"
         if self.calls or self.answered_calls:
             cost = cost_text(self.cost, is_estimated=True, unknown="unknown: no prices given")
             before = f"{self.answered_calls:,} more are paid for already"
@@ -105,6 +113,7 @@ class Forecast:
             "steps": {kind: dict(plan.count(kind)) for kind in KINDS if plan.count(kind)},
             "seconds": self.seconds,
             "whole_seconds": self.whole_seconds,
+            "training_seconds": self.training_seconds,
             "unknown": self.unknown,
             "calls": self.calls,
             "answered_calls": self.answered_calls,
@@ -123,7 +132,18 @@ def forecast(db: Database, plan: Plan) -> Forecast:
     seconds: dict[Kind, float] = {}
     unknown: list[Kind] = []
     sizes = _Sizes(db)
+    by_host = {
+        host: _all_by(_paces(db, "training", sizes, host), by_kind["training"], sizes) for host in plan.spec.hosts
+    }
+    alone = {host: taken for host, taken in by_host.items() if taken is not None}
     for kind, steps in by_kind.items():
+        if kind == "training":
+            if alone and steps:
+                # Each host does as many as it has time for.
+                seconds[kind] = 1 / sum(1 / each for each in alone.values())
+            elif steps:
+                unknown.append(kind)
+            continue
         paces = _paces(db, kind, sizes)
         usual = _SECONDS.get(kind)
         known = [
@@ -135,7 +155,7 @@ def forecast(db: Database, plan: Plan) -> Forecast:
             unknown.append(kind)
         if known:
             seconds[kind] = sum(known) / len(known) * len(steps)
-    found = Forecast(seconds, unknown, plan.spec.hosts)
+    found = Forecast(seconds, unknown, plan.spec.hosts, alone)
     _count_calls(db, plan, by_kind["knowledge"], found)
     found.disk_bytes = _disk(db, by_kind["training"])
     return found
@@ -236,12 +256,17 @@ def _alike(step: Step) -> list[tuple[object, ...]]:
 _Paces = dict[tuple[object, ...], list[float]]
 
 
-def _paces(db: Database, kind: Kind, sizes: _Sizes) -> _Paces:
-    """Seconds for each session of steps that were done, by likeness."""
+def _paces(db: Database, kind: Kind, sizes: _Sizes, host: str | None = None) -> _Paces:
+    """Seconds for each session of steps that were done, by likeness.
+
+    Args:
+        host: where trainings were done; None for steps of another kind.
+    """
     found: _Paces = defaultdict(list)
+    hosts = {job.name: job.host or HERE for job in list_jobs(db)} if host is not None else {}
     for stored in steps_of_kind(db, kind, state="done", most=_LATEST):
         step = _read(stored)
-        if step is None or stored.seconds is None:
+        if step is None or stored.seconds is None or (host is not None and hosts.get(stored.made) != host):
             continue
         if work := sizes.work(step):
             for likeness in _alike(step):
@@ -255,6 +280,13 @@ def _read(stored: StoredStep) -> Step | None:
     except msgspec.MsgspecError:
         # Another version has done it.
         return None
+
+
+def _all_by(paces: _Paces, steps: Sequence[PlannedStep], sizes: _Sizes) -> float | None:
+    """Seconds of all of these steps, one after the other; None where that is not known of some."""
+    each = [_expected(step.step, paces, sizes) for step in steps]
+    known = [seconds for seconds in each if seconds is not None]
+    return sum(known) if known and len(known) == len(each) else None
 
 
 def _expected(step: Step, paces: _Paces, sizes: _Sizes) -> float | None:

@@ -125,8 +125,25 @@ def test_the_time_that_is_left_is_known_from_what_was_done(study: Kdtui, kdtui: 
     assert plan["steps"]["training"] == {"done": 2, "to do": 4}
     assert plan["unknown"] == []
     assert plan["seconds"]["training"] > plan["seconds"]["evaluation"] > 0
+    assert plan["training_seconds"] == {"local": plan["seconds"]["training"]}
     assert plan["disk_bytes"] > 0
     assert "left" in kdtui("study", "run", "rq3-outdoor", "--seeds", 3, "--dry-run").err
+
+
+def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Database, study: Kdtui, kdtui: Kdtui) -> None:
+    assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "/x").code == 0
+    wider = ["rq3", "--seeds", 3, "--dry-run"]
+    [unknown] = study(*wider, "--host", "far").rows
+    assert (unknown["training_seconds"], unknown["unknown"]) == ({}, ["training"])
+    # As if one of the two had been done there, in a tenth of the time.
+    [step, *_] = finished.execute("SELECT made FROM study_steps WHERE kind = 'training' ORDER BY id").fetchall()
+    finished.execute("UPDATE jobs SET host_id = (SELECT id FROM hosts) WHERE name = ?", step)
+    finished.execute("UPDATE study_steps SET seconds = seconds / 10 WHERE made = ?", step)
+    finished.conn.commit()
+    [plan] = study(*wider, "--host", "far", "--host", "local").rows
+    far, here = plan["training_seconds"]["far"], plan["training_seconds"]["local"]
+    assert plan["seconds"]["training"] == pytest.approx(1 / (1 / far + 1 / here))
+    assert "all trainings by one host alone: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
 
 
 @pytest.mark.usefixtures("imported")
