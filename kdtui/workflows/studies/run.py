@@ -162,6 +162,8 @@ class _Runner:
     gate: Gate
     tell: Tell
     retry_failed: bool
+    _needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The keys of what each step needs; looked up again and again."""
     _waiting: dict[str, PlannedStep] = field(default_factory=dict)
     _training: dict[str, str] = field(default_factory=dict)
     """The host of each training that is under way, by key."""
@@ -175,6 +177,7 @@ class _Runner:
 
     def run(self) -> Iterator[StudyEvent]:
         for step in self.plan.steps.values():
+            self._needs[step.key] = tuple(key_of(need) for need in needs(step.step))
             if step.status == "done" and step.stored is not None:
                 self._made[step.key] = step.stored.made
             elif step.status == "failed" and not self.retry_failed:
@@ -198,15 +201,16 @@ class _Runner:
     def _block(self) -> Iterator[StepBlocked]:
         """Give up what needs a step that has failed."""
         for step in list(self._waiting.values()):
-            lost = next((key for need in needs(step.step) if (key := key_of(need)) in self._failed), None)
+            lost = next((key for key in self._needs[step.key] if key in self._failed), None)
             if lost is not None:
                 del self._waiting[step.key]
                 self._failed[step.key] = self._failed[lost]
                 yield StepBlocked(step, self._failed[lost])
 
     def _is_ready(self, step: PlannedStep) -> bool:
-        keys = [key_of(need) for need in needs(step.step)]
-        return not any(key in self._waiting or key in self._training or key in self._failed for key in keys)
+        return not any(
+            key in self._waiting or key in self._training or key in self._failed for key in self._needs[step.key]
+        )
 
     def _next(self) -> PlannedStep | None:
         """A step that can be done here now, in the order of the plan."""
