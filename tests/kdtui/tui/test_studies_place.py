@@ -14,7 +14,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import THEMES
 from kdtui.tui.memory import Memory
 from kdtui.tui.screens.compared_runs import ComparedRunsScreen
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog
+from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.run import RunScreen
 from kdtui.tui.screens.studies import StudiesScreen
@@ -570,3 +570,49 @@ async def test_a_study_is_found_by_its_name(store: Path, settle: Settle, until: 
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
         assert app.current_mode == "studies"
+
+
+# What has come of it
+
+
+async def test_a_key_answers_the_questions_of_a_study(store: Path, settle: Settle, until: Until) -> None:
+    app = opened(store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await act(pilot, "study.answers")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        shown = " ".join(str(each.content) for each in app.screen.query(Static))
+        assert "How is knowledge best used?" in shown
+        assert "kdtui study answers wider" in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "command"),
+    [
+        ("report", ["wider.html", "wider.md"], "kdtui study report wider --output"),
+        ("csv", ["wider.csv"], "kdtui study export wider --output"),
+    ],
+)
+async def test_a_report_or_a_table_is_written_to_a_folder(
+    store: Path, tmp_path: Path, settle: Settle, until: Until, kind: str, names: list[str], command: str
+) -> None:
+    app = opened(store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await act(pilot, "study.report")
+        assert isinstance(app.screen, FormDialog)
+        app.screen.query_one("#field-folder", Input).value = str(tmp_path / "out")
+        app.screen.query_one("#field-kind", Select).value = kind
+        await rest(pilot)
+        assert app.screen.command.startswith(f"{command} {tmp_path}/out")
+        await act(pilot, "form.done")
+        await until(pilot, lambda: any(each.startswith("wrote ") for each in toasts(app)))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+
+
+async def test_nothing_is_written_of_a_study_of_which_no_cell_is_done(unrun: Path, settle: Settle) -> None:
+    app = opened(unrun)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await act(pilot, "study.report")
+        assert toasts(app) == ["no cell of the study is done yet"]
