@@ -104,7 +104,7 @@ def run(
     nothing. Cells that studies have in common are computed once. A step that fails is told, and the others go on.
     """
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.studies.forecast import forecast
+    from kdtui.workflows.studies.forecast import check_budget, forecast
     from kdtui.workflows.studies.plan import check_models, make_plan
     from kdtui.workflows.studies.spec import to_toml
     from store.studies import save_study
@@ -130,10 +130,7 @@ def run(
             _print_plan(plan, expected, told if dry_run else "table", to_stdout=dry_run)
         if dry_run:
             return
-        if expected.over_budget:
-            # Said before anything is paid for: half of a teacher's knowledge would be of little use.
-            more = "raise it, or have the teacher asked about fewer sessions"
-            raise KdtuiError(f"{'; '.join(expected.over_budget)}; {more}")
+        check_budget(expected)
         save_study(store, spec.name, to_toml(spec), source)
         failed = _run(store, spec, database_path(db), told, retry_failed=retry_failed)
         if told != "json":

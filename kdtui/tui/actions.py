@@ -310,6 +310,8 @@ _STUDY = (
     Action("study", "resume", "p", "Resume", "Resume the study that is paused"),
     Action("study", "cancel", "x", "Stop", "Stop the study; what is done is kept, and trainings that have begun go on"),
     Action("study", "retry", "F", "Retry", "Do what the study has left to do, and try again what has failed"),
+    Action("study", "answers", "a", "Answers", "Answer the questions of the study in sentences, with all comparisons"),
+    Action("study", "report", "e", "Report", "Write the report of the study, or a table of its sessions"),
     Action("study", "delete", "d", "Delete", "Delete the study; its runs, samples and adapters stay"),
 )
 """What can be done with a study, in the list of them and in its own screen."""

@@ -23,7 +23,7 @@ from kdtui.tui.knowledge_work import version_of
 from kdtui.tui.run_numbers import FloorsFound, Missing, RunNumbers, RunScored
 from kdtui.tui.screens.base import Failed
 from kdtui.tui.screens.study_actions import StudyActions, StudyDeleted
-from kdtui.tui.study_matrix import METRIC_NAMES, Scale, cells_of, lay_out
+from kdtui.tui.study_matrix import METRIC_NAMES, Layout, Scale, cells_of, lay_out
 from kdtui.tui.study_rows import state_of
 from kdtui.tui.study_run import StudyRun
 from kdtui.tui.widgets.footer import Footer
@@ -53,6 +53,7 @@ class Seen:
     """A study as the store has it.
 
     Attributes:
+        layouts: of its questions.
         labels: what its cells are called, by key.
         runs: of its cells that have begun, by number.
     """
@@ -60,6 +61,7 @@ class Seen:
     row: "StudyRow"
     plan: "Plan"
     progress: "Mapping[str, CellProgress]"
+    layouts: Sequence[Layout]
     labels: Mapping[str, str]
     runs: "Mapping[int, RunSummary]"
     named_database: Path | None
@@ -163,7 +165,8 @@ class StudyScreen(StudyActions):
             }
             runs = {summary.run.id: summary for summary in list_runs(db) if summary.run.id in wanted}
             row = study_row(stored, plan, runner_of(db))
-            return Seen(row, plan, progress, labels, runs, named_database(self.database))
+            layouts = [lay_out(grid) for grid in plan.grids]
+            return Seen(row, plan, progress, layouts, labels, runs, named_database(self.database))
 
         self.ask(question, StudySeen, group="study")
 
@@ -287,7 +290,7 @@ class StudyScreen(StudyActions):
             return
         matrix = self.query_one(Matrix)
         grid = self._grids[self._question]
-        layout = lay_out(grid)
+        layout = self._study.layouts[self._question]
         matrix.show_blocks(layout.corner, layout.blocks)
         keys = {key for block in layout.blocks for row in block.keys for key in row if key is not None}
         progress = {key: each for key, each in self._progress.items() if key in keys}

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from kdtui.bundling.text import fit_lines
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
 from kdtui.tui.screens.base import KdtuiScreen
-from kdtui.tui.screens.dialogs import ConfirmDialog
+from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.study_report import StudyReport, report_form
 from kdtui.tui.study_run import StudyRun
 from kdtui.tui.task import Task
 
@@ -40,6 +42,14 @@ class StudyDeleted(Message):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+
+class AnswersFound(Message):
+    """The questions of a study are answered."""
+
+    def __init__(self, found: tuple[str, str]) -> None:
+        super().__init__()
+        self.name, self.text = found
 
 
 class StudyActions(KdtuiScreen[None]):
@@ -114,11 +124,13 @@ class StudyActions(KdtuiScreen[None]):
         def question(db: "Database") -> "tuple[Spec, str]":
             # What its events are told apart by is imported here: that takes longer than a screen may stand still.
             from kdtui.workflows.studies import run  # noqa: F401
-            from kdtui.workflows.studies.forecast import forecast
-            from kdtui.workflows.studies.plan import make_plan
+            from kdtui.workflows.studies.forecast import check_budget, forecast
+            from kdtui.workflows.studies.plan import check_models, make_plan
 
             spec = spec_of(db)
+            check_models(db, spec)
             left = forecast(db, make_plan(db, spec))
+            check_budget(left)
             return spec, "; ".join(left.in_words()) if left.calls else ""
 
         def ready(found: "tuple[Spec, str]") -> StudyReady:
@@ -172,6 +184,52 @@ class StudyActions(KdtuiScreen[None]):
         if self.work is not None:
             self.kdtui.stop_task(self.work)
 
+    # What has come of it
+
+    def action_answers(self) -> None:
+        """Have the questions of the study answered."""
+        if self.study is None:
+            return
+        name, named = self.study.name, named_database(self.database)
+        self.say(f"comparing the cells of study {name}…", error=False)
+
+        def question(db: "Database") -> tuple[str, str]:
+            from kdtui.workflows.studies.overview import open_study
+            from kdtui.workflows.studies.results import study_results
+            from kdtui.workflows.studies.verdicts import phrase
+
+            lines = []
+            for found in study_results(db, open_study(db, name)[1]).questions:
+                labels = {row.name: row.label_in(found.question) for row in found.rows}
+                lines += [found.question.title, found.answer, *([found.caveat] if found.caveat else []), ""]
+                lines += [
+                    f"  {labels[each.other]} against {labels[each.baseline]}: {phrase(each)}"
+                    for each in found.comparisons
+                ]
+                lines.append("")
+            command = command_line(("study", "answers"), name, database=named)
+            return name, fit_lines("\n".join([*lines, f"$ {command}"]))
+
+        self.ask(question, AnswersFound, group="answers")
+
+    def on_answers_found(self, message: AnswersFound) -> None:
+        """Show the answers."""
+        if self.is_current:
+            self.app.push_screen(TextDialog(f"Answers of study {message.name}", message.text))
+
+    def action_report(self) -> None:
+        """Ask what is to be written of the study, and where."""
+        if self.study is None:
+            return
+        name, memory = self.study.name, self.remembered("studies")
+
+        def then(values: dict[str, str] | None) -> None:
+            if values is not None:
+                memory["report"] = values
+                self.kdtui.begin_task(StudyReport(self.database, name, values, self.app.post_message))
+
+        self.app.push_screen(report_form(name, memory.get("report"), named_database(self.database)), then)
+
     # To delete it
 
     def action_delete(self) -> None:
@@ -205,7 +263,20 @@ class StudyActions(KdtuiScreen[None]):
             return "the study is being stopped already" if is_stopping else None
         if action in ("run", "retry", "delete"):
             return self._why_not(action)
+        if action in ("answers", "report"):
+            return self._why_nothing_to_tell(action)
         return super().why_not(action)
+
+    def _why_nothing_to_tell(self, action: str) -> str | None:
+        study = self.study if self.is_mounted else None
+        if study is None:
+            return "the cursor is on no study"
+        if study.problem is not None:
+            return study.problem
+        if not study.done:
+            return "no cell of the study is done yet"
+        task = self.kdtui.tasks.get(StudyReport.kind)
+        return f"{task.name} is at work" if action == "report" and task is not None and not task.is_over else None
 
     def _why_not(self, action: str) -> str | None:
         study = self.study if self.is_mounted else None

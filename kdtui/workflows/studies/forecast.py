@@ -10,6 +10,7 @@ import msgspec
 
 from kdtui.bundling.text import counted
 from kdtui.bundling.times import duration
+from kdtui.errors import KdtuiError
 from kdtui.workflows.costs import cost_text
 from kdtui.workflows.studies.knowledge import distillation, teacher_of
 from kdtui.workflows.studies.plan import HERE, Plan, PlannedStep
@@ -121,6 +122,17 @@ class Forecast:
             "disk_bytes": self.disk_bytes,
             "notes": [*plan.notes, *self.problems, *self.over_budget],
         }
+
+
+def check_budget(left: Forecast) -> None:
+    """Refuse a study before anything is paid for: half of a teacher's knowledge would be of little use.
+
+    Raises:
+        KdtuiError: a teacher would be asked for more than the study allows.
+    """
+    if left.over_budget:
+        more = "raise it, or have the teacher asked about fewer sessions"
+        raise KdtuiError(f"{'; '.join(left.over_budget)}; {more}")
 
 
 def forecast(db: Database, plan: Plan) -> Forecast:
@@ -298,7 +310,6 @@ def _expected(step: Step, paces: _Paces, sizes: _Sizes) -> float | None:
 
 def _count_calls(db: Database, plan: Plan, steps: Iterable[PlannedStep], found: Forecast) -> None:
     """Look up what would be paid for; a teacher is asked for nothing but its name."""
-    from kdtui.errors import KdtuiError
     from kdtui.workflows.distill_with_model import rehearse
     from models.errors import ModelError
 

@@ -149,8 +149,8 @@ def test_titles_are_no_shorter_than_they_have_to_be() -> None:
     # Where there is less room, they stand closer together first.
     assert shortened(titles, 0, 80) == (titles, "")
     assert shortened(titles, 1, 60)[0] == ["Kno", "Workbench", "Dis", "Sam", "Job", "Run", "Mod", "Stu"]
-    assert shortened(titles, 1, 40)[0] == ["", "Workbench", "", "", "", "", "", ""]
-    assert shortened(titles, 1, 25)[0] == ["", "Work", "", "", "", "", "", ""]
+    assert shortened(titles, 1, 31)[0] == ["", "Workbench", "", "", "", "", "", ""]
+    assert shortened(titles, 1, 20)[0] == ["", "Wor", "", "", "", "", "", ""]
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -84,7 +84,7 @@ async def filled_in(pilot: Pilot[None], until: Until, path: object, **values: st
 async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test(size=(120, 40)) as pilot:
-        for place in list(PLACES)[:-1]:
+        for place in [each for each in PLACES if each != "models"]:
             await act(pilot, f"app.{place}")
             await settle(pilot)
             assert "Press D for the demo" in shown(app, "#notice"), place
@@ -100,7 +100,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
         assert app.screen.query_one("#sessions").row_count == 36  # type: ignore[attr-defined]
         assert "the demo is here" in toasts(app)
         # Nobody has to look again.
-        for place in list(PLACES)[:-1]:
+        for place in [each for each in PLACES if each != "models"]:
             await act(pilot, f"app.{place}")
             await settle(pilot)
             assert "There is no dataset yet" not in shown(app, "#notice"), place
