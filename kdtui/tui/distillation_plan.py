@@ -181,7 +181,8 @@ class Plan:
             "--format": None if values["formats"] == "rule,thought" else values["formats"],
             "--teacher": named,
             "--limit": values["limit"] or None,
-            "--seed": str(self.seed) if self.seed else None,
+            # As it is typed, which may be a mistake.
+            "--seed": None if values["seed"].strip() in ("", "0") else values["seed"].strip(),
             **(given(endpoint) if self.teacher == "endpoint" else {}),
         }
         if self.teacher == "endpoint" and values["retry_failed"]:

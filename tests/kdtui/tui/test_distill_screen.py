@@ -759,6 +759,10 @@ def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any
             assert not word.startswith("--") or word.partition("=")[0] in known
 
 
+def test_the_command_of_a_plan_with_a_mistake_shows_what_is_typed() -> None:
+    assert "--limit many --seed f" in planned({"limit": "many", "seed": "f"}).command(None)
+
+
 async def test_a_call_is_shown_in_full_and_can_be_copied(demo_store: Path, settle: Settle) -> None:
     write_calls(demo_store)
     db = open_database(demo_store)
