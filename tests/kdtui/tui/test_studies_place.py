@@ -248,7 +248,7 @@ async def test_a_study_from_the_form_is_run_and_its_matrix_fills(
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
         # It is shown in every place.
         await act(pilot, "app.runs")
-        await until(pilot, lambda: "study mine: " in str(app.screen.query_one("TopBar").render()))  # type: ignore[attr-defined]
+        await until(pilot, lambda: "study mine: " in str(app.screen.query_one("TopBar").render()))
         await act(pilot, "app.studies")
         await until(pilot, lambda: 0 < sum(each.startswith(".") for each in cells(app)) < 4)
         await until(pilot, lambda: "study mine is complete" in toasts(app))
