@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from kdtui.workflows.studies.spec import Spec
 
 COLUMNS = (
-    Column("Study", 16, share=3, middle=True),
+    Column("Study", 15, share=3, middle=True),
     Column("From", 5, share=1),
-    Column("Datasets", 10, share=2),
+    Column("Datasets", 9, share=2),
     Column("Split", 5),
     Column("Done", 7, right=True),
     Column("Failed", 6, right=True),
-    Column("State", 10, share=2),
+    Column("State", 12, share=2),
 )
 
 
