@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import finalize
 
 from store.errors import Busy, StoreError, explain
 from store.migrations import migrations
-from store.place import is_there
+from store.place import begin_use, end_use, is_there
 from store.sqlite import PATIENCE, Database, patiently, say_nothing
 
 _READING = 30.0
@@ -58,9 +59,30 @@ def _explained(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error.strerror}; choose another with --db") from error
 
 
+class _Connection(sqlite3.Connection):
+    """A connection of which is known that it has its file open; see `store.place.is_there`."""
+
+    end: "finalize[..., _Connection] | None" = None
+
+    def close(self) -> None:
+        """Close it."""
+        super().close()
+        if self.end is not None:
+            self.end()
+
+
 def _connect(path: Path, query: str) -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}?{query}"
-    connection = sqlite3.connect(address, uri=True, timeout=_READING, isolation_level="IMMEDIATE")
+    file = begin_use(path, make="mode=rwc" in query)
+    try:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=_READING, isolation_level="IMMEDIATE", factory=_Connection
+        )
+    except BaseException:
+        end_use(file)
+        raise
+    # Also where nobody closes it.
+    connection.end = finalize(connection, end_use, file)
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 

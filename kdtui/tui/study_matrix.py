@@ -34,6 +34,7 @@ class Layout:
 
 def lay_out(grid: "Grid") -> Layout:
     """Two axes are rows and columns: those of most values. The others make a matrix for each of their combinations."""
+    from kdtui.workflows.studies.results import value_label
     from kdtui.workflows.studies.spec import AXES, as_mapping
     from kdtui.workflows.studies.steps import key_of
 
@@ -47,7 +48,7 @@ def lay_out(grid: "Grid") -> Layout:
     keys = {tuple(arm.at[axis] for axis in (*others, rows, columns)): key_of(arm.cell) for arm in grid.arms}
     blocks = [
         Block(
-            " · ".join(f"{axis} {value_label(axis, value)}" for axis, value in zip(others, at, strict=True)),
+            " · ".join(_named(axis, value) for axis, value in zip(others, at, strict=True)),
             tuple(value_label(rows, value) for value in values[rows]),
             tuple(value_label(columns, value) for value in values[columns]),
             tuple(tuple(keys.get((*at, row, column)) for column in values[columns]) for row in values[rows]),
@@ -63,18 +64,17 @@ def _rank(axis: str) -> int:
 
 
 def _length(axis: str, values: Sequence[Any]) -> int:
+    from kdtui.workflows.studies.results import value_label
+
     return max(len(value_label(axis, value)) for value in values)
 
 
-def value_label(axis: str, value: Any) -> str:
-    """What a value of an axis is called."""
-    from kdtui.workflows.studies.labels import model_label
+def _named(axis: str, value: Any) -> str:
+    """A value with its axis."""
+    from kdtui.workflows.studies.results import value_label
 
-    if axis == "student":
-        return model_label(value)
-    if axis == "ratio":
-        return "all" if value is None else f"{value:.4g}"
-    return str(value)
+    label = value_label(axis, value)
+    return label if label.startswith(axis) else f"{axis} {label}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from kdtui.bundling.text import one_line
-from kdtui.tui.study_matrix import value_label
 from kdtui.tui.widgets.row_table import Column, Row
 
 if TYPE_CHECKING:
@@ -15,13 +14,13 @@ if TYPE_CHECKING:
     from kdtui.workflows.studies.spec import Spec
 
 COLUMNS = (
-    Column("Study", 16, share=3, middle=True),
+    Column("Study", 15, share=3, middle=True),
     Column("From", 5, share=1),
-    Column("Datasets", 10, share=2),
+    Column("Datasets", 9, share=2),
     Column("Split", 5),
     Column("Done", 7, right=True),
     Column("Failed", 6, right=True),
-    Column("State", 10, share=2),
+    Column("State", 12, share=2),
 )
 
 
@@ -72,6 +71,7 @@ def spec_text(spec: "Spec") -> Text:
 
 def _axes(spec: "Spec", number: int) -> Iterator[tuple[str, str]]:
     """The axes of a question that have several values, and its students and datasets."""
+    from kdtui.workflows.studies.results import value_label
     from kdtui.workflows.studies.spec import as_mapping
 
     for axis, values in as_mapping(spec.question[number]).items():

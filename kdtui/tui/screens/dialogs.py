@@ -51,7 +51,7 @@ class Told(Message):
 class Dialog(ModalScreen[Result], OwnScreen[Result]):
     """A screen over another, which shows through; `escape` leaves it without a result."""
 
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall"), (50, "-tallest")]  # noqa: RUF012
 
     command = ""
     """The command that does what the dialog is about; empty where there is none."""
@@ -261,7 +261,8 @@ class FormDialog(Dialog[dict[str, str]]):
 
     def compose(self) -> ComposeResult:
         """A line for each field, the command, and two buttons."""
-        with Vertical(classes="box -form" if self._fields else "box"):
+        telling = " -telling" if self._tell is not None else ""
+        with Vertical(classes=f"box -form{telling}" if self._fields else "box"):
             yield Static(Text(one_line(self._title, 300)), classes="heading", markup=False)
             with VerticalScroll(can_focus=False):
                 for field in self._fields:

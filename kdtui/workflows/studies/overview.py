@@ -52,7 +52,7 @@ class StudyRow:
 
     def to_json(self) -> dict[str, Any]:
         """A flat object."""
-        return asdict(self)
+        return {**asdict(self), "state": self.state}
 
 
 def study_rows(db: Database) -> list[StudyRow]:

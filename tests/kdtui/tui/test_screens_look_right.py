@@ -23,12 +23,18 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.screens.runs import RunsScreen
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.sample import create_sample
+from kdtui.workflows.studies.plan import Look, Plan, make_plan
+from kdtui.workflows.studies.spec import preset, to_toml
+from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded
 from models import embedded
 from store.calls import record_call
 from store.database import open_database
+from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.records import RunSettings, TrainingSettings
 from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
+from store.sqlite import Database
+from store.studies import begin_step, fail_step, finish_step, save_study
 from tests.kdtui.tui.conftest import OUTDOOR, copy_store
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -121,6 +127,42 @@ def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
         db.execute("UPDATE runs SET finished_at = created_at")
     db.close()
     return path
+
+
+@pytest.fixture
+def studied_store(full_store: Path) -> Path:
+    """The same, and a study that is half done."""
+    db = open_database(full_store)
+    spec = preset("rq1", ["demo-outdoor"])
+    save_study(db, spec.name, to_toml(spec), "rq1")
+    _half_done(db, make_plan(db, spec))
+    db.close()
+    return full_store
+
+
+def _half_done(db: Database, plan: Plan) -> None:
+    """Some cells of a study are done; one was begun, one failed, and one waits for a training that failed."""
+    look = Look(db)
+    for number, cell in enumerate(plan.cells[:5]):
+        step = cell.step
+        assert isinstance(step, EvaluationStep)
+        run = start_run(db, step.dataset, step.split, "study", RunSettings("smollm2"), ["study"])
+        begin_step(db, cell.key, cell.kind, encoded(step), look.basis(step), str(run.id))
+        if number == 4:
+            fail_step(db, cell.key, "no room on the disk")
+            continue
+        for at, session in enumerate(iter_sessions(db, step.dataset, split=step.split)):
+            if at < 3 or number < 3:
+                # Each finds more of the pairs than the one before.
+                whole = tuple(range(1, len(session.items) + 1))
+                found = (Predicted(("a", "b"), whole, "camp", 0.5),) if at <= 2 * number else ()
+                add_prediction(db, run, Prediction(session.id, found, None, 0.5))
+        if number < 3:
+            finish_run(db, run)
+            finish_step(db, cell.key, str(run.id))
+    training = next(step for step in plan.steps.values() if isinstance(step.step, TrainingStep))
+    begin_step(db, training.key, training.kind, encoded(training.step), look.basis(training.step), "too-large")
+    fail_step(db, training.key, "out of memory: take fewer --batch-tokens")
 
 
 @pytest.fixture
@@ -241,7 +283,8 @@ def _is_stored(picture: str, name: str, snapshot: SnapshotAssertion, test: pytes
 @pytest.mark.parametrize("kind", ["empty", "full", "failing"])
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_place(place: str, kind: str, looks_right: LooksRight, request: pytest.FixtureRequest) -> None:
-    await looks_right(request.getfixturevalue(f"{kind}_store"), place)
+    store = "studied" if (place, kind) == ("studies", "full") else kind
+    await looks_right(request.getfixturevalue(f"{store}_store"), place)
 
 
 TYPED = [*"Tent | Outdoor > Shelter", "enter", *"Headlamp"]
@@ -265,6 +308,9 @@ OPENED: dict[str, tuple[str | list[str], ...]] = {
     "a plot of the runs": ("runs", "p"),
     "two runs compared": ("runs", "space", "v"),
     "all of a model": ("models", "v"),
+    "a study": ("studies", "enter"),
+    "a study to be planned": ("studies", "n"),
+    "what is written of a study": ("studies", "e"),
     "the help": ("knowledge", "question_mark"),
     "a key found in the help": ("knowledge", "question_mark", "slash", [*"sort"]),
     "the palette": ("knowledge", "colon"),
@@ -287,6 +333,7 @@ async def test_a_dataset_to_be_imported(kind: str, full_store: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("what", OPENED)
-async def test_what_is_opened_from_a_place(what: str, full_store: Path, looks_right: LooksRight) -> None:
+async def test_what_is_opened_from_a_place(what: str, looks_right: LooksRight, request: pytest.FixtureRequest) -> None:
     place, *keys = OPENED[what]
-    await looks_right(full_store, place, *keys)
+    store = "studied" if place == "studies" else "full"
+    await looks_right(request.getfixturevalue(f"{store}_store"), place, *keys)

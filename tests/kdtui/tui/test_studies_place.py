@@ -248,12 +248,12 @@ async def test_a_study_from_the_form_is_run_and_its_matrix_fills(
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
         # It is shown in every place.
         await act(pilot, "app.runs")
-        await until(pilot, lambda: "study mine: " in str(app.screen.query_one("TopBar").render()))  # type: ignore[attr-defined]
+        await until(pilot, lambda: "study mine: " in str(app.screen.query_one("TopBar").render()))
         await act(pilot, "app.studies")
         await until(pilot, lambda: 0 < sum(each.startswith(".") for each in cells(app)) < 4)
         await until(pilot, lambda: "study mine is complete" in toasts(app))
         await until(pilot, lambda: all(each.startswith(("0", ".")) for each in cells(app)))
-        assert "✓ complete, 5 of 5 cells" in text(app, "#title")
+        await until(pilot, lambda: "✓ complete, 5 of 5 cells" in text(app, "#title"))
     db = open_database(unanswered)
     assert get_study(db, "mine").source == str(tmp_path / "mine.toml")
     db.close()
@@ -406,7 +406,7 @@ async def test_the_matrix_has_formats_and_utilizations_and_a_question_at_a_time(
         assert "1/2 How is knowledge best used?" in text(app, "#title")
         await act(pilot, "cell.next_question")
         [block] = matrix(app)._blocks
-        assert (block.rows, block.columns) == (("none", "pattern+rule+thought"), ("sft", "sft+icl"))
+        assert (block.rows, block.columns) == (("no knowledge", "pattern+rule+thought"), ("sft", "sft+icl"))
         assert "2/2 Does knowledge add" in text(app, "#title")
         await act(pilot, "cell.previous_question")
         assert "1/2 How is" in text(app, "#title")
