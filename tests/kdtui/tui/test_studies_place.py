@@ -35,6 +35,8 @@ from store.sqlite import Database
 from store.studies import begin_step, fail_step, get_study, list_studies, save_study, steps_of_kind
 from tests.acting import act, rest
 from tests.kdtui.conftest import small
+from tests.kdtui.tui.real_terminal import opened as opened_in_a_terminal
+from tests.needs import needs_tmux
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -407,6 +409,26 @@ async def test_who_leaves_the_app_is_told_what_becomes_of_the_study(unrun: Path,
         await act(pilot, "study.pause")
     [farewell] = app.farewells
     assert farewell.endswith(f"this resumes it: kdtui study run {STUDY}")
+
+
+@needs_tmux
+def test_a_study_that_is_left_in_a_terminal_is_resumed_by_the_command_that_it_tells(
+    unanswered: Path, kdtui: Callable[..., Any]
+) -> None:
+    with opened_in_a_terminal(unanswered, 160, 40) as terminal:
+        terminal.press("8")
+        terminal.wait_for("How is knowledge best used?")
+        terminal.press("Enter")
+        terminal.wait_for("○ again")
+        terminal.press("R")
+        terminal.wait_for("running")
+        terminal.press("p")
+        terminal.wait_for("paused, ")
+        terminal.press("q")
+        assert f"this resumes it: kdtui study run {STUDY}" in " ".join(terminal.wait_for("ended with 0").split())
+    assert kdtui("study", "run", STUDY).code == 0
+    [row] = kdtui("study", "ls", "--json").rows
+    assert row["state"] == "complete"
 
 
 # The matrix
