@@ -122,7 +122,7 @@ def _cell(
         case "answering":
             return MatrixCell(_so_far("▶" if is_running else "‖", progress), None, "warning")
         case "waiting":
-            return MatrixCell(_so_far("◔" if is_running else "‖", progress), None, "warning")
+            return MatrixCell(_so_far("◔", progress), None, "warning")
         case "failed":
             return MatrixCell("✗ failed", None, "error")
         case "blocked":

@@ -81,13 +81,18 @@ class SessionOpened(Message):
 
 
 class ComparedRunsScreen(KdtuiScreen[None]):
-    """Two runs: their scores for each session, and the session under the cursor with the bundles of both."""
+    """Two runs: their scores for each session, and the session under the cursor with the bundles of both.
+
+    Args:
+        place: where they are compared.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("compared", "rows", "screen")
     AUTO_FOCUS = "#compared"
 
-    def __init__(self, database: Path, one: "Run", other: "Run") -> None:
+    def __init__(self, database: Path, one: "Run", other: "Run", *, place: str = "runs") -> None:
         super().__init__(database)
+        self._place = place
         self._runs = one, other
         self._comparison: Comparison | None = None
         self._rows: ComparedSessions | list[SessionScores] = []
@@ -95,7 +100,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Who is compared, the sessions, and the one under the cursor."""
-        yield TopBar("runs")
+        yield TopBar(self._place)
         for name, run in zip(NAMES, self._runs, strict=True):
             title = Text(f"{name} ", style="bold", no_wrap=True, overflow="ellipsis")
             title.append(one_line(f"run {run.id}: {run.name} on {run.dataset} {run.split}", 300), style="not bold")

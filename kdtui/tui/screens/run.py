@@ -56,22 +56,30 @@ class RunScreen(KdtuiScreen[bool]):
     Args:
         floors: over the same sessions; None where they are not computed yet.
         work: the evaluation that is at work, which may be that of another run; None where none is.
+        place: where it is opened.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("run", "screen")
     AUTO_FOCUS = "#full"
 
     def __init__(
-        self, database: Path, summary: "RunSummary", floors: "Sequence[ResultRow] | None", work: "Evaluation | None"
+        self,
+        database: Path,
+        summary: "RunSummary",
+        floors: "Sequence[ResultRow] | None",
+        work: "Evaluation | None",
+        *,
+        place: str = "runs",
     ) -> None:
         super().__init__(database)
         self._summary = summary
         self._floors = floors
         self._work = work
+        self._place = place
 
     def compose(self) -> ComposeResult:
         """A title, and all the rest as one text."""
-        yield TopBar("runs")
+        yield TopBar(self._place)
         run = self._summary.run
         title = Text(f"Run {run.id}  ", style="bold")
         title.append(one_line(f"{run.name} on {run.dataset} {run.split}", 300), style="not bold")

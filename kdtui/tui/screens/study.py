@@ -421,7 +421,7 @@ class StudyScreen(StudyActions):
         from kdtui.workflows.scored import Scored
 
         summary = study.runs[cell.run]
-        opened = RunScreen(self.database, summary, self._floors.get(Scored.by(summary)), None)
+        opened = RunScreen(self.database, summary, self._floors.get(Scored.by(summary)), None, place="studies")
 
         def then(go_on: bool | None) -> None:
             self._opened = None
@@ -475,7 +475,7 @@ class StudyScreen(StudyActions):
         if (pair := self._marked_pair) is not None:
             from kdtui.tui.screens.compared_runs import ComparedRunsScreen
 
-            self.app.push_screen(ComparedRunsScreen(self.database, *pair))
+            self.app.push_screen(ComparedRunsScreen(self.database, *pair, place="studies"))
 
     def action_back(self) -> None:
         """Go back to the studies."""

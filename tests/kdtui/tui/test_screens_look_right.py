@@ -3,7 +3,7 @@
 import json
 import pickle
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -43,13 +43,18 @@ LooksRight = Callable[..., Awaitable[None]]
 SMALL, LARGE = (80, 24), (200, 50)
 DARK, LIGHT = "textual-dark", "textual-light"
 
-LOOKS = {
+Looks = Mapping[str, tuple[tuple[int, int], str]]
+
+LOOKS: Looks = {
     "small-dark": (SMALL, DARK),
     "large-dark": (LARGE, DARK),
     "large-light": (LARGE, LIGHT),
     "small-light": (SMALL, LIGHT),
 }
 """How an app is looked at, one after the other, by what its picture is called. It becomes larger, and smaller again."""
+
+MIDDLE: Looks = {"middle-dark": ((120, 36), DARK), "middle-light": ((120, 36), LIGHT)}
+"""In the smallest terminal in which parts stand side by side."""
 
 METRICS = "".join(
     json.dumps({"step": step, "steps": 40, "loss": round(1 + 4 / step, 3), "tokens_per_second": 350.0}) + "\n"
@@ -227,10 +232,10 @@ def looks_right(
             await drawn(pilot)
         return app.export_screenshot(simplify=True)
 
-    async def compare(store: Path, place: str, *keys: str | list[str]) -> None:
+    async def compare(store: Path, place: str, *keys: str | list[str], looks: Looks = LOOKS) -> None:
         memory = Memory(None, store)
         memory.place = place
-        size, theme = next(iter(LOOKS.values()))
+        size, theme = next(iter(looks.values()))
         app = KdtuiApp(store, config=Config(theme=theme), memory=memory)
         async with app.run_test(size=size, notifications=True) as pilot:
             await rest(pilot)
@@ -242,7 +247,7 @@ def looks_right(
                 assert isinstance(line, Input | TextArea)
                 line.cursor_blink = False
             await drawn(pilot)
-            pictures = {name: await look(pilot, *how) for name, how in LOOKS.items()}
+            pictures = {name: await look(pilot, *how) for name, how in looks.items()}
         others = [name for name, picture in pictures.items() if not _is_stored(picture, name, snapshot, request.node)]
         assert not others, (
             f"not as stored: {', '.join(others)}; snapshot_report.html shows both, make snapshots stores them "
@@ -337,3 +342,11 @@ async def test_what_is_opened_from_a_place(what: str, looks_right: LooksRight, r
     place, *keys = OPENED[what]
     store = "studied" if place == "studies" else "full"
     await looks_right(request.getfixturevalue(f"{store}_store"), place, *keys)
+
+
+@pytest.mark.parametrize("what", ["a study", "a study to be planned"])
+async def test_what_is_opened_in_a_terminal_of_middle_size(
+    what: str, studied_store: Path, looks_right: LooksRight
+) -> None:
+    place, *keys = OPENED[what]
+    await looks_right(studied_store, place, *keys, looks=MIDDLE)

@@ -32,9 +32,11 @@ from store.database import open_database
 from store.records import RunSettings
 from store.runs import delete_run
 from store.sqlite import Database
-from store.studies import fail_step, get_study, list_studies, save_study
+from store.studies import begin_step, fail_step, get_study, list_studies, save_study, steps_of_kind
 from tests.acting import act, rest
 from tests.kdtui.conftest import small
+from tests.kdtui.tui.real_terminal import opened as opened_in_a_terminal
+from tests.needs import needs_tmux
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -342,6 +344,24 @@ async def test_a_cell_whose_training_failed_is_blocked_and_says_by_what(
         assert app.screen.command.startswith("kdtui sft logs study-")  # type: ignore[attr-defined]
 
 
+async def test_a_cell_that_waits_for_a_training_says_how_far_that_is(
+    finished: Database, settle: Settle, until: Until
+) -> None:
+    assert finished.path is not None
+    delete_run(finished, 3)
+    [training] = [each for each in steps_of_kind(finished, "training", state="done", most=9) if "rule" in each.settings]
+    begin_step(finished, training.key, training.kind, training.settings, training.basis, training.made)
+    app = opened(finished.path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await at_study(pilot, settle, until)
+        sign, amount = cells(app)[2].split(" ")
+        done, of = amount.split("/")
+        assert sign == "◔"
+        assert int(done) == int(of) > 0
+        # Another cell of the same training is done, and stays so.
+        assert cells(app)[3].startswith((".", "0"))
+
+
 async def test_a_study_that_another_process_runs_is_shown_as_such_and_refused(unrun: Path, settle: Settle) -> None:
     lock = unrun.with_name(f"{unrun.name}.study-lock")
     app = opened(unrun)
@@ -389,6 +409,26 @@ async def test_who_leaves_the_app_is_told_what_becomes_of_the_study(unrun: Path,
         await act(pilot, "study.pause")
     [farewell] = app.farewells
     assert farewell.endswith(f"this resumes it: kdtui study run {STUDY}")
+
+
+@needs_tmux
+def test_a_study_that_is_left_in_a_terminal_is_resumed_by_the_command_that_it_tells(
+    unanswered: Path, kdtui: Callable[..., Any]
+) -> None:
+    with opened_in_a_terminal(unanswered, 160, 40) as terminal:
+        terminal.press("8")
+        terminal.wait_for("How is knowledge best used?")
+        terminal.press("Enter")
+        terminal.wait_for("○ again")
+        terminal.press("R")
+        terminal.wait_for("running")
+        terminal.press("p")
+        terminal.wait_for("paused, ")
+        terminal.press("q")
+        assert f"this resumes it: kdtui study run {STUDY}" in " ".join(terminal.wait_for("ended with 0").split())
+    assert kdtui("study", "run", STUDY).code == 0
+    [row] = kdtui("study", "ls", "--json").rows
+    assert row["state"] == "complete"
 
 
 # The matrix
@@ -497,6 +537,7 @@ async def test_a_cell_opens_its_run_and_leads_back(store: Path, settle: Settle, 
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await settle(pilot)
         assert "Run 1" in text(app, "#title")
+        assert "▸8 Studies" in str(app.screen.query_one("TopBar").render())
         await act(pilot, "run.back")
         assert isinstance(app.screen, StudyScreen)
 
@@ -529,6 +570,7 @@ async def test_two_marked_cells_are_compared_session_by_session(store: Path, set
         await act(pilot, "cell.compare")
         await until(pilot, lambda: isinstance(app.screen, ComparedRunsScreen))
         await settle(pilot)
+        assert "▸8 Studies" in str(app.screen.query_one("TopBar").render())
         await act(pilot, "compared.back")
         await act(pilot, "cell.back")
         assert isinstance(app.screen, StudiesScreen)
