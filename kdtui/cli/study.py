@@ -106,8 +106,6 @@ def run(
     from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.forecast import check_budget, forecast
     from kdtui.workflows.studies.plan import check_models, make_plan
-    from kdtui.workflows.studies.spec import to_toml
-    from store.studies import save_study
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -131,8 +129,7 @@ def run(
         if dry_run:
             return
         check_budget(expected)
-        save_study(store, spec.name, to_toml(spec), source)
-        failed = _run(store, spec, database_path(db), told, retry_failed=retry_failed)
+        failed = _run(store, spec, source, database_path(db), told, retry_failed=retry_failed)
         if told != "json":
             say(f"the report: {next_command('study', 'report', spec.name, db=db)}")
     if failed:
@@ -179,11 +176,13 @@ def _print_plan(plan: "Plan", told_by: "Forecast", output: Output, *, to_stdout:
         say(line)
 
 
-def _run(store: "Database", spec: "Spec", database: Path, told: Output, *, retry_failed: bool) -> int:
-    """Run a study, and show how it goes; how many of its steps failed."""
+def _run(store: "Database", spec: "Spec", source: str, database: Path, told: Output, *, retry_failed: bool) -> int:
+    """Run a study and show its progress; return how many of its steps failed."""
     from kdtui.workflows.studies import run as study
     from kdtui.workflows.studies.labels import label
+    from kdtui.workflows.studies.spec import to_toml
     from kdtui.workflows.trainings import jobs_folder
+    from store.studies import save_study
 
     failed = 0
     with progress_bar() as progress:
@@ -202,6 +201,8 @@ def _run(store: "Database", spec: "Spec", database: Path, told: Output, *, retry
                         print_json(_to_json(event))
                     match event:
                         case study.Planned(plan):
+                            # Not before: a study that is refused must not change the one that is running.
+                            save_study(store, spec.name, to_toml(spec), source)
                             progress.update(whole, total=len(plan.to_do(retry_failed=retry_failed)))
                             failed = 0 if retry_failed else plan.failed
                         case study.StepBegun(step, where):

@@ -274,6 +274,17 @@ def test_a_study_that_another_process_runs_is_refused(
     assert study("rq3").code == 0
 
 
+def test_a_run_that_is_refused_changes_no_study(finished: Database, study: Kdtui, kdtui: Kdtui) -> None:
+    before = kdtui("study", "show", "rq3-outdoor", "--spec").out
+    assert finished.path is not None
+    with finished.path.with_name(f"{finished.path.name}.study-lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert study("rq3", "--seeds", 2).code == 1
+        assert study("rq1").code == 1
+    assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
+    assert [row["name"] for row in kdtui("study", "ls", "--json").rows] == ["rq3-outdoor"]
+
+
 @pytest.mark.usefixtures("imported")
 def test_a_limit_draws_the_sessions_that_are_answered_and_trained_on(
     study: Kdtui, described: Callable[..., Path], kdtui: Kdtui, db: Database
