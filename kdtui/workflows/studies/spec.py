@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -36,6 +37,12 @@ NONE = "none"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 PRESETS = ("rq1", "rq2", "rq3", "all")
+
+_LONGEST_NAME = 100
+"""Characters: reports are files of that name."""
+
+_LARGEST = 2**31 - 1
+"""Of whole numbers: samplers, trainers and SQLite all take them."""
 
 MOST_CELLS = 1_000_000
 """A grid of more is refused: it is a slip of the pen."""
@@ -215,7 +222,7 @@ def preset(name: str, datasets: Sequence[str]) -> Spec:
     questions = tuple(question for spec in specs for question in spec.question)
     whole = replace(
         specs[0],
-        name="-".join([name, *(re.sub(r"[^A-Za-z0-9._-]+", "-", each) for each in datasets)]),
+        name="-".join([name, *(re.sub(r"[^A-Za-z0-9._-]+", "-", each) for each in datasets)])[:_LONGEST_NAME],
         question=questions,
         dataset=tuple(datasets),
     )
@@ -286,7 +293,25 @@ def _in_words(problem: str) -> str:
             if table in problem.rpartition(" - at ")[2]:
                 known = options.__struct_fields__
         return f"there is no field {name!r} here; {meant(name, known, _there_are(known))}"
-    return problem[0].lower() + problem[1:]
+    what, _, place = problem.partition(" - at ")
+    for theirs, ours in _TYPES.items():
+        what = what.replace(f"`{theirs}", f"`{ours}")
+    what = what[0].lower() + what[1:]
+    if what.startswith("object missing required field"):
+        what = what.replace("object missing required field", "there is no field")
+    return f"{where}: {what}" if (where := _where(place.strip("`"))) else what
+
+
+_TYPES = {"array": "list", "object": "table", "str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+"""What TOML calls the types that msgspec names."""
+
+
+def _where(place: str) -> str:
+    """A place such as `$.question[0].rank[1]`, counted from 1 as everywhere: question 1, rank, value 2."""
+    found = re.sub(r"^\$\.?", "", place)
+    found = re.sub(r"^question\[(\d+)\]\.?", lambda number: f"question {int(number[1]) + 1}: ", found)
+    found = re.sub(r"\[(\d+)\]", lambda number: f", value {int(number[1]) + 1}", found)
+    return found.replace("[...]", "").removesuffix(": ")
 
 
 def checked(spec: Spec, source: str) -> Spec:
@@ -301,27 +326,29 @@ def checked(spec: Spec, source: str) -> Spec:
 
     if not _NAME.fullmatch(spec.name):
         raise refuse(f"{spec.name!r} cannot be the name of a study; use letters, digits, dots, dashes and underscores")
+    if len(spec.name) > _LONGEST_NAME:
+        raise refuse(f"the name of a study has {_LONGEST_NAME} characters at most, not {len(spec.name):,}")
+    if spec.name in PRESETS:
+        raise refuse(f"{spec.name!r} is the name of a preset; give the study another one")
     if not spec.question:
         raise refuse("it asks nothing; write one [[question]] at least")
     if spec.sessions is not None and spec.sessions < 1:
         raise refuse(f"sessions is how many are answered, not {spec.sessions}")
+    _check_whole("sessions", spec.sessions, 1, refuse)
+    _check_whole("draw", spec.draw, 0, refuse)
     if not spec.hosts:
         raise refuse('hosts is empty; write hosts = ["local"] to train here')
+    if len(set(spec.hosts)) < len(spec.hosts):
+        raise refuse(f"hosts has {_twice(spec.hosts)!r} twice")
     training = spec.training
-    for name, least in (("epochs", 1), ("batch_tokens", 1), ("longest", 1)):
-        if getattr(training, name) < least:
-            raise refuse(f"training.{name} is at least {least}, not {getattr(training, name)}")
-    if not 0 < training.learning_rate < 1:
-        raise refuse(f"training.learning_rate is between 0 and 1, not {training.learning_rate:g}")
     if training.sessions is not None and training.sessions < 1:
         raise refuse(f"training.sessions is how many are trained on, not {training.sessions}")
+    for name in ("epochs", "batch_tokens", "longest", "sessions"):
+        _check_whole(f"training.{name}", getattr(training, name), 1, refuse)
+    if not 0 < training.learning_rate < 1:
+        raise refuse(f"training.learning_rate is between 0 and 1, not {training.learning_rate:g}")
     for name, teacher in spec.teachers.items():
-        if name in (ANY, ANNOTATIONS):
-            raise refuse(f"teachers.{name}: that name is taken; call it otherwise")
-        url, _, model = teacher.address.partition("#")
-        check_address(url)
-        if not model:
-            raise refuse(f"teachers.{name}: the address names no model; write URL#MODEL")
+        _check_teacher(name, teacher, lambda problem, name=name: refuse(f"teachers.{name}: {problem}"))
     questions = []
     for number, given in enumerate(spec.question, 1):
         question = given if given.dataset else replace(given, dataset=spec.dataset)
@@ -333,23 +360,51 @@ def checked(spec: Spec, source: str) -> Spec:
     return replace(spec, question=tuple(questions))
 
 
+def _check_whole(name: str, value: int | None, least: int, refuse: Any) -> None:
+    if value is not None and value < least:
+        raise refuse(f"{name} is at least {least}, not {value}")
+    if value is not None and value > _LARGEST:
+        raise refuse(f"{name} is at most {_LARGEST:,}, not {value:,}")
+
+
+def _twice(values: Sequence[Any]) -> Any:
+    return next(value for value in values if values.count(value) > 1)
+
+
+def _check_teacher(name: str, teacher: TeacherOptions, refuse: Any) -> None:
+    if name in (ANY, ANNOTATIONS):
+        raise refuse("that name is taken; call it otherwise")
+    url, _, model = teacher.address.partition("#")
+    try:
+        check_address(url)
+    except KdtuiError as problem:
+        raise refuse(str(problem)) from problem
+    if not model:
+        raise refuse("the address names no model; write URL#MODEL")
+    _check_whole("sessions", teacher.sessions, 1, refuse)
+    _check_whole("max_calls", teacher.max_calls, 0, refuse)
+    for option in ("prompt_price", "answer_price", "max_cost"):
+        value = getattr(teacher, option)
+        if value is not None and not 0 <= value < inf:
+            raise refuse(f"{option} is a number of at least 0, not {value:g}")
+
+
 def _check_question(question: Question, refuse: Any) -> None:
     for axis in AXES:
         values = values_of(question, axis)
         if not values:
             raise refuse(f"the axis {axis} is empty; leave it out, or name one value at least")
         if len(set(values)) < len(values):
-            twice = next(value for value in values if values.count(value) > 1)
-            raise refuse(f"the axis {axis} has {twice!r} twice")
+            raise refuse(f"the axis {axis} has {_twice(values)!r} twice")
     for value in question.formats:
         formats_of(value, refuse)
     for ratio in question.ratio or ():
         if not 0 < ratio <= 1:
             raise refuse(f"a ratio is above 0 and at most 1, not {ratio:g}")
-    if any(rank < 1 for rank in question.rank):
-        raise refuse("a rank is at least 1")
-    if any(seed < 0 for seed in question.seed):
-        raise refuse("a seed is at least 0")
+    for rank in question.rank:
+        _check_whole("a rank", rank, 1, refuse)
+    for seed in question.seed:
+        _check_whole("a seed", seed, 0, refuse)
     # Datasets have sessions of their own, and seeds are averaged over.
     comparable = [axis for axis in AXES if axis not in ("dataset", "seed")]
     if question.compare not in comparable:

@@ -33,12 +33,20 @@ def described(*, before: str = "", question: str = QUESTION, behind: str = "") -
     return f'name = "mine"\ndataset = ["outdoor"]\n{before}\n{question}\n{behind}'
 
 
+def teacher(line: str, address: str = 'address = "http://x/v1#m"') -> str:
+    return described(behind=f"[teachers.big]\n{address}\n{line}")
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_asks_questions_about_the_datasets_that_are_named(name: str) -> None:
     spec = preset(name, ["outdoor", "kitchen"])
     assert spec.name == f"{name}-outdoor-kitchen"
     assert spec.datasets() == ("outdoor", "kitchen")
     assert spec.question
+
+
+def test_a_preset_takes_a_dataset_with_a_long_name() -> None:
+    assert preset("rq3", ["x" * 200]).name == f"rq3-{'x' * 96}"
 
 
 def test_the_preset_all_asks_the_questions_of_the_others() -> None:
@@ -65,7 +73,25 @@ def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() ->
         (described(behind="seed = [-1]"), "a seed is at least 0"),
         (described(behind="ratio = [0.0]"), "a ratio is above 0 and at most 1, not 0"),
         (described(behind="ratio = [1.5]"), "a ratio is above 0 and at most 1, not 1.5"),
-        (described(behind='utilization = ["rag"]'), "`$.question[0].utilization[0]`"),
+        (described(behind='utilization = ["rag"]'), "question 1: utilization, value 1: invalid enum value 'rag'"),
+        (described(behind='rank = [8, "a"]'), "question 1: rank, value 2: expected `integer`, got `string`"),
+        (described(before='hosts = "local"'), "hosts: expected `list`, got `string`"),
+        (described(behind='[training]\nepochs = "2"'), "training.epochs: expected `integer`, got `string`"),
+        (described(question="[[question]]"), "question 1: there is no field `title`"),
+        (described(before="draw = -1"), "draw is at least 0, not -1"),
+        (described(before=f"draw = {10**20}"), "draw is at most 2,147,483,647, not 100,000,000,000"),
+        (described(before=f"sessions = {10**20}"), "sessions is at most"),
+        (described(before='hosts = ["gpu", "gpu"]'), "hosts has 'gpu' twice"),
+        (described(behind=f"rank = [{10**20}]"), "question 1: a rank is at most"),
+        (described(behind=f"seed = [{10**20}]"), "question 1: a seed is at most"),
+        (described(behind=f"[training]\nepochs = {10**20}"), "training.epochs is at most"),
+        (teacher("sessions = 0"), "teachers.big: sessions is at least 1, not 0"),
+        (teacher("max_calls = -1"), "teachers.big: max_calls is at least 0, not -1"),
+        (teacher("max_cost = -1.0"), "teachers.big: max_cost is a number of at least 0, not -1"),
+        (teacher("prompt_price = nan"), "teachers.big: prompt_price is a number of at least 0, not nan"),
+        (teacher('address = "http://u:secret@x/v1#m"', address=""), "teachers.big: a key has no place in the address"),
+        (f'name = "{"n" * 101}"\ndataset = ["x"]\n' + QUESTION, "has 100 characters at most, not 101"),
+        ('name = "rq1"\ndataset = ["x"]\n' + QUESTION, "'rq1' is the name of a preset"),
         (described(question=QUESTION.replace('"rule"', '"rules"')), "there is no format 'rules' of knowledge"),
         (described(question=QUESTION.replace('"none"\n', '"thought"\n')), "'thought' is none of the values of formats"),
         (described(question=QUESTION.replace('["none", "rule"]', '["none"]')), "there is nothing to compare"),
@@ -132,7 +158,7 @@ questions = st.builds(
 )
 specs = st.builds(
     Spec,
-    name=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,9}", fullmatch=True),
+    name=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,9}", fullmatch=True).filter(lambda name: name not in PRESETS),
     question=st.lists(questions, min_size=1, max_size=3).map(tuple),
     dataset=st.lists(names, max_size=2, unique=True).map(tuple),
     sessions=st.none() | st.integers(1, 999),
