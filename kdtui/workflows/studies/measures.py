@@ -72,6 +72,10 @@ class RunMeasures:
         """Whether any session counts in a measure."""
         return bool(self._values[self._place[measure], 1].any())
 
+    def count(self, measure: str) -> int:
+        """How many sessions count in a measure."""
+        return int(np.count_nonzero(self._values[self._place[measure], 1]))
+
     def by_session(self) -> Values:
         """(sessions, measures, 2): the total and the weight of each measure."""
         return np.transpose(self._values, (2, 0, 1))

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.workflows.studies.labels import cell_label
 from kdtui.workflows.studies.lock import Runner, runner_of
-from kdtui.workflows.studies.plan import Plan, make_plan
+from kdtui.workflows.studies.plan import Plan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import parsed
 from kdtui.workflows.studies.steps import EvaluationStep, key_of, needs
@@ -154,6 +155,8 @@ def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
             yield CellRow(label, step.dataset, state, None)
             continue
         summary = summary_of(db, int(cell.stored.made))
+        if summary.failed:
+            state += f", without an answer to {summary.failed:,} of {counted(summary.answered, 'session')}"
         [row] = score_runs(db, [summary])
         scores = row.scores
         yield CellRow(
@@ -165,5 +168,5 @@ def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
             None if scores is None else scores.strict_recall,
             None if scores is None else scores.pair_f1,
             None if scores is None else scores.exact,
-            None if cell.stored.seconds is None else cell.stored.seconds / max(1, summary.answered),
+            seconds_per_session(cell, summary.answered),
         )

@@ -68,6 +68,11 @@ class PlannedStep:
         return kind_of(self.step)
 
 
+def seconds_per_session(cell: PlannedStep, answered: int) -> float | None:
+    """What a cell took for each session, by the clock: several sessions are answered at a time; None where unknown."""
+    return None if cell.stored is None or cell.stored.seconds is None else cell.stored.seconds / max(1, answered)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A study, and how far it is.

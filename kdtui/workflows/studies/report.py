@@ -27,7 +27,7 @@ from kdtui.workflows.studies.verdicts import phrase
 from store.sqlite import Database
 
 COLUMNS = (
-    ("n", "n", "sessions with a bundle, over which P, R, cov., set P, set R and GJS are averaged"),
+    ("n", "n", "sessions with a bundle, in each seed, over which P, R, cov., set P, set R and GJS are averaged"),
     ("precision", "P", "precision of the paper"),
     ("recall", "R", "recall of the paper"),
     ("coverage", "cov.", "coverage of the paper"),
@@ -261,7 +261,9 @@ def _table(results: StudyResults, dataset: str, rows: Sequence[Row], published: 
         TableRow(
             row.label or "all",
             "cell",
-            tuple(_value(name, row.estimates) for name, _, _ in columns),
+            tuple(
+                _value(name, row.estimates, [seed.count("precision") for seed in row.seeds]) for name, _, _ in columns
+            ),
             _note(results, row),
         )
         for row in rows
@@ -287,14 +289,28 @@ def _table(results: StudyResults, dataset: str, rows: Sequence[Row], published: 
 
 def _note(results: StudyResults, row: Row) -> str:
     states = [results.states[cell.key] for cell in row.cells if cell.status != "done"]
-    if not states:
-        return "" if len(row.cells) == 1 else counted(len(row.cells), "seed")
-    missing = f"{len(states)} of {counted(len(row.cells), 'seed')} missing: " if len(row.cells) > 1 else ""
-    return missing + "; ".join(dict.fromkeys(states))
+    notes = []
+    if states:
+        missing = f"{len(states)} of {counted(len(row.cells), 'seed')} missing: " if len(row.cells) > 1 else ""
+        notes.append(missing + "; ".join(dict.fromkeys(states)))
+    elif len(row.cells) > 1:
+        notes.append(counted(len(row.cells), "seed"))
+    if row.failed:
+        notes.append(f"no answer to {counted(row.failed, 'session')}")
+    return "; ".join(notes)
 
 
-def _value(name: str, estimates: Mapping[str, Estimate]) -> Value:
+def _value(name: str, estimates: Mapping[str, Estimate], counts: Sequence[int] = ()) -> Value:
+    """A measure of a row.
+
+    Args:
+        counts: sessions with a bundle, of each seed.
+    """
     if name == "n":
+        if counts and min(counts) < max(counts):
+            return Value(f"{min(counts):,}–{max(counts):,}")
+        if counts:
+            return Value(f"{counts[0]:,}")
         # Sessions with a bundle: those that precision counts.
         found = estimates.get("precision")
         return Value("" if not estimates else f"{0 if found is None else found.sessions:,}")
@@ -399,7 +415,13 @@ def _cost(row: Row, name: str) -> tuple[str, ...]:
     )
 
 
-ERROR_HEADINGS = ("cell", "bundles", *ERROR_TYPES, "true bundles not found", "sessions without a bundle")
+ERROR_HEADINGS = (
+    "cell",
+    "bundles of all seeds",
+    *ERROR_TYPES,
+    "of the true bundles: not found",
+    "of the sessions: without a bundle",
+)
 GROUP_HEADINGS = ("cell", "sessions", "how many", "pair F1")
 
 

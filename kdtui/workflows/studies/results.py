@@ -1,7 +1,7 @@
 """The results of a study: each cell with its intervals, each question with its comparisons and its answer."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -9,10 +9,10 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.run_costs import RunCost, costs_of
 from kdtui.workflows.session_measures import COSTS, MEASURES
 from kdtui.workflows.studies.grid import Arm, Grid
-from kdtui.workflows.studies.labels import model_label, utilization_of
+from kdtui.workflows.studies.labels import formats_label, model_label, utilization_of
 from kdtui.workflows.studies.lock import runner_of
 from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measures, run_measures
-from kdtui.workflows.studies.plan import Plan, PlannedStep
+from kdtui.workflows.studies.plan import Plan, PlannedStep, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import AXES, Question, values_of
 from kdtui.workflows.studies.statistics import Pair, compare, estimate
@@ -43,7 +43,9 @@ class Row:
         runs: of the cells that are done.
         seeds: the measures of each seed; a run comes several times where seeds make no difference.
         estimates: by measure; empty while no cell is done.
-        cost: of the runs, as means; what is not known is None.
+        failed: sessions that the student could not answer, of all runs together; they count as answers without bundles.
+        cost: of the runs, as means; what is not known is None. Its seconds are those of the whole evaluation, shared by
+            the sessions: several are answered at a time.
         training_seconds, adapter_bytes: of one adapter, as a mean; None without one.
     """
 
@@ -55,6 +57,7 @@ class Row:
     seeds: tuple[RunMeasures, ...] = field(repr=False)
     estimates: Mapping[str, Estimate]
     cost: RunCost
+    failed: int = 0
     training_seconds: float | None = None
     adapter_bytes: int | None = None
 
@@ -157,6 +160,7 @@ class _Builder:
                 summaries.append(summary)
                 self._runs[cell.key] = summary.run
                 self._measured[cell.key] = run_measures(db, summary.run)
+        self._summaries = {summary.run.id: summary for summary in summaries}
         self._costs = costs_of(db, summaries) if summaries else {}
 
     def floors(self, dataset: str) -> dict[str, Mapping[str, Estimate]]:
@@ -174,7 +178,7 @@ class _Builder:
             done = [self._seeds(arms) for arms in groups]
             estimates = iter(self._estimates(dataset, [seeds for seeds in done if seeds]))
             for arms, seeds in zip(groups, done, strict=True):
-                row = self._row(question, dataset, arms, next(estimates) if seeds else {})
+                row = self._row(question, arms, next(estimates) if seeds else {})
                 rows.append(row)
                 places |= dict.fromkeys((_place(arm.at) for arm in arms), row)
         comparisons = compare(self._pairs(question, grid, places), self.resampling)
@@ -203,10 +207,12 @@ class _Builder:
                 found[at][measure] = each
         return found
 
-    def _row(self, question: Question, dataset: str, arms: Sequence[Arm], found: dict[str, Estimate]) -> Row:
+    def _row(self, question: Question, arms: Sequence[Arm], found: dict[str, Estimate]) -> Row:
         cells = self._cells(arms)
         # Where nothing is known, nothing is shown: what a place comes to is said, and not how it was asked for.
-        at = {**arms[0].at, "utilization": utilization_of(arms[0].cell)}
+        first = arms[0].cell
+        formats = first.training.formats if first.training is not None else first.shown
+        at = {**arms[0].at, "utilization": utilization_of(first), "formats": formats_label(formats)}
         runs = tuple(self._runs[cell.key] for cell in cells if cell.key in self._runs)
         seconds, sizes = [], []
         for cell in cells:
@@ -216,17 +222,23 @@ class _Builder:
                 seconds += [took] if took is not None else []
                 sizes += [size] if size is not None else []
         return Row(
-            label_of(question, at),
-            dataset,
+            label_of(question, at, _without_effect(question, arms)),
+            first.dataset,
             at,
             tuple(cells),
             runs,
             tuple(self._seeds(arms)),
             found,
-            _mean_cost([self._costs[run.id] for run in runs]),
+            _mean_cost([self._cost(cell) for cell in cells if cell.key in self._runs]),
+            sum(self._summaries[run.id].failed for run in runs),
             sum(seconds) / len(seconds) if seconds else None,
             round(sum(sizes) / len(sizes)) if sizes else None,
         )
+
+    def _cost(self, cell: PlannedStep) -> RunCost:
+        summary = self._summaries[self._runs[cell.key].id]
+        seconds = seconds_per_session(cell, summary.answered)
+        return replace(self._costs[summary.run.id], seconds=seconds)
 
     def _training(self, step: TrainingStep) -> tuple[float | None, int | None]:
         """How long a training took, and the size of its adapter."""
@@ -274,9 +286,34 @@ def _place(at: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(at[axis] for axis in AXES if axis != "seed")
 
 
-def label_of(question: Question, at: Mapping[str, Any]) -> str:
-    """A place in the grid by the axes that differ in a question, the dataset and the seed aside."""
-    varying = [axis for axis in AXES if axis not in ("dataset", "seed") and len(values_of(question, axis)) > 1]
+def _without_effect(question: Question, arms: Sequence[Arm]) -> set[str]:
+    """The axes that make no difference to arms of the same cells: whatever their value, they come to these cells."""
+    return {
+        axis
+        for axis in AXES
+        if axis not in ("utilization", "formats")
+        and {arm.at[axis] for arm in arms} == set(values_of(question, axis))
+        and _is_free(axis, arms)
+    }
+
+
+def _is_free(axis: str, arms: Sequence[Arm]) -> bool:
+    """Whether arms with each value of an axis have the same values of all others."""
+    others: dict[Any, set[tuple[Any, ...]]] = {}
+    for arm in arms:
+        others.setdefault(arm.at[axis], set()).add(tuple(arm.at[each] for each in AXES if each != axis))
+    first, *rest = others.values()
+    return all(each == first for each in rest)
+
+
+def label_of(question: Question, at: Mapping[str, Any], without: Collection[str] = ()) -> str:
+    """A place in the grid by the axes that differ in a question, the dataset and the seed aside.
+
+    Args:
+        without: other axes to leave out.
+    """
+    left_out = {"dataset", "seed", *without}
+    varying = [axis for axis in AXES if axis not in left_out and len(values_of(question, axis)) > 1]
     return " · ".join(value_label(axis, at[axis]) for axis in varying)
 
 

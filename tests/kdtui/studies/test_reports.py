@@ -213,6 +213,66 @@ def test_places_that_come_to_the_same_cell_are_one_row_and_are_not_compared(db: 
 
 
 @pytest.mark.usefixtures("imported")
+def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -> None:
+    asked = question(
+        dataset=("outdoor",),
+        formats=("pattern", "none"),
+        utilization=("zero-shot", "icl", "sft"),
+        ratio=(0.5, 1.0),
+        rank=(8, 16),
+    )
+    [found] = study_results(db, answered(db, checked(Spec("labels", (asked,)), "x"))).questions
+    assert [row.label for row in found.rows] == [
+        "zero-shot · no knowledge",
+        "icl · pattern · 50%",
+        "icl · pattern · 100%",
+        "sft · pattern · 50% · rank 8",
+        "sft · pattern · 50% · rank 16",
+        "sft · pattern · 100% · rank 8",
+        "sft · pattern · 100% · rank 16",
+        "sft · no knowledge · rank 8",
+        "sft · no knowledge · rank 16",
+    ]
+
+
+@pytest.mark.usefixtures("imported")
+def test_the_seconds_of_a_session_are_those_of_the_clock_everywhere(kdtui: Kdtui, db: Database) -> None:
+    plan = answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    [found] = study_results(db, plan).questions
+    # The answers of the sessions took other times, each beside others.
+    assert [row.cost.seconds for row in found.rows] == [pytest.approx(1.5 / 7)] * 2
+    assert [row["seconds"] for row in kdtui("study", "show", "mine", "--json").rows] == [pytest.approx(1.5 / 7)] * 2
+
+
+@pytest.mark.usefixtures("imported")
+def test_sessions_without_an_answer_are_told(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    plan = answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    stored = plan.cells[1].stored
+    assert stored is not None
+    db.execute(
+        "UPDATE predictions SET bundles = NULL, error = 'it timed out' WHERE run_id = ? AND rowid IN "
+        "(SELECT rowid FROM predictions WHERE run_id = ? LIMIT 3)",
+        [stored.made, stored.made],
+    )
+    _, markdown = written(kdtui, "mine", tmp_path)
+    assert "no answer to 3 sessions" in next(line for line in markdown.splitlines() if line.startswith("| pattern |"))
+    states = [row["state"] for row in kdtui("study", "show", "mine", "--json").rows]
+    assert states == ["done", "done, without an answer to 3 of 7 sessions"]
+
+
+@pytest.mark.usefixtures("imported")
+def test_n_is_that_of_each_seed_and_not_of_all_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
+    plan = answered(db, checked(spec, "x"))
+    [found] = study_results(db, plan).questions
+    row = found.rows[0]
+    counts = [seed.count("precision") for seed in row.seeds]
+    assert min(counts) < max(counts)
+    _, markdown = written(kdtui, "seeds", tmp_path)
+    assert f"| {row.label} | {min(counts)}–{max(counts)} |" in markdown
+
+
+@pytest.mark.usefixtures("imported")
 def test_two_datasets_have_a_table_each_and_are_corrected_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     answered(db, checked(Spec("both", (question(dataset=("outdoor", HOSTILE)),)), "x"))
     _, markdown = written(kdtui, "both", tmp_path)
