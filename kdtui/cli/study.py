@@ -341,6 +341,7 @@ def answers(
     """Answer the questions of a study, each in a sentence, with all of its comparisons."""
     from dataclasses import asdict
 
+    from kdtui.bundling.tables import markdown_text
     from kdtui.workflows.studies.overview import open_study
     from kdtui.workflows.studies.results import study_results
     from kdtui.workflows.studies.verdicts import phrase
@@ -349,20 +350,27 @@ def answers(
     with open_store(db) as store:
         _, plan = open_study(store, name)
         results = study_results(store, plan)
+    records = []
     for found in results.questions:
         names = {row.name: row.label_in(found.question) for row in found.rows}
-        if told == "table":
-            print_text(f"{found.question.title}\n{found.answer}" + (f"\n{found.caveat}" if found.caveat else ""))
-        print_table(
-            ["cell", "baseline", "difference"],
-            [(names[each.other], names[each.baseline], phrase(each)) for each in found.comparisons],
-            wide=["cell", "baseline", "difference"],
-            output=told,
-            records=[
-                {"question": found.question.title, "answer": found.answer, **asdict(each), "phrase": phrase(each)}
-                for each in found.comparisons
-            ],
-        )
+        if told in ("table", "markdown"):
+            heading = markdown_text if told == "markdown" else str
+            paragraphs = [found.question.title, found.answer, *([found.caveat] if found.caveat else [])]
+            print_text(("\n\n" if told == "markdown" else "\n").join(map(heading, paragraphs)))
+            print_table(
+                ["cell", "baseline", "difference"],
+                [(names[each.other], names[each.baseline], phrase(each)) for each in found.comparisons],
+                wide=["cell", "baseline", "difference"],
+                output=told,
+            )
+        elif not found.comparisons:
+            say(f"{found.question.title}: {found.answer}")
+        records += [
+            {"question": found.question.title, "answer": found.answer, **asdict(each), "phrase": phrase(each)}
+            for each in found.comparisons
+        ]
+    if told in ("json", "csv") and records:
+        print_table([], [], output=told, records=records)
 
 
 @app.command(
@@ -381,12 +389,16 @@ def export(
     db: DatabaseOption = None,
 ) -> None:
     """Write the measures of a study as a tidy table: one row for each cell and session."""
+    from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.export import export_rows, write_csv, write_parquet
     from kdtui.workflows.studies.overview import open_study
 
+    # Pipes and devices have names of their own, and take CSV.
+    if path.suffix.lower() not in (".csv", ".parquet") and (path.is_file() or not path.exists()) and str(path) != "-":
+        raise KdtuiError(f"{path}: what to write is told by the ending; name a file ending in .csv or .parquet")
     with open_store(db) as store:
         _, plan = open_study(store, name)
-        write = write_parquet if path.suffix == ".parquet" else write_csv
+        write = write_parquet if path.suffix.lower() == ".parquet" else write_csv
         count = write(path, export_rows(store, plan))
     say(f"wrote {counted(count, 'row')} to {path}")
 

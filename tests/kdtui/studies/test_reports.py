@@ -161,10 +161,10 @@ def test_the_report_of_an_unfinished_study_says_what_is_missing(kdtui: Kdtui, db
 @pytest.mark.usefixtures("imported")
 def test_a_study_without_any_cell_has_no_report(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     answered(db, checked(Spec("none", (question(dataset=("outdoor",)),)), "x"), skip=2)
-    for command in ("report", "export"):
-        result = kdtui("study", command, "none", "--output", tmp_path / "x")
+    for command, output in (("report", "x"), ("export", "x.csv")):
+        result = kdtui("study", command, "none", "--output", tmp_path / output)
         assert (result.code, "no cell of study none is done yet" in result.err) == (1, True)
-    assert list(tmp_path.glob("x/*")) == []
+    assert [*tmp_path.glob("x/*"), *tmp_path.glob("x.csv")] == []
     assert kdtui("study", "report", "nobody").code == 1
 
 
@@ -280,6 +280,40 @@ def test_two_datasets_have_a_table_each_and_are_corrected_together(kdtui: Kdtui,
     rows = kdtui("study", "answers", "both", "--json").rows
     assert [row["baseline"] for row in rows] == ["outdoor: no knowledge", f"{HOSTILE}: no knowledge"]
     assert all(row["adjusted_p"] >= row["p"] for row in rows)
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_answers_to_several_questions_are_one_table_of_csv(kdtui: Kdtui) -> None:
+    rows = list(csv.DictReader(io.StringIO(kdtui("study", "answers", "rq3-outdoor", "--format", "csv").out)))
+    records = kdtui("study", "answers", "rq3-outdoor", "--json").rows
+    assert [(row["question"], row["other"]) for row in rows] == [(row["question"], row["other"]) for row in records]
+    assert len({row["question"] for row in rows}) == 2
+
+
+@pytest.mark.usefixtures("finished")
+def test_answers_as_markdown_say_which_question_each_table_is_about(kdtui: Kdtui) -> None:
+    result = kdtui("study", "answers", "rq3-outdoor", "--format", "markdown")
+    assert "How is knowledge best used?\n\n" in result.out
+    assert "Does knowledge add to what training on bundles alone teaches?\n\n" in result.out
+
+
+@pytest.mark.usefixtures("imported")
+def test_an_answer_without_comparisons_is_told_beside_the_data(kdtui: Kdtui, db: Database) -> None:
+    answered(db, checked(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
+    for form in ("csv", "json"):
+        result = kdtui("study", "answers", "part", "--format", form)
+        assert (result.code, result.out) == (0, "")
+        assert "Nothing can be compared yet" in result.err
+
+
+@pytest.mark.usefixtures("finished")
+def test_an_export_to_a_file_of_another_kind_is_refused(kdtui: Kdtui, tmp_path: Path) -> None:
+    result = kdtui("study", "export", "rq3-outdoor", "--output", tmp_path / "rows.json")
+    assert (result.code, list(tmp_path.glob("rows*"))) == (1, [])
+    assert "name a file ending in .csv or .parquet" in result.err
+    pytest.importorskip("pyarrow")
+    assert kdtui("study", "export", "rq3-outdoor", "--output", tmp_path / "rows.PARQUET").code == 0
+    assert (tmp_path / "rows.PARQUET").read_bytes().startswith(b"PAR1")
 
 
 @pytest.mark.usefixtures("imported")
