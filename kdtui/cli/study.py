@@ -51,7 +51,7 @@ def run(
     source: Annotated[
         str,
         typer.Argument(
-            help="A preset (rq1, rq2, rq3, all), a TOML file, or the name of a study that was run before.",
+            help="A preset (rq1, rq2, rq3, all), a TOML file, or the name of an earlier study.",
             metavar="SPEC",
             autocompletion=completion.names("studies", "rq1", "rq2", "rq3", "all"),
         ),
@@ -61,47 +61,51 @@ def run(
         typer.Option(
             "--dataset",
             "-d",
-            help="Whose sessions are answered; may be repeated.",
+            help="Answer the sessions of this dataset; may be repeated.",
             metavar="NAME",
             autocompletion=completion.names("datasets"),
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="What to call the study.", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the study.", metavar="NAME")] = None,
     student: Annotated[
         list[str] | None,
         typer.Option("--student", help="Base models, instead of those of the study; may be repeated.", metavar="MODEL"),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Train and sample with so many seeds.", min=1, max=1000, metavar="N")
+        int | None, typer.Option(help="Train and sample with this many seeds.", min=1, max=1000, metavar="N")
     ] = None,
     sessions: Annotated[
         int | None,
-        typer.Option(help="Answer so many sessions, drawn by chance, instead of all.", min=1, max=LARGEST, metavar="N"),
+        typer.Option(
+            help="Answer this many sessions, drawn at random, instead of all.", min=1, max=LARGEST, metavar="N"
+        ),
     ] = None,
     training_sessions: Annotated[
         int | None,
-        typer.Option(help="Train on so many sessions of a dataset, drawn by chance.", min=1, max=LARGEST, metavar="N"),
+        typer.Option(
+            help="Train on this many sessions of each dataset, drawn at random.", min=1, max=LARGEST, metavar="N"
+        ),
     ] = None,
     split: Annotated[Literal["train", "valid", "test"] | None, typer.Option(help="Split to answer.")] = None,
     host: Annotated[
         list[str] | None,
         typer.Option(
             "--host",
-            help="Train on this host, local for here; may be repeated.",
+            help="Train on this host (local: this machine); may be repeated.",
             metavar="NAME",
             autocompletion=completion.names("hosts", "local"),
         ),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what has failed before.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry the steps that failed before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing else.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Plan a study, and do what it has left to do.
+    """Plan a study, and do what is left of it.
 
-    What is done is kept, step by step: the same command resumes a study that was interrupted or extended, and repeats
-    nothing. Cells that studies have in common are computed once. A step that fails is told, and the others go on.
+    Each finished step is kept: the same command resumes a study that was interrupted, extends one, and repeats nothing.
+    Cells that studies share are computed once. When a step fails, the command says why and continues with the others.
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.forecast import check_budget, forecast
@@ -220,11 +224,11 @@ def _run(store: "Database", spec: "Spec", source: str, database: Path, told: Out
                             say(f"kdtui: {label(step.step)}: {reason}" + (f" (its log: {log})" if log else ""))
                         case study.StepBlocked(step, lost):
                             close(step)
-                            say(f"kdtui: left out: {label(step.step)}, for this failed: {label(lost.step)}")
+                            say(f"kdtui: left out: {label(step.step)}, because this failed: {label(lost.step)}")
                         case study.HostLost(host, problem):
-                            say(f"kdtui: {host}: {problem}; it is tried again")
+                            say(f"kdtui: {host}: {problem}; trying again")
         except KeyboardInterrupt:
-            say("interrupted; what is done is kept, trainings that have begun go on, and the same command resumes")
+            say("interrupted; finished steps are kept, started trainings continue; the same command resumes")
             raise
     return failed
 
@@ -242,7 +246,7 @@ def _to_json(event: Any) -> dict[str, object]:
 
 @app.command("ls", examples=["kdtui study ls"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
-    """List the studies, and how far they are."""
+    """List the studies and their progress."""
     from kdtui.workflows.studies.overview import study_rows
 
     told = chosen_output(output, as_json)
@@ -278,7 +282,7 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show the cells of a study: what they are, how far they are, and how well they do."""
+    """Show the cells of a study, their progress, and their scores."""
     from kdtui.workflows.studies.overview import cell_rows, open_study
 
     told = chosen_output(output, as_json)
@@ -320,9 +324,9 @@ def report(
     ] = Path(),
     db: DatabaseOption = None,
 ) -> None:
-    """Write the report of a study: one HTML file that needs nothing else, and the same as Markdown.
+    """Write the report of a study: one self-contained HTML file, and the same as Markdown.
 
-    A study need not be complete: its report says what is missing.
+    The study need not be complete; the report says what is missing.
     """
     from kdtui.workflows.studies.overview import open_study
     from kdtui.workflows.studies.report import write_report
@@ -338,7 +342,7 @@ def report(
 def answers(
     name: StudyArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
-    """Answer the questions of a study, each in a sentence, with all of its comparisons."""
+    """Answer each question of a study in a sentence, and list its comparisons."""
     from dataclasses import asdict
 
     from kdtui.bundling.tables import markdown_text
@@ -395,7 +399,7 @@ def export(
 
     # Pipes and devices have names of their own, and take CSV.
     if path.suffix.lower() not in (".csv", ".parquet") and (path.is_file() or not path.exists()) and str(path) != "-":
-        raise KdtuiError(f"{path}: what to write is told by the ending; name a file ending in .csv or .parquet")
+        raise KdtuiError(f"{path}: the ending says what to write; name a file ending in .csv or .parquet")
     with open_store(db) as store:
         _, plan = open_study(store, name)
         write = write_parquet if path.suffix.lower() == ".parquet" else write_csv
