@@ -54,14 +54,16 @@ class StudyRun(Task):
         self._is_whole = False
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.studies.run import run_study
+            from kdtui.workflows.studies.run import Planned, run_study
             from kdtui.workflows.studies.spec import to_toml
             from kdtui.workflows.trainings import jobs_folder
             from store.studies import save_study
 
-            if source is not None:
-                save_study(db, spec.name, to_toml(spec), source)
-            yield from run_study(db, spec, jobs_folder(database), retry_failed=retry_failed, gate=gate)
+            for event in run_study(db, spec, jobs_folder(database), retry_failed=retry_failed, gate=gate):
+                # Not before: a study that is refused must not change the one that is running.
+                if isinstance(event, Planned) and source is not None:
+                    save_study(db, spec.name, to_toml(spec), source)
+                yield event
             if not gate.closed:
                 yield _ALL
 

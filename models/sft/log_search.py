@@ -41,9 +41,17 @@ def look_further(log: Path, search: Search) -> int | Search | None:
         data = file.read(high - low + len(wanted) - 1)
     found = [match.start() for match in pattern.finditer(data)] if search.text else []
     if found:
-        return low + found[-1 if search.backwards else 0]
+        return low + (_last(pattern, data, found[-1]) if search.backwards else found[0])
     further = replace(search, looked=search.looked + high - low)
     return further if further.looked < size else None
+
+
+def _last(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
+    """The last place, from one that is known on: places may overlap, and those that are found one after the other do
+    not."""
+    while (further := pattern.search(data, at + 1)) is not None:
+        at = further.start()
+    return at
 
 
 def _next_slice(search: Search, size: int) -> tuple[int, int]:

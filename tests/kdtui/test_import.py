@@ -311,7 +311,8 @@ def test_an_interrupted_command_leaves_nothing(db: Database, database_of_the_tes
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert err == "interrupted; an import is kept whole or not at all, and kdtui data ls shows which\n"
+    shows = f"kdtui data ls --db {database_of_the_test}"
+    assert err == f"interrupted; an import is kept whole or not at all, and {shows} shows which\n"
     assert list_datasets(db) == []
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from models.sft import log_search
@@ -20,6 +20,7 @@ def offset_of(log: Path, search: Search) -> int | None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(content="BBBa", text="BB", start=0, slice_bytes=2, backwards=True)
 @given(
     content=st.text("abB\n", max_size=40),
     text=st.text("abB", min_size=1, max_size=3),
