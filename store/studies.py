@@ -1,6 +1,6 @@
 """Studies, and the steps that they have in common: what was done, what came of it, and what failed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -146,13 +146,6 @@ def finish_step(db: Database, key: str, made: str) -> None:
 def fail_step(db: Database, key: str, reason: str) -> None:
     """Note that a step has failed, and why."""
     _change(db, key, "state = 'failed', reason = ?, ended_at = ?", [reason, now()])
-
-
-def forget_steps(db: Database, keys: Iterable[str]) -> None:
-    """Forget steps, as if they had never begun; what came of them stays."""
-    with db.atomic():
-        for key in keys:
-            db.execute("DELETE FROM study_steps WHERE key = ?", [key])
 
 
 def _change(db: Database, key: str, what: str, values: Sequence[Any]) -> None:

@@ -10,11 +10,13 @@ import msgspec
 
 from kdtui.bundling.text import counted
 from kdtui.bundling.times import duration
+from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
 from kdtui.workflows.costs import cost_text
 from kdtui.workflows.studies.knowledge import distillation, teacher_of
 from kdtui.workflows.studies.plan import HERE, Plan, PlannedStep
 from kdtui.workflows.studies.steps import (
+    ANY,
     KINDS,
     CalibrationStep,
     EvaluationStep,
@@ -24,6 +26,7 @@ from kdtui.workflows.studies.steps import (
     Step,
     TrainingStep,
     decoded,
+    kind_of,
 )
 from store.datasets import split_size
 from store.jobs import list_jobs
@@ -42,7 +45,7 @@ _LATEST = 50
 """Steps of a kind that a forecast goes by."""
 
 _SECONDS: dict[Kind, float] = {"knowledge": 10.0, "sample": 1.0}
-"""Of steps that take next to nothing, where none was done before; a teacher that is a model takes longer."""
+"""Of steps that take next to nothing, where none was done before."""
 
 
 @dataclass(slots=True)
@@ -157,12 +160,8 @@ def forecast(db: Database, plan: Plan) -> Forecast:
                 unknown.append(kind)
             continue
         paces = _paces(db, kind, sizes)
-        usual = _SECONDS.get(kind)
-        known = [
-            each
-            for step in steps
-            if (each := usual if usual is not None and not paces else _expected(step.step, paces, sizes)) is not None
-        ]
+        expected = [_expected(step.step, paces, sizes) or _usual(step.step) for step in steps]
+        known = [each for each in expected if each is not None]
         if len(known) < len(steps):
             unknown.append(kind)
         if known:
@@ -306,6 +305,13 @@ def _expected(step: Step, paces: _Paces, sizes: _Sizes) -> float | None:
         if paces.get(likeness):
             return median(paces[likeness]) * sizes.work(step)
     return None
+
+
+def _usual(step: Step) -> float | None:
+    """Seconds of a step that takes next to nothing; how long a model takes as a teacher is not known before."""
+    if isinstance(step, KnowledgeStep) and step.teacher not in (ANY, ANNOTATIONS):
+        return None
+    return _SECONDS.get(kind_of(step))
 
 
 def _count_calls(db: Database, plan: Plan, steps: Iterable[PlannedStep], found: Forecast) -> None:

@@ -109,11 +109,6 @@ class Plan:
         """How many steps have failed, and are tried again only where that is asked for."""
         return sum(step.status == "failed" for step in self.steps.values())
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all cells are there."""
-        return all(cell.status == "done" for cell in self.cells)
-
 
 def make_plan(db: Database, spec: Spec) -> Plan:
     """Plan a study. Nothing is written.

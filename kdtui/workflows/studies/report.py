@@ -23,7 +23,7 @@ from kdtui.workflows.studies.provenance import provenance_of
 from kdtui.workflows.studies.results import QuestionResult, Row, StudyResults, study_results, value_label
 from kdtui.workflows.studies.spec import AXES, to_toml
 from kdtui.workflows.studies.statistics_results import Comparison, Estimate
-from kdtui.workflows.studies.verdicts import phrase
+from kdtui.workflows.studies.verdicts import estimate_in_words, phrase
 from store.sqlite import Database
 
 COLUMNS = (
@@ -458,7 +458,7 @@ def _errors(
             )
         )
         groups += [
-            (name, f"{part.respect}: {part.label}", f"{part.pair_f1.sessions:,}", _estimate(part.pair_f1))
+            (name, f"{part.respect}: {part.label}", f"{part.pair_f1.sessions:,}", estimate_in_words(part.pair_f1))
             for part in parts
         ]
         places = {session.id: at for at, session in enumerate(sessions)}
@@ -472,9 +472,3 @@ def _errors(
 
 def _share(value: float) -> str:
     return "" if isnan(value) else f"{value:.0%}"
-
-
-def _estimate(found: Estimate) -> str:
-    if isnan(found.low):
-        return short_number(found.mean)
-    return f"{short_number(found.mean)} [{short_number(found.low)}, {short_number(found.high)}]"

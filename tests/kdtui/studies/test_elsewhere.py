@@ -56,6 +56,8 @@ def test_a_teacher_behind_an_endpoint_is_asked_once_for_all_studies(
     spec = described(teacher(url), teacher=["wise", "annotations"])
     [plan] = study(spec, "--dry-run").rows
     assert (plan["calls"], plan["answered_calls"], plan["cost"]) == (5, 0, None)
+    # How long it takes to answer is not known.
+    assert "knowledge" in plan["unknown"]
     assert study(spec).code == 0
     asked = len(fake.asked)
     assert asked == 5
