@@ -40,6 +40,8 @@ _PAUSE = 0.05
 _SHOWN = 1000
 """Shared pieces that are listed; `kdtui sample compare --shared` lists them all."""
 
+_NOTHING_TO_DRAW_FROM = "there is no knowledge to draw from"
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -413,6 +415,11 @@ class SamplesScreen(KdtuiScreen[None]):
 
     def on_sources_found(self, message: SourcesFound) -> None:
         """Show the form."""
+        if not message.kept:
+            # All of it was deleted after this place last looked.
+            self.say(_NOTHING_TO_DRAW_FROM)
+            self._load()
+            return
         taken = [sample.name for sample in self._listing.samples]
         datasets = self.datasets_to_begin_with(list(message.kept))
         form = SampleForm(message.kept, datasets, taken, self._listing.named_database)
@@ -484,7 +491,7 @@ class SamplesScreen(KdtuiScreen[None]):
         if action == "create" and self._drawing is not None:
             return f"sample {self._drawing} is being drawn"
         if action == "create" and self._listing.drawn_from is None:
-            return "there is no knowledge to draw from"
+            return _NOTHING_TO_DRAW_FROM
         if action in ("mark", "pieces", "delete") and not self._listing.samples:
             return "there is no sample"
         if action == "overlap" and self._pair is None:

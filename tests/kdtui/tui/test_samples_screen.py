@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -343,6 +344,20 @@ async def test_what_other_programs_have_changed_is_seen(sampled_store: Path, set
         await pilot.press("4")
         await settle(pilot)
         assert table(app).row_count == 4
+
+
+async def test_knowledge_that_another_program_has_deleted_is_not_drawn_from(
+    sampled_store: Path, settle: Settle
+) -> None:
+    app = KdtuiApp(sampled_store)
+    async with app.run_test() as pilot:
+        await go(pilot, settle)
+        with closing(open_database(sampled_store)) as db, db.conn:
+            db.execute("DELETE FROM knowledge")
+        await act(pilot, "samples.create")
+        await settle(pilot)
+        assert toasts(app) == ["there is no knowledge to draw from"]
+        assert not isinstance(app.screen, FormDialog)
 
 
 async def test_the_cursor_is_where_it_was_after_a_restart(sampled_store: Path, settle: Settle, tmp_path: Path) -> None:
