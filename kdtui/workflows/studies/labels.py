@@ -61,8 +61,8 @@ def _student(step: EvaluationStep | CalibrationStep) -> str:
     formats = trained.formats if trained is not None else step.shown
     if formats:
         parts.append(formats_label(formats))
-    if step.form != "pairs":
-        parts.append(f"as {step.form}")
+    if step.form == "pairs":
+        parts.append("about pairs")
     sample = trained.sample if trained is not None and trained.sample is not None else step.sample
     if sample is not None:
         parts.append(_drawn(sample))
@@ -75,8 +75,8 @@ def _student(step: EvaluationStep | CalibrationStep) -> str:
 
 def _trained(step: TrainingStep) -> str:
     parts = [model_label(step.base), f"with {formats_label(step.formats)}"]
-    if step.form != "pairs":
-        parts.append(f"as {step.form}")
+    if step.form == "pairs":
+        parts.append("about pairs")
     if step.sample is not None:
         parts.append(_drawn(step.sample))
     if step.rank != _USUAL_RANK:

@@ -166,7 +166,7 @@ def check_models(db: Database, spec: Spec) -> None:
             if trained or any("pairs" in each.form for each in spec.question if student in each.student):
                 raise KdtuiError(
                     f"{student}: an endpoint can be neither trained nor asked about pairs; give its question "
-                    'form = ["list"] and utilization = ["zero-shot", "icl"]'
+                    'utilization = ["zero-shot", "icl"], and the form "list"'
                 )
         elif why_uncalibrated(student) is not None:
             raise KdtuiError(f"{student} is shown no knowledge and cannot be trained; name a base model, as smollm2")

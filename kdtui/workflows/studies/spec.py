@@ -58,7 +58,8 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
         metric: by which they are compared.
         dataset: whose sessions are answered; empty for those of the study.
         student: base models, as `kdtui evaluate --student` takes them.
-        form: what a student is asked: about pairs, or for a list.
+        form: what a student is asked: for a list of bundles, or about each pair of products. What an untrained model
+            answers about pairs is worth little.
         utilization: how the knowledge is used.
         formats: of the knowledge, several joined by "+"; "none" for none.
         teacher: whose rules and thoughts; "any" for all that are kept.
@@ -75,7 +76,7 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
     metric: Metric = "pair_f1"
     dataset: tuple[str, ...] = ()
     student: tuple[str, ...] = ("smollm2",)
-    form: tuple[Literal["pairs", "list"], ...] = ("pairs",)
+    form: tuple[Literal["list", "pairs"], ...] = ("list",)
     utilization: tuple[Utilization, ...] = ("icl",)
     formats: tuple[str, ...] = ("pattern+rule+thought",)
     teacher: tuple[str, ...] = (ANY,)

@@ -14,7 +14,7 @@ from store.records import FORMATS, Format, RunSettings, Split, TrainingSettings
 ANY = "any"
 """The teacher of all knowledge that there is."""
 
-Form: TypeAlias = Literal["pairs", "list"]
+Form: TypeAlias = Literal["list", "pairs"]
 
 
 class KnowledgeStep(Struct, frozen=True, tag="knowledge", tag_field="kind"):

@@ -96,10 +96,11 @@ def test_a_student_behind_an_endpoint_answers_cells(
         fake.complete(GOOD)
 
     url, _ = serve(reply)
-    result = study(described(student=f"{url}#adapter", form=["list"], utilization=["icl"]))
+    result = study(described(student=f"{url}#adapter", utilization=["icl"]))
     assert result.code == 0, result.err
     assert [row["state"] for row in kdtui("study", "show", "elsewhere", "--json").rows] == ["done", "done"]
-    assert "an endpoint can be neither trained" in study(described(student=f"{url}#adapter")).err
+    for refused in ({"form": ["pairs"], "utilization": ["icl"]}, {"utilization": ["sft"]}):
+        assert "an endpoint can be neither trained" in study(described(student=f"{url}#adapter", **refused)).err
 
 
 @needs_sshd

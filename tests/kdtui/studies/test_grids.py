@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kdtui.workflows.studies.grid import Grid, grids
 from kdtui.workflows.studies.labels import cell_label, label
@@ -50,16 +51,16 @@ def count(found: list[Grid]) -> dict[str, int]:
     ("name", "datasets", "expected"),
     [
         # none: zero-shot and trained on bundles alone; five sets of formats, shown, and shown and trained with
-        ("rq1", ["a"], {"sample": 0, "training": 6, "calibration": 12, "evaluation": 12}),
+        ("rq1", ["a"], {"sample": 0, "training": 6, "calibration": 0, "evaluation": 12}),
         # 4 ratios x 3 sets of formats, 3 ratios of 3 more strategies, each shown and trained with; one on all; and the
         # zero-shot run that says how difficult training sessions are
-        ("rq2", ["a"], {"sample": 21, "training": 22, "calibration": 43, "evaluation": 44}),
+        ("rq2", ["a"], {"sample": 21, "training": 22, "calibration": 0, "evaluation": 44}),
         # with two datasets also the other domain's adapter, which is the other's own, and one of both
-        ("rq2", ["a", "b"], {"sample": 42, "training": 45, "calibration": 90, "evaluation": 92}),
+        ("rq2", ["a", "b"], {"sample": 42, "training": 45, "calibration": 0, "evaluation": 92}),
         # zero-shot, shown, trained with, both; and trained on bundles alone
-        ("rq3", ["a"], {"sample": 0, "training": 2, "calibration": 5, "evaluation": 5}),
+        ("rq3", ["a"], {"sample": 0, "training": 2, "calibration": 0, "evaluation": 5}),
         # rq3 has one cell that rq1 has not, and that one is in rq2
-        ("all", ["a"], {"sample": 21, "training": 27, "calibration": 55, "evaluation": 56}),
+        ("all", ["a"], {"sample": 21, "training": 27, "calibration": 0, "evaluation": 56}),
     ],
 )
 def test_a_preset_takes_no_more_steps_than_a_hand_count(
@@ -124,8 +125,14 @@ def test_other_domains_are_left_out_with_the_reason_where_there_is_none() -> Non
     assert len(found.arms) == 2
 
 
+def test_each_student_that_is_asked_about_pairs_is_calibrated_once() -> None:
+    questions = tuple(replace(each, form=("pairs",)) for each in preset("rq3", ["a"]).question)
+    found = grids(Spec("s", questions), CALIBRATED)
+    assert count(found) == {"sample": 0, "training": 2, "calibration": 5, "evaluation": 5}
+
+
 def test_students_that_list_bundles_are_not_calibrated() -> None:
-    found = grid(form=("pairs", "list"))
+    found = grid(form=("list", "pairs"))
     assert {arm.cell.is_calibrated for arm in found.arms if arm.at["form"] == "list"} == {False}
     assert {arm.cell.is_calibrated for arm in found.arms if arm.at["form"] == "pairs"} == {True}
 
@@ -158,6 +165,6 @@ def test_every_cell_and_step_has_a_label_of_its_own() -> None:
 
 
 def test_a_label_names_what_is_not_usual() -> None:
-    found = grid(form=("list",), utilization=("sft+icl",), ratio=(0.25,), rank=(8,), seed=(3,), strategy=("length",))
+    found = grid(form=("pairs",), utilization=("sft+icl",), ratio=(0.25,), rank=(8,), seed=(3,), strategy=("length",))
     labels = {cell_label(arm.cell) for arm in found.arms}
-    assert "smollm2 sft+icl rule as list 25% by length rank 8, seed 3" in labels
+    assert "smollm2 sft+icl rule about pairs 25% by length rank 8, seed 3" in labels

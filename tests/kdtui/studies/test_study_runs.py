@@ -251,7 +251,7 @@ def test_samples_are_drawn_once_and_are_not_missed_when_all_is_done(
     first = study(spec)
     assert first.code == 0, first.err
     assert kinds(first).count("draw") == 2
-    assert "answer outdoor train: tiny zero-shot as list" in begun(first)
+    assert "answer outdoor train: tiny zero-shot" in begun(first)
     sizes = sorted(sample.pieces for sample in list_samples(db))
     assert sizes[0] < sizes[1]
     for sample in list_samples(db):
