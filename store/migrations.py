@@ -559,6 +559,21 @@ def m0025_run_scores(db: Database) -> None:
     )
 
 
+@migrations()
+def m0028_routers(db: Database) -> None:
+    """Routers: which of several adapters answers a session."""
+    _execute(
+        db,
+        # content: JSON, for whoever fitted it to read
+        """CREATE TABLE routers (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            content TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        )""",
+    )
+
+
 def _execute(db: Database, *statements: str) -> None:
     # executescript would commit the transaction that makes a migration all or nothing.
     for statement in statements:

@@ -23,6 +23,7 @@ Kind: TypeAlias = Literal[
     "pieces",
     "calls",
     "studies",
+    "routers",
 ]
 
 MOST = 200
@@ -43,9 +44,15 @@ _QUERIES: dict[Kind, str] = {
     "trainings": f"SELECT name FROM jobs {_NAMED}",
     "models": f"SELECT name FROM models {_NAMED}",
     "bases": f"SELECT name FROM (SELECT name FROM models WHERE kind = 'base') {_NAMED}",
-    "adapters": "SELECT name FROM (SELECT name FROM models WHERE kind = 'adapter' UNION SELECT name FROM jobs) "
+    "adapters": """
+        SELECT name FROM (
+            SELECT name FROM models WHERE kind = 'adapter' UNION SELECT name FROM jobs
+            UNION SELECT 'routed:' || name FROM routers
+        )
+        """
     + _NAMED,
     "studies": f"SELECT name FROM studies {_NAMED}",
+    "routers": f"SELECT name FROM routers {_NAMED}",
     "runs": f"SELECT id FROM runs {_NUMBERED}",
     "pieces": f"SELECT id FROM knowledge {_NUMBERED}",
     "calls": f"SELECT id FROM calls {_NUMBERED}",

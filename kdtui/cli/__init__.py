@@ -21,6 +21,7 @@ from kdtui.cli import (
     host,
     knowledge,
     model,
+    router,
     runs,
     sample,
     sft,
@@ -53,6 +54,7 @@ for name, group in (
     ("sft", sft.app),
     ("host", host.app),
     ("model", model.app),
+    ("router", router.app),
     ("run", runs.app),
     ("study", study.app),
 ):

@@ -35,6 +35,7 @@ from kdtui.cli.output import Output, print_json, print_lines, print_table, print
 from kdtui.cli.student_messages import StudentMessages
 
 if TYPE_CHECKING:
+    from kdtui.distill.routing import Choice
     from kdtui.workflows.explain import Explanation
     from models.bundle_list import WrittenBundle
     from store.records import Session
@@ -152,7 +153,7 @@ def generate(
                     elif isinstance(event, BundleGrew):
                         answers.grow(event.session, event.bundle)
                     elif isinstance(event, SessionAnswered):
-                        answers.print(event.session, event.prediction)
+                        answers.print(event.session, event.prediction, event.choice)
         if incoming is not None:
             incoming.check()
     if not answers.seen:
@@ -279,8 +280,8 @@ class _Answers:
             _print_bundles(session, bundles)
         self._grown.clear()
 
-    def print(self, asked: "Session", prediction: "Prediction") -> None:
-        """Print the answer to what was asked."""
+    def print(self, asked: "Session", prediction: "Prediction", choice: "Choice | None" = None) -> None:
+        """Print the answer to what was asked, and which adapter a router chose for it."""
         from msgspec.structs import replace
 
         if self._growing is not None:
@@ -294,16 +295,24 @@ class _Answers:
         bundles = prediction.bundles or ()
         self.empty += not bundles
         bundles = tuple(replace(bundle, positions=_in_whole(bundle.positions, positions)) for bundle in bundles)
-        self._print(session, bundles, positions)
+        self._print(session, bundles, positions, choice)
         self._show()
 
-    def _print(self, session: "Session", bundles: "Sequence[Predicted]", described: tuple[int, ...] | None) -> None:
+    def _print(
+        self,
+        session: "Session",
+        bundles: "Sequence[Predicted]",
+        described: tuple[int, ...] | None,
+        choice: "Choice | None" = None,
+    ) -> None:
         """Print an answer.
 
         Args:
             described: the positions of the products that were judged; None for all.
         """
         import msgspec
+
+        from kdtui.bundling.text import one_line
 
         positions = range(1, len(session.items) + 1)
         left_out = [] if described is None else [at for at in positions if at not in set(described)]
@@ -312,12 +321,20 @@ class _Answers:
             reason = "a bundle needs two products" + (" of which something is known" if left_out else "")
         if self._output == "json":
             told = {"session": session.id, "bundles": msgspec.to_builtins(bundles)}
+            if choice is not None:
+                told["adapter"] = {
+                    "name": choice.route.name,
+                    "because": choice.because or None,
+                    "expected_pair_f1": choice.expected,
+                }
             if left_out:
                 told["not_judged"] = [session.items[at - 1].id for at in left_out]
             print_json(told if reason is None else told | {"reason": reason})
             return
         if self._output == "table":
             print(*_heading(session), flush=True)
+            if choice is not None:
+                print(one_line(f"  {choice.in_words}"), flush=True)
             if bundles:
                 _print_bundles(session, [(bundle.positions, bundle.confidence, bundle.intent) for bundle in bundles])
             else:

@@ -36,6 +36,7 @@ from models.bundle_list import WrittenBundle
 from models.clustering import Matrix
 from models.logistic import Regression, Vector, fit_logistic, sigmoid
 from models.partitions import best_partitions
+from models.unit_vectors import Vectors, of_length_one
 from store.records import Session
 from store.subsets import drawn
 
@@ -134,6 +135,14 @@ class PatternStudent:
             KdtuiError: the session has too many products.
         """
         return self._judged(session, self._surprises)
+
+    def session_vector(self, session: Session) -> Vectors | None:
+        """The mean direction of the titles and category names of a session, (dimensions,), of length one.
+
+        None where there is no model to read them, or nothing to read.
+        """
+        vectors = read([session], self._reader)
+        return of_length_one(np.mean([*vectors.values()], axis=0)) if vectors else None
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
         """The same for the training sessions, by id, each as if its bundles had never been counted."""

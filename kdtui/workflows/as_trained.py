@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from kdtui.distill.applicable import AICL
-from kdtui.workflows.model_names import is_file
+from kdtui.workflows.model_names import is_file, router_in
 from kdtui.workflows.students import settings_for
 from models.embedded import SHIPPED
 from store.records import RunSettings, TrainingSettings
@@ -41,6 +41,10 @@ def settings_as_trained(
     from kdtui.workflows.fine_tune import trained_with
 
     [(adapter, _)] = said.adapters
+    if (router := router_in(said)) is not None:
+        from kdtui.workflows.routed import base_of_router
+
+        return replace(said, student=base_of_router(db, router, None if student == SHIPPED else student))
     trained = trained_with(db, adapter)
     if student == SHIPPED and not is_file(adapter):
         said = replace(said, student=student_with(db, adapter).student)

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from kdtui.workflows.students import SessionStudent
 from models.answers import Answered, Grew, Noted, Refused
 from models.bundle_list import WrittenBundle
 from store.records import Session
 from store.runs import Predicted, Prediction
+
+if TYPE_CHECKING:
+    from kdtui.distill.routing import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,15 @@ class BundleGrew:
 
 @dataclass(frozen=True, slots=True)
 class SessionAnswered:
-    """The answer to a session is whole, or there is none and the prediction says why."""
+    """The answer to a session is whole, or there is none and the prediction says why.
+
+    Attributes:
+        choice: which of several adapters answered, where a router chose.
+    """
 
     session: Session
     prediction: Prediction
+    choice: "Choice | None" = None
 
 
 GenerateEvent: TypeAlias = BundleGrew | SessionAnswered | Noted
@@ -49,7 +57,7 @@ def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Ite
             case Answered(_, bundles, seconds, usage):
                 predicted = tuple(_predicted(bundle, session) for bundle in bundles)
                 prediction = Prediction(session.id, predicted, None, seconds, usage.prompt, usage.completion)
-                yield SessionAnswered(session, prediction)
+                yield SessionAnswered(session, prediction, student.choose(session) if student.choose else None)
             case Refused(_, reason, seconds, usage):
                 prediction = Prediction(session.id, None, reason, seconds, usage.prompt, usage.completion)
                 yield SessionAnswered(session, prediction)

@@ -9,10 +9,14 @@ from kdtui.errors import KdtuiError
 from models import embedded
 
 if TYPE_CHECKING:
+    from store.records import RunSettings
     from store.sqlite import Database
 
 PATTERNS = "patterns"
 """The name of the student that needs no weights."""
+
+ROUTED = "routed:"
+"""What the name of a router begins with where an adapter is named."""
 
 RESERVED = (embedded.SHIPPED, embedded.NAME, PATTERNS)
 """Students that come with the program."""
@@ -21,6 +25,12 @@ RESERVED = (embedded.SHIPPED, embedded.NAME, PATTERNS)
 def is_endpoint(student: str) -> bool:
     """Whether a student is named by the address of an OpenAI-compatible endpoint, `http://HOST/v1#MODEL`."""
     return student.startswith(("http://", "https://"))
+
+
+def router_in(settings: "RunSettings") -> str | None:
+    """The name of the router that chooses the adapter, where one does."""
+    names = [adapter for adapter, _ in settings.adapters if adapter.startswith(ROUTED)]
+    return names[0].removeprefix(ROUTED) if names else None
 
 
 def why_uncalibrated(student: str) -> str | None:
@@ -39,7 +49,7 @@ def why_uncalibrated(student: str) -> str | None:
 
 def is_file(student: str) -> bool:
     """Whether a student is named by its file; the others have names, or addresses."""
-    if student in (*RESERVED, embedded.ENCODER) or is_endpoint(student):
+    if student in (*RESERVED, embedded.ENCODER) or is_endpoint(student) or student.startswith(ROUTED):
         return False
     return student.endswith(".gguf") or Path(student).name != student or Path(student).is_file()
 

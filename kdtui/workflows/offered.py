@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.model_names import RESERVED
+from kdtui.workflows.model_names import RESERVED, ROUTED
 from models.embedded import NAME
 from models.errors import ModelError
 from store.errors import StoreError
@@ -57,6 +57,11 @@ def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) ->
     adapters |= {name: base or NAME for name, (base, _) in trained.items()}
     asked, writers = _as_trained(db, adapters, trained) if as_trained else ({}, frozenset())
     adapters |= {name: settings.student for name, settings in asked.items()}
+    routers = _routers(db)
+    adapters |= routers
+    if as_trained:
+        # Each of their adapters is asked as it was trained, which is not for the user to say.
+        asked = {**asked, **{name: RunSettings(base, adapters=((name, 1.0),)) for name, base in routers.items()}}
     bases = [model.name for model in models if model.kind == "base"]
     formats: tuple[Format, ...] = ()
     near: tuple[str, ...] = ()
@@ -68,6 +73,21 @@ def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) ->
         near = tuple(vector_models(db, dataset))
     samples = tuple(sample.name for sample in list_samples(db))
     return Offered((*RESERVED, *bases), tuple(sorted(adapters.items())), samples, formats, near, asked, writers)
+
+
+def _routers(db: "Database") -> dict[str, str]:
+    """The routers as adapters, each with the student that its adapters are for."""
+    from store.routers import list_routers
+
+    found = {}
+    for stored in list_routers(db):
+        # Imported only where there is one.
+        from kdtui.workflows.routed import load_router
+
+        # Why it cannot be used is said where it is.
+        with suppress(KdtuiError):
+            found[f"{ROUTED}{stored.name}"] = load_router(db, stored.name).routes[0].settings.student
+    return found
 
 
 def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.model_names import PATTERNS, is_endpoint, why_uncalibrated
+from kdtui.workflows.model_names import PATTERNS, is_endpoint, router_in, why_uncalibrated
 from models.embedded import SHIPPED
 from store.records import RunSettings
 
@@ -55,7 +55,7 @@ def intent_writer(db: "Database | None", settings: RunSettings) -> str | None:
     Raises:
         KdtuiError: there is no such adapter.
     """
-    if len(settings.adapters) != 1 or settings.student == SHIPPED:
+    if len(settings.adapters) != 1 or settings.student == SHIPPED or router_in(settings) is not None:
         return None
     # Imported here: without an adapter there is no training to look at.
     from kdtui.workflows.fine_tune import trained_with
@@ -94,6 +94,8 @@ def check_calibratable(db: "Database", settings: RunSettings) -> None:
     """
     if (why := why_uncalibrated(settings.student)) is not None:
         raise KdtuiError(why)
+    if (router := router_in(settings)) is not None:
+        raise KdtuiError(f"the adapters of router {router!r} write lists of bundles; there is no strategy to choose")
     if (writer := intent_writer(db, settings)) is not None:
         raise KdtuiError(f"{_writes_intents(writer)}; there is no strategy to choose")
 

@@ -23,7 +23,15 @@ from kdtui.workflows.costs import Budget, Prices, check_budget
 from kdtui.workflows.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.manifest import training_of
-from kdtui.workflows.model_names import PATTERNS, check_address, in_full, is_endpoint, is_file, located_model
+from kdtui.workflows.model_names import (
+    PATTERNS,
+    check_address,
+    in_full,
+    is_endpoint,
+    is_file,
+    located_model,
+    router_in,
+)
 from kdtui.workflows.student_limits import check_intent_writer, why_no_knowledge, why_no_strategy
 from models.answers import (
     NAP,
@@ -47,6 +55,7 @@ from store.records import FORMATS, RunSettings, Session
 from store.similar import meant
 
 if TYPE_CHECKING:
+    from kdtui.distill.routing import Choice
     from models.calibration import Calibration
     from models.clustering import Matrix
     from models.loading import Loading
@@ -76,12 +85,14 @@ class SessionStudent:
         answer: takes sessions, or None where there is none at the moment, and yields events whose key is the session.
         explain: what it is asked about a session, and with what knowledge.
         costs_nothing: whether its answers take milliseconds and are free, so that some may be found again.
+        choose: which of its adapters answers a session, and why; None for a student that has no choice.
     """
 
     name: str
     answer: Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
     explain: Callable[[Session], Explanation]
     costs_nothing: bool = False
+    choose: "Callable[[Session], Choice] | None" = None
 
 
 def settings_for(
@@ -166,6 +177,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError(f"{options} {verb} about knowledge that a student is shown; {what}")
     if settings.student == PATTERNS and (settings.strategy or settings.adapters or settings.context):
         raise KdtuiError(f"{why_no_strategy(PATTERNS)}; leave out --strategy, --adapter and --context")
+    if (router := router_in(settings)) is not None:
+        _check_routed(settings, router, about_knowledge)
     for path, scale in settings.adapters:
         if not abs(scale) <= _LARGEST_SCALE:
             raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale:g}")
@@ -196,6 +209,17 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError("say which dataset to learn from, with --dataset")
 
 
+def _check_routed(settings: RunSettings, router: str, about_knowledge: Sequence[str]) -> None:
+    """Refuse what a router decides by itself."""
+    if len(settings.adapters) > 1 or settings.adapters[0][1] != 1:
+        raise KdtuiError(f"router {router!r} chooses one of its adapters; give no other --adapter, and no scale")
+    if settings.knowledge or about_knowledge:
+        named = " and ".join([*(["--knowledge"] if settings.knowledge else []), *about_knowledge])
+        raise KdtuiError(f"router {router!r} shows each adapter what it was trained with; leave out {named}")
+    if settings.strategy not in (None, "list"):
+        raise KdtuiError(f"the adapters of router {router!r} write lists of bundles; leave out --strategy")
+
+
 @contextmanager
 def open_student(
     db: "Database | None",
@@ -217,6 +241,13 @@ def open_student(
     check_settings(settings, dataset)
     check_intent_writer(db, settings)
     name = student_name(settings)
+    if router_in(settings) is not None:
+        from kdtui.workflows.routed import open_routed
+
+        assert db is not None
+        with open_routed(db, dataset, settings, tell) as routed:
+            yield routed
+        return
     if settings.student == PATTERNS:
         # Imported here: with the records of the store it takes a tenth of a second.
         from kdtui.workflows.pair_evidence import open_pattern_student
@@ -244,8 +275,8 @@ def open_student(
             return
         from models.endpoint import EndpointStudent
 
-        knowledge = _retriever(db, dataset, settings, roughly)
-        task = _task_maker(knowledge, (), None)
+        knowledge = retriever(db, dataset, settings, roughly)
+        task = task_maker(knowledge, (), None)
         with EndpointStudent(Endpoint(url, model or None)) as remote:
             yield SessionStudent(
                 name,
@@ -326,7 +357,7 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     adapters = tuple(Adapter(_adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
     path = None if settings.student == SHIPPED else located_model(db, settings.student)
     with ExitStack() as stack:
-        loading = stack.enter_context(closing(Loading(partial(_load_model, path, adapters, settings.context, cache))))
+        loading = stack.enter_context(closing(Loading(partial(load_model, path, adapters, settings.context, cache))))
         manifests = [adapter_manifest(adapter.path, cache / "manifests") for adapter in adapters]
         trained = training_of(manifests[0]) if len(manifests) == 1 else None
         names = trained is not None and trained.form == "intents"
@@ -338,18 +369,18 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
         if settings.knowledge and not names:
             # Knowledge is cut to a number of its tokens.
             loading.result()
-        knowledge = _retriever(db, dataset, settings, lambda text: len(loading.result().model.tokenize(text)))
+        knowledge = retriever(db, dataset, settings, lambda text: len(loading.result().model.tokenize(text)))
         task: Callable[[Session], Task]
         if names:
             assert patterns is not None
             task = partial(_task_to_name, adapters, patterns.write_bundles)
         else:
             evidence = None if patterns is None else patterns.pair_probabilities
-            task = _task_maker(knowledge, adapters, evidence, thinks=trained is not None and trained.target)
+            task = task_maker(knowledge, adapters, evidence, thinks=trained is not None and trained.target)
         yield OpenModel(loading, task, knowledge, patterns is not None and not names, names)
 
 
-def _load_model(path: Path | None, adapters: Sequence[Adapter], context: int | None, cache: Path) -> "Student":
+def load_model(path: Path | None, adapters: Sequence[Adapter], context: int | None, cache: Path) -> "Student":
     """Load a model, and see whether these adapters fit it: otherwise they would be refused by every session.
 
     Args:
@@ -392,7 +423,7 @@ def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
     return ((SHIPPED, 1.0),) if settings.student == SHIPPED else settings.adapters
 
 
-def _retriever(
+def retriever(
     db: "Database | None", dataset: str | None, settings: RunSettings, count: Callable[[str], int]
 ) -> Callable[[Session], Applicable]:
     """What finds the knowledge that applies to a session with these settings; it may be none.
@@ -410,7 +441,7 @@ def _retriever(
     return Retriever(db, dataset, settings, nearest_for(db, dataset, settings), count)
 
 
-def _task_maker(
+def task_maker(
     knowledge: Callable[[Session], Applicable],
     adapters: tuple[Adapter, ...],
     evidence: "Callable[[Session], Matrix] | None",
@@ -482,7 +513,7 @@ def shown_prompt(
         KdtuiError: there is no knowledge of a format.
     """
     check_settings(settings, dataset)
-    applicable = _retriever(db, dataset, settings, roughly)(session)
+    applicable = retriever(db, dataset, settings, roughly)(session)
     return applicable, prompt(session, applicable, "list", range(1, len(session.items) + 1))
 
 
@@ -535,7 +566,7 @@ def weights_of(stored: "StoredCalibration") -> "Calibration":
 def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
     """Whether the only adapter of these settings was trained on questions about pairs, or on intents, which take the
     bundles from what is known of the pairs."""
-    if settings.student == SHIPPED or len(settings.adapters) != 1:
+    if settings.student == SHIPPED or len(settings.adapters) != 1 or router_in(settings) is not None:
         return settings.student == SHIPPED
     from kdtui.workflows.fine_tune import trained_with
 

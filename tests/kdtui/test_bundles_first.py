@@ -38,7 +38,7 @@ def never(*_):
     while not cancellation.current().is_cancelled:
         time.sleep(0.01)
     raise Cancelled
-students._load_model = never
+students.load_model = never
 from kdtui.__main__ import main
 main()
 """
@@ -50,13 +50,13 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     """The model is not loaded before this is set."""
     opened = Event()
-    load = students._load_model
+    load = students.load_model
 
     def held(*arguments: Any) -> Any:
         opened.wait()
         return load(*arguments)
 
-    monkeypatch.setattr(students, "_load_model", held)
+    monkeypatch.setattr(students, "load_model", held)
     yield opened
     opened.set()
 
@@ -108,7 +108,7 @@ def test_a_model_that_cannot_be_loaded_is_told_behind_the_bundles(
     def fail(*_: Any) -> Any:
         raise ModelError("there is no memory")
 
-    monkeypatch.setattr(students, "_load_model", fail)
+    monkeypatch.setattr(students, "load_model", fail)
     with open_student(db, "outdoor", settings_for("shipped")) as student:
         events = generate(student, [get_session(db, "outdoor", "o05")])
         assert isinstance(next(events), BundleGrew)

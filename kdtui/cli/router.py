@@ -1,0 +1,243 @@
+"""`kdtui router`: which of several adapters answers a session."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from kdtui.bundling.text import counted
+from kdtui.cli import completion
+from kdtui.cli.commands import App
+from kdtui.cli.options import (
+    DatabaseOption,
+    DatasetOption,
+    JsonOption,
+    OutputOption,
+    SessionsOption,
+    chosen_dataset,
+    chosen_output,
+    open_store,
+)
+from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
+from kdtui.cli.removal import YesOption, confirm_removal
+from kdtui.cli.student_messages import StudentMessages
+
+if TYPE_CHECKING:
+    from kdtui.distill.routing import Router
+    from kdtui.workflows.routers import Report, RouterEvent
+
+app = App(
+    "Choose for each session which of several adapters answers it.",
+    examples=[
+        "kdtui router train formats --dataset demo-outdoor --adapter with-rules --adapter with-thoughts",
+        "kdtui router compare formats --dataset demo-outdoor",
+    ],
+    no_args_is_help=True,
+)
+
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of a router.", metavar="NAME", autocompletion=completion.names("routers"))
+]
+
+
+@app.command(
+    "train",
+    examples=["kdtui router train formats --dataset demo-outdoor --adapter with-rules --adapter with-thoughts"],
+)
+def train(
+    name: Annotated[
+        str, typer.Argument(help="What to call the router; --adapter routed:NAME uses it.", metavar="NAME")
+    ],
+    adapter: Annotated[
+        list[str],
+        typer.Option(
+            "--adapter",
+            "-a",
+            help="An adapter that writes lists; give two or more.",
+            metavar="NAME",
+            autocompletion=completion.names("adapters"),
+        ),
+    ],
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Whose validation sessions it learns from; may be repeated.",
+            metavar="NAME",
+            autocompletion=completion.names("datasets"),
+        ),
+    ] = None,
+    limit: SessionsOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a router of this name.")] = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Learn from validation sessions which adapter suits which session.
+
+    Each adapter answers the validation sessions, unless a run has its answers already. Then a small model learns
+    from how a session looks (its size, how sure its pairs are, its categories) which adapter to choose. The table shows
+    it beside the best single adapter, one chosen at random, a vote of all, and the best possible choices.
+    """
+    from kdtui.workflows.routers import RouterTrained, train_router
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store, StudentMessages() as tell:
+        datasets = dataset or [chosen_dataset(store, None)]
+        events = train_router(store, name, datasets, adapter, limit=limit, replace_old=replace, tell=tell)
+        trained = _follow(events)
+    assert isinstance(trained, RouterTrained)
+    _print_report(trained.report, told)
+    say(f"{trained.report.in_words}; by {len(trained.router.mean)} features, each session judged by a fit on others")
+
+
+@app.command(
+    "compare",
+    examples=["kdtui router compare formats --dataset demo-outdoor --split test"],
+)
+def compare(
+    name: NameArgument,
+    dataset: DatasetOption = None,
+    split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Split to answer and score.")] = "test",
+    limit: SessionsOption = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Compare a router with other ways to use its adapters, on sessions that it has not learned from."""
+    from kdtui.workflows.routers import Report, compare_routes
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store, StudentMessages() as tell:
+        found = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
+    assert isinstance(found, Report)
+    _print_report(found, told)
+    say(found.in_words)
+
+
+@app.command("ls", examples=["kdtui router ls"])
+def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+    """List the routers."""
+    from kdtui.workflows.routed import load_router
+    from store.routers import list_routers
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        found = [(stored, load_router(store, stored.name)) for stored in list_routers(store)]
+    print_table(
+        ("router", "datasets", "sessions", "adapters"),
+        [
+            (
+                stored.name,
+                ", ".join(router.datasets),
+                f"{router.sessions:,}",
+                ", ".join(route.name for route in router.routes),
+            )
+            for stored, router in found
+        ],
+        wide=("adapters",),
+        right=("sessions",),
+        output=told,
+        records=(
+            {"name": stored.name, "created_at": stored.created_at, **_described(router)} for stored, router in found
+        ),
+        empty="there is no router yet; train one with: kdtui router train",
+    )
+
+
+@app.command("show", examples=["kdtui router show formats"])
+def show(
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
+    """Show a router: its adapters, the best on average first, and what speaks for each."""
+    from kdtui.workflows.routed import adapters_there, load_router
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        router = load_router(store, name)
+        _, missing = adapters_there(store, router)
+    if told == "json":
+        print_json({"name": name, **_described(router), "missing": missing})
+        return
+    features = [(name, *(f"{route.weights[name]:+.3f}" for route in router.routes)) for name in router.mean]
+    names = [route.name for route in router.routes]
+    print_table(
+        ("expected gain by", *names),
+        [("mean pair F1", *(f"{route.score:.3f}" for route in router.routes)), *features],
+        right=names,
+        output=told,
+    )
+    if router.penalty is None:
+        say(f"it always chooses {router.routes[0].name}: no feature told when another adapter is better")
+    for route, why in missing.items():
+        say(f"kdtui: {route} is gone, its sessions go to others: {why}")
+
+
+@app.command("rm", examples=["kdtui router rm formats"])
+def rm(name: NameArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
+    """Delete a router; its adapters and runs stay."""
+    from store.routers import delete_router, get_router
+
+    with open_store(db) as store:
+        get_router(store, name)
+        confirm_removal({f"router {name}": ["its adapters and runs stay"]}, yes=yes)
+        delete_router(store, name)
+    say(f"deleted router {name}")
+
+
+def _follow(events: "Iterator[RouterEvent]") -> "RouterEvent":
+    """Show how far the answers are; the last event."""
+    from kdtui.workflows.evaluate import RunBegun
+    from kdtui.workflows.generate import SessionAnswered
+    from kdtui.workflows.routers import RouteBegun
+    from models.answers import Noted
+
+    event = None
+    with progress_bar() as progress:
+        task = progress.add_task("sessions", visible=False)
+        for event in events:
+            match event:
+                case RouteBegun():
+                    say(f"{event.route} on {event.dataset} {event.split}")
+                    progress.update(task, visible=False)
+                case RunBegun():
+                    say(f"run {event.run.id}: {counted(event.sessions - event.answered, 'session')} to answer")
+                    progress.update(task, total=event.sessions, completed=event.answered, visible=True)
+                case SessionAnswered():
+                    progress.advance(task)
+                    if event.prediction.error is not None:
+                        say(f"kdtui: session {event.session.id}: {event.prediction.error}")
+                case Noted():
+                    say(f"kdtui: {event.text}")
+    assert event is not None
+    return event
+
+
+def _described(router: "Router") -> dict[str, object]:
+    import msgspec
+
+    found: dict[str, object] = msgspec.to_builtins(router)
+    return found
+
+
+def _print_report(report: "Report", told: Output) -> None:
+    from dataclasses import asdict
+
+    print_table(
+        ("answered by", "pair F1", "95 % interval", "chosen for"),
+        [
+            (
+                row.name,
+                f"{row.estimate.mean:.3f}",
+                f"{row.estimate.low:.3f} to {row.estimate.high:.3f}",
+                counted(report.took[row.name], "session") if row.name in report.took else "",
+            )
+            for row in report.rows
+        ],
+        right=("pair F1", "95 % interval"),
+        output=told,
+        records=(
+            {"name": row.name, **asdict(row.estimate), "chosen_for": report.took.get(row.name)} for row in report.rows
+        ),
+    )

@@ -1,0 +1,304 @@
+"""A router: which of several adapters answers a session.
+
+What each adapter may be expected to score on a session is a ridge regression on a few features that cost next to
+nothing beside an answer. It is fitted to the *difference* from the adapter that is best on average, so that a heavy
+penalty means "always the best one". The penalty is chosen by cross-validation: with a hundred validation sessions, the
+heaviest is often the best.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from kdtui.errors import KdtuiError
+from models.clustering import Matrix, average_link
+from models.logistic import Vector
+from models.unit_vectors import Vectors
+from store.records import RunSettings, Session
+
+ALWAYS = float("inf")
+"""The penalty of a router that always takes the best adapter."""
+
+PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, ALWAYS)
+
+FOLDS = 10
+
+ENOUGH_SESSIONS = 20
+"""Of fewer a router learns which adapter is best, and always takes that one."""
+
+_MAJORITY = float(np.nextafter(0.5, 1))
+
+_UNSURE = (0.25, 0.75)
+"""Probabilities of pairs between these say little."""
+
+
+class Route(Struct, frozen=True):
+    """One of the adapters of a router.
+
+    Attributes:
+        name: what to call it.
+        settings: the base, the adapter and the knowledge that its prompts show.
+        score: mean pair F1 on the sessions that the router was fitted to.
+        bias, weights: of the pair F1 that it is expected to gain over the best route, by standardized features.
+    """
+
+    name: str
+    settings: RunSettings
+    score: float
+    bias: float
+    weights: dict[str, float]
+
+
+class Router(Struct, frozen=True):
+    """Chooses a route for each session.
+
+    Attributes:
+        routes: the best on average first.
+        mean, spread: of each feature over the sessions that it was fitted to.
+        centres: for routers of several datasets the mean direction of each one's sessions, of length one; else empty.
+        datasets: whose validation sessions it was fitted to.
+        sessions: how many.
+        penalty: of the regression; None for a router that always takes the best route.
+    """
+
+    routes: tuple[Route, ...]
+    mean: dict[str, float]
+    spread: dict[str, float]
+    centres: dict[str, tuple[float, ...]]
+    datasets: tuple[str, ...]
+    sessions: int
+    penalty: float | None
+
+    def choose(self, features: Mapping[str, float], present: Collection[str] | None = None) -> "Choice":
+        """The route that may be expected to do best.
+
+        Args:
+            features: of the session, by name.
+            present: names of the routes whose adapters are there; None for all.
+
+        Raises:
+            KdtuiError: none is there.
+        """
+        there = [route for route in self.routes if present is None or route.name in present]
+        if not there:
+            raise KdtuiError("none of the adapters of the router is there any more")
+        standard = {name: (features[name] - self.mean[name]) / self.spread[name] for name in self.mean}
+
+        def gain(route: Route) -> float:
+            return route.bias + sum(weight * standard[name] for name, weight in route.weights.items())
+
+        gains = {route.name: gain(route) for route in there}
+        best = there[0]
+        # Of equal ones the first, which is better on average.
+        chosen = max(there, key=lambda route: gains[route.name])
+        expected = {name: min(max(self.routes[0].score + value, 0.0), 1.0) for name, value in gains.items()}
+        return Choice(chosen, expected, "" if chosen is best else _strongest(chosen, best, standard, features))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which route answers a session, and why.
+
+    Attributes:
+        expected: pair F1 that each route may be expected to have, by name.
+        because: the feature that speaks most for the route, with its value; empty for the route that is best on
+            average.
+    """
+
+    route: Route
+    expected: Mapping[str, float]
+    because: str
+
+    @property
+    def in_words(self) -> str:
+        """A sentence."""
+        if not self.because:
+            return f"answered with {self.route.name}, the best on average of {len(self.expected)}"
+        others = [value for name, value in self.expected.items() if name != self.route.name]
+        own = self.expected[self.route.name]
+        return (
+            f"answered with {self.route.name}: {self.because}; expected pair F1 {own:.2f}, of the others "
+            f"{max(others):.2f} at most"
+        )
+
+
+def _strongest(chosen: Route, best: Route, standard: Mapping[str, float], features: Mapping[str, float]) -> str:
+    """The feature that speaks most for a route against the one that is best on average."""
+
+    def speaks(name: str) -> float:
+        return (chosen.weights.get(name, 0.0) - best.weights.get(name, 0.0)) * standard[name]
+
+    name = max(standard, key=speaks)
+    return f"{name} {features[name]:.2g}"
+
+
+def session_features(
+    session: Session, probabilities: Matrix, vector: Vectors | None, centres: Mapping[str, Sequence[float]]
+) -> dict[str, float]:
+    """What a router sees of a session, by name; all are finite.
+
+    Args:
+        probabilities: that two products share a bundle, (products, products).
+        vector: of the session, (dimensions,), of length one; None where its titles cannot be read.
+        centres: see `Router`.
+    """
+    size = len(session.items)
+    pairs = probabilities[np.triu_indices(size, 1)] if size > 1 else np.zeros(1)
+    bare = sum(not item.categories for item in session.items)
+    tops = {item.categories[0][0] for item in session.items if item.categories}
+    narrow = {item.categories[0] for item in session.items if item.categories}
+    found = {
+        "ln(products)": log(max(size, 1)),
+        "share without a category": bare / max(size, 1),
+        "categories a product": len(narrow) / max(size, 1),
+        "top categories a product": len(tops) / max(size, 1),
+        "mean pair probability": float(pairs.mean()),
+        "spread of pair probabilities": float(pairs.std()),
+        "share of unsure pairs": float(((pairs > _UNSURE[0]) & (pairs < _UNSURE[1])).mean()),
+    }
+    for dataset, centre in centres.items():
+        found[f"likeness to {dataset}"] = 0.0 if vector is None else float(np.asarray(centre) @ vector)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """The linear model of a router.
+
+    Attributes:
+        order: the numbers of the routes, the best on average first.
+        scores: their means.
+        mean, spread: (features,).
+        weights: (routes, 1 + features): the bias and the weights of the gain over the best route, whose are 0.
+        penalty: see `PENALTIES`.
+    """
+
+    order: tuple[int, ...]
+    scores: Vector
+    mean: Vector
+    spread: Vector
+    weights: Matrix
+    penalty: float
+
+    def chosen(self, features: Matrix) -> npt.NDArray[np.intp]:
+        """(sessions,): the number of the route of each, by (sessions, features)."""
+        gains = _with_ones((features - self.mean) / self.spread) @ self.weights.T
+        # Of equal gains the first, which is better on average.
+        order = np.array(self.order)
+        found: npt.NDArray[np.intp] = order[gains[:, order].argmax(axis=1)]
+        return found
+
+
+def fit(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Fitted:
+    """Fit a router; the penalty is the one whose choices score best on the other folds, the larger of equal ones.
+
+    Args:
+        features: (sessions, features), finite.
+        scores: (sessions, routes).
+    """
+    if len(features) < ENOUGH_SESSIONS:
+        penalties = (ALWAYS,)
+    best = penalties[0]
+    if len(penalties) > 1:
+        means = {penalty: float(crossed(features, scores, (penalty,)).mean()) for penalty in penalties}
+        best = max(penalties, key=lambda penalty: (round(means[penalty], 9), penalty))
+    return _fit(features, scores, best)
+
+
+def crossed(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Vector:
+    """(sessions,): what a router scores on each session when it was fitted, penalty included, to the other folds."""
+    found = np.zeros(len(scores))
+    for others, part in folds(len(scores)):
+        router = fit(features[others], scores[others], penalties)
+        found[part] = scores[part, router.chosen(features[part])]
+    return found
+
+
+def crossed_best(scores: Matrix) -> Vector:
+    """(sessions,): what the route that is best on the other folds scores on each."""
+    found = np.zeros(len(scores))
+    for others, part in folds(len(scores)):
+        found[part] = scores[part, scores[others].mean(axis=0).argmax()]
+    return found
+
+
+def folds(count: int) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Numbers below `count` in parts by chance, the same ones each time: the others, and the part."""
+    mixed = np.random.default_rng(0).permutation(count)
+    for fold in range(min(FOLDS, count)):
+        part = np.sort(mixed[fold::FOLDS])
+        yield np.setdiff1d(np.arange(count), part), part
+
+
+def _fit(features: Matrix, scores: Matrix, penalty: float) -> Fitted:
+    means = scores.mean(axis=0)
+    order = tuple(int(number) for number in np.argsort(-means, kind="stable"))
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    weights = np.zeros((scores.shape[1], 1 + features.shape[1]))
+    gains = scores - scores[:, [order[0]]]
+    weights[:, 0] = gains.mean(axis=0)
+    if penalty != ALWAYS:
+        x = (features - mean) / spread
+        # The bias is free: standardized features have a mean of 0.
+        weights[:, 1:] = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ gains).T
+    return Fitted(order, means, mean, spread, weights, penalty)
+
+
+def _with_ones(features: Matrix) -> Matrix:
+    return np.column_stack([np.ones(len(features)), features])
+
+
+def make_router(
+    fitted: Fitted,
+    routes: Sequence[tuple[str, RunSettings]],
+    names: Sequence[str],
+    centres: Mapping[str, Sequence[float]],
+    datasets: Sequence[str],
+    sessions: int,
+) -> Router:
+    """The router of a linear model.
+
+    Args:
+        routes: a name and settings for each.
+        names: of the features.
+    """
+    return Router(
+        tuple(
+            Route(
+                *routes[number],
+                float(fitted.scores[number]),
+                float(fitted.weights[number, 0]),
+                dict(zip(names, fitted.weights[number, 1:].tolist(), strict=True)),
+            )
+            for number in fitted.order
+        ),
+        dict(zip(names, fitted.mean.tolist(), strict=True)),
+        dict(zip(names, fitted.spread.tolist(), strict=True)),
+        {dataset: tuple(map(float, centre)) for dataset, centre in centres.items()},
+        tuple(datasets),
+        sessions,
+        None if fitted.penalty == ALWAYS else fitted.penalty,
+    )
+
+
+def vote(answers: Sequence[Sequence[frozenset[int]]], size: int) -> list[frozenset[int]]:
+    """The bundles that several answers to a session agree on: products that more than half of them put together.
+
+    Args:
+        answers: bundles of positions (1-based), one sequence for each route.
+        size: products of the session.
+    """
+    together = np.zeros((size, size))
+    for bundles in answers:
+        own = np.zeros((size, size), np.bool_)
+        for bundle in bundles:
+            at = np.array(sorted(bundle)) - 1
+            own[np.ix_(at, at)] = True
+        together += own
+    np.fill_diagonal(together, 0)
+    return [frozenset(cluster) for cluster in average_link(together / len(answers), _MAJORITY)]

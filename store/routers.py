@@ -1,0 +1,78 @@
+"""Routers by name."""
+
+from dataclasses import dataclass
+
+from store.database import now
+from store.errors import NotFound, StoreError
+from store.similar import meant
+from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRouter:
+    """A router.
+
+    Attributes:
+        content: JSON, for whoever fitted it to read.
+    """
+
+    name: str
+    content: str
+    created_at: str
+
+
+def save_router(db: Database, name: str, content: str, *, replace: bool = False) -> None:
+    """Store a router.
+
+    Raises:
+        StoreError: there is one of that name, which is not to be replaced.
+    """
+    with db.atomic():
+        if replace:
+            db.execute("DELETE FROM routers WHERE name = ?", [name])
+        check_router_name(db, name)
+        db.execute("INSERT INTO routers (name, content, created_at) VALUES (?, ?, ?)", [name, content, now()])
+
+
+def check_router_name(db: Database, name: str) -> None:
+    """Refuse a name that is taken.
+
+    Raises:
+        StoreError: it is.
+    """
+    if db.execute("SELECT 1 FROM routers WHERE name = ?", [name]).fetchone():
+        raise StoreError(f"there is a router {name!r} already; choose another name, or give --replace")
+
+
+def list_routers(db: Database) -> list[StoredRouter]:
+    """All routers, in alphabetical order."""
+    return [StoredRouter(*row) for row in db.execute(f"{_ROUTERS} ORDER BY name").fetchall()]
+
+
+def get_router(db: Database, name: str) -> StoredRouter:
+    """The router of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = db.execute(f"{_ROUTERS} WHERE name = ?", [name]).fetchone()
+    if row is None:
+        names = [router.name for router in list_routers(db)]
+        raise NotFound(
+            f"there is no router {name!r}; {meant(name, names, 'kdtui router ls shows those that there are')}"
+        )
+    return StoredRouter(*row)
+
+
+def delete_router(db: Database, name: str) -> None:
+    """Delete a router; its adapters and runs stay.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    get_router(db, name)
+    with db.atomic():
+        db.execute("DELETE FROM routers WHERE name = ?", [name])
+
+
+_ROUTERS = "SELECT name, content, created_at FROM routers"
