@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,33 @@ def test_a_router_is_compared_on_sessions_that_it_has_not_learned_from(adapters:
     refused = kdtui("router", "compare", "both", "--split", "valid")
     assert refused.code == 1
     assert "was fitted to the validation sessions of outdoor" in refused.err
+
+
+def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
+    adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
+    from kdtui.distill.routing import session_features
+    from kdtui.workflows.pair_evidence import open_pattern_student
+    from store.datasets import some_sessions
+
+    kitchen = tmp_path / "kitchen.jsonl"
+    whole = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kitchen.write_text("".join(line for line in whole if '"split":"valid"' in line.replace(" ", "")), encoding="utf-8")
+    list(import_dataset(db, kitchen, "kitchen"))
+    datasets = ["--dataset", "outdoor", "--dataset", "kitchen"]
+    trained = kdtui("router", "train", "domains", *datasets, *adapters, "--json")
+    assert trained.code == 0, trained.err
+    [router] = kdtui("router", "ls", "--json").rows
+    assert router["datasets"] == ["outdoor", "kitchen"]
+    for dataset, other in (("outdoor", "kitchen"), ("kitchen", "outdoor")):
+        with open_pattern_student(db, None, print) as patterns:
+            for session in some_sessions(db, dataset, "valid", 10):
+                found = session_features(
+                    session, patterns.pair_probabilities(session), patterns.session_vector(session), router["centres"]
+                )
+                assert found[f"likeness to {dataset}"] > found[f"likeness to {other}"]
+    elsewhere = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:domains")
+    assert "has not seen" not in elsewhere.err
 
 
 def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
