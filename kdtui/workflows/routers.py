@@ -22,7 +22,7 @@ from kdtui.distill.routing import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.as_trained import settings_as_trained
-from kdtui.workflows.evaluate import EvaluateEvent, RunBegun, answered_by, evaluate, split_to_score
+from kdtui.workflows.evaluate import EvaluateEvent, RunBegun, answered_by, evaluate, resume, split_to_score
 from kdtui.workflows.fine_tune import adapter_file, trained_with
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.manage_models import checked_name
@@ -39,7 +39,7 @@ from models.logistic import Vector
 from models.unit_vectors import of_length_one
 from store.records import RunSettings, Session, Split
 from store.routers import check_router_name, save_router
-from store.runs import Run, list_runs
+from store.runs import Run, RunSummary, list_runs
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
@@ -49,7 +49,7 @@ RANDOM = "random"
 VOTE = "vote by pair"
 ORACLE = "oracle"
 
-_LEAST = 2
+LEAST_SESSIONS = 2
 """Sessions, of which one is judged by the others."""
 
 _NOTHING = 1e-9
@@ -148,21 +148,47 @@ def train_router(
     if not replace_old:
         check_router_name(db, name)
     routes = routes_of(db, adapters)
-    sessions = {dataset: split_to_score(db, dataset, "valid", limit) for dataset in dict.fromkeys(datasets)}
-    total = sum(map(len, sessions.values()))
-    if total < _LEAST:
-        raise KdtuiError(f"{', '.join(sessions)}: a router takes {_LEAST} validation sessions or more, to compare by")
-    answers: list[list[list[frozenset[int]]]] = []
-    asked: list[Session] = []
-    views: list[dict[str, float]] = []
-    for dataset, some in sessions.items():
-        of_routes = []
+    runs: dict[str, list[Run]] = {}
+    for dataset in dict.fromkeys(datasets):
+        sessions = split_to_score(db, dataset, "valid", limit)
+        runs[dataset] = []
         for route, settings in routes:
             yield RouteBegun(route, dataset, "valid")
-            of_routes.append((yield from _answers(db, dataset, "valid", settings, limit, some, tell)))
-        asked += some
-        answers += _by_session(some, of_routes)
+            runs[dataset].append((yield from _answered(db, dataset, "valid", settings, limit, sessions, tell)))
+    yield fit_to_runs(db, name, routes, runs, limit=limit, replace_old=replace_old, tell=tell)
+
+
+def fit_to_runs(
+    db: Database,
+    name: str,
+    routes: Sequence[tuple[str, RunSettings]],
+    runs: Mapping[str, Sequence[Run]],
+    *,
+    limit: int | None = None,
+    replace_old: bool = False,
+    tell: Tell = untold,
+) -> RouterTrained:
+    """Fit a router to what its routes have answered, and store it.
+
+    Args:
+        routes: a name and settings for each.
+        runs: of each dataset over its validation sessions, one for each route.
+        limit: sessions of each dataset, drawn by chance; None for all.
+
+    Raises:
+        StoreError: there is such a router, which is not to be replaced.
+        KdtuiError: there are too few sessions.
+    """
+    sessions = {dataset: split_to_score(db, dataset, "valid", limit) for dataset in runs}
+    total = sum(map(len, sessions.values()))
+    if total < LEAST_SESSIONS:
+        raise KdtuiError(
+            f"{', '.join(sessions)}: a router takes {LEAST_SESSIONS} validation sessions or more, to compare by"
+        )
+    asked = [session for some in sessions.values() for session in some]
+    answers = [each for dataset, some in sessions.items() for each in _by_session(db, some, runs[dataset])]
     centres = _centres(db, sessions, tell)
+    views: list[dict[str, float]] = []
     for dataset, some in sessions.items():
         with open_pattern_student(db, dataset, tell) as patterns:
             views += [features_of(patterns, session, centres) for session in some]
@@ -183,7 +209,7 @@ def train_router(
         is_crossed=True,
     )
     save_router(db, name, msgspec.json.encode(router).decode(), replace=replace_old)
-    yield RouterTrained(router, report)
+    return RouterTrained(router, report)
 
 
 def compare_routes(
@@ -206,11 +232,11 @@ def compare_routes(
             "what it is worth on them by cross-validation; choose another split"
         )
     sessions = split_to_score(db, dataset, split, limit)
-    of_routes = []
+    runs = []
     for route in router.routes:
         yield RouteBegun(route.name, dataset, split)
-        of_routes.append((yield from _answers(db, dataset, split, route.settings, limit, sessions, tell)))
-    answers = _by_session(sessions, of_routes)
+        runs.append((yield from _answered(db, dataset, split, route.settings, limit, sessions, tell)))
+    answers = _by_session(db, sessions, runs)
     asked = list(sessions)
     scores = _scores(asked, answers)
     names = [route.name for route in router.routes]
@@ -254,7 +280,7 @@ def routes_of(db: Database, adapters: Sequence[str]) -> list[tuple[str, RunSetti
     return routes
 
 
-def _answers(
+def _answered(
     db: Database,
     dataset: str,
     split: Split,
@@ -262,20 +288,17 @@ def _answers(
     limit: int | None,
     sessions: SplitSessions,
     tell: Tell,
-) -> Generator[RouterEvent, None, dict[str, list[frozenset[int]]]]:
-    """Have a route answer sessions, as far as no run has its answers; its bundles by session id."""
-    seed = None if limit is None else 0
-    wanted = replace(settings, limit=limit, seed=seed)
-    run = _earlier_run(db, dataset, split, wanted)
-    if run is None:
-        run = yield from _followed(evaluate(db, dataset, split, wanted, sessions, tell=tell))
-    return {session.id: bundles_of(answer) for session, answer in answered_by(db, run, sessions)}
-
-
-def _followed(events: Iterator[EvaluateEvent]) -> Generator[RouterEvent, None, Run]:
-    """The run of these events."""
+) -> Generator[RouterEvent, None, Run]:
+    """Have a route answer sessions, as far as no run has its answers; the run that has them."""
+    wanted = replace(settings, limit=limit, seed=None if limit is None else 0)
+    found = _earlier_run(db, dataset, split, wanted)
+    if found is not None and found.is_over:
+        return found.run
+    if found is not None:
+        yield from resume(db, found.run, sessions, tell)
+        return found.run
     run = None
-    for event in events:
+    for event in evaluate(db, dataset, split, wanted, sessions, tell=tell):
         if isinstance(event, RunBegun):
             run = event.run
         yield event
@@ -283,27 +306,24 @@ def _followed(events: Iterator[EvaluateEvent]) -> Generator[RouterEvent, None, R
     return run
 
 
-def _earlier_run(db: Database, dataset: str, split: Split, settings: RunSettings) -> Run | None:
+def _earlier_run(db: Database, dataset: str, split: Split, settings: RunSettings) -> RunSummary | None:
     """The newest run with these settings, over all sessions or as many, since the adapter is as it is now."""
     path = adapter_file(db, settings.adapters[0][0])
     for summary in reversed(list_runs(db)):
         run = summary.run
-        alike = replace(run.settings, limit=settings.limit, seed=settings.seed, context=settings.context) == settings
-        covers = run.settings.limit in (None, settings.limit) and summary.is_over
-        same_draw = run.settings.limit is None or run.settings.seed == settings.seed
-        if (run.dataset, run.split) == (dataset, split) and alike and covers and same_draw:
-            began = datetime.fromisoformat(run.created_at).timestamp()
-            # Runs know the second in which they began.
-            if int(path.stat().st_mtime) <= began:
-                return run
+        over_all = replace(settings, limit=None, seed=None)
+        has_answers = run.settings == settings or (run.settings == over_all and summary.is_over)
+        # Runs know the second in which they began.
+        is_later = int(path.stat().st_mtime) <= datetime.fromisoformat(run.created_at).timestamp()
+        if (run.dataset, run.split) == (dataset, split) and has_answers and is_later:
+            return summary
     return None
 
 
-def _by_session(
-    sessions: Iterable[Session], of_routes: Sequence[Mapping[str, list[frozenset[int]]]]
-) -> list[list[list[frozenset[int]]]]:
-    """The bundles of each route for each session."""
-    return [[answers.get(session.id, []) for answers in of_routes] for session in sessions]
+def _by_session(db: Database, sessions: Iterable[Session], runs: Sequence[Run]) -> list[list[list[frozenset[int]]]]:
+    """The bundles of each run for each session; none where it has no answer."""
+    found = [{session.id: bundles_of(answer) for session, answer in answered_by(db, run, sessions)} for run in runs]
+    return [[answers.get(session.id, []) for answers in found] for session in sessions]
 
 
 def _scores(sessions: Sequence[Session], answers: Sequence[Sequence[list[frozenset[int]]]]) -> Matrix:

@@ -22,6 +22,7 @@ from kdtui.workflows.studies.steps import (
     EvaluationStep,
     Kind,
     KnowledgeStep,
+    MixtureStep,
     SampleStep,
     Step,
     TrainingStep,
@@ -37,6 +38,7 @@ KIND_NAMES: dict[Kind, str] = {
     "knowledge": "knowledge",
     "sample": "samples",
     "training": "trainings",
+    "mixture": "mixtures",
     "calibration": "calibrations",
     "evaluation": "evaluations",
 }
@@ -44,7 +46,7 @@ KIND_NAMES: dict[Kind, str] = {
 _LATEST = 50
 """Steps of a kind that a forecast goes by."""
 
-_SECONDS: dict[Kind, float] = {"knowledge": 10.0, "sample": 1.0}
+_SECONDS: dict[Kind, float] = {"knowledge": 10.0, "sample": 1.0, "mixture": 5.0}
 """Of steps that take next to nothing, where none was done before."""
 
 
@@ -237,6 +239,8 @@ class _Sizes:
                 share = 1.0 if step.sample is None else step.sample.ratio
                 each = (min(self.of(name, "train"), step.sessions or self.of(name, "train")) for name in step.datasets)
                 return max(1.0, share * sum(each)) * step.epochs
+            case MixtureStep():
+                return 1.0
             case CalibrationStep():
                 return self.of(step.dataset, "valid")
             case EvaluationStep():
@@ -252,12 +256,14 @@ def _alike(step: Step) -> list[tuple[object, ...]]:
         case TrainingStep():
             return [(step.base, step.form, step.formats), (step.base, step.form), (step.base,)]
         case CalibrationStep() | EvaluationStep():
-            is_trained = step.training is not None
+            is_trained = step.training is not None or (isinstance(step, EvaluationStep) and step.mixture is not None)
             return [
                 (step.student, step.form, step.shown, is_trained),
                 (step.student, step.form, bool(step.shown)),
                 (step.student, step.form),
             ]
+        case MixtureStep():
+            return [(step.how,)]
         case SampleStep():
             return [(step.strategy,)]
         case KnowledgeStep():

@@ -6,8 +6,11 @@ from itertools import product
 from typing import Any
 
 from kdtui.workflows.studies.spec import AXES, Question, Spec, formats_of, values_of
-from kdtui.workflows.studies.steps import ANY, EvaluationStep, SampleStep, TrainingStep
+from kdtui.workflows.studies.steps import ANY, EvaluationStep, MixtureStep, SampleStep, TrainingStep
 from store.records import Format
+
+LEAST_TO_CALIBRATE, LEAST_TO_ROUTE = 20, 2
+"""Validation sessions that it takes. Here, because where they are from takes long to import; a test compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +38,21 @@ class Grid:
     left_out: list[str]
 
 
-def grids(spec: Spec, calibrated: Mapping[str, bool]) -> list[Grid]:
+def grids(spec: Spec, validation: Mapping[str, int]) -> list[Grid]:
     """The grid of each question of a study.
 
     Args:
-        calibrated: for each dataset, whether it has enough validation sessions to calibrate students on.
+        validation: how many validation sessions with a pair of products each dataset has.
     """
-    return [_grid(spec, question, calibrated) for question in spec.question]
+    return [_grid(spec, question, validation) for question in spec.question]
 
 
-def _grid(spec: Spec, question: Question, calibrated: Mapping[str, bool]) -> Grid:
+def _grid(spec: Spec, question: Question, validation: Mapping[str, int]) -> Grid:
     arms = []
     left_out: dict[str, None] = {}
     for values in product(*(values_of(question, axis) for axis in AXES)):
         at = dict(zip(AXES, values, strict=True))
-        found = _cell(spec, at, calibrated)
+        found = _cell(spec, at, validation)
         if isinstance(found, str):
             left_out[found] = None
         else:
@@ -57,31 +60,27 @@ def _grid(spec: Spec, question: Question, calibrated: Mapping[str, bool]) -> Gri
     return Grid(question, arms, list(left_out))
 
 
-def _cell(spec: Spec, at: Mapping[str, Any], calibrated: Mapping[str, bool]) -> EvaluationStep | str:
+def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> EvaluationStep | str:
     """The cell of a place in the grid, or why there is none."""
     dataset, utilization = at["dataset"], at["utilization"]
     formats = formats_of(at["formats"])
     shown = formats if utilization in ("icl", "sft+icl") else ()
-    training = None
-    if utilization in ("sft", "sft+icl"):
+    training = mixture = None
+    if utilization in ("sft", "sft+icl", "routed"):
         datasets = _trained_on(spec.datasets(), dataset, at["domains"])
         if not datasets:
             return f"{at['domains']} domains of {dataset}: the study has no other dataset"
-        options = spec.training
-        training = TrainingStep(
-            datasets,
-            at["form"],
-            formats,
-            _sample(spec, datasets, formats, at),
-            at["student"],
-            at["rank"],
-            options.epochs,
-            options.learning_rate,
-            options.batch_tokens,
-            options.longest,
-            options.sessions,
-            at["seed"],
-        )
+        if utilization != "routed" or not formats:
+            training = _training(spec, datasets, formats, at)
+        elif at["form"] == "pairs":
+            return "routed students that are asked about pairs: a router takes adapters that write lists"
+        elif validation[dataset] < LEAST_TO_ROUTE:
+            return (
+                f"routed students on {dataset}: it has no {LEAST_TO_ROUTE} validation sessions to compare adapters by"
+            )
+        else:
+            alone: list[tuple[Format, ...]] = [(), *((format,) for format in formats)]
+            mixture = MixtureStep(dataset, "routed", tuple(_training(spec, datasets, each, at) for each in alone))
     return EvaluationStep(
         dataset,
         spec.split,
@@ -93,7 +92,28 @@ def _cell(spec: Spec, at: Mapping[str, Any], calibrated: Mapping[str, bool]) -> 
         _sample(spec, (dataset,), shown, at),
         training,
         # A list is what a student writes; only answers about pairs have a threshold.
-        is_calibrated=at["form"] == "pairs" and calibrated[dataset],
+        is_calibrated=at["form"] == "pairs" and validation[dataset] >= LEAST_TO_CALIBRATE,
+        mixture=mixture,
+    )
+
+
+def _training(
+    spec: Spec, datasets: tuple[str, ...], formats: tuple[Format, ...], at: Mapping[str, Any]
+) -> TrainingStep:
+    options = spec.training
+    return TrainingStep(
+        datasets,
+        at["form"],
+        formats,
+        _sample(spec, datasets, formats, at),
+        at["student"],
+        at["rank"],
+        options.epochs,
+        options.learning_rate,
+        options.batch_tokens,
+        options.longest,
+        options.sessions,
+        at["seed"],
     )
 
 

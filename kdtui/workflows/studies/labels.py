@@ -9,6 +9,7 @@ from kdtui.workflows.studies.steps import (
     CalibrationStep,
     EvaluationStep,
     KnowledgeStep,
+    MixtureStep,
     SampleStep,
     Step,
     TrainingStep,
@@ -26,6 +27,9 @@ def label(step: Step) -> str:
             return f"draw {_drawn(step)} of {formats_label(step.formats)} from {', '.join(step.datasets)}"
         case TrainingStep():
             return f"train {_trained(step)} on {', '.join(step.datasets)}"
+        case MixtureStep():
+            adapters = ", ".join(formats_label(each.formats) for each in step.trainings)
+            return f"fit a router of {model_label(step.trainings[0].base)} with {adapters} on {step.dataset}"
         case CalibrationStep():
             return f"calibrate {_student(step)} on {step.dataset}"
         case EvaluationStep():
@@ -34,15 +38,32 @@ def label(step: Step) -> str:
 
 def cell_label(cell: EvaluationStep) -> str:
     """A cell, without its dataset."""
-    seed = cell.training.seed if cell.training is not None else cell.sample.seed if cell.sample is not None else 0
+    trained = trained_first(cell)
+    seed = trained.seed if trained is not None else cell.sample.seed if cell.sample is not None else 0
     return _student(cell) + (f", seed {seed}" if seed else "")
 
 
 def utilization_of(cell: EvaluationStep | CalibrationStep) -> Utilization:
     """How a cell uses knowledge."""
+    if isinstance(cell, EvaluationStep) and cell.mixture is not None:
+        return cell.mixture.how
     if cell.training is None:
         return "icl" if cell.shown else "zero-shot"
     return "sft+icl" if cell.shown else "sft"
+
+
+def formats_of_cell(cell: EvaluationStep | CalibrationStep) -> tuple[Format, ...]:
+    """The formats that a cell uses, in whatever way."""
+    if isinstance(cell, EvaluationStep) and cell.mixture is not None:
+        return tuple(format for each in cell.mixture.trainings for format in each.formats)
+    return cell.training.formats if cell.training is not None else cell.shown
+
+
+def trained_first(cell: EvaluationStep | CalibrationStep) -> TrainingStep | None:
+    """The training of a cell; of several, which differ in formats alone, the last one."""
+    if isinstance(cell, EvaluationStep) and cell.mixture is not None:
+        return cell.mixture.trainings[-1]
+    return cell.training
 
 
 def formats_label(formats: tuple[Format, ...]) -> str:
@@ -57,9 +78,8 @@ def model_label(student: str) -> str:
 
 def _student(step: EvaluationStep | CalibrationStep) -> str:
     parts = [model_label(step.student), utilization_of(step)]
-    trained = step.training
-    formats = trained.formats if trained is not None else step.shown
-    if formats:
+    trained = trained_first(step)
+    if formats := formats_of_cell(step):
         parts.append(formats_label(formats))
     if step.form == "pairs":
         parts.append("about pairs")

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import is_endpoint
-from kdtui.workflows.studies.grid import Grid, grids
+from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, Grid, grids
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     ANY,
@@ -16,6 +16,7 @@ from kdtui.workflows.studies.steps import (
     EvaluationStep,
     Kind,
     KnowledgeStep,
+    MixtureStep,
     SampleStep,
     Step,
     TrainingStep,
@@ -29,6 +30,7 @@ from store.datasets import count_with_pairs, split_size
 from store.hosts import get_host
 from store.models import named_models
 from store.records import Format
+from store.routers import list_routers
 from store.samples import list_samples
 from store.sqlite import Database
 from store.studies import (
@@ -119,15 +121,15 @@ def make_plan(db: Database, spec: Spec) -> Plan:
     """
     datasets = spec.datasets()
     answered = {dataset: _sessions(db, spec, dataset) for dataset in datasets}
-    calibrated = {dataset: _can_calibrate(db, dataset) for dataset in datasets}
-    found = grids(spec, calibrated)
+    validation = {dataset: count_with_pairs(db, dataset, "valid") for dataset in datasets}
+    found = grids(spec, validation)
     if not any(grid.arms for grid in found):
         raise KdtuiError("; ".join(reason for grid in found for reason in grid.left_out))
     cells = [arm.cell for grid in found for arm in grid.arms]
     ordered = list(in_order(cells))
     known = steps_of(db, [key_of(step) for step in ordered])
     steps = _with_status(db, cells, ordered, known)
-    return Plan(spec, found, steps, answered, _notes(spec, found, calibrated))
+    return Plan(spec, found, steps, answered, _notes(spec, found, validation))
 
 
 def _sessions(db: Database, spec: Spec, dataset: str) -> int:
@@ -135,12 +137,6 @@ def _sessions(db: Database, spec: Spec, dataset: str) -> int:
     if not size:
         raise KdtuiError(f"dataset {dataset!r} has no sessions in its {spec.split} split; there is nothing to answer")
     return size if spec.sessions is None else min(spec.sessions, size)
-
-
-def _can_calibrate(db: Database, dataset: str) -> bool:
-    from kdtui.workflows.calibrate import LEAST_SESSIONS
-
-    return count_with_pairs(db, dataset, "valid") >= LEAST_SESSIONS
 
 
 def check_models(db: Database, spec: Spec) -> None:
@@ -174,11 +170,11 @@ def check_models(db: Database, spec: Spec) -> None:
             raise KdtuiError(f"{path}: there is no such file")
 
 
-def _notes(spec: Spec, found: Sequence[Grid], calibrated: dict[str, bool]) -> list[str]:
+def _notes(spec: Spec, found: Sequence[Grid], validation: dict[str, int]) -> list[str]:
     notes = [f"left out: {reason}" for grid in found for reason in grid.left_out]
     asks_pairs = any("pairs" in question.form for question in spec.question)
-    for dataset, can_be in calibrated.items():
-        if asks_pairs and not can_be:
+    for dataset, sessions in validation.items():
+        if asks_pairs and sessions < LEAST_TO_CALIBRATE:
             notes.append(
                 f"{dataset} has too few validation sessions to calibrate students on: their thresholds stay as they are"
             )
@@ -241,6 +237,7 @@ class Look:
         self._teachers = teachers_kept(db)
         self._samples = {sample.name for sample in list_samples(db)}
         self._adapters = {model.name for model in named_models(db) if model.kind == "adapter"}
+        self._routers = {router.name for router in list_routers(db)}
         self._runs = finished_runs(db)
         self._basis: dict[Step, str] = {}
 
@@ -278,6 +275,8 @@ class Look:
                 return stored.made in self._samples
             case TrainingStep():
                 return stored.made in self._adapters
+            case MixtureStep():
+                return stored.made in self._routers
             case CalibrationStep():
                 return step.form in calibrations(self._db, step.dataset, run_settings(step, made))
             case EvaluationStep():
@@ -300,6 +299,8 @@ def _sources(step: Step) -> tuple[set[str], set[tuple[str, Format]]]:
         case SampleStep() | TrainingStep():
             datasets.update(step.datasets)
             formats.update((dataset, format) for dataset in step.datasets for format in step.formats)
+        case MixtureStep():
+            datasets.add(step.dataset)
         case CalibrationStep() | EvaluationStep():
             datasets.add(step.dataset)
             formats.update((step.dataset, format) for format in step.shown)

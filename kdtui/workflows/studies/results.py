@@ -9,7 +9,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.run_costs import RunCost, costs_of
 from kdtui.workflows.session_measures import COSTS, MEASURES
 from kdtui.workflows.studies.grid import Arm, Grid
-from kdtui.workflows.studies.labels import formats_label, model_label, utilization_of
+from kdtui.workflows.studies.labels import formats_label, formats_of_cell, model_label, utilization_of
 from kdtui.workflows.studies.lock import runner_of
 from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measures, run_measures
 from kdtui.workflows.studies.plan import Plan, PlannedStep, seconds_per_session
@@ -211,16 +211,17 @@ class _Builder:
         cells = self._cells(arms)
         # Where nothing is known, nothing is shown: what a place comes to is said, and not how it was asked for.
         first = arms[0].cell
-        formats = first.training.formats if first.training is not None else first.shown
+        formats = formats_of_cell(first)
         at = {**arms[0].at, "utilization": utilization_of(first), "formats": formats_label(formats)}
         runs = tuple(self._runs[cell.key] for cell in cells if cell.key in self._runs)
         seconds, sizes = [], []
         for cell in cells:
             assert isinstance(cell.step, EvaluationStep)
-            if cell.step.training is not None:
-                took, size = self._training(cell.step.training)
-                seconds += [took] if took is not None else []
-                sizes += [size] if size is not None else []
+            made_of = () if cell.step.mixture is None else cell.step.mixture.trainings
+            trainings = (cell.step.training,) if cell.step.training is not None else made_of
+            each = [self._training(training) for training in trainings]
+            seconds += [sum(took for took, _ in each if took is not None)] if any(took for took, _ in each) else []
+            sizes += [sum(size for _, size in each if size is not None)] if any(size for _, size in each) else []
         return Row(
             label_of(question, at, _without_effect(question, arms)),
             first.dataset,

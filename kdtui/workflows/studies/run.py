@@ -18,6 +18,7 @@ from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
 from kdtui.workflows.students import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
+from kdtui.workflows.studies.labels import formats_label
 from kdtui.workflows.studies.lock import alone
 from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, check_models, make_plan
 from kdtui.workflows.studies.spec import Spec
@@ -25,6 +26,7 @@ from kdtui.workflows.studies.steps import (
     CalibrationStep,
     EvaluationStep,
     KnowledgeStep,
+    MixtureStep,
     SampleStep,
     Step,
     TrainingStep,
@@ -243,6 +245,10 @@ class _Runner:
                     made = new_name(step.step, basis)
                     begin_step(self.db, step.key, step.kind, encoded(step.step), basis, made)
                     self._draw(step.step, made)
+                case MixtureStep():
+                    made = new_name(step.step, basis)
+                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis, made)
+                    self._mix(step.step, made)
                 case CalibrationStep():
                     begin_step(self.db, step.key, step.kind, encoded(step.step), basis)
                     yield from self._calibrate(step, step.step)
@@ -306,6 +312,17 @@ class _Runner:
             # One of this name was drawn from the same knowledge, in the same way.
             replace=True,
         )
+
+    def _mix(self, mixture: MixtureStep, name: str) -> None:
+        """Fit a router to what its adapters have answered on the validation sessions."""
+        from kdtui.workflows.routers import fit_to_runs
+
+        routes = [
+            (formats_label(training.formats), run_settings(answers, self._name))
+            for training, answers in zip(mixture.trainings, mixture.answers, strict=True)
+        ]
+        runs = [get_run(self.db, int(self._name(answers))) for answers in mixture.answers]
+        fit_to_runs(self.db, name, routes, {mixture.dataset: runs}, replace_old=True, tell=self.tell)
 
     def _calibrate(self, step: PlannedStep, settings: CalibrationStep) -> Iterator[StudyEvent]:
         from kdtui.workflows.calibrate import SessionJudged, StrategyLeftOut, calibrate, sessions_to_learn_from

@@ -6,15 +6,19 @@ from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kdtui.distill.sampling import SampleStrategy
-from kdtui.workflows.model_names import is_endpoint
+from kdtui.workflows.model_names import ROUTED, is_endpoint
 from store.records import FORMATS, Format, RunSettings, Split, TrainingSettings
 
 ANY = "any"
 """The teacher of all knowledge that there is."""
 
 Form: TypeAlias = Literal["list", "pairs"]
+
+Mixing: TypeAlias = Literal["routed"]
+"""How several adapters become one student."""
 
 
 class KnowledgeStep(Struct, frozen=True, tag="knowledge", tag_field="kind"):
@@ -66,6 +70,39 @@ class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind"):
     seed: int
 
 
+class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):
+    """Adapters, one for each format and one without knowledge, become one student.
+
+    Attributes:
+        dataset: on whose validation sessions they are compared.
+        how: "routed": a router chooses one of them for each session; see `kdtui.workflows.routers`.
+        trainings: of the adapters.
+    """
+
+    dataset: str
+    how: Mixing
+    trainings: tuple[TrainingStep, ...]
+
+    @property
+    def answers(self) -> "tuple[EvaluationStep, ...]":
+        """What each adapter answers on the validation sessions, shown what it was trained with."""
+        return tuple(
+            EvaluationStep(
+                self.dataset,
+                "valid",
+                None,
+                0,
+                each.base,
+                each.form,
+                each.formats,
+                None if each.sample is None else replace(each.sample, datasets=(self.dataset,)),
+                each,
+                is_calibrated=False,
+            )
+            for each in self.trainings
+        )
+
+
 class CalibrationStep(Struct, frozen=True, tag="calibration", tag_field="kind"):
     """A student that is asked about pairs is calibrated on the validation sessions of a dataset."""
 
@@ -77,7 +114,8 @@ class CalibrationStep(Struct, frozen=True, tag="calibration", tag_field="kind"):
     training: TrainingStep | None
 
 
-class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind"):
+# Without what is not there, so that steps of before there were mixtures stay what they are.
+class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind", omit_defaults=True):
     """A student answers sessions: a cell of a study.
 
     Attributes:
@@ -86,6 +124,7 @@ class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind"):
         sample: that this knowledge is taken from; None for all.
         training: of its adapter; None for the base alone.
         is_calibrated: whether it is calibrated before.
+        mixture: its adapters, where it has several; each is shown what it was trained with.
     """
 
     dataset: str
@@ -98,6 +137,7 @@ class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind"):
     sample: SampleStep | None
     training: TrainingStep | None
     is_calibrated: bool
+    mixture: MixtureStep | None = None
 
     @property
     def calibration(self) -> CalibrationStep | None:
@@ -107,10 +147,10 @@ class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind"):
         return CalibrationStep(self.dataset, self.student, self.form, self.shown, self.sample, self.training)
 
 
-Step: TypeAlias = KnowledgeStep | SampleStep | TrainingStep | CalibrationStep | EvaluationStep
-Kind: TypeAlias = Literal["knowledge", "sample", "training", "calibration", "evaluation"]
+Step: TypeAlias = KnowledgeStep | SampleStep | TrainingStep | MixtureStep | CalibrationStep | EvaluationStep
+Kind: TypeAlias = Literal["knowledge", "sample", "training", "mixture", "calibration", "evaluation"]
 
-KINDS: tuple[Kind, ...] = ("knowledge", "sample", "training", "calibration", "evaluation")
+KINDS: tuple[Kind, ...] = ("knowledge", "sample", "training", "mixture", "calibration", "evaluation")
 """In the order in which a study gets to them."""
 
 _encode = msgspec.json.Encoder().encode
@@ -131,6 +171,8 @@ def kind_of(step: Step) -> Kind:
             return "sample"
         case TrainingStep():
             return "training"
+        case MixtureStep():
+            return "mixture"
         case CalibrationStep():
             return "calibration"
         case EvaluationStep():
@@ -138,7 +180,7 @@ def kind_of(step: Step) -> Kind:
 
 
 def new_name(step: Step, basis: str) -> str:
-    """What a sample, a training and its adapter are called that come of a step.
+    """What a sample, a training with its adapter, or a mixture is called that comes of a step.
 
     Args:
         basis: what it is made of; what is made of something else is called otherwise, and does not replace it.
@@ -169,12 +211,16 @@ def needs(step: Step) -> tuple[Step, ...]:
             return (*_knowledge(step.datasets, step.formats, step.teacher), *zero_shot_runs(step))
         case TrainingStep():
             return _sampled(step.sample) or _knowledge(step.datasets, step.formats, ANY)
+        case MixtureStep():
+            return step.answers
         case CalibrationStep() | EvaluationStep():
             shown = _sampled(step.sample) or _knowledge((step.dataset,), step.shown, ANY)
             trained: tuple[Step, ...] = () if step.training is None else (step.training,)
             calibrated: tuple[Step, ...] = ()
             if isinstance(step, EvaluationStep) and step.calibration is not None:
                 calibrated = (step.calibration,)
+            if isinstance(step, EvaluationStep) and step.mixture is not None:
+                trained = (step.mixture,)
             return (*shown, *trained, *calibrated)
 
 
@@ -210,6 +256,9 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
     from kdtui.workflows.students import settings_for
 
     limit, draw = (step.sessions, step.draw) if isinstance(step, EvaluationStep) else (None, None)
+    adapters = None if step.training is None else ((name_of(step.training), 1.0),)
+    if isinstance(step, EvaluationStep) and step.mixture is not None:
+        adapters = ((f"{ROUTED}{name_of(step.mixture)}", 1.0),)
     return settings_for(
         step.student,
         step.shown,
@@ -217,7 +266,7 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
         seed=draw,
         # An endpoint writes a list in its own way.
         strategy=None if is_endpoint(step.student) else step.form,
-        adapters=None if step.training is None else ((name_of(step.training), 1.0),),
+        adapters=adapters,
         sample=None if step.sample is None else name_of(step.sample),
     )
 

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kdtui.workflows.studies.grid import Grid, grids
+from kdtui.workflows import calibrate
+from kdtui.workflows.routers import LEAST_SESSIONS
+from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, LEAST_TO_ROUTE, Grid, grids
 from kdtui.workflows.studies.labels import cell_label, label
 from kdtui.workflows.studies.plan import in_order
 from kdtui.workflows.studies.spec import Question, Spec, preset
@@ -21,7 +23,7 @@ from kdtui.workflows.studies.steps import (
     needs,
 )
 
-CALIBRATED = {"a": True, "b": True}
+VALIDATION = {"a": 90, "b": 90}
 
 
 def question(**fields: object) -> Question:
@@ -30,7 +32,7 @@ def question(**fields: object) -> Question:
 
 
 def grid(**fields: object) -> Grid:
-    [found] = grids(Spec("s", (question(**fields),)), CALIBRATED)
+    [found] = grids(Spec("s", (question(**fields),)), VALIDATION)
     return found
 
 
@@ -66,7 +68,7 @@ def count(found: list[Grid]) -> dict[str, int]:
 def test_a_preset_takes_no_more_steps_than_a_hand_count(
     name: str, datasets: list[str], expected: dict[str, int]
 ) -> None:
-    assert count(grids(preset(name, datasets), CALIBRATED)) == expected
+    assert count(grids(preset(name, datasets), VALIDATION)) == expected
 
 
 def test_without_knowledge_nothing_is_shown_and_nothing_is_sampled() -> None:
@@ -127,7 +129,7 @@ def test_other_domains_are_left_out_with_the_reason_where_there_is_none() -> Non
 
 def test_each_student_that_is_asked_about_pairs_is_calibrated_once() -> None:
     questions = tuple(replace(each, form=("pairs",)) for each in preset("rq3", ["a"]).question)
-    found = grids(Spec("s", questions), CALIBRATED)
+    found = grids(Spec("s", questions), VALIDATION)
     assert count(found) == {"sample": 0, "training": 2, "calibration": 5, "evaluation": 5}
 
 
@@ -137,16 +139,47 @@ def test_students_that_list_bundles_are_not_calibrated() -> None:
     assert {arm.cell.is_calibrated for arm in found.arms if arm.at["form"] == "pairs"} == {True}
 
 
+def test_a_router_takes_an_adapter_for_each_format_and_one_without_and_their_answers_on_validation_sessions() -> None:
+    found = grid(formats=("pattern+rule+thought",), baseline="sft+icl", compare="utilization", utilization=("routed",))
+    assert count([found]) == {"sample": 0, "training": 4, "calibration": 0, "evaluation": 4 + 1}
+    assert [kind_of(step) for step in steps([found])].count("mixture") == 1
+    [cell] = cells([found])
+    assert cell.mixture is not None
+    assert cell_label(cell) == "smollm2 routed pattern+rule+thought"
+    assert {each.formats for each in cell.mixture.trainings} == {(), ("pattern",), ("rule",), ("thought",)}
+    # The adapters of the question on formats are the same ones.
+    formats = grid(formats=("none", "pattern", "rule", "thought"), utilization=("sft+icl",))
+    assert set(cell.mixture.trainings) == {each.training for each in cells([formats])}
+
+
+def test_a_router_takes_validation_sessions() -> None:
+    [found] = grids(Spec("s", (question(formats=("rule",), baseline="rule", utilization=("routed", "icl")),)), {"a": 1})
+    assert found.left_out == ["routed students on a: it has no 2 validation sessions to compare adapters by"]
+    assert LEAST_TO_ROUTE == LEAST_SESSIONS
+
+
+def test_students_are_calibrated_where_there_are_enough_validation_sessions() -> None:
+    assert LEAST_TO_CALIBRATE == calibrate.LEAST_SESSIONS
+    for sessions, is_calibrated in ((LEAST_TO_CALIBRATE - 1, False), (LEAST_TO_CALIBRATE, True)):
+        [found] = grids(Spec("s", (question(form=("pairs",), utilization=("icl",)),)), {"a": sessions})
+        assert {cell.is_calibrated for cell in cells([found])} == {is_calibrated}
+
+
+def test_a_router_of_students_that_are_asked_about_pairs_is_left_out_with_the_reason() -> None:
+    found = grid(form=("pairs",), utilization=("routed", "icl"))
+    assert found.left_out == ["routed students that are asked about pairs: a router takes adapters that write lists"]
+
+
 def test_each_step_comes_behind_those_that_it_needs() -> None:
     seen: set[Step] = set()
-    for step in steps(grids(preset("all", ["a", "b"]), CALIBRATED)):
+    for step in steps(grids(preset("all", ["a", "b"]), VALIDATION)):
         assert set(needs(step)) <= seen
         assert step not in seen
         seen.add(step)
 
 
 def test_steps_are_stored_and_read_the_same() -> None:
-    for step in steps(grids(preset("all", ["a", "b"]), CALIBRATED)):
+    for step in steps(grids(preset("all", ["a", "b"]), VALIDATION)):
         assert decoded(encoded(step)) == step
 
 
@@ -158,7 +191,7 @@ def test_the_order_of_an_axis_makes_no_other_cells(formats: list[str], seed: lis
 
 
 def test_every_cell_and_step_has_a_label_of_its_own() -> None:
-    found = steps(grids(preset("all", ["a", "b"]), CALIBRATED))
+    found = steps(grids(preset("all", ["a", "b"]), VALIDATION))
     assert len({label(step) for step in found}) == len(found)
     evaluations = [step for step in found if isinstance(step, EvaluationStep)]
     assert cell_label(evaluations[0]) == "smollm2 zero-shot"

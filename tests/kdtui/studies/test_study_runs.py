@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from models.errors import ModelError
 from store.database import open_database
@@ -144,6 +145,33 @@ def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Databas
     far, here = plan["training_seconds"]["far"], plan["training_seconds"]["local"]
     assert plan["seconds"]["training"] == pytest.approx(1 / (1 / far + 1 / here))
     assert "all trainings by one host alone: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
+
+
+def test_a_router_of_adapters_is_a_cell_beside_one_adapter_on_everything(
+    study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path]
+) -> None:
+    # It takes two validation sessions.
+    list(import_dataset(db, few, "outdoor"))
+    axes = ['utilization = ["sft+icl", "routed"]', 'formats = ["pattern+thought"]']
+    spec = described('compare = "utilization"', 'baseline = "sft+icl"', *axes)
+    result = study(spec)
+    assert result.code == 0, result.err
+    steps = begun(result)
+    assert [step for step in steps if step.startswith("fit a router")] == [
+        "fit a router of tiny with none, pattern, thought on outdoor"
+    ]
+    # One for each format, one without, and one on both.
+    assert sum(step.startswith("train") for step in steps) == 4
+    names = [row["name"] for row in kdtui("run", "ls", "--json").rows]
+    assert any("routed:study-" in name for name in names)
+    assert begun(study(spec)) == []
+    [router] = kdtui("router", "ls", "--json").rows
+    assert {route["name"] for route in router["routes"]} == {"none", "pattern", "thought"}
+    # What a cell needs is made again with it, from the answers that are there.
+    [run] = [row["run"] for row in kdtui("run", "ls", "--json").rows if "routed:study-" in row["name"]]
+    for command in (("router", "rm", router["name"]), ("run", "rm", run)):
+        assert kdtui(*command, "--yes").code == 0
+    assert [step.split()[0] for step in begun(study(spec))] == ["fit", "answer"]
 
 
 @pytest.mark.usefixtures("imported")
