@@ -1,0 +1,97 @@
+"""What routing costs: a routed run against the same sessions answered by each adapter alone.
+
+    python -m benchmarks.routing STORE --dataset NAME --adapter NAME --adapter NAME [--sessions 48]
+
+STORE is a database with the adapters, as kdtui sft launch trains them; it is copied. Validation sessions are drawn from
+it by chance, and a router that goes by their size alone gives each adapter about as many, so that adapters change as
+often as they can. Against it, each adapter answers its share by itself. Both sides load their models before the clock
+starts, and read and write the same tokens.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import msgspec
+import numpy as np
+
+from benchmarks.measure import report
+from kdtui.distill.routing import Route, Router
+from kdtui.workflows.model_names import ROUTED
+from kdtui.workflows.routers import routes_of
+from kdtui.workflows.students import SessionStudent, open_student
+from models.answers import Answered
+from store.database import open_database
+from store.datasets import some_sessions
+from store.records import RunSettings, Session
+from store.routers import save_router
+from store.sqlite import Database
+
+_ROUTER = "by-size"
+_SIZE = "ln(products)"
+
+
+def main() -> None:
+    """Measure, and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--adapter", required=True, action="append")
+    parser.add_argument("--sessions", type=int, default=48)
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(options.store, folder))
+        db = open_database(copy)
+        sessions = some_sessions(db, options.dataset, "valid", options.sessions)
+        base = _save_router(db, options.adapter, options.dataset, sessions)
+        routed = RunSettings(base, adapters=((f"{ROUTED}{_ROUTER}", 1.0),))
+        shares: dict[str, list[Session]] = {}
+        with open_student(db, options.dataset, routed) as student:
+            assert student.choose is not None
+            for session in sessions:
+                shares.setdefault(student.choose(session).route.name, []).append(session)
+            together = _seconds(student, sessions)
+        alone = 0.0
+        for name, settings in routes_of(db, options.adapter):
+            with open_student(db, options.dataset, settings) as student:
+                alone += _seconds(student, shares.get(name, []))
+        db.close()
+    print("  sessions of each adapter:", ", ".join(f"{name} {len(share)}" for name, share in shares.items()))
+    report("seconds a session, routed, against alone", together / len(sessions), alone / len(sessions), "s", "1.15")
+
+
+def _save_router(db: Database, adapters: Sequence[str], dataset: str, sessions: Sequence[Session]) -> str:
+    """Store a router that gives each adapter sessions of other sizes; the base of its adapters."""
+    sizes = np.log([len(session.items) for session in sessions])
+    routes = routes_of(db, adapters)
+    # Tangents of a parabola: each is the highest of all lines where it touches.
+    touch = np.quantile((sizes - sizes.mean()) / sizes.std(), (np.arange(len(routes)) + 0.5) / len(routes))
+    router = Router(
+        tuple(
+            Route(name, settings, 0.5, float(-at * at), {_SIZE: float(2 * at)})
+            for (name, settings), at in zip(routes, touch, strict=True)
+        ),
+        {_SIZE: float(sizes.mean())},
+        {_SIZE: float(sizes.std())},
+        {},
+        (dataset,),
+        len(sessions),
+        1.0,
+    )
+    save_router(db, _ROUTER, msgspec.json.encode(router).decode())
+    return routes[0][1].student
+
+
+def _seconds(student: SessionStudent, sessions: Sequence[Session]) -> float:
+    """The time that a student takes to answer sessions, all of which it can answer."""
+    started = perf_counter()
+    answered = sum(isinstance(event, Answered) for event in student.answer(sessions))
+    assert answered == len(sessions)
+    return perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
