@@ -45,7 +45,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         copy = Path(shutil.copy(options.store, folder))
         db = open_database(copy)
-        sessions = some_sessions(db, options.dataset, "valid", options.sessions)
+        sessions = list(some_sessions(db, options.dataset, "valid", options.sessions))
         base = _save_router(db, options.adapter, options.dataset, sessions)
         routed = RunSettings(base, adapters=((f"{ROUTED}{_ROUTER}", 1.0),))
         shares: dict[str, list[Session]] = {}
