@@ -89,7 +89,8 @@ def train(
         trained = _follow(events)
     assert isinstance(trained, RouterTrained)
     _print_report(trained.report, told)
-    say(f"{trained.report.in_words}; by {len(trained.router.mean)} features, each session judged by a fit on others")
+    say(f"{trained.report.in_words}; each session was judged by a router that was fitted to others")
+    _say_if_constant(trained.router)
 
 
 @app.command(
@@ -160,7 +161,10 @@ def show(
     if told == "json":
         print_json({"name": name, **_described(router), "missing": missing})
         return
-    features = [(name, *(f"{route.weights[name]:+.3f}" for route in router.routes)) for name in router.mean]
+    features = [
+        (name, *(f"{route.weights[name]:+.3f}" for route in router.routes))
+        for name in (() if router.penalty is None else router.mean)
+    ]
     names = [route.name for route in router.routes]
     print_table(
         ("expected gain by", *names),
@@ -168,8 +172,7 @@ def show(
         right=names,
         output=told,
     )
-    if router.penalty is None:
-        say(f"it always chooses {router.routes[0].name}: no feature told when another adapter is better")
+    _say_if_constant(router)
     for route, why in missing.items():
         say(f"kdtui: {route} is gone, its sessions go to others: {why}")
 
@@ -184,6 +187,17 @@ def rm(name: NameArgument, yes: YesOption = False, db: DatabaseOption = None) ->
         confirm_removal({f"router {name}": ["its adapters and runs stay"]}, yes=yes)
         delete_router(store, name)
     say(f"deleted router {name}")
+
+
+def _say_if_constant(router: "Router") -> None:
+    """Say so where a router always chooses the same adapter."""
+    from kdtui.distill.routing import ENOUGH_SESSIONS
+
+    if router.penalty is None:
+        why = "no feature told when another adapter is better"
+        if router.sessions < ENOUGH_SESSIONS:
+            why = f"{counted(router.sessions, 'session')} cannot tell when another adapter is better"
+        say(f"it always chooses {router.routes[0].name}: {why}")
 
 
 def _follow(events: "Iterator[RouterEvent]") -> "RouterEvent":
