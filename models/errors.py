@@ -1,5 +1,7 @@
 """What can go wrong with a model, said in one sentence."""
 
+import re
+
 
 class ModelError(Exception):
     """A model cannot be used as asked; the message is one sentence for the user."""
@@ -7,6 +9,21 @@ class ModelError(Exception):
 
 class PromptTooLong(ModelError):
     """A prompt, with the room its answer may need, does not fit the context."""
+
+    _SENTENCE = re.compile(r"the session needs [\d,]+ tokens but the context has [\d,]+;")
+
+    @classmethod
+    def of(cls, needed: int, room: int) -> "PromptTooLong":
+        """A session needs more tokens than the context has room for."""
+        return cls(
+            f"the session needs {needed:,} tokens but the context has {room:,}; "
+            "give it fewer products, or a larger context"
+        )
+
+    @classmethod
+    def is_told_by(cls, reason: str) -> bool:
+        """Whether a reason that was kept in words is this one: the same student would refuse the session again."""
+        return cls._SENTENCE.match(reason) is not None
 
 
 class Cancelled(Exception):

@@ -235,10 +235,7 @@ class Student(AbstractContextManager["Student"]):
             self.model.adapter(adapter.path)
         needed = len(plan.shared) + plan.cells
         if needed > self._engine.room:
-            raise PromptTooLong(
-                f"the session needs {needed:,} tokens but the context has {self._engine.room:,}; "
-                "give it fewer products, or a larger context"
-            )
+            raise PromptTooLong.of(needed, self._engine.room)
 
 
 def _take(source: Iterator[Task | None], most: int) -> tuple[list[Task], bool]:

@@ -27,7 +27,7 @@ def keep_scores(db: Database, run: int, answered: int, version: str, scores: str
 
     Args:
         answered: how many sessions it has answered; an answer that is there never changes.
-        version: of all that computes them.
+        version: of all that computes them, and of what else they depend on.
         scores: JSON, for whoever computed them to read.
     """
     with suppress(Busy, sqlite3.OperationalError), db.waiting(_PATIENCE), db.atomic():

@@ -73,6 +73,11 @@ class RunSummary:
         return self.run.finished_at is not None and self.answered >= self.sessions
 
     @property
+    def version(self) -> tuple[int, int, int]:
+        """What scores of the run depend on: an answer never changes, but one that failed may be replaced."""
+        return self.run.id, self.answered, self.failed
+
+    @property
     def seconds_per_session(self) -> float | None:
         """What an answer took on average; None where there is none."""
         return self.seconds / self.answered if self.answered else None
@@ -292,21 +297,8 @@ def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -
     Raises:
         StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
     """
-    made_at = now()
     # Encoded before the transaction begins, which others wait for.
-    rows = [
-        (
-            None if each.bundles is None else msgspec.json.encode(each.bundles).decode(),
-            each.error,
-            each.seconds,
-            each.prompt_tokens,
-            each.completion_tokens,
-            made_at,
-            run.id,
-            each.session,
-        )
-        for each in predictions
-    ]
+    rows = _rows(run, predictions)
     with db.atomic():
         for row in rows:
             stored = db.execute(
@@ -321,7 +313,53 @@ def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -
                 row,
             )
             if not stored.rowcount and not _is_answered(db, run.id, row[-1]):
-                raise StoreError(f"run {run.id} or its session {row[-1]!r} has been deleted meanwhile")
+                raise _deleted(run, row[-1])
+
+
+def replace_failures(db: Database, run: Run, answers: Iterable[Prediction]) -> None:
+    """Store answers in place of failures, committed together when this returns. What was answered stays.
+
+    Raises:
+        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
+    """
+    rows = _rows(run, answers)
+    with db.atomic():
+        for row in rows:
+            stored = db.execute(
+                """
+                UPDATE predictions SET
+                    bundles = ?, error = ?, seconds = ?, prompt_tokens = ?, completion_tokens = ?, created_at = ?
+                WHERE run_id = ? AND error IS NOT NULL AND session_id = (
+                    SELECT sessions.id FROM sessions JOIN runs ON runs.dataset_id = sessions.dataset_id
+                    WHERE runs.id = run_id AND session = ?
+                )
+                """,
+                row,
+            )
+            if not stored.rowcount and not _is_answered(db, run.id, row[-1]):
+                raise _deleted(run, row[-1])
+
+
+def _rows(run: Run, predictions: Iterable[Prediction]) -> list[tuple[Any, ...]]:
+    """Predictions as they are stored, each with its run and its session behind them."""
+    made_at = now()
+    return [
+        (
+            None if each.bundles is None else msgspec.json.encode(each.bundles).decode(),
+            each.error,
+            each.seconds,
+            each.prompt_tokens,
+            each.completion_tokens,
+            made_at,
+            run.id,
+            each.session,
+        )
+        for each in predictions
+    ]
+
+
+def _deleted(run: Run, session: str) -> StoreError:
+    return StoreError(f"run {run.id} or its session {session!r} has been deleted meanwhile")
 
 
 def _is_answered(db: Database, run: int, session: str) -> bool:
@@ -388,6 +426,20 @@ def failures(db: Database, run: Run, most: int | None = None) -> list[Prediction
         [run.id, -1 if most is None else most],
     ).fetchall()
     return [_prediction(row) for row in rows]
+
+
+def count_failures(db: Database, runs: Iterable[int]) -> dict[int, dict[str, int]]:
+    """For each of these runs that has failures, the reasons, and how many sessions failed for each."""
+    found: dict[int, dict[str, int]] = {}
+    for run, reason, count in db.execute(
+        """
+        SELECT run_id, error, count(*) FROM json_each(?) AS wanted CROSS JOIN predictions ON run_id = wanted.value
+        WHERE error IS NOT NULL GROUP BY run_id, error
+        """,
+        [msgspec.json.encode(list(runs)).decode()],
+    ).fetchall():
+        found.setdefault(run, {})[reason] = count
+    return found
 
 
 _PREDICTIONS = """

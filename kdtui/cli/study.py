@@ -96,7 +96,9 @@ def run(
             autocompletion=completion.names("hosts", "local"),
         ),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry the steps that failed before.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Retry the steps and the sessions that failed before.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing else.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -127,20 +129,35 @@ def run(
         )
         check_models(store, spec)
         plan = make_plan(store, spec)
-        expected = forecast(store, plan)
+        expected = forecast(store, plan, retry_failed=retry_failed)
         if dry_run or told != "json":
             _print_plan(plan, expected, told if dry_run else "table", to_stdout=dry_run)
         if dry_run:
             return
         check_budget(expected)
-        failed = _run(store, spec, source, database_path(db), told, retry_failed=retry_failed)
+        failed, kept = _run(store, spec, source, database_path(db), told, retry_failed=retry_failed)
         if told != "json":
-            say(f"the report: {next_command('study', 'report', spec.name, db=db)}")
+            _say_what_there_is(make_plan(store, spec), db)
+    problems = []
     if failed:
         them = "it" if failed == 1 else "them"
-        raise KdtuiError(
-            f"{counted(failed, 'step')} failed, and what needs {them} was left out; try again with --retry-failed"
-        )
+        problems.append(f"{counted(failed, 'step')} failed, and what needs {them} was left out")
+    if kept:
+        problems.append(f"{counted(kept, 'finished cell')} could not be tried again")
+    if problems:
+        raise KdtuiError(f"{'; '.join(problems)}; try again with --retry-failed")
+
+
+def _say_what_there_is(plan: "Plan", db: Path | None) -> None:
+    """Say how the report is written, where there is something to report, and what is missing of it."""
+    done, cells = sum(cell.status == "done" for cell in plan.cells), len(plan.cells)
+    if plan.unanswered:
+        _say_unanswered(plan)
+    if not done:
+        say(f"none of {counted(cells, 'cell')} is done, so there is nothing to report yet")
+        return
+    part = "" if done == cells else f" of {done:,} of {cells:,} cells"
+    say(f"the report{part}: {next_command('study', 'report', plan.spec.name, db=db)}")
 
 
 def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **changes: Any) -> "Spec":
@@ -178,17 +195,30 @@ def _print_plan(plan: "Plan", told_by: "Forecast", output: Output, *, to_stdout:
     say(cells_in_words(plan))
     for line in told_by.in_words():
         say(line)
+    if plan.unanswered and not told_by.again[0]:
+        _say_unanswered(plan)
 
 
-def _run(store: "Database", spec: "Spec", source: str, database: Path, told: Output, *, retry_failed: bool) -> int:
-    """Run a study and show its progress; return how many of its steps failed."""
+def _say_unanswered(plan: "Plan") -> None:
+    cells = counted(sum(step.unanswered > 0 for step in plan.cells), "finished cell")
+    say(f"{counted(plan.unanswered, 'session')} failed in {cells}; --retry-failed tries again")
+
+
+def _run(
+    store: "Database", spec: "Spec", source: str, database: Path, told: Output, *, retry_failed: bool
+) -> tuple[int, int]:
+    """Run a study and show its progress.
+
+    Returns:
+        how many of its steps failed, and how many finished cells could not be tried again.
+    """
     from kdtui.workflows.studies import run as study
     from kdtui.workflows.studies.labels import label
     from kdtui.workflows.studies.spec import to_toml
     from kdtui.workflows.trainings import jobs_folder
     from store.studies import save_study
 
-    failed = 0
+    failed = kept = 0
     with progress_bar() as progress:
         whole = progress.add_task("study", total=None)
         tasks: dict[str, Any] = {}
@@ -209,17 +239,19 @@ def _run(store: "Database", spec: "Spec", source: str, database: Path, told: Out
                             save_study(store, spec.name, to_toml(spec), source)
                             progress.update(whole, total=len(plan.to_do(retry_failed=retry_failed)))
                             failed = 0 if retry_failed else plan.failed
-                        case study.StepBegun(step, where):
-                            what = label(step.step) + (f" on {where}" if where else "")
-                            tasks[step.key] = progress.add_task(what, total=None)
-                            say(what)
+                        case study.StepBegun(step):
+                            tasks[step.key] = progress.add_task(event.in_words, total=None)
+                            say(event.in_words)
                         case study.StepProgress(step, done, of):
                             if step.key in tasks:
                                 progress.update(tasks[step.key], completed=done, total=of)
                         case study.StepDone(step):
                             close(step)
                         case study.StepFailed(step, reason, log):
-                            failed += 1
+                            if step.status == "done":
+                                kept += 1
+                            else:
+                                failed += 1
                             close(step)
                             say(f"kdtui: {label(step.step)}: {reason}" + (f" (its log: {log})" if log else ""))
                         case study.StepBlocked(step, lost):
@@ -230,7 +262,7 @@ def _run(store: "Database", spec: "Spec", source: str, database: Path, told: Out
         except KeyboardInterrupt:
             say("interrupted; finished steps are kept, started trainings continue; the same command resumes")
             raise
-    return failed
+    return failed, kept
 
 
 def _to_json(event: Any) -> dict[str, object]:

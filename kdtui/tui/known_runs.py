@@ -44,7 +44,7 @@ class KnownRuns:
 
     def __init__(self) -> None:
         self.listing = Listing([], {}, [], None)
-        self._scores: dict[tuple[int, int], RunRow] = {}
+        self._scores: dict[tuple[int, int, int], RunRow] = {}
         self._floors: dict[Scored, list[ResultRow]] = {}
         self._tokens: dict[int, float | None] = {}
         self._made: dict[str, Entry] = {}
@@ -57,7 +57,7 @@ class KnownRuns:
 
     def add_scores(self, row: "RunRow") -> None:
         """Note the scores of a run."""
-        self._scores[_key(row.summary)] = row
+        self._scores[row.summary.version] = row
 
     def add_floors(self, scored: "Scored", rows: "list[ResultRow]") -> None:
         """Note the floors over some sessions."""
@@ -78,7 +78,7 @@ class KnownRuns:
             tokens: whether the size of prompts is asked for: it takes the longest.
         """
         newest_first = self.listing.summaries[::-1]
-        unscored = [each for each in newest_first if each.answered and _key(each) not in self._scores]
+        unscored = [each for each in newest_first if each.answered and each.version not in self._scores]
         scored = dict.fromkeys(reversed(self.listing.scored.values()))
         floorless = [each for each in scored if each not in self._floors]
         unmeasured = [each.run for each in newest_first if tokens and each.run.id not in self._tokens]
@@ -99,7 +99,7 @@ class KnownRuns:
         for summary in self.listing.summaries:
             number = summary.run.id
             key = f"run {number}"
-            row, tokens = self._scores.get(_key(summary)), self._tokens.get(number)
+            row, tokens = self._scores.get(summary.version), self._tokens.get(number)
             if work is not None and work.run == number:
                 answered, state = work.answered, work.state
             else:
@@ -156,11 +156,6 @@ class KnownRuns:
 def best_floor(rows: "Sequence[ResultRow]") -> "ResultRow | None":
     """The floor of the best pair F1, which is what a student has to beat; None where there are none."""
     return max((row for row in rows if row.name != "truth"), key=lambda row: row.scores.pair_f1, default=None)
-
-
-def _key(summary: "RunSummary") -> tuple[int, int]:
-    """What the scores of a run depend on: they change with its answers only."""
-    return summary.run.id, summary.answered
 
 
 def _coming(work: "Evaluation") -> Entry:

@@ -46,7 +46,7 @@ def state_of(study: "StudyRow", work: "StudyRun | None") -> str:
     if study.is_running:
         return f"▶ {study.state}"
     if study.done == study.cells:
-        return "✓ complete"
+        return f"✓ {study.extent}"
     return "✗ unfinished" if study.failed and not study.can_run else "○ unfinished"
 
 

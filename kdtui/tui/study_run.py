@@ -49,8 +49,10 @@ class StudyRun(Task):
         self._command = command
         self._gate = gate = Gate()
         self._labels: dict[str, str] = {}
-        self._cells, self._done = 0, 0
+        self._cells: frozenset[str] = frozenset()
+        self._done: set[str] = set()
         self._failures: list[str] = []
+        self._kept = 0
         self._is_whole = False
 
         def work(db: "Database") -> Iterator[object]:
@@ -89,21 +91,21 @@ class StudyRun(Task):
     def note(self, event: object) -> None:
         """Note what has begun, how far that is, and what has ended."""
         from kdtui.workflows.studies import run
-        from kdtui.workflows.studies.labels import label
 
         match event:
             case run.Planned(plan):
-                self._cells = len(plan.cells)
-                self._done = sum(cell.status == "done" for cell in plan.cells)
-            case run.StepBegun(step, where):
-                self._labels[step.key] = label(step.step) + (f" on {where}" if where else "")
+                self._cells = frozenset(cell.key for cell in plan.cells)
+                self._done = {cell.key for cell in plan.cells if cell.status == "done"}
+            case run.StepBegun(step):
+                self._labels[step.key] = event.in_words
             case run.StepProgress(step, done, of):
                 self.amounts[step.key] = done, of
             case run.StepDone(step) | run.StepFailed(step) | run.StepBlocked(step):
                 self._labels.pop(step.key, None)
                 self.amounts.pop(step.key, None)
-                if isinstance(event, run.StepDone):
-                    self._done += step.kind == "evaluation"
+                if isinstance(event, run.StepDone) and step.key in self._cells:
+                    self._done.add(step.key)
+                self._kept += isinstance(event, run.StepFailed) and step.status == "done"
                 if alarm := self.alarm(event):
                     self._failures.append(alarm)
             case _ if event is _ALL:
@@ -128,7 +130,7 @@ class StudyRun(Task):
         """How many cells are done, and what is under way."""
         if self.is_cancelled:
             return f"{self.name}: stopping"
-        cells = f"{self._done} of {counted(self._cells, 'cell')}"
+        cells = f"{len(self._done)} of {counted(len(self._cells), 'cell')}"
         if self.is_paused:
             return f"{self.name}: {'paused' if self._gate.is_waited_at else 'pausing'}, {cells}"
         return f"{self.name}: {cells}" if self._cells else self.name
@@ -158,8 +160,12 @@ class StudyRun(Task):
     def outcome(self) -> str:
         """What has come of it."""
         if not self._failures:
-            return f"{self.name} is complete" if self._done == self._cells else f"{self.name} has nothing left to do"
-        return f"{self.name}: {counted(len(self._failures), 'step')} failed, and what needs them was left out"
+            is_complete = self._done == self._cells
+            return f"{self.name} is complete" if is_complete else f"{self.name} has nothing left to do"
+        failed = len(self._failures) - self._kept
+        parts = [f"{counted(failed, 'step')} failed, and what needs them was left out"] if failed else []
+        parts += [f"{counted(self._kept, 'finished cell')} could not be tried again"] if self._kept else []
+        return f"{self.name}: {'; '.join(parts)}"
 
     @property
     def details(self) -> str:

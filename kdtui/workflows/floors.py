@@ -23,7 +23,7 @@ from kdtui.workflows.students import SessionStudent, open_student
 from models.answers import Answered, Refused
 from store.floors import keep_floors, kept_floors
 from store.records import Bundle, RunSettings, Session
-from store.runs import Run, count_answers, plain_runs
+from store.runs import Run, count_answers, count_failures, plain_runs
 from store.sqlite import Database
 
 _COMPUTED_BY = (
@@ -98,7 +98,8 @@ def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unc
         return rows
     if answered is not None:
         # The floor is that run, which need not be scored by itself.
-        keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS))
+        failed = sum(count_failures(db, [answered.id]).get(answered.id, {}).values())
+        keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS), failed)
     keep_floors(db, scored.dataset, scored.split, subset, _version(), _encoded(rows))
     return rows
 

@@ -22,13 +22,22 @@ _COMPUTED_BY = (
 
 
 @cache
-def _version() -> str:
+def _code() -> str:
     return code_version(_COMPUTED_BY)
 
 
-def kept_scores_of(db: Database, run: Run, answered: int) -> Scores | None:
-    """The scores of a run over so many sessions that it has answered; None where they are not kept."""
-    text = kept_scores(db, run.id, answered, _version())
+def _version(failed: int) -> str:
+    # An answer never changes, but one that failed may be replaced by another.
+    return f"{_code()} but {failed}" if failed else _code()
+
+
+def kept_scores_of(db: Database, run: Run, answered: int, failed: int) -> Scores | None:
+    """The scores of a run over so many sessions that it has answered; None where they are not kept.
+
+    Args:
+        failed: how many of those have no bundles, but a reason.
+    """
+    text = kept_scores(db, run.id, answered, _version(failed))
     if text is None:
         return None
     try:
@@ -38,11 +47,11 @@ def kept_scores_of(db: Database, run: Run, answered: int) -> Scores | None:
         return None
 
 
-def keep_scores_of(db: Database, run: Run, scores: Scores) -> None:
-    """Keep the scores of a run over all sessions that it has answered."""
+def keep_scores_of(db: Database, run: Run, scores: Scores, failed: int) -> None:
+    """Keep the scores of a run over all sessions that it has answered; `failed` as for `kept_scores_of`."""
     # What is no number becomes null.
     text = msgspec.json.encode(asdict(scores)).decode()
-    keep_scores(db, run.id, scores.sessions, _version(), text)
+    keep_scores(db, run.id, scores.sessions, _version(failed), text)
 
 
 def as_scores(values: dict[str, Any]) -> Scores:

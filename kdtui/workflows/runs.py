@@ -133,12 +133,12 @@ def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = 
 
 def _scores_over(db: Database, summary: RunSummary, sessions: Checked) -> Scores:
     """The same, over the sessions that the run is about."""
-    if (kept := kept_scores_of(db, summary.run, summary.answered)) is not None:
+    if (kept := kept_scores_of(db, summary.run, summary.answered, summary.failed)) is not None:
         return kept
     found = score_run(db, summary.run, sessions).scores
     # More may have been answered meanwhile.
     if found.sessions == summary.answered and not lacks_cosine(found):
-        keep_scores_of(db, summary.run, found)
+        keep_scores_of(db, summary.run, found, summary.failed)
     return found
 
 

@@ -89,7 +89,7 @@ class StudyScreen(StudyActions):
         super().__init__(database)
         self._study_name = name
         self._study: Seen | None = None
-        self._scores: dict[tuple[int, int], RunRow] = {}
+        self._scores: dict[tuple[int, int, int], RunRow] = {}
         self._floors: dict[Scored, list[ResultRow]] = {}
         self._numbers: RunNumbers | None = None
         self._opened: RunScreen | None = None
@@ -195,7 +195,7 @@ class StudyScreen(StudyActions):
             for each in self._study.progress.values()
             if each.state == "done" and each.run is not None and each.run in self._study.runs
         ]
-        unscored = [each for each in dict.fromkeys(done) if _version(each) not in self._scores]
+        unscored = [each for each in dict.fromkeys(done) if each.version not in self._scores]
         floorless = [each for each in dict.fromkeys(Scored.by(run) for run in done) if each not in self._floors]
         missing = Missing(unscored, floorless, [])
         if not unscored and not floorless:
@@ -210,7 +210,7 @@ class StudyScreen(StudyActions):
 
     def on_run_scored(self, message: RunScored) -> None:
         """Colour the cells of a run."""
-        self._scores[_version(message.row.summary)] = message.row
+        self._scores[message.row.summary.version] = message.row
         self._show()
 
     def on_floors_found(self, message: FloorsFound) -> None:
@@ -277,7 +277,7 @@ class StudyScreen(StudyActions):
         if self._study is None:
             return None
         summary = self._study.runs.get(self._study.progress[key].run or 0)
-        return None if summary is None else self._scores.get(_version(summary))
+        return None if summary is None else self._scores.get(summary.version)
 
     def _values(self, keys: Sequence[str]) -> dict[str, float | None]:
         """The metric that is looked at, of the cells that are scored."""
@@ -364,6 +364,10 @@ class StudyScreen(StudyActions):
         if progress.training is not None:
             opens = self.kdtui.key_of("cell.training")
             yield Text(f"training {one_line(progress.training, 100)} ({opens} opens it, with its log)\n")
+        if progress.run in self._study.runs and (failed := self._study.runs[progress.run].failed):
+            again = self._study.plan.steps[key].unanswered
+            told = f"; {self.kdtui.key_of('study.retry')} tries {again:,} of them again" if again else ""
+            yield Text(f"no answer to {counted(failed, 'session')}{told}\n")
         if progress.state in ("failed", "blocked"):
             yield Text(f"{self.kdtui.key_of('study.retry')} tries again what has failed\n")
 
@@ -517,11 +521,6 @@ class StudyScreen(StudyActions):
         from kdtui.workflows.runs import why_incomparable
 
         return why_incomparable(*pair)
-
-
-def _version(summary: "RunSummary") -> tuple[int, int]:
-    """What the scores of a run depend on: they change with its answers only."""
-    return summary.run.id, summary.answered
 
 
 def _metric(scores: "Scores | None", metric: str) -> float | None:

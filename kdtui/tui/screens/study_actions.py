@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from kdtui.bundling.text import fit_lines
+from kdtui.bundling.text import counted, fit_lines
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.background import named_database
 from kdtui.tui.commands import command_line
@@ -19,6 +19,7 @@ from kdtui.tui.task import Task
 
 if TYPE_CHECKING:
     from kdtui.workflows.studies.overview import StudyRow
+    from kdtui.workflows.studies.plan import Plan
     from kdtui.workflows.studies.spec import Spec
     from store.sqlite import Database
 
@@ -29,11 +30,13 @@ class StudyReady(Message):
     Attributes:
         source: what it is of, where it is not stored yet.
         price: what is to be paid for, in words; empty for nothing.
+        retried: what is tried again, in words; empty for nothing.
     """
 
-    def __init__(self, spec: "Spec", source: str | None, price: str, *, retry_failed: bool) -> None:
+    def __init__(self, spec: "Spec", source: str | None, price: str, retried: str, *, retry_failed: bool) -> None:
         super().__init__()
         self.spec, self.source, self.price, self.retry_failed = spec, source, price, retry_failed
+        self.retried = retried
 
 
 class StudyDeleted(Message):
@@ -121,7 +124,7 @@ class StudyActions(KdtuiScreen[None]):
             source: what it is of, where it is not stored yet.
         """
 
-        def question(db: "Database") -> "tuple[Spec, str]":
+        def question(db: "Database") -> "tuple[Spec, str, str]":
             # What its events are told apart by is imported here: that takes longer than a screen may stand still.
             from kdtui.workflows.studies import run  # noqa: F401
             from kdtui.workflows.studies.forecast import check_budget, forecast
@@ -129,12 +132,15 @@ class StudyActions(KdtuiScreen[None]):
 
             spec = spec_of(db)
             check_models(db, spec)
-            left = forecast(db, make_plan(db, spec))
+            plan = make_plan(db, spec)
+            left = forecast(db, plan, retry_failed=retry_failed)
             check_budget(left)
-            return spec, "; ".join(left.in_words()) if left.calls else ""
+            price = "; ".join(left.in_words()) if left.calls else ""
+            return spec, price, _failed_in_words(plan) if retry_failed else ""
 
-        def ready(found: "tuple[Spec, str]") -> StudyReady:
-            return StudyReady(found[0], source, found[1], retry_failed=retry_failed)
+        def ready(found: "tuple[Spec, str, str]") -> StudyReady:
+            spec, price, retried = found
+            return StudyReady(spec, source, price, retried, retry_failed=retry_failed)
 
         self.ask(question, ready, group="prepare")
 
@@ -160,6 +166,8 @@ class StudyActions(KdtuiScreen[None]):
             )
             if self.kdtui.begin_task(run) is not run:
                 self.say("a study is at work here already; one at a time")
+            elif message.retried:
+                self.say(f"study {spec.name}: trying again {message.retried}", error=False)
 
         if not message.price:
             begin(True)
@@ -294,12 +302,13 @@ class StudyActions(KdtuiScreen[None]):
             return study.problem
         if self.work is not None:
             return f"study {self.work.study} is at work; {stops} stops it, and one runs at a time"
-        if action == "retry" and not study.failed:
+        if action == "retry" and not study.failed and not study.unanswered:
             return "nothing has failed"
         if action == "run" and not study.can_run:
             if study.failed:
                 return f"only what has failed is left; {self.kdtui.key_of('study.retry')} tries it again"
-            return "the study is complete"
+            again = f"; {self.kdtui.key_of('study.retry')} tries those again" if study.unanswered else ""
+            return f"the study is {study.extent}{again}"
         return None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -308,6 +317,13 @@ class StudyActions(KdtuiScreen[None]):
         if action in ("pause", "resume") and is_paused != (action == "resume"):
             return False
         return super().check_action(action, parameters)
+
+
+def _failed_in_words(plan: "Plan") -> str:
+    """How much of a study has failed."""
+    parts = [counted(plan.failed, "step")] if plan.failed else []
+    parts += [counted(plan.unanswered, "session")] if plan.unanswered else []
+    return " and ".join(parts)
 
 
 def _stored(name: str) -> "Callable[[Database], Spec]":

@@ -66,6 +66,7 @@ class Forecast:
         problems: what could not be looked up.
         over_budget: teachers that would be asked for more than the study allows.
         disk_bytes: of the adapters; None where none was made before.
+        again: sessions that are answered again, and in how many cells.
     """
 
     seconds: dict[Kind, float]
@@ -78,6 +79,7 @@ class Forecast:
     problems: list[str] = field(default_factory=list)
     over_budget: list[str] = field(default_factory=list)
     disk_bytes: int | None = None
+    again: tuple[int, int] = (0, 0)
 
     @property
     def whole_seconds(self) -> float:
@@ -88,6 +90,11 @@ class Forecast:
 
     def in_words(self) -> Iterator[str]:
         """As sentences without a full stop."""
+        sessions, cells = self.again
+        if sessions:
+            verb = "is" if sessions == 1 else "are"
+            where = counted(cells, "finished cell")
+            yield f"{counted(sessions, 'session')} that failed in {where} {verb} tried again"
         if self.seconds or self.unknown:
             unknown = " and ".join(KIND_NAMES[kind] for kind in self.unknown)
             never = f"; how long {unknown} take is not known: none was done here yet" if unknown else ""
@@ -117,6 +124,7 @@ class Forecast:
             "sessions": plan.answered,
             "cells": len(plan.cells),
             "steps": {kind: dict(plan.count(kind)) for kind in KINDS if plan.count(kind)},
+            "unanswered": plan.unanswered,
             "seconds": self.seconds,
             "whole_seconds": self.whole_seconds,
             "training_seconds": self.training_seconds,
@@ -140,9 +148,13 @@ def check_budget(left: Forecast) -> None:
         raise KdtuiError(f"{'; '.join(left.over_budget)}; {more}")
 
 
-def forecast(db: Database, plan: Plan) -> Forecast:
-    """What is left to do of a study. Nothing is written, and teachers are not asked anything that costs."""
-    left = plan.to_do(retry_failed=True)
+def forecast(db: Database, plan: Plan, *, retry_failed: bool = False) -> Forecast:
+    """What is left to do of a study. Nothing is written, and teachers are not asked anything that costs.
+
+    Args:
+        retry_failed: count the sessions, too, that failed in cells that are done. Steps that failed always count.
+    """
+    left = [step for step in plan.to_do(retry_failed=True) if retry_failed or step.status != "done"]
     by_kind: dict[Kind, list[PlannedStep]] = defaultdict(list)
     for step in left:
         by_kind[step.kind].append(step)
@@ -162,7 +174,7 @@ def forecast(db: Database, plan: Plan) -> Forecast:
                 unknown.append(kind)
             continue
         paces = _paces(db, kind, sizes)
-        expected = [_expected(step.step, paces, sizes) or _usual(step.step) for step in steps]
+        expected = [_expected(step, paces, sizes) or _usual(step.step) for step in steps]
         known = [each for each in expected if each is not None]
         if len(known) < len(steps):
             unknown.append(kind)
@@ -171,6 +183,8 @@ def forecast(db: Database, plan: Plan) -> Forecast:
     found = Forecast(seconds, unknown, plan.spec.hosts, alone)
     _count_calls(db, plan, by_kind["knowledge"], found)
     found.disk_bytes = _disk(db, by_kind["training"])
+    again = [step.unanswered for step in left if step.status == "done"]
+    found.again = sum(again), len(again)
     return found
 
 
@@ -195,10 +209,11 @@ def step_counts(plan: Plan, left: Forecast) -> list[StepCount]:
     found = []
     for kind in KINDS:
         if count := plan.count(kind):
-            to_do = count["to do"] + count["failed"]
+            again = left.again[1] if kind == "evaluation" else 0
+            to_do = count["to do"] + count["failed"] + again
             every = sum(count.values()) - count["not needed"]
             seconds = left.seconds.get(kind) if to_do else None
-            found.append(StepCount(KIND_NAMES[kind], every, count["done"], to_do, count["failed"], seconds))
+            found.append(StepCount(KIND_NAMES[kind], every, count["done"] - again, to_do, count["failed"], seconds))
     return found
 
 
@@ -301,15 +316,16 @@ def _read(stored: StoredStep) -> Step | None:
 
 def _all_by(paces: _Paces, steps: Sequence[PlannedStep], sizes: _Sizes) -> float | None:
     """Seconds of all of these steps, one after the other; None where that is not known of some."""
-    each = [_expected(step.step, paces, sizes) for step in steps]
+    each = [_expected(step, paces, sizes) for step in steps]
     known = [seconds for seconds in each if seconds is not None]
     return sum(known) if known and len(known) == len(each) else None
 
 
-def _expected(step: Step, paces: _Paces, sizes: _Sizes) -> float | None:
-    for likeness in _alike(step):
+def _expected(planned: PlannedStep, paces: _Paces, sizes: _Sizes) -> float | None:
+    work = sizes.work(planned.step) if planned.status != "done" else planned.unanswered
+    for likeness in _alike(planned.step):
         if paces.get(likeness):
-            return median(paces[likeness]) * sizes.work(step)
+            return median(paces[likeness]) * work
     return None
 
 

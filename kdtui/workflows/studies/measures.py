@@ -18,7 +18,7 @@ from kdtui.workflows.studies.statistics_sessions import Cell
 from models.embedded import ENCODER_SHA256
 from store.records import Bundle, RunSettings, Session
 from store.run_measures import KeptMeasures, keep_measures, kept_measures
-from store.runs import Predicted, Prediction, Run
+from store.runs import Predicted, Prediction, Run, count_failures
 from store.sqlite import Database
 
 _COMPUTED_BY = (
@@ -93,7 +93,10 @@ def run_measures(db: Database, run: Run) -> RunMeasures:
         NotFound: the run has been deleted.
         KdtuiError: its split is empty.
     """
-    kept = kept_measures(db, run.id, _version())
+    # An answer never changes, but one that failed may be replaced by another.
+    failed = sum(count_failures(db, [run.id]).get(run.id, {}).values())
+    version = f"{_version()} but {failed}" if failed else _version()
+    kept = kept_measures(db, run.id, version)
     if kept is not None:
         values = np.frombuffer(kept.values, dtype="<f8")
         if values.size == len(MEASURES) * 2 * len(kept.sessions):
@@ -101,7 +104,7 @@ def run_measures(db: Database, run: Run) -> RunMeasures:
     found = RunMeasures.of(list(session_measures(db, run)))
     # Where the encoder cannot be used now, it may be later.
     if found.counts("intent_cosine") or not found.counts("intent_f1"):
-        keep_measures(db, run.id, _version(), KeptMeasures(found.sessions, found.content))
+        keep_measures(db, run.id, version, KeptMeasures(found.sessions, found.content))
     return found
 
 

@@ -27,6 +27,7 @@ class StudyRow:
         is_running: whether somebody runs it at the moment.
         process: the number of the process that does so.
         can_run: whether anything is left to do that nothing which has failed keeps it from.
+        unanswered: sessions that failed in cells that are done, and that another try may answer.
     """
 
     name: str
@@ -41,6 +42,7 @@ class StudyRow:
     is_running: bool = False
     process: int | None = None
     can_run: bool = False
+    unanswered: int = 0
 
     @property
     def state(self) -> str:
@@ -49,7 +51,14 @@ class StudyRow:
             return self.problem
         if self.is_running:
             return "running" if self.process is None else f"running (process {self.process})"
-        return "complete" if self.done == self.cells else "unfinished"
+        return self.extent
+
+    @property
+    def extent(self) -> str:
+        """How much of it is there, whoever runs it."""
+        if self.done < self.cells:
+            return "unfinished"
+        return f"complete but for {counted(self.unanswered, 'session')}" if self.unanswered else "complete"
 
     def to_json(self) -> dict[str, Any]:
         """A flat object."""
@@ -89,6 +98,7 @@ def study_row(study: StoredStudy, plan: Plan, runner: Runner | None) -> StudyRow
         is_running=is_running,
         process=runner.process if runner is not None and is_running else None,
         can_run=_can_run(plan),
+        unanswered=plan.unanswered,
     )
 
 

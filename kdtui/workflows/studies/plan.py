@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, Grid, grids
+from kdtui.workflows.studies.labels import label
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     ANY,
@@ -25,12 +27,14 @@ from kdtui.workflows.studies.steps import (
     needs,
     run_settings,
 )
+from models.errors import PromptTooLong
 from store.calibrations import calibrations
 from store.datasets import count_with_pairs, split_size
 from store.hosts import get_host
 from store.models import named_models
 from store.records import Format
 from store.routers import list_routers
+from store.runs import count_failures
 from store.samples import list_samples
 from store.sqlite import Database
 from store.studies import (
@@ -56,6 +60,7 @@ class PlannedStep:
     Attributes:
         stored: what is known of it; None where it has never begun.
         why: why it failed, or why it is to be done again.
+        unanswered: sessions that failed in a cell that is done, and that another try may answer.
     """
 
     step: Step
@@ -63,6 +68,7 @@ class PlannedStep:
     status: Status
     stored: StoredStep | None
     why: str | None = None
+    unanswered: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -102,9 +108,21 @@ class Plan:
         return Counter(step.status for step in self.steps.values() if step.kind == kind)
 
     def to_do(self, *, retry_failed: bool = False) -> list[PlannedStep]:
-        """The steps that a run of the study takes, each behind those that it needs."""
-        wanted = ("to do", "failed") if retry_failed else ("to do",)
-        return [step for step in self.steps.values() if step.status in wanted]
+        """The steps that a run of the study takes, each behind those that it needs.
+
+        Args:
+            retry_failed: with those that have failed, and cells in which sessions have.
+        """
+        return [
+            step
+            for step in self.steps.values()
+            if step.status == "to do" or (retry_failed and (step.status == "failed" or step.unanswered))
+        ]
+
+    @property
+    def unanswered(self) -> int:
+        """How many sessions failed in cells that are done, and may be answered by another try."""
+        return sum(step.unanswered for step in self.steps.values())
 
     @property
     def failed(self) -> int:
@@ -129,7 +147,20 @@ def make_plan(db: Database, spec: Spec) -> Plan:
     ordered = list(in_order(cells))
     known = steps_of(db, [key_of(step) for step in ordered])
     steps = _with_status(db, cells, ordered, known)
-    return Plan(spec, found, steps, answered, _notes(spec, found, validation))
+    failed = _failed_sessions(db, [steps[key_of(cell)] for cell in dict.fromkeys(cells)])
+    notes = _notes(spec, found, validation)
+    for key, count in failed.items():
+        step = steps[key]
+        lost = [need for need in needs(step.step) if steps[key_of(need)].status != "done"]
+        if lost:
+            # A new one would be another student.
+            notes.append(
+                f"{label(step.step)}: {counted(count, 'session')} without an answer cannot be answered again, since "
+                f"this is gone: {label(lost[0])}"
+            )
+        else:
+            steps[key] = replace(step, unanswered=count)
+    return Plan(spec, found, steps, answered, notes)
 
 
 def _sessions(db: Database, spec: Spec, dataset: str) -> int:
@@ -225,6 +256,16 @@ def _with_status(
         each.key: each if each.status == "done" or each.step in wanted else replace(each, status="not needed")
         for each in found.values()
     }
+
+
+def _failed_sessions(db: Database, cells: Sequence[PlannedStep]) -> dict[str, int]:
+    """How many sessions failed in cells that are done, by key; without those that no other try would answer."""
+    runs = {int(cell.stored.made): cell.key for cell in cells if cell.status == "done" and cell.stored is not None}
+    found = {}
+    for run, reasons in count_failures(db, runs).items():
+        if count := sum(count for reason, count in reasons.items() if not PromptTooLong.is_told_by(reason)):
+            found[runs[run]] = count
+    return found
 
 
 class Look:

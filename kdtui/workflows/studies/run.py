@@ -5,20 +5,23 @@ in groups of sessions that are stored whole: what llama.cpp computes depends on 
 resumed study has the same groups as one that was never interrupted.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeAlias
 
+from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.workflows.gate import Gate
 from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.learning import Tell, untold
+from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.students import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
-from kdtui.workflows.studies.labels import formats_label
+from kdtui.workflows.studies.labels import formats_label, label
 from kdtui.workflows.studies.lock import alone
 from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, check_models, make_plan
 from kdtui.workflows.studies.spec import Spec
@@ -37,11 +40,22 @@ from kdtui.workflows.studies.steps import (
     run_settings,
     training_settings,
 )
-from models.errors import ModelError
+from models.errors import ModelError, PromptTooLong
 from store.errors import NotFound, StoreError
 from store.hosts import get_host
 from store.records import Session
-from store.runs import Run, add_predictions, answers_to, count_answers, finish_run, get_run, start_run
+from store.runs import (
+    Prediction,
+    Run,
+    add_predictions,
+    answers_to,
+    count_answers,
+    failures,
+    finish_run,
+    get_run,
+    replace_failures,
+    start_run,
+)
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, fail_step, finish_step, steps_of
 
@@ -72,6 +86,12 @@ class StepBegun:
 
     step: PlannedStep
     where: str | None = None
+
+    @property
+    def in_words(self) -> str:
+        """What begins, and where."""
+        again = f", {counted(self.step.unanswered, 'session')} again" if self.step.status == "done" else ""
+        return f"{label(self.step.step)}{again}" + (f" on {self.where}" if self.where else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +156,7 @@ def run_study(
 
     Args:
         jobs: the folder of job directories.
-        retry_failed: try again what has failed before.
+        retry_failed: try again what has failed before: steps, and sessions of cells that are done.
         gate: pauses the study between two sessions or groups of them, or ends it, from another thread.
         tell: gets what a student says before it answers.
 
@@ -252,6 +272,9 @@ class _Runner:
                 case CalibrationStep():
                     begin_step(self.db, step.key, step.kind, encoded(step.step), basis)
                     yield from self._calibrate(step, step.step)
+                case EvaluationStep() if step.status == "done" and step.stored is not None:
+                    made = step.stored.made
+                    yield from self._answer_again(step, step.step, get_run(self.db, int(made)))
                 case EvaluationStep():
                     for event in self._evaluate(step, step.step, basis):
                         if isinstance(event, str):
@@ -288,6 +311,8 @@ class _Runner:
         return StepDone(step, made)
 
     def _fail(self, step: PlannedStep, reason: str, log: str | None = None) -> StepFailed:
+        if step.status == "done":
+            return StepFailed(step, f"{reason}; its answers stay as they are", log)
         with self.db.waiting(inf):
             fail_step(self.db, step.key, reason)
         self._failed[step.key] = step
@@ -341,7 +366,6 @@ class _Runner:
     def _evaluate(self, step: PlannedStep, cell: EvaluationStep, basis: str) -> Iterator[StudyEvent | str]:
         """Answer the sessions of a cell, and tell the number of its run at the end."""
         from kdtui.workflows.evaluate import split_to_score
-        from kdtui.workflows.run_costs import measured
         from kdtui.workflows.students import open_student
         from kdtui.workflows.studies.measures import run_measures
 
@@ -353,34 +377,81 @@ class _Runner:
                 run = start_run(self.db, cell.dataset, cell.split, student.name, asked, ["study"])
             begin_step(self.db, step.key, step.kind, encoded(cell), basis, str(run.id))
             done = count_answers(self.db, run)
-            for event in measured(self.db, run, self._answer(step, student, run, sessions)):
-                if isinstance(event, SessionAnswered):
-                    done += 1
-                    yield StepProgress(step, done, len(sessions))
-                    # Hosts need not wait for a whole evaluation.
-                    yield from self._launch()
-                    yield from self._look()
+            groups = self._unanswered(run, sessions)
+            answers = self._answer(step, cell, student, groups, partial(add_predictions, self.db, run))
+            yield from self._progress(step, run, answers, done, len(sessions))
             finish_run(self.db, run)
         # Measured once, so that a report over many cells need not.
         run_measures(self.db, run)
         yield str(run.id)
 
-    def _answer(
-        self, step: PlannedStep, student: SessionStudent, run: Run, sessions: Sequence[Session]
-    ) -> Iterator[GenerateEvent]:
-        """Answer what is not answered yet, group by group; a group is stored whole before it is told."""
-        for first in range(0, len(sessions), GROUP):
-            group = sessions[first : first + GROUP]
+    def _answer_again(self, step: PlannedStep, cell: EvaluationStep, run: Run) -> Iterator[StudyEvent]:
+        """Answer those sessions of a cell that failed; one that fails again stays as it is."""
+        from kdtui.workflows.evaluate import split_to_score
+        from kdtui.workflows.students import open_student
+        from kdtui.workflows.studies.measures import run_measures
+
+        failed = {each.session for each in failures(self.db, run) if not PromptTooLong.is_told_by(each.error or "")}
+        every = split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw)
+        sessions = [session for session in every if session.id in failed]
+
+        def keep(found: Iterable[Prediction]) -> None:
+            replace_failures(self.db, run, [each for each in found if each.error is None])
+
+        # The same student as before.
+        with open_student(self.db, cell.dataset, run.settings, self.tell) as student:
+            answers = self._answer(step, cell, student, _groups(sessions), keep)
+            yield from self._progress(step, run, answers, 0, len(sessions))
+        run_measures(self.db, run)
+
+    def _progress(
+        self, step: PlannedStep, run: Run, answers: Iterator[GenerateEvent], done: int, of: int
+    ) -> Iterator[StudyEvent]:
+        """Tell of answers as they come, and see to the trainings: hosts need not wait for a whole evaluation."""
+        from kdtui.workflows.run_costs import measured
+
+        for event in measured(self.db, run, answers):
+            if isinstance(event, SessionAnswered):
+                done += 1
+                yield StepProgress(step, done, of)
+                yield from self._launch()
+                yield from self._look()
+
+    def _unanswered(self, run: Run, sessions: Sequence[Session]) -> Iterator[list[Session]]:
+        """What is not answered yet of each group."""
+        for group in _groups(sessions):
             answered = answers_to(self.db, run, [session.id for session in group])
-            missing = [session for session in group if session.id not in answered]
-            if not missing:
-                continue
+            if missing := [session for session in group if session.id not in answered]:
+                yield missing
+
+    def _answer(
+        self,
+        step: PlannedStep,
+        cell: EvaluationStep,
+        student: SessionStudent,
+        groups: Iterable[Sequence[Session]],
+        keep: Callable[[list[Prediction]], None],
+    ) -> Iterator[GenerateEvent]:
+        """Answer sessions group by group; a group is stored before it is told.
+
+        Args:
+            keep: stores answers.
+        """
+        for group in groups:
             self._pass()
+            events: list[GenerateEvent] = []
+            waiting: list[Prediction] = []
             began = monotonic()
-            events = list(generate(student, missing))
-            found = [event.prediction for event in events if isinstance(event, SessionAnswered)]
+            for event in generate(student, group):
+                events.append(event)
+                if isinstance(event, SessionAnswered):
+                    waiting.append(event.prediction)
+                    if is_endpoint(cell.student):
+                        # It may be paid for, and does not depend on the others of its group.
+                        with self.db.waiting(inf):
+                            keep([waiting.pop()])
             with self.db.waiting(inf), self.db.atomic():
-                add_predictions(self.db, run, found)
+                keep(waiting)
                 add_seconds(self.db, step.key, monotonic() - began)
             yield from events
 
@@ -522,6 +593,11 @@ class _Runner:
         except NotFound:
             return False
         return True
+
+
+def _groups(sessions: Sequence[Session]) -> Iterator[Sequence[Session]]:
+    for first in range(0, len(sessions), GROUP):
+        yield sessions[first : first + GROUP]
 
 
 def _why(reason: str | None) -> str:

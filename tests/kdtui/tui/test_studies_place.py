@@ -30,7 +30,7 @@ from kdtui.workflows.studies.spec import changed, to_toml
 from models.errors import ModelError
 from store.database import open_database
 from store.records import RunSettings
-from store.runs import delete_run
+from store.runs import delete_run, failures, get_run
 from store.sqlite import Database
 from store.studies import begin_step, fail_step, get_study, list_studies, save_study, steps_of_kind
 from tests.acting import act, rest
@@ -658,3 +658,31 @@ async def test_nothing_is_written_of_a_study_of_which_no_cell_is_done(unrun: Pat
         await settle(pilot)
         await act(pilot, "study.report")
         assert toasts(app) == ["no cell of the study is done yet"]
+
+
+async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_key_that_retries(
+    finished: Database, settle: Settle, until: Until
+) -> None:
+    assert finished.path is not None
+    with finished.atomic():
+        finished.execute("UPDATE predictions SET bundles = NULL, error = 'out of breath' WHERE run_id = 2")
+    app = opened(finished.path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert rows(app)[0][-1] == "✓ complete but for 2 sessions"
+        await act(pilot, "study.run")
+        assert toasts(app)[-1] == "the study is complete but for 2 sessions; F tries those again"
+        await at_study(pilot, settle, until)
+        await pilot.press("l")
+        await settle(pilot)
+        assert "no answer to 2 sessions; F tries 2 of them again" in " ".join(about(app).split())
+        before = cells(app)[1]
+        await act(pilot, "study.retry")
+        await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
+        assert f"study {STUDY}: trying again 2 sessions" in toasts(app)
+        await until(pilot, lambda: "✓ complete, 5 of 5 cells" in text(app, "#title"))
+        await until(pilot, lambda: "no answer" not in about(app))
+        await until(pilot, lambda: cells(app)[1] != before)
+        await act(pilot, "study.retry")
+        assert toasts(app)[-1] == "nothing has failed"
+    assert failures(finished, get_run(finished, 2)) == []
