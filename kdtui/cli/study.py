@@ -1,5 +1,6 @@
 """`kdtui study`: the experiment of the paper, on any dataset and student."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,6 +46,7 @@ StudyArgument = Annotated[
         "kdtui study run rq3 --dataset demo-outdoor --dry-run",
         "kdtui study run rq1 --dataset electronic --sessions 60",
         "kdtui study run my-study.toml --retry-failed",
+        "kdtui study run rq3-demo-outdoor --retry-failed --cell 'smollm2 zero-shot'",
     ],
 )
 def run(
@@ -99,6 +101,14 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Retry the steps and the sessions that failed before.")
     ] = False,
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cell",
+            help="Do this cell alone, with the steps that it needs, by its name in study show; may be repeated.",
+            metavar="CELL",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing else.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -111,7 +121,7 @@ def run(
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.forecast import check_budget, forecast
-    from kdtui.workflows.studies.plan import check_models, make_plan
+    from kdtui.workflows.studies.plan import cells_named, check_models, make_plan, narrowed
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -128,14 +138,18 @@ def run(
             hosts=None if host is None else tuple(dict.fromkeys(host)),
         )
         check_models(store, spec)
-        plan = make_plan(store, spec)
+        whole = make_plan(store, spec)
+        cells = cells_named(whole, cell or ())
+        plan = narrowed(whole, cells)
         expected = forecast(store, plan, retry_failed=retry_failed)
         if dry_run or told != "json":
             _print_plan(plan, expected, told if dry_run else "table", to_stdout=dry_run)
         if dry_run:
             return
         check_budget(expected)
-        failed, kept = _run(store, spec, source, database_path(db), told, retry_failed=retry_failed)
+        if cells and not plan.to_do(retry_failed=retry_failed) and not plan.failed:
+            say(f"nothing is left to do of {', '.join(plan.cell_names[key] for key in cells)}")
+        failed, kept = _run(store, spec, source, database_path(db), told, cells, retry_failed=retry_failed)
         if told != "json":
             _say_what_there_is(make_plan(store, spec), db)
     problems = []
@@ -205,7 +219,14 @@ def _say_unanswered(plan: "Plan") -> None:
 
 
 def _run(
-    store: "Database", spec: "Spec", source: str, database: Path, told: Output, *, retry_failed: bool
+    store: "Database",
+    spec: "Spec",
+    source: str,
+    database: Path,
+    told: Output,
+    cells: Sequence[str],
+    *,
+    retry_failed: bool,
 ) -> tuple[int, int]:
     """Run a study and show its progress.
 
@@ -229,7 +250,8 @@ def _run(
                 progress.remove_task(tasks.pop(step.key))
 
         try:
-            with closing(study.run_study(store, spec, jobs_folder(database), retry_failed=retry_failed)) as events:
+            running = study.run_study(store, spec, jobs_folder(database), retry_failed=retry_failed, cells=cells)
+            with closing(running) as events:
                 for event in events:
                     if told == "json" and not isinstance(event, study.Planned | study.StepProgress):
                         print_json(_to_json(event))

@@ -330,6 +330,9 @@ _CELL = (
     Action("cell", "mark", "space", "Mark", "Mark the cell, to compare two"),
     Action("cell", "compare", "v", "Compare", "Compare the two marked cells, or the marked one and this, by session"),
     Action("cell", "training", "t", "Training", "Open the training of the cell in the place Jobs, with its log"),
+    Action(
+        "cell", "only", "o", "Only this", "Do what this cell alone has left to do, and try again what has failed of it"
+    ),
     Action("cell", "back", "escape", "Back", "Go back to the studies"),
 )
 """What can be done in the matrix of a study."""

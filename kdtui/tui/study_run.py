@@ -1,6 +1,6 @@
 """A study that is run in the app, and how far it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,6 +21,7 @@ class StudyRun(Task):
     Args:
         source: what it is of, where it is to be stored first: a preset, or the path of a file; None for one that is
             stored already.
+        cells: the names of those that are done alone, by their keys; empty for all.
         command: resumes it in a shell.
 
     Attributes:
@@ -41,12 +42,14 @@ class StudyRun(Task):
         *,
         source: str | None,
         retry_failed: bool,
+        cells: Mapping[str, str],
         command: str,
     ) -> None:
         self.study = spec.name
         self.amounts: dict[str, tuple[int, int]] = {}
         self.changes = 0
         self._command = command
+        self._only = cells
         self._gate = gate = Gate()
         self._labels: dict[str, str] = {}
         self._cells: frozenset[str] = frozenset()
@@ -61,7 +64,8 @@ class StudyRun(Task):
             from kdtui.workflows.trainings import jobs_folder
             from store.studies import save_study
 
-            for event in run_study(db, spec, jobs_folder(database), retry_failed=retry_failed, gate=gate):
+            jobs = jobs_folder(database)
+            for event in run_study(db, spec, jobs, retry_failed=retry_failed, cells=tuple(cells), gate=gate):
                 # Not before: a study that is refused must not change the one that is running.
                 if isinstance(event, Planned) and source is not None:
                     save_study(db, spec.name, to_toml(spec), source)
@@ -159,6 +163,8 @@ class StudyRun(Task):
     @property
     def outcome(self) -> str:
         """What has come of it."""
+        if not self._failures and self._only:
+            return f"{self.name}: done with {', '.join(self._only.values())}"
         if not self._failures:
             is_complete = self._done == self._cells
             return f"{self.name} is complete" if is_complete else f"{self.name} has nothing left to do"

@@ -364,12 +364,14 @@ class StudyScreen(StudyActions):
         if progress.training is not None:
             opens = self.kdtui.key_of("cell.training")
             yield Text(f"training {one_line(progress.training, 100)} ({opens} opens it, with its log)\n")
-        if progress.run in self._study.runs and (failed := self._study.runs[progress.run].failed):
+        summary = None if progress.run is None else self._study.runs.get(progress.run)
+        if summary is not None and (failed := summary.failed):
             again = self._study.plan.steps[key].unanswered
-            told = f"; {self.kdtui.key_of('study.retry')} tries {again:,} of them again" if again else ""
+            told = f"; {self.kdtui.key_of('cell.only')} tries {again:,} of them again" if again else ""
             yield Text(f"no answer to {counted(failed, 'session')}{told}\n")
         if progress.state in ("failed", "blocked"):
-            yield Text(f"{self.kdtui.key_of('study.retry')} tries again what has failed\n")
+            alone, every = self.kdtui.key_of("cell.only"), self.kdtui.key_of("study.retry")
+            yield Text(f"{alone} tries it again, and {every} all that has failed\n")
 
     def _command(self, progress: "CellProgress | None") -> str:
         """What does the same in a shell."""
@@ -412,6 +414,12 @@ class StudyScreen(StudyActions):
         key = self.query_one(Matrix).cursor_key
         return None if self._study is None or key is None else self._study.progress.get(key)
 
+    @property
+    def _unanswered(self) -> int:
+        """How many sessions of the cell under the cursor failed and may be answered by another try."""
+        key = self.query_one(Matrix).cursor_key
+        return 0 if self._study is None or key is None else self._study.plan.steps[key].unanswered
+
     @on(Matrix.CellSelected)
     def open_run(self) -> None:
         """Open the run of the cell."""
@@ -447,6 +455,11 @@ class StudyScreen(StudyActions):
         """Open the training of the cell in the place Jobs."""
         if (cell := self._cell) is not None and cell.training is not None:
             self.kdtui.show_in_place("jobs", cell.training)
+
+    def action_only(self) -> None:
+        """Do what the cell has left to do, and try again what has failed of it."""
+        if (key := self.query_one(Matrix).cursor_key) is not None:
+            self.do_only(key)
 
     def action_mark(self) -> None:
         """Mark the cell, or take the mark away; a third one takes the place of the first."""
@@ -496,6 +509,8 @@ class StudyScreen(StudyActions):
         """Why an action cannot be done now."""
         if action in ("metric", "mark", "compare", "training", "next_question", "previous_question"):
             return self._why_no_cell(action) if self.is_mounted and self._study is not None else "it is being planned"
+        if action == "only" and self.is_mounted and self._study is not None:
+            return self._why_no_cell(action) or super().why_not(action)
         return super().why_not(action)
 
     def _why_no_cell(self, action: str) -> str | None:
@@ -503,8 +518,10 @@ class StudyScreen(StudyActions):
         match action:
             case "next_question" | "previous_question" if len(self._grids) < 2:
                 return "the study asks one question"
-            case "mark" | "training" if cell is None:
+            case "mark" | "training" | "only" if cell is None:
                 return "there is no cell here"
+            case "only" if cell is not None and cell.state == "done" and not self._unanswered:
+                return "the cell is done"
             case "mark" if cell is not None and cell.run is None:
                 return "the cell has no run yet, to be compared"
             case "training" if cell is not None and cell.training is None:

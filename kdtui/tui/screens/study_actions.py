@@ -1,7 +1,7 @@
 """What can be done with a study, in the list of them and in its own screen."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,22 @@ class StudyReady(Message):
         source: what it is of, where it is not stored yet.
         price: what is to be paid for, in words; empty for nothing.
         retried: what is tried again, in words; empty for nothing.
+        cells: the names of those that are done alone, by their keys; empty for all.
     """
 
-    def __init__(self, spec: "Spec", source: str | None, price: str, retried: str, *, retry_failed: bool) -> None:
+    def __init__(
+        self,
+        spec: "Spec",
+        source: str | None,
+        price: str,
+        retried: str,
+        cells: Mapping[str, str],
+        *,
+        retry_failed: bool,
+    ) -> None:
         super().__init__()
         self.spec, self.source, self.price, self.retry_failed = spec, source, price, retry_failed
-        self.retried = retried
+        self.retried, self.cells = retried, cells
 
 
 class StudyDeleted(Message):
@@ -116,33 +126,48 @@ class StudyActions(KdtuiScreen[None]):
         if self.study is not None:
             self.prepare(_stored(self.study.name), None, retry_failed=True)
 
-    def prepare(self, spec_of: "Callable[[Database], Spec]", source: str | None, *, retry_failed: bool = False) -> None:
+    def do_only(self, cell: str) -> None:
+        """Do what a cell of the study has left to do, and try again what has failed of it.
+
+        Args:
+            cell: its key.
+        """
+        if self.study is not None:
+            self.prepare(_stored(self.study.name), None, retry_failed=True, cells=[cell])
+
+    def prepare(
+        self,
+        spec_of: "Callable[[Database], Spec]",
+        source: str | None,
+        *,
+        retry_failed: bool = False,
+        cells: Sequence[str] = (),
+    ) -> None:
         """See whether a study can be run, and what is to be paid for it; it begins at once where that is nothing.
 
         Args:
             spec_of: gives the study, in a thread.
             source: what it is of, where it is not stored yet.
+            cells: the keys of those that are done alone; empty for all.
         """
 
-        def question(db: "Database") -> "tuple[Spec, str, str]":
+        def question(db: "Database") -> StudyReady:
             # What its events are told apart by is imported here: that takes longer than a screen may stand still.
             from kdtui.workflows.studies import run  # noqa: F401
             from kdtui.workflows.studies.forecast import check_budget, forecast
-            from kdtui.workflows.studies.plan import check_models, make_plan
+            from kdtui.workflows.studies.plan import check_models, make_plan, narrowed
 
             spec = spec_of(db)
             check_models(db, spec)
-            plan = make_plan(db, spec)
+            plan = narrowed(make_plan(db, spec), cells)
             left = forecast(db, plan, retry_failed=retry_failed)
             check_budget(left)
             price = "; ".join(left.in_words()) if left.calls else ""
-            return spec, price, _failed_in_words(plan) if retry_failed else ""
+            retried = _failed_in_words(plan) if retry_failed else ""
+            names = {key: plan.cell_names[key] for key in cells}
+            return StudyReady(spec, source, price, retried, names, retry_failed=retry_failed)
 
-        def ready(found: "tuple[Spec, str, str]") -> StudyReady:
-            spec, price, retried = found
-            return StudyReady(spec, source, price, retried, retry_failed=retry_failed)
-
-        self.ask(question, ready, group="prepare")
+        self.ask(question, lambda ready: ready, group="prepare")
 
     def on_study_ready(self, message: StudyReady) -> None:
         """Begin, once it is agreed to what is to be paid for."""
@@ -150,6 +175,7 @@ class StudyActions(KdtuiScreen[None]):
         command = command_line(
             ("study", "run", "--retry-failed") if message.retry_failed else ("study", "run"),
             spec.name,
+            {"--cell": list(message.cells.values())},
             database=named_database(self.database),
         )
 
@@ -162,6 +188,7 @@ class StudyActions(KdtuiScreen[None]):
                 self.app.post_message,
                 source=message.source,
                 retry_failed=message.retry_failed,
+                cells=message.cells,
                 command=command,
             )
             if self.kdtui.begin_task(run) is not run:
@@ -269,7 +296,7 @@ class StudyActions(KdtuiScreen[None]):
                 return "no study is at work here"
             is_stopping = self.work.is_cancelled
             return "the study is being stopped already" if is_stopping else None
-        if action in ("run", "retry", "delete"):
+        if action in ("run", "retry", "only", "delete"):
             return self._why_not(action)
         if action in ("answers", "report"):
             return self._why_nothing_to_tell(action)

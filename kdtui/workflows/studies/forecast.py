@@ -220,7 +220,8 @@ def step_counts(plan: Plan, left: Forecast) -> list[StepCount]:
 def cells_in_words(plan: Plan) -> str:
     """How many cells a study has, and how many sessions each answers."""
     sessions = ", ".join(f"{number:,} of {dataset}" for dataset, number in plan.answered.items())
-    return f"{counted(len(plan.cells), 'cell')}, each over {sessions} ({plan.spec.split})"
+    part = f"{len(plan.only):,} of " if plan.only else ""
+    return f"{part}{counted(len(plan.cells), 'cell')}, each over {sessions} ({plan.spec.split})"
 
 
 def plan_in_words(plan: Plan, left: Forecast) -> list[str]:

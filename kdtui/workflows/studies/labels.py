@@ -1,5 +1,7 @@
 """What steps and cells are called, in a line."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdtui.workflows.model_names import is_file
@@ -41,6 +43,20 @@ def cell_label(cell: EvaluationStep) -> str:
     trained = trained_first(cell)
     seed = trained.seed if trained is not None else cell.sample.seed if cell.sample is not None else 0
     return _student(cell) + (f", seed {seed}" if seed else "")
+
+
+def cell_names(cells: Sequence[EvaluationStep]) -> dict[EvaluationStep, str]:
+    """What the cells of a study are called in lists and commands, each by a name of its own."""
+    with_dataset = len({cell.dataset for cell in cells}) > 1
+    labels = {cell: cell_label(cell) for cell in cells}
+    several = Counter((cell.dataset, name) for cell, name in labels.items())
+    names = {}
+    for cell, name in labels.items():
+        if several[cell.dataset, name] > 1:
+            # Two files of models may have the same name in different folders.
+            name = cell.student + name.removeprefix(model_label(cell.student))
+        names[cell] = f"{cell.dataset}: {name}" if with_dataset else name
+    return names
 
 
 def utilization_of(cell: EvaluationStep | CalibrationStep) -> Utilization:

@@ -6,7 +6,6 @@ from typing import Any
 
 from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
-from kdtui.workflows.studies.labels import cell_label
 from kdtui.workflows.studies.lock import Runner, runner_of
 from kdtui.workflows.studies.plan import Plan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
@@ -155,11 +154,11 @@ def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
     runner = runner_of(db)
     is_running = runner is not None and runner.study == plan.spec.name
     progress = cell_progress(db, plan)
-    with_dataset = len(plan.answered) > 1
+    names = plan.cell_names
     for cell in plan.cells:
         step = cell.step
         assert isinstance(step, EvaluationStep)
-        label = f"{step.dataset}: {cell_label(step)}" if with_dataset else cell_label(step)
+        label = names[cell.key]
         state = progress[cell.key].in_words(is_running=is_running)
         if cell.status != "done" or cell.stored is None:
             yield CellRow(label, step.dataset, state, None)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -10,7 +10,7 @@ from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, Grid, grids
-from kdtui.workflows.studies.labels import label
+from kdtui.workflows.studies.labels import cell_names, label
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     ANY,
@@ -36,6 +36,7 @@ from store.records import Format
 from store.routers import list_routers
 from store.runs import count_failures
 from store.samples import list_samples
+from store.similar import meant
 from store.sqlite import Database
 from store.studies import (
     StoredStep,
@@ -48,6 +49,9 @@ from store.studies import (
 
 HERE = "local"
 """The host that is this machine."""
+
+_MOST_NAMED = 12
+"""Cells that a message names."""
 
 Status: TypeAlias = Literal["done", "to do", "failed", "not needed"]
 """What a step is: over, still to be done, failed when it was tried, or made for nothing that is still to be done."""
@@ -89,6 +93,7 @@ class Plan:
         steps: by key, each behind those that it needs.
         answered: for each dataset, how many sessions a cell of the study answers.
         notes: what a person should know before it begins.
+        only: the keys of the cells that the plan is narrowed to; empty for all.
     """
 
     spec: Spec
@@ -96,12 +101,20 @@ class Plan:
     steps: dict[str, PlannedStep]
     answered: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    only: tuple[str, ...] = ()
 
     @property
     def cells(self) -> list[PlannedStep]:
         """Those that answer sessions for a question; a cell that several questions have in common comes once."""
         keys = dict.fromkeys(key_of(arm.cell) for grid in self.grids for arm in grid.arms)
         return [self.steps[key] for key in keys]
+
+    @property
+    def cell_names(self) -> dict[str, str]:
+        """What each cell is called in lists and commands, by its key."""
+        steps = {cell.key: cell.step for cell in self.cells if isinstance(cell.step, EvaluationStep)}
+        names = cell_names(list(steps.values()))
+        return {key: names[step] for key, step in steps.items()}
 
     def count(self, kind: Kind) -> Counter[Status]:
         """How many steps of a kind are done, to be done, and so on."""
@@ -161,6 +174,36 @@ def make_plan(db: Database, spec: Spec) -> Plan:
         else:
             steps[key] = replace(step, unanswered=count)
     return Plan(spec, found, steps, answered, notes)
+
+
+def cells_named(plan: Plan, names: Sequence[str]) -> tuple[str, ...]:
+    """The keys of the cells of these names.
+
+    Raises:
+        KdtuiError: there is no cell of a name.
+    """
+    keys = {name: key for key, name in plan.cell_names.items()}
+    for name in names:
+        if name not in keys:
+            there_are = f"its cells: {', '.join(keys)}" if len(keys) <= _MOST_NAMED else "study show lists its cells"
+            raise KdtuiError(f"study {plan.spec.name} has no cell {name!r}; {meant(name, list(keys), there_are)}")
+    return tuple(dict.fromkeys(keys[name] for name in names))
+
+
+def narrowed(plan: Plan, cells: Sequence[str]) -> Plan:
+    """The plan to do nothing but these cells, and what they need.
+
+    Args:
+        cells: their keys; all where there is none.
+    """
+    if not cells:
+        return plan
+    wanted = _wanted([plan.steps[key].step for key in cells], plan.steps)
+    steps = {}
+    for key, each in plan.steps.items():
+        status: Status = each.status if each.step in wanted or each.status == "done" else "not needed"
+        steps[key] = replace(each, status=status, unanswered=each.unanswered if key in cells else 0)
+    return replace(plan, steps=steps, only=tuple(cells))
 
 
 def _sessions(db: Database, spec: Spec, dataset: str) -> int:
@@ -238,7 +281,7 @@ def _with_status(
 ) -> dict[str, PlannedStep]:
     keys = {step: key_of(step) for step in ordered}
     look = Look(db)
-    found: dict[Step, PlannedStep] = {}
+    found: dict[str, PlannedStep] = {}
     for step in ordered:
         stored = known.get(keys[step])
         problem = look.why_not_done(step, stored, lambda need: known[keys[need]].made if keys[need] in known else "")
@@ -246,16 +289,26 @@ def _with_status(
         why = problem or None
         if status == "to do" and stored is not None and stored.state == "failed":
             status, why = "failed", stored.reason
-        found[step] = PlannedStep(step, keys[step], status, stored, why)
+        found[keys[step]] = PlannedStep(step, keys[step], status, stored, why)
     # What nothing needs that is still to be done need not be done, even if it is gone.
-    wanted = set(cells)
-    for step in reversed(ordered):
-        if step in wanted and found[step].status != "done":
-            wanted.update(needs(step))
+    wanted = _wanted(cells, found)
     return {
-        each.key: each if each.status == "done" or each.step in wanted else replace(each, status="not needed")
-        for each in found.values()
+        key: each if each.status == "done" or each.step in wanted else replace(each, status="not needed")
+        for key, each in found.items()
     }
+
+
+def _wanted(cells: Sequence[Step], steps: Mapping[str, PlannedStep]) -> set[Step]:
+    """Cells, and what those need that are still to be done.
+
+    Args:
+        steps: each behind those that it needs.
+    """
+    wanted = set(cells)
+    for each in reversed(steps.values()):
+        if each.step in wanted and each.status != "done":
+            wanted.update(needs(each.step))
+    return wanted
 
 
 def _failed_sessions(db: Database, cells: Sequence[PlannedStep]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from kdtui.workflows.students import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
 from kdtui.workflows.studies.labels import formats_label, label
 from kdtui.workflows.studies.lock import alone
-from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, check_models, make_plan
+from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, check_models, make_plan, narrowed
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     CalibrationStep,
@@ -149,6 +149,7 @@ def run_study(
     jobs: Path,
     *,
     retry_failed: bool = False,
+    cells: Sequence[str] = (),
     gate: Gate | None = None,
     tell: Tell = untold,
 ) -> Generator[StudyEvent]:
@@ -157,6 +158,7 @@ def run_study(
     Args:
         jobs: the folder of job directories.
         retry_failed: try again what has failed before: steps, and sessions of cells that are done.
+        cells: keys of those that are done, with what they need, and nothing else; empty for all.
         gate: pauses the study between two sessions or groups of them, or ends it, from another thread.
         tell: gets what a student says before it answers.
 
@@ -165,7 +167,7 @@ def run_study(
     """
     with alone(db, spec.name):
         check_models(db, spec)
-        plan = make_plan(db, spec)
+        plan = narrowed(make_plan(db, spec), cells)
         yield Planned(plan)
         yield from _Runner(db, plan, jobs, gate or Gate(), tell, retry_failed).run()
 

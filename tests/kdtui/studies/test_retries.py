@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from kdtui.workflows.studies.grid import grids
+from kdtui.workflows.studies.labels import cell_names
+from kdtui.workflows.studies.spec import Question, Spec
 from models.errors import PromptTooLong
 from store.runs import failures, get_run, predictions
 from store.sqlite import Database
@@ -251,3 +255,50 @@ def test_a_cell_whose_adapter_is_gone_is_not_answered_again_by_another(
     assert len(failures(finished, get_run(finished, run))) == 1
     told = kdtui("study", "run", "rq3-outdoor", "--dry-run").err
     assert "1 session without an answer cannot be answered again, since this is gone: train tiny" in told
+
+
+def test_one_cell_alone_is_tried_again(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
+    server.refuses = refusing(one_of_the_sessions(db))
+    run()
+    asked = server.asked
+    server.refuses = lambda _: None
+    [bare, shown] = [cell["label"] for cell in cells(kdtui)]
+    [plan] = run("--dry-run", "--retry-failed", "--json", "--cell", shown).rows
+    assert plan["unanswered"] == 1
+    result = run("--retry-failed", "--cell", shown)
+    assert result.code == 0, result.err
+    assert server.asked == asked + 1
+    assert [cell["state"] for cell in cells(kdtui)] == ["done, without an answer to 1 of 2 sessions", "done"]
+    assert run("--retry-failed", "--cell", bare, "--cell", shown).code == 0
+    assert server.asked == asked + 2
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_cell_takes_the_steps_that_it_needs_and_no_others(study: Kdtui, kdtui: Kdtui) -> None:
+    [plan] = study("rq3", "--dry-run", "--cell", "tiny sft").rows
+    assert plan["steps"]["training"] == {"to do": 1, "not needed": 1}
+    result = study("rq3", "--cell", "tiny zero-shot", "--cell", "tiny icl pattern+rule+thought")
+    assert result.code == 0, result.err
+    begun = [event["step"] for event in result.rows if event["event"] == "StepBegun"]
+    assert not any(step.startswith("train") for step in begun)
+    assert [step for step in begun if step.startswith("answer")] == [
+        "answer outdoor test: tiny zero-shot",
+        "answer outdoor test: tiny icl pattern+rule+thought",
+    ]
+    assert [cell["state"] for cell in cells(kdtui, "rq3-outdoor")] == ["done", "done", "to do", "to do", "to do"]
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_cell_that_is_not_there_is_refused_with_what_may_be_meant(study: Kdtui) -> None:
+    result = study("rq3", "--cell", "tiny zeroshot")
+    assert result.code == 1
+    assert "study rq3-outdoor has no cell 'tiny zeroshot'; did you mean 'tiny zero-shot'?" in result.err
+
+
+def test_cells_of_models_in_different_folders_have_names_of_their_own() -> None:
+    question = Question("?", "formats", "none", dataset=("a",), student=("/x/m.gguf", "/y/m.gguf"))
+    question = replace(question, formats=("none", "rule"))
+    [grid] = grids(Spec("s", (question,)), {"a": 90})
+    names = cell_names([arm.cell for arm in grid.arms])
+    assert len(set(names.values())) == 4
+    assert "/y/m.gguf icl rule" in names.values()

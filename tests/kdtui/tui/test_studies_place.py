@@ -675,7 +675,7 @@ async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_ke
         await at_study(pilot, settle, until)
         await pilot.press("l")
         await settle(pilot)
-        assert "no answer to 2 sessions; F tries 2 of them again" in " ".join(about(app).split())
+        assert "no answer to 2 sessions; o tries 2 of them again" in " ".join(about(app).split())
         before = cells(app)[1]
         await act(pilot, "study.retry")
         await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
@@ -686,3 +686,32 @@ async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_ke
         await act(pilot, "study.retry")
         assert toasts(app)[-1] == "nothing has failed"
     assert failures(finished, get_run(finished, 2)) == []
+
+
+async def test_a_key_does_the_cell_under_the_cursor_alone(unanswered: Path, settle: Settle, until: Until) -> None:
+    app = opened(unanswered)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await at_study(pilot, settle, until)
+        await pilot.press("l")
+        await settle(pilot)
+        await act(pilot, "cell.only")
+        await until(pilot, lambda: f"study {STUDY}: done with tiny icl pattern+rule+thought" in toasts(app))
+        await until(pilot, lambda: cells(app)[1].startswith((".", "0")))
+        assert [each for at, each in enumerate(cells(app)) if at != 1] == ["○ again"] * 3
+        await act(pilot, "cell.only")
+        assert toasts(app)[-1] == "the cell is done"
+    db = open_database(unanswered)
+    assert db.execute("SELECT count(*) FROM runs").fetchone()[0] == 1
+    db.close()
+
+
+async def test_the_command_that_resumes_a_cell_names_it(unanswered: Path, settle: Settle, until: Until) -> None:
+    app = opened(unanswered)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await at_study(pilot, settle, until)
+        await act(pilot, "cell.only")
+        await until(pilot, lambda: work(app) is not None)
+        begun = work(app)
+        assert begun is not None
+        assert begun.when_left.endswith(f"kdtui study run --retry-failed {STUDY} --cell 'tiny zero-shot'")
+        await until(pilot, lambda: work(app) is None)
