@@ -103,6 +103,34 @@ def test_a_student_behind_an_endpoint_answers_cells(
         assert "an endpoint can be neither trained" in study(described(student=f"{url}#adapter", **refused)).err
 
 
+def test_the_last_line_offers_a_report_of_the_cells_that_are_done_and_of_no_others(
+    kdtui: Kdtui, described: Callable[..., Path], serve: Serve
+) -> None:
+    refused: list[str] = []
+
+    def reply(fake: Fake, _: int) -> None:
+        if fake.body["model"] in refused:
+            fake.send({"error": {"message": "no"}}, 401)
+        else:
+            fake.complete(GOOD)
+
+    url, _ = serve(reply)
+    lines = {"compare": "student", "baseline": f"{url}#one", "formats": ["none"], "utilization": ["zero-shot"]}
+    spec = described(**{**lines, "student": f"{url}#one"})
+    spec.write_text(spec.read_text().replace('#one"]', f'#one", "{url}#two"]'))
+    refused += ["one", "two"]
+    result = kdtui("study", "run", spec)
+    assert result.code == 1
+    assert "none of 2 cells is done, so there is nothing to report yet" in result.err
+    assert "the report" not in result.err
+    refused.remove("one")
+    result = kdtui("study", "run", spec, "--retry-failed")
+    assert result.code == 1
+    assert "the report of 1 of 2 cells: kdtui study report elsewhere" in result.err
+    refused.clear()
+    assert "the report: kdtui study report elsewhere" in kdtui("study", "run", spec, "--retry-failed").err
+
+
 @needs_sshd
 def test_adapters_are_trained_on_a_host_and_come_home(
     kdtui: Kdtui, described: Callable[..., Path], server: sshd.Sshd, db: Database, tmp_path: Path
