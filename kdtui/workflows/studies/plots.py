@@ -61,8 +61,14 @@ def intervals_plot(rows: Sequence[tuple[str, Estimate]], floors: Mapping[str, fl
     return svg.getvalue()
 
 
-def lines_plot(lines: Mapping[str, Sequence[tuple[float, Estimate]]], axis: str, metric: str) -> str:
-    """A line for each context, with the intervals of its points: for an axis whose values are numbers."""
+def lines_plot(
+    lines: Mapping[str, Sequence[tuple[float, Estimate]]], levels: Mapping[str, Estimate], axis: str, metric: str
+) -> str:
+    """A line for each context, with the intervals of its points: for an axis whose values are numbers.
+
+    Args:
+        levels: that have no place on the axis: each is a dashed line across the plot, on a band that is its interval.
+    """
     with _axes(7.2, 3.6) as (axes, svg):
         width = max((x for points in lines.values() for x, _ in points), default=1.0)
         for at, (label, points) in enumerate(lines.items()):
@@ -72,10 +78,15 @@ def lines_plot(lines: Mapping[str, Sequence[tuple[float, Estimate]]], axis: str,
             axes.plot(places, [each.mean for _, each in points], color=colour, linewidth=1.2, label=_text(label))
             for place, (_, each) in zip(places, points, strict=True):
                 _interval(axes, each, place, at, upright=True, marker=marker)
+        for at, (label, each) in enumerate(levels.items(), start=len(lines)):
+            colour, _ = _look(at)
+            axes.axhline(each.mean, color=colour, linewidth=1.2, linestyle=(0, (4, 3)), label=_text(label))
+            if not isnan(each.low):
+                axes.axhspan(each.low, each.high, color=colour, alpha=0.1, linewidth=0)
         axes.set_xlabel(axis)
         axes.set_ylabel(metric)
         axes.grid(alpha=0.2)
-        if len(lines) > 1:
+        if len(lines) > 1 or levels:
             _legend(axes)
     return svg.getvalue()
 

@@ -351,16 +351,9 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) ->
         )
     ]
     if question.compare in ("ratio", "rank"):
-        lines: dict[str, list[tuple[float, Estimate]]] = {}
-        for row, each in shown:
-            others = [
-                value_label(axis, row.at[axis])
-                for axis in AXES
-                if axis not in ("seed", "dataset", question.compare) and len({str(r.at[axis]) for r in rows}) > 1
-            ]
-            lines.setdefault(" · ".join(others), []).append((float(row.at[question.compare]), each))
-        ordered = {label: sorted(points, key=lambda point: point[0]) for label, points in lines.items()}
-        plots.append((f"{metric} by {question.compare}{part}", lines_plot(ordered, question.compare, metric)))
+        lines, levels = _lines(question.compare, shown)
+        if lines:
+            plots.append((f"{metric} by {question.compare}{part}", lines_plot(lines, levels, question.compare, metric)))
     points = [(row.label or "all", row.cost.seconds, each) for row, each in shown if row.cost.seconds]
     if len(points) > 1:
         plots.append(
@@ -374,6 +367,25 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) ->
             )
         )
     return plots
+
+
+def _lines(
+    compare: str, rows: Sequence[tuple[Row, Estimate]]
+) -> tuple[dict[str, list[tuple[float, Estimate]]], dict[str, Estimate]]:
+    """The lines of a plot by the compared axis, and the levels of the rows to which that axis makes no difference."""
+    levels = {row.label or "all": each for row, each in rows if compare in row.without}
+    placed = [(at, each) for row, each in rows if compare not in row.without for at in row.places]
+    varying = [
+        axis
+        for axis in AXES
+        if axis not in ("seed", "dataset", compare) and len({str(at[axis]) for at, _ in placed}) > 1
+    ]
+    lines: dict[str, dict[float, Estimate]] = {}
+    for at, each in placed:
+        # What several places come to, as all of the knowledge, however it is drawn, is a point of all their lines.
+        label = " · ".join(value_label(axis, at[axis]) for axis in varying)
+        lines.setdefault(label, {})[float(at[compare])] = each
+    return {label: sorted(points.items()) for label, points in lines.items()}, levels
 
 
 def _is_on_front(cost: float, quality: Estimate, points: Sequence[tuple[str, float, Estimate]]) -> bool:

@@ -39,6 +39,8 @@ class Row:
     Attributes:
         label: the values of the axes that differ in the question, unique in its dataset.
         at: the value of each axis but the seed.
+        places: the same of all places of the grid that come to its cells.
+        without: the axes that make no difference to it.
         cells: one for each seed; seeds that make no difference have one in common.
         runs: of the cells that are done.
         seeds: the measures of each seed; a run comes several times where seeds make no difference.
@@ -52,6 +54,8 @@ class Row:
     label: str
     dataset: str
     at: Mapping[str, Any]
+    places: tuple[Mapping[str, Any], ...]
+    without: frozenset[str]
     cells: tuple[PlannedStep, ...]
     runs: tuple[Run, ...]
     seeds: tuple[RunMeasures, ...] = field(repr=False)
@@ -212,7 +216,9 @@ class _Builder:
         # Where nothing is known, nothing is shown: what a place comes to is said, and not how it was asked for.
         first = arms[0].cell
         formats = formats_of_cell(first)
-        at = {**arms[0].at, "utilization": utilization_of(first), "formats": formats_label(formats)}
+        known = {"utilization": utilization_of(first), "formats": formats_label(formats)}
+        at = {**arms[0].at, **known}
+        without = frozenset(_without_effect(question, arms))
         runs = tuple(self._runs[cell.key] for cell in cells if cell.key in self._runs)
         seconds, sizes = [], []
         for cell in cells:
@@ -223,9 +229,11 @@ class _Builder:
             seconds += [sum(took for took, _ in each if took is not None)] if any(took for took, _ in each) else []
             sizes += [sum(size for _, size in each if size is not None)] if any(size for _, size in each) else []
         return Row(
-            label_of(question, at, _without_effect(question, arms)),
+            label_of(question, at, without),
             first.dataset,
             at,
+            tuple({**arm.at, **known} for arm in arms),
+            without,
             tuple(cells),
             runs,
             tuple(self._seeds(arms)),

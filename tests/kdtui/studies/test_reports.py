@@ -332,3 +332,55 @@ def test_the_exported_rows_average_to_the_scores_of_the_runs(kdtui: Kdtui, db: D
     table = parquet.read_table(tmp_path / "mine.parquet").to_pylist()
     assert [row["session"] for row in table] == [row["session"] for row in rows]
     assert [row["pair_f1"] for row in table] == [float(row["pair_f1"]) for row in rows]
+
+
+def plot(page: str, title: str) -> str:
+    """The plot with a title."""
+    [svg] = [svg for svg, told in re.findall(r"(<svg.*?</svg>)\s*<figcaption>(.*?)<", page, re.DOTALL) if told == title]
+    return str(svg)
+
+
+def paths(svg: str) -> list[tuple[list[tuple[float, float]], bool]]:
+    """The points of each line that is drawn inside the axes, and whether it is dashed."""
+    found = []
+    for drawn, style in re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="fill: none;([^"]*)"', svg):
+        points = [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", drawn)]
+        found.append((points, "stroke-dasharray" in style))
+    return found
+
+
+@pytest.mark.usefixtures("imported")
+def test_what_a_ratio_makes_no_difference_to_is_a_level_line_across_the_plot(
+    kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
+    asked = question(
+        compare="ratio", baseline=1.0, ratio=(0.25, 0.5, 1.0), strategy=("random", "length"), dataset=("outdoor",)
+    )
+    answered(db, Spec("ratios", (asked,)))
+    svg = plot(written(kdtui, "ratios", tmp_path)[0], "pair F1 by ratio")
+    assert ">no knowledge<" in svg
+    drawn = paths(svg)
+    across = max(points[-1][0] for points, _ in drawn) - min(points[0][0] for points, _ in drawn)
+    [level] = [points for points, is_dashed in drawn if is_dashed and len(points) == 2]
+    assert level[0][1] == level[1][1]
+    assert level[1][0] - level[0][0] == pytest.approx(across)
+    # Each strategy has a line of its own to all of the patterns, which are the same however they are drawn.
+    lines = [points for points, is_dashed in drawn if len(points) == 3 and not is_dashed]
+    assert len(lines) == 2
+    assert lines[0][-1][1] == lines[1][-1][1]
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_student_that_is_not_trained_is_level_over_ranks(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    asked = question(
+        compare="rank",
+        baseline=8,
+        rank=(8, 16),
+        formats=("pattern",),
+        utilization=("icl", "sft"),
+        dataset=("outdoor",),
+    )
+    answered(db, Spec("ranks", (asked,)))
+    svg = plot(written(kdtui, "ranks", tmp_path)[0], "pair F1 by rank")
+    assert ">icl<" in svg
+    assert len([points for points, is_dashed in paths(svg) if is_dashed]) == 1
