@@ -109,6 +109,9 @@ def run(
             metavar="CELL",
         ),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of another study of the same name; its runs stay.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing else.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -138,6 +141,7 @@ def run(
             hosts=None if host is None else tuple(dict.fromkeys(host)),
         )
         check_models(store, spec)
+        _check_name(store, spec, replace=replace or dry_run)
         whole = make_plan(store, spec)
         cells = cells_named(whole, cell or ())
         plan = narrowed(whole, cells)
@@ -172,6 +176,23 @@ def _say_what_there_is(plan: "Plan", db: Path | None) -> None:
         return
     part = "" if done == cells else f" of {done:,} of {cells:,} cells"
     say(f"the report{part}: {next_command('study', 'report', plan.spec.name, db=db)}")
+
+
+def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:
+    """Say what becomes of a stored study of the same name.
+
+    Raises:
+        KdtuiError: it is another one, and is not to be replaced.
+    """
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.studies.chosen import earlier_study
+
+    earlier = earlier_study(store, spec)
+    if earlier is None or not earlier.in_words:
+        return
+    if earlier.is_another and not replace:
+        raise KdtuiError(f"{earlier.in_words}; call this one otherwise with --name, or take its place with --replace")
+    say(earlier.in_words)
 
 
 def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **changes: Any) -> "Spec":

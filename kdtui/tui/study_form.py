@@ -36,7 +36,6 @@ class Offer:
 
     datasets: tuple[str, ...]
     hosts: tuple[str, ...]
-    studies: tuple[str, ...]
     named_database: Path | None
 
 
@@ -44,12 +43,10 @@ def offer(db: "Database", database: Path) -> Offer:
     """Look into the store; for threads."""
     from store.datasets import dataset_names
     from store.hosts import list_hosts
-    from store.studies import list_studies
 
     return Offer(
         tuple(dataset_names(db)),
         tuple(host.name for host in list_hosts(db)),
-        tuple(study.name for study in list_studies(db)),
         named_database(database),
     )
 
@@ -104,8 +101,12 @@ class StudyForm:
         }
         return chosen_spec(db, self.source(values), _names(values["datasets"]), **changes)
 
-    def command(self, values: Mapping[str, str]) -> str:
-        """The command that runs the same study."""
+    def command(self, values: Mapping[str, str], *, replace: bool = False) -> str:
+        """The command that runs the same study.
+
+        Args:
+            replace: whether it takes the place of another one.
+        """
         options: dict[str, str | Sequence[str] | None] = {
             "--dataset": _names(values["datasets"]),
             "--name": values["name"].strip() or None,
@@ -117,7 +118,8 @@ class StudyForm:
             "--host": _names(values["hosts"]),
         }
         source = self.source(values) if values["source"] or values["file"].strip() else "FILE.toml"
-        return command_line(("study", "run"), source, options, database=self._there.named_database)
+        words = ("study", "run", "--replace") if replace else ("study", "run")
+        return command_line(words, source, options, database=self._there.named_database)
 
     def _fields(self) -> list[Field]:
         def before(name: str, otherwise: str = "") -> str:
@@ -182,18 +184,18 @@ class StudyForm:
         """The plan, in lines; for the threads of workers."""
 
         def question(db: "Database") -> str:
+            from kdtui.workflows.studies.chosen import earlier_study
             from kdtui.workflows.studies.forecast import forecast, plan_in_words
             from kdtui.workflows.studies.plan import make_plan
 
             spec = self.spec(values, db)
             plan = make_plan(db, spec)
-            known = f"study {spec.name}" + (", in place of the one of this name" if self._replaces(spec) else "")
-            return "\n".join([known, *plan_in_words(plan, forecast(db, plan))])
+            earlier = earlier_study(db, spec)
+            known = [f"study {spec.name}" + (", in place of the one of this name" if earlier is not None else "")]
+            known += [earlier.in_words] if earlier is not None and earlier.in_words else []
+            return "\n".join([*known, *plan_in_words(plan, forecast(db, plan))])
 
         return ask_store(self._database, question)
-
-    def _replaces(self, spec: "Spec") -> bool:
-        return spec.name in self._there.studies
 
 
 _MOST_SEEDS = 1000

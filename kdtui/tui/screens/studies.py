@@ -253,7 +253,11 @@ class StudiesScreen(StudyActions):
             if values is not None:
                 # A name is of one study.
                 memory["form"] = {**values, "name": ""}
-                self.prepare(lambda db: form.spec(values, db), form.source(values))
+                self.prepare(
+                    lambda db: form.spec(values, db),
+                    form.source(values),
+                    command_of=lambda replace: form.command(values, replace=replace),
+                )
 
         self.app.push_screen(form.dialog(), then)
 

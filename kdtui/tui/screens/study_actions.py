@@ -32,6 +32,8 @@ class StudyReady(Message):
         price: what is to be paid for, in words; empty for nothing.
         retried: what is tried again, in words; empty for nothing.
         cells: the names of those that are done alone, by their keys; empty for all.
+        earlier: what becomes of a stored study of the same name, in words; empty where it is this one.
+        command: does the same in a shell.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class StudyReady(Message):
         price: str,
         retried: str,
         cells: Mapping[str, str],
+        earlier: str,
+        command: str,
         *,
         retry_failed: bool,
     ) -> None:
         super().__init__()
         self.spec, self.source, self.price, self.retry_failed = spec, source, price, retry_failed
-        self.retried, self.cells = retried, cells
+        self.retried, self.cells, self.earlier, self.command = retried, cells, earlier, command
 
 
 class StudyDeleted(Message):
@@ -142,6 +146,7 @@ class StudyActions(KdtuiScreen[None]):
         *,
         retry_failed: bool = False,
         cells: Sequence[str] = (),
+        command_of: Callable[[bool], str] | None = None,
     ) -> None:
         """See whether a study can be run, and what is to be paid for it; it begins at once where that is nothing.
 
@@ -149,11 +154,14 @@ class StudyActions(KdtuiScreen[None]):
             spec_of: gives the study, in a thread.
             source: what it is of, where it is not stored yet.
             cells: the keys of those that are done alone; empty for all.
+            command_of: gives what does the same in a shell, where the study is not stored yet; it takes whether another
+                study is replaced.
         """
 
         def question(db: "Database") -> StudyReady:
             # What its events are told apart by is imported here: that takes longer than a screen may stand still.
             from kdtui.workflows.studies import run  # noqa: F401
+            from kdtui.workflows.studies.chosen import earlier_study
             from kdtui.workflows.studies.forecast import check_budget, forecast
             from kdtui.workflows.studies.plan import check_models, make_plan, narrowed
 
@@ -165,19 +173,19 @@ class StudyActions(KdtuiScreen[None]):
             price = "; ".join(left.in_words()) if left.calls else ""
             retried = _failed_in_words(plan) if retry_failed else ""
             names = {key: plan.cell_names[key] for key in cells}
-            return StudyReady(spec, source, price, retried, names, retry_failed=retry_failed)
+            earlier = None if source is None else earlier_study(db, spec)
+            lost = "" if earlier is None else earlier.in_words
+            command = _command(self.database, spec.name, names, retry_failed=retry_failed)
+            if command_of is not None:
+                command = command_of(earlier is not None and earlier.is_another)
+            return StudyReady(spec, source, price, retried, names, lost, command, retry_failed=retry_failed)
 
         self.ask(question, lambda ready: ready, group="prepare")
 
     def on_study_ready(self, message: StudyReady) -> None:
         """Begin, once it is agreed to what is to be paid for."""
         spec = message.spec
-        command = command_line(
-            ("study", "run", "--retry-failed") if message.retry_failed else ("study", "run"),
-            spec.name,
-            {"--cell": list(message.cells.values())},
-            database=named_database(self.database),
-        )
+        resume = _command(self.database, spec.name, message.cells, retry_failed=message.retry_failed)
 
         def begin(yes: bool | None) -> None:
             if not yes:
@@ -189,17 +197,20 @@ class StudyActions(KdtuiScreen[None]):
                 source=message.source,
                 retry_failed=message.retry_failed,
                 cells=message.cells,
-                command=command,
+                command=resume,
             )
             if self.kdtui.begin_task(run) is not run:
                 self.say("a study is at work here already; one at a time")
             elif message.retried:
                 self.say(f"study {spec.name}: trying again {message.retried}", error=False)
 
-        if not message.price:
+        consequences = [f"It takes {message.price}."] if message.price else []
+        if message.earlier:
+            consequences.insert(0, f"It takes the place of an earlier one: {message.earlier}.")
+        if not consequences:
             begin(True)
         elif self.is_current:
-            dialog = ConfirmDialog(f"Run study {spec.name}?", f"It takes {message.price}.", "Run it", command)
+            dialog = ConfirmDialog(f"Run study {spec.name}?", " ".join(consequences), "Run it", message.command)
             self.app.push_screen(dialog, begin)
 
     def action_pause(self) -> None:
@@ -344,6 +355,16 @@ class StudyActions(KdtuiScreen[None]):
         if action in ("pause", "resume") and is_paused != (action == "resume"):
             return False
         return super().check_action(action, parameters)
+
+
+def _command(database: Path, name: str, cells: Mapping[str, str], *, retry_failed: bool) -> str:
+    """What runs a stored study in a shell.
+
+    Args:
+        cells: the names of those that are done alone.
+    """
+    words = ("study", "run", "--retry-failed") if retry_failed else ("study", "run")
+    return command_line(words, name, {"--cell": list(cells.values())}, database=named_database(database))
 
 
 def _failed_in_words(plan: "Plan") -> str:

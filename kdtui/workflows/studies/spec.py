@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.resources import files
 from math import inf
 from pathlib import Path
@@ -34,7 +35,10 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 NONE = "none"
 """No knowledge, as a value of the axis `formats`."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 PRESETS = ("rq1", "rq2", "rq3", "all")
 
@@ -224,11 +228,26 @@ def preset(name: str, datasets: Sequence[str]) -> Spec:
     questions = tuple(question for spec in specs for question in spec.question)
     whole = replace(
         specs[0],
-        name="-".join([name, *(re.sub(r"[^A-Za-z0-9._-]+", "-", each) for each in datasets)])[:_LONGEST_NAME],
+        name=_preset_name(name, datasets),
         question=questions,
         dataset=tuple(datasets),
     )
     return checked(whole, f"preset {name}")
+
+
+def _preset_name(name: str, datasets: Sequence[str]) -> str:
+    """What a preset is called on some datasets: others have another name.
+
+    Where the names of the datasets are too long for it, or have characters that it cannot have, a part of their hash
+    stands for what is left out.
+    """
+    plain = f"{name}-{'+'.join(datasets)}"
+    if all(_PLAIN.fullmatch(each) for each in datasets) and len(plain) <= _LONGEST_NAME:
+        return plain
+    known = sha256(msgspec.json.encode(datasets)).hexdigest()[:6]
+    readable = "+".join(filter(None, (_NOT_PLAIN.sub("-", each).strip("-") for each in datasets)))
+    most = _LONGEST_NAME - len(name) - len(known) - 2
+    return "-".join(filter(None, [name, readable[:most].rstrip("-+."), known]))
 
 
 def changed(spec: Spec, source: str = "the study", **changes: Any) -> Spec:
@@ -327,7 +346,7 @@ def checked(spec: Spec, source: str) -> Spec:
         return KdtuiError(f"{source}: {problem}")
 
     if not _NAME.fullmatch(spec.name):
-        raise refuse(f"{spec.name!r} cannot be the name of a study; use letters, digits, dots, dashes and underscores")
+        raise refuse(f"{spec.name!r} cannot be the name of a study; use letters, digits and . - + _")
     if len(spec.name) > _LONGEST_NAME:
         raise refuse(f"the name of a study has {_LONGEST_NAME} characters at most, not {len(spec.name):,}")
     if spec.name in PRESETS:

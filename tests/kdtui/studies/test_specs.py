@@ -1,5 +1,6 @@
 """A study is described in TOML: what it asks is read, checked, changed by options, and written as it was read."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,49 @@ def teacher(line: str, address: str = 'address = "http://x/v1#m"') -> str:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_asks_questions_about_the_datasets_that_are_named(name: str) -> None:
     spec = preset(name, ["outdoor", "kitchen"])
-    assert spec.name == f"{name}-outdoor-kitchen"
+    assert spec.name == f"{name}-outdoor+kitchen"
     assert spec.datasets() == ("outdoor", "kitchen")
     assert spec.question
 
 
 def test_a_preset_takes_a_dataset_with_a_long_name() -> None:
-    assert preset("rq3", ["x" * 200]).name == f"rq3-{'x' * 96}"
+    one, other = (preset("rq3", ["x" * 200 + end]).name for end in "ab")
+    assert len(one) == 100
+    assert one.startswith("rq3-" + "x" * 80)
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    "datasets",
+    [
+        (["a b"], ["a-b"]),
+        (["a", "b"], ["a-b"]),
+        (["a", "b"], ["a+b"]),
+        (["ä"], ["ö"]),
+        (["a/b"], ["a\\b"]),
+        (["-a"], ["a"]),
+    ],
+)
+def test_presets_on_different_datasets_have_different_names(datasets: tuple[list[str], list[str]]) -> None:
+    one, other = (preset("rq3", each).name for each in datasets)
+    assert one != other
+
+
+@given(
+    st.lists(
+        st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=3, unique=True), min_size=2, unique_by=tuple
+    )
+)
+def test_a_preset_has_a_name_of_its_own_on_any_datasets(datasets: list[list[str]]) -> None:
+    names = [preset("all", each).name for each in datasets]
+    assert len(set(names)) == len(names)
+    # As everybody can type it.
+    assert all(re.fullmatch(r"[A-Za-z0-9._+-]{1,100}", name) for name in names)
+
+
+def test_a_preset_keeps_the_name_of_a_dataset_as_far_as_it_can() -> None:
+    assert preset("rq3", ["demo-outdoor"]).name == "rq3-demo-outdoor"
+    assert re.fullmatch(r"rq3-my-shop-2024-[0-9a-f]{6}", preset("rq3", ["my shop (2024)"]).name)
 
 
 def test_the_preset_all_asks_the_questions_of_the_others() -> None:

@@ -313,6 +313,36 @@ def test_a_run_that_is_refused_changes_no_study(finished: Database, study: Kdtui
     assert [row["name"] for row in kdtui("study", "ls", "--json").rows] == ["rq3-outdoor"]
 
 
+def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_for(
+    finished: Database, study: Kdtui, kdtui: Kdtui
+) -> None:
+    before = kdtui("study", "show", "rq3-outdoor", "--spec").out
+    for options in (["--split", "valid"], ["--sessions", 1]):
+        result = study("rq3", *options)
+        assert result.code == 1
+        assert "study rq3-outdoor is another one, from rq3, and has no cell in common with this" in result.err
+        assert "with --name, or take its place with --replace" in result.err
+    assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
+    # To look costs nothing.
+    assert study("rq3", "--split", "valid", "--dry-run").code == 0
+    assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
+    runs = finished.execute("SELECT count(*) FROM runs").fetchone()
+    result = study("rq3", "--sessions", 1, "--replace", "--cell", "tiny zero-shot")
+    assert result.code == 0, result.err
+    assert "has no cell in common" in result.err
+    assert "sessions = 1" in kdtui("study", "show", "rq3-outdoor", "--spec").out
+    assert finished.execute("SELECT count(*) FROM runs").fetchone() == (runs[0] + 1,)
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_study_that_is_narrowed_says_what_is_no_part_of_it_any_more(study: Kdtui) -> None:
+    wider = study("rq3", "--seeds", 2)
+    assert (wider.code, "no part of it any more" in wider.err) == (0, False)
+    narrower = study("rq3")
+    assert narrower.code == 0
+    assert "study rq3-outdoor had more to it: 3 of 8 cells are no part of it any more" in narrower.err
+
+
 @pytest.mark.usefixtures("imported")
 def test_a_limit_draws_the_sessions_that_are_answered_and_trained_on(
     study: Kdtui, described: Callable[..., Path], kdtui: Kdtui, db: Database

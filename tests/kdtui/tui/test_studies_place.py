@@ -230,6 +230,26 @@ async def test_a_file_that_describes_no_study_is_told_in_the_form(
         assert isinstance(app.screen, StudiesScreen)
 
 
+async def test_another_study_of_the_same_name_is_replaced_only_when_that_is_confirmed(
+    finished: Database, study_base: Path, settle: Settle, until: Until
+) -> None:
+    assert finished.path is not None
+    before = get_study(finished, STUDY).spec
+    app = opened(finished.path, students=str(study_base), split="valid", sessions="1")
+    async with app.run_test(size=(120, 60)) as pilot:
+        await settle(pilot)
+        await act(pilot, "studies.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        await until(pilot, lambda: f"study {STUDY} is another one, from rq3" in text(app, "#form-told"))
+        await act(pilot, "form.done")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "study run --replace rq3 --dataset outdoor" in app.screen.command  # type: ignore[attr-defined]
+        await act(pilot, "confirm.no")
+        await settle(pilot)
+        assert work(app) is None
+    assert get_study(finished, STUDY).spec == before
+
+
 # Running
 
 
