@@ -171,5 +171,5 @@ def _stored(row: Sequence[Any]) -> StoredCalibration:
 def _student(settings: RunSettings) -> str:
     """What a calibration is good for: the same weights, shown the same kinds of knowledge."""
     how = (settings.sample, settings.neighbours, settings.budget, settings.near)
-    knowledge = [each for each in how if each is not None]
+    knowledge = [*(each for each in how if each is not None), *(["all domains"] if settings.domains == "all" else [])]
     return msgspec.json.encode([settings.student, settings.knowledge, settings.adapters, *knowledge]).decode()

@@ -604,8 +604,23 @@ def nearest_sessions(db: Database, dataset: str, session: Session, limit: int) -
     Raises:
         NotFound: there is no such dataset.
     """
+    return [id for _, id in nearest_sessions_of(db, dataset, [dataset], session, limit)]
+
+
+def nearest_sessions_of(
+    db: Database, own: str, datasets: Iterable[str], session: Session, limit: int
+) -> list[tuple[str, str]]:
+    """The same among the training sessions of several datasets: the dataset and the id of each.
+
+    Args:
+        own: the dataset that the session is of.
+
+    Raises:
+        NotFound: one of the datasets is not there.
+    """
     connection = _connection(db)
-    number = dataset_id(db, dataset)
+    number = dataset_id(db, own)
+    numbers = _encode([dataset_id(db, each) for each in datasets]).decode()
     looked_at = _NEAR_ITEMS
     while True:
         near = connection.execute(
@@ -614,16 +629,17 @@ def nearest_sessions(db: Database, dataset: str, session: Session, limit: int) -
         ).fetchall()
         rows = connection.execute(
             """
-            SELECT session FROM json_each(?) AS near JOIN session_items ON item_id = near.value ->> 0
-            JOIN sessions ON sessions.id = session_id
-            WHERE dataset_id = ? AND split = 'train' AND session <> ?
+            SELECT datasets.name, session FROM json_each(?) AS near JOIN session_items ON item_id = near.value ->> 0
+            JOIN sessions ON sessions.id = session_id JOIN datasets ON datasets.id = dataset_id
+            WHERE dataset_id IN (SELECT value FROM json_each(?)) AND split = 'train'
+                AND NOT (dataset_id = ? AND session = ?)
             GROUP BY session_id ORDER BY sum(near.value ->> 1), session_id LIMIT ?
             """,
-            [_encode(near).decode(), number, session.id, limit],
+            [_encode(near).decode(), numbers, number, session.id, limit],
         ).fetchall()
         # The nearest products may be those of other datasets, or in no training session.
         if len(rows) == limit or len(near) < looked_at:
-            return [row[0] for row in rows]
+            return [(row[0], row[1]) for row in rows]
         looked_at *= 8
 
 

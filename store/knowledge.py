@@ -235,15 +235,21 @@ def find_knowledge(
 
 
 def matching_knowledge(
-    db: Database, words: Sequence[str], dataset: str, format: Format, *, sample: str | None = None, limit: int
+    db: Database, words: Sequence[str], dataset: str | None, format: Format, *, sample: str | None = None, limit: int
 ) -> list[Knowledge]:
     """Kept knowledge that shares any of the words, those first that share many and rare ones (BM25).
+
+    Args:
+        dataset: None for all.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
     """
-    where = "knowledge.dataset_id = ? AND format = ? AND status = 'kept'"
-    values: list[object] = [dataset_id(db, dataset), format]
+    where = "format = ? AND status = 'kept'"
+    values: list[object] = [format]
+    if dataset is not None:
+        where += " AND knowledge.dataset_id = ?"
+        values.append(dataset_id(db, dataset))
     if sample is not None:
         where += " AND knowledge.id IN (SELECT knowledge_id FROM sample_knowledge WHERE sample_id = ?)"
         values.append(sample_id(db, sample))

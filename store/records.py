@@ -105,6 +105,7 @@ class RunSettings(Struct, frozen=True):
         budget: tokens of rules and thoughts for one session; None for the usual number.
         near: the embedding model whose vectors say which training sessions are near; None where their words do.
         prompt_price, answer_price: of a million tokens that an endpoint reads and writes; None where not known.
+        domains: whose knowledge of the sample is shown: that of the dataset, or of all that the sample has some of.
     """
 
     student: str
@@ -120,6 +121,7 @@ class RunSettings(Struct, frozen=True):
     seed: int | None = None
     prompt_price: float | None = None
     answer_price: float | None = None
+    domains: Literal["own", "all"] = "own"
 
 
 class TrainingSettings(Struct, frozen=True):

@@ -144,6 +144,15 @@ def count_contents(db: Database, name: str) -> dict[tuple[str, str, str], int]:
     return {(dataset, format, status): count for dataset, format, status, count in rows.fetchall()}
 
 
+def datasets_of(db: Database, name: str) -> list[str]:
+    """The datasets that a sample has kept pieces of, by name.
+
+    Raises:
+        NotFound: there is no such sample.
+    """
+    return sorted({dataset for dataset, _, status in count_contents(db, name) if status == "kept"})
+
+
 def count_lengths(db: Database, name: str) -> dict[int, int]:
     """How many statements of a sample have so many characters.
 

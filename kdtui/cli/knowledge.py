@@ -12,6 +12,7 @@ from kdtui.cli.options import (
     BudgetOption,
     DatabaseOption,
     DatasetOption,
+    DomainsOption,
     JsonOption,
     KnowledgeFormatOption,
     KnowledgeOption,
@@ -62,6 +63,7 @@ def for_session(
     dataset: DatasetOption = None,
     knowledge: KnowledgeOption = "pattern,rule,thought",
     sample: SampleOption = None,
+    domains: DomainsOption = "own",
     neighbours: NeighboursOption = None,
     near: NearOption = None,
     budget: BudgetOption = None,
@@ -75,7 +77,14 @@ def for_session(
     from store.datasets import get_session
 
     settings = settings_for(
-        NAME, formats(knowledge), strategy=strategy, sample=sample, neighbours=neighbours, budget=budget, near=near
+        NAME,
+        formats(knowledge),
+        strategy=strategy,
+        sample=sample,
+        domains=domains,
+        neighbours=neighbours,
+        budget=budget,
+        near=near,
     )
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)

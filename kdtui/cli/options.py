@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -119,6 +119,10 @@ SampleOption = Annotated[
         metavar="NAME",
         autocompletion=completion.names("samples"),
     ),
+]
+DomainsOption = Annotated[
+    Literal["own", "all"],
+    typer.Option("--domains", help="Show what the sample has of this dataset, or of all datasets."),
 ]
 NeighboursOption = Annotated[
     int | None,

@@ -16,8 +16,11 @@ _HOW_TO_GET: Mapping[Format, str] = {
 }
 
 
-def why_lacking(db: Database, dataset: str, format: Format, sample: str | None) -> str:
+def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, domains: str = "own") -> str:
     """A sentence for a dataset, or a sample of it, without a kept piece of a format.
+
+    Args:
+        domains: as in `RunSettings`.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -28,7 +31,13 @@ def why_lacking(db: Database, dataset: str, format: Format, sample: str | None) 
         return f"dataset {dataset!r} has no {format}s yet; find some with: {make}"
     held = count_contents(db, sample)
     what = _in_words(held)
+    if domains == "all":
+        usable = list(dict.fromkeys(each for _, each, status in held if status == "kept"))
+        instead = f"show --knowledge {','.join(usable)}, or draw another" if usable else "draw another"
+        return f"sample {sample!r} has no {format}s that are kept; it has {what}. {instead[0].upper()}{instead[1:]}"
     lacks = f"sample {sample!r} has no {format}s of dataset {dataset!r} that are kept; it has {what}"
+    if any(other != dataset and each == format and status == "kept" for other, each, status in held):
+        lacks += "; --domains all shows those of other datasets, too"
     if format not in there:
         return f"{lacks}. The dataset has none either: find some with {make}, and draw a sample with them"
     draw = f"kdtui sample create NAME --add-to {quote(sample)} --dataset {quote(dataset)} --format {format}"

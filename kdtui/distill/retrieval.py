@@ -22,6 +22,9 @@ Shown = TypeVar("Shown", Rule, Thought)
 Nearest: TypeAlias = Callable[[Session, int], list[str]]
 """Gives the ids of so many training sessions that are nearest to a session, and not the session itself."""
 
+NearestOfAll: TypeAlias = Callable[[Session, int], list[tuple[str, str]]]
+"""The same among the training sessions of several datasets: gives the dataset and the id of each."""
+
 DEFAULT_NEIGHBOURS = 1
 """Training sessions whose thoughts are shown, or that are the demonstration."""
 
@@ -42,9 +45,10 @@ class Retriever:
     """Finds the knowledge for sessions of one dataset.
 
     Args:
-        settings: which formats, of which sample, how many neighbours, and the budget.
+        settings: which formats, of which sample, of which datasets, how many neighbours, and the budget.
         nearest: finds the neighbours.
         count: tokens of a text.
+        nearest_of_all: finds them in all datasets that the sample has knowledge of, where all of it is to be shown.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -52,18 +56,28 @@ class Retriever:
     """
 
     def __init__(
-        self, db: Database, dataset: str, settings: RunSettings, nearest: Nearest, count: Callable[[str], int]
+        self,
+        db: Database,
+        dataset: str,
+        settings: RunSettings,
+        nearest: Nearest,
+        count: Callable[[str], int],
+        nearest_of_all: NearestOfAll | None = None,
     ) -> None:
         self._db = db
         self._dataset = dataset
         self._settings = settings
         self._nearest = nearest
         self._count = count
+        self._nearest_of_all = nearest_of_all
+        self._shown_of = None if settings.domains == "all" else dataset
         for format in cast("tuple[Format, ...]", settings.knowledge):
-            if not find_knowledge(db, dataset=dataset, format=format, sample=settings.sample, limit=1):
-                raise KdtuiError(why_lacking(db, dataset, format, settings.sample))
+            if not find_knowledge(db, dataset=self._shown_of, format=format, sample=settings.sample, limit=1):
+                raise KdtuiError(why_lacking(db, dataset, format, settings.sample, settings.domains))
         # Patterns are few, and any of them may join products that share no word with it.
-        self._patterns = tuple(decoded(piece, Pattern) for piece in self._all("pattern"))
+        pieces = self._all("pattern")
+        self._patterns = tuple(decoded(piece, Pattern) for piece in pieces if piece.dataset == dataset)
+        self._patterns_of_others = tuple(decoded(piece, Pattern) for piece in pieces if piece.dataset != dataset)
 
     def __call__(self, session: Session) -> Applicable:
         """What applies to a session, without what it tells of its own bundles.
@@ -76,13 +90,13 @@ class Retriever:
         rules, left = self._within(self._rules(session), lambda rule: line_of(rule, session), budget)
         thoughts, _ = self._within(self._thoughts(session), lambda thought: thought.statement, left)
         patterns = unseen_patterns(session, self._patterns) if session.split == "train" else self._patterns
-        return Applicable(patterns, rules, thoughts, self._demonstrations(session))
+        return Applicable((*patterns, *self._patterns_of_others), rules, thoughts, self._demonstrations(session))
 
     def _rules(self, session: Session) -> list[Piece[Rule]]:
         if "rule" not in self._settings.knowledge:
             return []
         pieces = matching_knowledge(
-            self._db, words_of(session), self._dataset, "rule", sample=self._settings.sample, limit=_CANDIDATES
+            self._db, words_of(session), self._shown_of, "rule", sample=self._settings.sample, limit=_CANDIDATES
         )
         own = {
             piece.id
@@ -96,12 +110,18 @@ class Retriever:
             return []
         wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
         found: list[Piece[Thought]] = []
-        for neighbour in self._nearest(session, wanted * _FURTHER):
+        for dataset, neighbour in self._near(session, wanted * _FURTHER):
             if len(found) == wanted:
                 break
-            pieces = pieces_from(self._db, self._dataset, neighbour, "thought", sample=self._settings.sample)
+            pieces = pieces_from(self._db, dataset, neighbour, "thought", sample=self._settings.sample)
             found += [Piece(piece.id, decoded(piece, Thought)) for piece in pieces[:1]]
         return found
+
+    def _near(self, session: Session, limit: int) -> list[tuple[str, str]]:
+        """The nearest training sessions of the datasets whose knowledge is shown, each with its dataset."""
+        if self._nearest_of_all is not None:
+            return self._nearest_of_all(session, limit)
+        return [(self._dataset, neighbour) for neighbour in self._nearest(session, limit)]
 
     def _demonstrations(self, session: Session) -> tuple[Session, ...]:
         """The nearest training sessions, where these settings want them."""
@@ -126,7 +146,7 @@ class Retriever:
     def _all(self, format: Format) -> list[Knowledge]:
         if format not in self._settings.knowledge:
             return []
-        return find_knowledge(self._db, dataset=self._dataset, format=format, sample=self._settings.sample)
+        return find_knowledge(self._db, dataset=self._shown_of, format=format, sample=self._settings.sample)
 
 
 def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -> list[Piece[Rule]]:

@@ -67,7 +67,8 @@ class Choice:
     def with_student(self, student: str, adapters: tuple[tuple[str, float], ...] = ()) -> "Choice":
         """The same with another student; what it cannot use is left out."""
         wanted = replace(self.settings, student=student, adapters=adapters)
-        unaided = replace(wanted, knowledge=(), sample=None, neighbours=None, budget=None, near=None, strategy=None)
+        unaided = replace(wanted, knowledge=(), sample=None, neighbours=None, budget=None, near=None)
+        unaided = replace(unaided, domains="own", strategy=None)
         if student == PATTERNS:
             unaided = replace(unaided, context=None)
         for settings in (wanted, replace(wanted, strategy=None), replace(wanted, strategy=None, context=None), unaided):
@@ -83,5 +84,5 @@ class Choice:
         settings = replace(self.settings, knowledge=knowledge)
         if not knowledge:
             # They are about knowledge.
-            settings = replace(settings, sample=None, neighbours=None, budget=None, near=None)
+            settings = replace(settings, sample=None, domains="own", neighbours=None, budget=None, near=None)
         return Choice(settings)

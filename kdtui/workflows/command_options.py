@@ -39,6 +39,7 @@ def options_of(settings: "RunSettings") -> dict[str, list[str]]:
         # With an adapter, nothing said is what it was trained with.
         "--knowledge": ",".join(settings.knowledge) or ("none" if settings.adapters else None),
         "--sample": settings.sample,
+        "--domains": "all" if settings.domains == "all" else None,
         "--neighbours": settings.neighbours,
         "--near": settings.near,
         "--budget": settings.budget,

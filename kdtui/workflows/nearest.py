@@ -1,6 +1,7 @@
-"""Which training sessions are nearest: by the words that they share, or by their vectors."""
+"""Which training sessions are nearest, by the words that they share or by their vectors, and what is known of them."""
 
 from array import array
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property, partial
 from tempfile import TemporaryFile
@@ -8,13 +9,14 @@ from weakref import finalize
 
 import numpy as np
 
-from kdtui.distill.retrieval import Nearest
+from kdtui.distill.retrieval import Nearest, NearestOfAll, Retriever
 from kdtui.errors import KdtuiError
 from kdtui.workflows.embed import SessionEmbedder, is_outdated, session_embedder
 from models.errors import ModelError
 from models.unit_vectors import of_length_one
-from store.datasets import get_session, nearest_sessions
+from store.datasets import get_session, nearest_sessions, nearest_sessions_of
 from store.records import RunSettings, Session
+from store.samples import datasets_of
 from store.sqlite import Database
 from store.vectors import Vectors, session_ids, session_vector, training_vectors, vector_models
 
@@ -32,6 +34,41 @@ def nearest_for(db: Database, dataset: str, settings: RunSettings) -> Nearest:
     if settings.near is None:
         return partial(nearest_sessions, db, dataset)
     return _ByVectors(db, dataset, settings.near)
+
+
+def make_retriever(db: Database, dataset: str, settings: RunSettings, count: Callable[[str], int]) -> Retriever:
+    """What finds the knowledge for sessions of a dataset with these settings.
+
+    Args:
+        count: tokens of a text.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is no knowledge of a format, or the training sessions lack vectors.
+    """
+    nearest = nearest_for(db, dataset, settings)
+    of_all = _nearest_of_all(db, dataset, settings) if settings.domains == "all" else None
+    return Retriever(db, dataset, settings, nearest, count, of_all)
+
+
+def _nearest_of_all(db: Database, dataset: str, settings: RunSettings) -> NearestOfAll:
+    """What finds the nearest training sessions in all datasets that a sample has knowledge of."""
+    assert settings.sample is not None
+    sources = datasets_of(db, settings.sample)
+    if settings.near is None:
+        return partial(nearest_sessions_of, db, dataset, sources)
+    finders = {source: _ByVectors(db, source, settings.near) for source in sources}
+
+    def find(session: Session, limit: int) -> list[tuple[str, str]]:
+        found = [
+            (near, source, id)
+            for source, finder in finders.items()
+            for near, id in finder.scored(session, limit, without=session.id if source == dataset else None)
+        ]
+        found.sort(key=lambda each: -each[0])
+        return [(source, id) for _, source, id in found[:limit]]
+
+    return find
 
 
 class _ByVectors:
@@ -79,6 +116,17 @@ class _ByVectors:
         Raises:
             ModelError: the session is not stored, and the embedding model fails.
         """
+        return [id for _, id in self.scored(session, limit, without=session.id)]
+
+    def scored(self, session: Session, limit: int, *, without: str | None) -> list[tuple[float, str]]:
+        """The same with their cosines.
+
+        Args:
+            without: the id of a training session that is left out; None for none.
+
+        Raises:
+            ModelError: as when it is called.
+        """
         vector = self._vector(session)
         if vector.shape != self._mean.shape:
             raise ModelError(
@@ -88,7 +136,8 @@ class _ByVectors:
         near = self._vectors @ of_length_one(vector - self._mean)
         best = (-near).argsort(kind="stable")[: limit + 1]
         ids = session_ids(self._db, [self._rows[number] for number in best])
-        return [id for id in ids if id != session.id][:limit]
+        found = [(float(near[number]), id) for number, id in zip(best, ids, strict=True)]
+        return [each for each in found if each[1] != without][:limit]
 
     def _vector(self, session: Session) -> Vectors:
         stored = session_vector(self._db, self._dataset, session.id, self._model)

@@ -72,6 +72,7 @@ class RunRow:
             "student": run.settings.student,
             "knowledge": list(run.settings.knowledge),
             "sample": run.settings.sample,
+            "domains": run.settings.domains,
             "ratio": self.ratios[0] if len(self.ratios) == 1 else list(self.ratios) or None,
             "strategy": run.settings.strategy,
             "adapters": [[name, scale] for name, scale in run.settings.adapters],
@@ -157,7 +158,9 @@ def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
         found = draws(settings.sample) if settings.sample is not None else ()
         return tuple(
             dict.fromkeys(
-                draw.ratio for draw in found if draw.dataset == run.dataset and draw.format in settings.knowledge
+                draw.ratio
+                for draw in found
+                if (settings.domains == "all" or draw.dataset == run.dataset) and draw.format in settings.knowledge
             )
         )
 
@@ -182,10 +185,9 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
             return None
         retrieve = None
         if settings.knowledge or settings.strategy == AICL:
-            from kdtui.distill.retrieval import Retriever
-            from kdtui.workflows.nearest import nearest_for
+            from kdtui.workflows.nearest import make_retriever
 
-            retrieve = Retriever(db, run.dataset, settings, nearest_for(db, run.dataset, settings), roughly)
+            retrieve = make_retriever(db, run.dataset, settings, roughly)
         sizes = [
             sum(
                 roughly(message.content)

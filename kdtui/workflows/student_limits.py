@@ -76,6 +76,7 @@ def check_intent_writer(db: "Database | None", settings: RunSettings) -> None:
     given = {
         "--knowledge": settings.knowledge,
         "--sample": settings.sample,
+        "--domains": settings.domains == "all",
         "--neighbours": settings.neighbours,
         "--near": settings.near,
         "--budget": settings.budget,

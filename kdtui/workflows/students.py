@@ -10,7 +10,7 @@ from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from msgspec.structs import replace
 from platformdirs import user_cache_path
@@ -108,6 +108,7 @@ def settings_for(
     neighbours: int | None = None,
     budget: int | None = None,
     near: str | None = None,
+    domains: Literal["own", "all"] = "own",
 ) -> RunSettings:
     """Settings for a student as a user names it; files are named in full, to be found from any folder.
 
@@ -121,7 +122,18 @@ def settings_for(
     near = None if near is None else in_full(near)
     seed = None if limit is None else seed or 0
     return RunSettings(
-        in_full(student), knowledge, limit, context, strategy, located, sample, neighbours, budget, near, seed
+        in_full(student),
+        knowledge,
+        limit,
+        context,
+        strategy,
+        located,
+        sample,
+        neighbours,
+        budget,
+        near,
+        seed,
+        domains=domains,
     )
 
 
@@ -146,6 +158,7 @@ def student_name(settings: RunSettings) -> str:
     strategy = [settings.strategy] if settings.strategy not in (None, usual) else []
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
     near = [f"near by {Path(settings.near).stem}"] if settings.near else []
+    near += ["all domains"] if settings.domains == "all" else []
     return " + ".join([base_name(settings), *adapter_names(settings), *knowledge, *near, *strategy])
 
 
@@ -161,7 +174,13 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
     neighbours = settings.neighbours if settings.strategy != AICL else None
     near = settings.near if settings.strategy != AICL else None
-    given = {"--sample": settings.sample, "--neighbours": neighbours, "--near": near, "--budget": settings.budget}
+    given = {
+        "--sample": settings.sample,
+        "--domains": settings.domains == "all",
+        "--neighbours": neighbours,
+        "--near": near,
+        "--budget": settings.budget,
+    }
     about_knowledge = [option for option, value in given.items() if value]
     shown_none = why_no_knowledge(settings.student)
     if shown_none is not None and (settings.knowledge or about_knowledge):
@@ -175,6 +194,11 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         is_shown_none = is_endpoint(settings.student) and settings.strategy == AICL
         what = f"leave out {options}" if is_shown_none else "say which with --knowledge"
         raise KdtuiError(f"{options} {verb} about knowledge that a student is shown; {what}")
+    if settings.domains == "all" and settings.sample is None:
+        raise KdtuiError(
+            "--domains all shows what a sample has of several datasets; name one with --sample, or draw one with: "
+            "kdtui sample create NAME --dataset ONE --dataset ANOTHER"
+        )
     if settings.student == PATTERNS and (settings.strategy or settings.adapters or settings.context):
         raise KdtuiError(f"{why_no_strategy(PATTERNS)}; leave out --strategy, --adapter and --context")
     if (router := router_in(settings)) is not None:
@@ -433,12 +457,11 @@ def retriever(
     """
     if not settings.knowledge and settings.strategy != AICL:
         return lambda _: Applicable()
-    from kdtui.distill.retrieval import Retriever
-    from kdtui.workflows.nearest import nearest_for
+    from kdtui.workflows.nearest import make_retriever
 
     assert db is not None
     assert dataset is not None
-    return Retriever(db, dataset, settings, nearest_for(db, dataset, settings), count)
+    return make_retriever(db, dataset, settings, count)
 
 
 def task_maker(

@@ -65,7 +65,8 @@ def trial_of(db: Database, number: int, usual: RunSettings) -> Trial:
     else:
         if held != [number]:
             raise KdtuiError(f"sample {sample} holds other pieces than {number}; delete it, and it is made anew")
-    without = replace(usual, knowledge=(), sample=None, neighbours=None, budget=None, near=None, limit=None, seed=None)
+    without = replace(usual, knowledge=(), sample=None, domains="own", neighbours=None, budget=None, near=None)
+    without = replace(without, limit=None, seed=None)
     if usual.student in (PATTERNS, SHIPPED):
         without = RunSettings(NAME)
     return Trial(piece.dataset, session.id, without, replace(without, knowledge=(piece.format,), sample=sample))

@@ -301,6 +301,8 @@ def _settings(settings: RunSettings) -> Iterable[tuple[str, RenderableType]]:
     yield "strategy", told(settings.strategy, "the usual one")
     yield "knowledge", told(", ".join(settings.knowledge) or None, "none")
     yield "sample", told(settings.sample, "none: all that there is")
+    if settings.domains == "all":
+        yield "domains", Text("all that the sample has knowledge of")
     yield "neighbours", told(settings.neighbours, "the usual number")
     yield "near by", told(settings.near, "words (BM25)")
     yield "budget", told(settings.budget, "the usual number of tokens")

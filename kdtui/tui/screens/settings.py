@@ -98,6 +98,7 @@ def settings_fields(settings: RunSettings, offered: Offered) -> list[Field]:
             for format in FORMATS
         ),
         choice("sample", "  of sample", samples),
+        choice("domains", "  of domains", [("this dataset alone", ""), ("all that the sample has", "all")]),
         field("neighbours", "  of neighbours", "near sessions, 1 to 50; usually 1"),
         choice("near", "  near by", near),
         field("budget", "  in tokens", "of rules and thoughts; usually 600"),
@@ -121,8 +122,11 @@ def refused(offered: Offered, values: Mapping[str, str]) -> dict[str, str]:
         found |= dict.fromkeys(_KNOWLEDGE, why)
     elif not any(values[format] for format in FORMATS):
         # AICL learns from the nearest session, and is shown no knowledge of the store.
-        about = ("sample", "budget") if values["strategy"] == AICL else ("sample", "neighbours", "near", "budget")
+        about = ["sample", "domains", "budget"]
+        about += [] if values["strategy"] == AICL else ["neighbours", "near"]
         found |= dict.fromkeys(about, "this is about knowledge: show some first")
+    elif not values["sample"]:
+        found["domains"] = "this is about a sample: choose one first"
     if (why := why_no_strategy(student, writer)) is not None:
         found["strategy"] = why
     if student == PATTERNS or is_endpoint(student):
@@ -204,6 +208,7 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
         strategy=values["strategy"] or None,
         adapters=adapters,
         sample=values["sample"] or None,
+        domains="all" if values["domains"] else "own",
         neighbours=whole_number(values["neighbours"], "neighbours", 1, 50),
         budget=whole_number(values["budget"], "tokens", 1),
         near=values["near"] or None,
@@ -232,7 +237,7 @@ def _without_adapter(
     return {"adapter": "", **shown}, f"{student} goes with no adapter of yours: {named} taken away"
 
 
-_KNOWLEDGE = (*FORMATS, "sample", "neighbours", "near", "budget")
+_KNOWLEDGE = (*FORMATS, "sample", "domains", "neighbours", "near", "budget")
 """What says which knowledge a student is shown."""
 
 _TRAINED = ("student", "other", *_KNOWLEDGE, "strategy")
@@ -248,6 +253,7 @@ def _values(settings: RunSettings, offered: Offered) -> dict[str, str]:
         "scale": f"{scale:g}",
         **{format: "yes" if format in settings.knowledge else "" for format in FORMATS},
         "sample": settings.sample or "",
+        "domains": "all" if settings.domains == "all" else "",
         "neighbours": _text(settings.neighbours),
         "near": settings.near or "",
         "budget": _text(settings.budget),

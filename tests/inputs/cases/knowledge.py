@@ -22,6 +22,18 @@ def refused(situation: str, *command: str, expected: str) -> Case:
 
 CASES = [
     Case(
+        "knowledge of all domains is asked for without a sample that has some",
+        ("knowledge", "for", "o34", "--domains", "all"),
+        "--domains all shows what a sample has of several datasets; name one with --sample",
+        before=MINED,
+    ),
+    Case(
+        "a sample has nothing of a format, of whatever dataset",
+        ("knowledge", "for", "o34", "--domains", "all", "--sample", "half", "--knowledge", "thought"),
+        "sample 'half' has no thoughts that are kept; it has",
+        before=RULES,
+    ),
+    Case(
         "a level is deeper than any category",
         ("knowledge", "mine", "--level", "99", "--replace"),
         "level 99 cannot be mined: the deepest category in the training sessions of dataset 'demo' has 4 levels",

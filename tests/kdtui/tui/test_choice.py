@@ -17,6 +17,7 @@ FULL = RunSettings(
     neighbours=3,
     budget=100,
     near="smollm2",
+    domains="all",
 )
 
 
@@ -36,6 +37,7 @@ def test_all_settings_are_options() -> None:
         "--adapter": ["a", "b=0.5"],
         "--knowledge": ["pattern,rule"],
         "--sample": ["half"],
+        "--domains": ["all"],
         "--neighbours": ["3"],
         "--near": ["smollm2"],
         "--budget": ["100"],

@@ -21,8 +21,8 @@ from tests.kdtui.tui.jobs_place import hand_made, shown
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
-KNOWLEDGE = {"pattern", "rule", "thought", "sample", "neighbours", "near", "budget"}
-ABOUT_KNOWLEDGE = {"sample", "neighbours", "near", "budget"}
+KNOWLEDGE = {"pattern", "rule", "thought", "sample", "domains", "neighbours", "near", "budget"}
+ABOUT_KNOWLEDGE = {"sample", "domains", "neighbours", "near", "budget"}
 
 FORMS = {"workbench": "session.settings", "runs": "runs.new", "models": "models.calibrate"}
 """Places with a form that asks for a student, and the action that opens it."""
@@ -83,7 +83,8 @@ async def test_fields_follow_the_student(store: Path, place: str, settle: Settle
         assert disabled(app) == {*ABOUT_KNOWLEDGE, "scale"}
         assert reason(app, "sample") == "this is about knowledge: show some first"
         await fill(pilot, pattern="yes")
-        assert disabled(app) == {"scale"}
+        assert disabled(app) == {"domains", "scale"}
+        assert reason(app, "domains") == "this is about a sample: choose one first"
         assert reason(app, "neighbours") == "near sessions, 1 to 50; usually 1"
         await fill(pilot, student="shipped")
         assert disabled(app) - {"strategy"} == {*KNOWLEDGE, "adapter", "scale"}
