@@ -65,11 +65,11 @@ def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> E
     dataset, utilization = at["dataset"], at["utilization"]
     formats = formats_of(at["formats"])
     shown = formats if utilization in ("icl", "sft+icl") else ()
+    datasets = _of_domains(spec.datasets(), dataset, at["domains"])
+    if not datasets and (shown or utilization in ("sft", "sft+icl", "routed")):
+        return f"{at['domains']} domains of {dataset}: the study has no other dataset"
     training = mixture = None
     if utilization in ("sft", "sft+icl", "routed"):
-        datasets = _trained_on(spec.datasets(), dataset, at["domains"])
-        if not datasets:
-            return f"{at['domains']} domains of {dataset}: the study has no other dataset"
         if utilization != "routed" or not formats:
             training = _training(spec, datasets, formats, at)
         elif at["form"] == "pairs":
@@ -89,7 +89,7 @@ def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> E
         at["student"],
         at["form"],
         shown,
-        _sample(spec, (dataset,), shown, at),
+        _sample(spec, datasets, shown, at, is_named=datasets != (dataset,)),
         training,
         # A list is what a student writes; only answers about pairs have a threshold.
         is_calibrated=at["form"] == "pairs" and validation[dataset] >= LEAST_TO_CALIBRATE,
@@ -117,7 +117,7 @@ def _training(
     )
 
 
-def _trained_on(datasets: Sequence[str], own: str, domains: str) -> tuple[str, ...]:
+def _of_domains(datasets: Sequence[str], own: str, domains: str) -> tuple[str, ...]:
     match domains:
         case "own":
             return (own,)
@@ -137,11 +137,20 @@ def _teacher(spec: Spec, formats: Sequence[Format], at: Mapping[str, Any]) -> st
 
 
 def _sample(
-    spec: Spec, datasets: tuple[str, ...], formats: tuple[Format, ...], at: Mapping[str, Any]
+    spec: Spec,
+    datasets: tuple[str, ...],
+    formats: tuple[Format, ...],
+    at: Mapping[str, Any],
+    *,
+    is_named: bool = False,
 ) -> SampleStep | None:
-    """The sample that knowledge is taken from; None for all of it."""
+    """The sample that knowledge is taken from; None for all of it.
+
+    Args:
+        is_named: whether all of it is a sample, too: a student is shown knowledge of other datasets as a sample has it.
+    """
     teacher, ratio = _teacher(spec, formats, at), at["ratio"]
-    if not formats or (ratio is None and teacher == ANY):
+    if not formats or (ratio is None and teacher == ANY and not is_named):
         return None
     if ratio is None or ratio == 1:
         # Where all is taken, its order makes no difference.

@@ -102,6 +102,8 @@ def _student(step: EvaluationStep | CalibrationStep) -> str:
     sample = trained.sample if trained is not None and trained.sample is not None else step.sample
     if sample is not None:
         parts.append(_drawn(sample))
+    if step.sample is not None and step.sample.datasets != (step.dataset,):
+        parts.append(f"with knowledge of {'+'.join(step.sample.datasets)}")
     if trained is not None and trained.datasets != (step.dataset,):
         parts.append(f"trained on {'+'.join(trained.datasets)}")
     if trained is not None and trained.rank != _USUAL_RANK:

@@ -305,7 +305,7 @@ def _wanted(cells: Sequence[Step], steps: Mapping[str, PlannedStep]) -> set[Step
         steps: each behind those that it needs.
     """
     wanted = set(cells)
-    for each in reversed(steps.values()):
+    for each in reversed(list(steps.values())):
         if each.step in wanted and each.status != "done":
             wanted.update(needs(each.step))
     return wanted
@@ -397,7 +397,8 @@ def _sources(step: Step) -> tuple[set[str], set[tuple[str, Format]]]:
             datasets.add(step.dataset)
         case CalibrationStep() | EvaluationStep():
             datasets.add(step.dataset)
-            formats.update((step.dataset, format) for format in step.shown)
+            shown_of = (step.dataset,) if step.sample is None else step.sample.datasets
+            formats.update((dataset, format) for dataset in shown_of for format in step.shown)
     for need in needs(step):
         more, known = _sources(need)
         datasets |= more

@@ -25,7 +25,8 @@ Utilization: TypeAlias = Literal["zero-shot", "icl", "sft", "sft+icl", "routed"]
 UTILIZATIONS: tuple[Utilization, ...] = get_args(Utilization)
 
 Domains: TypeAlias = Literal["own", "other", "pooled"]
-"""Whose training sessions a student is trained on: those of the dataset, of the other datasets, or of all."""
+"""Whose training sessions a student is trained on, and whose knowledge it is shown: those of the dataset, of the other
+datasets, or of all."""
 DOMAINS: tuple[Domains, ...] = get_args(Domains)
 
 Metric: TypeAlias = Literal["pair_f1", "strict_precision", "strict_recall", "exact"]
@@ -68,7 +69,7 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
             of which a router chooses one for each session.
         formats: of the knowledge, several joined by "+"; "none" for none.
         teacher: whose rules and thoughts; "any" for all that are kept.
-        domains: whose training sessions a student is trained on.
+        domains: whose training sessions a student is trained on, and whose knowledge it is shown.
         strategy: by which samples of knowledge are drawn.
         ratio: the share of the knowledge that is used. Empty: all of it, not sampled.
         rank: of adapters.

@@ -6,7 +6,6 @@ from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kdtui.distill.sampling import SampleStrategy
 from kdtui.workflows.model_names import ROUTED, is_endpoint
@@ -95,12 +94,17 @@ class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):
                 each.base,
                 each.form,
                 each.formats,
-                None if each.sample is None else replace(each.sample, datasets=(self.dataset,)),
+                each.sample if each.datasets == (self.dataset,) or not each.formats else each.sample or _all_of(each),
                 each,
                 is_calibrated=False,
             )
             for each in self.trainings
         )
+
+
+def _all_of(training: TrainingStep) -> SampleStep:
+    """The sample of all that a training could show: knowledge of other datasets is shown as a sample has it."""
+    return SampleStep(training.datasets, training.formats, ANY, "random", 1.0, 0)
 
 
 class CalibrationStep(Struct, frozen=True, tag="calibration", tag_field="kind"):
@@ -268,6 +272,7 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
         strategy=None if is_endpoint(step.student) else step.form,
         adapters=adapters,
         sample=None if step.sample is None else name_of(step.sample),
+        domains="own" if step.sample is None or step.sample.datasets == (step.dataset,) else "all",
     )
 
 

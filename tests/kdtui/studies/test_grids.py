@@ -21,6 +21,7 @@ from kdtui.workflows.studies.steps import (
     key_of,
     kind_of,
     needs,
+    run_settings,
 )
 
 VALIDATION = {"a": 90, "b": 90}
@@ -54,14 +55,17 @@ def count(found: list[Grid]) -> dict[str, int]:
     [
         # none: zero-shot and trained on bundles alone; five sets of formats, shown, and shown and trained with
         ("rq1", ["a"], {"sample": 0, "training": 6, "calibration": 0, "evaluation": 12}),
-        # 4 ratios x 3 sets of formats, 3 ratios of 3 more strategies, each shown and trained with; one on all; and the
-        # zero-shot run that says how difficult training sessions are
-        ("rq2", ["a"], {"sample": 21, "training": 22, "calibration": 0, "evaluation": 44}),
-        # with two datasets also the other domain's adapter, which is the other's own, and one of both
-        ("rq2", ["a", "b"], {"sample": 42, "training": 45, "calibration": 0, "evaluation": 92}),
+        # 21 samples: 4 ratios x 3 sets of formats, 3 ratios of 3 more strategies. 22 trainings: with each, and on all.
+        # 45 evaluations: 21 shown and 21 trained with, all shown and trained with, and the zero-shot run that says how
+        # difficult training sessions are
+        ("rq2", ["a"], {"sample": 21, "training": 22, "calibration": 0, "evaluation": 45}),
+        # Twice that for two datasets. Samples: all of the other's knowledge is that of ratio 1 there, so 1 more, of
+        # both. Trainings: the other's adapter is its own, so 1 more, of both. Evaluations: 4 more of each dataset,
+        # shown and trained with the other's and both
+        ("rq2", ["a", "b"], {"sample": 43, "training": 45, "calibration": 0, "evaluation": 98}),
         # zero-shot, shown, trained with, both; and trained on bundles alone
         ("rq3", ["a"], {"sample": 0, "training": 2, "calibration": 0, "evaluation": 5}),
-        # rq3 has one cell that rq1 has not, and that one is in rq2
+        # All of rq3 but one cell is in rq1, and that one is in rq2, as is what rq2 shows and trains with of all
         ("all", ["a"], {"sample": 21, "training": 27, "calibration": 0, "evaluation": 56}),
     ],
 )
@@ -201,3 +205,46 @@ def test_a_label_names_what_is_not_usual() -> None:
     found = grid(form=("pairs",), utilization=("sft+icl",), ratio=(0.25,), rank=(8,), seed=(3,), strategy=("length",))
     labels = {cell_label(arm.cell) for arm in found.arms}
     assert "smollm2 sft+icl rule about pairs 25% by length rank 8, seed 3" in labels
+
+
+def shown_with(domains: str, utilization: str) -> EvaluationStep:
+    questions = question(dataset=("a", "b"), domains=(domains,), utilization=(utilization,), formats=("none", "rule"))
+    [found] = grids(Spec("s", (questions,)), VALIDATION)
+    [cell] = [arm.cell for arm in found.arms if arm.at["formats"] == "rule" and arm.at["dataset"] == "a"]
+    return cell
+
+
+@pytest.mark.parametrize(("domains", "datasets"), [("other", ("b",)), ("pooled", ("a", "b"))])
+def test_a_student_is_shown_the_knowledge_of_the_domains_that_it_is_trained_on(
+    domains: str, datasets: tuple[str, ...]
+) -> None:
+    shown = shown_with(domains, "icl")
+    assert shown.sample is not None
+    assert (shown.sample.datasets, shown.sample.ratio, shown.training) == (datasets, 1.0, None)
+    assert run_settings(shown, lambda _: "sample").domains == "all"
+    both = shown_with(domains, "sft+icl")
+    assert both.sample == shown.sample
+    assert both.training is not None
+    assert both.training.datasets == datasets
+    own = shown_with("own", "icl")
+    assert (own.sample, run_settings(own, lambda _: "sample").domains) == (None, "own")
+
+
+def test_adapters_of_a_routed_student_are_shown_the_knowledge_of_the_domains_that_they_are_trained_on() -> None:
+    asked = question(
+        dataset=("a", "b"), domains=("pooled",), utilization=("routed", "sft+icl"), formats=("rule",), baseline="rule"
+    )
+    [found] = grids(Spec("s", (asked,)), VALIDATION)
+    cells_of_a = {arm.at["utilization"]: arm.cell for arm in found.arms if arm.at["dataset"] == "a"}
+    routed, both = cells_of_a["routed"], cells_of_a["sft+icl"]
+    assert routed.mixture is not None
+    [bare, shown] = routed.mixture.answers
+    assert (bare.sample, bare.shown) == (None, ())
+    assert (shown.sample, shown.training) == (both.sample, both.training)
+    assert shown.sample is not None
+    assert shown.sample.datasets == ("a", "b")
+
+
+def test_a_student_that_is_shown_nothing_has_no_domains() -> None:
+    found = grid(utilization=("zero-shot",), domains=("own", "other", "pooled"), compare="domains", baseline="own")
+    assert (found.left_out, len(cells([found]))) == ([], 1)

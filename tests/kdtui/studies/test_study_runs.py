@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from models.errors import ModelError
 from store.database import open_database
 from store.models import named_models
 from store.runs import delete_run, get_run, predictions
-from store.samples import delete_sample, list_samples
+from store.samples import datasets_of, delete_sample, list_samples
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -311,6 +312,30 @@ def test_a_run_that_is_refused_changes_no_study(finished: Database, study: Kdtui
         assert study("rq1").code == 1
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
     assert [row["name"] for row in kdtui("study", "ls", "--json").rows] == ["rq3-outdoor"]
+
+
+@pytest.mark.usefixtures("imported")
+def test_students_are_shown_the_knowledge_of_other_domains(
+    study: Kdtui, described: Callable[..., Path], kdtui: Kdtui, db: Database
+) -> None:
+    kitchen = Path(str(files("kdtui") / "demo_data" / "kitchen.jsonl"))
+    list(import_dataset(db, kitchen, "kitchen"))
+    lines = ['compare = "domains"', 'baseline = "own"', 'domains = ["own", "other", "pooled"]', 'formats = ["rule"]']
+    result = study(described(*lines, before="sessions = 1"), "--dataset", "outdoor", "--dataset", "kitchen")
+    assert result.code == 0, result.err
+    rows = shown(kdtui, "mine")
+    assert [row["label"] for row in rows[:3]] == [
+        "outdoor: tiny icl rule",
+        "outdoor: tiny icl rule 100% with knowledge of kitchen",
+        "outdoor: tiny icl rule 100% with knowledge of outdoor+kitchen",
+    ]
+    assert {row["state"] for row in rows} == {"done"}
+    runs = [get_run(db, int(row["run"])) for row in rows[:3]]
+    assert [run.settings.domains for run in runs] == ["own", "all", "all"]
+    other = runs[1].settings.sample
+    assert other is not None
+    assert datasets_of(db, other) == ["kitchen"]
+    assert len(kdtui("study", "answers", "mine", "--json").rows) == 4
 
 
 def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_for(
