@@ -7,7 +7,16 @@ import typer
 
 from kdtui.cli import completion
 from kdtui.cli.commands import App
-from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, database_path, open_store
+from kdtui.cli.options import (
+    LARGEST,
+    DatabaseOption,
+    JsonOption,
+    OutputOption,
+    chosen_output,
+    database_path,
+    open_store,
+)
+from kdtui.cli.options import adapters as weighted
 from kdtui.cli.output import print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 
@@ -166,6 +175,47 @@ def quantize(
                 say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
 
 
+@app.command(
+    "merge",
+    examples=[
+        "kdtui model merge camping=0.7 kitchen=0.3 --name both",
+        "kdtui model merge camping kitchen --rank 16",
+    ],
+)
+def merge(
+    adapters: Annotated[
+        list[str],
+        typer.Argument(
+            help="Names of adapters, or GGUF files, each with its weight (1).",
+            metavar="ADAPTER[=WEIGHT]",
+            autocompletion=completion.names("adapters", "shipped"),
+        ),
+    ],
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            "--rank",
+            help="Reduce the sum to this rank, by its largest singular values; by default the ranks add up, and the "
+            "sum is exact.",
+            min=1,
+            max=LARGEST,
+            metavar="N",
+        ),
+    ] = None,
+    name: NameOption = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Make one adapter of the weighted sum of several of one base."""
+    from kdtui.workflows.manage_models import models_folder
+    from kdtui.workflows.merge_adapters import merge_adapters
+
+    with open_store(db) as store:
+        made = merge_adapters(store, weighted(adapters) or (), name, models_folder(database_path(db)), rank=rank)
+    for note in made.notes:
+        say(f"note: {note}")
+    say(made.in_words)
+
+
 @app.command("rm", examples=["kdtui model rm smollm2-q4_0", "kdtui model rm one two --yes"])
 def rm(
     names: Annotated[
@@ -175,7 +225,7 @@ def rm(
     db: DatabaseOption = None,
 ) -> None:
     """Delete models; of a file that kdtui did not make or fetch only the name."""
-    from kdtui.workflows.manage_models import remove_model
+    from kdtui.workflows.manage_models import own_files, remove_model
     from store.models import named_model
     from store.runs import runs_of_model
 
@@ -184,7 +234,8 @@ def rm(
         for name in dict.fromkeys(names):
             model = named_model(store, name)
             named = counts({"run": runs_of_model(store, name)}, "named by")
-            chosen[name] = [f"with {model.path}" if model.made else f"whose file stays: {model.path}", *named]
+            own = own_files(model)
+            chosen[name] = [f"with {own}" if own is not None else f"whose file stays: {model.path}", *named]
         confirm_removal({f"model {name}": told for name, told in chosen.items()}, yes=yes)
         for name, told in chosen.items():
             remove_model(store, name)
