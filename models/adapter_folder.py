@@ -11,6 +11,9 @@ from models.adapters import CONFIG, WEIGHTS, BaseShape, Delta
 from models.errors import ModelError
 from models.whole_files import write_whole
 
+SUMS = "SHA256SUMS"
+"""The file with the SHA-256 of the others, as `sha256sum -c` reads it."""
+
 _PLAIN: dict[str, object] = {
     "peft_type": "LORA",
     "task_type": "CAUSAL_LM",

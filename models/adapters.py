@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ModelError
-from models.gguf_vectors import check_layout
+from models.gguf_vectors import check_layout, gguf_sizes
 from models.json_files import read_object
 from models.whole_files import put_in_place
 
@@ -237,7 +237,9 @@ def peft_deltas(adapter: Path) -> dict[str, Delta]:
         a, b = both["lora_A"], both["lora_B"]
         if not len(a) or len(a) != b.shape[1]:
             raise ModelError(f"{adapter}: the two matrices for {module} have the ranks {len(a)} and {b.shape[1]}")
-        found[module] = Delta(a, b, scale_of(config, module, len(a)))
+        delta = found[module] = Delta(a, b, scale_of(config, module, len(a)))
+        if not (isfinite(delta.scale) and np.isfinite(a).all() and np.isfinite(b).all()):
+            raise ModelError(f"{adapter}: what it adds to {module} is no number; its weights are damaged")
     return found
 
 
@@ -247,23 +249,13 @@ def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
     Raises:
         ModelError: the file cannot be read, is for another architecture, or changes what PEFT has no name for.
     """
-    from gguf import GGUFReader
-    from gguf.quants import dequantize
-
-    check_layout(adapter, "adapter")
     names = _gguf_names(shape)
     modules = {
         f"{names.get_name(module)}.weight": module
         for layer in range(shape.layers)
         for module in (f"model.layers.{layer}.{name}" for name in _LINEAR)
     }
-    try:
-        reader = GGUFReader(adapter)
-        architecture = reader.fields["general.architecture"].contents()
-        alpha = float(reader.fields["adapter.lora.alpha"].contents())
-        tensors = {each.name: dequantize(each.data, each.tensor_type) for each in reader.tensors}
-    except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
-        raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
+    architecture, alpha, tensors = _gguf_tensors(adapter)
     if architecture != shape.architecture:
         raise ModelError(f"{adapter}: it is for the architecture {architecture}, not {shape.architecture}")
     found = {}
@@ -271,7 +263,7 @@ def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
         if name not in modules:
             raise ModelError(f"{adapter}: it changes {name}, which has no place in a PEFT adapter")
         a, b = (tensors.get(f"{name}.lora_{each}") for each in "ab")
-        if a is None or b is None or a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
+        if a is None or b is None or a.ndim != 2 or b.ndim != 2 or not len(a) or len(a) != b.shape[1]:
             raise ModelError(f"{adapter}: the two matrices for {name} do not belong together")
         module = modules[name]
         # llama.cpp takes an alpha of 0 for none.
@@ -279,6 +271,62 @@ def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
     if not found:
         raise ModelError(f"{adapter}: there is nothing in this adapter")
     return found
+
+
+def check_numbers(adapter: Path) -> None:
+    """Refuse a GGUF adapter that is damaged.
+
+    Raises:
+        ModelError: it cannot be read, or has values that are no numbers.
+    """
+    _, alpha, tensors = _gguf_tensors(adapter)
+    for name, values in tensors.items():
+        if not (isfinite(alpha) and np.isfinite(values).all()):
+            raise ModelError(f"{adapter}: what it adds by {name} is no number; its weights are damaged")
+
+
+def _gguf_tensors(adapter: Path) -> tuple[str, float, dict[str, Array]]:
+    """The architecture, alpha, and the matrices of a GGUF adapter, in 32 bits."""
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    check_layout(adapter, "adapter")
+    try:
+        reader = GGUFReader(adapter)
+        architecture = str(reader.fields["general.architecture"].contents())
+        alpha = float(reader.fields["adapter.lora.alpha"].contents())
+        return architecture, alpha, {each.name: dequantize(each.data, each.tensor_type) for each in reader.tensors}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
+        raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
+
+
+def misfit(deltas: Mapping[str, Delta], base: Path) -> str | None:
+    """Why an adapter has no place in a base, as a clause; None where it has.
+
+    Args:
+        base: a GGUF file.
+
+    Raises:
+        ModelError: the base cannot be read, or adapters for it cannot be converted.
+    """
+    names, sizes = _gguf_names(base_shape(base)), gguf_sizes(base)
+    for module, delta in deltas.items():
+        size = sizes.get(f"{names.get_name(module.replace('language_model.', ''))}.weight")
+        if size is None or len(size) != 2:
+            return f"it changes {module}, which the base does not have"
+        inputs, outputs = size
+        if (inputs, outputs) != (delta.a.shape[1], len(delta.b)):
+            its = f"{len(delta.b):,} x {delta.a.shape[1]:,}"
+            return f"it changes {module} as one of {its}, which is {outputs:,} x {inputs:,} in the base"
+    most = largest_rank(deltas)
+    if (rank := max(delta.rank for delta in deltas.values())) > most:
+        return f"it has a rank of {rank:,}, and no weight that it changes has a side of more than {most:,}"
+    return None
+
+
+def largest_rank(deltas: Mapping[str, Delta]) -> int:
+    """The longest side of the weights that are changed: no adapter needs a higher rank."""
+    return max(max(len(delta.b), delta.a.shape[1]) for delta in deltas.values())
 
 
 def _pairs(adapter: Path, shape: BaseShape) -> Iterator[tuple[str, Delta]]:

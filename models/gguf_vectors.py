@@ -47,6 +47,19 @@ def gguf_vectors(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
         raise ModelError(f"{path}: its weights cannot be read ({error})") from error
 
 
+def gguf_sizes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The dimensions of each tensor as GGUF has them, the last one first: (inputs, outputs).
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return {name.decode("utf-8"): shape for name, shape, *_ in _layout(data).tensors}
+    except _DAMAGED as error:
+        raise ModelError(f"{path}: its weights cannot be read ({error})") from error
+
+
 def check_layout(path: Path, what: str) -> None:
     """Refuse a file that claims to hold more than it does, before the package gguf reads it.
 
@@ -59,7 +72,7 @@ def check_layout(path: Path, what: str) -> None:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if _layout(data).header > _LONGEST_HEADER:
-                raise ValueError(f"its header is longer than {_LONGEST_HEADER:,} bytes")
+                raise ValueError(f"its header is longer than {_LONGEST_HEADER:,} bytes; is it a whole model?")
     except _DAMAGED as error:
         raise ModelError(f"{path}: this {what} cannot be read ({error})") from error
 

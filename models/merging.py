@@ -68,8 +68,3 @@ def reduced(deltas: Mapping[str, Delta], rank: int) -> tuple[dict[str, Delta], f
     if total == 0.0:
         raise ModelError("the adapters cancel each other out: there is nothing left to be reduced to a rank")
     return found, kept / total
-
-
-def largest_rank(deltas: Mapping[str, Delta]) -> int:
-    """The longest side of the weights that are changed: no adapter needs a higher rank."""
-    return max(max(len(delta.b), delta.a.shape[1]) for delta in deltas.values())

@@ -122,20 +122,36 @@ def show(
     examples=[
         "kdtui model add ~/models/qwen.gguf --name qwen",
         "kdtui model add Qwen/Qwen3-0.6B-GGUF --file Qwen3-0.6B-Q8_0.gguf",
+        "kdtui model add shipped-adapter --name camping",
     ],
 )
 def add(
-    source: Annotated[str, typer.Argument(help="GGUF file, or OWNER/NAME of a repository.", metavar="SOURCE")],
+    source: Annotated[
+        str,
+        typer.Argument(help="GGUF file, folder of an adapter, or OWNER/NAME of a repository.", metavar="SOURCE"),
+    ],
     name: NameOption = None,
     file: Annotated[
-        str | None, typer.Option("--file", help="Which GGUF file of the repository.", metavar="FILE")
+        str | None, typer.Option("--file", help="Which GGUF file of the repository, or of the folder.", metavar="FILE")
     ] = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Give a model a name: a file, which stays where it is, or one that is fetched from a hub."""
+    """Give a model a name: a file, which stays where it is, or one that is fetched from a hub.
+
+    An adapter in a folder (one that kdtui model export has written, one of PEFT, or one with a GGUF adapter) is checked
+    and copied, so that the folder may go.
+    """
     from kdtui.workflows.manage_models import add_file, add_from_hub, is_repository, models_folder
 
     with open_store(db) as store:
+        if Path(source).is_dir():
+            from kdtui.workflows.take_in_adapter import take_in
+
+            taken = take_in(store, Path(source), name, models_folder(database_path(db)), gguf=file)
+            if taken.note is not None:
+                say(f"note: {taken.note}")
+            say(taken.in_words)
+            return
         if is_repository(source) and not Path(source).exists():
             model = add_from_hub(store, source, file, name, models_folder(database_path(db)))
         else:
@@ -214,6 +230,44 @@ def merge(
     for note in made.notes:
         say(f"note: {note}")
     say(made.in_words)
+
+
+@app.command(
+    "export",
+    examples=[
+        "kdtui model export shipped --output shipped-adapter --licence apache-2.0",
+        "kdtui model export camping --output camping --base HuggingFaceTB/SmolLM2-135M-Instruct",
+    ],
+)
+def export(
+    adapter: Annotated[
+        str,
+        typer.Argument(
+            help="Name of an adapter, or its GGUF file.",
+            metavar="ADAPTER",
+            autocompletion=completion.names("adapters", "shipped"),
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="FOLDER")],
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", help="Licence of the adapter, for the card: apache-2.0, say.", metavar="NAME"),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="Id of the base on a hub, where it is not known here.", metavar="OWNER/NAME"),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an export that is in the folder.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Write an adapter into a folder that PEFT, llama.cpp, vLLM and kdtui load as it is, with a card for hubs."""
+    from kdtui.workflows.export_adapter import export_adapter
+
+    with open_store(db) as store:
+        made = export_adapter(store, adapter, output, licence=licence, base=base, replace=replace)
+    say(made.in_words)
+    if (note := made.note) is not None:
+        say(f"note: {note}")
 
 
 @app.command("rm", examples=["kdtui model rm smollm2-q4_0", "kdtui model rm one two --yes"])

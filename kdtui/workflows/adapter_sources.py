@@ -106,7 +106,7 @@ def public_base(db: "Database", manifest: Mapping[str, Any], config: Mapping[str
         config: the PEFT configuration; may be empty.
     """
     told = str(manifest.get("base") or config.get("base_model_name_or_path") or "unknown")
-    if is_repository(told) and not Path(told).exists():
+    if is_repository(told) and not told.endswith(".gguf") and not Path(told).exists():
         return told
     name = bare_name(told)
     if name == embedded_student().name:
@@ -120,8 +120,8 @@ def public_base(db: "Database", manifest: Mapping[str, Any], config: Mapping[str
 
 def bare_name(text: str) -> str:
     """The last part of a path of any system; other text as it is."""
-    if ("/" in text and PurePosixPath(text).is_absolute()) or text.startswith(("~", "./", "../")):
-        return PurePosixPath(text).name
+    if text.startswith(("/", "~", "./", "../")) or text.endswith(".gguf"):
+        text = PurePosixPath(text).name
     return PureWindowsPath(text).name if PureWindowsPath(text).is_absolute() else text
 
 

@@ -12,7 +12,7 @@ from kdtui.workflows.adapter_sources import AdapterSource, adapter_source, bare_
 from kdtui.workflows.keep_adapter import free_adapter_name, new_adapter
 from kdtui.workflows.manage_models import is_repository, slug
 from kdtui.workflows.manifest import training_of
-from models.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert, largest_rank
 from models.json_files import read_object
 from models.provenance import ABOUT_BASE, says_base
 from models.sft.host import sha256
@@ -102,7 +102,7 @@ def merge_adapters(
     """
     # Imported here: a list of models needs neither.
     from models.adapter_folder import write_adapter, write_json
-    from models.merging import largest_rank, reduced, weighted_sum
+    from models.merging import reduced, weighted_sum
 
     check_merge(adapters, rank)
     name = free_adapter_name(db, name or merged_name(adapters), folder)
