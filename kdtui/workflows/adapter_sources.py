@@ -80,6 +80,8 @@ def adapter_source(db: "Database", adapter: str) -> AdapterSource:
     """
     gguf = adapter_file(db, adapter)
     info = adapter_info(gguf)
+    if not info.weights:
+        raise KdtuiError(f"{gguf}: this is no adapter, for it changes nothing of a base")
     folder = None if is_file(adapter) else _peft_folder(db, adapter, gguf)
     name = gguf.stem if is_file(adapter) else adapter
     if folder is not None and (folder / BASE_CONFIG).is_file():
