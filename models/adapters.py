@@ -326,7 +326,7 @@ def misfit(deltas: Mapping[str, Delta], base: Path) -> str | None:
 
 def largest_rank(deltas: Mapping[str, Delta]) -> int:
     """The longest side of the weights that are changed: no adapter needs a higher rank."""
-    return max(max(len(delta.b), delta.a.shape[1]) for delta in deltas.values())
+    return max(max(len(delta.b), int(delta.a.shape[1])) for delta in deltas.values())
 
 
 def _pairs(adapter: Path, shape: BaseShape) -> Iterator[tuple[str, Delta]]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from kdtui.errors import KdtuiError
 from kdtui.workflows.adapter_sources import AdapterSource, adapter_source, bare_name, base_config_of, public_base
 from kdtui.workflows.keep_adapter import free_adapter_name, new_adapter
-from kdtui.workflows.manage_models import is_repository, slug
+from kdtui.workflows.manage_models import is_repository
 from kdtui.workflows.manifest import training_of
+from kdtui.workflows.merge_request import check_merge, merged_name
 from models.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert, largest_rank
 from models.json_files import read_object
 from models.provenance import ABOUT_BASE, says_base
@@ -21,9 +22,6 @@ from store.models import named_model
 if TYPE_CHECKING:
     from store.models import NamedModel
     from store.sqlite import Database
-
-SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-6, 1e6
-"""With which an adapter can be merged: numbers of 32 bits have seven digits, and others would be lost in the sum."""
 
 _ASKED = ("form", "target", "knowledge", "neighbours", "budget")
 """Settings of trainings that say how a student is asked."""
@@ -61,29 +59,6 @@ class Merged:
         else:
             how = f" and keeps {self.kept:.2%} of the squared norm of the sum"
         return f"{self.model.name} has rank {self.rank}{how}; use it with: --adapter {self.model.name}"
-
-
-def merged_name(adapters: Sequence[tuple[str, float]]) -> str:
-    """What a merged adapter is called, if nobody says."""
-    return slug("-".join(Path(name).stem if name.endswith(".gguf") else name for name, _ in adapters))
-
-
-def check_merge(adapters: Sequence[tuple[str, float]], rank: int | None) -> None:
-    """Refuse what cannot be merged, before anything is read.
-
-    Raises:
-        KdtuiError: it is refused.
-    """
-    if not adapters:
-        raise KdtuiError("say which adapters to merge; kdtui model ls shows those that there are")
-    names = [name for name, _ in adapters]
-    for name, weight in adapters:
-        if not SMALLEST_WEIGHT <= abs(weight) <= LARGEST_WEIGHT:
-            raise KdtuiError(f"{name}: an adapter is merged with a weight such as 0.5, not {weight:g}")
-        if names.count(name) > 1:
-            raise KdtuiError(f"{name} is named twice; name it once, with the sum of its weights")
-    if rank is not None and rank < 1:
-        raise KdtuiError(f"a rank is 1 or more, not {rank:,}")
 
 
 def merge_adapters(

@@ -92,7 +92,8 @@ def take_in(db: "Database", folder: Path, name: str | None, models: Path, *, ggu
             (part / found).rename(part / f"{name}.gguf")
             with _said_of(folder / found, part / f"{name}.gguf"):
                 base = _check_gguf(part / f"{name}.gguf", bases)
-    return TakenIn(named_model(db, name), base.row and base.row.name, base.certain, None if base.row else base.told)
+    here = None if base.row is None else base.row.name
+    return TakenIn(named_model(db, name), here, base.certain, base.told if here is None else None)
 
 
 @dataclass(frozen=True, slots=True)

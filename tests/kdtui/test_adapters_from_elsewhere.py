@@ -180,7 +180,11 @@ def link(name: str, target: str) -> Callable[[Path], None]:
 
 def put(name: str, content: bytes | str) -> Callable[[Path], None]:
     data = content if isinstance(content, bytes) else content.encode()
-    return lambda folder: (folder / name).write_bytes(data) and None
+
+    def changed(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+
+    return changed
 
 
 def flipped(folder: Path) -> None:

@@ -56,8 +56,10 @@ def exported(kdtui: Kdtui, camping: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def card(folder: Path) -> ModelCard:
-    return ModelCard((folder / "README.md").read_text())
+def card(folder: Path) -> tuple[dict[str, Any], str]:
+    """What a hub reads in the card: the data, and the text."""
+    read: Any = ModelCard((folder / "README.md").read_text())
+    return read.data.to_dict(), read.text
 
 
 def peft_says(base: Path, folder: Path) -> Any:
@@ -74,13 +76,12 @@ def test_peft_and_llama_cpp_load_it_as_it_is(exported: Path, camping: Path, base
 
 
 def test_a_hub_reads_its_card(exported: Path) -> None:
-    read = card(exported)
-    data = read.data.to_dict()
+    data, text = card(exported)
     assert (data["base_model"], data["library_name"], data["license"]) == ("tiny.gguf", "peft", "apache-2.0")
     assert {"lora", "product-bundles"} <= set(data["tags"])
     for part in ("PeftModel.from_pretrained", "llama-cli -m BASE.gguf --lora", "--max-lora-rank 8", "kdtui model add"):
-        assert part in read.text
-    assert "says which products of a shopping session belong together" in read.text
+        assert part in text
+    assert "says which products of a shopping session belong together" in text
 
 
 def test_every_file_has_its_hash_in_a_list_that_other_programs_check(exported: Path) -> None:
@@ -106,7 +107,7 @@ def test_the_card_says_what_it_was_trained_on(
     (camping / "exit_code").write_text("0")
     add_job(db, "camping", camping, TrainingSettings(("outdoor",)), "key")
     assert kdtui("model", "export", "camping", "-o", tmp_path / "out").code == 0
-    text = card(tmp_path / "out").text
+    text = card(tmp_path / "out")[1]
     count = len(list(iter_sessions(db, "outdoor", split="train")))
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["data"]["outdoor"]["sessions"] == count
@@ -132,7 +133,7 @@ def test_the_card_says_what_it_scores_on_validation_sessions(
     assert score["n"] == len(list(iter_sessions(db, "outdoor", split="valid")))
     mean, low, high = score["pair_f1"]
     assert 0 <= low <= mean <= high <= 1
-    assert f"| `outdoor` | {score['n']} | {mean:.3f} [{low:.3f}, {high:.3f}] |" in card(tmp_path / "out").text
+    assert f"| `outdoor` | {score['n']} | {mean:.3f} [{low:.3f}, {high:.3f}] |" in card(tmp_path / "out")[1]
 
 
 def test_a_merged_adapter_says_what_it_was_merged_from(
@@ -178,7 +179,7 @@ def test_the_shipped_adapter_names_its_base_as_hubs_do(kdtui: Kdtui, tmp_path: P
     assert "for HuggingFaceTB/SmolLM2-135M-Instruct" in result.err
     assert "note" not in result.err
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == (shipped_adapter().parent / WEIGHTS).read_bytes()
-    assert card(tmp_path / "out").data.to_dict()["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert card(tmp_path / "out")[0]["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def test_a_base_that_no_hub_knows_can_be_named(kdtui: Kdtui, camping: Path, tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_base_that_no_hub_knows_can_be_named(kdtui: Kdtui, camping: Path, tmp_
     assert "tiny.gguf is no id of a hub, so others have to find the base by themselves" in result.err
     result = kdtui("model", "export", "camping", "-o", tmp_path / "out", "--replace", "--base", "me/tiny")
     assert "note" not in result.err
-    assert card(tmp_path / "out").data.to_dict()["base_model"] == "me/tiny"
+    assert card(tmp_path / "out")[0]["base_model"] == "me/tiny"
     assert (
         "no id of a model on a hub" in kdtui("model", "export", "camping", "-o", tmp_path / "x", "--base", "tiny").err
     )
