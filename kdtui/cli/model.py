@@ -1,4 +1,4 @@
-"""`kdtui model`: name, quantize, list and forget models."""
+"""`kdtui model`: name, quantize, merge, export, list and forget models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from kdtui.cli.output import print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 app = App(
-    "Add, quantize, list and forget models.",
+    "Add, quantize, merge, export, list and forget models.",
     examples=["kdtui model ls", "kdtui model quantize smollm2 --to Q4_0"],
     no_args_is_help=True,
 )

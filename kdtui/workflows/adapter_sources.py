@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from platformdirs import user_cache_path
+
 from kdtui.errors import KdtuiError
 from kdtui.workflows.describe_model import ModelDetails, base_path
 from kdtui.workflows.fine_tune import adapter_file
@@ -12,7 +14,7 @@ from kdtui.workflows.manage_models import ModelRow, is_repository, own_files
 from kdtui.workflows.model_names import is_file
 from models.adapters import BASE_CONFIG, CONFIG, Delta, base_shape, gguf_deltas, peft_deltas
 from models.embedded import HUB_ID, SHIPPED, SHIPPED_FOLDER, embedded_student
-from models.provenance import adapter_info
+from models.provenance import adapter_info, norms_hash
 from models.sft.job_files import ADAPTER
 from store.models import named_models
 
@@ -111,7 +113,11 @@ def public_base(db: "Database", manifest: Mapping[str, Any], config: Mapping[str
     if is_repository(told) and not told.endswith(".gguf") and not Path(told).exists():
         return told
     name = bare_name(told)
-    if name == embedded_student().name:
+    embedded = embedded_student()
+    if name == embedded.name or manifest.get("norms_sha256") == norms_hash(
+        embedded, user_cache_path("kdtui") / "norms"
+    ):
+        # In any number of bits.
         return HUB_ID
     for model in named_models(db):
         repository = "/".join(model.source.split("/")[:2])

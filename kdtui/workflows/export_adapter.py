@@ -59,6 +59,7 @@ class Exported:
         is_on_hub: whether that is the id of a repository, which programs can fetch.
     """
 
+    name: str
     folder: Path
     files: tuple[str, ...]
     base: str
@@ -67,7 +68,7 @@ class Exported:
     @property
     def in_words(self) -> str:
         """What was done, as a sentence without a full stop."""
-        return f"{self.folder} has the adapter in {counted(len(self.files), 'file')}, for {self.base}"
+        return f"exported {self.name} to {self.folder}: {counted(len(self.files), 'file')}, for the base {self.base}"
 
     @property
     def note(self) -> str | None:
@@ -120,7 +121,7 @@ def export_adapter(
             write_whole(part / SUMS, "".join(f"{sha256(part / each)}  {each}\n" for each in names))
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
-    return Exported(folder, (*names, SUMS), public, is_repository(public))
+    return Exported(name, folder, (*names, SUMS), public, is_repository(public))
 
 
 def check_target(folder: Path, *, replace: bool) -> Path:
@@ -132,13 +133,16 @@ def check_target(folder: Path, *, replace: bool) -> Path:
     target = folder.resolve()
     if target.exists() and not target.is_dir():
         raise BadFile(folder, "this is no folder; name one, which the files are written into")
-    there = sorted(path.name for path in target.iterdir()) if target.exists() else []
+    try:
+        there = sorted(path.name for path in target.iterdir()) if target.exists() else []
+        listed = (target / SUMS).read_text("utf-8", "replace") if SUMS in there else ""
+    except OSError as error:
+        raise BadFile(folder, str(error.strerror)) from error
     if there and not replace:
         raise BadFile(folder, "it is there already; choose another folder, or replace it with --replace")
     if there and SUMS not in there:
         raise BadFile(folder, f"it holds {there[0]!r}, and no adapter that was exported; choose another folder")
-    lines = (target / SUMS).read_text("utf-8", "replace").splitlines() if there else []
-    others = sorted({*there} - {SUMS, *(line.partition("  ")[2] for line in lines)})
+    others = sorted({*there} - {SUMS, *(line.partition("  ")[2] for line in listed.splitlines())})
     if others:
         raise BadFile(folder, f"beside an adapter it holds {others[0]!r}, which would be lost; choose another folder")
     return target

@@ -145,9 +145,15 @@ def _manifest(sources: Sequence[tuple[AdapterSource, float]], ranks: Sequence[in
         key = source.name if source.name not in merged else f"{source.name} ({number})"
         weights = source.gguf if source.folder is None else source.folder / WEIGHTS
         trained = {name: value for name, value in source.manifest.items() if name not in (*ABOUT_BASE, "versions")}
+        if isinstance(trained.get("merged"), Mapping):
+            # In a line: what was merged again and again would be nested ever more deeply.
+            trained["merged"] = " + ".join(map(str, trained["merged"]))
         merged[key] = {"weight": weight, "rank": rank, "sha256": sha256(weights), "trained": trained}
+    # What was taken in says itself what it was trained on, which no dataset here need be.
+    data = [each["data"] for each in manifests if isinstance(each.get("data"), Mapping)]
     return {
         **_asked(manifests),
+        **({"data": {name: about for each in data for name, about in each.items()}} if data else {}),
         "base": telling.get("base"),
         **{name: telling[name] for name in ABOUT_BASE if name in telling},
         "merged": merged,

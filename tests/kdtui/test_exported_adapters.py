@@ -176,7 +176,7 @@ def test_an_adapter_that_is_a_gguf_file_alone_is_written_for_peft_too(kdtui: Kdt
 
 def test_the_shipped_adapter_names_its_base_as_hubs_do(kdtui: Kdtui, tmp_path: Path) -> None:
     result = kdtui("model", "export", "shipped", "-o", tmp_path / "out")
-    assert "for HuggingFaceTB/SmolLM2-135M-Instruct" in result.err
+    assert "for the base HuggingFaceTB/SmolLM2-135M-Instruct" in result.err
     assert "note" not in result.err
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == (shipped_adapter().parent / WEIGHTS).read_bytes()
     assert card(tmp_path / "out")[0]["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"

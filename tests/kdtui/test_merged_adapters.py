@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,15 @@ def test_files_and_merged_adapters_are_merged_again(kdtui: Kdtui, db: Database, 
     assert kdtui("model", "merge", "first", "camping=0.5", "--name", "second").code == 0
     assert kdtui("model", "merge", "camping", "kitchen", "--name", "third").code == 0
     assert logits(two, folder_of(db, "second")) == pytest.approx(logits(two, folder_of(db, "third")), abs=1e-3)
+
+
+def test_it_can_be_merged_ever_again(kdtui: Kdtui, db: Database, two: Path) -> None:
+    assert two.exists()
+    names = ["camping", *(f"m{number}" for number in range(14))]
+    for before, name in pairwise(names):
+        result = kdtui("model", "merge", f"{before}=0.5", "--name", name)
+        assert result.code == 0, result.err
+    assert adapter_manifest(named_model(db, "m13").path)["merged"]["m12"]["trained"]["merged"] == "m11"
 
 
 def test_it_goes_with_its_files_and_leaves_those_of_its_parts(kdtui: Kdtui, db: Database, two: Path) -> None:

@@ -334,7 +334,7 @@ async def test_an_adapter_is_exported_and_taken_in_again(
         )
         await act(pilot, "form.done")
         await until(pilot, lambda: is_idle(app))
-        assert "has the adapter in 7 files, for me/right" in toasts(app)[-1]
+        assert "7 files, for the base me/right" in toasts(app)[-1]
         await settle(pilot)
         assert (folder / "adapter_model.safetensors").is_file()
         await act(pilot, "models.add")
