@@ -114,10 +114,9 @@ def public_base(db: "Database", manifest: Mapping[str, Any], config: Mapping[str
         return told
     name = bare_name(told)
     embedded = embedded_student()
-    if name == embedded.name or manifest.get("norms_sha256") == norms_hash(
-        embedded, user_cache_path("kdtui") / "norms"
-    ):
-        # In any number of bits.
+    norms = norms_hash(embedded, user_cache_path("kdtui") / "norms")
+    # In any number of bits.
+    if name == embedded.name or manifest.get("norms_sha256") == norms:
         return HUB_ID
     for model in named_models(db):
         repository = "/".join(model.source.split("/")[:2])

@@ -235,7 +235,8 @@ def _flat(prefix: str, content: Mapping[str, object]) -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
             lines += _flat(f"{prefix}{key}.", value)
         elif isinstance(value, Mapping):
-            lines.append((f"{prefix}{key}", ", ".join(f"{name} {_shown(each)}" for name, each in value.items())))
+            told = ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+            lines.append((f"{prefix}{key}", told or "–"))
         else:
             lines.append((f"{prefix}{key}", _shown(value)))
     return lines

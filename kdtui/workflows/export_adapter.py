@@ -140,7 +140,7 @@ def check_target(folder: Path, *, replace: bool) -> Path:
         raise BadFile(folder, str(error.strerror)) from error
     if there and not replace:
         raise BadFile(folder, "it is there already; choose another folder, or replace it with --replace")
-    if there and SUMS not in there:
+    if there and not {SUMS, CONFIG, MANIFEST} <= {*there}:
         raise BadFile(folder, f"it holds {there[0]!r}, and no adapter that was exported; choose another folder")
     others = sorted({*there} - {SUMS, *(line.partition("  ")[2] for line in listed.splitlines())})
     if others:

@@ -15,9 +15,10 @@ from huggingface_hub import ModelCard
 from peft import PeftModel
 
 from kdtui.workflows import export_adapter
+from kdtui.workflows.adapter_sources import public_base
 from models.adapters import WEIGHTS
-from models.embedded import shipped_adapter
-from models.provenance import adapter_manifest
+from models.embedded import HUB_ID, embedded_student, shipped_adapter
+from models.provenance import adapter_manifest, norms_hash
 from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.records import RunSettings, TrainingSettings
@@ -182,6 +183,14 @@ def test_the_shipped_adapter_names_its_base_as_hubs_do(kdtui: Kdtui, tmp_path: P
     assert card(tmp_path / "out")[0]["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
+def test_a_base_is_recognized_in_any_number_of_bits_and_under_any_name(db: Database) -> None:
+    manifest = {"base": "/home/me/models/small.gguf", "norms_sha256": norms_hash(embedded_student())}
+    assert public_base(db, manifest, {}) == HUB_ID
+    assert public_base(db, {"base": "/home/me/models/other.gguf"}, {}) == "other.gguf"
+    assert public_base(db, {"base": "C:\\\\models\\\\other.gguf"}, {}) == "other.gguf"
+    assert public_base(db, {}, {"base_model_name_or_path": "Qwen/Qwen3-0.6B"}) == "Qwen/Qwen3-0.6B"
+
+
 def test_a_base_that_no_hub_knows_can_be_named(kdtui: Kdtui, camping: Path, tmp_path: Path) -> None:
     assert camping.is_dir()
     result = kdtui("model", "export", "camping", "-o", tmp_path / "out")
@@ -211,6 +220,9 @@ def test_a_folder_is_replaced_only_where_it_holds_an_export_and_nothing_else(
     (tmp_path / "mine" / "x").touch()
     other = kdtui("model", "export", "camping", "-o", tmp_path / "mine", "--replace")
     assert "mine: it holds 'x', and no adapter that was exported" in other.err
+    (tmp_path / "mine" / "SHA256SUMS").write_text(f"{'0' * 64}  x\n")
+    listed = kdtui("model", "export", "camping", "-o", tmp_path / "mine", "--replace")
+    assert "and no adapter that was exported" in listed.err
     (tmp_path / "file").touch()
     assert "this is no folder" in kdtui("model", "export", "camping", "-o", tmp_path / "file").err
     (tmp_path / "empty").mkdir()
