@@ -1,4 +1,4 @@
-"""LoRA adapters from PEFT to GGUF.
+"""LoRA adapters in PEFT and in GGUF, and what they add to the weights of their base.
 
 A GGUF adapter holds two matrices for each weight that it changes, under the name that llama.cpp has for the weight, and
 one number, alpha: llama.cpp adds `alpha / rank * B @ A`. What else PEFT can train has no place in it, and is refused.
@@ -7,8 +7,8 @@ one number, alpha: llama.cpp adds `alpha / rank * B @ A`. What else PEFT can tra
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ModelError
+from models.gguf_vectors import check_layout, gguf_sizes
 from models.json_files import read_object
 from models.whole_files import put_in_place
 
@@ -62,6 +63,18 @@ _NORMS_FROM_ONE = {"gemma3"}
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 
+_LINEAR = (
+    *(f"self_attn.{name}_proj" for name in "qkvo"),
+    *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
+)
+"""What transformers calls the linear layers of these architectures."""
+
+_MOST_LAYERS = 1000
+"""Of a base. Names are made for each, and a configuration from elsewhere may claim any number."""
+
+_PREFIX = "base_model.model."
+"""Before the names of modules in a PEFT adapter."""
+
 
 @dataclass(frozen=True, slots=True)
 class BaseShape:
@@ -71,6 +84,25 @@ class BaseShape:
     layers: int
     heads: int
     key_heads: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """What an adapter adds to a weight: `scale * b @ a`.
+
+    Attributes:
+        a: (rank, inputs).
+        b: (outputs, rank).
+    """
+
+    a: Array
+    b: Array
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        """The number of rows of A."""
+        return len(self.a)
 
 
 def check_trainable(config: Mapping[str, Any]) -> None:
@@ -128,9 +160,12 @@ def configured_shape(config: Mapping[str, Any], base: str) -> BaseShape:
     try:
         heads = int(config["num_attention_heads"])
         keys = int(config.get("num_key_value_heads") or heads)
-        return BaseShape(_ARCHITECTURES[kind], int(config["num_hidden_layers"]), heads, keys)
-    except (KeyError, TypeError, ValueError) as error:
+        layers = int(config["num_hidden_layers"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{base}: config.json does not say how many layers and heads there are") from error
+    if not 0 < layers <= _MOST_LAYERS or heads < 1 or keys < 1:
+        raise ModelError(f"{base}: config.json says {layers:,} layers and {heads:,} heads, which no base has")
+    return BaseShape(_ARCHITECTURES[kind], layers, heads, keys)
 
 
 def convert(adapter: Path, base: Path, output: Path) -> None:
@@ -161,10 +196,11 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
         writer.add_float32("adapter.lora.alpha", alpha)
         if manifest.exists():
             writer.add_string(MANIFEST_KEY, json.dumps(read_object(manifest), sort_keys=True))
-        for name, a, b, scale in _pairs(adapter, config, shape):
-            writer.add_tensor(f"{name}.lora_a", a)
+        for name, delta in _pairs(adapter, shape):
+            writer.add_tensor(f"{name}.lora_a", delta.a)
             # llama.cpp scales by alpha / rank, whatever PEFT does for this weight.
-            writer.add_tensor(f"{name}.lora_b", (b * (scale * len(a) / alpha)).astype(b.dtype))
+            scaled = delta.b * (delta.scale * delta.rank / alpha)
+            writer.add_tensor(f"{name}.lora_b", scaled.astype(delta.b.dtype))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -176,31 +212,158 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _pairs(adapter: Path, config: Mapping[str, Any], shape: BaseShape) -> Iterator[tuple[str, Array, Array, float]]:
-    """For each weight: its name in llama.cpp, A (rank, in), B (out, rank), and the scale of their product in PEFT.
+def peft_deltas(adapter: Path) -> dict[str, Delta]:
+    """What a PEFT adapter adds to each module that it changes, by the name of the module in transformers.
 
-    Numbers of 16 bits stay so.
+    Matrices of 16 bits stay so.
+
+    Raises:
+        ModelError: a file is missing or damaged, or the adapter is no plain LoRA.
     """
-    names = _gguf_names(shape)
-    tensors = dict(read_safetensors(adapter / WEIGHTS))
+    config = read_object(adapter / CONFIG)
+    check_trainable(config)
     modules: dict[str, dict[str, Array]] = {}
-    for key, value in tensors.items():
+    for key, value in read_safetensors(adapter / WEIGHTS):
         module, _, kind = key.removesuffix(".weight").rpartition(".")
         if kind not in ("lora_A", "lora_B"):
             raise ModelError(f"{adapter}: a GGUF adapter cannot hold {key}; train without it")
-        modules.setdefault(module.removeprefix("base_model.model."), {})[kind] = value
+        modules.setdefault(module.removeprefix(_PREFIX), {})[kind] = value
     if not modules:
         raise ModelError(f"{adapter}: there is nothing in this adapter")
+    found = {}
     for module, both in sorted(modules.items()):
-        name = names.get_name(module.replace("language_model.", ""))
-        if name is None or module.rpartition(".")[2] in _EMBEDDINGS:
-            raise ModelError(f"{adapter}: a GGUF adapter for {shape.architecture} cannot hold changes of {module}")
         if len(both) < 2 or any(array.ndim != 2 for array in both.values()):
             raise ModelError(f"{adapter}: it holds one matrix for {module}, and two are needed")
         a, b = both["lora_A"], both["lora_B"]
-        if shape.architecture in _PERMUTED and module.endswith(("q_proj", "k_proj")):
-            b = _interleaved(b, shape.heads if module.endswith("q_proj") else shape.key_heads)
-        yield f"{name}.weight", a, b, scale_of(config, module, len(a))
+        if not len(a) or len(a) != b.shape[1]:
+            raise ModelError(f"{adapter}: the two matrices for {module} have the ranks {len(a)} and {b.shape[1]}")
+        delta = found[module] = Delta(a, b, scale_of(config, module, len(a)))
+        if not (isfinite(delta.scale) and np.isfinite(a).all() and np.isfinite(b).all()):
+            raise ModelError(f"{adapter}: what it adds to {module} is no number; its weights are damaged")
+    return found
+
+
+def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
+    """The same of a GGUF adapter for a base of this shape.
+
+    Raises:
+        ModelError: the file cannot be read, is for another architecture, or changes what PEFT has no name for.
+    """
+    names = _gguf_names(shape)
+    modules = {
+        f"{names.get_name(module)}.weight": module
+        for layer in range(shape.layers)
+        for module in (f"model.layers.{layer}.{name}" for name in _LINEAR)
+    }
+    architecture, alpha, tensors = _gguf_tensors(adapter)
+    if architecture != shape.architecture:
+        raise ModelError(f"{adapter}: it is for the architecture {architecture}, not {shape.architecture}")
+    found = {}
+    for name in sorted({name.rpartition(".")[0] for name in tensors}):
+        if name not in modules:
+            raise ModelError(f"{adapter}: it changes {name}, which has no place in a PEFT adapter")
+        a, b = (tensors.get(f"{name}.lora_{each}") for each in "ab")
+        if a is None or b is None or a.ndim != 2 or b.ndim != 2 or not len(a) or len(a) != b.shape[1]:
+            raise ModelError(f"{adapter}: the two matrices for {name} do not belong together")
+        module = modules[name]
+        # llama.cpp takes an alpha of 0 for none.
+        found[module] = Delta(a, _in_halves(b, shape, module), alpha / len(a) if alpha else 1.0)
+    if not found:
+        raise ModelError(f"{adapter}: there is nothing in this adapter")
+    return found
+
+
+def check_numbers(adapter: Path) -> None:
+    """Refuse a GGUF adapter that is damaged.
+
+    Raises:
+        ModelError: it cannot be read, or has values that are no numbers.
+    """
+    _, alpha, tensors = _gguf_tensors(adapter)
+    for name, values in tensors.items():
+        if not (isfinite(alpha) and np.isfinite(values).all()):
+            raise ModelError(f"{adapter}: what it adds by {name} is no number; its weights are damaged")
+
+
+def _gguf_tensors(adapter: Path) -> tuple[str, float, dict[str, Array]]:
+    """The architecture, alpha, and the matrices of a GGUF adapter, in 32 bits."""
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    check_layout(adapter, "adapter")
+    try:
+        reader = GGUFReader(adapter)
+        architecture = str(reader.fields["general.architecture"].contents())
+        alpha = float(reader.fields["adapter.lora.alpha"].contents())
+        return architecture, alpha, {each.name: dequantize(each.data, each.tensor_type) for each in reader.tensors}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
+        raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
+
+
+def misfit(deltas: Mapping[str, Delta], base: Path) -> str | None:
+    """Why an adapter has no place in a base, as a clause; None where it has.
+
+    Args:
+        base: a GGUF file.
+
+    Raises:
+        ModelError: the base cannot be read, or adapters for it cannot be converted.
+    """
+    names, sizes = _gguf_names(base_shape(base)), gguf_sizes(base)
+    for module, delta in deltas.items():
+        size = sizes.get(f"{names.get_name(module.replace('language_model.', ''))}.weight")
+        if size is None or len(size) != 2:
+            return f"it changes {module}, which the base does not have"
+        inputs, outputs = size
+        if (inputs, outputs) != (delta.a.shape[1], len(delta.b)):
+            its = f"{len(delta.b):,} x {delta.a.shape[1]:,}"
+            return f"it changes {module} as one of {its}, which is {outputs:,} x {inputs:,} in the base"
+    most = largest_rank(deltas)
+    if (rank := max(delta.rank for delta in deltas.values())) > most:
+        return f"it has a rank of {rank:,}, and no weight that it changes has a side of more than {most:,}"
+    return None
+
+
+def largest_rank(deltas: Mapping[str, Delta]) -> int:
+    """The longest side of the weights that are changed: no adapter needs a higher rank."""
+    return max(max(len(delta.b), int(delta.a.shape[1])) for delta in deltas.values())
+
+
+def _pairs(adapter: Path, shape: BaseShape) -> Iterator[tuple[str, Delta]]:
+    """For each weight that a PEFT adapter changes: its name in llama.cpp, and the change as llama.cpp has it."""
+    names = _gguf_names(shape)
+    for module, delta in peft_deltas(adapter).items():
+        name = names.get_name(module.replace("language_model.", ""))
+        if name is None or module.rpartition(".")[2] in _EMBEDDINGS:
+            raise ModelError(f"{adapter}: a GGUF adapter for {shape.architecture} cannot hold changes of {module}")
+        yield f"{name}.weight", replace(delta, b=_in_turn(delta.b, shape, module))
+
+
+def _in_turn(rows: Array, shape: BaseShape, module: str) -> Array:
+    """Rows of a module as llama.cpp has them: where heads are rotated, the two halves of each head in turn."""
+    heads = _rotated_heads(shape, module)
+    if not heads:
+        return rows
+    if len(rows) % (2 * heads):
+        raise ModelError(f"{len(rows)} rows are not those of {heads} heads; was the adapter trained on another base?")
+    return rows.reshape(heads, 2, len(rows) // heads // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def _in_halves(rows: Array, shape: BaseShape, module: str) -> Array:
+    """The opposite: rows of a module as transformers has them, given as llama.cpp has them."""
+    heads = _rotated_heads(shape, module)
+    if not heads:
+        return rows
+    if len(rows) % (2 * heads):
+        raise ModelError(f"{len(rows)} rows are not those of {heads} heads; was the adapter trained on another base?")
+    return rows.reshape(heads, len(rows) // heads // 2, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def _rotated_heads(shape: BaseShape, module: str) -> int:
+    """How many heads the rows of a module are divided among in another order by llama.cpp; 0 where they are not."""
+    if shape.architecture not in _PERMUTED or not module.endswith(("q_proj", "k_proj")):
+        return 0
+    return shape.heads if module.endswith("q_proj") else shape.key_heads
 
 
 def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
@@ -247,9 +410,8 @@ def folder_vectors(folder: Path) -> Iterator[tuple[str, Array]]:
                     values = file.get_tensor(key).float().numpy()
                     if shape.architecture in _NORMS_FROM_ONE and module.endswith("norm"):
                         values = values + np.float32(1)
-                    if kind == "bias" and shape.architecture in _PERMUTED and module.endswith(("q_proj", "k_proj")):
-                        heads = shape.heads if module.endswith("q_proj") else shape.key_heads
-                        values = _interleaved(values[:, None], heads)[:, 0]
+                    if kind == "bias":
+                        values = _in_turn(values[:, None], shape, module)[:, 0]
                     yield f"{name}.{kind}", values
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: its weights cannot be read ({error})") from error
@@ -261,13 +423,6 @@ def _gguf_names(shape: BaseShape) -> Any:
 
     arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == shape.architecture)
     return get_tensor_name_map(arch, shape.layers)
-
-
-def _interleaved(b: Array, heads: int) -> Array:
-    """The rows of each head, first half and second half in turn: as the converter of llama.cpp has the weights."""
-    if len(b) % (2 * heads):
-        raise ModelError(f"{len(b)} rows are not those of {heads} heads; was the adapter trained on another base?")
-    return b.reshape(heads, 2, len(b) // heads // 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
 
 
 def read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:

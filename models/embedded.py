@@ -9,6 +9,9 @@ from models.errors import ModelError
 
 NAME = "smollm2"
 
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What the embedded student is called on the Hugging Face hub."""
+
 SHIPPED = "shipped"
 """The embedded student with the adapter that comes along, and that adapter."""
 

@@ -1,8 +1,13 @@
-"""The vectors of a GGUF file. The package gguf tells them too, but reads all of the vocabulary first, for seconds."""
+"""The layout of a GGUF file, and its vectors.
+
+The package gguf tells them too, but reads all of the vocabulary first, for seconds, and believes whatever counts a file
+claims: a list of 2^60 values keeps it busy until the memory is full.
+"""
 
 import mmap
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +27,12 @@ _VERSIONS = (2, 3)
 
 _MOST_DIMENSIONS = 4
 
+_LONGEST_HEADER = 2**20
+"""Bytes of the header of an adapter: the package gguf takes 200 for each value of a list."""
+
+_DAMAGED = (OSError, ValueError, KeyError, OverflowError, RecursionError, struct.error)
+"""What reading a damaged file raises."""
+
 
 def gguf_vectors(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Names and numbers of the tensors of one dimension and 32 bits a number.
@@ -32,11 +43,56 @@ def gguf_vectors(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             yield from _vectors(data)
-    except (OSError, ValueError, KeyError, OverflowError, RecursionError, struct.error) as error:
+    except _DAMAGED as error:
         raise ModelError(f"{path}: its weights cannot be read ({error})") from error
 
 
+def gguf_sizes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The dimensions of each tensor as GGUF has them, the last one first: (inputs, outputs).
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return {name.decode("utf-8"): shape for name, shape, *_ in _layout(data).tensors}
+    except _DAMAGED as error:
+        raise ModelError(f"{path}: its weights cannot be read ({error})") from error
+
+
+def check_layout(path: Path, what: str) -> None:
+    """Refuse a file that claims to hold more than it does, before the package gguf reads it.
+
+    Args:
+        what: what it is, without an article: something with a short header, as an adapter.
+
+    Raises:
+        ModelError: the file is damaged, or its header is long.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if _layout(data).header > _LONGEST_HEADER:
+                raise ValueError(f"its header is longer than {_LONGEST_HEADER:,} bytes; is it a whole model?")
+    except _DAMAGED as error:
+        raise ModelError(f"{path}: this {what} cannot be read ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the tensors are: name, dimensions, type, and first byte of each; and how many bytes the header has."""
+
+    tensors: list[tuple[bytes, tuple[int, ...], int, int]]
+    header: int
+
+
 def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    for name, shape, kind, start in _layout(data).tensors:
+        if len(shape) == 1 and kind == _FLOAT32:
+            # A copy: the file is closed behind the last one.
+            yield name.decode("utf-8"), np.frombuffer(data, "<f4", shape[0], start).copy()
+
+
+def _layout(data: mmap.mmap) -> _Layout:
     if data[:4] != b"GGUF":
         raise ValueError("this is not a GGUF file")
     version, tensors, values = struct.unpack_from("<IQQ", data, 4)
@@ -57,12 +113,13 @@ def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
             raise ValueError(f"a tensor has {dimensions:,} dimensions")
         *shape, kind, offset = struct.unpack_from(f"<{dimensions}QIQ", data, at + 4)
         at += 4 + 8 * dimensions + 12
-        if dimensions == 1 and kind == _FLOAT32:
-            found.append((name.decode("utf-8"), shape[0], offset))
+        found.append((name, tuple(shape), kind, offset))
+    if not alignment:
+        raise ValueError("its tensors are aligned to 0 bytes")
     start = -(-at // alignment) * alignment
-    for title, size, offset in found:
-        # A copy: the file is closed behind the last one.
-        yield title, np.frombuffer(data, "<f4", size, start + offset).copy()
+    if at > len(data) or any(start + offset > len(data) for *_, offset in found):
+        raise ValueError("it ends before what its header says")
+    return _Layout([(name, shape, kind, start + offset) for name, shape, kind, offset in found], at)
 
 
 def _text(data: mmap.mmap, at: int) -> tuple[bytes, int]:

@@ -7,6 +7,23 @@ from typing import Any
 from models.errors import ModelError
 from models.text_files import NotText, decoded
 
+_DEEPEST = 32
+
+
+def is_deep(content: Any) -> bool:
+    """Whether JSON is nested more deeply than anybody writes it: walking through it could exhaust the stack."""
+    level = [content]
+    for _ in range(_DEEPEST):
+        level = [
+            each
+            for part in level
+            if isinstance(part, dict | list)
+            for each in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not level:
+            return False
+    return True
+
 
 def read_object(path: Path) -> dict[str, Any]:
     """The object in a file.

@@ -13,7 +13,8 @@ from models.adapters import MANIFEST_KEY, Array, folder_vectors
 from models.chat import ChatTokenizer
 from models.errors import ModelError
 from models.gguf_magic import check_magic
-from models.gguf_vectors import gguf_vectors
+from models.gguf_vectors import check_layout, gguf_vectors
+from models.json_files import is_deep
 from models.remembered import remembered
 from models.vocabulary import Vocabulary
 
@@ -22,7 +23,8 @@ _LAYER = re.compile(r"blk\.(\d+)\.")
 _READS_LAYER = re.compile(r"\.(attn_[qkv]|ffn_up|ffn_gate)\.weight\.lora_a$")
 """Matrices that the vector goes into that goes from layer to layer."""
 
-_ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
+ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
+"""What a manifest says that tells the base of the adapter from others."""
 
 
 def about_base(vocabulary: Vocabulary, weights: Path | None) -> dict[str, str | None]:
@@ -123,6 +125,7 @@ def adapter_info(adapter: Path) -> AdapterInfo:
     from gguf import GGUFReader
 
     check_magic(adapter, "an adapter")
+    check_layout(adapter, "adapter")
     try:
         reader = GGUFReader(adapter)
         said = {
@@ -138,6 +141,8 @@ def adapter_info(adapter: Path) -> AdapterInfo:
             if tensor.name.endswith(".lora_a")
         }
         layers = [int(found[1]) for name in shapes if (found := _LAYER.match(name))]
+        if is_deep(manifest):
+            raise ValueError("its manifest is nested too deeply")
         return AdapterInfo(
             str(said.get("general.architecture", "")),
             max(layers, default=-1) + 1,
@@ -148,13 +153,13 @@ def adapter_info(adapter: Path) -> AdapterInfo:
             adapter.stat().st_size,
             manifest if isinstance(manifest, dict) else {},
         )
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
 
 
 def says_base(manifest: Mapping[str, Any]) -> bool:
     """Whether an adapter says what it was trained on, so that it can be told whether a model is that."""
-    return any(manifest.get(name) is not None for name in _ABOUT_BASE)
+    return any(manifest.get(name) is not None for name in ABOUT_BASE)
 
 
 def check_adapter(

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,36 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder to write files into, which gets the name of `target` at the end. After an error all is as it was.
+
+    Args:
+        replace: take the place of a folder of this name, which is deleted then.
+
+    Raises:
+        OSError: it cannot be written; without `replace`, there is a folder of the name that is not empty.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        part.mkdir()
+        yield part
+        if replace and target.exists():
+            former = part.with_suffix(".old")
+            target.rename(former)
+            try:
+                put_in_place(part, target)
+            except BaseException:
+                former.rename(target)
+                raise
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            put_in_place(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def put_in_place(part: Path, target: Path) -> None:

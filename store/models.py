@@ -65,6 +65,12 @@ def named_model(db: Database, name: str) -> NamedModel:
     raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls shows those that there are')}")
 
 
+def named_since(db: Database, name: str) -> str | None:
+    """When a model got its name; None where there is none of that name."""
+    row = db.execute("SELECT created_at FROM models WHERE name = ?", [name]).fetchone()
+    return None if row is None else str(row[0])
+
+
 def forget_model(db: Database, name: str) -> None:
     """Take away a name.
 

@@ -1,4 +1,4 @@
-"""`kdtui model`: name, quantize, list and forget models."""
+"""`kdtui model`: name, quantize, merge, export, list and forget models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,21 @@ import typer
 
 from kdtui.cli import completion
 from kdtui.cli.commands import App
-from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_output, database_path, open_store
+from kdtui.cli.options import (
+    LARGEST,
+    DatabaseOption,
+    JsonOption,
+    OutputOption,
+    chosen_output,
+    database_path,
+    open_store,
+)
+from kdtui.cli.options import adapters as weighted
 from kdtui.cli.output import print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 app = App(
-    "Add, quantize, list and forget models.",
+    "Add, quantize, merge, export, list and forget models.",
     examples=["kdtui model ls", "kdtui model quantize smollm2 --to Q4_0"],
     no_args_is_help=True,
 )
@@ -113,20 +122,36 @@ def show(
     examples=[
         "kdtui model add ~/models/qwen.gguf --name qwen",
         "kdtui model add Qwen/Qwen3-0.6B-GGUF --file Qwen3-0.6B-Q8_0.gguf",
+        "kdtui model add shipped-adapter --name camping",
     ],
 )
 def add(
-    source: Annotated[str, typer.Argument(help="GGUF file, or OWNER/NAME of a repository.", metavar="SOURCE")],
+    source: Annotated[
+        str,
+        typer.Argument(help="GGUF file, folder of an adapter, or OWNER/NAME of a repository.", metavar="SOURCE"),
+    ],
     name: NameOption = None,
     file: Annotated[
-        str | None, typer.Option("--file", help="Which GGUF file of the repository.", metavar="FILE")
+        str | None, typer.Option("--file", help="Which GGUF file of the repository, or of the folder.", metavar="FILE")
     ] = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Give a model a name: a file, which stays where it is, or one that is fetched from a hub."""
+    """Give a model a name: a file, which stays where it is, or one that is fetched from a hub.
+
+    An adapter in a folder (one that kdtui model export has written, one of PEFT, or one with a GGUF adapter) is checked
+    and copied, so that the folder may go.
+    """
     from kdtui.workflows.manage_models import add_file, add_from_hub, is_repository, models_folder
 
     with open_store(db) as store:
+        if Path(source).is_dir():
+            from kdtui.workflows.take_in_adapter import take_in
+
+            taken = take_in(store, Path(source), name, models_folder(database_path(db)), gguf=file)
+            if taken.note is not None:
+                say(f"note: {taken.note}")
+            say(taken.in_words)
+            return
         if is_repository(source) and not Path(source).exists():
             model = add_from_hub(store, source, file, name, models_folder(database_path(db)))
         else:
@@ -166,6 +191,85 @@ def quantize(
                 say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
 
 
+@app.command(
+    "merge",
+    examples=[
+        "kdtui model merge camping=0.7 kitchen=0.3 --name both",
+        "kdtui model merge camping kitchen --rank 16",
+    ],
+)
+def merge(
+    adapters: Annotated[
+        list[str],
+        typer.Argument(
+            help="Names of adapters, or GGUF files, each with its weight (1).",
+            metavar="ADAPTER[=WEIGHT]",
+            autocompletion=completion.names("adapters", "shipped"),
+        ),
+    ],
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            "--rank",
+            help="Reduce the sum to this rank, by its largest singular values; by default the ranks add up, and the "
+            "sum is exact.",
+            min=1,
+            max=LARGEST,
+            metavar="N",
+        ),
+    ] = None,
+    name: NameOption = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Make one adapter of the weighted sum of several of one base."""
+    from kdtui.workflows.manage_models import models_folder
+    from kdtui.workflows.merge_adapters import merge_adapters
+
+    with open_store(db) as store:
+        made = merge_adapters(store, weighted(adapters) or (), name, models_folder(database_path(db)), rank=rank)
+    for note in made.notes:
+        say(f"note: {note}")
+    say(made.in_words)
+
+
+@app.command(
+    "export",
+    examples=[
+        "kdtui model export shipped --output shipped-adapter --licence apache-2.0",
+        "kdtui model export camping --output camping --base HuggingFaceTB/SmolLM2-135M-Instruct",
+    ],
+)
+def export(
+    adapter: Annotated[
+        str,
+        typer.Argument(
+            help="Name of an adapter, or its GGUF file.",
+            metavar="ADAPTER",
+            autocompletion=completion.names("adapters", "shipped"),
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="FOLDER")],
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", help="Licence of the adapter, for the card: apache-2.0, say.", metavar="NAME"),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="Id of the base on a hub, where it is not known here.", metavar="OWNER/NAME"),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an export that is in the folder.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Write an adapter into a folder that PEFT, llama.cpp, vLLM and kdtui load as it is, with a card for hubs."""
+    from kdtui.workflows.export_adapter import export_adapter
+
+    with open_store(db) as store:
+        made = export_adapter(store, adapter, output, licence=licence, base=base, replace=replace)
+    say(made.in_words)
+    if (note := made.note) is not None:
+        say(f"note: {note}")
+
+
 @app.command("rm", examples=["kdtui model rm smollm2-q4_0", "kdtui model rm one two --yes"])
 def rm(
     names: Annotated[
@@ -175,7 +279,7 @@ def rm(
     db: DatabaseOption = None,
 ) -> None:
     """Delete models; of a file that kdtui did not make or fetch only the name."""
-    from kdtui.workflows.manage_models import remove_model
+    from kdtui.workflows.manage_models import own_files, remove_model
     from store.models import named_model
     from store.runs import runs_of_model
 
@@ -184,7 +288,8 @@ def rm(
         for name in dict.fromkeys(names):
             model = named_model(store, name)
             named = counts({"run": runs_of_model(store, name)}, "named by")
-            chosen[name] = [f"with {model.path}" if model.made else f"whose file stays: {model.path}", *named]
+            own = own_files(model)
+            chosen[name] = [f"with {own}" if own is not None else f"whose file stays: {model.path}", *named]
         confirm_removal({f"model {name}": told for name, told in chosen.items()}, yes=yes)
         for name, told in chosen.items():
             remove_model(store, name)

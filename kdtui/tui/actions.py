@@ -293,9 +293,11 @@ _DISTILL = (
 
 _MODELS = (
     Action("models", "use", "a", "Use", "Ask this model in the workbench"),
-    Action("models", "add", "n", "Add", "Give a model file a name"),
+    Action("models", "add", "n", "Add", "Give a model file a name, or take in an adapter from a folder"),
     Action("models", "calibrate", "C", "Calibrate", "Find out on a dataset which strategy suits the student"),
     Action("models", "quantize", "z", "Quantize", "Write the model in another number of bits"),
+    Action("models", "merge", "m", "Merge", "Make one adapter of several"),
+    Action("models", "export", "e", "Export", "Write the adapter into a folder, for others and their programs"),
     Action("models", "stop", "x", "Stop", "Stop the writing of a model"),
     Action("models", "remove", "d", "Forget", "Forget the model; its file is deleted if kdtui made it"),
     Action("models", "details", "v", "View", "Show all that there is to know of the model"),
@@ -456,7 +458,10 @@ ON_ROWS = frozenset(
         *(f"knowledge.{name}" for name in ("mark", "sample", "delete", "export", "call")),
         *(f"samples.{name}" for name in ("pieces", "mark", "delete")),
         *(f"runs.{name}" for name in ("mark", "resume", "delete")),
-        *(f"models.{name}" for name in ("use", "calibrate", "quantize", "remove", "details", "copy_path")),
+        *(
+            f"models.{name}"
+            for name in ("use", "calibrate", "quantize", "merge", "export", "remove", "details", "copy_path")
+        ),
         *(action.id for action in (*_TRAINING, *_STUDY)),
         "jobs.check",
     }

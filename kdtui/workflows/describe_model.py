@@ -15,6 +15,7 @@ from kdtui.workflows.as_trained import shown_as_trained
 from kdtui.workflows.fine_tune import base_of
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model
 from kdtui.workflows.manifest import training_of
+from kdtui.workflows.model_names import located_model
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from store.errors import NotFound
@@ -106,28 +107,29 @@ def _header(path: Path) -> dict[str, str]:
 
 def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
     """Whether an adapter is one for each base that is here. What takes longest is kept for the next time."""
+    for known in known_models(db):
+        if known.kind == "base":
+            yield _fit(details, read_model(known))
+
+
+def _fit(details: ModelDetails, base: ModelRow) -> Fit:
+    """Whether an adapter is one for a base whose file has been read."""
     from models.llama import LlamaModel
     from models.provenance import check_adapter, says_base
 
     adapter = details.adapter
     assert adapter is not None
-    cache = user_cache_path("kdtui") / "norms"
-    for known in known_models(db):
-        if known.kind != "base":
-            continue
-        base = read_model(known)
-        if base.info is None:
-            yield Fit(base.name, base.problem)
-        elif (differs := _other_shape(adapter, base.info)) is not None:
-            yield Fit(base.name, differs)
-        else:
-            try:
-                with closing(LlamaModel(base.path, vocabulary_only=True)) as vocabulary:
-                    check_adapter(details.row.path, adapter.manifest, vocabulary, base.path, cache)
-            except ModelError as error:
-                yield Fit(base.name, str(error).removeprefix(f"{details.row.path}: "))
-            else:
-                yield Fit(base.name, None, says_base(adapter.manifest))
+    if base.info is None:
+        return Fit(base.name, base.problem)
+    if (differs := _other_shape(adapter, base.info)) is not None:
+        return Fit(base.name, differs)
+    try:
+        with closing(LlamaModel(base.path, vocabulary_only=True)) as vocabulary:
+            cache = user_cache_path("kdtui") / "norms"
+            check_adapter(details.row.path, adapter.manifest, vocabulary, base.path, cache)
+    except ModelError as error:
+        return Fit(base.name, str(error).removeprefix(f"{details.row.path}: "))
+    return Fit(base.name, None, says_base(adapter.manifest))
 
 
 def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:
@@ -168,13 +170,30 @@ def _base_for(db: "Database", details: ModelDetails) -> str:
         with suppress(ModelError):
             if (trained_on := base_of(get_job(db, details.training))) is not None:
                 return trained_on
-    fits = [fit for fit in fitting(db, details) if fit.problem is None]
-    if not fits:
+    if (fit := _best_fit(db, details)) is None:
         name, base = details.row.name, details.adapter.manifest.get("base", "what it was trained on")
         raise KdtuiError(
             f"adapter {name!r} needs a GGUF of its base, {base}, and none is here; add it with: kdtui model add FILE"
         )
-    return max(fits, key=lambda fit: fit.certain).base
+    return fit.base
+
+
+def base_path(db: "Database", details: ModelDetails) -> Path | None:
+    """The file of a base that is here and that an adapter fits; None where there is none."""
+    fit = _best_fit(db, details)
+    return None if fit is None else located_model(db, fit.base)
+
+
+def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:
+    assert details.adapter is not None
+    trained_on = Path(str(details.adapter.manifest.get("base", "")))
+    if trained_on.is_absolute() and trained_on.suffix == ".gguf" and trained_on.is_file():
+        # A file without a name, as a training or a merge of trainings may have for its base.
+        row = read_model(ModelRow(str(trained_on), trained_on, "", None, None))
+        if (fit := _fit(details, row)).problem is None and fit.certain:
+            return fit
+    fits = [fit for fit in fitting(db, details) if fit.problem is None]
+    return max(fits, key=lambda fit: fit.certain, default=None)
 
 
 def in_short(details: ModelDetails) -> list[tuple[str, str]]:
@@ -216,7 +235,8 @@ def _flat(prefix: str, content: Mapping[str, object]) -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
             lines += _flat(f"{prefix}{key}.", value)
         elif isinstance(value, Mapping):
-            lines.append((f"{prefix}{key}", ", ".join(f"{name} {_shown(each)}" for name, each in value.items())))
+            told = ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+            lines.append((f"{prefix}{key}", told or "–"))
         else:
             lines.append((f"{prefix}{key}", _shown(value)))
     return lines

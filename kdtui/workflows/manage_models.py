@@ -1,6 +1,7 @@
 """Models get names: files that are there, files from a hub, and the same weights in fewer bits."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from kdtui.workflows.model_names import RESERVED, located_model
 from models import embedded
 from models.errors import ModelError
 from store.errors import NotFound
+from store.jobs import get_job
 from store.models import NamedModel, add_model, forget_model, named_model, named_models
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def add_file(db: "Database", path: Path, name: str | None) -> NamedModel:
     from models.quantization import model_info
 
     model_info(path)
-    model = NamedModel(checked_name(name or _slug(path.stem)), path.resolve(), str(path.resolve()), made=False)
+    model = NamedModel(checked_name(name or slug(path.stem)), path.resolve(), str(path.resolve()), made=False)
     add_model(db, model)
     return model
 
@@ -124,7 +126,7 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
         StoreError: the name is taken.
     """
     if name is not None:
-        _free(db, name)
+        free_name(db, name)
     try:
         # Imported here, and optional: most people have their files.
         from huggingface_hub import HfApi, hf_hub_download
@@ -139,7 +141,7 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
         raise KdtuiError(f"say which file of {repository}, with --file; its GGUF files are: {known}")
     if _PART.search(chosen[0]):
         raise KdtuiError(f"{chosen[0]} is one part of several, which kdtui cannot fetch; choose a file that is whole")
-    name = _free(db, name or _slug(Path(chosen[0]).stem))
+    name = free_name(db, name or slug(Path(chosen[0]).stem))
     if (folder / name / chosen[0]).exists():
         raise KdtuiError(
             f"{folder / name / chosen[0]}: there is a file of this name already; choose another --name, or delete it"
@@ -186,7 +188,7 @@ def quantize_model(
         there_are = f"there are: {', '.join(QUANTIZATIONS)}"
         raise KdtuiError(f"there is no quantization {quantization!r}; {meant(quantization, QUANTIZATIONS, there_are)}")
     source = located_model(db, student)
-    name = _free(db, name or quantized_name(source, student, quantization))
+    name = free_name(db, name or quantized_name(source, student, quantization))
     target = folder / f"{name}.gguf"
     with closing(quantizing(source, target, quantization, processors())) as steps:
         for written in steps:
@@ -204,7 +206,7 @@ def quantize_model(
 def quantized_name(source: Path, student: str, quantization: str) -> str:
     """What a model in another number of bits is called, if nobody says."""
     stem = student if source.stem != Path(student).stem else source.stem
-    return _slug(f"{stem}-{quantization}".lower())
+    return slug(f"{stem}-{quantization}".lower())
 
 
 def models_folder(database: Path) -> Path:
@@ -219,11 +221,22 @@ def remove_model(db: "Database", name: str) -> Path | None:
         NotFound: there is no model of that name.
     """
     model = named_model(db, name)
-    if model.made:
-        # First: a file that cannot be deleted keeps its name, so that it can be tried again.
-        model.path.unlink(missing_ok=True)
+    own = own_files(model)
+    # First: a file that cannot be deleted keeps its name, so that it can be tried again.
+    if own is not None and own.is_dir():
+        shutil.rmtree(own)
+    elif own is not None:
+        own.unlink(missing_ok=True)
     forget_model(db, name)
-    return model.path if model.made else None
+    return own
+
+
+def own_files(model: "NamedModel | ModelRow") -> Path | None:
+    """What is deleted with the name of a model, since it is the program's own: a file, or the folder of an adapter."""
+    if not model.made:
+        return None
+    # A folder of another name is none that the program has made.
+    return model.path.parent if model.kind == "adapter" and model.path.parent.name == model.name else model.path
 
 
 @contextmanager
@@ -238,14 +251,19 @@ def _hub_errors(repository: str) -> Iterator[None]:
         raise KdtuiError(f"{repository} cannot be fetched ({type(error).__name__}: {line})") from error
 
 
-def _free(db: "Database", name: str) -> str:
-    """The name, if it can be given."""
+def free_name(db: "Database", name: str) -> str:
+    """The name, if it can be given.
+
+    Raises:
+        KdtuiError: no model can have it, or a model or a training has it.
+    """
     checked_name(name)
-    try:
-        named_model(db, name)
-    except NotFound:
-        return name
-    raise KdtuiError(f"there is a model {name!r} already; choose another --name, or kdtui model rm {name}")
+    # A training gives its name to its adapter when it is done.
+    for kind, find, remove in (("model", named_model, "model"), ("training", get_job, "sft")):
+        with suppress(NotFound):
+            find(db, name)
+            raise KdtuiError(f"there is a {kind} {name!r} already; choose another --name, or kdtui {remove} rm {name}")
+    return name
 
 
 def checked_name(name: str) -> str:
@@ -263,5 +281,6 @@ def checked_name(name: str) -> str:
     return name
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A text as a model can be called."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._").lower() or "model"

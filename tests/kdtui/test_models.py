@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from models.adapters import MANIFEST_KEY
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.llama import LlamaModel
@@ -334,6 +336,25 @@ def test_what_is_wrong_with_a_file_is_shown_too(kdtui: Kdtui, db: Database, tiny
     assert "cannot be read" in kdtui("model", "show", "broken", "--json").rows[0]["problem"]
     result = kdtui("model", "show", "nobody")
     assert (result.code, "there is no model 'nobody'" in result.err) == (1, True)
+
+
+def test_an_adapter_that_claims_more_than_it_holds_is_shown_as_such(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    data = make_adapter(tmp_path / "sound.gguf").read_bytes()
+    endless = b"\x01" + bytes(7) + b"x" + struct.pack("<IIQ", 9, 0, 2**60)
+    nested = json.dumps({"x": json.loads("[" * 100 + "]" * 100)}).encode()
+    key = struct.pack("<Q", len(MANIFEST_KEY)) + MANIFEST_KEY.encode()
+    deep = key + struct.pack("<IQ", 8, len(nested)) + nested
+    for name, value in (("endless", endless), ("deep", deep)):
+        path = tmp_path / f"{name}.gguf"
+        path.write_bytes(data[:16] + struct.pack("<Q", 1) + value + data[24:])
+        add_model(db, NamedModel(name, path, "a friend", made=False, kind="adapter"))
+        assert "this adapter cannot be read" in kdtui("model", "show", name, "--json").rows[0]["problem"]
+
+
+def test_a_name_of_a_training_is_not_given_to_a_model(kdtui: Kdtui, db: Database, tiny: Path, tmp_path: Path) -> None:
+    add_job(db, "camping", tmp_path, TrainingSettings(("a",)), "key")
+    result = kdtui("model", "quantize", tiny, "--name", "camping")
+    assert (result.code, "there is a training 'camping' already" in result.err) == (1, True)
 
 
 def test_who_looks_at_a_quantization_sees_it_grow_and_can_stop_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from gguf import GGUFReader
 
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.gguf_vectors import gguf_vectors
+from models.gguf_vectors import check_layout, gguf_sizes, gguf_vectors
 from tests.models.tiny import Vocabulary, make_model
 
 LIST = b"\x09\0\0\0"
@@ -75,6 +75,35 @@ def test_a_file_that_is_none_is_one_sentence(tmp_path: Path, spoiled: bytes) -> 
     path.write_bytes(spoiled)
     with pytest.raises(ModelError, match=r"none\.gguf: its weights cannot be read"):
         list(gguf_vectors(path))
+
+
+HEADER = b"GGUF\x03\0\0\0" + bytes(8) + b"\x01" + bytes(7)
+"""Of a file without tensors, with one value."""
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (HEADER + b"\x01" + bytes(7) + b"k" + LIST + bytes(4) + b"\xff" * 7 + b"\0", "it ends before"),
+        (HEADER + b"\x11" + bytes(7) + b"general.alignment" + b"\x04\0\0\0" + bytes(4), "aligned to 0 bytes"),
+        (
+            HEADER + b"\x01" + bytes(7) + b"k" + LIST + bytes(4) + b"\0\0\x20" + bytes(5) + bytes(2**21),
+            "is it a whole model",
+        ),
+    ],
+    ids=["a list of 2^55 values", "no alignment", "a long list"],
+)
+def test_a_header_that_would_keep_its_reader_busy_is_one_sentence(tmp_path: Path, header: bytes, reason: str) -> None:
+    path = tmp_path / "adapter.gguf"
+    path.write_bytes(header)
+    with pytest.raises(ModelError, match=rf"adapter\.gguf: this adapter cannot be read \(.*{reason}"):
+        check_layout(path, "adapter")
+
+
+def test_the_sizes_of_all_tensors_are_what_gguf_reads(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "tiny.gguf")
+    expected = {tensor.name: tuple(map(int, tensor.shape)) for tensor in GGUFReader(path).tensors}
+    assert gguf_sizes(path) == expected
 
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

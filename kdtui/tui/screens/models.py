@@ -1,6 +1,6 @@
 """Models: bases, quantizations and adapters, and what there is to know of each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,14 @@ from kdtui.tui.background import named_database
 from kdtui.tui.choice import Choice
 from kdtui.tui.commands import command_line
 from kdtui.tui.paths import typed_path
+from kdtui.tui.screens.adapter_forms import export_form, merge_form, merge_values
 from kdtui.tui.screens.base import Failed, RowWanted
 from kdtui.tui.screens.calibration_form import CalibratingScreen
 from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
-from kdtui.workflows.manage_models import ModelRow, Quantized, Writing
+from kdtui.workflows.manage_models import ModelRow, Quantized, Writing, own_files
 from kdtui.workflows.model_names import why_uncalibrated
 
 if TYPE_CHECKING:
@@ -63,6 +64,22 @@ class Kinds:
     names: tuple[str, ...]
     suitable: str
     reason: str
+
+
+@dataclass(slots=True)
+class _Work:
+    """What makes or writes a model, at the moment.
+
+    Attributes:
+        failed: what comes before the reason why it could not be done.
+        stopped: what to say where it was stopped.
+        is_done: whether it has made what it was to make; it may have been told to stop too late.
+    """
+
+    activity: Activity
+    failed: str
+    stopped: str
+    is_done: bool = False
 
 
 class ModelsKnown(Message):
@@ -139,7 +156,7 @@ class ModelsScreen(CalibratingScreen[None]):
         self._details: dict[ModelRow, ModelDetails] = {}
         self._fits: dict[ModelRow, list[Fit]] = {}
         self._named_database: Path | None = None
-        self._quantizing: tuple[Activity, str] | None = None
+        self._work: _Work | None = None
         self._wanted: object = None
         # The model that another place has asked for.
         self._asked_for: str | None = None
@@ -354,7 +371,7 @@ class ModelsScreen(CalibratingScreen[None]):
             self.offer_calibration(partial(_student_for, known.name))
 
     def action_add(self) -> None:
-        """Ask for a file and a name."""
+        """Ask for a file or a folder, and a name."""
 
         def command(values: Mapping[str, str]) -> str:
             name = values["name"].strip() or None
@@ -362,16 +379,21 @@ class ModelsScreen(CalibratingScreen[None]):
             return command_line(("model", "add"), path, {"--name": name}, database=self._named_database)
 
         def add(values: dict[str, str] | None) -> None:
-            if values is not None:
-                path = typed_path(values["path"])
-                self.ask(partial(_add, path, values["name"].strip() or None), _added, group="change")
+            if values is None:
+                return
+            path, name = typed_path(values["path"]), values["name"].strip() or None
+            if path.is_dir():
+                self._begin(f"copying the adapter in {path}", partial(_take_in, path, name, self.database))
+            else:
+                self.ask(partial(_add, path, name), _added, group="change")
 
         fields = (
             Field(
                 "path",
-                "GGUF file",
+                "File or folder",
                 "path",
-                help="it stays where it is; of a hub: kdtui model add OWNER/NAME, in a shell",
+                help="a GGUF file, which stays where it is, or the folder of an adapter, which is copied; of a hub: "
+                "kdtui model add OWNER/NAME, in a shell",
             ),
             Field("name", "Name", help="letters, digits, dots, dashes and underscores; that of the file by default"),
         )
@@ -379,10 +401,37 @@ class ModelsScreen(CalibratingScreen[None]):
             "Give a model a name",
             fields,
             verb="Add it",
-            check=lambda values: None if values["path"].strip() else "say which file",
+            check=lambda values: None if values["path"].strip() else "say which file or folder",
             command=command,
         )
         self.app.push_screen(form, add)
+
+    def action_merge(self) -> None:
+        """Ask which adapters to merge, beginning with this one."""
+        known = self._chosen
+        assert known is not None
+
+        def merge(values: dict[str, str] | None) -> None:
+            if values is not None:
+                adapters, rank = merge_values(values)
+                name = values["name"].strip() or None
+                what = " and ".join(each for each, _ in adapters)
+                self._begin(f"merging {what}", partial(_merge, adapters, rank, name, self.database))
+
+        names = [row.name for row in self._known if row.kind == "adapter"]
+        self.app.push_screen(merge_form(known.name, names, self._named_database), merge)
+
+    def action_export(self) -> None:
+        """Ask for the folder."""
+        known = self._chosen
+        assert known is not None
+        adapter = known.name
+
+        def export(values: dict[str, str] | None) -> None:
+            if values is not None:
+                self._begin(f"exporting {adapter}", partial(_export, adapter, values))
+
+        self.app.push_screen(export_form(adapter, self._named_database), export)
 
     def action_quantize(self) -> None:
         """Ask for the number of bits, once it is known which there are."""
@@ -425,55 +474,84 @@ class ModelsScreen(CalibratingScreen[None]):
             return quantize_model(db, source, kind, name, models_folder(self.database))
 
         what = f"{source} as {kind}"
-        activity = Activity(f"writing {what}", self.database, work, self.post_message)
-        self._quantizing = (activity, what)
-        self._show_work(0)
+        self._begin(
+            f"writing {what}",
+            work,
+            failed=f"{what} cannot be written: ",
+            stopped=f"{what} is not written; nothing is left behind",
+        )
+
+    def _begin(
+        self, name: str, work: "Callable[[Database], Iterator[object]]", *, failed: str = "", stopped: str | None = None
+    ) -> None:
+        """Begin what makes or writes a model.
+
+        Args:
+            name: what it does.
+            failed: what comes before the reason why it could not be done.
+            stopped: what to say where it was stopped.
+        """
+        activity = Activity(name, self.database, work, self.post_message)
+        self._work = _Work(activity, failed, stopped or f"{name} was stopped; nothing is left behind")
+        self._show_work()
         self.kdtui.begin(activity)
         self.refresh_bindings()
 
-    def _show_work(self, written: int) -> None:
+    def _show_work(self, written: int | None = None) -> None:
         line = self.query_one("#work", Static)
-        line.display = self._quantizing is not None
-        if self._quantizing is not None:
-            activity, what = self._quantizing
-            state = "stopping" if activity.is_cancelled else f"{written / 1e6:,.0f} MB so far"
-            line.update(Text(one_line(f"⏳ writing {what}: {state}", 200)))
+        line.display = self._work is not None
+        if self._work is not None:
+            activity = self._work.activity
+            state = f": {written / 1e6:,.0f} MB so far" if written is not None else "…"
+            line.update(Text(one_line(f"⏳ {activity.name}{': stopping' if activity.is_cancelled else state}", 200)))
 
     def on_happened(self, message: Happened) -> None:
-        """Show how far it is."""
+        """Show how far it is, or what was made."""
         match message.event:
             case Writing(bytes=written):
                 self._show_work(written)
             case Quantized(model=model, before=before, after=after):
-                self.say(f"{model.name} has {after / 1e6:,.0f} MB, of {before / 1e6:,.0f} before", error=False)
-                self._wanted = model.name
+                self._show_made(
+                    Changed(f"{model.name} has {after / 1e6:,.0f} MB, of {before / 1e6:,.0f} before", model.name)
+                )
+            case Changed() as changed:
+                self._show_made(changed)
+
+    def _show_made(self, made: Changed) -> None:
+        assert self._work is not None
+        self._work.is_done = True
+        self._wanted = made.name
+        self.say(made.sentence, error=False)
 
     def on_ended(self, message: Ended) -> None:
-        """Say why there is no model, if there is none."""
-        assert self._quantizing is not None
-        activity, what = self._quantizing
-        self._quantizing = None
-        self._show_work(0)
+        """Say why nothing was made, if nothing was."""
+        work = self._work
+        assert work is not None
+        self._work = None
+        self._show_work()
         if message.problem is not None:
-            self.say(f"{what} cannot be written: {message.problem}", details=message.details)
-        elif activity.is_cancelled:
-            self.say(f"{what} is not written; nothing is left behind", error=False)
+            self.say(f"{work.failed}{message.problem}", details=message.details)
+        elif work.activity.is_cancelled and not work.is_done:
+            self.say(work.stopped, error=False)
         self.refresh_bindings()
         self._load()
 
     def action_stop(self) -> None:
-        """Stop the writing of a model."""
-        assert self._quantizing is not None
-        self._quantizing[0].cancel()
-        self._show_work(0)
+        """Stop what is at work."""
+        assert self._work is not None
+        self._work.activity.cancel()
+        self._show_work()
 
     def action_remove(self) -> None:
         """Ask whether to, saying what is lost."""
         known = self._chosen
         assert known is not None
         details = self._details.get(known)
-        if known.made:
-            lost, verb = f"The file is deleted, since kdtui made or fetched it: {known.path}", "Delete it"
+        own = own_files(known)
+        if own is not None and own != known.path:
+            lost, verb = f"The files are deleted, since kdtui made or copied them: {own}", "Delete it"
+        elif own is not None:
+            lost, verb = f"The file is deleted, since kdtui made or fetched it: {own}", "Delete it"
         else:
             lost, verb = f"The name is forgotten; the file stays: {known.path}", "Forget it"
             if details is not None and details.training is not None:
@@ -504,7 +582,7 @@ class ModelsScreen(CalibratingScreen[None]):
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""
         known = self._chosen
-        if action in ("use", "calibrate", "quantize", "remove", "details", "copy_path"):
+        if action in ("use", "calibrate", "quantize", "merge", "export", "remove", "details", "copy_path"):
             if known is None:
                 return "there is no model"
             if action != "remove" and action != "details" and (read := self._read.get(known)) and read.problem:
@@ -518,11 +596,13 @@ class ModelsScreen(CalibratingScreen[None]):
                 return reason
             case "quantize" if known is not None and known.kind == "adapter":
                 return "an adapter stays as it is; quantize its base"
-            case "quantize" if self._quantizing is not None:
-                return f"{self._quantizing[1]} is being written; one at a time"
+            case "merge" | "export" if known is not None and known.kind != "adapter":
+                return f"{known.name} is no adapter"
+            case "quantize" | "merge" | "export" | "add" if self._work is not None:
+                return f"it is {self._work.activity.name}; one at a time"
             case "remove" if known is not None and known.is_shipped:
                 return f"{known.name} comes with kdtui"
-            case "stop" if self._quantizing is None:
+            case "stop" if self._work is None:
                 return "nothing is at work here"
         return super().why_not(action)
 
@@ -533,7 +613,7 @@ def _row(row: ModelRow, *, read: bool) -> Row:
         row.name,
         (
             row.name,
-            "quantized" if row.made and row.source.partition(" as ")[1] else row.kind,
+            "quantized" if row.kind == "base" and row.made and row.source.partition(" as ")[1] else row.kind,
             info.architecture if info else "",
             f"{info.parameters / 1e6:,.0f} M" if info else "",
             info.quantization if info else "" if read else "…",
@@ -586,6 +666,38 @@ def _add(path: Path, name: str | None, db: "Database") -> str:
 
 def _added(name: str) -> Changed:
     return Changed(f"{name} is there; it answers by that name", name)
+
+
+def _take_in(path: Path, name: str | None, database: Path, db: "Database") -> Iterator[Changed]:
+    from kdtui.workflows.manage_models import models_folder
+    from kdtui.workflows.take_in_adapter import take_in
+
+    taken = take_in(db, path, name, models_folder(database))
+    yield Changed("; ".join([f"{taken.model.name} is there", *filter(None, [taken.note])]), taken.model.name)
+
+
+def _merge(
+    adapters: Sequence[tuple[str, float]], rank: int | None, name: str | None, database: Path, db: "Database"
+) -> Iterator[Changed]:
+    from kdtui.workflows.manage_models import models_folder
+    from kdtui.workflows.merge_adapters import merge_adapters
+
+    made = merge_adapters(db, adapters, name, models_folder(database), rank=rank)
+    yield Changed("; ".join([made.in_words, *made.notes]), made.model.name)
+
+
+def _export(adapter: str, values: Mapping[str, str], db: "Database") -> Iterator[Changed]:
+    from kdtui.workflows.export_adapter import export_adapter
+
+    made = export_adapter(
+        db,
+        adapter,
+        typed_path(values["folder"]),
+        licence=values["licence"].strip() or None,
+        base=values["base"].strip() or None,
+        replace=bool(values["replace"]),
+    )
+    yield Changed("; ".join([made.in_words, *filter(None, [made.note])]), adapter)
 
 
 def _remove(name: str, db: "Database") -> str:

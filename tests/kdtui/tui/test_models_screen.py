@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from textual.pilot import Pilot
-from textual.widgets import Button, Input, Select, Static
+from textual.widgets import Button, Input, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
@@ -42,6 +42,7 @@ def model_store(empty_store: Path, tmp_path: Path) -> Path:
     adapter = make_adapter(tmp_path / "tuned.gguf", manifest=manifest)
     add_model(db, NamedModel("tuned", adapter, "training on right.gguf", made=False, kind="adapter"))
     add_job(db, "tuned", tmp_path, TrainingSettings(("demo",)), "key")
+    (tmp_path / "exit_code").write_text("0")
     db.close()
     return empty_store
 
@@ -77,6 +78,11 @@ def details(app: KdtuiApp) -> str:
 
 def toasts(app: KdtuiApp) -> list[str]:
     return [note.message for note in app._notifications]
+
+
+def is_idle(app: KdtuiApp) -> bool:
+    """Whether what was begun here is over, and it was said how."""
+    return isinstance(app.screen, ModelsScreen) and not app.screen.query_one("#work").display and bool(toasts(app))
 
 
 def command(app: KdtuiApp) -> str:
@@ -166,7 +172,7 @@ async def test_a_file_gets_a_name_by_a_form_that_shows_the_command(
         await act(pilot, "models.add")
         form = app.screen
         assert isinstance(form, FormDialog)
-        assert str(form.query_one("#form-problem", Static).content) == "say which file"
+        assert str(form.query_one("#form-problem", Static).content) == "say which file or folder"
         form.query_one("#field-path", Input).value = str(path)
         await rest(pilot)
         assert "kdtui model add '" in str(form.query_one("#dialog-command", Static).content)
@@ -250,6 +256,108 @@ async def test_what_cannot_be_written_is_a_sentence(model_store: Path, settle: S
         app.screen.query_one("#field-name", Input).value = "other"
         await act(pilot, "form.done")
         await until(pilot, lambda: any("cannot be written: there is a model 'other'" in each for each in toasts(app)))
+
+
+async def test_adapters_are_merged_by_a_form_that_shows_the_command(
+    model_store: Path, settle: Settle, until: Until
+) -> None:
+    app = KdtuiApp(model_store)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await go(pilot, settle, "right")
+        await act(pilot, "models.merge")
+        assert "right is no adapter" in toasts(app)[-1]
+        await go(pilot, settle, "tuned")
+        await act(pilot, "models.merge")
+        form = app.screen
+        assert isinstance(form, FormDialog)
+        lines = form.query_one("#field-adapters", TextArea)
+        assert lines.text == "tuned=1\n"
+        for text, rank, problem in (
+            ("", "", "say which adapters to merge"),
+            ("tuned=nan", "", "merged with a weight such as 0.5, not nan"),
+            ("tuned\ntuned=2", "", "tuned is named twice"),
+            ("tuned", "none", "rank: a whole number"),
+            ("tuned=0.5", "1", ""),
+        ):
+            lines.text = text
+            form.query_one("#field-rank", Input).value = rank
+            await rest(pilot)
+            assert problem in str(form.query_one("#form-problem", Static).content)
+        form.query_one("#field-name", Input).value = "half"
+        await rest(pilot)
+        assert str(form.query_one("#dialog-command", Static).content) == (
+            "$ kdtui model merge tuned=0.5 --rank 1 --name half"
+        )
+        await act(pilot, "form.done")
+        await until(pilot, lambda: is_idle(app))
+        assert "half has rank 1 and keeps" in toasts(app)[-1]
+        await settle(pilot)
+        assert table(app).cursor_key == "half"
+        assert cells(app, "half")[1] == "adapter"
+        assert "merged.tuned.trained" in details(app)
+        assert not app.screen.query_one("#work").display
+
+
+async def test_what_cannot_be_merged_is_a_sentence(model_store: Path, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(model_store)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await go(pilot, settle, "tuned")
+        await act(pilot, "models.merge")
+        app.screen.query_one("#field-adapters", TextArea).text = "tuned\nshipped"
+        await act(pilot, "form.done")
+        await until(pilot, lambda: is_idle(app))
+        assert "tuned and shipped cannot be merged" in toasts(app)[-1]
+        await settle(pilot)
+        assert names(model_store) == ["other", "right", "tuned"]
+
+
+async def test_an_adapter_is_exported_and_taken_in_again(
+    model_store: Path, settle: Settle, until: Until, tmp_path: Path
+) -> None:
+    app = KdtuiApp(model_store)
+    folder = tmp_path / "given"
+    async with app.run_test(size=(160, 50)) as pilot:
+        await go(pilot, settle, "other")
+        await act(pilot, "models.export")
+        assert "other is no adapter" in toasts(app)[-1]
+        await go(pilot, settle, "tuned")
+        await act(pilot, "models.export")
+        form = app.screen
+        assert isinstance(form, FormDialog)
+        assert str(form.query_one("#form-problem", Static).content) == "say which folder to write"
+        form.query_one("#field-folder", Input).value = str(folder)
+        form.query_one("#field-licence", Input).value = "mit"
+        form.query_one("#field-base", Input).value = "me/right"
+        await rest(pilot)
+        assert str(form.query_one("#dialog-command", Static).content) == (
+            f"$ kdtui model export tuned --output {folder} --licence mit --base me/right"
+        )
+        await act(pilot, "form.done")
+        await until(pilot, lambda: is_idle(app))
+        assert "7 files, for the base me/right" in toasts(app)[-1]
+        await settle(pilot)
+        assert (folder / "adapter_model.safetensors").is_file()
+        await act(pilot, "models.add")
+        app.screen.query_one("#field-path", Input).value = str(folder)
+        app.screen.query_one("#field-name", Input).value = "again"
+        await rest(pilot)
+        assert str(app.screen.query_one("#dialog-command", Static).content) == (
+            f"$ kdtui model add {folder} --name again"
+        )
+        await act(pilot, "form.done")
+        await until(pilot, lambda: is_idle(app))
+        assert "again is there" in toasts(app)[-1]
+        await settle(pilot)
+        assert table(app).cursor_key == "again"
+        assert "fits right: yes" in details(app)
+        own = model_store.parent / "models" / "again"
+        assert own.is_dir()
+        await act(pilot, "models.remove")
+        question = " ".join(shown(each) for each in app.screen.query(Static))
+        assert "The files are deleted, since kdtui made or copied them" in " ".join(question.split())
+        app.screen.query_one("#yes", Button).press()
+        await settle(pilot)
+        assert not own.exists()
 
 
 async def test_forgetting_a_model_says_what_becomes_of_its_file(

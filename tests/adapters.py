@@ -1,0 +1,45 @@
+"""Adapters as trainings leave them, without the training."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from models.adapters import BASE_CONFIG, MANIFEST, convert
+from models.llama import LlamaModel
+from models.provenance import about_base
+from store.models import NamedModel, add_model
+from store.sqlite import Database
+from tests.models.test_adapter_conversion import full_precision, train_by_chance
+
+TRAINED: Mapping[str, Any] = {"datasets": ["outdoor"], "form": "pairs", "knowledge": [], "target": False, "seed": 3}
+
+
+def peft_folder(
+    folder: Path, base: Path, seed: int = 0, *, told: Mapping[str, Any] | None = TRAINED, **settings: Any
+) -> Path:
+    """A PEFT adapter for a tiny base, with random weights.
+
+    Args:
+        told: what its manifest says of the training; None for one that was made elsewhere, without a manifest.
+        settings: of PEFT.
+    """
+    model = full_precision(base)
+    train_by_chance(model, seed, **settings).save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)
+    if told is not None:
+        (folder / BASE_CONFIG).write_text(model.config.to_json_string(use_diff=False))
+        manifest = {**told, "base": str(base), **about_base(LlamaModel(base), base)}
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+def trained_adapter(
+    db: Database, folder: Path, name: str, base: Path, seed: int = 0, told: Mapping[str, Any] = TRAINED, **settings: Any
+) -> Path:
+    """An adapter with a name, and its files where a training has them; its file for llama.cpp."""
+    adapter = peft_folder(folder / name / "adapter", base, seed, told={"name": name, **told}, **settings)
+    path = folder / name / f"{name}.gguf"
+    convert(adapter, adapter, path)
+    add_model(db, NamedModel(name, path, f"training on {base.name}", made=False, kind="adapter"))
+    return path
