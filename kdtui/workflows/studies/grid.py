@@ -12,6 +12,9 @@ from store.records import Format
 LEAST_TO_CALIBRATE, LEAST_TO_ROUTE = 20, 2
 """Validation sessions that it takes. Here, because where they are from takes long to import; a test compares them."""
 
+_TRAINED = ("sft", "sft+icl", "routed", "merged")
+"""Utilizations that take adapters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -64,23 +67,18 @@ def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> E
     """The cell of a place in the grid, or why there is none."""
     dataset, utilization = at["dataset"], at["utilization"]
     formats = formats_of(at["formats"])
-    shown = formats if utilization in ("icl", "sft+icl") else ()
+    shown = formats if utilization in ("icl", "sft+icl", "merged") else ()
     datasets = _of_domains(spec.datasets(), dataset, at["domains"])
-    if not datasets and (shown or utilization in ("sft", "sft+icl", "routed")):
+    if not datasets and (shown or utilization in _TRAINED):
         return f"{at['domains']} domains of {dataset}: the study has no other dataset"
     training = mixture = None
-    if utilization in ("sft", "sft+icl", "routed"):
-        if utilization != "routed" or not formats:
-            training = _training(spec, datasets, formats, at)
-        elif at["form"] == "pairs":
-            return "routed students that are asked about pairs: a router takes adapters that write lists"
-        elif validation[dataset] < LEAST_TO_ROUTE:
-            return (
-                f"routed students on {dataset}: it has no {LEAST_TO_ROUTE} validation sessions to compare adapters by"
-            )
-        else:
-            alone: list[tuple[Format, ...]] = [(), *((format,) for format in formats)]
-            mixture = MixtureStep(dataset, "routed", tuple(_training(spec, datasets, each, at) for each in alone))
+    if utilization in ("routed", "merged") and formats:
+        if utilization == "routed" and (why := _why_not_routed(dataset, at["form"], validation)) is not None:
+            return why
+        alone: list[tuple[Format, ...]] = [(), *((format,) for format in formats)]
+        mixture = MixtureStep(dataset, utilization, tuple(_training(spec, datasets, each, at) for each in alone))
+    elif utilization in _TRAINED:
+        training = _training(spec, datasets, formats, at)
     return EvaluationStep(
         dataset,
         spec.split,
@@ -95,6 +93,14 @@ def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> E
         is_calibrated=at["form"] == "pairs" and validation[dataset] >= LEAST_TO_CALIBRATE,
         mixture=mixture,
     )
+
+
+def _why_not_routed(dataset: str, form: str, validation: Mapping[str, int]) -> str | None:
+    if form == "pairs":
+        return "routed students that are asked about pairs: a router takes adapters that write lists"
+    if validation[dataset] < LEAST_TO_ROUTE:
+        return f"routed students on {dataset}: it has no {LEAST_TO_ROUTE} validation sessions to compare adapters by"
+    return None
 
 
 def _training(

@@ -31,7 +31,10 @@ def label(step: Step) -> str:
             return f"train {_trained(step)} on {', '.join(step.datasets)}"
         case MixtureStep():
             adapters = ", ".join(formats_label(each.formats) for each in step.trainings)
-            return f"fit a router of {model_label(step.trainings[0].base)} with {adapters} on {step.dataset}"
+            base = model_label(step.trainings[0].base)
+            if step.how == "merged":
+                return f"merge adapters of {base} with {adapters} on {step.dataset}"
+            return f"fit a router of {base} with {adapters} on {step.dataset}"
         case CalibrationStep():
             return f"calibrate {_student(step)} on {step.dataset}"
         case EvaluationStep():

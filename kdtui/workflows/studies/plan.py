@@ -370,7 +370,7 @@ class Look:
             case TrainingStep():
                 return stored.made in self._adapters
             case MixtureStep():
-                return stored.made in self._routers
+                return stored.made in (self._routers if step.how == "routed" else self._adapters)
             case CalibrationStep():
                 return step.form in calibrations(self._db, step.dataset, run_settings(step, made))
             case EvaluationStep():

@@ -341,7 +341,10 @@ class _Runner:
         )
 
     def _mix(self, mixture: MixtureStep, name: str) -> None:
-        """Fit a router to what its adapters have answered on the validation sessions."""
+        """Merge adapters, or fit a router to what they have answered on the validation sessions."""
+        if mixture.how == "merged":
+            self._merge([self._name(training) for training in mixture.trainings], name)
+            return
         from kdtui.workflows.routers import fit_to_runs
 
         routes = [
@@ -350,6 +353,17 @@ class _Runner:
         ]
         runs = [get_run(self.db, int(self._name(answers))) for answers in mixture.answers]
         fit_to_runs(self.db, name, routes, {mixture.dataset: runs}, replace_old=True, tell=self.tell)
+
+    def _merge(self, adapters: Sequence[str], name: str) -> None:
+        from kdtui.workflows.manage_models import models_folder
+        from kdtui.workflows.merge_adapters import merge_adapters
+        from store.models import named_models
+
+        # It is named by what it is made of: one of this name was merged right before the study was killed.
+        if all(model.name != name for model in named_models(self.db)):
+            assert self.db.path is not None
+            weighed = [(adapter, 1 / len(adapters)) for adapter in adapters]
+            merge_adapters(self.db, weighed, name, models_folder(self.db.path))
 
     def _calibrate(self, step: PlannedStep, settings: CalibrationStep) -> Iterator[StudyEvent]:
         from kdtui.workflows.calibrate import SessionJudged, StrategyLeftOut, calibrate, sessions_to_learn_from

@@ -20,7 +20,7 @@ from kdtui.workflows.studies.steps import ANY
 from store.records import FORMATS, Format, Split
 from store.similar import meant
 
-Utilization: TypeAlias = Literal["zero-shot", "icl", "sft", "sft+icl", "routed"]
+Utilization: TypeAlias = Literal["zero-shot", "icl", "sft", "sft+icl", "routed", "merged"]
 """How a student uses knowledge: not at all, in its prompt, by training with it, or both."""
 UTILIZATIONS: tuple[Utilization, ...] = get_args(Utilization)
 
@@ -66,7 +66,7 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
         form: what a student is asked: for a list of bundles, or about each pair of products. What an untrained model
             answers about pairs is worth little.
         utilization: how the knowledge is used; "routed": by adapters, one for each of the formats and one without any,
-            of which a router chooses one for each session.
+            of which a router chooses one for each session; "merged": by the mean of these adapters.
         formats: of the knowledge, several joined by "+"; "none" for none.
         teacher: whose rules and thoughts; "any" for all that are kept.
         domains: whose training sessions a student is trained on, and whose knowledge it is shown.

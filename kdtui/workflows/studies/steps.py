@@ -16,7 +16,7 @@ ANY = "any"
 
 Form: TypeAlias = Literal["list", "pairs"]
 
-Mixing: TypeAlias = Literal["routed"]
+Mixing: TypeAlias = Literal["routed", "merged"]
 """How several adapters become one student."""
 
 
@@ -73,8 +73,9 @@ class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):
     """Adapters, one for each format and one without knowledge, become one student.
 
     Attributes:
-        dataset: on whose validation sessions they are compared.
-        how: "routed": a router chooses one of them for each session; see `kdtui.workflows.routers`.
+        dataset: on whose validation sessions routed ones are compared.
+        how: "routed": a router chooses one of them for each session, see `kdtui.workflows.routers`; "merged": their
+            mean is one adapter, see `kdtui.workflows.merge_adapters`.
         trainings: of the adapters.
     """
 
@@ -216,7 +217,7 @@ def needs(step: Step) -> tuple[Step, ...]:
         case TrainingStep():
             return _sampled(step.sample) or _knowledge(step.datasets, step.formats, ANY)
         case MixtureStep():
-            return step.answers
+            return step.answers if step.how == "routed" else step.trainings
         case CalibrationStep() | EvaluationStep():
             shown = _sampled(step.sample) or _knowledge((step.dataset,), step.shown, ANY)
             trained: tuple[Step, ...] = () if step.training is None else (step.training,)
@@ -262,7 +263,8 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
     limit, draw = (step.sessions, step.draw) if isinstance(step, EvaluationStep) else (None, None)
     adapters = None if step.training is None else ((name_of(step.training), 1.0),)
     if isinstance(step, EvaluationStep) and step.mixture is not None:
-        adapters = ((f"{ROUTED}{name_of(step.mixture)}", 1.0),)
+        prefix = ROUTED if step.mixture.how == "routed" else ""
+        adapters = ((f"{prefix}{name_of(step.mixture)}", 1.0),)
     return settings_for(
         step.student,
         step.shown,

@@ -156,6 +156,13 @@ def test_a_router_takes_an_adapter_for_each_format_and_one_without_and_their_ans
     assert set(cell.mixture.trainings) == {each.training for each in cells([formats])}
 
 
+def test_a_merge_takes_the_adapters_of_a_router_and_no_answers() -> None:
+    found = grid(formats=("rule+thought",), baseline="rule+thought", utilization=("merged",))
+    assert count([found]) == {"sample": 0, "training": 3, "calibration": 0, "evaluation": 1}
+    [cell] = cells([found])
+    assert (cell.shown, cell_label(cell)) == (("rule", "thought"), "smollm2 merged rule+thought")
+
+
 def test_a_router_takes_validation_sessions() -> None:
     [found] = grids(Spec("s", (question(formats=("rule",), baseline="rule", utilization=("routed", "icl")),)), {"a": 1})
     assert found.left_out == ["routed students on a: it has no 2 validation sessions to compare adapters by"]

@@ -148,12 +148,12 @@ def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Databas
     assert "all trainings by one host alone: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
 
 
-def test_a_router_of_adapters_is_a_cell_beside_one_adapter_on_everything(
+def test_routed_and_merged_adapters_are_cells_beside_one_adapter_on_everything(
     study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path]
 ) -> None:
     # It takes two validation sessions.
     list(import_dataset(db, few, "outdoor"))
-    axes = ['utilization = ["sft+icl", "routed"]', 'formats = ["pattern+thought"]']
+    axes = ['utilization = ["sft+icl", "routed", "merged"]', 'formats = ["pattern+thought"]']
     spec = described('compare = "utilization"', 'baseline = "sft+icl"', *axes)
     result = study(spec)
     assert result.code == 0, result.err
@@ -161,7 +161,8 @@ def test_a_router_of_adapters_is_a_cell_beside_one_adapter_on_everything(
     assert [step for step in steps if step.startswith("fit a router")] == [
         "fit a router of tiny with none, pattern, thought on outdoor"
     ]
-    # One for each format, one without, and one on both.
+    assert sum(step.startswith("merge adapters") for step in steps) == 1
+    # One for each format, one without, and one on both; the router and the merge have theirs in common.
     assert sum(step.startswith("train") for step in steps) == 4
     names = [row["name"] for row in kdtui("run", "ls", "--json").rows]
     assert any("routed:study-" in name for name in names)
