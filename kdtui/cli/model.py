@@ -139,14 +139,21 @@ def add(
     """Give a model a name: a file, which stays where it is, or one that is fetched from a hub.
 
     An adapter in a folder (one that kdtui model export has written, one of PEFT, or one with a GGUF adapter) is checked
-    and copied, so that the folder may go.
+    and copied, so that the folder may go. So is a router with its adapters.
     """
     from kdtui.workflows.manage_models import add_file, add_from_hub, is_repository, models_folder
 
     with open_store(db) as store:
         if Path(source).is_dir():
+            from kdtui.workflows.share_router import is_router, take_in_router
             from kdtui.workflows.take_in_adapter import take_in
 
+            if is_router(Path(source)):
+                moved = take_in_router(store, Path(source), name, models_folder(database_path(db)))
+                for note in moved.notes:
+                    say(f"note: {note}")
+                say(moved.in_words)
+                return
             taken = take_in(store, Path(source), name, models_folder(database_path(db)), gguf=file)
             if taken.note is not None:
                 say(f"note: {taken.note}")
@@ -237,13 +244,14 @@ def merge(
     examples=[
         "kdtui model export shipped --output shipped-adapter --licence apache-2.0",
         "kdtui model export camping --output camping --base HuggingFaceTB/SmolLM2-135M-Instruct",
+        "kdtui model export routed:formats --output formats",
     ],
 )
 def export(
     adapter: Annotated[
         str,
         typer.Argument(
-            help="Name of an adapter, or its GGUF file.",
+            help="Name of an adapter, or its GGUF file; routed:NAME for a router with its adapters.",
             metavar="ADAPTER",
             autocompletion=completion.names("adapters", "shipped"),
         ),
@@ -262,8 +270,17 @@ def export(
 ) -> None:
     """Write an adapter into a folder that PEFT, llama.cpp, vLLM and kdtui load as it is, with a card for hubs."""
     from kdtui.workflows.export_adapter import export_adapter
+    from kdtui.workflows.model_names import ROUTED
+    from kdtui.workflows.share_router import export_router
 
     with open_store(db) as store:
+        if adapter.startswith(ROUTED):
+            router = adapter.removeprefix(ROUTED)
+            moved = export_router(store, router, output, licence=licence, base=base, replace=replace)
+            say(moved.in_words)
+            for told in moved.notes:
+                say(f"note: {told}")
+            return
         made = export_adapter(store, adapter, output, licence=licence, base=base, replace=replace)
     say(made.in_words)
     if (note := made.note) is not None:

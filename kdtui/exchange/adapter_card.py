@@ -231,3 +231,41 @@ def _words(name: str) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(one_line(text, _LONGEST), ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AboutRouter:
+    """What a card says of a router.
+
+    Attributes:
+        routes: the name of each, the folder of its adapter, and its mean pair F1.
+        datasets, sessions: whose validation sessions it was fitted to, and how many.
+        chooses: whether it does not always take the same route.
+    """
+
+    name: str
+    routes: tuple[tuple[str, str, float], ...]
+    datasets: tuple[str, ...]
+    sessions: int
+    chooses: bool
+
+
+def router_card(about: AboutRouter) -> str:
+    """The card of a folder with a router and its adapters, as Markdown."""
+    rows = "\n".join(f"| {_code(name)} | {_code(folder)} | {score:.3f} |" for name, folder, score in about.routes)
+    how = "It always takes the best one: no feature told when another one is better."
+    if about.chooses:
+        how = "A ridge regression on what a session looks like chooses."
+    datasets = ", ".join(map(_code, about.datasets))
+    return "\n\n".join(
+        [
+            f"# {_code(about.name)}",
+            f"A router of kdtui: several LoRA adapters of one base, of which one answers each session. {how}",
+            f"| adapter | folder | mean pair F1 |\n|---|---|---|\n{rows}",
+            f"The scores are of {about.sessions:,} validation sessions of {datasets}, which the router was fitted to. "
+            "`router.json` has its weights. Each folder holds one adapter, with a card of its own, and PEFT, llama.cpp "
+            "and vLLM load it as it is.",
+            "kdtui takes in all of it:",
+            "```console\n$ kdtui model add FOLDER\n```\n",
+        ]
+    )
