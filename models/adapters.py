@@ -249,7 +249,7 @@ def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
     Raises:
         ModelError: the file cannot be read, is for another architecture, or changes what PEFT has no name for.
     """
-    names = _gguf_names(shape)
+    names = gguf_names(shape)
     modules = {
         f"{names.get_name(module)}.weight": module
         for layer in range(shape.layers)
@@ -309,7 +309,7 @@ def misfit(deltas: Mapping[str, Delta], base: Path) -> str | None:
     Raises:
         ModelError: the base cannot be read, or adapters for it cannot be converted.
     """
-    names, sizes = _gguf_names(base_shape(base)), gguf_sizes(base)
+    names, sizes = gguf_names(base_shape(base)), gguf_sizes(base)
     for module, delta in deltas.items():
         size = sizes.get(f"{names.get_name(module.replace('language_model.', ''))}.weight")
         if size is None or len(size) != 2:
@@ -331,7 +331,7 @@ def largest_rank(deltas: Mapping[str, Delta]) -> int:
 
 def _pairs(adapter: Path, shape: BaseShape) -> Iterator[tuple[str, Delta]]:
     """For each weight that a PEFT adapter changes: its name in llama.cpp, and the change as llama.cpp has it."""
-    names = _gguf_names(shape)
+    names = gguf_names(shape)
     for module, delta in peft_deltas(adapter).items():
         name = names.get_name(module.replace("language_model.", ""))
         if name is None or module.rpartition(".")[2] in _EMBEDDINGS:
@@ -341,29 +341,31 @@ def _pairs(adapter: Path, shape: BaseShape) -> Iterator[tuple[str, Delta]]:
 
 def _in_turn(rows: Array, shape: BaseShape, module: str) -> Array:
     """Rows of a module as llama.cpp has them: where heads are rotated, the two halves of each head in turn."""
-    heads = _rotated_heads(shape, module)
-    if not heads:
+    if not is_permuted(shape, module):
         return rows
-    if len(rows) % (2 * heads):
-        raise ModelError(f"{len(rows)} rows are not those of {heads} heads; was the adapter trained on another base?")
+    heads = _heads(rows, shape, module)
     return rows.reshape(heads, 2, len(rows) // heads // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def _in_halves(rows: Array, shape: BaseShape, module: str) -> Array:
     """The opposite: rows of a module as transformers has them, given as llama.cpp has them."""
-    heads = _rotated_heads(shape, module)
-    if not heads:
+    if not is_permuted(shape, module):
         return rows
-    if len(rows) % (2 * heads):
-        raise ModelError(f"{len(rows)} rows are not those of {heads} heads; was the adapter trained on another base?")
+    heads = _heads(rows, shape, module)
     return rows.reshape(heads, len(rows) // heads // 2, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def _rotated_heads(shape: BaseShape, module: str) -> int:
-    """How many heads the rows of a module are divided among in another order by llama.cpp; 0 where they are not."""
-    if shape.architecture not in _PERMUTED or not module.endswith(("q_proj", "k_proj")):
-        return 0
-    return shape.heads if module.endswith("q_proj") else shape.key_heads
+def is_permuted(shape: BaseShape, module: str) -> bool:
+    """Whether llama.cpp has the rows of a module in another order than transformers."""
+    return shape.architecture in _PERMUTED and module.endswith(("q_proj", "k_proj"))
+
+
+def _heads(rows: Array, shape: BaseShape, module: str) -> int:
+    """How many heads the rows of a permuted module are of."""
+    heads = shape.heads if module.endswith("q_proj") else shape.key_heads
+    if len(rows) % (2 * heads):
+        raise ModelError(f"{len(rows)} rows are not those of {heads} heads; was the adapter trained on another base?")
+    return heads
 
 
 def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
@@ -395,7 +397,7 @@ def folder_vectors(folder: Path) -> Iterator[tuple[str, Array]]:
     from safetensors import SafetensorError, safe_open
 
     shape = base_shape(folder)
-    names = _gguf_names(shape)
+    names = gguf_names(shape)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ModelError(f"{folder}: there are no weights (*.safetensors) in this folder")
@@ -417,7 +419,7 @@ def folder_vectors(folder: Path) -> Iterator[tuple[str, Array]]:
             raise ModelError(f"{path}: its weights cannot be read ({error})") from error
 
 
-def _gguf_names(shape: BaseShape) -> Any:
+def gguf_names(shape: BaseShape) -> Any:
     """What llama.cpp calls the modules of transformers."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 

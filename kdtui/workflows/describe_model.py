@@ -187,7 +187,7 @@ def base_path(db: "Database", details: ModelDetails) -> Path | None:
 def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:
     assert details.adapter is not None
     trained_on = Path(str(details.adapter.manifest.get("base", "")))
-    if trained_on.is_absolute() and trained_on.suffix == ".gguf" and trained_on.is_file():
+    if details.training is None and trained_on.is_absolute() and trained_on.suffix == ".gguf" and trained_on.is_file():
         # A file without a name, as a training or a merge of trainings may have for its base.
         row = read_model(ModelRow(str(trained_on), trained_on, "", None, None))
         if (fit := _fit(details, row)).problem is None and fit.certain:
