@@ -90,7 +90,7 @@ def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
 ) -> None:
     # Of each dataset, and in the study, it answers one session: all of them take half a minute.
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", partial(evaluate, limit=1))
-    monkeypatch.setattr("kdtui.cli.study.run", partial(run_study, sessions=1))
+    monkeypatch.setattr("kdtui.cli.study.run", partial(run_study, sessions=1, replace=True))
     list(import_dataset(db, few, "demo-outdoor"))
     result = kdtui("demo")
     assert result.code == 0

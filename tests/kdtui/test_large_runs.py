@@ -341,7 +341,7 @@ def test_scores_of_a_run_are_kept_until_it_has_more_answers(
         db.execute("UPDATE run_scores SET scores = ?", [scores])
         db.conn.commit()
         assert kdtui("run", "ls", "--json").rows == first, "what somebody has edited is computed again"
-    monkeypatch.setattr(kept_scores, "_version", lambda: "another")
+    monkeypatch.setattr(kept_scores, "_version", lambda _: "another")
     assert kdtui("run", "ls", "--json").rows == first
     assert len(scored) == 6
 
