@@ -267,8 +267,24 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
         say(f"training {name} is done; use it with: --adapter {name}")
         if row.job.evaluate:
             evaluate_adapter(store, name, db)
+        say_outcome(store, row)
     else:
         say(f"training {name} is {row.status.state}{f': {row.status.reason}' if row.status.reason else ''}")
+
+
+def say_outcome(store: "Database", row: "JobRow") -> None:
+    """Say what a training was worth that is done; where that cannot be found out, it is done all the same."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.outcomes import conclude
+    from models.errors import ModelError
+
+    try:
+        outcome = conclude(store, row)
+    except (KdtuiError, ModelError) as problem:
+        say(f"kdtui: what the training was worth cannot be told: {problem}")
+        return
+    for line in outcome.in_words if outcome is not None else ():
+        say(line)
 
 
 def curve(values: "Sequence[float]") -> str:
