@@ -35,6 +35,7 @@ from kdtui.cli.trainings import (
     look,
     print_estimate,
     print_log,
+    say_about_source,
     say_estimate,
     say_what_waits,
     start_training,
@@ -268,14 +269,7 @@ def launch(
     """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
     by what trainings took there before."""
     from kdtui.workflows.estimate import estimate
-    from kdtui.workflows.sources import (
-        Terms,
-        find_source,
-        proposed_source,
-        sessions_of,
-        taken_over,
-        what_changes,
-    )
+    from kdtui.workflows.sources import Terms, find_source, taken_over
     from kdtui.workflows.trainings import TrainingPlan, check_training, jobs_folder, prepare_training
     from models.embedded import NAME
     from store.jobs import get_job
@@ -309,8 +303,6 @@ def launch(
             limit=limit,
             began_from=None if begun is None else begun.name,
         )
-        if begun is not None and (changes := what_changes(begun, settings)) is not None:
-            say(f"kdtui: {changes}")
         plan = TrainingPlan(
             name,
             settings,
@@ -332,18 +324,15 @@ def launch(
             after=after,
             evaluate=evaluate,
         )
-        if begun is None and (better := proposed_source(store, settings, form, base)) is not None:
-            named = [word for each in settings.datasets for word in ("--dataset", each)]
-            proposed = next_command("sft", "launch", "--name", name, *named, "--from", better)
-            sessions = counted(sessions_of(store, settings), "training session")
-            say(f"kdtui: {sessions} teach little from the base alone; begin from an adapter with: {proposed}")
         if dry_run:
             check_training(store, plan, jobs_folder(database_path(db)))
             print_estimate(estimate(store, plan), plan, as_json=as_json)
+            say_about_source(store, plan, said)
             return
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
         say(f"training {name}: in {ready.folder}")
         say_estimate(store, plan, as_json=as_json)
+        say_about_source(store, plan, said)
         start_training(store, name)
         if follow:
             follow_training(store, name, db)

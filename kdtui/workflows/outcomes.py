@@ -224,11 +224,11 @@ def _judged(db: Database, row: JobRow, answers: Path) -> list[_Judged]:
             if (old := _intent_f1(session, before)) is not None and (new := _intent_f1(session, after)) is not None
         ]
     sessions = [session for _, session, _, _ in found]
-    old = _pair_f1(sessions, [before for _, _, before, _ in found])
-    new = _pair_f1(sessions, [after for _, _, _, after in found])
+    befores = _pair_f1(sessions, [before for _, _, before, _ in found])
+    afters = _pair_f1(sessions, [after for _, _, _, after in found])
     return [
         _Judged(dataset, session, one, other)
-        for (dataset, session, _, _), one, other in zip(found, old, new, strict=True)
+        for (dataset, session, _, _), one, other in zip(found, befores, afters, strict=True)
         if isfinite(one) and isfinite(other)
     ]
 

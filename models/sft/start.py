@@ -1,6 +1,7 @@
 """The adapter that a training begins from: its files in the job directory, and its weights in the model."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def start_config(adapter: Path) -> dict[str, Any]:
     return config
 
 
-def lora_of(config: dict[str, Any], dropout: float) -> Lora:
+def lora_of(config: Mapping[str, Any], dropout: float) -> Lora:
     """The settings of such an adapter, with the dropout of the training that continues it."""
     targets = config["target_modules"]
     names = (targets,) if isinstance(targets, str) else tuple(sorted(map(str, targets)))

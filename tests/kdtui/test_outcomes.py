@@ -1,27 +1,23 @@
 """What a training was worth: its answers against those from before it, and what answers its datasets from then on."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.training_set import bundles_to_name
 from kdtui.workflows.fine_tune import one_job
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.outcomes import Outcome, conclude
-from models.sft.job_files import ANSWERS, EXIT_CODE
-from store.datasets import iter_sessions
+from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
-from store.jobs import add_job, get_job
-from store.records import RunSettings, Session, TrainingSettings
+from store.jobs import get_job
+from store.records import RunSettings, Session
 from store.sqlite import Database
-from tests import stand_in
+from tests.done_trainings import Answer, Answered, named, right, trained, unnamed, wrong
 
 Kdtui = Callable[..., Any]
-Answer = dict[str, Any]
 
 
 @pytest.fixture
@@ -29,49 +25,6 @@ def outdoor_store(db: Database, outdoor: Path) -> Database:
     """The demo sessions of outdoor products, as the dataset `outdoor`."""
     list(import_dataset(db, outdoor, "outdoor"))
     return db
-
-
-Answered = Callable[[Session], Answer]
-
-
-def right(session: Session) -> Answer:
-    return {"bundles": [sorted(bundle) for bundle in true_bundles(session)]}
-
-
-def wrong(_: Session) -> Answer:
-    return {"bundles": []}
-
-
-def named(session: Session) -> Answer:
-    return {"written": [bundle.intent for bundle in bundles_to_name(session)]}
-
-
-def unnamed(session: Session) -> Answer:
-    return {"written": ["nothing of that" for _ in bundles_to_name(session)]}
-
-
-def trained(
-    db: Database,
-    tmp_path: Path,
-    name: str,
-    before: Answered,
-    after: Answered,
-    *,
-    form: Literal["list", "pairs", "intents"] = "list",
-    sessions: int | None = None,
-    began_from: str | None = None,
-) -> None:
-    """Have a training be done whose answers are those."""
-    job = tmp_path / "jobs" / name
-    stand_in.adapter_by_chance(job / "adapter")
-    (job / "job.json").write_text('{"base": "tiny.gguf"}')
-    (job / EXIT_CODE).write_text("0")
-    answered = [each for each in iter_sessions(db, "outdoor", split="train") if each.bundles][:sessions]
-    lines = [
-        {"session": each.id, "dataset": "outdoor", "before": before(each), "after": after(each)} for each in answered
-    ]
-    (job / "adapter" / ANSWERS).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    add_job(db, name, job, TrainingSettings(("outdoor",), form, began_from=began_from), name)
 
 
 def outcome(db: Database, name: str) -> Outcome:

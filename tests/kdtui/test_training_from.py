@@ -157,14 +157,13 @@ def test_it_goes_to_its_host_with_the_adapter(kdtui: Kdtui, lists: str, host: Ho
     there = Path(host.workdir) / "jobs" / "far-one"
     until((there / "exit_code").exists)
     here = folder(db, "far-one")
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        assert (there / "start" / name).read_bytes() == (here / "start" / name).read_bytes()
-    # Brought home by a client that has never had it.
+    brought = {path.name: path.read_bytes() for path in (there / "start").iterdir()}
+    assert brought == {path.name: path.read_bytes() for path in (here / "start").iterdir()}
+    # It comes home with the training to a client that has never had it.
     shutil.rmtree(here / "start")
     (here / "train.jsonl").unlink()
     kdtui("sft", "resume", "far-one", "--local")
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        assert (there / "start" / name).read_bytes() == (here / "start" / name).read_bytes()
+    assert brought == {path.name: path.read_bytes() for path in (here / "start").iterdir()}
 
 
 def test_the_help_tells_the_rates_that_are_used() -> None:

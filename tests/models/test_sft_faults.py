@@ -268,7 +268,8 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     shutil.copytree(job, whole)
     handler = signal.getsignal(signal.SIGTERM)
     training.Training(whole).run()
-    written = evaluation.written
+    from models.sft.writing import written
+
     beats = []
 
     def stopped(*arguments: Any, **named: Any) -> Any:

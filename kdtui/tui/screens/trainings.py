@@ -343,6 +343,7 @@ class TrainingScreen(KdtuiScreen[None]):
         if (training := self.training) is None:
             return
         name, is_default = training.name, bool(training.default_of)
+        self.kdtui.forget_usual_choice()
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.defaults import drop_default, make_default
