@@ -258,7 +258,7 @@ def sources_here(db: Database) -> list[Source]:
 
 def proposed_source(db: Database, settings: TrainingSettings, form: Form | None, base: str | None) -> str | None:
     """The adapter that a training from the base alone had better begin from, for it has few sessions; None where it has
-    enough, or no adapter fits.
+    enough, or no adapter fits that has learned from other datasets.
 
     Args:
         form: what it is asked; None where nobody says, so that any will do.
@@ -266,12 +266,14 @@ def proposed_source(db: Database, settings: TrainingSettings, form: Form | None,
     """
     if sessions_of(db, settings) > FEW:
         return None
-    fits = [
-        source.name
-        for source in sources_here(db)
-        if source.trained is not None and form in (None, source.trained.form) and (base in (None, source.base))
-    ]
-    return fits[0] if fits else None
+    for source in sources_here(db):
+        trained = source.trained
+        if trained is None or form not in (None, trained.form) or base not in (None, source.base):
+            continue
+        # One that has seen these few alone knows no more than they teach.
+        if not set(trained.datasets) <= set(settings.datasets):
+            return source.name
+    return None
 
 
 def sessions_of(db: Database, settings: TrainingSettings) -> int:
