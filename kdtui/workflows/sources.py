@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.fine_tune import base_of, is_to_fetch, known_status, one_job
+from kdtui.workflows.fine_tune import JobRow, base_of, is_to_fetch, known_status
 from kdtui.workflows.manifest import training_of
 from kdtui.workflows.model_names import trainable
 from models.adapters import CONFIG, MANIFEST
@@ -113,7 +113,8 @@ def find_source(db: Database, named: str) -> Source:
         return _of_folder(SHIPPED, SHIPPED_FOLDER, NAME)
     jobs = {job.name: job for job in list_jobs(db)}
     if named in jobs:
-        row = one_job(db, named)
+        # It need not be made ready for use: its files are those of PEFT.
+        row = JobRow(jobs[named], known_status(jobs[named]))
         if row.status.state != "done":
             why = f" ({row.status.reason})" if row.status.reason else ""
             raise KdtuiError(f"training {named!r} has no adapter to begin from yet; it is {row.status.state}{why}")

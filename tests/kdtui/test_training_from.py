@@ -91,7 +91,6 @@ def test_other_knowledge_is_said_and_trained_with(lists: str, kdtui: Kdtui, db: 
 
 
 def test_what_is_missing_of_the_adapter_is_named(lists: str, kdtui: Kdtui, db: Database) -> None:
-    assert kdtui("sft", "show", lists).code == 0
     (folder(db, lists) / "adapter" / "adapter_model.safetensors").unlink()
     result = kdtui("sft", "launch", "--name", "other", "--from", lists)
     assert (result.code, "adapter_model.safetensors is missing" in result.err) == (1, True)
