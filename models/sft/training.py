@@ -58,6 +58,10 @@ from models.whole_files import put_in_place, write_whole
 _LOG_SECONDS = 2.0
 """At most so often a line of metrics is written."""
 
+_ANSWERED = 4
+"""Times as many tokens as in a batch that is learned from: without gradients they take less memory, and token after token
+they would keep no processor busy."""
+
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
 
@@ -428,7 +432,7 @@ class Training:
             self._accelerator.unwrap_model(self._objective),
             self._valid.usable,
             self._vocabulary,
-            self._job.batch_tokens,
+            _ANSWERED * self._job.batch_tokens,
             self._accelerator.device,
             between=self._between,
         )
