@@ -59,8 +59,8 @@ _LOG_SECONDS = 2.0
 """At most so often a line of metrics is written."""
 
 _ANSWERED = 4
-"""Times as many tokens as in a batch that is learned from: without gradients they take less memory, and token after token
-they would keep no processor busy."""
+"""Times as many tokens as in a batch that is learned from: without gradients they take less memory, and few would keep
+no processor busy."""
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
