@@ -15,6 +15,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.workflows.demo import DATASETS, import_demo
 from kdtui.workflows.distill import distil_annotations
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
@@ -46,6 +47,14 @@ class Camera:
             assert monotonic() < deadline, f"“{until}” never came: {shown}"
             await self._pilot.pause(0.1)
         await self._pilot.pause(0.5)
+
+    def complete_demo(self) -> None:
+        """Have both datasets of the demo be there: the other pictures are of one."""
+        app = self._pilot.app
+        assert isinstance(app, KdtuiApp)
+        db = open_database(app.database)
+        list(import_demo(db))
+        db.close()
 
     def take(self, name: str) -> None:
         """Save the screen. Textual gives each picture a number of its own, which would only make it look changed."""
@@ -89,9 +98,12 @@ async def photograph_knowledge(camera: Camera) -> None:
 
 async def photograph_form(camera: Camera) -> None:
     """The form that starts a training: `tour-form.svg`."""
+    camera.complete_demo()
     await camera.press("5", until="There is no training yet")
     await camera.press("n", until="Start a training")
-    await camera.press(*"camping", "tab", "tab", "tab", "space", until="weights alone")
+    both = ["space" if each == " " else each for each in ", ".join(DATASETS)]
+    await camera.press(*"camping", "tab", *both, "tab", "enter", "down", "enter", until="--from shipped")
+    await camera.press(until="weights alone")
     camera.take("tour-form")
 
 

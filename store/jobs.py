@@ -25,6 +25,7 @@ class StoredJob:
         status: JSON, as it was seen last on its host, for whoever asked to read.
         seen_at: when that was.
         after: the training that had to be done first.
+        outcome: JSON, what the training was worth, for whoever has found that out to read; None until then.
         evaluate: whether its adapter is to be evaluated, and has not been yet.
     """
 
@@ -37,12 +38,13 @@ class StoredJob:
     status: str | None = None
     seen_at: str | None = None
     after: str | None = None
+    outcome: str | None = None
     evaluate: bool = False
 
 
 _SELECT = """
     SELECT jobs.name, folder, jobs.settings, jobs.created_at, coalesce(key, 'job-' || jobs.id), hosts.name, status,
-        seen_at, after, evaluate
+        seen_at, after, outcome, evaluate
     FROM jobs LEFT JOIN hosts ON hosts.id = jobs.host_id
 """
 
@@ -116,6 +118,18 @@ def remember_status(db: Database, name: str, status: str) -> None:
     """Remember how a training was seen on its host, now."""
     with db.atomic():
         db.execute("UPDATE jobs SET status = ?, seen_at = ? WHERE name = ?", [status, now(), name])
+
+
+def remember_outcome(db: Database, name: str, outcome: str) -> bool:
+    """Remember what a training was worth, unless that is known already.
+
+    Returns:
+        Whether it was not known.
+    """
+    with db.atomic():
+        return bool(
+            db.execute("UPDATE jobs SET outcome = ? WHERE name = ? AND outcome IS NULL", [outcome, name]).rowcount
+        )
 
 
 def remember_evaluation(db: Database, name: str) -> None:

@@ -560,6 +560,21 @@ def m0025_run_scores(db: Database) -> None:
 
 
 @migrations()
+def m0026_default_adapters(db: Database) -> None:
+    """The adapter that a dataset is answered with where none is named, and what trainings were worth."""
+    _execute(
+        db,
+        """CREATE TABLE default_adapters (
+            dataset_id INTEGER PRIMARY KEY REFERENCES datasets(id) ON DELETE CASCADE,
+            adapter TEXT NOT NULL REFERENCES models(name) ON DELETE CASCADE,
+            created_at TEXT NOT NULL
+        )""",
+        # outcome: JSON, the answers of the adapter compared with those from before the training; NULL until then
+        "ALTER TABLE jobs ADD COLUMN outcome TEXT",
+    )
+
+
+@migrations()
 def m0028_routers(db: Database) -> None:
     """Routers: which of several adapters answers a session."""
     _execute(

@@ -139,6 +139,7 @@ class TrainingSettings(Struct, frozen=True):
         seed: of the shuffling.
         limit: training sessions of each dataset, drawn by chance, of which a larger number holds a smaller one; None
             for all.
+        began_from: the adapter that the training began from; None where it began from the base alone.
     """
 
     datasets: tuple[str, ...]
@@ -151,6 +152,7 @@ class TrainingSettings(Struct, frozen=True):
     epochs: int = 2
     seed: int = 0
     limit: int | None = None
+    began_from: str | None = None
 
 
 class HostSettings(Struct, frozen=True):

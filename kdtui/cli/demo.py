@@ -47,6 +47,10 @@ def demo(
         (f"generate o35 --dataset {first} --student patterns", "the student without weights"),
         ("study report demo", "what the small study found, as HTML and Markdown"),
         ("data import PATH --dataset NAME", "your own sessions"),
+        (
+            f"sft launch --name camping --dataset {' --dataset '.join(DATASETS)} --from shipped --follow",
+            "train on from the shipped adapter, and see whether that helps",
+        ),
     )
     commands = [(next_command(*words.split(), db=db), purpose) for words, purpose in hints]
     width = max(len(command) for command, _ in commands)

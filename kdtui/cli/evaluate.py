@@ -16,6 +16,7 @@ from kdtui.cli.options import (
     AnswerPriceOption,
     AnswerTokensOption,
     AskedKnowledgeOption,
+    AskedStudentOption,
     BudgetOption,
     ContextOption,
     DatabaseOption,
@@ -33,7 +34,6 @@ from kdtui.cli.options import (
     SeedOption,
     SessionsOption,
     StrategyOption,
-    StudentOption,
     adapters,
     check_seed,
     chosen_dataset,
@@ -44,7 +44,7 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import progress_bar, say
 from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
-from kdtui.cli.student_messages import StudentMessages
+from kdtui.cli.student_messages import StudentMessages, say_default
 
 if TYPE_CHECKING:
     from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
@@ -66,7 +66,7 @@ EXAMPLES = [
 def evaluate(
     dataset: DatasetOption = None,
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Split to answer and score.")] = "test",
-    student: StudentOption = "shipped",
+    student: AskedStudentOption = None,
     knowledge: AskedKnowledgeOption = None,
     sample: SampleOption = None,
     domains: DomainsOption = "own",
@@ -188,6 +188,7 @@ def evaluate(
                 store,
                 student,
                 None if knowledge is None else formats(knowledge),
+                dataset=name,
                 limit=limit,
                 seed=seed,
                 context=context,
@@ -199,6 +200,8 @@ def evaluate(
                 budget=budget,
                 near=near,
             )
+            if student is None and adapter is None:
+                say_default(settings, name)
             settings = replace(settings, prompt_price=prompt_price, answer_price=answer_price)
             run = begun = _follow(
                 workflow.evaluate(store, name, split, settings, sessions, tag or (), tell), scored, db

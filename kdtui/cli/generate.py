@@ -14,6 +14,7 @@ from kdtui.cli.growing import Growing
 from kdtui.cli.options import (
     AdapterOption,
     AskedKnowledgeOption,
+    AskedStudentOption,
     BudgetOption,
     ContextOption,
     DatabaseOption,
@@ -25,7 +26,6 @@ from kdtui.cli.options import (
     OutputOption,
     SampleOption,
     StrategyOption,
-    StudentOption,
     adapters,
     chosen_dataset,
     chosen_output,
@@ -33,7 +33,7 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import Output, print_json, print_lines, print_table, print_text, say
-from kdtui.cli.student_messages import StudentMessages
+from kdtui.cli.student_messages import StudentMessages, say_default
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import Choice
@@ -68,7 +68,7 @@ def generate(
         typer.Option("--title", "-t", help="Title of a product; give it once per product instead of a session."),
     ] = None,
     dataset: DatasetOption = None,
-    student: StudentOption = "shipped",
+    student: AskedStudentOption = None,
     knowledge: AskedKnowledgeOption = None,
     sample: SampleOption = None,
     domains: DomainsOption = "own",
@@ -110,10 +110,12 @@ def generate(
     typed = _typed_session(title) if title else None
     stored = sessions is not None and sessions != ["-"]
     with open_store(db) as store:
+        name = chosen_dataset(store, dataset) if stored else dataset
         settings = settings_as_trained(
             store,
             student,
             None if knowledge is None else formats(knowledge),
+            dataset=name,
             context=context,
             strategy=strategy,
             adapters=adapters(adapter),
@@ -123,10 +125,11 @@ def generate(
             budget=budget,
             near=near,
         )
-        name = dataset
-        if stored or settings.knowledge or strategy == AICL:
+        if settings.knowledge or strategy == AICL:
             name = chosen_dataset(store, dataset)
         check_settings(settings, name)
+        if student is None and adapter is None:
+            say_default(settings, name)
         incoming = None
         asked: Iterable[Session | None]
         if sessions == ["-"]:

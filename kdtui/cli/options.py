@@ -92,6 +92,18 @@ StudentOption = Annotated[
         autocompletion=completion.names("bases", *completion.STUDENTS),
     ),
 ]
+AskedStudentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--student",
+        "-s",
+        help="shipped (smollm2, trained), smollm2 (as it is), patterns (no weights), a name that kdtui model ls shows, "
+        "a GGUF file, or URL#MODEL; by default smollm2 with the default adapter of the dataset (kdtui sft default), or "
+        "shipped.",
+        metavar="STUDENT",
+        autocompletion=completion.names("bases", *completion.STUDENTS),
+    ),
+]
 KnowledgeOption = Annotated[
     str,
     typer.Option(

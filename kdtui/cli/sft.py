@@ -35,6 +35,7 @@ from kdtui.cli.trainings import (
     look,
     print_estimate,
     print_log,
+    say_about_source,
     say_estimate,
     say_what_waits,
     start_training,
@@ -53,6 +54,9 @@ app = App(
     no_args_is_help=True,
 )
 
+# Told here, and not where they are from, which takes a while to import; a test compares them.
+_RATE, _CONTINUED_RATE = "0.0005", "0.0002"
+
 NameArgument = Annotated[
     str, typer.Argument(help="Name of a training.", metavar="NAME", autocompletion=completion.names("trainings"))
 ]
@@ -66,35 +70,33 @@ DatasetsOption = Annotated[
         autocompletion=completion.names("datasets"),
     ),
 ]
-FormOption = Annotated[
-    Literal["pairs", "list", "intents"],
-    typer.Option("--form", help="What the student is asked: about pairs, for a list, or for the intents of bundles."),
+_ASKED = "What the student is asked: about pairs, for a list, or for the intents of bundles"
+FormOption = Annotated[Literal["pairs", "list", "intents"], typer.Option("--form", help=f"{_ASKED}.")]
+LaunchedFormOption = Annotated[
+    Literal["pairs", "list", "intents"] | None, typer.Option("--form", help=f"{_ASKED} (pairs).")
 ]
-ShownOption = Annotated[
-    str,
-    typer.Option(
-        "--knowledge",
-        help="Formats to learn with, comma-separated: pattern, rule, thought.",
-        metavar="FORMATS",
-        autocompletion=completion.lists(*completion.FORMATS),
-    ),
-]
-UsageOption = Annotated[
-    Literal["context", "target"],
-    typer.Option("--as", help="Knowledge is shown in the prompt, or learned to be written before a list."),
-]
+_SHOWN = typer.Option(
+    "--knowledge",
+    help="Formats to learn with, comma-separated: pattern, rule, thought.",
+    metavar="FORMATS",
+    autocompletion=completion.lists(*completion.FORMATS),
+)
+ShownOption = Annotated[str, _SHOWN]
+LaunchedKnowledgeOption = Annotated[str | None, _SHOWN]
+_USED = "Knowledge is shown in the prompt, or learned to be written before a list"
+UsageOption = Annotated[Literal["context", "target"], typer.Option("--as", help=f"{_USED}.")]
+LaunchedUsageOption = Annotated[Literal["context", "target"] | None, typer.Option("--as", help=f"{_USED} (context).")]
 EpochsOption = Annotated[int, typer.Option(help="Rounds; the products are shuffled in each.", min=1)]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same adapter.", min=0)]
 LongestOption = Annotated[int, typer.Option(help="Longer examples are skipped.", min=1, metavar="TOKENS")]
-BaseOption = Annotated[
-    str,
-    typer.Option(
-        "--base",
-        help="smollm2 (embedded), a name that kdtui model ls shows, a GGUF file, or a folder or id of transformers.",
-        metavar="BASE",
-        autocompletion=completion.names("bases", "smollm2"),
-    ),
-]
+_BASE = typer.Option(
+    "--base",
+    help="smollm2 (embedded), a name that kdtui model ls shows, a GGUF file, or a folder or id of transformers.",
+    metavar="BASE",
+    autocompletion=completion.names("bases", "smollm2"),
+)
+BaseOption = Annotated[str, _BASE]
+LaunchedBaseOption = Annotated[str | None, _BASE]
 
 
 HostOption = Annotated[
@@ -104,6 +106,16 @@ HostOption = Annotated[
         help="On this host; kdtui host ls shows them.",
         metavar="NAME",
         autocompletion=completion.names("hosts"),
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Begin from this adapter: shipped, that of a training, a folder of PEFT or a GGUF file. Its form, "
+        "knowledge, rank and alpha are taken over.",
+        metavar="ADAPTER",
+        autocompletion=completion.names("adapters", "shipped"),
     ),
 ]
 EvaluateOption = Annotated[
@@ -155,7 +167,17 @@ def data(
 
     with open_store(db) as store:
         settings = _settings(
-            store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed, limit=limit
+            store,
+            dataset,
+            form,
+            formats(knowledge),
+            usage,
+            sample,
+            neighbours,
+            budget,
+            epochs=epochs,
+            seed=seed,
+            limit=limit,
         )
         if output is not None:
             rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
@@ -190,25 +212,29 @@ def data(
     examples=[
         "kdtui sft launch --name camping --dataset demo-outdoor --epochs 1",
         "kdtui sft launch --name camping --dataset demo-outdoor --host gpu --follow",
+        "kdtui sft launch --name camping --dataset demo-outdoor --from shipped --follow",
     ],
 )
 def launch(
     name: Annotated[str, typer.Option("--name", help="What to call the training and its adapter.", metavar="NAME")],
     dataset: DatasetsOption = None,
-    form: FormOption = "pairs",
-    knowledge: ShownOption = "none",
-    usage: UsageOption = "context",
+    source: FromOption = None,
+    form: LaunchedFormOption = None,
+    knowledge: LaunchedKnowledgeOption = None,
+    usage: LaunchedUsageOption = None,
     sample: SampleOption = None,
     neighbours: NeighboursOption = None,
     budget: BudgetOption = None,
-    base: BaseOption = "smollm2",
+    base: LaunchedBaseOption = None,
     limit: SessionsOption = None,
     epochs: EpochsOption = 2,
     seed: SeedOption = 0,
-    rank: Annotated[int, typer.Option(help="Rank of the adapter.", min=1)] = 16,
+    rank: Annotated[int | None, typer.Option(help="Rank of the adapter (16).", min=1)] = None,
     alpha: Annotated[float | None, typer.Option(help="How strongly it acts, over its rank; twice the rank.")] = None,
     dropout: Annotated[float, typer.Option(help="Share of the adapter's inputs that is left out, by chance.")] = 0.0,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 5e-4,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=f"At its highest ({_RATE}, or {_CONTINUED_RATE} with --from).")
+    ] = None,
     batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch; fewer take less memory.", min=1)] = 2048,
     accumulate: Annotated[int, typer.Option(help="Batches of a step; more take no more memory.", min=1)] = 1,
     longest: LongestOption = 2048,
@@ -243,7 +269,9 @@ def launch(
     """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
     by what trainings took there before."""
     from kdtui.workflows.estimate import estimate
+    from kdtui.workflows.sources import Terms, find_source, taken_over
     from kdtui.workflows.trainings import TrainingPlan, check_training, jobs_folder, prepare_training
+    from models.embedded import NAME
     from store.jobs import get_job
 
     if local and host is not None:
@@ -251,15 +279,37 @@ def launch(
     with open_store(db) as store:
         if after is not None and get_job(store, after).host != host:
             raise typer.BadParameter(f"training {after} is not on the same host")
+        said = Terms(
+            form,
+            None if knowledge is None else formats(knowledge),
+            None if usage is None else usage == "target",
+            base,
+            rank,
+            alpha,
+        )
+        begun = None if source is None else find_source(store, source)
+        terms = said if begun is None else taken_over(begun, said)
         settings = _settings(
-            store, dataset, form, knowledge, usage, sample, neighbours, budget, epochs=epochs, seed=seed, limit=limit
+            store,
+            dataset,
+            terms.form or "pairs",
+            terms.knowledge or (),
+            "target" if terms.target else "context",
+            sample,
+            neighbours,
+            budget,
+            epochs=epochs,
+            seed=seed,
+            limit=limit,
+            began_from=None if begun is None else begun.name,
         )
         plan = TrainingPlan(
             name,
             settings,
-            base,
-            rank=rank,
-            alpha=alpha,
+            terms.base or NAME,
+            source=begun,
+            rank=terms.rank,
+            alpha=terms.alpha,
             dropout=dropout,
             learning_rate=learning_rate,
             batch_tokens=batch_tokens,
@@ -277,10 +327,12 @@ def launch(
         if dry_run:
             check_training(store, plan, jobs_folder(database_path(db)))
             print_estimate(estimate(store, plan), plan, as_json=as_json)
+            say_about_source(store, plan, said)
             return
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
         say(f"training {name}: in {ready.folder}")
         say_estimate(store, plan, as_json=as_json)
+        say_about_source(store, plan, said)
         start_training(store, name)
         if follow:
             follow_training(store, name, db)
@@ -358,9 +410,14 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
 def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
-    """Show a training: how it is, what it is made of, and its loss and pair F1 so far."""
+    """Show a training: how it is, what it is made of and what it began from, its loss and pair F1 so far, and at its
+    end whether it helped."""
+    from msgspec import to_builtins
+
     from kdtui.bundling.times import duration
     from kdtui.workflows.fine_tune import is_to_fetch, one_job
+    from kdtui.workflows.outcomes import conclude
+    from store.default_adapters import default_adapters
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -369,9 +426,12 @@ def show(
         if is_to_fetch(row):
             try_to_fetch(store, name)
             row = one_job(store, name)
+        outcome = conclude(store, row)
+        defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
     say_what_waits(row)
+    worth = {"outcome": outcome and {"verdict": outcome.verdict, **to_builtins(outcome)}, "default_of": defaults}
     if told == "json":
-        print_json(_to_json(row))
+        print_json(_to_json(row) | worth)
         return
     status, settings = row.status, row.job.settings
     shown = _to_json(row) | {
@@ -385,6 +445,8 @@ def show(
         "curve": None,
         "evaluations": None,
         "folder": str(row.job.folder),
+        "outcome": outcome and "; ".join(outcome.in_words),
+        "default_of": ", ".join(defaults) or None,
     }
     print_table(
         ["" if told == "table" else "what", "value"],
@@ -532,6 +594,61 @@ def adopt(
     say(f"training {name} is known now; {next_command('sft', 'show', name)} says how it is")
 
 
+@app.command(
+    "default",
+    examples=["kdtui sft default", "kdtui sft default camping", "kdtui sft default --none --dataset demo-outdoor"],
+)
+def default(
+    adapter: Annotated[
+        str | None,
+        typer.Argument(
+            help="The adapter, by its name; without it, the defaults are listed.",
+            metavar="ADAPTER",
+            autocompletion=completion.names("adapters", "shipped"),
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Of this dataset; may be repeated; otherwise of those that the adapter was trained on.",
+            metavar="NAME",
+            autocompletion=completion.names("datasets"),
+        ),
+    ] = None,
+    none: Annotated[
+        bool, typer.Option("--none", help="Have the shipped student answer it again; without --dataset, all.")
+    ] = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Say which adapter answers a dataset where neither --student nor --adapter is given, or list those that do. A
+    training that has helped becomes the default by itself."""
+    from kdtui.workflows.defaults import drop_default, make_default
+    from store.default_adapters import default_adapters
+
+    told = chosen_output(output, as_json)
+    if none and adapter is not None:
+        raise typer.BadParameter("--none takes the default away; name no adapter")
+    with open_store(db) as store:
+        if none:
+            for name, before in drop_default(store, dataset or ()).items():
+                say(f"{before} is no longer the default adapter of {name}")
+        elif adapter is not None:
+            for name in make_default(store, adapter, dataset or ()):
+                say(f"{adapter} is the default adapter of {name} now")
+        else:
+            rows = [(name, each) for name, each in default_adapters(store).items() if name in (dataset or [name])]
+            print_table(
+                ["dataset", "adapter"],
+                rows,
+                output=told,
+                empty="no dataset has a default adapter; the shipped student answers them all",
+            )
+
+
 @app.command("rm", examples=["kdtui sft rm camping", "kdtui sft rm camping other --keep --yes"])
 def rm(
     names: Annotated[
@@ -572,7 +689,7 @@ def _settings(
     store: "Database",
     datasets: list[str] | None,
     form: Literal["pairs", "list", "intents"],
-    knowledge: str,
+    knowledge: tuple[str, ...],
     usage: str,
     sample: str | None,
     neighbours: int | None,
@@ -581,12 +698,13 @@ def _settings(
     epochs: int,
     seed: int,
     limit: int | None,
+    began_from: str | None = None,
 ) -> "TrainingSettings":
     from store.records import TrainingSettings
 
     names = tuple(dict.fromkeys(datasets or [chosen_dataset(store, None)]))
     target = usage == "target"
-    return TrainingSettings(names, form, formats(knowledge), target, sample, neighbours, budget, epochs, seed, limit)
+    return TrainingSettings(names, form, knowledge, target, sample, neighbours, budget, epochs, seed, limit, began_from)
 
 
 def _to_json(row: "JobRow") -> dict[str, Any]:

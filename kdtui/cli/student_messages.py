@@ -10,6 +10,14 @@ from kdtui.workflows.learning import Learning
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from store.records import RunSettings
+
+
+def say_default(settings: "RunSettings", dataset: str | None) -> None:
+    """Say which adapter a dataset is answered with where nobody has named one, unless it is the shipped one."""
+    for adapter, _ in settings.adapters:
+        say(f"kdtui: with {adapter}, the default adapter of {dataset}; --student shipped leaves it out")
+
 
 class StudentMessages:
     """Shows sentences, and how far a student is that learns first.

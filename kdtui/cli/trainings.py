@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from kdtui.workflows.estimate import Estimate
     from kdtui.workflows.fine_tune import JobRow
+    from kdtui.workflows.sources import Terms
     from kdtui.workflows.trainings import TrainingPlan
     from store.jobs import StoredJob
     from store.sqlite import Database
@@ -78,6 +79,21 @@ def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> N
         print_estimate(found, plan, as_json=True)
     for line in in_words(found, plan):
         say(line)
+
+
+def say_about_source(store: "Database", plan: "TrainingPlan", said: "Terms") -> None:
+    """Say what a training changes about the adapter that it begins from; or, where it has few sessions and begins from
+    none, which one it had better begin from."""
+    from kdtui.workflows.sources import proposed_source, sessions_of, what_changes
+
+    if plan.source is not None:
+        if (changes := what_changes(plan.source, plan.settings)) is not None:
+            say(f"kdtui: {changes}")
+    elif (better := proposed_source(store, plan.settings, said.form, said.base)) is not None:
+        named = [word for each in plan.settings.datasets for word in ("--dataset", each)]
+        proposed = next_command("sft", "launch", "--name", plan.name, *named, "--from", better)
+        sessions = counted(sessions_of(store, plan.settings), "training session")
+        say(f"kdtui: {sessions} teach little from the base alone; begin from an adapter with: {proposed}")
 
 
 def print_estimate(found: "Estimate", plan: "TrainingPlan", *, as_json: bool) -> None:
@@ -267,8 +283,24 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
         say(f"training {name} is done; use it with: --adapter {name}")
         if row.job.evaluate:
             evaluate_adapter(store, name, db)
+        say_outcome(store, row)
     else:
         say(f"training {name} is {row.status.state}{f': {row.status.reason}' if row.status.reason else ''}")
+
+
+def say_outcome(store: "Database", row: "JobRow") -> None:
+    """Say what a training was worth that is done; where that cannot be found out, it is done all the same."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.outcomes import conclude
+    from models.errors import ModelError
+
+    try:
+        outcome = conclude(store, row)
+    except (KdtuiError, ModelError) as problem:
+        say(f"kdtui: what the training was worth cannot be told: {problem}")
+        return
+    for line in outcome.in_words if outcome is not None else ():
+        say(line)
 
 
 def curve(values: "Sequence[float]") -> str:

@@ -77,14 +77,24 @@ def intent_completions(session: Session) -> list[dict[str, Any]]:
 
     Where people wrote several intents for the same products, each is one to learn.
     """
+    return [
+        {
+            "given": intent_question([session.items[position - 1] for position in bundle.positions]),
+            "answer": f" {intent_target(bundle.intent)}",
+            "end": True,
+        }
+        for bundle in bundles_to_name(session)
+    ]
+
+
+def bundles_to_name(session: Session) -> list[Bundle]:
+    """The true bundles that have an intent to learn, in the order of `intent_completions`."""
     minimal = set(true_bundles(session))
-    asked: list[dict[str, Any]] = []
-    for bundle in session.bundles:
-        intent = intent_target(bundle.intent)
-        if frozenset(bundle.positions) in minimal and intent is not None:
-            items = [session.items[position - 1] for position in bundle.positions]
-            asked.append({"given": intent_question(items), "answer": f" {intent}", "end": True})
-    return asked
+    return [
+        bundle
+        for bundle in session.bundles
+        if frozenset(bundle.positions) in minimal and intent_target(bundle.intent) is not None
+    ]
 
 
 def intent_example(session: Session) -> dict[str, Any]:

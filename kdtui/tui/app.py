@@ -149,6 +149,8 @@ class KdtuiApp(App[None]):
         # Those that the user chose or pointed at last; until then, the workbench remembers one.
         self.datasets_here: tuple[str, ...] = ()
         self.choice = Choice.of(student) if student is not None or remembered is None else remembered
+        # Until somebody chooses, the default adapter of a dataset answers it.
+        self.has_chosen = student is not None or remembered is not None
         self.activities: list[Activity] = []
         # Of each kind the last one: it is at work, or what its form was filled in with is still of use.
         self.tasks: dict[str, Task] = {}
@@ -414,8 +416,14 @@ class KdtuiApp(App[None]):
 
     def use_choice(self, choice: Choice) -> None:
         """Ask this student from now on, in the workbench."""
-        self.choice = choice
+        self.choice, self.has_chosen = choice, True
         self.memory.of("workbench")["choice"] = choice.to_memory()
+
+    def forget_usual_choice(self) -> None:
+        """Where the usual student was chosen, ask the default of each dataset again."""
+        if self.choice == Choice():
+            self.has_chosen = False
+            self.memory.of("workbench").pop("choice", None)
 
     def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
         """Go to the workbench and open a session there, in place of what was open; what leaves it leads back to here.

@@ -64,6 +64,11 @@ class Choice:
         """The options of `kdtui generate` that make this choice; those have no values whose default says the same."""
         return options_of(self.settings)
 
+    @property
+    def options_in_full(self) -> dict[str, list[str]]:
+        """The same where the dataset has a default adapter, so that the shipped student has to be named."""
+        return options_of(self.settings, names_shipped=True)
+
     def with_student(self, student: str, adapters: tuple[tuple[str, float], ...] = ()) -> "Choice":
         """The same with another student; what it cannot use is left out."""
         wanted = replace(self.settings, student=student, adapters=adapters)

@@ -75,15 +75,22 @@ def _searched(session: Session) -> str:
 
 
 def generate_command(
-    session: Session | str, dataset: str | None, choice: Choice, database: Path | None, *, show_prompt: bool = False
+    session: Session | str,
+    dataset: str | None,
+    choice: Choice,
+    database: Path | None,
+    *,
+    show_prompt: bool = False,
+    has_default: bool = False,
 ) -> str:
     """The command that generates bundles for a stored session, told by its id, or for one that is not stored.
 
     Args:
         database: the store, where a command does not open it by itself.
         show_prompt: show what the student is asked, instead of asking it.
+        has_default: whether the dataset has a default adapter.
     """
-    options = {"--dataset": dataset, **choice.options}
+    options = {"--dataset": dataset, **(choice.options_in_full if has_default else choice.options)}
     flags = ["--show-prompt"] if show_prompt else []
     if isinstance(session, str):
         return command_line(("generate", *flags), session, options, database=database)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 def settings_as_trained(
     db: "Database",
-    student: str,
+    student: str | None,
     knowledge: tuple[str, ...] | None,
     *,
+    dataset: str | None = None,
     adapters: tuple[tuple[str, float], ...] | None = None,
     **others: Any,
 ) -> RunSettings:
@@ -27,12 +28,17 @@ def settings_as_trained(
     The form needs no saying: where no strategy is named or calibrated, it is what the adapter was trained for.
 
     Args:
-        student: the shipped one for the base of the adapter.
+        student: the shipped one for the base of the adapter; None where nothing is said of it, for the default of the
+            dataset.
+        dataset: whose default adapter is used where neither a student nor an adapter is named.
         knowledge: None where nothing is said of it.
 
     Raises:
         KdtuiError: there is no such adapter, or no base is here that it fits.
     """
+    if student is None and adapters is None and (default := default_adapter(db, dataset)) is not None:
+        adapters = ((default, 1.0),)
+    student = student or SHIPPED
     said = settings_for(student, knowledge or (), adapters=adapters, **others)
     if len(said.adapters) != 1 or said.adapters[0][0] == SHIPPED:
         return said
@@ -51,6 +57,15 @@ def settings_as_trained(
     if knowledge is not None or said.strategy == AICL or trained is None:
         return said
     return shown_as_trained(said, trained)
+
+
+def default_adapter(db: "Database", dataset: str | None) -> str | None:
+    """The adapter that a dataset is answered with where none is named; None for the shipped student."""
+    if dataset is None:
+        return None
+    from store.default_adapters import default_adapters
+
+    return default_adapters(db).get(dataset)
 
 
 def shown_as_trained(settings: RunSettings, trained: TrainingSettings) -> RunSettings:

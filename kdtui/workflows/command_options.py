@@ -32,9 +32,13 @@ def formats(option: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in option.split(",")) if name and name != "none")
 
 
-def options_of(settings: "RunSettings") -> dict[str, list[str]]:
+def options_of(settings: "RunSettings", *, names_shipped: bool = False) -> dict[str, list[str]]:
     """The options that make these settings, each with its values; what is usual has none. `--limit` and `--seed`
-    are none of them."""
+    are none of them.
+
+    Args:
+        names_shipped: whether the shipped student is named, too: the dataset has, or may get, a default adapter.
+    """
     values: dict[str, object] = {
         # With an adapter, nothing said is what it was trained with.
         "--knowledge": ",".join(settings.knowledge) or ("none" if settings.adapters else None),
@@ -47,7 +51,7 @@ def options_of(settings: "RunSettings") -> dict[str, list[str]]:
         "--context": settings.context,
     }
     return {
-        "--student": [] if settings.student == SHIPPED else [settings.student],
+        "--student": [] if settings.student == SHIPPED and not names_shipped else [settings.student],
         # Without its scale, an equals sign in a name would begin one.
         "--adapter": [
             path if scale == 1 and "=" not in path else f"{path}={scale:g}" for path, scale in settings.adapters
@@ -61,7 +65,8 @@ def evaluate_arguments(dataset: str, split: "Split", settings: "RunSettings", ta
     options: dict[str, list[str]] = {
         "--dataset": [dataset],
         "--split": [] if split == "test" else [split],
-        **options_of(settings),
+        # The run is of this student, whatever becomes the default of the dataset.
+        **options_of(settings, names_shipped=True),
         "--limit": [] if settings.limit is None else [str(settings.limit)],
         "--seed": [str(settings.seed)] if settings.seed else [],
         "--prompt-price": [] if settings.prompt_price is None else [f"{settings.prompt_price:g}"],

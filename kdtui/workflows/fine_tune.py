@@ -3,7 +3,7 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ from kdtui.workflows.model_names import is_file
 from models.embedded import NAME, SHIPPED, embedded_student, shipped_adapter
 from models.errors import ModelError
 from models.sft.host import ID
-from models.sft.job import Job, read_job
+from models.sft.job import Job, Start, read_job
 from models.sft.job_files import ADAPTER, JOB, LOG, TRAIN, VALID
 from models.sft.processes import HasStopped, Stopping, start, stop
 from models.sft.state import ACTIVE, JobStatus, job_status
@@ -79,6 +79,7 @@ def prepare(
     host: str | None = None,
     after: str | None = None,
     evaluate: bool = False,
+    begin_from: Callable[[Path, str], Start] | None = None,
 ) -> Prepared:
     """Write a job directory, and remember it under a name; whole, or not at all.
 
@@ -86,6 +87,7 @@ def prepare(
         host: where it is to run; None for here.
         after: the training that has to be done first.
         evaluate: whether the adapter is to be evaluated when it is here.
+        begin_from: copies the adapter that it begins from into the directory; takes that and the base.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -105,6 +107,8 @@ def prepare(
     key = new_key()
     try:
         (part / ID).write_text(key, encoding="utf-8")
+        if begin_from is not None:
+            job = replace(job, start=begin_from(part, job.base))
         _write_job(part / JOB, asdict(job))
         # What it says is checked by the one who will read it.
         read_job(part / JOB)

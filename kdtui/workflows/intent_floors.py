@@ -47,7 +47,7 @@ def intent_floors(db: Database, run: Run, sessions: Collection[Session]) -> dict
         answered = _bundles_of(db, run, sessions)
         if (first := next(answered, None)) is None:
             return {}
-        if (nearest := _nearest(db, run.dataset, cosine)) is not None:
+        if (nearest := nearest_intents(db, run.dataset, cosine)) is not None:
             namers[NEAREST] = nearest.of
         sums = {name: IntentSums(cosine.measure) for name in namers}
         part = [first, *islice(answered, _AT_ONCE - 1)]
@@ -77,7 +77,13 @@ def _bundles_of(
         yield session, [frozenset(each.positions) for each in answer.bundles or ()]
 
 
-def _nearest(db: Database, dataset: str, cosine: IntentCosine) -> "NearestIntents | None":
+def nearest_intents(db: Database, dataset: str, cosine: IntentCosine) -> "NearestIntents | None":
+    """What finds the intent of the nearest training bundle; None where no training bundle has one, or the encoder
+    cannot be used.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
     # Imported here: numpy takes a tenth of a second.
     from kdtui.distill.nearest_intent import NearestIntents
 

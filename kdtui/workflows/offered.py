@@ -27,6 +27,7 @@ class Offered:
         formats: of which the dataset has knowledge.
         near: embedding models that the dataset has vectors of.
         intent_writers: adapters that write intents alone, as far as it was asked for how they were trained.
+        default: how the default adapter of the dataset is asked; None where the shipped student answers it.
         as_trained: for adapters, how a student with it is asked as it was trained, if that was asked for and is known.
     """
 
@@ -37,6 +38,7 @@ class Offered:
     near: tuple[str, ...] = ()
     as_trained: Mapping[str, RunSettings] = field(default_factory=dict)
     intent_writers: frozenset[str] = frozenset()
+    default: RunSettings | None = None
 
 
 def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) -> Offered:
@@ -72,7 +74,20 @@ def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) ->
         formats = known_formats(db, dataset)
         near = tuple(vector_models(db, dataset))
     samples = tuple(sample.name for sample in list_samples(db))
-    return Offered((*RESERVED, *bases), tuple(sorted(adapters.items())), samples, formats, near, asked, writers)
+    default = _default(db, dataset)
+    return Offered(
+        (*RESERVED, *bases), tuple(sorted(adapters.items())), samples, formats, near, asked, writers, default
+    )
+
+
+def _default(db: "Database", dataset: str | None) -> RunSettings | None:
+    from kdtui.workflows.as_trained import default_adapter, settings_as_trained
+
+    # Why it cannot be used is said where it is.
+    with suppress(KdtuiError, ModelError, StoreError):
+        if default_adapter(db, dataset) is not None:
+            return settings_as_trained(db, None, None, dataset=dataset)
+    return None
 
 
 def _routers(db: "Database") -> dict[str, str]:

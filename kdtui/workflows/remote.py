@@ -23,7 +23,7 @@ from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.paces import keep as keep_pace
 from models.json_files import read_object
 from models.sft.host import ID, PACKAGES
-from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, TRAIN, VALID
+from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, START, TRAIN, VALID
 from models.sft.processes import HasStopped, Stopping
 from models.sft.state import ACTIVE, JobStatus
 from models.whole_files import put_in_place
@@ -135,7 +135,7 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
         if host.settings.launcher == "slurm":
             script = slurm_script(host.settings, folder, python, client.code)
             yield Submitting(script)
-        names = [TRAIN, VALID, CHECKPOINTS, METRICS] if has_data else []
+        names = [TRAIN, VALID, START, CHECKPOINTS, METRICS] if has_data else []
         # The key comes last: a directory that has it came whole.
         last = {JOB: json.dumps(content, indent=2).encode(), ID: job.key.encode()}
         with package.packed(job.folder, names, last) as file:
@@ -365,7 +365,7 @@ async def _bring_home(db: Database, client: HostClient, job: StoredJob) -> None:
     if told["exists"] and seen.state != "created":
         await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
         if not (job.folder / TRAIN).exists():
-            await client.fetch(job.name, job.key, [TRAIN, VALID], job.folder)
+            await client.fetch(job.name, job.key, [TRAIN, VALID, START], job.folder)
 
 
 async def _clear(job: StoredJob, host: Host) -> None:

@@ -157,7 +157,7 @@ def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[di
     for dataset in settings.datasets:
         make = _maker(db, dataset, settings)
         for session in _usable(iter_sessions(db, dataset, split="valid"), settings):
-            yield make(session, _as_it_is(session), True)
+            yield {"dataset": dataset, **make(session, _as_it_is(session), True)}
 
 
 def _usable(sessions: Iterable[Session], settings: TrainingSettings) -> list[Session]:

@@ -10,13 +10,21 @@ from kdtui.workflows.fine_tune import JobRow, Prepared, check_name, known_status
 from kdtui.workflows.model_names import trainable
 from kdtui.workflows.paces import keep as keep_pace
 from kdtui.workflows.remote import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
+from kdtui.workflows.sources import Source, check_fits
 from models.embedded import NAME
 from models.sft.job import Job, Lora, Optimizer, Precision, check_job
 from models.sft.processes import GRACE, HasStopped, Stopping
+from models.sft.start import lora_of
 from store.hosts import get_host
 from store.jobs import get_job
 from store.records import TrainingSettings
 from store.sqlite import Database
+
+RANK = 16
+"""Of an adapter that begins from the base alone."""
+
+LEARNING_RATE, CONTINUED_LEARNING_RATE = 5e-4, 2e-4
+"""Of a training from the base alone, and of one that begins from an adapter; see docs/student.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,10 @@ class TrainingPlan:
 
     Attributes:
         base: as a person names it.
-        alpha: None for twice the rank.
+        rank: None for that of the source, or 16.
+        alpha: None for that of the source, or twice the rank.
+        learning_rate: None for the usual one: `LEARNING_RATE`, or `CONTINUED_LEARNING_RATE` from a source.
+        source: the adapter that it begins from, whose rank and alpha it has; None to begin from the base alone.
         host: where it is to run; None for here.
         after: the training that has to be done first.
         evaluate: whether the adapter is to be evaluated when it is here.
@@ -34,10 +45,10 @@ class TrainingPlan:
     name: str
     settings: TrainingSettings
     base: str = NAME
-    rank: int = 16
+    rank: int | None = None
     alpha: float | None = None
     dropout: float = 0.0
-    learning_rate: float = 5e-4
+    learning_rate: float | None = None
     batch_tokens: int = 2048
     accumulate: int = 1
     longest: int = 2048
@@ -49,6 +60,21 @@ class TrainingPlan:
     host: str | None = None
     after: str | None = None
     evaluate: bool = False
+    source: Source | None = None
+
+    @property
+    def lora(self) -> Lora:
+        """The settings of its adapter."""
+        if self.source is not None:
+            return lora_of(self.source.config, self.dropout)
+        rank = RANK if self.rank is None else self.rank
+        return Lora(rank=rank, alpha=2.0 * rank if self.alpha is None else self.alpha, dropout=self.dropout)
+
+    @property
+    def rate(self) -> float:
+        """Its learning rate at its highest."""
+        usual = LEARNING_RATE if self.source is None else CONTINUED_LEARNING_RATE
+        return usual if self.learning_rate is None else self.learning_rate
 
     def to_job(self, db: Database) -> Job:
         """The same for a trainer.
@@ -67,10 +93,8 @@ class TrainingPlan:
             evaluations=self.evaluations,
             patience=self.patience,
             checkpoints=self.checkpoints,
-            lora=Lora(
-                rank=self.rank, alpha=2.0 * self.rank if self.alpha is None else self.alpha, dropout=self.dropout
-            ),
-            optimizer=Optimizer(learning_rate=self.learning_rate, accumulate=self.accumulate),
+            lora=self.lora,
+            optimizer=Optimizer(learning_rate=self.rate, accumulate=self.accumulate),
         )
 
 
@@ -101,6 +125,7 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
         KdtuiError, ModelError, NotFound, StoreError: as `prepare`; or there is no such host, or no trainer here.
     """
     _check_place(db, plan)
+    _check_source(db, plan)
     return prepare(
         db,
         plan.name,
@@ -110,6 +135,7 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
         host=plan.host,
         after=plan.after,
         evaluate=plan.evaluate,
+        begin_from=None if plan.source is None else plan.source.copy_to,
     )
 
 
@@ -120,8 +146,14 @@ def check_training(db: Database, plan: TrainingPlan, folder: Path) -> None:
         KdtuiError, ModelError, NotFound: as `prepare_training`.
     """
     _check_place(db, plan)
+    _check_source(db, plan)
     check_name(db, plan.name, folder)
     check_job(plan.to_job(db))
+
+
+def _check_source(db: Database, plan: TrainingPlan) -> None:
+    if plan.source is not None:
+        check_fits(db, plan.source, plan.base)
 
 
 def _check_place(db: Database, plan: TrainingPlan) -> None:

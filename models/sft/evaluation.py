@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from models.chat import ChatTokenizer
 from models.pair_question import NO, YES
 from models.sft.base import HubVocabulary
 from models.sft.examples import Example, batches
 from models.sft.objective import Objective, collate
+from models.sft.writing import written
 
 _GRID = tuple(number / 50 for number in range(5, 48))
 """Probabilities from which on two products may count as a pair."""
@@ -52,7 +52,8 @@ def evaluate(
     """Evaluate on these examples, in batches of so many tokens.
 
     Args:
-        between: called after each example that is read and each list that is written; it may raise, to end this.
+        between: called after each example that is read and each batch of lists that is written; it may raise, to end
+            this.
     """
     judged = []
     for each in judge(objective, examples, vocabulary, tokens, device):
@@ -61,9 +62,9 @@ def evaluate(
     known = [each for each in judged if each.example.bundles is not None]
     asked = [(each.example, each.scores) for each in known if each.scores]
     values = _pair_f1_of_scores(asked) if asked else []
-    for example in (each.example for each in known if not each.scores):
-        values.append(_pair_f1(_pairs(_written(objective.model, example, vocabulary, device)), example))
-        between()
+    listed = [each.example for each in known if not each.scores]
+    bundles = written_bundles(objective.model, listed, vocabulary, tokens, device, between=between)
+    values += [_pair_f1(_pairs(found), example) for example, found in zip(listed, bundles, strict=True)]
     loss, answers = sum(each.loss for each in judged), sum(each.example.learned for each in judged)
     return Evaluation(loss / answers, sum(values) / len(values) if values else None)
 
@@ -124,21 +125,26 @@ def _pairs(bundles: Iterable[Iterable[int]]) -> set[tuple[int, int]]:
     return {pair for bundle in bundles for pair in combinations(sorted(bundle), 2)}
 
 
-def _written(model: Any, example: Example, vocabulary: HubVocabulary, device: torch.device) -> list[set[int]]:
-    """The bundles of a list that the model writes greedily; a line that is none is left out."""
-    prompt = torch.tensor([example.prompt], device=device)
-    end = ChatTokenizer(vocabulary).end
-    with torch.no_grad():
-        tokens = model.generate(
-            input_ids=prompt,
-            attention_mask=torch.ones_like(prompt),
-            do_sample=False,
-            max_new_tokens=_MOST_WRITTEN,
-            eos_token_id=end,
-            pad_token_id=end,
-        )[0, prompt.shape[1] :]
+def written_bundles(
+    model: Any,
+    examples: Sequence[Example],
+    vocabulary: HubVocabulary,
+    tokens: int,
+    device: torch.device,
+    *,
+    between: Callable[[], object] = lambda: None,
+) -> list[list[set[int]]]:
+    """For each example, the bundles of the list that the model writes greedily; a line that is none is left out."""
+    # One that does not know when to end is not waited for: twice as much as the longest true answer is enough.
+    most = min(_MOST_WRITTEN, 2 * max((example.learned for example in examples), default=0))
+    prompts = [example.prompt for example in examples]
+    texts = written(model, prompts, vocabulary, device, most=most, tokens=tokens, between=between)
+    return [_bundles_in(text) for text in texts]
+
+
+def _bundles_in(text: str) -> list[set[int]]:
     bundles: defaultdict[int, set[int]] = defaultdict(set)
-    for number, line in enumerate(vocabulary.text(tokens.tolist()).splitlines()):
+    for number, line in enumerate(text.splitlines()):
         for part in line.partition(":")[0].split(","):
             if part.strip().isdecimal():
                 bundles[number].add(int(part))

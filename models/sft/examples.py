@@ -2,7 +2,8 @@
 
 A line of `train.jsonl` or `valid.jsonl` is one session:
 
-    {"session": "749", "epoch": 0, "prompt": [{"role": "system", "content": "…"}, {"role": "user", "content": "…"}],
+    {"session": "749", "dataset": "electronic", "epoch": 0,
+     "prompt": [{"role": "system", "content": "…"}, {"role": "user", "content": "…"}],
      "completions": [{"given": "1,3?", "answer": " yes", "pair": [1, 3]}, …], "products": 5, "bundles": [[1, 3]]}
 
 The completions of a session share its prompt: they are read as branches of one sequence, each of which sees the prompt
@@ -42,6 +43,7 @@ class Example:
 
     Attributes:
         epoch: the only one that it is for; None for all.
+        dataset: that the session belongs to; empty where it is not told.
         bundles: the true ones, positions counted from 1; None where they are not told.
     """
 
@@ -50,6 +52,7 @@ class Example:
     prompt: tuple[Token, ...]
     branches: tuple[Branch, ...]
     bundles: tuple[frozenset[int], ...] | None
+    dataset: str = ""
 
     @property
     def length(self) -> int:
@@ -130,6 +133,7 @@ def read_example(content: Any, chat: ChatTokenizer, vocabulary: Vocabulary, wher
             (*prompt.shared, *prompt.own),
             branches,
             None if bundles is None else tuple(frozenset(map(int, each)) for each in bundles),
+            str(content.get("dataset", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{where}: this is no example ({error!r})") from error

@@ -44,6 +44,19 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """The adapter that a training begins from. Its files are in the job directory; see `models.sft.start`.
+
+    Attributes:
+        name: what it is called where the training was made.
+        sha256: of its weights.
+    """
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """What to train, on what, and how.
 
@@ -57,6 +70,8 @@ class Job:
         evaluations: on the validation examples, per epoch.
         patience: end after so many evaluations without a better one; None for never.
         checkpoints: per epoch.
+        lora: of an adapter that is continued, its own settings count; only the dropout is that of the training.
+        start: the adapter to begin from; None to begin from the base alone.
         manifest: what else is to be known of the adapter.
     """
 
@@ -72,6 +87,7 @@ class Job:
     checkpoints: int = 4
     lora: Lora = field(default_factory=Lora)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    start: Start | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
@@ -141,6 +157,8 @@ def _read(kind: type[_T], content: object, where: str) -> _T:
 def _value(kind: Any, value: object, where: str) -> Any:
     if kind in (Lora, Optimizer):
         return _read(kind, value, where)
+    if kind == Start | None:
+        return None if value is None else _read(Start, value, where)
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value

@@ -26,6 +26,12 @@ SPEAKER = "models.sft: "
 
 LOG, LAUNCH, CHECKPOINTS = "log", "launch.json", "checkpoints"
 
+START = "start"
+"""The folder with the adapter that the training begins from, if it begins from one."""
+
+ANSWERS = "answers.jsonl"
+"""In the folder of the adapter: what the model answers to the validation examples, before the training and after."""
+
 LOG_PART = 1 << 16
 """Bytes of a log that are read at a time; part number n begins at n times that."""
 

@@ -18,10 +18,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 
-from models.adapters import BASE_CONFIG, MANIFEST, check_trainable, configured_shape
+from models.adapters import BASE_CONFIG, MANIFEST, WEIGHTS, check_trainable, configured_shape
 from models.errors import ModelError, no_numbers
+from models.sft.answers import answers_to
 from models.sft.base import load_base
 from models.sft.checkpoints import (
     FOLDER,
@@ -37,13 +39,28 @@ from models.sft.checkpoints import (
 from models.sft.evaluation import Evaluation, evaluate
 from models.sft.examples import Example, batches, read_examples
 from models.sft.job import Precision, read_job, spread
-from models.sft.job_files import ADAPTER, JOB, TRAIN, VALID, add_metrics, beat, beating, forget_metrics
+from models.sft.job_files import (
+    ADAPTER,
+    ANSWERS,
+    JOB,
+    TRAIN,
+    VALID,
+    add_metrics,
+    beat,
+    beating,
+    forget_metrics,
+)
 from models.sft.objective import Objective, collate
+from models.sft.start import load_start, start_lora
 from models.sft.state import goes_on_from
 from models.whole_files import put_in_place, write_whole
 
 _LOG_SECONDS = 2.0
 """At most so often a line of metrics is written."""
+
+_ANSWERED = 4
+"""Times as many tokens as in a batch that is learned from: without gradients they take less memory, and few would keep
+no processor busy."""
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
@@ -67,12 +84,16 @@ class Training:
         self._began = monotonic() if began is None else began
         self._job = read_job(folder / JOB)
         job = self._job
-        lora = LoraConfig(
-            r=job.lora.rank,
-            lora_alpha=job.lora.alpha,
-            lora_dropout=job.lora.dropout,
-            target_modules=list(job.lora.targets),
-            task_type="CAUSAL_LM",
+        lora = (
+            LoraConfig(
+                r=job.lora.rank,
+                lora_alpha=job.lora.alpha,
+                lora_dropout=job.lora.dropout,
+                target_modules=list(job.lora.targets),
+                task_type="CAUSAL_LM",
+            )
+            if job.start is None
+            else start_lora(folder, job.lora.dropout)
         )
         check_trainable({**lora.to_dict(), "peft_type": "LORA"})
         self._accelerator = Accelerator(
@@ -103,6 +124,9 @@ class Training:
             if parameter.requires_grad:
                 # Their changes are too small for 16 bits.
                 parameter.data = parameter.data.float()
+        if job.start is not None:
+            self._say(f"beginning from {job.start.name}")
+            load_start(model, folder, job.start)
         if job.recompute:
             base.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._model = model
@@ -332,7 +356,7 @@ class Training:
         """Between two parts of an evaluation."""
         beat(self._folder)
         if self._told_to_stop:
-            raise Stopped
+            raise Stopped(f"stopped at step {self._progress.step:,}; {goes_on_from(self._folder)}")
 
     def _log(self, values: dict[str, Any]) -> None:
         """Add a line of metrics; a training is worth more than that, and goes on where there is no room for it."""
@@ -371,6 +395,7 @@ class Training:
         shutil.rmtree(target, ignore_errors=True)
         try:
             shutil.copytree(source, part, ignore=shutil.ignore_patterns("optimizer*", "state.json", "README.md"))
+            self._write_answers(part)
             self._write_manifest(part, step_of(source))
             put_in_place(part, target)
         except OSError as error:
@@ -380,6 +405,37 @@ class Training:
             drop_resumption(target)
             self._say(f"the adapter is the folder of a checkpoint, which cannot be copied ({error.strerror})")
             self._write_manifest(target, step_of(source))
+
+    def _write_answers(self, adapter: Path) -> None:
+        """What the model answers to the validation examples with this adapter, and what it answered before."""
+        if self._valid is None:
+            return
+        self._say("answering the validation examples, with the adapter and as before the training")
+        self._objective.eval()
+        set_peft_model_state_dict(self._model, load_file(adapter / WEIGHTS))
+        after = self._answers()
+        if self._job.start is None:
+            with self._model.disable_adapter():
+                before = self._answers()
+        else:
+            load_start(self._model, self._folder, self._job.start)
+            before = self._answers()
+        lines = [
+            {"session": example.session, "dataset": example.dataset, "before": old, "after": new}
+            for example, old, new in zip(self._valid.usable, before, after, strict=True)
+        ]
+        write_whole(adapter / ANSWERS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+    def _answers(self) -> list[dict[str, Any]]:
+        assert self._valid is not None
+        return answers_to(
+            self._accelerator.unwrap_model(self._objective),
+            self._valid.usable,
+            self._vocabulary,
+            _ANSWERED * self._job.batch_tokens,
+            self._accelerator.device,
+            between=self._between,
+        )
 
     def _write_manifest(self, adapter: Path, step: int) -> None:
         """What is to be known of the adapter of a step, beside what the job says."""

@@ -70,6 +70,8 @@ def stored(db: Database, outdoor: Path) -> None:
         ("kdtui sft launch --host ", ["gpu"]),
         ("kdtui evaluate --student p", ["patterns"]),
         ("kdtui evaluate --adapter n", ["none"]),
+        ("kdtui sft launch --from sh", ["shipped"]),
+        ("kdtui sft default sh", ["shipped"]),
         ("kdtui evaluate --strategy ", ["list", "drafts", "pairs", "aicl"]),
         ("kdtui evaluate --split v", ["valid"]),
         ("kdtui evaluate --knowledge rule,", ["rule,pattern", "rule,thought", "rule,none"]),

@@ -256,7 +256,7 @@ def test_where_there_is_no_room_to_say_how_a_training_ended_the_log_says_why(
 def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The validation sessions are lists, which are written one by one."""
+    """The validation sessions are lists, which are written in batches."""
     from models.sft import evaluation, training
 
     # A model by chance writes on to the end.
@@ -268,17 +268,18 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     shutil.copytree(job, whole)
     handler = signal.getsignal(signal.SIGTERM)
     training.Training(whole).run()
-    written = evaluation._written
+    from models.sft.writing import written
+
     beats = []
 
-    def stopped(*arguments: Any) -> Any:
+    def stopped(*arguments: Any, **named: Any) -> Any:
         (job / "heartbeat").unlink(missing_ok=True)
         beats.append(arguments)
         signal.raise_signal(signal.SIGTERM)
-        return written(*arguments)
+        return written(*arguments, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "_written", stopped)
+        patched.setattr(evaluation, "written", stopped)
         with pytest.raises(training.Stopped):
             training.Training(job).run()
     assert len(beats) == 1

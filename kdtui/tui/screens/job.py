@@ -81,9 +81,17 @@ class JobScreen(TrainingScreen):
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.fine_tune import StatusSeen, one_job
+            from kdtui.workflows.outcomes import conclude
+            from store.default_adapters import default_adapters
 
             for event in watch.events(db):
-                yield seen(one_job(db, watch.name)) if isinstance(event, StatusSeen) else event
+                if not isinstance(event, StatusSeen):
+                    yield event
+                    continue
+                row = one_job(db, watch.name)
+                yield seen(row, default_adapters(db))
+                if row.job.outcome is None and conclude(db, row) is not None:
+                    yield seen(one_job(db, watch.name), default_adapters(db))
 
         self._watch = watch
         self._following = Asking(f"following {watch.name}", self.database, work, self.post_message)

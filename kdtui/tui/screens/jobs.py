@@ -194,11 +194,13 @@ class JobsScreen(TrainingScreen):
             from kdtui.workflows import hosts, watch  # noqa: F401
             from kdtui.workflows.fine_tune import all_jobs, known_jobs
             from store.datasets import dataset_names
+            from store.default_adapters import default_adapters
             from store.hosts import list_hosts
 
             rows = all_jobs(db) if is_ready else known_jobs(db)
+            defaults = default_adapters(db)
             return Overview(
-                tuple(map(seen, rows)),
+                tuple(seen(row, defaults) for row in rows),
                 tuple(list_hosts(db)),
                 bool(dataset_names(db)),
                 named_database(self.database),

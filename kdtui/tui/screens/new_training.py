@@ -23,7 +23,26 @@ if TYPE_CHECKING:
     from kdtui.workflows.trainings import TrainingPlan
     from store.sqlite import Database
 
-_EPOCHS, _LEARNING_RATE = "2", "0.0005"
+_EPOCHS, _LEARNING_RATE, _CONTINUED_RATE = "2", "0.0005", "0.0002"
+
+
+_FORMS = {
+    "pairs": "asked about pairs of products",
+    "list": "asked for a list of bundles",
+    "intents": "asked for the intents of bundles",
+}
+"""What a student is trained for, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedSource:
+    """An adapter that a training can begin from, and what such a training takes over."""
+
+    name: str
+    form: str
+    knowledge: tuple[str, ...]
+    target: bool
+    base: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +53,7 @@ class Offer:
         active: trainings that another one can come after, each with its host ("" for here).
         taken: names that trainings and models have.
         lacking: why there can be no training here.
+        sources: adapters to begin from.
     """
 
     datasets: tuple[str, ...]
@@ -44,6 +64,11 @@ class Offer:
     taken: frozenset[str]
     lacking: str | None
     named_database: Path | None
+    sources: tuple[OfferedSource, ...] = ()
+
+    def source(self, values: Mapping[str, str]) -> OfferedSource | None:
+        """The one that is chosen in the form."""
+        return next((each for each in self.sources if each.name == values["from"]), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +81,7 @@ class ToEvaluate:
 def offer(db: "Database", database: Path) -> Offer:
     """Look into the store; for threads."""
     from kdtui.workflows.fine_tune import known_jobs, trainer_is_here
+    from kdtui.workflows.sources import sources_here
     from store.datasets import dataset_names
     from store.hosts import list_hosts
     from store.models import named_models
@@ -76,6 +102,11 @@ def offer(db: "Database", database: Path) -> Offer:
         frozenset([*(row.job.name for row in jobs), *(model.name for model in models), *_folders(database)]),
         lacking,
         named_database(database),
+        tuple(
+            OfferedSource(each.name, trained.form, trained.knowledge, trained.target, each.base or NAME)
+            for each in sources_here(db)
+            if (trained := each.trained) is not None
+        ),
     )
 
 
@@ -115,15 +146,16 @@ def form(
             help=f"Whose training sessions, with commas between. There are: {_some(found.datasets)}.",
         ),
         Field(
-            "form",
-            "Form",
+            "from",
+            "Begin from",
             "choice",
             options=[
-                ("asked about pairs of products", "pairs"),
-                ("asked for a list of bundles", "list"),
-                ("asked for the intents of bundles", "intents"),
+                ("the base alone", ""),
+                *((f"{each.name} ({_FORMS[each.form]})", each.name) for each in found.sources),
             ],
+            help="An adapter that is trained on; with few sessions, one that has learned from others.",
         ),
+        Field("form", "Form", "choice", options=[(words, each) for each, words in _FORMS.items()]),
         *(Field(each, f"With {each}s", "switch") for each in FORMATS),
         Field(
             "as",
@@ -160,7 +192,7 @@ def form(
         verb="Start it",
         check=partial(problem_with, found),
         command=partial(command_for, found),
-        follow=_ProposedName(found, name).follow,
+        follow=partial(_followed, found, _ProposedName(found, name)),
         tell=tell,
     )
 
@@ -193,6 +225,27 @@ class _ProposedName:
         return {"name": name}, ""
 
 
+def _followed(
+    found: Offer, proposed: _ProposedName, before: Mapping[str, str], after: Mapping[str, str]
+) -> tuple[Mapping[str, str], str] | None:
+    """What changes with the datasets, and with the adapter to begin from; see `FormDialog`."""
+    name = proposed.follow(before, after)
+    changes, said = dict(name[0]) if name is not None else {}, ""
+    if after["from"] != before["from"]:
+        source = found.source(after)
+        if after["learning_rate"].strip() in (_LEARNING_RATE, _CONTINUED_RATE):
+            changes["learning_rate"] = _usual_rate(after)
+        if source is not None:
+            changes |= {"form": source.form, "base": source.base, "as": "target" if source.target else "context"}
+            changes |= {each: "yes" if each in source.knowledge else "" for each in FORMATS}
+            said = f"form, knowledge and base are those of {source.name}; its rank and alpha are kept, too"
+    return (changes, said) if changes or said else None
+
+
+def _usual_rate(values: Mapping[str, str]) -> str:
+    return _CONTINUED_RATE if values["from"] else _LEARNING_RATE
+
+
 def _again(field: Field, before: Mapping[str, str]) -> Field:
     """A field with what was in it before, unless that is not offered any more."""
     value = before.get(field.name, field.value)
@@ -217,6 +270,10 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
         return "a thought is written before the list of bundles: choose that form"
     if values["form"] == "intents" and (values["as"] == "target" or _knowledge(values) != ("pattern",)):
         return "a student that writes intents alone takes the bundles from patterns: switch on patterns alone"
+    if (source := found.source(values)) is not None and values["form"] != source.form:
+        return f"{source.name} was trained in another form: choose the one {_FORMS[source.form]}"
+    if source is not None and (values["as"] == "target") != source.target:
+        return f"{source.name} was trained with its knowledge used in the other way"
     if not values["base"].strip():
         return "a training begins with a base"
     try:
@@ -238,19 +295,25 @@ def command_for(found: Offer, values: Mapping[str, str]) -> str:
     def unless(usual: str, value: str) -> str | None:
         return None if value == usual else value
 
+    source = found.source(values)
+    form, base, usage = ("pairs", NAME, "context") if source is None else (source.form, source.base, values["as"])
+    knowledge: str | None = ",".join(_knowledge(values)) or None
+    if source is not None:
+        knowledge = None if set(_knowledge(values)) == set(source.knowledge) else knowledge or "none"
     flags = ("--follow", "--evaluate") if values["evaluate"] else ()
     return command_line(
         ("sft", "launch", *flags),
         options={
             "--name": values["name"].strip(),
             "--dataset": _datasets(values),
-            "--form": unless("pairs", values["form"]),
-            "--knowledge": ",".join(_knowledge(values)) or None,
-            "--as": unless("context", values["as"]),
+            "--from": values["from"] or None,
+            "--form": unless(form, values["form"]),
+            "--knowledge": knowledge,
+            "--as": unless(usage, values["as"]),
             "--sample": values["sample"] or None,
-            "--base": unless(NAME, values["base"].strip()),
+            "--base": unless(base, values["base"].strip()),
             "--epochs": unless(_EPOCHS, values["epochs"].strip()),
-            "--learning-rate": unless(_LEARNING_RATE, values["learning_rate"].strip()),
+            "--learning-rate": unless(_usual_rate(values), values["learning_rate"].strip()),
             "--host": values["host"] or None,
             "--after": values["after"] or None,
         },
@@ -263,16 +326,25 @@ def estimated(database: Path, values: Mapping[str, str]) -> str:
 
     def question(db: "Database") -> str:
         from kdtui.workflows.estimate import estimate, in_words
+        from kdtui.workflows.sources import proposed_source, sessions_of, what_changes
 
-        plan = _plan(values)
-        return "\n".join(in_words(estimate(db, plan, between=still_wanted), plan))
+        plan = _plan(db, values)
+        lines = in_words(estimate(db, plan, between=still_wanted), plan)
+        if plan.source is not None and (changes := what_changes(plan.source, plan.settings)) is not None:
+            lines.append(changes)
+        if plan.source is None and proposed_source(db, plan.settings, None, plan.base) is not None:
+            sessions = counted(sessions_of(db, plan.settings), "training session")
+            lines.append(f"{sessions} teach little from the base alone: choose an adapter to begin from")
+        return "\n".join(lines)
 
     return ask_store(database, question)
 
 
-def _plan(values: Mapping[str, str]) -> "TrainingPlan":
+def _plan(db: "Database", values: Mapping[str, str]) -> "TrainingPlan":
+    from kdtui.workflows.sources import find_source
     from kdtui.workflows.trainings import TrainingPlan
 
+    source = find_source(db, values["from"]) if values["from"] else None
     settings = TrainingSettings(
         tuple(_datasets(values)),
         cast("Literal['pairs', 'list']", values["form"]),
@@ -280,12 +352,14 @@ def _plan(values: Mapping[str, str]) -> "TrainingPlan":
         values["as"] == "target",
         values["sample"] or None,
         epochs=int(values["epochs"]),
+        began_from=None if source is None else source.name,
     )
     return TrainingPlan(
         values["name"].strip(),
         settings,
         values["base"].strip(),
-        learning_rate=_rate(values) or float(_LEARNING_RATE),
+        learning_rate=_rate(values),
+        source=source,
         host=values["host"] or None,
         after=values["after"] or None,
         evaluate=bool(values["evaluate"]),
@@ -296,7 +370,7 @@ def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str])
     """Do what the form says; for threads."""
     from kdtui.workflows.trainings import jobs_folder, prepare_training
 
-    plan = _plan(values)
+    plan = _plan(db, values)
     name = plan.name
     yield Doing(f"preparing {name}: writing its training set")
     ready = prepare_training(db, plan, jobs_folder(database))

@@ -186,9 +186,15 @@ class SessionScreen(CalibratingScreen[int]):
 
     def on_screen_resume(self) -> None:
         """Another place may have chosen another student meanwhile."""
-        if self._own is None and self._sides and self._sides[0].choice != self.kdtui.choice:
-            self._sides[0].choice = self.kdtui.choice
+        if self._own is None and self._sides and self._sides[0].choice != self._usual:
+            self._sides[0].choice = self._usual
             self._show_choice()
+
+    @property
+    def _usual(self) -> Choice:
+        """Whom the workbench asks: until somebody chooses, the default of the dataset."""
+        default = self._offered.default
+        return self.kdtui.choice if self.kdtui.has_chosen or default is None else Choice.of(default)
 
     # The session
 
@@ -342,7 +348,12 @@ class SessionScreen(CalibratingScreen[int]):
         assert self._session is not None
         session = self._session if self._number < 0 else self._session.id
         return generate_command(
-            session, self._sessions.dataset, choice, self._sessions.named_database, show_prompt=show_prompt
+            session,
+            self._sessions.dataset,
+            choice,
+            self._sessions.named_database,
+            show_prompt=show_prompt,
+            has_default=self._offered.default is not None,
         )
 
     def _show_answers(self) -> None:
@@ -540,6 +551,9 @@ class SessionScreen(CalibratingScreen[int]):
     def on_offered_found(self, message: OfferedFound) -> None:
         """Know what there is to choose from, and open the form that it was asked for."""
         self._offered = offered = message.offered
+        if self._own is None and self._sides and self._sides[0].asked is None and self._sides[0].choice != self._usual:
+            self._sides[0].choice = self._usual
+        self._show_choice()
         self.refresh_bindings()
         if not message.purpose or self._session is None or not self.is_current:
             return

@@ -1,7 +1,7 @@
 """What can be done with a training, in the list of them and in its own screen, and how it is shown."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,12 +50,16 @@ class Training:
     Attributes:
         is_away: whether its adapter is on a host, and not here yet.
         checkpoints: how many there are here.
+        worth: whether it helped, as sentences; none until that is found out.
+        default_of: the datasets that its adapter is the default of.
     """
 
     job: "StoredJob"
     status: "JobStatus"
     is_away: bool
     checkpoints: int
+    worth: tuple[str, ...] = ()
+    default_of: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,12 +77,24 @@ class Training:
         return self.job.host or "here"
 
 
-def seen(row: "JobRow") -> Training:
-    """What there is to show of a training. Its folder is looked into, so this is for threads."""
+def seen(row: "JobRow", defaults: Mapping[str, str]) -> Training:
+    """What there is to show of a training. Its folder is looked into, so this is for threads.
+
+    Args:
+        defaults: the default adapters, by dataset.
+    """
     from kdtui.workflows.fine_tune import is_to_fetch
 
+    worth: tuple[str, ...] = ()
+    if row.job.outcome is not None:
+        from kdtui.workflows.outcomes import known_outcome
+
+        outcome = known_outcome(row)
+        worth = () if outcome is None else tuple(outcome.in_words)
+
     checkpoints = sum(not path.name.endswith(".part") for path in (row.job.folder / CHECKPOINTS).glob("step-*"))
-    return Training(row.job, row.status, is_to_fetch(row), checkpoints)
+    default_of = tuple(dataset for dataset, adapter in defaults.items() if adapter == row.job.name)
+    return Training(row.job, row.status, is_to_fetch(row), checkpoints, worth, default_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +215,7 @@ class TrainingScreen(KdtuiScreen[None]):
 
     def why_not(self, action: str) -> str | None:
         """Why an action cannot be done now."""
-        if action not in ("cancel", "resume", "fetch", "adapter", "remove", "manifest"):
+        if action not in ("cancel", "resume", "fetch", "adapter", "default", "remove", "manifest"):
             return super().why_not(action)
         training = self.training
         if training is None:
@@ -322,6 +338,27 @@ class TrainingScreen(KdtuiScreen[None]):
             self.kdtui.use_choice(choice)
             self.kdtui.action_show("workbench")
 
+    def action_default(self) -> None:
+        """Have the datasets of the training answered with its adapter where none is named, or no longer."""
+        if (training := self.training) is None:
+            return
+        name, is_default = training.name, bool(training.default_of)
+        self.kdtui.forget_usual_choice()
+
+        def work(db: "Database") -> Iterator[object]:
+            from kdtui.workflows.defaults import drop_default, make_default
+
+            if is_default:
+                for dataset in drop_default(db, training.default_of):
+                    yield Done(f"{name} is no longer the default adapter of {dataset}")
+            else:
+                for dataset in make_default(db, name):
+                    yield Done(f"{name} is the default adapter of {dataset} now")
+
+        self.have_done(
+            f"changing what {', '.join(training.job.settings.datasets)} is answered with", work, training=name
+        )
+
     def action_manifest(self) -> None:
         """Show what it is made of."""
         if (training := self.training) is None:
@@ -384,11 +421,13 @@ def _why_not(action: str, training: Training) -> str | None:
             return f"training {name} is done"
         case "fetch" if training.job.host is None:
             return f"training {name} runs on no host; what it makes is here"
-        case "fetch" | "adapter" if state != "done":
+        case "fetch" | "adapter" | "default" if state != "done":
             return f"training {name} has no adapter yet; it is {state}"
         case "fetch" if not training.is_away:
             return f"the adapter of {name} is here already"
-        case "adapter" if training.is_away:
+        case "default" if not training.job.settings.datasets:
+            return f"training {name} does not say what it was trained on"
+        case "adapter" | "default" if training.is_away:
             return f"the adapter of {name} is on {training.where} still; fetch it first"
         case "remove" if training.is_active:
             return f"training {name} is {state}; stop it first"
@@ -506,9 +545,14 @@ def in_full(training: Training) -> Text:
         *(["to be written"] if settings.target else []),
         *([f"of sample {settings.sample}"] if settings.sample else []),
         counted(settings.epochs, "epoch"),
+        *([f"from {settings.began_from}"] if settings.began_from else []),
         *([f"after {job.after}"] if job.after else []),
         *([f"seen {ago(job.seen_at)}"] if job.seen_at else []),
         *([f"its adapter is on {training.where} still"] if training.is_away else []),
     ]
     text.append(one_line(" · ".join(made_of), 300))
+    for line in training.worth:
+        text.append(f"\n{one_line(line, 300)}")
+    if training.default_of:
+        text.append(f"\ndefault adapter of {one_line(', '.join(training.default_of), 200)}")
     return text

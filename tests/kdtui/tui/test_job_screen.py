@@ -15,8 +15,11 @@ from kdtui.tui.widgets.curve import Curve, Points
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.log_view import LogView
 from models.sft.job_files import EXIT_CODE, LOG, METRICS, PID
+from store.database import open_database
+from store.default_adapters import default_adapters
 from tests.acting import act
-from tests.kdtui.tui.jobs_place import HOSTILE, LONG, SIZES, alone, hand_made, log, metrics, opened, shown
+from tests.done_trainings import right, trained, wrong
+from tests.kdtui.tui.jobs_place import HOSTILE, LONG, SIZES, alone, hand_made, log, metrics, opened, shown, toasts
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -152,3 +155,23 @@ async def test_one_value_alone_is_drawn_without_negative_numbers_beside_it(value
         drawn = "\n".join(strip.text for strip in curve.render_lines(Region(0, 0, 60, 12)))
         assert "x" in drawn
         assert not re.search(r"-\d", drawn), drawn
+
+
+async def test_at_its_end_a_training_says_whether_it_helped_and_a_key_changes_the_default(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    db = open_database(demo_store)
+    trained(db, demo_store.parent, "good", wrong, right, dataset="demo-outdoor")
+    app = opened(demo_store)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await act(pilot, "table.select")
+        await until(pilot, lambda: "the training helped on 22 validation sessions" in shown(app, "#title"))
+        assert shown(app, "#title").splitlines()[-1] == "default adapter of demo-outdoor"
+        await act(pilot, "training.default")
+        await until(pilot, lambda: "good is no longer the default adapter of demo-outdoor" in toasts(app))
+        await until(pilot, lambda: not default_adapters(db))
+        await until(pilot, lambda: shown(app, "#title").splitlines()[-1] != "default adapter of demo-outdoor")
+        await act(pilot, "training.default")
+        await until(pilot, lambda: default_adapters(db) == {"demo-outdoor": "good"})
+    db.close()

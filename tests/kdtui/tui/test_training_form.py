@@ -14,6 +14,7 @@ from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import JobsScreen
 from kdtui.tui.screens.new_training import Offer, form
 from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.trainings import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from models.sft.job_files import PID
 from store.database import open_database
 from tests.acting import act
@@ -204,3 +205,27 @@ async def test_what_is_not_offered_any_more_is_not_tried_again(demo_store: Path,
         app.push_screen(form(found, ["one"], {"name": "again", "sample": "deleted", "host": "gone"}))
         await settle(pilot)
         assert shown(app, "#dialog-command") == "$ kdtui sft launch --name again --dataset one"
+
+
+async def test_an_adapter_to_begin_from_brings_its_form_and_its_knowledge(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "jobs.new")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        told = "22 training sessions teach little from the base alone: choose an adapter to begin from"
+        await until(pilot, lambda: told in shown(app, "#form-told"))
+        begins = "$ kdtui sft launch --name demo-outdoor-1 --dataset demo-outdoor"
+        await fill(app, **{"from": "shipped"})
+        await until(pilot, lambda: shown(app, "#dialog-command") == f"{begins} --from shipped")
+        assert app.screen.values["form"] == "intents"  # type: ignore[attr-defined]
+        assert app.screen.query_one("#field-pattern", Checkbox).value
+        assert float(app.screen.query_one("#field-learning_rate", Input).value) == CONTINUED_LEARNING_RATE
+        await until(pilot, lambda: told not in shown(app, "#form-told") and " in " in shown(app, "#form-told"))
+        await fill(app, form="list")
+        await until(pilot, lambda: "shipped was trained in another form" in shown(app, "#form-problem"))
+        await fill(app, **{"from": ""})
+        await until(pilot, lambda: "--form list --knowledge pattern" in shown(app, "#dialog-command"))
+        assert float(app.screen.query_one("#field-learning_rate", Input).value) == LEARNING_RATE

@@ -1,0 +1,56 @@
+"""What a model writes greedily behind prompts, in batches."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from models.chat import ChatTokenizer
+from models.sft.base import HubVocabulary
+from models.vocabulary import Token
+
+
+def written(
+    model: Any,
+    prompts: Sequence[Sequence[Token]],
+    vocabulary: HubVocabulary,
+    device: torch.device,
+    *,
+    most: int,
+    tokens: int,
+    between: Callable[[], object] = lambda: None,
+) -> list[str]:
+    """The text behind each prompt, up to the end of the answer.
+
+    Args:
+        most: tokens of a text.
+        tokens: of a batch, with what pads it and what is written.
+        between: called after each batch; it may raise, to end this.
+    """
+    end = ChatTokenizer(vocabulary).end
+    found = [""] * len(prompts)
+    # Those of about one length together, so that little is padded.
+    waiting = sorted(range(len(prompts)), key=lambda at: -len(prompts[at]))
+    while waiting:
+        longest = len(prompts[waiting[0]])
+        rows = max(1, tokens // (longest + most))
+        batch, waiting = waiting[:rows], waiting[rows:]
+        # Padded at the beginning: what is written follows the end of each prompt.
+        read = torch.full((len(batch), longest), end)
+        mask = torch.zeros_like(read)
+        for row, at in enumerate(batch):
+            read[row, longest - len(prompts[at]) :] = torch.tensor(prompts[at])
+            mask[row, longest - len(prompts[at]) :] = 1
+        with torch.no_grad():
+            answers = model.generate(
+                input_ids=read.to(device),
+                attention_mask=mask.to(device),
+                do_sample=False,
+                max_new_tokens=most,
+                eos_token_id=end,
+                pad_token_id=end,
+            )[:, longest:]
+        for at, answer in zip(batch, answers.tolist(), strict=True):
+            found[at] = vocabulary.text(answer[: answer.index(end)] if end in answer else answer)
+        between()
+    return found

@@ -1,0 +1,53 @@
+"""The workbench asks the default adapter of a dataset until somebody chooses another student."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.screens.session import SessionScreen
+from kdtui.workflows.fine_tune import one_job
+from kdtui.workflows.outcomes import conclude
+from models.embedded import embedded_student
+from store.database import open_database
+from tests.acting import act
+from tests.done_trainings import right, trained, wrong
+from tests.kdtui.tui.jobs_place import shown
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+def command(app: KdtuiApp) -> str:
+    assert isinstance(app.screen, SessionScreen)
+    return app.screen.command
+
+
+async def test_it_is_asked_until_somebody_chooses_and_commands_say_so(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    db = open_database(demo_store)
+    trained(db, demo_store.parent, "good", wrong, right, dataset="demo-outdoor")
+    job = demo_store.parent / "jobs" / "good" / "job.json"
+    job.write_text(f'{{"base": "{embedded_student()}"}}')
+    assert conclude(db, one_job(db, "good")) is not None
+    db.close()
+    app = KdtuiApp(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "app.workbench")
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: shown(app, "#asks") == "asks smollm2 + good")
+        asked = "kdtui generate o01 --dataset demo-outdoor --student"
+        assert command(app) == f"{asked} smollm2 --adapter good --knowledge none"
+        # The students come one after the other, the shipped one first.
+        await act(pilot, "session.next_student")
+        await until(pilot, lambda: command(app) == f"{asked} shipped")
+        await pilot.press("escape", "down", "enter")
+        await settle(pilot)
+        assert command(app) == "kdtui generate o02 --dataset demo-outdoor --student shipped"
+        app.forget_usual_choice()
+        await pilot.press("escape", "enter")
+        await until(pilot, lambda: "--adapter good" in command(app))
