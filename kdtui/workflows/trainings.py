@@ -40,6 +40,7 @@ class TrainingPlan:
         host: where it is to run; None for here.
         after: the training that has to be done first.
         evaluate: whether the adapter is to be evaluated when it is here.
+        answers: whether it answers the validation sessions at its end, so that it can be said whether it helped.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TrainingPlan:
     host: str | None = None
     after: str | None = None
     evaluate: bool = False
+    answers: bool = True
     source: Source | None = None
 
     @property
@@ -93,6 +95,7 @@ class TrainingPlan:
             evaluations=self.evaluations,
             patience=self.patience,
             checkpoints=self.checkpoints,
+            answers=self.answers,
             lora=self.lora,
             optimizer=Optimizer(learning_rate=self.rate, accumulate=self.accumulate),
         )

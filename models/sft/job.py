@@ -71,6 +71,8 @@ class Job:
         patience: end after so many evaluations without a better one; None for never.
         checkpoints: per epoch.
         lora: of an adapter that is continued, its own settings count; only the dropout is that of the training.
+        answers: whether to answer the validation examples at the end, with the adapter and as before the training, for
+            whoever wants to know whether it helped.
         start: the adapter to begin from; None to begin from the base alone.
         manifest: what else is to be known of the adapter.
     """
@@ -87,6 +89,7 @@ class Job:
     checkpoints: int = 4
     lora: Lora = field(default_factory=Lora)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    answers: bool = True
     start: Start | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION

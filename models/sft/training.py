@@ -408,7 +408,7 @@ class Training:
 
     def _write_answers(self, adapter: Path) -> None:
         """What the model answers to the validation examples with this adapter, and what it answered before."""
-        if self._valid is None:
+        if self._valid is None or not self._job.answers:
             return
         self._say("answering the validation examples, with the adapter and as before the training")
         self._objective.eval()

@@ -536,6 +536,8 @@ class _Runner:
                 batch_tokens=training.batch_tokens,
                 longest=training.longest,
                 host=None if host == HERE else host,
+                # The study compares its adapters itself.
+                answers=False,
             )
             prepare_training(self.db, plan, self.jobs)
         where = get_job(self.db, name).host or HERE

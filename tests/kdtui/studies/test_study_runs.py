@@ -16,7 +16,10 @@ import pytest
 from kdtui.workflows.import_dataset import import_dataset
 from kdtui.workflows.mine_patterns import mine_patterns
 from models.errors import ModelError
+from models.sft.job import read_job
+from models.sft.job_files import JOB
 from store.database import open_database
+from store.jobs import list_jobs
 from store.models import named_models
 from store.runs import delete_run, get_run, predictions
 from store.samples import datasets_of, delete_sample, list_samples
@@ -85,6 +88,12 @@ def test_a_study_that_is_done_does_nothing_by_whatever_name_it_is_run(
         result = study(source)
         assert (result.code, begun(result)) == (0, [])
     assert shown(kdtui) == before
+
+
+def test_adapters_of_a_study_do_not_answer_validation_sessions_at_their_end(finished: Database) -> None:
+    for job in list_jobs(finished):
+        # The study compares them itself.
+        assert read_job(job.folder / JOB).answers is False
 
 
 @pytest.mark.usefixtures("finished")
