@@ -248,7 +248,8 @@ class SessionScreen(CalibratingScreen[int]):
 
     def on_session_loaded(self, message: SessionLoaded) -> None:
         """Show the session, unless another has been opened meanwhile."""
-        if message.number != self._number:
+        # A screen that is being taken down has lost some of its widgets.
+        if message.number != self._number or not self.display:
             return
         self._held.close()
         self._session = session = message.session

@@ -213,7 +213,7 @@ async def test_a_line_that_was_found_is_the_same_in_another_size(app: KdtuiApp, 
             await resize(pilot, until, *size)
             await settle(pilot)
             assert reversed_rows(text) == ["WORDS"]
-            assert text.region.y + text.cursor_row in scrolled.region.line_range
+            await until(pilot, lambda: text.region.y + text.cursor_row in scrolled.region.line_range)
 
 
 async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> None:
