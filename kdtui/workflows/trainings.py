@@ -12,7 +12,7 @@ from kdtui.workflows.paces import keep as keep_pace
 from kdtui.workflows.remote import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from kdtui.workflows.sources import Source, check_fits
 from models.embedded import NAME
-from models.sft.job import Job, Lora, Optimizer, Precision, check_job
+from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, Job, Lora, Optimizer, Precision, check_job
 from models.sft.processes import GRACE, HasStopped, Stopping
 from models.sft.start import lora_of
 from store.hosts import get_host
@@ -22,9 +22,6 @@ from store.sqlite import Database
 
 RANK = 16
 """Of an adapter that begins from the base alone."""
-
-LEARNING_RATE, CONTINUED_LEARNING_RATE = 5e-4, 2e-4
-"""Of a training from the base alone, and of one that begins from an adapter; see docs/student.md."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 _T = TypeVar("_T")
 
+LEARNING_RATE, CONTINUED_LEARNING_RATE = 5e-4, 2e-4
+"""Of a training from the base alone, and of one that begins from an adapter; see docs/student.md."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lora:
@@ -36,7 +39,7 @@ class Optimizer:
         accumulate: batches per step and process.
     """
 
-    learning_rate: float = 5e-4
+    learning_rate: float = LEARNING_RATE
     weight_decay: float = 0.01
     warmup: float = 0.05
     clip: float = 1.0

@@ -12,11 +12,10 @@ import pytest
 from kdtui.cli import sft
 from kdtui.workflows.mine_patterns import mine_patterns
 from kdtui.workflows.sources import find_source
-from kdtui.workflows.trainings import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from models.adapters import convert, read_safetensors
 from models.embedded import SHIPPED_FOLDER, embedded_student, shipped_adapter
 from models.peft_from_gguf import write_peft
-from models.sft.job import read_job
+from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, read_job
 from store.hosts import Host
 from store.sqlite import Database
 from tests import stand_in

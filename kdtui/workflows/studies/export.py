@@ -82,9 +82,9 @@ def write_parquet(path: Path, rows: Iterator[tuple[Any, ...]]) -> int:
     from kdtui.errors import BadFile
     from models.whole_files import replacing
 
-    numbers = {"ratio": arrow.float64(), "rank": arrow.int64(), "seed": arrow.int64(), "run": arrow.int64()}
+    whole = dict.fromkeys(("rank", "training_sessions", "seed", "run"), arrow.int64())
     measures = {name: arrow.float64() for name in COLUMNS if name in MEASURES or name.endswith("_weight")}
-    types = {**dict.fromkeys(COLUMNS, arrow.string()), **numbers, **measures}
+    types = {**dict.fromkeys(COLUMNS, arrow.string()), **whole, "ratio": arrow.float64(), **measures}
     schema = arrow.schema([(name, types[name]) for name in COLUMNS])
     count = 0
     try:

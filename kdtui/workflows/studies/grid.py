@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from kdtui.workflows.studies.spec import AXES, Question, Spec, formats_of, values_of
+from kdtui.workflows.studies.spec import AXES, NOTHING, Question, Spec, formats_of, values_of
 from kdtui.workflows.studies.steps import ANY, EvaluationStep, MixtureStep, SampleStep, TrainingStep
+from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from store.records import Format
 
 LEAST_TO_CALIBRATE, LEAST_TO_ROUTE = 20, 2
@@ -107,19 +108,22 @@ def _training(
     spec: Spec, datasets: tuple[str, ...], formats: tuple[Format, ...], at: Mapping[str, Any]
 ) -> TrainingStep:
     options = spec.training
+    start = None if at["from"] == NOTHING else str(at["from"])
+    usual = LEARNING_RATE if start is None else CONTINUED_LEARNING_RATE
     return TrainingStep(
         datasets,
         at["form"],
         formats,
         _sample(spec, datasets, formats, at),
         at["student"],
-        at["rank"],
+        at["rank"] if start is None else 0,
         options.epochs,
-        options.learning_rate,
+        usual if options.learning_rate is None else options.learning_rate,
         options.batch_tokens,
         options.longest,
-        options.sessions,
+        options.sessions if at["training_sessions"] is None else at["training_sessions"],
         at["seed"],
+        start,
     )
 
 

@@ -109,8 +109,8 @@ def _student(step: EvaluationStep | CalibrationStep) -> str:
         parts.append(f"with knowledge of {'+'.join(step.sample.datasets)}")
     if trained is not None and trained.datasets != (step.dataset,):
         parts.append(f"trained on {'+'.join(trained.datasets)}")
-    if trained is not None and trained.rank != _USUAL_RANK:
-        parts.append(f"rank {trained.rank}")
+    if trained is not None:
+        parts += _unusual(trained)
     return " ".join(parts)
 
 
@@ -120,11 +120,18 @@ def _trained(step: TrainingStep) -> str:
         parts.append("about pairs")
     if step.sample is not None:
         parts.append(_drawn(step.sample))
-    if step.rank != _USUAL_RANK:
-        parts.append(f"rank {step.rank}")
+    parts += _unusual(step)
     if step.seed:
         parts.append(f"seed {step.seed}")
     return " ".join(parts)
+
+
+def _unusual(step: TrainingStep) -> list[str]:
+    """What is not as it is in most trainings."""
+    parts = [] if step.start is None else [f"from {step.start}"]
+    if step.rank not in (0, _USUAL_RANK):
+        parts.append(f"rank {step.rank}")
+    return parts
 
 
 _USUAL_RANK = 16

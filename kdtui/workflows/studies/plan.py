@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Literal, TypeAlias
 
 from kdtui.bundling.text import counted
@@ -11,7 +12,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, Grid, grids
 from kdtui.workflows.studies.labels import cell_names, label
-from kdtui.workflows.studies.spec import Spec
+from kdtui.workflows.studies.spec import NOTHING, Spec
 from kdtui.workflows.studies.steps import (
     ANY,
     CalibrationStep,
@@ -223,6 +224,7 @@ def check_models(db: Database, spec: Spec) -> None:
     for host in spec.hosts:
         if host != HERE:
             get_host(db, host)
+    _check_sources(db, spec)
     from kdtui.workflows.model_names import located_model, why_uncalibrated
 
     for student in dict.fromkeys(name for question in spec.question for name in question.student):
@@ -242,6 +244,17 @@ def check_models(db: Database, spec: Spec) -> None:
             raise KdtuiError(f"{student} is shown no knowledge and cannot be trained; name a base model, as smollm2")
         elif not (path := located_model(db, student)).is_file():
             raise KdtuiError(f"{path}: there is no such file")
+
+
+def _check_sources(db: Database, spec: Spec) -> None:
+    """Refuse adapters that trainings cannot begin from: they are missing, or were trained in another form."""
+    from kdtui.workflows.sources import Terms, find_source, taken_over
+
+    for question in spec.question:
+        for name in question.from_:
+            for form, student in product(question.form, question.student):
+                if name != NOTHING:
+                    taken_over(find_source(db, name), Terms(form=form, base=student))
 
 
 def _notes(spec: Spec, found: Sequence[Grid], validation: dict[str, int]) -> list[str]:

@@ -350,7 +350,7 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) ->
             intervals_plot([(row.label or "all", each) for row, each in shown], floors, metric),
         )
     ]
-    if question.compare in ("ratio", "rank"):
+    if question.compare in ("ratio", "training_sessions", "rank"):
         lines, levels = _lines(question.compare, shown)
         if lines:
             plots.append((f"{metric} by {question.compare}{part}", lines_plot(lines, levels, question.compare, metric)))

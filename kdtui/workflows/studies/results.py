@@ -335,6 +335,10 @@ def value_label(axis: str, value: Any) -> str:
             return "all" if value is None else f"{value:.0%}" if round(value * 100) == value * 100 else f"{value:.1%}"
         case "rank":
             return f"rank {value}"
+        case "from":
+            return f"from {value}"
+        case "training_sessions":
+            return "" if value is None else f"{value:,} training sessions"
         case "formats":
             return "no knowledge" if value == "none" else str(value)
     return str(value)

@@ -508,6 +508,7 @@ class _Runner:
     def _begin_training(self, step: PlannedStep, training: TrainingStep, host: str) -> Iterator[StudyEvent]:
         """Start a training, or find the one that was started before."""
         from kdtui.workflows.fine_tune import known_status, one_job
+        from kdtui.workflows.sources import find_source
         from kdtui.workflows.trainings import TrainingPlan, prepare_training, remove, start
         from models.sft.state import ACTIVE
         from store.jobs import get_job
@@ -531,7 +532,8 @@ class _Runner:
                 name,
                 settings,
                 training.base,
-                rank=training.rank,
+                rank=training.rank or None,
+                source=None if training.start is None else find_source(self.db, training.start),
                 learning_rate=training.learning_rate,
                 batch_tokens=training.batch_tokens,
                 longest=training.longest,

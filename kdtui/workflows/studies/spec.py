@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
@@ -32,6 +32,9 @@ DOMAINS: tuple[Domains, ...] = get_args(Domains)
 Metric: TypeAlias = Literal["pair_f1", "strict_precision", "strict_recall", "exact"]
 """The metrics that count every session, so that two students can be compared session by session."""
 METRICS: tuple[Metric, ...] = get_args(Metric)
+
+NOTHING = "nothing"
+"""No adapter, as a value of the axis `from`."""
 
 NONE = "none"
 """No knowledge, as a value of the axis `formats`."""
@@ -72,6 +75,9 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
         domains: whose training sessions a student is trained on, and whose knowledge it is shown.
         strategy: by which samples of knowledge are drawn.
         ratio: the share of the knowledge that is used. Empty: all of it, not sampled.
+        from_: the adapter that a training begins from, which says the rank; "nothing" for the base alone.
+        training_sessions: how many sessions of each dataset are trained on, drawn by chance. Empty: the number in
+            `[training]`.
         rank: of adapters.
         seed: of training and sampling. Several are averaged over, and their spread is told.
     """
@@ -89,6 +95,8 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
     domains: tuple[Domains, ...] = ("own",)
     strategy: tuple[SampleStrategy, ...] = ("random",)
     ratio: tuple[float, ...] | None = None
+    from_: tuple[str, ...] = field(default=(NOTHING,), name="from")
+    training_sessions: tuple[int, ...] | None = None
     rank: tuple[int, ...] = (16,)
     seed: tuple[int, ...] = (0,)
 
@@ -103,6 +111,8 @@ AXES = (
     "domains",
     "strategy",
     "ratio",
+    "from",
+    "training_sessions",
     "rank",
     "seed",
 )
@@ -112,11 +122,12 @@ class TrainingOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """How all adapters of a study are trained; the names and defaults are those of `kdtui sft launch`.
 
     Attributes:
+        learning_rate: None for the usual one, which is lower for a training that begins from an adapter.
         sessions: training sessions of each dataset, drawn by chance; None for all.
     """
 
     epochs: int = 2
-    learning_rate: float = 5e-4
+    learning_rate: float | None = None
     batch_tokens: int = 2048
     longest: int = 2048
     sessions: int | None = None
@@ -367,7 +378,7 @@ def checked(spec: Spec, source: str) -> Spec:
         raise refuse(f"training.sessions is how many are trained on, not {training.sessions}")
     for name in ("epochs", "batch_tokens", "longest", "sessions"):
         _check_whole(f"training.{name}", getattr(training, name), 1, refuse)
-    if not 0 < training.learning_rate < 1:
+    if training.learning_rate is not None and not 0 < training.learning_rate < 1:
         raise refuse(f"training.learning_rate is between 0 and 1, not {training.learning_rate:g}")
     for name, teacher in spec.teachers.items():
         _check_teacher(name, teacher, lambda problem, name=name: refuse(f"teachers.{name}: {problem}"))
@@ -423,6 +434,8 @@ def _check_question(question: Question, refuse: Any) -> None:
     for ratio in question.ratio or ():
         if not 0 < ratio <= 1:
             raise refuse(f"a ratio is above 0 and at most 1, not {ratio:g}")
+    for sessions in question.training_sessions or ():
+        _check_whole("training_sessions", sessions, 1, refuse)
     for rank in question.rank:
         _check_whole("a rank", rank, 1, refuse)
     for seed in question.seed:
@@ -449,7 +462,7 @@ def _check_question(question: Question, refuse: Any) -> None:
 
 def values_of(question: Question, axis: str) -> tuple[Any, ...]:
     """The values of an axis; one of None where the axis is not used."""
-    values = getattr(question, axis)
+    values = getattr(question, "from_" if axis == "from" else axis)
     return (None,) if values is None else tuple(values)
 
 

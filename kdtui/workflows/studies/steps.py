@@ -48,11 +48,14 @@ class SampleStep(Struct, frozen=True, tag="sample", tag_field="kind"):
     student: str | None = None
 
 
-class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind"):
+# Without what is not there, so that steps of before trainings could begin from an adapter stay what they are.
+class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind", omit_defaults=True):
     """An adapter is trained; see `kdtui.workflows.trainings.TrainingPlan`.
 
     Attributes:
+        rank: of the adapter; 0 for that of the one that it begins from.
         sessions: training sessions of each dataset, drawn by chance; None for all.
+        start: the adapter that it begins from; None for the base alone.
     """
 
     datasets: tuple[str, ...]
@@ -67,6 +70,7 @@ class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind"):
     longest: int
     sessions: int | None
     seed: int
+    start: str | None = None
 
 
 class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):

@@ -10,7 +10,7 @@ from kdtui.workflows.routers import LEAST_SESSIONS
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, LEAST_TO_ROUTE, Grid, grids
 from kdtui.workflows.studies.labels import cell_label, label
 from kdtui.workflows.studies.plan import in_order
-from kdtui.workflows.studies.spec import Question, Spec, preset
+from kdtui.workflows.studies.spec import Question, Spec, TrainingOptions, preset
 from kdtui.workflows.studies.steps import (
     EvaluationStep,
     SampleStep,
@@ -23,6 +23,7 @@ from kdtui.workflows.studies.steps import (
     needs,
     run_settings,
 )
+from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 
 VALIDATION = {"a": 90, "b": 90}
 
@@ -91,6 +92,38 @@ def test_one_adapter_answers_with_and_without_knowledge_in_its_prompt() -> None:
     found = grid(utilization=("sft", "sft+icl"))
     assert count([found])["training"] == 2
     assert len(cells([found])) == 3
+
+
+def test_an_adapter_to_begin_from_says_the_rank_and_takes_a_lower_learning_rate() -> None:
+    axes = {"from_": ("nothing", "earlier"), "rank": (8, 16), "utilization": ("sft",), "formats": ("none",)}
+    found = grid(compare="from", baseline="nothing", **axes)
+    trainings = [step for step in steps([found]) if isinstance(step, TrainingStep)]
+    assert [(step.start, step.rank, step.learning_rate) for step in trainings] == [
+        (None, 8, LEARNING_RATE),
+        (None, 16, LEARNING_RATE),
+        ("earlier", 0, CONTINUED_LEARNING_RATE),
+    ]
+    assert {cell_label(cell) for cell in cells([found])} == {
+        "smollm2 sft",
+        "smollm2 sft from earlier",
+        "smollm2 sft rank 8",
+    }
+
+
+def test_the_number_of_training_sessions_is_an_axis_and_without_it_that_of_the_study() -> None:
+    found = grid(compare="training_sessions", baseline=20, training_sessions=(20, 50), utilization=("icl", "sft"))
+    trainings = [step for step in steps([found]) if isinstance(step, TrainingStep)]
+    assert {step.sessions for step in trainings} == {20, 50}
+    # A base that is not trained has no training sessions.
+    assert len({cell for cell in cells([found]) if cell.training is None}) == 2
+    [usual] = grids(Spec("s", (question(utilization=("sft",)),), training=TrainingOptions(sessions=7)), VALIDATION)
+    assert {cell.training.sessions for cell in cells([usual]) if cell.training is not None} == {7}
+
+
+def test_steps_without_what_is_new_are_what_they_were() -> None:
+    for step in steps([grid(utilization=("sft+icl",))]):
+        assert "start" not in encoded(step)
+        assert "mixture" not in encoded(step)
 
 
 def test_all_of_the_knowledge_is_the_same_in_any_order() -> None:

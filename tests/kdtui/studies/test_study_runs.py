@@ -185,6 +185,31 @@ def test_routed_and_merged_adapters_are_cells_beside_one_adapter_on_everything(
     assert [step.split()[0] for step in begun(study(spec))] == ["fit", "answer"]
 
 
+def test_a_training_begins_from_an_adapter_that_is_there(
+    finished: Database, study: Kdtui, described: Callable[..., Path]
+) -> None:
+    earlier = next(job.name for job in list_jobs(finished) if job.settings.knowledge == ())
+
+    def beginning(source: str) -> Path:
+        axes = [f'from = ["nothing", "{source}"]', 'utilization = ["sft"]', 'formats = ["none"]']
+        return described('compare = "from"', 'baseline = "nothing"', *axes)
+
+    result = study(beginning(earlier))
+    assert result.code == 0, result.err
+    assert f"train tiny with none from {earlier} on outdoor" in begun(result)
+    [started] = [job for job in list_jobs(finished) if read_job(job.folder / JOB).start is not None]
+    start = read_job(started.folder / JOB).start
+    assert start is not None
+    assert start.name == earlier
+    for source, said in (
+        ("nobody", "there is no adapter 'nobody' to begin from"),
+        ("shipped", "and not to write lists"),
+    ):
+        refused = study(beginning(source), "--name", "other")
+        assert refused.code == 1
+        assert said in refused.err
+
+
 @pytest.mark.usefixtures("imported")
 def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
     study: Kdtui, kdtui: Kdtui, described: Callable[..., Path]

@@ -14,7 +14,7 @@ from kdtui.tui.screens.job import JobScreen
 from kdtui.tui.screens.jobs import JobsScreen
 from kdtui.tui.screens.new_training import Offer, form
 from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.trainings import CONTINUED_LEARNING_RATE, LEARNING_RATE
+from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from models.sft.job_files import PID
 from store.database import open_database
 from tests.acting import act
