@@ -19,7 +19,7 @@ from store.sqlite import Database
 Kdtui = Callable[..., Any]
 
 COMMANDS = ["data", "knowledge", "generate", "calibrate", "evaluate", "demo", "doctor", "model", "sample"]
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 
 
 @pytest.mark.parametrize("module", ["kdtui.__main__", "kdtui.tui.app"])
@@ -40,8 +40,8 @@ def test_help_names_every_command(kdtui: Kdtui) -> None:
         assert kdtui(command, "--help").code == 0
 
 
-def test_the_readme_shows_the_help_as_it_is(kdtui: Kdtui) -> None:
-    assert kdtui("--help").out.strip() in README.read_text(encoding="utf-8")
+def test_the_documentation_shows_the_help_as_it_is(kdtui: Kdtui) -> None:
+    assert kdtui("--help").out.strip() in PAGE.read_text(encoding="utf-8")
 
 
 def test_wrong_usage_has_exit_code_two(kdtui: Kdtui) -> None:
