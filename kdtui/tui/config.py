@@ -78,7 +78,7 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
         raise BadFile(path, str(error), error.line) from error
     except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadFile(path, f"{reason}; README says under 'The app' what may stand in it") from error
+        raise BadFile(path, f"{reason}; docs/app.md says under 'Configuration' what the file may contain") from error
     unknown = sorted(set(content) - {"theme", "keys", "themes"})
     if unknown:
         raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the tables keys and themes")

@@ -17,7 +17,7 @@ from docs.screenshots import (
 )
 from kdtui.tui.actions import ACTIONS
 
-PAGES = [FOLDER / "tour.md", FOLDER.parent / "README.md"]
+PAGES = [FOLDER.parent / "README.md", *FOLDER.glob("*.md")]
 
 
 @pytest.fixture(scope="module")
