@@ -2,33 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import typer
-from typer.core import TyperGroup
 
-from kdtui.cli import app
 from kdtui.cli.commands import Command, Group, examples_of, summary
+from tests.help_pages import PAGES, parse
 
 Kdtui = Callable[..., Any]
-
-
-def pages() -> Iterator[tuple[str, Any]]:
-    root = typer.main.get_command(app)
-    yield "kdtui", root
-    yield from below(root, "kdtui")
-
-
-def below(group: Any, path: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        yield f"{path} {name}", command
-        if isinstance(command, TyperGroup):
-            yield from below(command, f"{path} {name}")
-
-
-PAGES = dict(pages())
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -51,13 +33,7 @@ def test_each_example_can_be_parsed(path: str, example: str) -> None:
     words = shlex.split(example.rpartition("| ")[2])
     assert words[0] == "kdtui"
     assert shlex.join(words).startswith(path)
-    group = PAGES["kdtui"]
-    with group.make_context("kdtui", words[1:], resilient_parsing=False) as context:
-        while context._protected_args:
-            name, command, rest = context.command.resolve_command(context, context._protected_args + context.args)
-            context = command.make_context(name, rest, parent=context)
-            if not isinstance(command, TyperGroup):
-                break
+    parse(words)
 
 
 @pytest.mark.parametrize(
