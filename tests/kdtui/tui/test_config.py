@@ -65,7 +65,9 @@ async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path
         ("[themes.mine]\nprimary = 3", "theme mine: primary is a colour in quotes"),
         ("[themes.mine]\nprimary = ['red']", "here it is a list"),
         ("[[themes.mine]]\nprimary = 'red'", "theme mine is a table of colours"),
-        pytest.param("a = " + "[" * 100_000, "docs/app.md says under 'Configuration' what the file may contain", id="too deep"),
+        pytest.param(
+            "a = " + "[" * 100_000, "docs/app.md says under 'Configuration' what the file may contain", id="too deep"
+        ),
         ("[themes.mine]", "theme mine needs a colour primary"),
         ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; there is one"),
         ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; it has letters"),
