@@ -11,8 +11,9 @@ PAGE = Path(__file__).with_name("keys.md")
 
 _HEAD = """# Keys
 
-All that can be done in the app, as `?` lists it where it can be done. Other keys are given in the configuration,
-`~/.config/kdtui/config.toml` (or the file that `KDTUI_CONFIG` names), by the names in the last column:
+These are all actions of the app; `?` lists those of the current screen. To change a key, use the name in the last
+column in the [configuration](app.md#configuration), `~/.config/kdtui/config.toml` (or the file that `KDTUI_CONFIG`
+names):
 
 ```toml
 theme = "nord"
