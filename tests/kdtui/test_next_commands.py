@@ -52,7 +52,7 @@ def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch
     monkeypatch.setattr("kdtui.cli.study.run", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.study.answers", lambda **_: None)
     told = kdtui("demo", "--db", other).out.splitlines()
-    assert len(told) == 7
+    assert len(told) == 8
     assert all(f" --db '{other}'  " in line for line in told)
 
 
