@@ -82,8 +82,6 @@ class Report:
         gain: of the router over the best single route.
         reached: the share of the oracle's gain over the best route that the router reaches; None where there is none.
         took: how many sessions each route got from the router.
-        is_crossed: whether router and best route were fitted to other sessions than they are judged on by
-            cross-validation, and not once on another split.
     """
 
     rows: tuple[Row, ...]
@@ -91,7 +89,6 @@ class Report:
     reached: float | None
     took: dict[str, int]
     sessions: int
-    is_crossed: bool
 
     @property
     def in_words(self) -> str:
@@ -182,9 +179,7 @@ def fit_to_runs(
     sessions = {dataset: split_to_score(db, dataset, "valid", limit) for dataset in runs}
     total = sum(map(len, sessions.values()))
     if total < LEAST_SESSIONS:
-        raise KdtuiError(
-            f"{', '.join(sessions)}: a router takes {LEAST_SESSIONS} validation sessions or more, to compare by"
-        )
+        raise KdtuiError(f"{', '.join(sessions)}: comparing adapters takes {LEAST_SESSIONS} validation sessions")
     asked = [session for some in sessions.values() for session in some]
     answers = [each for dataset, some in sessions.items() for each in _by_session(db, some, runs[dataset])]
     centres = _centres(db, sessions, tell)
@@ -206,7 +201,6 @@ def fit_to_runs(
         crossed_best(scores),
         _votes(asked, answers),
         took,
-        is_crossed=True,
     )
     save_router(db, name, msgspec.json.encode(router).decode(), replace=replace_old)
     return RouterTrained(router, report)
@@ -247,7 +241,7 @@ def compare_routes(
             chosen = router.choose(features_of(patterns, session, router.centres)).route.name
             took[chosen] += 1
             routed[number] = scores[number, names.index(chosen)]
-    yield _report(names, scores, routed, scores[:, 0], _votes(asked, answers), took, is_crossed=False)
+    yield _report(names, scores, routed, scores[:, 0], _votes(asked, answers), took)
 
 
 def routes_of(db: Database, adapters: Sequence[str]) -> list[tuple[str, RunSettings]]:
@@ -366,8 +360,6 @@ def _report(
     best: Vector,
     voted: Vector,
     took: dict[str, int],
-    *,
-    is_crossed: bool,
 ) -> Report:
     oracle = scores.max(axis=1)
     ways = {
@@ -383,4 +375,4 @@ def _report(
     [gain] = compare([Pair(BEST, ROUTER, "pair_f1", cells[BEST], cells[ROUTER])])
     possible = float((oracle - best).mean())
     reached = float((routed - best).mean()) / possible if possible > _NOTHING else None
-    return Report(tuple(rows), gain, reached, took, len(scores), is_crossed)
+    return Report(tuple(rows), gain, reached, took, len(scores))

@@ -100,7 +100,7 @@ def _why_not_routed(dataset: str, form: str, validation: Mapping[str, int]) -> s
     if form == "pairs":
         return "routed students that are asked about pairs: a router takes adapters that write lists"
     if validation[dataset] < LEAST_TO_ROUTE:
-        return f"routed students on {dataset}: it has no {LEAST_TO_ROUTE} validation sessions to compare adapters by"
+        return f"routed students on {dataset}: comparing adapters takes {LEAST_TO_ROUTE} validation sessions"
     return None
 
 

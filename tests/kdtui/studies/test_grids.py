@@ -198,7 +198,7 @@ def test_a_merge_takes_the_adapters_of_a_router_and_no_answers() -> None:
 
 def test_a_router_takes_validation_sessions() -> None:
     [found] = grids(Spec("s", (question(formats=("rule",), baseline="rule", utilization=("routed", "icl")),)), {"a": 1})
-    assert found.left_out == ["routed students on a: it has no 2 validation sessions to compare adapters by"]
+    assert found.left_out == ["routed students on a: comparing adapters takes 2 validation sessions"]
     assert LEAST_TO_ROUTE == LEAST_SESSIONS
 
 
