@@ -64,6 +64,20 @@ def get_router(db: Database, name: str) -> StoredRouter:
     return StoredRouter(*row)
 
 
+def routers_with(db: Database, adapter: str) -> int:
+    """How many routers have this adapter; they stay, and do without it."""
+    row = db.execute(
+        """
+        SELECT count(*) FROM routers WHERE json_valid(content) AND EXISTS (
+            SELECT 1 FROM json_each(content, '$.routes')
+            WHERE json_extract(value, '$.settings.adapters[0][0]') = ?
+        )
+        """,
+        [adapter],
+    ).fetchone()
+    return int(row[0])
+
+
 def delete_router(db: Database, name: str) -> None:
     """Delete a router; its adapters and runs stay.
 

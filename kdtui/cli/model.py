@@ -298,13 +298,14 @@ def rm(
     """Delete models; of a file that kdtui did not make or fetch only the name."""
     from kdtui.workflows.manage_models import own_files, remove_model
     from store.models import named_model
+    from store.routers import routers_with
     from store.runs import runs_of_model
 
     with open_store(db) as store:
         chosen = {}
         for name in dict.fromkeys(names):
             model = named_model(store, name)
-            named = counts({"run": runs_of_model(store, name)}, "named by")
+            named = counts({"run": runs_of_model(store, name), "router": routers_with(store, name)}, "named by")
             own = own_files(model)
             chosen[name] = [f"with {own}" if own is not None else f"whose file stays: {model.path}", *named]
         confirm_removal({f"model {name}": told for name, told in chosen.items()}, yes=yes)

@@ -1,9 +1,11 @@
 """Routers: the adapter that suits a session answers it, and the report says what that is worth."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -117,6 +119,22 @@ def test_answers_that_are_there_are_not_asked_for_again(adapters: list[str], kdt
     before = len(kdtui("run", "ls", "--json").rows)
     assert kdtui("router", "train", "second", *adapters).code == 0
     assert len(kdtui("run", "ls", "--json").rows) == before == 2
+
+
+def test_an_adapter_that_has_changed_since_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+    assert kdtui("router", "train", "first", *adapters).code == 0
+    later = time() + 60
+    os.utime(tmp_path / "two.gguf", (later, later))
+    assert kdtui("router", "train", "second", *adapters).code == 0
+    assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("two") == 2
+    assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("one") == 1
+
+
+def test_whoever_deletes_an_adapter_is_told_of_its_routers(routed: None, kdtui: Kdtui) -> None:
+    del routed
+    result = kdtui("model", "rm", "one")
+    assert result.code == 1
+    assert "named by 1 router" in result.err
 
 
 def test_a_router_is_compared_on_sessions_that_it_has_not_learned_from(adapters: list[str], kdtui: Kdtui) -> None:
