@@ -31,10 +31,10 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from kdtui.bundling.text import one_line
 from kdtui.distill.pair_features import texts_of
 from kdtui.exchange.bundlerec import read_directory
-from kdtui.workflows.text_vectors import text_hash
+from kdtui.text import one_line
+from kdtui.workflows.data.text_vectors import text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
 from models.unit_vectors import of_length_one
 from store.database import open_database

@@ -27,14 +27,14 @@ from platformdirs import user_cache_path
 from benchmarks.measure import report, resident_memory_mb
 from kdtui.bundling.prompt import session_messages
 from kdtui.exchange.bundlerec import read_directory
-from models.answers import Answered, Form, Grew, Task
 from models.chat import ChatTokenizer
-from models.context import LlamaContext, Piece
-from models.fast_base import fast_embedded_student
-from models.llama import LlamaModel
+from models.llama.context import LlamaContext, Piece
+from models.llama.fast_base import fast_embedded_student
+from models.llama.model import LlamaModel
+from models.llama.student import BATCH, DEFAULT_CONTEXT, Student
+from models.llama.threads import processors
 from models.messages import Message
-from models.student import BATCH, DEFAULT_CONTEXT, Student
-from models.threads import processors
+from models.student_protocol import Answered, Form, Grew, Task
 from store.records import Item, Session
 
 

@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from benchmarks.measure import peak_memory_mb, report
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import now, open_database
 
 ITEMS_PER_SESSION = 6

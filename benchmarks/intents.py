@@ -24,17 +24,17 @@ from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.distill.category_intent import category_intent
 from kdtui.distill.nearest_intent import NearestIntents, Vectors
-from kdtui.workflows.import_dataset import import_dataset
-from models.answer_tokens import AnswerTokens
-from models.answers import Adapter, Answered, IntentPrompt, Task
+from kdtui.workflows.data.import_dataset import import_dataset
 from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.embedded import embedded_student, shipped_adapter
-from models.embedding import LocalEmbedder
-from models.engine import Plan
-from models.fast_base import open_embedded_student
-from models.strategies.base import Emit
-from models.strategies.intents import plan_intents
+from models.llama.answer_tokens import AnswerTokens
+from models.llama.embedding import LocalEmbedder
+from models.llama.engine import Plan
+from models.llama.fast_base import open_embedded_student
+from models.llama.strategies.base import Emit
+from models.llama.strategies.intents import plan_intents
+from models.student_protocol import Adapter, Answered, IntentPrompt, Task
 from store.database import open_database
 from store.datasets import iter_sessions
 from store.records import Item, Session
@@ -190,7 +190,7 @@ def _agreement(sessions: Sequence[Session], quantized: Intents, adapter: Path) -
     import torch
     from peft import PeftModel
 
-    from models.answer_tokens import INTENT_TOKENS, INTENT_WORDS
+    from models.llama.answer_tokens import INTENT_TOKENS, INTENT_WORDS
     from models.sft.base import load_base
 
     base = load_base(str(embedded_student()))

@@ -82,8 +82,8 @@ def _data(folder: Path, count: int) -> list[dict[str, Any]]:
     """The first training examples of the demo data, over and over, as kdtui makes them."""
     from importlib.resources import files
 
-    from kdtui.workflows.import_dataset import import_dataset
-    from kdtui.workflows.training_set import training_examples
+    from kdtui.workflows.data.import_dataset import import_dataset
+    from kdtui.workflows.training.dataset import training_examples
     from store.database import open_database
     from store.records import TrainingSettings
 
@@ -99,7 +99,7 @@ def _write_job(folder: Path, lines: list[dict[str, Any]], batch: int) -> None:
     from kdtui.distill.training_set import as_prompt_completion, encode
     from models.chat import ChatTokenizer
     from models.embedded import embedded_student
-    from models.llama import LlamaModel
+    from models.llama.model import LlamaModel
     from models.sft.examples import read_example
 
     base = str(embedded_student())

@@ -27,10 +27,10 @@ from kdtui.distill.pair_features import ReadTexts, read
 from kdtui.distill.pair_model import PairModel, read_pair_model
 from kdtui.distill.pair_training import train_pair_model
 from kdtui.distill.pattern_student import NOTHING, PatternStudent, labels_of, without_categories
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.text_vectors import TextVectors
-from models.calibration import expected_calibration_error
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.data.text_vectors import TextVectors
 from models.embedded import shipped_pair_model
+from models.pairs.calibration import expected_calibration_error
 from store.database import open_database
 from store.datasets import iter_sessions
 from store.records import Session, Split

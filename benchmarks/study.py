@@ -14,9 +14,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from kdtui.workflows.evaluate import split_to_score
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.runs.evaluate import split_to_score
 from kdtui.workflows.studies.plan import Look, make_plan
 from kdtui.workflows.studies.report import write_report
 from kdtui.workflows.studies.spec import Question, Spec, checked

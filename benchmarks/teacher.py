@@ -93,9 +93,9 @@ def main() -> None:
 
 def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
     from kdtui.workflows.costs import Budget, Prices
-    from kdtui.workflows.distill_with_model import Job, distil_with_model
-    from models.chat_server import Endpoint
-    from models.teacher import Pace
+    from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
+    from models.endpoint.chat_server import Endpoint
+    from models.endpoint.teacher import Pace
 
     db = open_database(folder / "calls.db")
     list(write_dataset(db, "many", "made up", _sessions(count)))

@@ -15,9 +15,9 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.measure import peak_memory_mb, resident_memory_mb
-from kdtui.workflows.text_vectors import TextVectors, text_hash
+from kdtui.workflows.data.text_vectors import TextVectors, text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
-from models.embedding import shipped_embedder
+from models.llama.embedding import shipped_embedder
 from store.database import open_database
 from store.datasets import write_dataset
 from store.records import Item, Session

@@ -32,13 +32,13 @@ def main() -> None:
     if options.make_logs:
         _make_logs(options.store)
         return
-    from kdtui.tui import garbage
     from kdtui.tui.app import KdtuiApp
+    from kdtui.tui.core import idle_gc
 
     told: list[list[object]] = []
     _watch(told, options.pipe)
     app = KdtuiApp(options.store)
-    app.call_later(garbage.collect_at_rest, app)
+    app.call_later(idle_gc.collect_at_rest, app)
     if options.busy:
         app.call_later(_begin, _keep_busy(app, options.store))
     app.run()
@@ -59,9 +59,9 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     from textual.widgets import Input, Static
     from textual.worker import get_current_worker
 
-    from kdtui.tui import background, hits
-    from kdtui.tui.screens import base, piece
-    from kdtui.tui.screens.session import SessionScreen
+    from kdtui.tui.core import hits_table, screen, store_worker
+    from kdtui.tui.places.knowledge import piece
+    from kdtui.tui.places.workbench.session import SessionScreen
     from kdtui.tui.widgets.log_view import LogView
     from kdtui.tui.widgets.row_table import RowTable
 
@@ -81,7 +81,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
         if isinstance(screen, SessionScreen) and screen._session is None:
             return False
         for table in screen.query(RowTable):
-            if isinstance(table, hits.HitsTable) and table._wanted is not table._shown:
+            if isinstance(table, hits_table.HitsTable) and table._wanted is not table._shown:
                 return False
             top = round(table.scroll_y)
             in_sight = range(top, min(top + table._visible, table.row_count))
@@ -99,13 +99,13 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     }
     for (kind, method), what in painted_by.items():
         _before(kind, method, lambda widget, *_, what=what: painted.add(what(widget)))
-    _before(hits.HitsTable, "search", lambda *_: note(b"a", "asked"))
+    _before(hits_table.HitsTable, "search", lambda *_: note(b"a", "asked"))
 
     def post(_: object, message: Any) -> None:
-        if isinstance(message, hits._Part) and message.page is not None:
+        if isinstance(message, hits_table._Part) and message.page is not None:
             told.append(["found", monotonic()])
 
-    _before(hits.HitsTable, "post_message", post)
+    _before(hits_table.HitsTable, "post_message", post)
 
     def select(table: Any) -> None:
         if table.cursor_key is not None:
@@ -118,7 +118,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
 
     _before(RowTable, "action_select", select)
     _before(Driver, "process_message", read)
-    really_ask, really_display = background.ask_store, App._display
+    really_ask, really_display = store_worker.ask_store, App._display
 
     def ask(path: Path, question: Callable[[Any], Any]) -> Any:
         group = get_current_worker().group
@@ -144,7 +144,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
         painted.clear()
 
     App._display = display  # type: ignore[method-assign, assignment]
-    for module in (hits, base, piece):
+    for module in (hits_table, screen, piece):
         module.ask_store = ask  # type: ignore[attr-defined]
 
 
@@ -166,7 +166,7 @@ def _begin(work: Coroutine[Any, Any, None]) -> None:
 
 async def _keep_busy(app: Any, store: Path) -> None:
     """One session after the other for the shipped student, and a log that grows and is followed."""
-    from kdtui.tui.generation import Request
+    from kdtui.tui.student.generation import Request
     from store.database import open_database
     from store.datasets import dataset_names, iter_sessions
 
@@ -190,8 +190,8 @@ async def _keep_busy(app: Any, store: Path) -> None:
 
 async def _follow_a_log(app: Any, store: Path) -> None:
     """A log that gets ten lines a second, followed as the screen of a training follows it."""
-    from kdtui.tui.screens.trainings import Asking
-    from kdtui.workflows.watch import Watch
+    from kdtui.tui.places.jobs.training import Asking
+    from kdtui.workflows.training.watch import Watch
     from store.database import open_database
 
     folder = store.with_name(f"{store.stem}-followed")

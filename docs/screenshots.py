@@ -15,10 +15,10 @@ from typing import Any
 from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.demo import DATASETS, import_demo
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.database import open_database
 from store.records import RunSettings
 

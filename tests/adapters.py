@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.adapters import BASE_CONFIG, MANIFEST, convert
-from models.llama import LlamaModel
-from models.provenance import about_base
+from models.files.adapters import BASE_CONFIG, MANIFEST, convert
+from models.files.provenance import about_base
+from models.llama.model import LlamaModel
 from store.models import NamedModel, add_model
 from store.sqlite import Database
 from tests.models.test_adapter_conversion import full_precision, train_by_chance

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 from store.records import Item, Session
 
 

@@ -5,7 +5,7 @@ The instructions are the same for every bundle, so that a student reads them onc
 
 from collections.abc import Sequence
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 from models.messages import Message
 from store.records import CategoryPath, Item
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 
-from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles
-from models.answers import Form
+from kdtui.text import one_line
 from models.messages import Message
+from models.student_protocol import Form
 from store.records import CategoryPath, Item, Session
 
 TITLE_LENGTH = 80

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from math import isfinite
 
-from kdtui.bundling.text import decimals, one_line
+from kdtui.text import decimals, one_line
 
 LONGEST_CELL = 10_000
 """Characters of a cell; a title may have millions, which nobody reads and which take minutes to measure."""

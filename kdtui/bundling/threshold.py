@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kdtui.bundling.metrics import score
-from models.clustering import Matrix, average_links
+from models.pairs.clustering import Matrix, average_links
 
 _THRESHOLDS: tuple[float, ...] = tuple(np.arange(0.10, 0.80, 0.02).tolist())
 

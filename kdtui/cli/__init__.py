@@ -163,7 +163,7 @@ def _explain_wrong_usage(error: UsageError) -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     print(f"kdtui: {one_line(message)}", file=sys.stderr)
     sys.exit(code)

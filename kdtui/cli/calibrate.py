@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.subset import subset_in_words
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -37,9 +36,10 @@ from kdtui.cli.options import (
 from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal
 from kdtui.cli.student_messages import StudentMessages
+from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.calibrate import Result
+    from kdtui.workflows.student.calibrate import Result
     from store.calibrations import KnownCalibration
 
 EXAMPLES = [
@@ -94,8 +94,8 @@ def calibrate(
         _check_alone(context)
         remember_database(db)
         return
-    from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.calibrate import (
+    from kdtui.workflows.student.as_trained import settings_as_trained
+    from kdtui.workflows.student.calibrate import (
         Calibrated,
         ChoiceStays,
         Compared,
@@ -103,9 +103,9 @@ def calibrate(
         StrategyLeftOut,
         sessions_to_learn_from,
     )
-    from kdtui.workflows.calibrate import calibrate as run
-    from kdtui.workflows.student_limits import check_calibratable
-    from models.answers import STRATEGIES
+    from kdtui.workflows.student.calibrate import calibrate as run
+    from kdtui.workflows.student.limits import check_calibratable
+    from models.student_protocol import STRATEGIES
     from store.datasets import split_size
 
     drawn_by = check_seed(limit, seed)
@@ -290,7 +290,7 @@ def _about(known: "KnownCalibration") -> list[str]:
 
 
 def _student(known: "KnownCalibration") -> str:
-    from kdtui.workflows.students import student_name
+    from kdtui.workflows.student.open import student_name
 
     shown = f" ({', '.join(map(str, known.shown))})" if known.shown else ""
     return student_name(known.settings) + shown

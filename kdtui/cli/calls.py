@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.options import (
     LARGEST,
@@ -16,9 +15,10 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import Output, print_json, print_table, say
+from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.consult import Tally
+    from kdtui.workflows.knowledge.consult import Tally
     from store.sqlite import Database
 
 
@@ -61,8 +61,8 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
     from contextlib import suppress
     from dataclasses import asdict
 
-    from kdtui.bundling.text import fit_lines
-    from kdtui.workflows.ledger import call_text
+    from kdtui.text import fit_lines
+    from kdtui.workflows.knowledge.call_report import call_text
     from store.calls import call_in_full
 
     found = call_in_full(store, number)
@@ -78,7 +78,7 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
 def _print_totals(store: "Database", output: Output) -> None:
     from dataclasses import asdict
 
-    from kdtui.bundling.text import counted
+    from kdtui.text import counted
     from kdtui.workflows.costs import cost_text
     from store.calls import totals_by_teacher
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -21,6 +20,7 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import print_gap, print_table, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.text import counted
 
 if TYPE_CHECKING:
     from store.sqlite import Database
@@ -49,7 +49,7 @@ def import_(
     db: DatabaseOption = None,
 ) -> None:
     """Import a dataset: all of it, or nothing when there is a mistake in it."""
-    from kdtui.workflows.import_dataset import import_dataset, imported_in_words
+    from kdtui.workflows.data.import_dataset import import_dataset, imported_in_words
     from store.datasets import Written, dataset_names
 
     if not dataset.strip():
@@ -101,9 +101,9 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show a session: its products, and the true bundles with their intents."""
-    from kdtui.bundling.text import letter
     from kdtui.bundling.truth import minimal_bundles
     from kdtui.exchange.jsonl import encode_session
+    from kdtui.text import letter
     from store.datasets import get_session
 
     told = chosen_output(output, as_json)
@@ -195,8 +195,8 @@ def embed(
 
     With minilm, the vectors of titles and category names are kept too, so that nothing else has to make them.
     """
-    from kdtui.workflows.embed import embed_dataset
-    from kdtui.workflows.model_names import in_full
+    from kdtui.workflows.data.embed import embed_dataset
+    from kdtui.workflows.student.model_names import in_full
     from models.embedded import ENCODER
     from store.text_vectors import count_text_vectors
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.subset import subset_in_words
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.calls import spent
 from kdtui.cli.options import (
@@ -30,10 +29,11 @@ from kdtui.cli.options import (
     open_store,
 )
 from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_bar, say
+from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.distill_with_model import Job
-    from kdtui.workflows.findings import Distilled, Loss
+    from kdtui.workflows.knowledge.distill_with_model import Job
+    from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
 
@@ -72,8 +72,8 @@ def mine(
     They are stored beside those that were mined before. These stay where they are not found again, unless you have them
     deleted, from samples too. Imported patterns always stay.
     """
-    from kdtui.workflows.findings import loss_by, store_findings
-    from kdtui.workflows.mine_patterns import find_patterns
+    from kdtui.workflows.knowledge.findings import loss_by, store_findings
+    from kdtui.workflows.knowledge.mine_patterns import find_patterns
 
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)
@@ -149,9 +149,9 @@ def distill(
     nothing was found to take its place, or not all sessions gave an answer.
     """
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.distill import DISTILLED, compose_findings
-    from kdtui.workflows.findings import loss_by, store_findings
-    from kdtui.workflows.model_names import check_address, check_student, is_endpoint
+    from kdtui.workflows.knowledge.distill import DISTILLED, compose_findings
+    from kdtui.workflows.knowledge.findings import loss_by, store_findings
+    from kdtui.workflows.student.model_names import check_address, check_student, is_endpoint
     from store.datasets import split_size
 
     if any("pattern" in formats(value) for value in format_ or ()):
@@ -181,9 +181,9 @@ def distill(
             return
         check_address(teacher)
         from kdtui.workflows.costs import Budget, Prices
-        from kdtui.workflows.distill_with_model import Job
-        from models.chat_server import Endpoint
-        from models.teacher import Pace
+        from kdtui.workflows.knowledge.distill_with_model import Job
+        from models.endpoint.chat_server import Endpoint
+        from models.endpoint.teacher import Pace
 
         url, _, model = teacher.partition("#")
         job = Job(
@@ -228,11 +228,11 @@ def _have_answered(
     replace: bool | None,
 ) -> None:
     """Distil with a model of one's own and show how it goes."""
-    from kdtui.workflows.distill import training_sessions
-    from kdtui.workflows.distill_with_student import distil_with_student, student_as_teacher
-    from kdtui.workflows.findings import Distilled, largest_loss
-    from kdtui.workflows.generate import SessionAnswered
-    from models.answers import Noted
+    from kdtui.workflows.knowledge.distill import training_sessions
+    from kdtui.workflows.knowledge.distill_with_student import distil_with_student, student_as_teacher
+    from kdtui.workflows.knowledge.findings import Distilled, largest_loss
+    from kdtui.workflows.student.generate import SessionAnswered
+    from models.student_protocol import Noted
 
     # Asked before: nobody may be there any more when it has answered.
     loss = largest_loss(store, dataset, wanted, student_as_teacher(store, dataset, student))
@@ -260,9 +260,9 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
     from dataclasses import replace as changed
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.consult import Tally
     from kdtui.workflows.costs import cost_text
-    from kdtui.workflows.distill_with_model import (
+    from kdtui.workflows.knowledge.consult import Tally
+    from kdtui.workflows.knowledge.distill_with_model import (
         Progress,
         SessionFailed,
         Stopped,
@@ -270,8 +270,8 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
         model_as_teacher,
         rehearse,
     )
-    from kdtui.workflows.findings import Distilled, largest_loss
-    from models.answers import Noted
+    from kdtui.workflows.knowledge.findings import Distilled, largest_loss
+    from models.student_protocol import Noted
 
     if dry_run:
         estimate = rehearse(store, job)

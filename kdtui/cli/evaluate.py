@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdtui.bundling.metrics import names_intents
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.judging import chosen_judge, rated
 from kdtui.cli.options import (
@@ -45,11 +44,12 @@ from kdtui.cli.options import (
 from kdtui.cli.output import progress_bar, say
 from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
 from kdtui.cli.student_messages import StudentMessages, say_default
+from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.evaluate import EvaluateEvent, ResultRow
-    from kdtui.workflows.published import PublishedRow
-    from kdtui.workflows.scored import Scored
+    from kdtui.workflows.runs.evaluate import EvaluateEvent, ResultRow
+    from kdtui.workflows.runs.published import PublishedRow
+    from kdtui.workflows.runs.scored import Scored
     from store.records import Session
     from store.runs import Run
     from store.sqlite import Database
@@ -145,13 +145,13 @@ def evaluate(
 
     from msgspec.structs import replace
 
-    from kdtui.workflows import evaluate as workflow
-    from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.floors import Checked, floors_over
-    from kdtui.workflows.published import published_results
-    from kdtui.workflows.runs import scores_of
-    from kdtui.workflows.scored import Scored
+    from kdtui.workflows.runs import evaluate as workflow
+    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.floors import Checked, floors_over
+    from kdtui.workflows.runs.published import published_results
+    from kdtui.workflows.runs.runs import scores_of
+    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.student.as_trained import settings_as_trained
     from store.runs import summary_of
 
     told = chosen_output(output, as_json)
@@ -230,8 +230,8 @@ def _in_full(store: "Database", run: "Run", row: "ResultRow", sessions: "Collect
     """The row of a run, with what a session cost, and the floors of its intents."""
     from dataclasses import replace
 
-    from kdtui.workflows.intent_floors import intent_floors
-    from kdtui.workflows.run_costs import costs_of
+    from kdtui.workflows.runs.costs import costs_of
+    from kdtui.workflows.runs.intent_floors import intent_floors
     from store.runs import summary_of
 
     return replace(
@@ -250,11 +250,11 @@ def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Ru
 
 def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
     """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
-    from kdtui.workflows.command_options import resume_arguments
-    from kdtui.workflows.evaluate import NothingAnswered, RunBegun
-    from kdtui.workflows.generate import SessionAnswered
-    from models.answers import Noted
+    from kdtui.workflows.runs.evaluate import NothingAnswered, RunBegun
+    from kdtui.workflows.student.command_options import resume_arguments
+    from kdtui.workflows.student.generate import SessionAnswered
     from models.errors import ModelError
+    from models.student_protocol import Noted
 
     run = None
     with progress_bar() as progress:

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.options import (
     DatabaseOption,
@@ -19,6 +18,7 @@ from kdtui.cli.options import (
     some_formats,
 )
 from kdtui.cli.output import say
+from kdtui.text import counted
 
 
 def export(
@@ -48,7 +48,7 @@ def export(
 
     What is rejected goes too, with the reason.
     """
-    from kdtui.workflows.exchange_knowledge import dataset_of, export_knowledge
+    from kdtui.workflows.knowledge.exchange import dataset_of, export_knowledge
     from store.records import FORMATS
 
     with open_store(db) as store:
@@ -78,7 +78,7 @@ def import_(
     What is there already stays as it is. What is imported is never deleted by mining or distilling; kdtui knowledge rm
     --query origin:DATASET deletes it.
     """
-    from kdtui.workflows.exchange_knowledge import import_knowledge
+    from kdtui.workflows.knowledge.exchange import import_knowledge
 
     with open_store(db) as store:
         name = chosen_dataset(store, dataset)

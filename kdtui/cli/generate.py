@@ -37,7 +37,7 @@ from kdtui.cli.student_messages import StudentMessages, say_default
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import Choice
-    from kdtui.workflows.explain import Explanation
+    from kdtui.workflows.student.explain import Explanation
     from models.bundle_list import WrittenBundle
     from store.records import Session
     from store.runs import Predicted, Prediction
@@ -93,13 +93,13 @@ def generate(
     from kdtui.distill.applicable import AICL
     from kdtui.errors import KdtuiError
     from kdtui.exchange.lines import bounded_lines
+    from kdtui.exchange.pasted_text import read_stream
     from kdtui.exchange.read_ahead import ReadAhead
-    from kdtui.exchange.typed import read_stream
-    from kdtui.workflows.as_trained import settings_as_trained
-    from kdtui.workflows.generate import BundleGrew, SessionAnswered
-    from kdtui.workflows.generate import generate as answer
-    from kdtui.workflows.students import check_settings, open_student
-    from models.answers import NAP, Noted
+    from kdtui.workflows.student.as_trained import settings_as_trained
+    from kdtui.workflows.student.generate import BundleGrew, SessionAnswered
+    from kdtui.workflows.student.generate import generate as answer
+    from kdtui.workflows.student.open import check_settings, open_student
+    from models.student_protocol import NAP, Noted
     from store.datasets import get_session
 
     told = chosen_output(output, as_json)
@@ -174,7 +174,7 @@ def _typed_session(titles: list[str]) -> "Session":
     Raises:
         typer.BadParameter: a title has nothing to read in it, or is none.
     """
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
     from store.records import LONGEST_TEXT, Item, Session
 
     for number, title in enumerate(titles, start=1):
@@ -318,7 +318,7 @@ class _Answers:
         """
         import msgspec
 
-        from kdtui.bundling.text import one_line
+        from kdtui.text import one_line
 
         positions = range(1, len(session.items) + 1)
         left_out = [] if described is None else [at for at in positions if at not in set(described)]
@@ -402,7 +402,7 @@ def _in_whole(of_part: tuple[int, ...], positions: tuple[int, ...] | None) -> tu
 
 
 def _heading(session: "Session") -> list[str]:
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     return [one_line(f"session {session.id}")]
 
@@ -415,7 +415,7 @@ _WIDE = ("products",)
 
 
 def _bundle_rows(session: "Session", bundles: _Rows) -> list[tuple[str, ...]]:
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     return [
         (

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -18,6 +17,7 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal
+from kdtui.text import counted
 
 if TYPE_CHECKING:
     from store.records import HostSettings
@@ -84,7 +84,7 @@ def add(
     db: DatabaseOption = None,
 ) -> None:
     """Give a machine a name. Nothing is installed there."""
-    from kdtui.workflows.hosts import changed, make_host
+    from kdtui.workflows.training.hosts import changed, make_host
     from store.records import HostSettings
 
     if (ssh is None) == (not local):
@@ -121,7 +121,7 @@ def set_(
     db: DatabaseOption = None,
 ) -> None:
     """Change how trainings are started on a host."""
-    from kdtui.workflows.hosts import changed
+    from kdtui.workflows.training.hosts import changed
     from store.hosts import change_host, get_host
 
     with open_store(db) as store:
@@ -178,7 +178,7 @@ def check(
     from dataclasses import asdict
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.hosts import check_for
+    from kdtui.workflows.training.hosts import check_for
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -217,7 +217,7 @@ def setup(
     db: DatabaseOption = None,
 ) -> None:
     """Install what a training needs, in a virtual environment in the workdir; after an interrupt the same goes on."""
-    from kdtui.workflows.hosts import set_up
+    from kdtui.workflows.training.hosts import set_up
     from store.hosts import get_host
 
     with open_store(db) as store:

@@ -8,9 +8,9 @@ import typer
 from kdtui.cli.output import progress_bar, say
 
 if TYPE_CHECKING:
-    from kdtui.workflows.judge import Judge, JudgeEvent
-    from kdtui.workflows.judge_here import JudgeHere
-    from kdtui.workflows.ratings import Ratings
+    from kdtui.workflows.runs.judge import Judge, JudgeEvent
+    from kdtui.workflows.runs.judge_here import JudgeHere
+    from kdtui.workflows.runs.ratings import Ratings
     from store.records import Session
     from store.runs import Run
     from store.sqlite import Database
@@ -32,7 +32,7 @@ def chosen_judge(
         BadParameter: none is named, or it is free, and something is said of its calls.
         KdtuiError: there is no such judge, or the budget could not be kept to.
     """
-    from kdtui.workflows.model_names import is_endpoint
+    from kdtui.workflows.student.model_names import is_endpoint
 
     said = {
         "--judge-key": key,
@@ -50,13 +50,13 @@ def chosen_judge(
         return None
     # Imported here: only who has intents rated needs them.
     if not is_endpoint(name):
-        from kdtui.workflows.judge_here import judge_here
+        from kdtui.workflows.runs.judge_here import judge_here
 
         if options:
             raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
         return judge_here(store, name)
     from kdtui.workflows.costs import Budget, Prices
-    from kdtui.workflows.judge import judge_at
+    from kdtui.workflows.runs.judge import judge_at
 
     return judge_at(
         name,
@@ -76,11 +76,11 @@ def rated(
 
     from kdtui.cli.calls import spent
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.consult import Tally
-    from kdtui.workflows.judge import NotRated, Rated, count_intents
-    from kdtui.workflows.ratings import Ratings
-    from models.answers import Noted
+    from kdtui.workflows.knowledge.consult import Tally
+    from kdtui.workflows.runs.judge import NotRated, Rated, count_intents
+    from kdtui.workflows.runs.ratings import Ratings
     from models.errors import ModelError
+    from models.student_protocol import Noted
 
     ratings, tally = None, Tally()
     with progress_bar() as progress:
@@ -114,8 +114,8 @@ def _events(
     store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
 ) -> "Generator[JudgeEvent]":
     """The events of the one or the other judge."""
-    from kdtui.workflows.judge import Judge, rate_intents
-    from kdtui.workflows.judge_here import rate_intents_here
+    from kdtui.workflows.runs.judge import Judge, rate_intents
+    from kdtui.workflows.runs.judge_here import rate_intents_here
 
     if isinstance(judge, Judge):
         return rate_intents(store, run, sessions, judge)

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import calls, completion, distill, exchange_knowledge
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -33,9 +32,10 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import Branch, Output, print_json, print_table, print_text, print_tree, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.about_piece import Origin
+    from kdtui.workflows.knowledge.about_piece import Origin
     from store.knowledge import Knowledge
 
 app = App(
@@ -72,7 +72,7 @@ def for_session(
     db: DatabaseOption = None,
 ) -> None:
     """Show the knowledge that would be used for a session, and the exact prompt."""
-    from kdtui.workflows.students import settings_for, shown_prompt
+    from kdtui.workflows.student.open import settings_for, shown_prompt
     from models.embedded import NAME
     from store.datasets import get_session
 
@@ -119,7 +119,7 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List knowledge, the best supported first."""
-    from kdtui.workflows.pieces import search_pieces, why_nothing_found
+    from kdtui.workflows.knowledge.pieces import search_pieces, why_nothing_found
     from store.records import FORMATS, KnowledgeQuery
 
     wanted, told = formats_and_output(format_, as_json, FORMATS)
@@ -157,8 +157,8 @@ def search(
     """
     from msgspec.structs import replace
 
-    from kdtui.workflows.knowledge_query import parse_query
-    from kdtui.workflows.pieces import search_pieces, why_nothing_found
+    from kdtui.workflows.knowledge.pieces import search_pieces, why_nothing_found
+    from kdtui.workflows.knowledge.query import parse_query
     from store.records import FORMATS
 
     wanted, told = formats_and_output(format_, as_json, FORMATS)
@@ -223,7 +223,7 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
-    from kdtui.workflows.about_piece import about_piece, told_origin
+    from kdtui.workflows.knowledge.about_piece import about_piece, told_origin
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -262,7 +262,7 @@ def show(
 
 def _branches(origin: "Origin") -> "list[Branch]":
     """What a piece comes from, and what its teacher was given, which has an origin too."""
-    from kdtui.workflows.about_piece import told_origin
+    from kdtui.workflows.knowledge.about_piece import told_origin
 
     branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
     if (told := told_origin(origin.piece)) is not None:
@@ -297,7 +297,7 @@ def _short(piece: "Knowledge") -> str:
     """A statement for a list; what is rejected says why, and what was imported from where."""
     from pathlib import Path
 
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     notes = [] if piece.reason is None else [piece.reason]
     if piece.origin is not None:

@@ -90,7 +90,7 @@ def show(
     """What the file of a model says of itself; for an adapter what it was trained with, and the models that it fits."""
     from dataclasses import asdict
 
-    from kdtui.workflows.describe_model import describe_model, fitting, in_full, in_short
+    from kdtui.workflows.adapters.describe_model import describe_model, fitting, in_full, in_short
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -145,8 +145,8 @@ def add(
 
     with open_store(db) as store:
         if Path(source).is_dir():
-            from kdtui.workflows.share_router import is_router, take_in_router
-            from kdtui.workflows.take_in_adapter import take_in
+            from kdtui.workflows.adapters.share_router import is_router, take_in_router
+            from kdtui.workflows.adapters.take_in import take_in
 
             if is_router(Path(source)):
                 moved = take_in_router(store, Path(source), name, models_folder(database_path(db)))
@@ -229,8 +229,8 @@ def merge(
     db: DatabaseOption = None,
 ) -> None:
     """Make one adapter of the weighted sum of several of one base."""
+    from kdtui.workflows.adapters.merge import merge_adapters
     from kdtui.workflows.manage_models import models_folder
-    from kdtui.workflows.merge_adapters import merge_adapters
 
     with open_store(db) as store:
         made = merge_adapters(store, weighted(adapters) or (), name, models_folder(database_path(db)), rank=rank)
@@ -269,9 +269,9 @@ def export(
     db: DatabaseOption = None,
 ) -> None:
     """Write an adapter into a folder that PEFT, llama.cpp, vLLM and kdtui load as it is, with a card for hubs."""
-    from kdtui.workflows.export_adapter import export_adapter
-    from kdtui.workflows.model_names import ROUTED
-    from kdtui.workflows.share_router import export_router
+    from kdtui.workflows.adapters.export import export_adapter
+    from kdtui.workflows.adapters.share_router import export_router
+    from kdtui.workflows.student.model_names import ROUTED
 
     with open_store(db) as store:
         if adapter.startswith(ROUTED):

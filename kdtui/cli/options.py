@@ -15,8 +15,8 @@ import typer
 from kdtui.cli import completion
 from kdtui.cli.commands import LARGEST as LARGEST
 from kdtui.cli.output import OUTPUTS, Output
-from kdtui.workflows.command_options import adapters as adapters
-from kdtui.workflows.command_options import formats as formats
+from kdtui.workflows.student.command_options import adapters as adapters
+from kdtui.workflows.student.command_options import formats as formats
 
 if TYPE_CHECKING:
     from store.records import Format
@@ -349,7 +349,7 @@ def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[
     """
     if numbers is None and query is None:
         return None
-    from kdtui.workflows.pieces import pieces_named
+    from kdtui.workflows.knowledge.pieces import pieces_named
 
     return pieces_named(db, sys.stdin.read() if numbers == "-" else numbers, query)
 

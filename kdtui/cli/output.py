@@ -28,14 +28,14 @@ _WIDTH_OF_FILES = 1_000_000
 
 def say(message: str) -> None:
     """A message for the user, on stderr."""
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     print(one_line(message), file=sys.stderr, flush=True)
 
 
 def print_text(text: str) -> None:
     """Text of several lines on stdout, each of them fit for a terminal."""
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     print("\n".join(one_line(line) for line in text.split("\n")), flush=True)
 
@@ -163,7 +163,7 @@ def print_tree(title: str, branches: Sequence[Branch]) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     def grow(tree: Tree, parts: Sequence[Branch]) -> Tree:
         for text, below in parts:
@@ -199,7 +199,7 @@ def waiting_line() -> Iterator[Callable[[str], None] | None]:
     from rich.console import Console
     from rich.text import Text
 
-    from kdtui.bundling.text import one_line
+    from kdtui.text import one_line
 
     if not sys.stderr.isatty():
         yield None

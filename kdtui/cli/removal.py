@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kdtui.bundling.text import counted, one_line
+from kdtui.text import counted, one_line
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 

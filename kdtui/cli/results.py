@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
-from kdtui.bundling.text import counted
 from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
+from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.published import PublishedRow
     from store.runs import Run
 
 PublishedOption = Annotated[
@@ -38,7 +38,7 @@ def with_run(
     rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
 ) -> "list[ResultRow | PublishedRow]":
     """The rows of floors and of others with that of a run: once where the run is one of the floors, which is said."""
-    from kdtui.workflows.evaluate import ResultRow, scores_to_json
+    from kdtui.workflows.runs.evaluate import ResultRow, scores_to_json
 
     for place, other in enumerate(rows):
         # Compared as they are shown: what is no number equals nothing.
@@ -53,9 +53,9 @@ def with_run(
 
 def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
     """The tables of results; as data, one that has all of the numbers."""
-    from kdtui.workflows.intent_cosine import MOST_SESSIONS
-    from kdtui.workflows.published import PublishedRow
-    from kdtui.workflows.run_costs import NOT_KNOWN
+    from kdtui.workflows.runs.costs import NOT_KNOWN
+    from kdtui.workflows.runs.intent_cosine import MOST_SESSIONS
+    from kdtui.workflows.runs.published import PublishedRow
 
     published = [row for row in rows if isinstance(row, PublishedRow)]
     if output in ("json", "csv"):
@@ -113,7 +113,7 @@ def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
 def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
     """What a session of a run took, as far as it is known."""
     from kdtui.workflows.costs import cost_text
-    from kdtui.workflows.run_costs import megabytes
+    from kdtui.workflows.runs.costs import megabytes
 
     columns: dict[str, list[object]] = {
         "seconds": [row.cost.seconds for row in rows],
@@ -143,7 +143,7 @@ def _whole(number: float | None) -> int | None:
 def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
     """The rows as objects; where others' results are among them, each says where it comes from, and where a judge was
     asked, what it said."""
-    from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.runs.published import PublishedRow
 
     records = [row.to_json() for row in rows]
     if any(isinstance(row, PublishedRow) for row in rows):
@@ -158,8 +158,8 @@ def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, obje
 
 def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
     """The rows below that of a run: its own bundles with other names."""
-    from kdtui.workflows.intent_floors import IN_WORDS
-    from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.runs.intent_floors import IN_WORDS
+    from kdtui.workflows.runs.published import PublishedRow
 
     if not isinstance(row, PublishedRow):
         for name, scores in row.intent_floors.items():
@@ -168,14 +168,14 @@ def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "
 
 
 def _row_name(row: "ResultRow | PublishedRow") -> str:
-    from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.runs.published import PublishedRow
 
     return f"{row.name} [{row.tag}]" if isinstance(row, PublishedRow) else row.name
 
 
 def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
     """The values of a row; None where a result does not report a metric."""
-    from kdtui.workflows.published import PublishedRow
+    from kdtui.workflows.runs.published import PublishedRow
 
     if isinstance(row, PublishedRow):
         return [row.scores.get(metric) for metric in metrics]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -21,10 +20,11 @@ from kdtui.cli.options import (
 from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal
 from kdtui.cli.student_messages import StudentMessages
+from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import Router
-    from kdtui.workflows.routers import Report, RouterEvent
+    from kdtui.workflows.adapters.routers import Report, RouterEvent
 
 app = App(
     "Choose for each session which of several adapters answers it.",
@@ -80,7 +80,7 @@ def train(
     from how a session looks (its size, how sure its pairs are, its categories) which adapter to choose. The table shows
     it beside the best single adapter, one chosen at random, a vote of all, and the best possible choices.
     """
-    from kdtui.workflows.routers import RouterTrained, train_router
+    from kdtui.workflows.adapters.routers import RouterTrained, train_router
 
     told = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
@@ -107,7 +107,7 @@ def compare(
     db: DatabaseOption = None,
 ) -> None:
     """Compare a router with other ways to use its adapters, on sessions that it has not learned from."""
-    from kdtui.workflows.routers import Report, compare_routes
+    from kdtui.workflows.adapters.routers import Report, compare_routes
 
     told = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
@@ -120,7 +120,7 @@ def compare(
 @app.command("ls", examples=["kdtui router ls"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
     """List the routers."""
-    from kdtui.workflows.routed import load_router
+    from kdtui.workflows.student.routed import load_router
     from store.routers import list_routers
 
     told = chosen_output(output, as_json)
@@ -152,7 +152,7 @@ def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
     """Show a router: its adapters, the best on average first, and what speaks for each."""
-    from kdtui.workflows.routed import adapters_there, load_router
+    from kdtui.workflows.student.routed import adapters_there, load_router
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -202,10 +202,10 @@ def _say_if_constant(router: "Router") -> None:
 
 def _follow(events: "Iterator[RouterEvent]") -> "RouterEvent":
     """Show how far the answers are; the last event."""
-    from kdtui.workflows.evaluate import RunBegun
-    from kdtui.workflows.generate import SessionAnswered
-    from kdtui.workflows.routers import RouteBegun
-    from models.answers import Noted
+    from kdtui.workflows.adapters.routers import RouteBegun
+    from kdtui.workflows.runs.evaluate import RunBegun
+    from kdtui.workflows.student.generate import SessionAnswered
+    from models.student_protocol import Noted
 
     event = None
     with progress_bar() as progress:

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import LARGEST, DatabaseOption, JsonOption, OutputOption, chosen_output, next_command, open_store
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
+from kdtui.text import counted
 from kdtui.workflows.costs import cost_text
 
 if TYPE_CHECKING:
-    from kdtui.workflows.published import PublishedRow
-    from kdtui.workflows.runs import RunRow
+    from kdtui.workflows.runs.published import PublishedRow
+    from kdtui.workflows.runs.runs import RunRow
     from store.runs import RunSummary
 
 app = App(
@@ -44,7 +44,7 @@ def ls(
     db: DatabaseOption = None,
 ) -> None:
     """List all runs with their scores over what they have answered."""
-    from kdtui.workflows.runs import score_runs
+    from kdtui.workflows.runs.runs import score_runs
     from store.runs import list_runs
 
     told = chosen_output(output, as_json)
@@ -71,7 +71,7 @@ def ls(
 
 def _subset(summary: "RunSummary") -> str:
     """Of which sessions of its split a run is about a part, and how they were chosen; empty where of all."""
-    from kdtui.workflows.scored import Scored
+    from kdtui.workflows.runs.scored import Scored
 
     scored = Scored.by(summary)
     if scored.limit is None:
@@ -80,7 +80,7 @@ def _subset(summary: "RunSummary") -> str:
 
 
 def _student(row: "RunRow") -> str:
-    from kdtui.workflows.students import base_name
+    from kdtui.workflows.student.open import base_name
 
     return base_name(row.summary.run.settings)
 
@@ -92,7 +92,7 @@ def _tokens(row: "RunRow") -> object:
 
 
 def _adapters(row: "RunRow") -> str:
-    from kdtui.workflows.students import adapter_names
+    from kdtui.workflows.student.open import adapter_names
 
     return ", ".join(adapter_names(row.summary.run.settings))
 
@@ -135,12 +135,12 @@ def show(
     """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
     import msgspec
 
-    from kdtui.workflows.command_options import evaluate_arguments, resume_arguments
-    from kdtui.workflows.evaluate import ResultRow
-    from kdtui.workflows.floors import floors_over
-    from kdtui.workflows.published import published_results
-    from kdtui.workflows.runs import run_in_full
-    from kdtui.workflows.scored import Scored
+    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.floors import floors_over
+    from kdtui.workflows.runs.published import published_results
+    from kdtui.workflows.runs.runs import run_in_full
+    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.student.command_options import evaluate_arguments, resume_arguments
     from store.runs import summary_of
 
     told = chosen_output(output, as_json)
@@ -230,7 +230,7 @@ def compare(
 
     All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
     """
-    from kdtui.workflows.runs import compare_runs
+    from kdtui.workflows.runs.runs import compare_runs
     from store.runs import summary_of
 
     told = chosen_output(output, as_json)

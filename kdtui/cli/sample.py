@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -23,6 +22,7 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.text import counted
 
 if TYPE_CHECKING:
     from store.samples import Sample
@@ -116,9 +116,9 @@ def create(
     With --pieces or --query nothing is drawn: the sample has just these pieces, whatever they are of. No student is
     shown what is rejected, so that is left out unless you ask for it, with --all or status:rejected.
     """
-    from kdtui.workflows.knowledge_query import parse_query
-    from kdtui.workflows.sample import create_sample, pick_sample
-    from kdtui.workflows.students import settings_for
+    from kdtui.workflows.knowledge.query import parse_query
+    from kdtui.workflows.knowledge.sample import create_sample, pick_sample
+    from kdtui.workflows.student.open import settings_for
     from store.records import FORMATS
     from store.samples import count_formats, list_samples
 
@@ -171,7 +171,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     """List samples, and how they were drawn."""
     import msgspec
 
-    from kdtui.workflows.how_drawn import how_drawn
+    from kdtui.workflows.knowledge.sample_summary import how_drawn
     from store.samples import list_samples
 
     told = chosen_output(output, as_json)
@@ -203,8 +203,8 @@ def show(
     import msgspec
 
     from kdtui.bundling.histogram import bar
-    from kdtui.workflows.how_drawn import how_drawn
-    from kdtui.workflows.sample import sample_shape
+    from kdtui.workflows.knowledge.sample import sample_shape
+    from kdtui.workflows.knowledge.sample_summary import how_drawn
     from store.samples import get_sample, uses_of
 
     told = chosen_output(output, as_json)
@@ -261,7 +261,7 @@ def compare(
     db: DatabaseOption = None,
 ) -> None:
     """How much two samples have in common."""
-    from kdtui.workflows.sample import overlap
+    from kdtui.workflows.knowledge.sample import overlap
     from store.samples import shared_pieces
 
     told = chosen_output(output, as_json)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -42,9 +41,10 @@ from kdtui.cli.trainings import (
     stop_training,
     try_to_fetch,
 )
+from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.fine_tune import JobRow
+    from kdtui.workflows.training.jobs import JobRow
     from store.records import TrainingSettings
     from store.sqlite import Database
 
@@ -160,7 +160,7 @@ def data(
     from kdtui.distill.training_set import as_prompt_completion, encode
     from kdtui.errors import KdtuiError
     from kdtui.exchange.output import write_lines
-    from kdtui.workflows.training_set import token_statistics, training_examples, validation_examples
+    from kdtui.workflows.training.dataset import token_statistics, training_examples, validation_examples
 
     told = chosen_output(printed, as_json)
     examples = training_examples if split == "train" else validation_examples
@@ -268,9 +268,9 @@ def launch(
 ) -> None:
     """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
     by what trainings took there before."""
-    from kdtui.workflows.estimate import estimate
-    from kdtui.workflows.sources import Terms, find_source, taken_over
-    from kdtui.workflows.trainings import TrainingPlan, check_training, jobs_folder, prepare_training
+    from kdtui.workflows.training.estimate import estimate
+    from kdtui.workflows.training.service import TrainingPlan, check_training, jobs_folder, prepare_training
+    from kdtui.workflows.training.start_from import Terms, find_source, taken_over
     from models.embedded import NAME
     from store.jobs import get_job
 
@@ -347,7 +347,7 @@ def ls(
 ) -> None:
     """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
     known."""
-    from kdtui.workflows.fine_tune import all_jobs
+    from kdtui.workflows.training.jobs import all_jobs
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -360,7 +360,7 @@ def ls(
             if show is not None:
                 show(map(_cells, rows))
             # Imported here: the first line does not wait for it.
-            from kdtui.workflows.remote import CameHome, refresh
+            from kdtui.workflows.training.on_host import CameHome, refresh
 
             for event in () if cached else refresh(store, bring_home=True):
                 events.append(event)
@@ -388,7 +388,7 @@ _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s
 
 
 def _cells(row: "JobRow") -> tuple[object, ...]:
-    from kdtui.bundling.times import ago, duration
+    from kdtui.text import ago, duration
 
     status = row.status
     return (
@@ -414,9 +414,9 @@ def show(
     end whether it helped."""
     from msgspec import to_builtins
 
-    from kdtui.bundling.times import duration
-    from kdtui.workflows.fine_tune import is_to_fetch, one_job
-    from kdtui.workflows.outcomes import conclude
+    from kdtui.text import duration
+    from kdtui.workflows.training.jobs import is_to_fetch, one_job
+    from kdtui.workflows.training.outcomes import conclude
     from store.default_adapters import default_adapters
 
     told = chosen_output(output, as_json)
@@ -471,7 +471,7 @@ def logs(
     db: DatabaseOption = None,
 ) -> None:
     """Print the log of a training; followed, until it ends, with its loss and pair F1 in the last line."""
-    from kdtui.workflows import fine_tune, remote
+    from kdtui.workflows.training import jobs, on_host
     from store.jobs import get_job
 
     with open_store(db) as store:
@@ -479,7 +479,7 @@ def logs(
             follow_training(store, name, db)
             return
         job = get_job(store, name)
-        print_log(fine_tune.log_of(job) if job.host is None else remote.log_of(store, job))
+        print_log(jobs.log_of(job) if job.host is None else on_host.log_of(store, job))
 
 
 @app.command("cancel", examples=["kdtui sft cancel camping", "kdtui sft cancel camping --now"])
@@ -511,9 +511,9 @@ def resume(
     db: DatabaseOption = None,
 ) -> None:
     """Go on with a training from its last checkpoint: where it was, on another host, or here."""
-    from kdtui.workflows.bases import find_base
-    from kdtui.workflows.model_names import trainable
-    from kdtui.workflows.remote import move
+    from kdtui.workflows.student.model_names import trainable
+    from kdtui.workflows.training.base_files import find_base
+    from kdtui.workflows.training.on_host import move
     from store.jobs import get_job
 
     if local and host is not None:
@@ -542,7 +542,7 @@ def fetch(
 ) -> None:
     """Bring home the adapter of a training on a host, and evaluate it if that was asked for; what is here whole already
     does not come again."""
-    from kdtui.workflows.fine_tune import is_to_fetch, one_job
+    from kdtui.workflows.training.jobs import is_to_fetch, one_job
 
     with open_store(db) as store:
         row = one_job(store, name)
@@ -565,9 +565,9 @@ def adopt(
 ) -> None:
     """Take over what another machine has started on a host, or what this store has forgotten: one training, or all."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.remote import adopt as take_over
-    from kdtui.workflows.remote import adopt_all
-    from kdtui.workflows.trainings import jobs_folder
+    from kdtui.workflows.training.on_host import adopt as take_over
+    from kdtui.workflows.training.on_host import adopt_all
+    from kdtui.workflows.training.service import jobs_folder
     from store.hosts import get_host
 
     host, colon, folder = place.partition(":")
@@ -626,7 +626,7 @@ def default(
 ) -> None:
     """Say which adapter answers a dataset where neither --student nor --adapter is given, or list those that do. A
     training that has helped becomes the default by itself."""
-    from kdtui.workflows.defaults import drop_default, make_default
+    from kdtui.workflows.adapters.defaults import drop_default, make_default
     from store.default_adapters import default_adapters
 
     told = chosen_output(output, as_json)
@@ -662,7 +662,7 @@ def rm(
     db: DatabaseOption = None,
 ) -> None:
     """Delete trainings with their folders, checkpoints and adapters, on their hosts too."""
-    from kdtui.workflows.trainings import remove
+    from kdtui.workflows.training.service import remove
     from models.sft.job_files import ADAPTER, CHECKPOINTS
     from store.jobs import get_job
     from store.runs import runs_of_model

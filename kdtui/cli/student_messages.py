@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kdtui.cli.output import progress_bar, say
-from kdtui.workflows.learning import Learning
+from kdtui.workflows.student.learning import Learning
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kdtui.bundling.text import counted
 from kdtui.cli import completion
 from kdtui.cli.commands import App
 from kdtui.cli.options import (
@@ -22,6 +21,7 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import Output, print_json, print_table, print_text, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal
+from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.workflows.studies.forecast import Forecast
@@ -208,7 +208,7 @@ def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **cha
 
 def _print_plan(plan: "Plan", told_by: "Forecast", output: Output, *, to_stdout: bool) -> None:
     """The plan as a table on stdout, or in short on stderr."""
-    from kdtui.bundling.times import duration
+    from kdtui.text import duration
     from kdtui.workflows.studies.forecast import cells_in_words, plan_in_words, step_counts
 
     if not to_stdout:
@@ -257,7 +257,7 @@ def _run(
     from kdtui.workflows.studies import run as study
     from kdtui.workflows.studies.labels import label
     from kdtui.workflows.studies.spec import to_toml
-    from kdtui.workflows.trainings import jobs_folder
+    from kdtui.workflows.training.service import jobs_folder
     from store.studies import save_study
 
     failed = kept = 0

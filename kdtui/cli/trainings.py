@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from kdtui.bundling.text import counted
 from kdtui.cli.options import next_command
 from kdtui.cli.output import print_json, print_text, progress_bar, say, waiting_line
+from kdtui.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from kdtui.workflows.estimate import Estimate
-    from kdtui.workflows.fine_tune import JobRow
-    from kdtui.workflows.sources import Terms
-    from kdtui.workflows.trainings import TrainingPlan
+    from kdtui.workflows.training.estimate import Estimate
+    from kdtui.workflows.training.jobs import JobRow
+    from kdtui.workflows.training.service import TrainingPlan
+    from kdtui.workflows.training.start_from import Terms
     from store.jobs import StoredJob
     from store.sqlite import Database
 
@@ -24,28 +24,28 @@ def start_training(store: "Database", name: str) -> None:
     """Start a training where it belongs, or go on with it."""
     from kdtui.errors import KdtuiError
     from kdtui.jobs.transport import TransportError
-    from kdtui.workflows import remote, trainings
-    from kdtui.workflows.fine_tune import known_status
+    from kdtui.workflows.training import on_host, service
+    from kdtui.workflows.training.jobs import known_status
     from store.jobs import get_job
 
     job = get_job(store, name)
     try:
-        for event in trainings.start(store, name):
+        for event in service.start(store, name):
             match event:
-                case trainings.Started(pid):
+                case service.Started(pid):
                     shown = next_command("sft", "logs", name, "--follow")
                     stops = next_command("sft", "cancel", name)
                     say(f"it runs as process {pid}; {shown} shows it, and {stops} stops it")
-                case remote.Bringing(what, size):
+                case on_host.Bringing(what, size):
                     say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
-                case remote.Submitting(script):
+                case on_host.Submitting(script):
                     for line in script.rstrip().splitlines():
                         say(f"  {line}")
-                case remote.Launched(host, number, launcher):
+                case on_host.Launched(host, number, launcher):
                     what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
                     shown = next_command("sft", "logs", name, "--follow")
                     say(f"it runs on {host} as {what}; {shown} shows it")
-                case remote.HostSeen(_, problem) if problem is not None:
+                case on_host.HostSeen(_, problem) if problem is not None:
                     _say_cached(problem)
     except KdtuiError as problem:
         if isinstance(problem, TransportError):
@@ -67,7 +67,7 @@ def _say_in_doubt(job: "StoredJob") -> None:
 def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
     """Say what a training will take that is prepared; where that cannot be told, it is started all the same."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.estimate import estimate, in_words
+    from kdtui.workflows.training.estimate import estimate, in_words
     from models.errors import ModelError
 
     try:
@@ -84,7 +84,7 @@ def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> N
 def say_about_source(store: "Database", plan: "TrainingPlan", said: "Terms") -> None:
     """Say what a training changes about the adapter that it begins from; or, where it has few sessions and begins from
     none, which one it had better begin from."""
-    from kdtui.workflows.sources import proposed_source, sessions_of, what_changes
+    from kdtui.workflows.training.start_from import proposed_source, sessions_of, what_changes
 
     if plan.source is not None:
         if (changes := what_changes(plan.source, plan.settings)) is not None:
@@ -100,7 +100,7 @@ def print_estimate(found: "Estimate", plan: "TrainingPlan", *, as_json: bool) ->
     """Print what a training would take."""
     from dataclasses import asdict
 
-    from kdtui.workflows.estimate import in_words
+    from kdtui.workflows.training.estimate import in_words
 
     if as_json:
         print_json({"name": plan.name, "host": plan.host, **asdict(found)})
@@ -115,8 +115,8 @@ _SAYS = 10.0
 def stop_training(store: "Database", name: str, *, now: bool) -> None:
     """Stop a training, and say what is waited for meanwhile, and what came of it."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.fine_tune import one_job
-    from kdtui.workflows.trainings import cancel, how_it_stopped
+    from kdtui.workflows.training.jobs import one_job
+    from kdtui.workflows.training.service import cancel, how_it_stopped
     from models.sft.processes import HasStopped, Stopping
 
     left: tuple[str, ...] = ()
@@ -158,7 +158,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
 
 def look(store: "Database", name: str) -> None:
     """See how a training on a host is now; a host that cannot be reached is said."""
-    from kdtui.workflows.remote import refresh
+    from kdtui.workflows.training.on_host import refresh
 
     for seen in refresh(store, {name}):
         if seen.problem is not None:
@@ -181,7 +181,7 @@ def try_to_fetch(store: "Database", name: str) -> None:
 
 def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) -> None:
     """Bring home what a training has made; then its adapter has its name."""
-    from kdtui.workflows.trainings import fetch
+    from kdtui.workflows.training.service import fetch
 
     done = fetch(store, name, checkpoints=checkpoints)
     say(fetched(name, done.files, is_done=done.row.status.state == "done"))
@@ -196,8 +196,8 @@ def fetched(name: str, files: int, *, is_done: bool = True) -> str:
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     """Score the adapter of a training on the validation splits of what it was trained on, and remember that."""
     from kdtui.cli.evaluate import evaluate
-    from kdtui.workflows.evaluate_adapter import asked_as_trained
-    from kdtui.workflows.fine_tune import one_job
+    from kdtui.workflows.training.evaluate import asked_as_trained
+    from kdtui.workflows.training.jobs import one_job
     from store.jobs import remember_evaluation
 
     row = one_job(store, name)
@@ -249,21 +249,21 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     from codecs import getincrementaldecoder
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows import fine_tune, remote
+    from kdtui.workflows.training import jobs, on_host
 
-    job = fine_tune.one_job(store, name).job
-    events = fine_tune.follow(job.folder) if job.host is None else remote.follow(store, job)
+    job = jobs.one_job(store, name).job
+    events = jobs.follow(job.folder) if job.host is None else on_host.follow(store, job)
     decoder = getincrementaldecoder("utf-8")("replace")
     held = ""
     with progress_bar() as progress:
         task = progress.add_task("steps", total=None)
         for event in events:
-            if isinstance(event, fine_tune.LogGrew):
+            if isinstance(event, jobs.LogGrew):
                 *lines, held = (held + decoder.decode(event.text)).split("\n")
                 for line in lines:
                     say(line)
                 continue
-            if isinstance(event, remote.ConnectionLost):
+            if isinstance(event, on_host.ConnectionLost):
                 say(f"kdtui: {event.problem}; trying again")
                 continue
             status = event.status
@@ -273,10 +273,10 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
     if held:
         say(held)
-    row = fine_tune.one_job(store, name)
-    if fine_tune.is_to_fetch(row):
+    row = jobs.one_job(store, name)
+    if jobs.is_to_fetch(row):
         fetch_adapter(store, name)
-        row = fine_tune.one_job(store, name)
+        row = jobs.one_job(store, name)
     if row.status.state == "failed":
         raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
     if row.status.state == "done":
@@ -291,7 +291,7 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
 def say_outcome(store: "Database", row: "JobRow") -> None:
     """Say what a training was worth that is done; where that cannot be found out, it is done all the same."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.outcomes import conclude
+    from kdtui.workflows.training.outcomes import conclude
     from models.errors import ModelError
 
     try:

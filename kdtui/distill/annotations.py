@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from kdtui.bundling.metrics import pairs
-from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
+from kdtui.text import one_line
 from store.records import Bundle, CategoryPath, Item, Session
 
 TEACHER = "annotations"

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import true_bundles
-from models.clustering import Matrix
-from models.logistic import Vector
+from models.pairs.clustering import Matrix
+from models.pairs.logistic import Vector
 from store.records import CategoryPath, Item, Session
 
 _Numbers: TypeAlias = npt.NDArray[np.intp]

@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from kdtui.bundling.text import one_line
 from kdtui.distill.prompt_files import prompt_text
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
-from models.answer_tokens import INTENT_WORDS
+from kdtui.text import one_line
+from models.endpoint.json_in_text import object_in
 from models.errors import ModelError
-from models.json_in_text import object_in
+from models.llama.answer_tokens import INTENT_WORDS
 from models.messages import Message
 from store.records import CategoryPath, Item, Session
 

@@ -1,6 +1,6 @@
 """The intents of people, made fit to learn from: they come with quotes, line breaks and capitals of all kinds."""
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 
 _LONGEST = 6
 """Words; a longer text is a remark, and students write five at most."""

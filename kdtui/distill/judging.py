@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kdtui.bundling.text import one_line
 from kdtui.distill.conversations import FENCE, product_line
 from kdtui.distill.prompt_files import prompt_text
+from kdtui.text import one_line
+from models.endpoint.json_in_text import object_in
 from models.errors import ModelError
-from models.json_in_text import object_in
 from models.messages import Message
 from store.records import Item
 

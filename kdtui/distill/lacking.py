@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from shlex import quote
 
-from kdtui.bundling.text import counted
+from kdtui.text import counted
 from store.knowledge import known_formats
 from store.records import Format
 from store.samples import count_contents

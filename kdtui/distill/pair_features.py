@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from models.clustering import Matrix
+from models.pairs.clustering import Matrix
 from models.unit_vectors import Vectors
 from store.records import CategoryPath, Item, Session
 

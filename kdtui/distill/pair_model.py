@@ -1,8 +1,8 @@
 """How likely two products belong together, on products that nobody taught: the model that comes with the program.
 
 It has a logistic regression on features of pairs (`pair_features`) for each kind of what may be known of products, and
-what makes bundles of the probabilities (`models.partitions`). It was trained on other datasets than a user's; where a
-dataset has training sessions, `pattern_student` adapts it.
+a way to make bundles of the probabilities (`models.pairs.partitions`). It was trained on other datasets than a user's;
+where a dataset has training sessions, `pattern_student` adapts it.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from msgspec import DecodeError, Struct, ValidationError, json
 from kdtui.distill.category_surprise import NAMES as SURPRISES
 from kdtui.distill.pair_features import MEASURES, Kind, feature_names
 from models.errors import ModelError
-from models.logistic import Regression
-from models.partitions import CLUSTER_FEATURES, PARTITION_FEATURES, PartitionModel
+from models.pairs.logistic import Regression
+from models.pairs.partitions import CLUSTER_FEATURES, PARTITION_FEATURES, PartitionModel
 
 
 class KindModel(Struct, frozen=True):

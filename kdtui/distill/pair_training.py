@@ -14,9 +14,9 @@ from kdtui.distill.category_surprise import SurpriseFeatures, count_surprises
 from kdtui.distill.pair_features import MEASURES, Kind, TextVectors, feature_names, features
 from kdtui.distill.pair_model import KindModel, PairModel
 from kdtui.distill.pattern_student import evenly, folds_of, labels_of, without_categories
-from models.clustering import Matrix
-from models.logistic import Regression, fit_regression, sigmoid
-from models.partitions import Truth, fit_partitions
+from models.pairs.clustering import Matrix
+from models.pairs.logistic import Regression, fit_regression, sigmoid
+from models.pairs.partitions import Truth, fit_partitions
 from store.records import Session
 
 _AMOUNTS = (0, 20, 100, None)

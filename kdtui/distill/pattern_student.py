@@ -33,9 +33,9 @@ from kdtui.distill.pair_features import (
 from kdtui.distill.pair_model import KindModel, PairModel
 from kdtui.errors import KdtuiError
 from models.bundle_list import WrittenBundle
-from models.clustering import Matrix
-from models.logistic import Regression, Vector, fit_logistic, sigmoid
-from models.partitions import best_partitions
+from models.pairs.clustering import Matrix
+from models.pairs.logistic import Regression, Vector, fit_logistic, sigmoid
+from models.pairs.partitions import best_partitions
 from models.unit_vectors import Vectors, of_length_one
 from store.records import Session
 from store.subsets import drawn

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from platformdirs import user_config_path
 
 from kdtui.errors import BadFile, KdtuiError
-from models.text_files import NotText, decoded
+from models.files.text_files import NotText, decoded
 
 Step: TypeAlias = Literal["detect", "correct", "reflect", "thought", "adjust", "rules", "judge"]
 STEPS: tuple[Step, ...] = get_args(Step)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from kdtui.errors import KdtuiError
-from models.clustering import Matrix, average_link
-from models.logistic import Vector
+from models.pairs.clustering import Matrix, average_link
+from models.pairs.logistic import Vector
 from models.unit_vectors import Vectors
 from store.records import RunSettings, Session
 

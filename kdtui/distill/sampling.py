@@ -14,8 +14,8 @@ from zlib import crc32
 
 import numpy as np
 
-from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
+from kdtui.text import counted
 from models.unit_vectors import Vectors, of_length_one
 from store.datasets import words_of
 from store.records import Session

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kdtui.bundling.prompt import TITLE_LENGTH
-from kdtui.bundling.text import one_line
-from models.embedding import Embedder
+from kdtui.text import one_line
+from models.llama.embedding import Embedder
 from models.unit_vectors import Vectors, of_length_one
 from store.records import Item, Session
 

@@ -11,13 +11,12 @@ from typing import Any
 
 from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.metrics import pairs
-from kdtui.bundling.text import one_line
 from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.distill.intent_target import intent_target
-from models.clustering import Matrix
+from kdtui.text import one_line
 from models.messages import Message
-from models.pair_question import NO, YES, pair_question
-from models.thought import THOUGHT
+from models.pairs.clustering import Matrix
+from models.prompt_format import NO, THOUGHT, YES, pair_question
 from store.records import Bundle, Session
 
 _INTENT_LENGTH = 60

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdtui.bundling.text import one_line
-from models.adapter_folder import SUMS
+from kdtui.text import one_line
+from models.files.adapter_folder import SUMS
 
 CARD = "README.md"
 _NO_LICENCE = "not stated; ask whoever gave you the adapter, before you publish it"

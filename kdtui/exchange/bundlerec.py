@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdtui.errors import BadFile
-from models.text_files import NotText, decoded
+from models.files.text_files import NotText, decoded
 from store.records import LONGEST_TEXT, SPLITS, Bundle, CategoryPath, Item, Session, Split
 
 SESSION_ITEM = "session_item.csv"

@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from kdtui.errors import BadFile
 from kdtui.exchange.lines import bounded_lines
-from models.text_files import NotText, without_mark
+from models.files.text_files import NotText, without_mark
 from store.records import LONGEST_TEXT, Bundle, Item, Name, Session, Split
 
 

@@ -22,12 +22,12 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from kdtui.bundling.text import one_line
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import BadFile, KdtuiError
-from models.text_files import NotText, without_mark
+from kdtui.text import one_line
+from models.files.text_files import NotText, without_mark
 from store.records import CategoryPath, Format
 
 Kind: TypeAlias = Literal["jsonl", "parquet"]

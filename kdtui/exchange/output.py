@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kdtui.errors import BadFile
-from models.whole_files import replacing
+from models.files.whole_files import replacing
 
 _STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(rf"(?:/dev/fd|/proc/(?:self|{os.getpid()})/fd)/(\d+)")

@@ -15,10 +15,10 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
+from models.files.whole_files import put_in_place, write_whole
 from models.sft.host import ADVICE, NEW_WORKDIR, beginning_hash, sha256
 from models.sft.job_files import CHECKPOINTS
 from models.sft.processes import HasStopped, Stopping
-from models.whole_files import put_in_place, write_whole
 from store.hosts import Host
 
 _SMALL = 1 << 20

@@ -18,7 +18,7 @@ from typing import IO
 from platformdirs import user_cache_path
 
 from kdtui.jobs.transport import CHUNK
-from models.remembered import remembered
+from models.files.file_cache import remembered
 from models.sft.host import sha256
 
 _LARGE = 1 << 24

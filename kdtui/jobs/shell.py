@@ -10,7 +10,7 @@ import secrets
 import shlex
 from collections.abc import Sequence
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 
 STARTS = 60.0
 """Seconds that a shell may take until it runs a command."""

@@ -32,25 +32,26 @@ from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, TextArea
 
-from kdtui.bundling.text import one_line
-from kdtui.tui import garbage, leaving
+from kdtui.text import one_line
+from kdtui.tui import leaving
 from kdtui.tui.actions import PLACES, bindings, keys_of
-from kdtui.tui.activity import Activity, Ended, Happened
-from kdtui.tui.background import StoreBusy
-from kdtui.tui.choice import Choice
 from kdtui.tui.config import THEMES, Config, config_path, read_config
-from kdtui.tui.generation import GenerationThread
-from kdtui.tui.hits import HitsTable
+from kdtui.tui.core import idle_gc
+from kdtui.tui.core.activity import Activity, Ended, Happened
+from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.help import HelpScreen, Key
+from kdtui.tui.core.hits_table import HitsTable
+from kdtui.tui.core.jump import JumpScreen
+from kdtui.tui.core.palette import Palette, PaletteSource
+from kdtui.tui.core.screen import KdtuiScreen, OwnScreen, RowWanted
+from kdtui.tui.core.store_worker import StoreBusy
+from kdtui.tui.core.task import Task
+from kdtui.tui.core.task_form import TaskForm
 from kdtui.tui.memory import Memory, memory_path
-from kdtui.tui.screens.base import KdtuiScreen, OwnScreen, RowWanted
-from kdtui.tui.screens.dialogs import TextDialog
-from kdtui.tui.screens.help import HelpScreen, Key
-from kdtui.tui.screens.jump import JumpScreen
-from kdtui.tui.screens.palette import Palette, PaletteSource
-from kdtui.tui.screens.places import screen_of
-from kdtui.tui.screens.task_form import TaskForm
+from kdtui.tui.places.registry import screen_of
+from kdtui.tui.student.choice import Choice
+from kdtui.tui.student.generation import GenerationThread
 from kdtui.tui.styles import Styles
-from kdtui.tui.task import Task
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
 from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
@@ -59,7 +60,7 @@ from store.place import is_there
 from store.records import RunSettings
 
 if TYPE_CHECKING:
-    from kdtui.tui.screens.session import SessionList
+    from kdtui.tui.places.workbench.session import SessionList
 
 _KEPT = 200
 """Sentences that can be read again."""
@@ -305,10 +306,12 @@ class KdtuiApp(App[None]):
 
     def _fatal_error(self) -> None:
         """Instead of Textual's traceback: one sentence, and the rest in a file."""
-        from kdtui.tui import faults
+        from kdtui.tui.core import crash_report
 
         error = self._exception
-        self.panic(Text(one_line(faults.keep(error), 1000) if error is not None else "kdtui has ended by a fault"))
+        self.panic(
+            Text(one_line(crash_report.keep(error), 1000) if error is not None else "kdtui has ended by a fault")
+        )
 
     def begin(self, activity: Activity) -> Activity:
         """Start work that goes on while the app runs, whatever screen is looked at."""
@@ -431,7 +434,7 @@ class KdtuiApp(App[None]):
         Args:
             choice: whom the workbench asks from now on; whom it asks already by default.
         """
-        from kdtui.tui.screens.workbench import SessionWanted
+        from kdtui.tui.places.workbench.screen import SessionWanted
 
         if choice is not None:
             self.use_choice(choice)
@@ -447,7 +450,7 @@ class KdtuiApp(App[None]):
             choice: whom to ask about it.
             other: settings to compare with, at once.
         """
-        from kdtui.tui.screens.session import SessionScreen
+        from kdtui.tui.places.workbench.session import SessionScreen
 
         self.push_screen(SessionScreen(self.database, sessions, at, own=choice, other=other, place=self.current_mode))
 
@@ -561,7 +564,7 @@ def run_app(database: Path) -> int:
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
     app = KdtuiApp(database, config=config, memory=Memory(memory_path(), database))
-    app.call_later(garbage.collect_at_rest, app)
+    app.call_later(idle_gc.collect_at_rest, app)
     loop = asyncio.new_event_loop()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)

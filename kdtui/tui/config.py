@@ -13,7 +13,7 @@ from textual.theme import Theme
 
 from kdtui.errors import BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
-from models.text_files import NotText, decoded
+from models.files.text_files import NotText, decoded
 
 CONFIG = "KDTUI_CONFIG"
 """The environment variable that names another file."""

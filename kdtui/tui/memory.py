@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from models.whole_files import write_whole
+from models.files.whole_files import write_whole
 
 
 class Memory:

@@ -1,4 +1,4 @@
-"""The version of some of the program's code: what was computed by another one may be found otherwise today."""
+"""The version of a part of the code: a value that another version computed may be different today."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -6,16 +6,21 @@ from importlib.resources import files
 
 
 def code_version(parts: Iterable[tuple[str, str]]) -> str:
-    """A hash of sources.
+    """Hash source files.
 
     Args:
-        parts: packages, each with the name of a file in it, or with nothing for all of its files.
+        parts: pairs of a package and the name of a file in it; an empty name stands for all files of the package.
+
+    Raises:
+        FileNotFoundError: a package has no such file.
     """
     found = sha256()
     for package, name in parts:
         sources = [
             each for each in files(package).iterdir() if each.name == name or (not name and each.name.endswith(".py"))
         ]
+        if not sources:
+            raise FileNotFoundError(f"{package} has no file {name}")
         for source in sorted(sources, key=lambda each: each.name):
             found.update(source.read_bytes())
     return found.hexdigest()

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 
-from kdtui.bundling.text import counted
-from kdtui.workflows.distill import DISTILLED, distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.text import counted
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import DISTILLED, distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.studies.spec import parsed, to_toml
 from store.datasets import dataset_names
 from store.knowledge import known_formats

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from kdtui.bundling.text import counted
+from kdtui.text import counted
 from models.errors import ModelError
 from store.errors import StoreError
 
@@ -52,7 +52,7 @@ def _version(package: str) -> str | None:
 
 
 def _database(path: Path) -> Iterator[Finding]:
-    from kdtui.workflows.category_check import datasets_with_cut_categories
+    from kdtui.workflows.data.category_check import datasets_with_cut_categories
     from store.database import open_database
     from store.datasets import dataset_names
     from store.place import is_there
@@ -102,9 +102,9 @@ def _llama() -> Iterator[Finding]:
     else:
         yield Finding("sentence encoder", "ok", f"{path} ({path.stat().st_size / 1e6:,.0f} MB)")
     try:
-        from models.llama import can_use_gpu, system_features
-        from models.quantization import suitable_quantization
-        from models.threads import processors
+        from models.files.quantization import suitable_quantization
+        from models.llama.model import can_use_gpu, system_features
+        from models.llama.threads import processors
     except (ImportError, OSError, RuntimeError) as error:
         yield Finding(
             "llama.cpp", "missing", f"cannot be loaded ({error}); pip install --force-reinstall llama-cpp-python"
@@ -126,8 +126,8 @@ def _llama() -> Iterator[Finding]:
 
 def _decoding() -> Finding:
     """Whether llama.cpp computes at all: a build that does not fit the processor ends its process without a word."""
-    from models import selftest
-    from models.apart import run_apart
+    from models.llama import selftest
+    from models.subprocess_call import run_apart
 
     try:
         run_apart(selftest.main, patience=_PATIENCE)

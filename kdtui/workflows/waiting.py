@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
-from kdtui.bundling.text import counted
+from kdtui.text import counted
 from store.errors import Busy
 from store.sqlite import Database
 

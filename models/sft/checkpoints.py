@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.errors import ModelError
-from models.whole_files import put_in_place, write_whole
+from models.files.whole_files import put_in_place, write_whole
 
 FOLDER = "checkpoints"
 

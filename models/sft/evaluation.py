@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from models.pair_question import NO, YES
+from models.prompt_format import NO, YES
 from models.sft.base import HubVocabulary
 from models.sft.examples import Example, batches
 from models.sft.objective import Objective, collate

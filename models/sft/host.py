@@ -32,12 +32,12 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, BinaryIO
 
 from models.errors import ModelError
-from models.json_files import read_object
+from models.files.json_files import read_object
+from models.files.whole_files import put_in_place, write_whole
 from models.sft import processes, slurm
 from models.sft.job_files import EXIT_CODE, JOB, LOG
 from models.sft.log_search import Search, look_further
 from models.sft.state import ACTIVE, JobStatus, ended, job_status, launch_of
-from models.whole_files import put_in_place, write_whole
 
 ID = "id"
 """A file of a job directory: what no other job has, whatever its name."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from models.errors import ModelError
-from models.json_files import read_object
+from models.files.json_files import read_object
 
 VERSION = 1
 """Of job.json; a trainer refuses others."""

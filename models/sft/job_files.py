@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from typing import IO, Any
 
 from models.errors import ModelError
-from models.whole_files import write_whole
+from models.files.whole_files import write_whole
 
 JOB, TRAIN, VALID = "job.json", "train.jsonl", "valid.jsonl"
 PID, METRICS, HEARTBEAT, ADAPTER, EXIT_CODE = "pid", "metrics.jsonl", "heartbeat", "adapter", "exit_code"

@@ -16,9 +16,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from models.errors import ModelError
+from models.files.whole_files import write_whole
 from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, end, identity
 from models.sft.state import ACTIVE, KILL, ended, goes_on_from, last_line, own_state, starter, told, trainer
-from models.whole_files import write_whole
 
 GRACE = 120.0
 """Seconds that a trainer has to write a checkpoint, before it is ended without one."""

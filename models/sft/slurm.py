@@ -11,10 +11,10 @@ from pathlib import Path
 from time import monotonic
 
 from models.errors import ModelError
+from models.files.whole_files import write_whole
 from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, end
 from models.sft.processes import HasStopped, Stopping, launching, tell_kill, waited_for
 from models.sft.state import State, ended, is_beating, launch_of, told
-from models.whole_files import write_whole
 
 SCRIPT = "slurm.sh"
 CANCELLED = "cancelled"

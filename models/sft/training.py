@@ -21,8 +21,9 @@ from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from models.adapters import BASE_CONFIG, MANIFEST, WEIGHTS, check_trainable, configured_shape
 from models.errors import ModelError, no_numbers
+from models.files.adapters import BASE_CONFIG, MANIFEST, WEIGHTS, check_trainable, configured_shape
+from models.files.whole_files import put_in_place, write_whole
 from models.sft.answers import answers_to
 from models.sft.base import load_base
 from models.sft.checkpoints import (
@@ -53,7 +54,6 @@ from models.sft.job_files import (
 from models.sft.objective import Objective, collate
 from models.sft.start import load_start, start_lora
 from models.sft.state import goes_on_from
-from models.whole_files import put_in_place, write_whole
 
 _LOG_SECONDS = 2.0
 """At most so often a line of metrics is written."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.studies.run import run_study
 from kdtui.workflows.studies.spec import Spec, TrainingOptions, changed, preset, to_toml
 from store.database import open_database
@@ -43,7 +43,7 @@ def host(server: sshd.Sshd, tmp_path: Path) -> Host:
 
 def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
     # A model by chance writes on to the end.
     monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
 

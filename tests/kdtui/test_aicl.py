@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kdtui.bundling.truth import minimal_bundles
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.datasets import get_session, iter_sessions, nearest_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
@@ -153,7 +153,7 @@ def test_what_cannot_be_is_one_sentence(kdtui: Kdtui, arguments: list[str], prob
 
 
 def test_a_server_that_is_not_there_ends_the_run(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.teacher.RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
     result = kdtui("evaluate", "--student", ENDPOINT, "--strategy", "aicl")
     assert result.code == 1
     assert "cannot be reached" in result.err

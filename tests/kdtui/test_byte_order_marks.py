@@ -10,10 +10,10 @@ import pytest
 
 from kdtui.distill.prompt_files import own_file, prompt_text, prompts_hash
 from kdtui.errors import BadFile
-from kdtui.exchange.typed import read_typed
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.exchange.pasted_text import read_typed
+from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
-from models.json_files import read_object
+from models.files.json_files import read_object
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from kdtui.workflows.calibrate import PairScores, choose, judge_pairs
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.students import resolved, settings_for
-from models.student import Student
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.student.calibrate import PairScores, choose, judge_pairs
+from kdtui.workflows.student.open import resolved, settings_for
+from models.llama.student import Student
 from store.calibrations import calibrations, keep_calibrations
 from store.sqlite import Database
 from tests.models.tiny import make_model
@@ -76,7 +76,7 @@ def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, mode
 def test_what_is_learned_first_is_told(
     kdtui: Kdtui, model: Path, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.pair_evidence._AT_ONCE", 2)
+    monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 2)
     lines = [few_products(json.loads(line)) for line in outdoor.read_text().splitlines()]
     splits = ["valid"] * 20 + ["train"] * (len(lines) - 20)
     path = tmp_path / "both.jsonl"
@@ -167,7 +167,7 @@ def test_strategies_are_compared_session_by_session(kdtui: Kdtui, model: Path, m
         return choose(f1, seconds)
 
     answer = Student.answer
-    monkeypatch.setattr("kdtui.workflows.calibrate.choose", recorded)
+    monkeypatch.setattr("kdtui.workflows.student.calibrate.choose", recorded)
     kdtui("calibrate", "--student", model, "--strategy", "list")
     monkeypatch.setattr(Student, "answer", lambda *arguments: reversed(list(answer(*arguments))))
     kdtui("calibrate", "--student", model, "--strategy", "list")

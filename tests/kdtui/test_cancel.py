@@ -50,7 +50,7 @@ def made(db: Database, tmp_path: Path) -> Callable[[str | None], Path]:
 def test_what_is_waited_for_is_said_at_once_and_a_kill_is_not_called_a_checkpoint(
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.trainings.GRACE", 1.5)
+    monkeypatch.setattr("kdtui.workflows.training.service.GRACE", 1.5)
     monkeypatch.setattr("kdtui.cli.trainings._SAYS", 0.5)
     folder = made(host)
     (folder / "log").write_text("step 8 of 40: loss \033[31m0.5\n")

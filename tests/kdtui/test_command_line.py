@@ -13,7 +13,7 @@ import pytest
 
 from kdtui.cli.evaluate import evaluate
 from kdtui.cli.study import run as run_study
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.consult import ANSWER_TOKENS
 from kdtui.workflows.costs import Prices, cost_text
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.consult import ANSWER_TOKENS
 from store.database import open_database
 from store.datasets import iter_sessions
 from store.records import Session
@@ -173,7 +173,7 @@ def test_an_unusable_answer_is_asked_for_again_when_that_is_wanted(
 def test_what_may_pass_is_asked_again_by_itself(
     db: Database, serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.teacher.RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
     url, fake = serve(lambda fake, number: good(fake, number) if number else fake.send({"error": "busy"}, 503))
     assert distil(kdtui, url, "--limit", 3).code == 1
     [failed] = [row for row in calls(db) if row["status"] == "failed"]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from kdtui.distill.annotations import rules_of, thought_of
 from kdtui.distill.rules import Consolidated, Rule, applies_to, consolidate, try_rules
 from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
 from store.knowledge import find_knowledge, sessions_of
 from store.records import Bundle, Item, Session
 from store.sqlite import Database

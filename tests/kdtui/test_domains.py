@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kdtui.distill.applicable import Applicable, roughly
-from kdtui.workflows.command_options import evaluate_arguments
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.embed import embed_dataset
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.nearest import make_retriever
-from kdtui.workflows.sample import create_sample
+from kdtui.workflows.data.embed import embed_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.sample import create_sample
+from kdtui.workflows.student.command_options import evaluate_arguments
+from kdtui.workflows.student.nearest import make_retriever
 from store.datasets import iter_sessions
 from store.knowledge import get_knowledge, sessions_of
 from store.records import RunSettings, Session

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 @pytest.fixture
 def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
     """Start a training, which is over when this returns."""
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
 
     def start(name: str, *arguments: object) -> Any:
         return kdtui("sft", "launch", "--name", name, "--base", base, "--batch-tokens", 5000, *arguments)
@@ -112,14 +112,14 @@ def test_what_a_host_did_says_nothing_of_this_machine(launch: Kdtui, db: Databas
 
 def test_more_memory_than_there_is_is_said(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     assert launch("first", "--epochs", 1).code == 0
-    monkeypatch.setattr("kdtui.workflows.estimate.os.sysconf", lambda _: 1000)
+    monkeypatch.setattr("kdtui.workflows.training.estimate.os.sysconf", lambda _: 1000)
     assert "this machine has 0.0 GB; fewer --batch-tokens, or --recompute" in launch("next", "--dry-run").out
 
 
 def test_many_sessions_are_estimated_from_some(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = told(launch)
     assert exact["is_counted"]
-    monkeypatch.setattr("kdtui.workflows.estimate._MOST", 4)
+    monkeypatch.setattr("kdtui.workflows.training.estimate._MOST", 4)
     found = told(launch)
     assert not found["is_counted"]
     assert found["sessions"] == exact["sessions"]

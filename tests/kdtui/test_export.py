@@ -10,7 +10,7 @@ import pytest
 
 from kdtui.errors import BadFile
 from kdtui.exchange.output import write_lines
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -14,11 +14,11 @@ import pytest
 from huggingface_hub import ModelCard
 from peft import PeftModel
 
-from kdtui.workflows import export_adapter
-from kdtui.workflows.adapter_sources import public_base
-from models.adapters import WEIGHTS
+from kdtui.workflows.adapters import export
+from kdtui.workflows.adapters.sources import public_base
 from models.embedded import HUB_ID, embedded_student, shipped_adapter
-from models.provenance import adapter_manifest, norms_hash
+from models.files.adapters import WEIGHTS
+from models.files.provenance import adapter_manifest, norms_hash
 from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.records import RunSettings, TrainingSettings
@@ -239,7 +239,7 @@ def test_an_export_that_fails_on_the_way_leaves_what_was_there(
         raise OSError(28, "No space left on device")
 
     for error in (fail, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)):
-        monkeypatch.setattr(export_adapter, "convert", error)
+        monkeypatch.setattr(export, "convert", error)
         for folder, replace in ((exported, ["--replace"]), (exported.parent / "new", [])):
             assert kdtui("model", "export", "camping", "-o", folder, *replace).code in (1, 130)
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before

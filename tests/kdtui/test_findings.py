@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.findings import largest_loss
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.sample import pick_sample
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.findings import largest_loss
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.sample import pick_sample
 from store.calls import record_call
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge
 from store.records import STATUSES

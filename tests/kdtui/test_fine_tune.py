@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.as_trained import shown_as_trained
-from kdtui.workflows.command_options import options_of
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.fine_tune import one_job
-from kdtui.workflows.learning import untold
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.pair_evidence import open_pattern_student
-from models.adapters import convert
-from models.pair_question import pair_question
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.student.as_trained import shown_as_trained
+from kdtui.workflows.student.command_options import options_of
+from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.pair_evidence import open_pattern_student
+from kdtui.workflows.training.jobs import one_job
+from models.files.adapters import convert
+from models.llama.strategies.writing import write_thought
+from models.prompt_format import pair_question
 from models.sft.job import read_job
 from models.sft.job_files import EXIT_CODE, identity
 from models.sft.state import job_status, trainer
-from models.strategies.writing import write_thought
 from store.database import open_database
 from store.datasets import get_session
 from store.jobs import add_job
@@ -55,7 +55,7 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
     # A model by chance writes on to the end.
     monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
 
@@ -164,7 +164,7 @@ def test_what_is_said_of_a_training_is_what_its_job_has(
     launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It need not run.
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", lambda *_, **__: os.getpid())
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start", lambda *_, **__: os.getpid())
     said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
     assert launch("said", *said).code == 0
     job = read_job(folder(db, "said") / "job.json")
@@ -202,7 +202,7 @@ def test_a_killed_training_is_failed_and_goes_on(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: job_status(where).state == "failed")
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
     assert kdtui("sft", "resume", "killed", "--follow").code == 0
 
 
@@ -250,7 +250,7 @@ def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once
         time.sleep(0.3)
         convert(*arguments)
 
-    monkeypatch.setattr("models.adapters.convert", slowly)
+    monkeypatch.setattr("models.files.adapters.convert", slowly)
 
     def look(_: int) -> str:
         own = open_database(Path(os.environ["KDTUI_DB"]))
@@ -321,7 +321,7 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
 
 
 def test_a_missing_package_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtui.workflows.fine_tune.find_spec", lambda name: None if name == "peft" else name)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.find_spec", lambda name: None if name == "peft" else name)
     result = launch("x")
     assert (result.code, result.err) == (
         1,
@@ -347,7 +347,7 @@ def test_a_student_is_asked_with_the_same_evidence(
         asked.add(pair_question(*arguments))
         return pair_question(*arguments)
 
-    monkeypatch.setattr("models.strategies.pairs.pair_question", heard)
+    monkeypatch.setattr("models.llama.strategies.pairs.pair_question", heard)
     command = ["generate", "o34", "--student", base, "--strategy", "pairs", "--json"]
     assert kdtui(*command, "--knowledge", "pattern").code == 0
     with open_pattern_student(db, "outdoor", untold) as student:
@@ -373,7 +373,7 @@ def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
         thoughts.append(arguments)
         return (yield from write_thought(*arguments))
 
-    monkeypatch.setattr("models.strategies.writing.write_thought", think)
+    monkeypatch.setattr("models.llama.strategies.writing.write_thought", think)
     [answer] = kdtui("generate", "o34", "--student", base, "--adapter", "thinker", "--json").rows
     assert len(thoughts) == 1
     assert answer["bundles"]
@@ -384,7 +384,7 @@ def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
 def test_a_conversion_that_is_stuck_elsewhere_does_not_keep_trainings_from_being_listed(
     db: Database, tmp_path: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.fine_tune._CONVERTS", 0.2)
+    monkeypatch.setattr("kdtui.workflows.training.jobs._CONVERTS", 0.2)
     folder = tmp_path / "job"
     (folder / "adapter").mkdir(parents=True)
     (folder / "exit_code").write_text("0\n")

@@ -7,10 +7,10 @@ import pytest
 from kdtui.bundling.floors import NAMES, by_category, floors_of, whole_session
 from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import minimal_bundles, true_bundles
-from kdtui.workflows.evaluate import split_to_score
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.learning import untold
-from kdtui.workflows.pair_evidence import open_pattern_student
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs.evaluate import split_to_score
+from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.pair_evidence import open_pattern_student
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
 from store.subsets import drawn

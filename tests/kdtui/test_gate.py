@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from kdtui.workflows.gate import Gate
+from kdtui.workflows.pause_control import Gate
 from tests.waiting import PATIENCE
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.sqlite import Database
 from tests.models.tiny import make_model
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import Source, import_dataset, look_at_source, what_goes_with
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.sample import pick_sample
+from kdtui.workflows.data.import_dataset import Source, import_dataset, look_at_source, what_goes_with
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.sample import pick_sample
 from store.dataset_contents import dataset_contents
 from store.datasets import get_session, iter_sessions, list_datasets
 from store.errors import NotFound

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.intent_cosine import IntentCosine
-from kdtui.workflows.session_measures import session_measures, value_over
-from kdtui.workflows.text_vectors import TextVectors
-from models import embedding
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.data.text_vectors import TextVectors
+from kdtui.workflows.runs.intent_cosine import IntentCosine
+from kdtui.workflows.runs.session_measures import session_measures, value_over
 from models.errors import ModelError
+from models.llama import embedding
 from store.datasets import iter_sessions
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, Run, add_prediction, get_run, start_run

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from models.embedded import shipped_adapter
 from store.sqlite import Database
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.distill.judging import rating_question, read_rating
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
 from store.datasets import iter_sessions
 from store.records import Item, RunSettings

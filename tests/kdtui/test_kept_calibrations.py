@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.calibrate import Compared, Earlier, Judged, compare, sessions_to_learn_from
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.students import resolved, settings_for
-from models.calibration import AT_ITS_WORD, Calibration
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.student.calibrate import Compared, Earlier, Judged, compare, sessions_to_learn_from
+from kdtui.workflows.student.open import resolved, settings_for
+from models.pairs.calibration import AT_ITS_WORD, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
 from store.datasets import iter_sessions
 from store.sqlite import Database

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows import floors
-from kdtui.workflows.evaluate import ResultRow
-from kdtui.workflows.floors import FLOOR_NAMES, floors_over, score_floors
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.scored import Scored
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs import floors
+from kdtui.workflows.runs.evaluate import ResultRow
+from kdtui.workflows.runs.floors import FLOOR_NAMES, floors_over, score_floors
+from kdtui.workflows.runs.scored import Scored
 from store.database import open_database
 from store.sqlite import Database
 from tests.result_rows import scores_alone

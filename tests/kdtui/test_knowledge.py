@@ -9,8 +9,8 @@ import pytest
 
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.retrieval import decoded
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.datasets import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.records import Item, RunSettings, Session

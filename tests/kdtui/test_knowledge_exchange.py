@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from kdtui.distill.thoughts import Thought
 from kdtui.exchange.knowledge_files import KnowledgeLine, encode, read
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.exchange_knowledge import import_knowledge
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.exchange import import_knowledge
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
 from store.records import STATUSES
 from store.sqlite import Database

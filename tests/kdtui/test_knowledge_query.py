@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.knowledge_query import BadQuery, parse_query, quoted, toggled, write_query
+from kdtui.workflows.knowledge.query import BadQuery, parse_query, quoted, toggled, write_query
 from kdtui.workflows.number_ranges import parse_numbers, write_numbers
 from store.records import FORMATS, MEASURES, STATUSES, Bound, KnowledgeQuery
 

@@ -22,20 +22,20 @@ from kdtui.bundling.metrics import Scores
 from kdtui.cli import runs as cli_runs
 from kdtui.distill import pattern_student
 from kdtui.errors import KdtuiError
-from kdtui.tui.activity import Ended
-from kdtui.tui.evaluation import Evaluation
-from kdtui.tui.run_form import Wanted
-from kdtui.workflows import floors, kept_scores, runs
-from kdtui.workflows.compared_sessions import ComparedSessions, SessionScores
-from kdtui.workflows.evaluate import answer_split, evaluate, score_run, split_to_score
-from kdtui.workflows.floors import floors_over
-from kdtui.workflows.generate import SessionAnswered
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.runs import compare_runs
-from kdtui.workflows.scored import Scored
-from kdtui.workflows.students import SessionStudent, open_student
-from models.answers import Answered, Refused, StudentEvent
+from kdtui.tui.core.activity import Ended
+from kdtui.tui.places.runs.evaluation import Evaluation
+from kdtui.tui.places.runs.form import Wanted
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs import floors, kept_scores, runs
+from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
+from kdtui.workflows.runs.evaluate import answer_split, evaluate, score_run, split_to_score
+from kdtui.workflows.runs.floors import floors_over
+from kdtui.workflows.runs.runs import compare_runs
+from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.student.generate import SessionAnswered
+from kdtui.workflows.student.open import SessionStudent, open_student
 from models.errors import ModelError
+from models.student_protocol import Answered, Refused, StudentEvent
 from store.database import open_database
 from store.datasets import iter_sessions, write_dataset
 from store.records import RunSettings, Session
@@ -348,7 +348,7 @@ def test_scores_of_a_run_are_kept_until_it_has_more_answers(
 
 def test_runs_are_compared_without_holding_their_answers(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     many(db, 2000)
-    for module in ("store.split_sessions", "kdtui.workflows.evaluate"):
+    for module in ("store.split_sessions", "kdtui.workflows.runs.evaluate"):
         monkeypatch.setattr(f"{module}._PAGE", 100)
     for _ in range(2):
         list(evaluate(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")))

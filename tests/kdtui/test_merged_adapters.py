@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from peft import PeftModel
 
-from kdtui.workflows.mine_patterns import mine_patterns
-from models.adapters import WEIGHTS
-from models.provenance import adapter_manifest, norms_hash
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from models.files.adapters import WEIGHTS
+from models.files.provenance import adapter_manifest, norms_hash
 from store.models import named_model
 from store.sqlite import Database
 from tests.adapters import TRAINED, trained_adapter
@@ -80,7 +80,7 @@ def test_it_says_the_same_in_peft_and_in_llama_cpp_and_generates(kdtui: Kdtui, d
 def test_a_merged_adapter_is_calibrated_like_any_other(
     kdtui: Kdtui, two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.calibrate.LEAST_SESSIONS", 2)
+    monkeypatch.setattr("kdtui.workflows.student.calibrate.LEAST_SESSIONS", 2)
     assert kdtui("model", "merge", "camping", "kitchen").code == 0
     named = ("--student", two, "--adapter", "camping-kitchen")
     result = kdtui("calibrate", "--dataset", "outdoor", *named, "--strategy", "pairs")

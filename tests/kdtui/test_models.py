@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from models.adapters import MANIFEST_KEY
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.llama import LlamaModel
-from models.provenance import about_base
-from models.quantization import QUANTIZATIONS, model_info, quantize, quantizing, suitable_quantization
+from models.files.adapters import MANIFEST_KEY
+from models.files.provenance import about_base
+from models.files.quantization import QUANTIZATIONS, model_info, quantize, quantizing, suitable_quantization
+from models.llama.model import LlamaModel
 from store.jobs import add_job
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings
@@ -134,13 +134,13 @@ def test_doctor_says_whether_llama_cpp_decodes_and_what_suits(kdtui: Kdtui, monk
     assert found["decoding"]["state"] == "ok"
     assert "kdtui model quantize smollm2 --to Q4" in found["quantization"]["found"]
     # A build that crashes ends the trial, and not the doctor.
-    monkeypatch.setattr("models.selftest.main", os.abort)
+    monkeypatch.setattr("models.llama.selftest.main", os.abort)
     result = kdtui("doctor", "--json")
     assert result.code == 1
     [decoding] = [row for row in result.rows if row["name"] == "decoding"]
     assert decoding["state"] == "missing"
     assert "ends by signal 6" in decoding["found"]
-    monkeypatch.setattr("models.selftest.main", hang)
+    monkeypatch.setattr("models.llama.selftest.main", hang)
     monkeypatch.setattr("kdtui.workflows.diagnose._PATIENCE", 0.5)
     [decoding] = [row for row in kdtui("doctor", "--json").rows if row["name"] == "decoding"]
     assert "takes longer than 0.5 seconds" in decoding["found"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kdtui.jobs.package import Tree
-from models.json_files import read_object
+from models.files.json_files import read_object
 from models.sft.job_files import EXIT_CODE, JOB
 from tests import sshd, stand_in
 from tests.models.tiny import make_model

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.records import RunSettings
 from store.runs import start_run

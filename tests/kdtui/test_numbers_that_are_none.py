@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdtui.cli.output import print_json, print_table
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.datasets import iter_sessions
 from store.records import RunSettings
 from store.runs import Prediction, add_prediction, get_run, predictions, start_run

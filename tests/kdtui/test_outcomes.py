@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from kdtui.bundling.truth import true_bundles
-from kdtui.workflows.fine_tune import one_job
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.outcomes import Outcome, conclude
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.training.jobs import one_job
+from kdtui.workflows.training.outcomes import Outcome, conclude
 from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
 from store.jobs import get_job
@@ -174,9 +174,9 @@ def test_a_dataset_is_answered_with_its_default_unless_another_student_is_named(
         asked.append((settings.student, settings.adapters))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kdtui.workflows.students.open_student", note)
-    monkeypatch.setattr("kdtui.workflows.as_trained.shown_as_trained", lambda settings, _: settings)
-    monkeypatch.setattr("kdtui.workflows.describe_model.student_with", lambda *_: RunSettings("smollm2"))
+    monkeypatch.setattr("kdtui.workflows.student.open.open_student", note)
+    monkeypatch.setattr("kdtui.workflows.student.as_trained.shown_as_trained", lambda settings, _: settings)
+    monkeypatch.setattr("kdtui.workflows.adapters.describe_model.student_with", lambda *_: RunSettings("smollm2"))
     for options in ((), ("--student", "shipped"), ("--adapter", "none")):
         result = kdtui("generate", "o34", *options)
         assert ("with names, the default adapter of outdoor; --student shipped leaves it out" in result.err) == (

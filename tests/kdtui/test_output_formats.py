@@ -15,7 +15,7 @@ import pytest
 
 from kdtui.bundling.tables import as_csv, csv_lines, fit, markdown_lines
 from kdtui.cli.output import print_table
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -22,9 +22,9 @@ from kdtui.distill.pair_features import MEASURES, ReadTexts, feature_names, feat
 from kdtui.distill.pair_model import PairModel, read_pair_model
 from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING, PatternStudent, without_categories
 from kdtui.errors import KdtuiError
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.learning import Learning, untold
-from kdtui.workflows.pair_evidence import open_pattern_student
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.student.learning import Learning, untold
+from kdtui.workflows.student.pair_evidence import open_pattern_student
 from models.embedded import shipped_pair_model
 from models.errors import ModelError
 from models.unit_vectors import Vectors, of_length_one
@@ -89,7 +89,7 @@ def test_without_its_encoder_it_compares_words_and_says_so(
     told: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
-    monkeypatch.setattr("models.embedding.checked_encoder", _damaged)
+    monkeypatch.setattr("models.llama.embedding.checked_encoder", _damaged)
     with open_pattern_student(None, None, told.append) as student:
         judged = student.pair_probabilities(of_titles("Two-person tent", "Tent for four", "Phone case"))
         student.pair_probabilities(of_titles("Tent", "Kettle"))
@@ -348,7 +348,7 @@ def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: li
 def test_it_says_how_far_it_has_read_where_that_takes_long(
     db: Database, told: list[str | Learning], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.pair_evidence._AT_ONCE", 40)
+    monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 40)
     use(db, told)
     steps = [each for each in told if isinstance(each, Learning)]
     assert [each.done for each in steps] == [*range(0, steps[0].total, 40), steps[0].total]

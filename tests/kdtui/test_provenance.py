@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from kdtui.workflows.import_dataset import import_dataset
-from models.adapters import MANIFEST, convert
+from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
-from models.llama import LlamaModel
-from models.provenance import about_base, adapter_manifest, norms_hash
-from models.quantization import quantize
+from models.files.adapters import MANIFEST, convert
+from models.files.provenance import about_base, adapter_manifest, norms_hash
+from models.files.quantization import quantize
+from models.llama.model import LlamaModel
 from store.sqlite import Database
 from tests.models.test_adapter_conversion import full_precision, train_by_chance
 from tests.models.tiny import TEMPLATE, make_adapter, make_model

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows import published
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.published import OfficialSplit, fingerprint, official_split, published_results
-from kdtui.workflows.scored import Scored
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs import published
+from kdtui.workflows.runs.published import OfficialSplit, fingerprint, official_split, published_results
+from kdtui.workflows.runs.scored import Scored
 from store.datasets import iter_sessions
 from store.records import SPLITS
 from store.sqlite import Database

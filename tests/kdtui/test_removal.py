@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.distill import DISTILLED, distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.sample import create_sample
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import DISTILLED, distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.sample import create_sample
 from store.hosts import Host, add_host
 from store.jobs import add_job
 from store.models import NamedModel, add_model

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.distill.routing import ALWAYS, crossed, crossed_best, fit, make_router, vote
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.records import RunSettings
 from store.sqlite import Database
 from tests.models.tiny import make_adapter, make_model
@@ -155,7 +155,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
     adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:
     from kdtui.distill.routing import session_features
-    from kdtui.workflows.pair_evidence import open_pattern_student
+    from kdtui.workflows.student.pair_evidence import open_pattern_student
     from store.datasets import some_sessions
 
     kitchen = tmp_path / "kitchen.jsonl"
@@ -224,7 +224,7 @@ def test_what_a_router_cannot_do_is_refused_with_a_sentence(
 @pytest.fixture
 def routed(adapters: list[str], kdtui: Kdtui, db: Database) -> None:
     """A router that is there."""
-    from kdtui.workflows.routers import routes_of
+    from kdtui.workflows.adapters.routers import routes_of
     from store.routers import save_router
 
     del kdtui

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows import energy
-from kdtui.workflows.energy import EnergyMeter
-from kdtui.workflows.evaluate import evaluate, split_to_score
-from kdtui.workflows.generate import SessionAnswered
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.peak_memory import PeakMemory
-from kdtui.workflows.session_measures import session_measures
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs import energy
+from kdtui.workflows.runs.energy import EnergyMeter
+from kdtui.workflows.runs.evaluate import evaluate, split_to_score
+from kdtui.workflows.runs.peak_memory import PeakMemory
+from kdtui.workflows.runs.session_measures import session_measures
+from kdtui.workflows.student.generate import SessionAnswered
 from store.records import RunSettings
 from store.runs import get_run
 from store.sqlite import Database

@@ -11,11 +11,11 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from kdtui.cli import app
-from kdtui.workflows.as_trained import settings_as_trained
-from kdtui.workflows.command_options import adapters, evaluate_arguments, formats
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.runs import compare_runs, prompt_tokens
-from kdtui.workflows.students import settings_for
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs.runs import compare_runs, prompt_tokens
+from kdtui.workflows.student.as_trained import settings_as_trained
+from kdtui.workflows.student.command_options import adapters, evaluate_arguments, formats
+from kdtui.workflows.student.open import settings_for
 from store.records import RunSettings
 from store.runs import get_run, note_run, start_run
 from store.sqlite import Database

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from kdtui.bundling.histogram import bar, histogram
 from kdtui.distill.sampling import by_length, farthest_first, from_the_front, in_random_order, longest_first
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.knowledge import find_knowledge

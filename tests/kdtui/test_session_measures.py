@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.scored import Scored
-from kdtui.workflows.session_measures import COSTS, MEASURES, SessionMeasures, session_measures, value_over
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.session_measures import COSTS, MEASURES, SessionMeasures, session_measures, value_over
 from store.datasets import iter_sessions
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, Run, add_prediction, get_run, start_run, summary_of

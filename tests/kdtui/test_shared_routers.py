@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from kdtui.distill.routing import fit, make_router
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.routers import routes_of
-from kdtui.workflows.share_router import export_router
+from kdtui.workflows.adapters.routers import routes_of
+from kdtui.workflows.adapters.share_router import export_router
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.routers import save_router

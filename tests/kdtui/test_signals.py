@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from models.embedded import embedded_student
 from store.sqlite import Database
 from tests.fake_chat_server import Serve

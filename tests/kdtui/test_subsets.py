@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.distill import training_sessions
-from kdtui.workflows.evaluate import split_to_score
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.scored import Scored
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import training_sessions
+from kdtui.workflows.runs.evaluate import split_to_score
+from kdtui.workflows.runs.scored import Scored
 from store.datasets import iter_sessions, some_sessions
 from store.records import RunSettings
 from store.runs import get_run, list_runs, predictions, start_run

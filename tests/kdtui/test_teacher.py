@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from kdtui.distill.conversations import read_rules, read_thought
 from kdtui.distill.feedback import feedback
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError
 from store.datasets import iter_sessions, some_sessions
@@ -273,7 +273,7 @@ ODD: dict[str, tuple[Callable[[Fake, int], None], str]] = {
 def test_a_bad_answer_costs_its_session_and_has_its_row(
     db: Database, train: list[Session], serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr("models.teacher.RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     reply, reason = ODD[kind]
     url, _ = serve(lambda fake, number: reply(fake, number) if number == 2 else good(fake, number))
@@ -486,9 +486,9 @@ import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.costs import Budget, Prices
-from kdtui.workflows.distill_with_model import Job, distil_with_model
-from models.chat_server import Endpoint
-from models.teacher import Pace
+from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.teacher import Pace
 from store.database import open_database
 
 def distil():
@@ -569,7 +569,7 @@ def test_a_real_server_teaches(
     llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A small model says the same again and again, as long as it may.
-    monkeypatch.setattr("kdtui.workflows.consult.ANSWER_TOKENS", 128)
+    monkeypatch.setattr("kdtui.workflows.knowledge.consult.ANSWER_TOKENS", 128)
     # The session of the fewest products: all that it is told is to be read, and as much to be written.
     (tmp_path / "one.jsonl").write_text(outdoor.read_text(encoding="utf-8").splitlines()[4], encoding="utf-8")
     list(import_dataset(db, tmp_path / "one.jsonl", "outdoor"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.bundling.text import counted, decimals, one_line, p_value, short_number
+from kdtui.text import counted, decimals, one_line, p_value, short_number
 
 
 @pytest.mark.parametrize(

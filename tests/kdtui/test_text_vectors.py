@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.text_vectors import TextVectors
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.data.text_vectors import TextVectors
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256, shipped_encoder
-from models.embedding import LocalEmbedder
+from models.llama.embedding import LocalEmbedder
 from models.unit_vectors import Vectors
 from store.database import open_database
 from store.datasets import delete_dataset
@@ -83,7 +83,7 @@ def test_kept_vectors_are_used_without_llama_cpp(db: Database, database_of_the_t
     code = f"""
 import sys
 from pathlib import Path
-from kdtui.workflows.text_vectors import TextVectors
+from kdtui.workflows.data.text_vectors import TextVectors
 from store.database import open_database
 of = TextVectors(open_database(Path({str(database_of_the_test)!r})), "outdoor", print)
 assert of({TEXTS!r}).shape == (4, {ENCODER_DIMENSIONS})
@@ -223,7 +223,7 @@ def test_many_texts_are_looked_for_at_once(db: Database) -> None:
 
 
 def test_memory_is_bounded(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtui.workflows.text_vectors._REMEMBERED", 10)
+    monkeypatch.setattr("kdtui.workflows.data.text_vectors._REMEMBERED", 10)
     with TextVectors(db, "outdoor", refuse) as of:
         for first in range(0, 30, 6):
             assert of([f"tent {number}" for number in range(first, first + 6)]) is not None

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from kdtui.cli import sft
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.sources import find_source
-from models.adapters import convert, read_safetensors
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.training.start_from import find_source
 from models.embedded import SHIPPED_FOLDER, embedded_student, shipped_adapter
-from models.peft_from_gguf import write_peft
+from models.files.adapters import convert, read_safetensors
+from models.files.peft_from_gguf import write_peft
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, read_job
 from store.hosts import Host
 from store.sqlite import Database

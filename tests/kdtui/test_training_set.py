@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.distill.training_set import reordered, shuffled
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.learning import untold
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.pair_evidence import open_pattern_student
-from kdtui.workflows.training_set import training_examples, validation_examples
-from models.pair_question import pair_question
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.pair_evidence import open_pattern_student
+from kdtui.workflows.training.dataset import training_examples, validation_examples
+from models.prompt_format import pair_question
 from store.datasets import iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
 from store.sqlite import Database

@@ -7,9 +7,9 @@ import pytest
 
 from kdtui.distill.patterns import Pattern
 from kdtui.errors import KdtuiError
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.try_piece import trial_of
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.try_piece import trial_of
 from store.datasets import get_session
 from store.errors import NotFound
 from store.knowledge import NewKnowledge, add_knowledge, get_knowledge

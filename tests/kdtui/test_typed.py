@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kdtui.errors import BadFile
-from kdtui.exchange.typed import read_stream, read_typed, texts_of
+from kdtui.exchange.pasted_text import read_stream, read_typed, texts_of
 from store.records import Bundle, Item, Session
 
 TENT = {"id": "t", "title": "Tent"}

@@ -12,8 +12,8 @@ import pytest
 
 from kdtui.errors import BadFile
 from kdtui.exchange.lines import bounded_lines
-from kdtui.exchange.typed import read_stream
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.exchange.pasted_text import read_stream
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.records import Item
 from store.sqlite import Database
 

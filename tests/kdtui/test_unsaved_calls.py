@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.consult import Ledger
 from kdtui.workflows.costs import Budget, Prices
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
-from models.chat_server import Endpoint
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.consult import Ledger
+from kdtui.workflows.knowledge.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.teacher import Pace, Teacher
 from models.messages import Message
-from models.teacher import Pace, Teacher
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import good

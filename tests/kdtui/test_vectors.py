@@ -12,16 +12,16 @@ import xllamacpp
 
 from kdtui.distill.session_vectors import vectors_of
 from kdtui.errors import KdtuiError
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.embed import Embedded, embed_dataset, open_embedder
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.nearest import nearest_for
-from kdtui.workflows.text_vectors import TextVectors
-from models.chat_server import Endpoint
+from kdtui.workflows.data.embed import Embedded, embed_dataset, open_embedder
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.data.text_vectors import TextVectors
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.student.nearest import nearest_for
 from models.embedded import embedded_student
-from models.embedding import LocalEmbedder
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.embedding import RemoteEmbedder
 from models.errors import ModelError
-from models.remote_embedding import RemoteEmbedder
+from models.llama.embedding import LocalEmbedder
 from store.datasets import get_session, iter_sessions
 from store.knowledge import sessions_of
 from store.records import Item, RunSettings, Session
@@ -73,7 +73,7 @@ def test_the_command_gives_every_session_a_vector_of_length_one(kdtui: Kdtui, db
 
 
 def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtui.workflows.embed._AT_ONCE", 10)
+    monkeypatch.setattr("kdtui.workflows.data.embed._AT_ONCE", 10)
     with closing(cast("Generator[Embedded]", embed_dataset(db, "outdoor", tiny))) as run:
         next(run)
         next(run)
@@ -103,7 +103,7 @@ def test_the_nearest_of_many_are_found_part_by_part_in_little_memory(
 ) -> None:
     list(embed_dataset(db, "outdoor", tiny))
     monkeypatch.setattr("store.vectors._AT_ONCE", 500)
-    monkeypatch.setattr("kdtui.workflows.nearest._AT_ONCE", 500)
+    monkeypatch.setattr("kdtui.workflows.student.nearest._AT_ONCE", 500)
     asked = next(iter(iter_sessions(db, "outdoor", split="test")))
     own = session_vector(db, "outdoor", asked.id, tiny)
     assert own is not None
@@ -123,7 +123,7 @@ def test_the_nearest_of_many_are_found_part_by_part_in_little_memory(
         ),
     )
     db.conn.commit()
-    monkeypatch.setattr("kdtui.workflows.nearest.is_outdated", lambda *_: False)
+    monkeypatch.setattr("kdtui.workflows.student.nearest.is_outdated", lambda *_: False)
     tracemalloc.start()
     try:
         near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
@@ -174,7 +174,7 @@ def test_what_cannot_be_done_is_one_sentence(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(distil_annotations(db, "outdoor", ["rule", "thought"]))
-    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
     knowledge = ["--knowledge", "thought"] if arguments[0] == "knowledge" else []
     result = kdtui(*arguments, *knowledge)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
@@ -218,7 +218,7 @@ FAULTS: dict[str, Callable[[Fake, int], None]] = {
 def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
     serve: Serve, kdtui: Kdtui, db: Database, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
     url, _ = serve(FAULTS[message])
     result = kdtui("data", "embed", "--with", f"{url}#m")
     assert (result.code, len(result.err.splitlines())) == (1, 1)
@@ -229,8 +229,8 @@ def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
 def test_what_was_embedded_before_an_endpoint_failed_stays(
     serve: Serve, kdtui: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.remote_embedding._RETRIES", 0)
-    monkeypatch.setattr("kdtui.workflows.embed._AT_ONCE", 10)
+    monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
+    monkeypatch.setattr("kdtui.workflows.data.embed._AT_ONCE", 10)
 
     def once(fake: Fake, number: int) -> None:
         if number == 0:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.watch import LogRead, TextFound, Watch
+from kdtui.workflows.training.watch import LogRead, TextFound, Watch
 from models.sft.host import ID
 from models.sft.job_files import EXIT_CODE, JOB, LOG
 from models.sft.log_search import Search

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.context import LlamaContext, Piece
+from models.llama.context import LlamaContext, Piece
 from models.sft.base import Base, load_base
 from tests.models.tiny import make_model
 from tests.models.tiny_job import WORDS, line, write_job

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from models.answers import Adapter, Answered, Refused, Task
-from models.context import LlamaContext
+from models.llama.context import LlamaContext
+from models.llama.student import Student
 from models.messages import Message
-from models.student import Student
+from models.student_protocol import Adapter, Answered, Refused, Task
 from tests.models.tiny import WIDTH, make_adapter, make_model
 
 

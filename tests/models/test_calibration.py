@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.calibration import (
+from models.pairs.calibration import (
     BundleCalibration,
     expected_calibration_error,
     fit_bundles,

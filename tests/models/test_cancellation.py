@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from models.bindings import llama_cpp
-from models.cancellation import Cancellation, call
-from models.context import LlamaContext, Piece
 from models.embedded import embedded_student
-from models.embedding import LocalEmbedder
 from models.errors import Cancelled
-from models.llama import LlamaModel
-from models.student import Student
+from models.llama.bindings import llama_cpp
+from models.llama.cancellation import Cancellation, call
+from models.llama.context import LlamaContext, Piece
+from models.llama.embedding import LocalEmbedder
+from models.llama.model import LlamaModel
+from models.llama.student import Student
 from tests.models.test_student import answer, answers
 
 TOKENS = 128

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answers import Answered, Refused, Task
-from models.chat_server import Endpoint
 from models.completion import NoText, RefusedInAnswer, Usage, read_completion, words_of
-from models.endpoint import EndpointStudent
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
+from models.student_protocol import Answered, Refused, Task
 from tests.fake_chat_server import Fake, Serve
 
 GOOD = json.dumps({"bundles": [{"products": [1, 2], "intent": "night outside"}]})

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.embedding import LocalEmbedder
-from models.encoder_file import main
+from models.files.encoder_file import main
+from models.llama.embedding import LocalEmbedder
 from models.unit_vectors import Vectors, of_length_one
 
 torch = pytest.importorskip("torch")

@@ -10,12 +10,12 @@ from typing import cast
 
 import pytest
 
-from models.answers import Answered, Grew, Refused, StudentEvent, Task
-from models.chat_server import Endpoint
 from models.completion import NO_TOKENS, NOT_TOLD, Usage
-from models.endpoint import EndpointStudent
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
+from models.student_protocol import Answered, Grew, Refused, StudentEvent, Task
 from tests.fake_chat_server import Fake, Serve
 from tests.waiting import PATIENCE
 
@@ -134,7 +134,7 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
 def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, reply: Callable[[Fake], None], reason: str
 ) -> None:
-    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     monkeypatch.setenv("OPENAI_API_KEY", "secret-of-the-test")
 
     def some(fake: Fake, _: int) -> None:
@@ -156,7 +156,7 @@ def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
 
 
 def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     with (
         EndpointStudent(Endpoint("http://127.0.0.1:9/v1", "m")) as student,
         pytest.raises(ModelError, match=r"cannot be reached .*; is the server running"),
@@ -167,7 +167,7 @@ def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.Mon
 def test_a_server_that_goes_away_costs_what_it_was_asked_and_then_ends_the_run(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     url, handler = serve(lambda fake, number: fake.drop() if number else fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
         found = student.answer(task(place, ["a", "b"]) for place in range(1000))
@@ -180,7 +180,7 @@ def test_a_server_that_goes_away_costs_what_it_was_asked_and_then_ends_the_run(
 def test_a_server_that_starts_anew_loses_no_more_than_was_under_way(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     url, _ = serve(lambda fake, number: fake.drop() if number == 1 else fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
         found = events(student, [task(place, ["a", "b"]) for place in range(4)])
@@ -281,9 +281,9 @@ def test_closing_hangs_up_at_once(serve: Serve) -> None:
 
 _PROGRAM = """
 import sys
-from models.answers import Task
-from models.chat_server import Endpoint
-from models.endpoint import EndpointStudent
+from models.student_protocol import Task
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.student import EndpointStudent
 from models.messages import Message
 with EndpointStudent(Endpoint(sys.argv[1], "m"), concurrency=2) as student:
     events = student.answer(Task(place, 2, lambda *_: [Message("user", "x")]) for place in range(9))

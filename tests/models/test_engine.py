@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.answer_tokens import INTENT_TOKENS, INTENT_WORDS
-from models.answers import Answered, Form, Grew, Refused, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer, Prompt
-from models.context import LlamaContext
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.llama import LlamaModel
+from models.llama.answer_tokens import INTENT_TOKENS, INTENT_WORDS
+from models.llama.context import LlamaContext
+from models.llama.model import LlamaModel
+from models.llama.student import Student
 from models.messages import Message
-from models.student import Student
+from models.student_protocol import Answered, Form, Grew, Refused, StudentEvent, Task
 from tests.models.tiny import TEMPLATE, Vocabulary, make_model
 
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)

@@ -9,7 +9,7 @@ from gguf import GGUFReader
 
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.gguf_vectors import check_layout, gguf_sizes, gguf_vectors
+from models.files.gguf_vectors import check_layout, gguf_sizes, gguf_vectors
 from tests.models.tiny import Vocabulary, make_model
 
 LIST = b"\x09\0\0\0"

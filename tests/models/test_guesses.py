@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer_tokens import AnswerTokens
 from models.bundle_list import BundleList
 from models.chat import ChatTokenizer
 from models.embedded import embedded_student
-from models.intent_memory import IntentMemory
-from models.llama import LlamaModel
-from models.strategies.numbers import Numbers
+from models.llama.answer_tokens import AnswerTokens
+from models.llama.intent_memory import IntentMemory
+from models.llama.model import LlamaModel
+from models.llama.strategies.numbers import Numbers
 from tests.models.tiny import make_model
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.endpoint.json_answer import answer_schema, parse_answer
 from models.errors import ModelError
-from models.json_answer import answer_schema, parse_answer
 
 BUNDLES = st.lists(
     st.fixed_dictionaries({"products": st.lists(st.integers(-3, 12), max_size=8), "intent": st.text(max_size=80)})

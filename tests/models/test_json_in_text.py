@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.endpoint.json_in_text import object_in
 from models.errors import ModelError
-from models.json_in_text import object_in
 
 KEYS = st.text(max_size=6).filter(lambda key: key != "bundles")
 VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer_tokens import AnswerTokens
-from models.answers import Answered, Task
 from models.embedded import embedded_student
-from models.legal_tokens import LegalTokens
-from models.llama import LlamaModel
+from models.llama.answer_tokens import AnswerTokens
+from models.llama.legal_tokens import LegalTokens
+from models.llama.model import LlamaModel
+from models.llama.student import Student
 from models.messages import Message
-from models.student import Student
+from models.student_protocol import Answered, Task
 
 SIZE = 5000
 

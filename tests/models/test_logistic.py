@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from models.logistic import fit_logistic, sigmoid
+from models.pairs.logistic import fit_logistic, sigmoid
 
 
 @settings(max_examples=30)

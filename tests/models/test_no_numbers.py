@@ -9,16 +9,16 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from models.answers import Adapter, Task
-from models.calibration import BundleCalibration, Calibration, PairCalibration
-from models.chat_server import Endpoint
-from models.context import are_numbers
-from models.embedding import LocalEmbedder
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.embedding import RemoteEmbedder
 from models.errors import ModelError
+from models.llama.context import are_numbers
+from models.llama.embedding import LocalEmbedder
+from models.llama.strategies import make_strategy
+from models.llama.student import Student
 from models.messages import Message
-from models.remote_embedding import RemoteEmbedder
-from models.strategies import make_strategy
-from models.student import Student
+from models.pairs.calibration import BundleCalibration, Calibration, PairCalibration
+from models.student_protocol import Adapter, Task
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_adapter, make_model
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.distill.pair_model import read_pair_model
-from models.clustering import Matrix
 from models.embedded import shipped_pair_model
-from models.partitions import CLUSTER_FEATURES, PARTITION_FEATURES, PartitionModel, best_partition, fit_partitions
+from models.pairs.clustering import Matrix
+from models.pairs.partitions import CLUSTER_FEATURES, PARTITION_FEATURES, PartitionModel, best_partition, fit_partitions
 
 SHIPPED = read_pair_model(shipped_pair_model()).kinds["categories and titles"].partitions
 

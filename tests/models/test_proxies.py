@@ -2,12 +2,12 @@
 
 import pytest
 
-from models.answers import Answered, Task
-from models.chat_server import Endpoint
-from models.endpoint import EndpointStudent
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.proxies import proxy_for
+from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
-from models.proxies import proxy_for
+from models.student_protocol import Answered, Task
 from tests.fake_chat_server import Serve
 from tests.models.test_completion import GOOD
 
@@ -95,7 +95,7 @@ def test_a_server_here_answers_whatever_the_proxies_are(
 )
 def test_a_proxy_that_cannot_be_used_is_one_sentence(monkeypatch: pytest.MonkeyPatch, value: str, problem: str) -> None:
     monkeypatch.setenv("ALL_PROXY", value)
-    monkeypatch.setattr("models.proxies.find_spec", lambda name: None if name == "socksio" else name)
+    monkeypatch.setattr("models.endpoint.proxies.find_spec", lambda name: None if name == "socksio" else name)
     with pytest.raises(ModelError) as caught:
         EndpointStudent(Endpoint(ELSEWHERE, "m"))
     assert problem in str(caught.value)

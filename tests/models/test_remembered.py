@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.remembered import remembered
+from models.files.file_cache import remembered
 
 
 def test_what_is_computed_of_a_file_is_computed_again_when_it_changes(tmp_path: Path) -> None:

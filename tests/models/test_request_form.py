@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from models.answers import Answered, Noted, Refused, StudentEvent, Task
-from models.chat_server import Endpoint, Unreachable
 from models.completion import Refusal, refusal_of
-from models.endpoint import EndpointStudent
+from models.endpoint.chat_server import Endpoint, Unreachable
+from models.endpoint.request_form import RequestForm
+from models.endpoint.student import EndpointStudent
 from models.messages import Message
-from models.request_form import RequestForm
+from models.student_protocol import Answered, Noted, Refused, StudentEvent, Task
 from tests.fake_chat_server import Fake, Serve
 from tests.models.test_completion import GOOD
 
@@ -71,7 +71,7 @@ def test_a_server_that_reasons_is_asked_as_it_wants_and_the_user_is_told_once(se
 
 
 def test_calls_that_are_refused_together_are_all_asked_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.chat_server._HEAD_START", 0.0)
+    monkeypatch.setattr("models.endpoint.chat_server._HEAD_START", 0.0)
     together = threading.Barrier(4)
 
     def reply(fake: Fake, number: int) -> None:
@@ -87,7 +87,7 @@ def test_calls_that_are_refused_together_are_all_asked_again(serve: Serve, monke
 
 
 def test_a_first_call_that_takes_long_keeps_nobody_waiting(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.chat_server._HEAD_START", 0.01)
+    monkeypatch.setattr("models.endpoint.chat_server._HEAD_START", 0.01)
 
     def reply(fake: Fake, number: int) -> None:
         # The first is answered when the second has been.
@@ -213,7 +213,7 @@ def test_what_may_pass_is_tried_again_though_it_comes_with_status_200(
 def test_a_server_that_sends_a_byte_now_and_then_is_late_in_the_end(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.endpoint._RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
 
     def drip(fake: Fake, _: int) -> None:
         fake.send_response(200)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from models.answers import Adapter, Answered, Task
+from models.llama.student import Student
 from models.messages import Message
-from models.student import Student
+from models.student_protocol import Adapter, Answered, Task
 from tests.models.tiny import make_adapter, make_model
 
 INSTRUCTIONS = "Rules that hold for all sessions. " * 10
@@ -79,7 +79,7 @@ def test_nothing_half_written_stays(ask: Ask, model: Path, tmp_path: Path, monke
     ask(model)
     assert [path.suffix for path in states(tmp_path)] == [".state"]
     before = states(tmp_path)
-    monkeypatch.setattr("models.saved_prefixes._MOST_BYTES", 1)
+    monkeypatch.setattr("models.llama.saved_prefixes._MOST_BYTES", 1)
     os.utime(before[0], (0, 0))
     ask(model, instructions=INSTRUCTIONS.lower())
     assert before[0] not in states(tmp_path), "the oldest make way"

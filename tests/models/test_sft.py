@@ -17,11 +17,12 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from models.adapters import convert
-from models.answers import Adapter, Answered, Task
 from models.chat import ChatTokenizer
 from models.errors import ModelError
-from models.llama import LlamaModel
+from models.files.adapters import convert
+from models.llama.model import LlamaModel
+from models.llama.strategies import make_strategy
+from models.llama.student import Student
 from models.messages import Message
 from models.sft.base import Base, load_base
 from models.sft.checkpoints import whole_checkpoints
@@ -30,8 +31,7 @@ from models.sft.examples import Branch, Example, batches, read_examples
 from models.sft.job import Job, Optimizer, read_job
 from models.sft.objective import Batch, Objective, collate
 from models.sft.state import job_status
-from models.strategies import make_strategy
-from models.student import Student
+from models.student_protocol import Adapter, Answered, Task
 from tests.models.tiny import make_model
 from tests.models.tiny_job import SYSTEM, as_folder, line, metrics, on_two_processes, train, weights, write_job
 from tests.waiting import until
@@ -89,7 +89,7 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert last["peak_memory_bytes"] > 1e8
     assert last["eta_seconds"] == 0
     convert(job / "adapter", base, job / "adapter.gguf")
-    from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
+    from models.pairs.calibration import AT_ITS_WORD, Calibration, PairCalibration
 
     strategy = make_strategy("pairs", Calibration(AT_ITS_WORD, PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from models import embedded
-from models.embedding import LocalEmbedder, shipped_embedder
 from models.errors import ModelError
+from models.llama.embedding import LocalEmbedder, shipped_embedder
 
 TITLES = [
     "Two-person tent",

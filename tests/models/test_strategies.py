@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.answer_tokens import AnswerTokens
-from models.answers import STRATEGIES, Answered, Form, Grew, IntentPrompt, Refused, StrategyName, Task
 from models.bundle_list import WrittenBundle
-from models.calibration import AT_ITS_WORD, Calibration, PairCalibration
-from models.clustering import Matrix, average_link, average_links
-from models.context import LlamaContext, Piece
-from models.decoding import Branch
+from models.llama.answer_tokens import AnswerTokens
+from models.llama.context import LlamaContext, Piece
+from models.llama.decoding import Branch
+from models.llama.strategies import PairStrategy, make_strategy
+from models.llama.strategies.drafts import Drafts
+from models.llama.strategies.intents import Intents
+from models.llama.strategies.pairs import Pairs
+from models.llama.strategies.writing import write_list
+from models.llama.student import Student
 from models.messages import Message
-from models.pair_question import pair_question
-from models.strategies import PairStrategy, make_strategy
-from models.strategies.drafts import Drafts
-from models.strategies.intents import Intents
-from models.strategies.pairs import Pairs
-from models.strategies.writing import write_list
-from models.student import Student
+from models.pairs.calibration import AT_ITS_WORD, Calibration, PairCalibration
+from models.pairs.clustering import Matrix, average_link, average_links
+from models.prompt_format import pair_question
+from models.student_protocol import STRATEGIES, Answered, Form, Grew, IntentPrompt, Refused, StrategyName, Task
 from tests.models.tiny import Vocabulary, make_model
 
 WORDS = ["camp", "kit", "phone", "week", "end", "for", "ing"]
@@ -108,7 +108,7 @@ def test_a_thought_is_a_line_of_text_before_the_list(student: Student) -> None:
 
 
 def test_a_thought_that_does_not_end_is_ended(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.strategies.writing.THOUGHT_TOKENS", 3)
+    monkeypatch.setattr("models.llama.strategies.writing.THOUGHT_TOKENS", 3)
     thinking = [replace(task(place, WORDS[: 2 + place]), thinks=True) for place in range(4)]
     for strategy in ("list", "drafts"):
         found = answers(student, thinking, strategy)
@@ -157,7 +157,7 @@ def test_every_question_says_its_own_evidence(student: Student, monkeypatch: pyt
         asked.append(pair_question(one, other, evidence))
         return asked[-1]
 
-    monkeypatch.setattr("models.strategies.pairs.pair_question", heard)
+    monkeypatch.setattr("models.llama.strategies.pairs.pair_question", heard)
     known = np.array([[0, 0.1, 0.2], [0.1, 0, 0.3], [0.2, 0.3, 0]])
     session = task("s", ["camp", "kit", "phone"])
     strategy = make_strategy("pairs")
@@ -177,7 +177,7 @@ def test_a_threshold_decides_how_much_is_put_together(student: Student) -> None:
 
 def test_intents_of_pairs_grow_side_by_side(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     # What a random model would put together is beside the point here.
-    monkeypatch.setattr("models.pair_bundles.likely_bundles", lambda *_: [(0.9, (1, 2)), (0.8, (3, 4, 7))])
+    monkeypatch.setattr("models.pairs.bundles.likely_bundles", lambda *_: [(0.9, (1, 2)), (0.8, (3, 4, 7))])
     events = [event for event in student.answer([task("s", WORDS)], make_strategy("pairs")) if isinstance(event, Grew)]
     grown = [event.bundle.number for event in events if event.bundle.intent]
     assert [event.bundle.positions for event in events if event.bundle.complete] in (

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.answer_tokens import INTENT_WORDS
-from models.answers import Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
 from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.completion import NO_TOKENS, Usage
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.llama import LlamaModel
+from models.llama.answer_tokens import INTENT_WORDS
+from models.llama.model import LlamaModel
+from models.llama.strategies import make_strategy
+from models.llama.student import Student
 from models.messages import Message
-from models.strategies import make_strategy
-from models.student import Student
+from models.student_protocol import Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
 
 
 @pytest.fixture(scope="module")

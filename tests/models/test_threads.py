@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.threads import FreeProcessors, processors, threads_beside
+from models.llama.threads import FreeProcessors, processors, threads_beside
 from tests.processors import all_of_them
 from tests.waiting import PATIENCE
 

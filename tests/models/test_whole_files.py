@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.whole_files import put_in_place, replacing, write_whole
+from models.files.whole_files import put_in_place, replacing, write_whole
 
 
 def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message
-from models.pair_question import NO, YES, pair_question
+from models.prompt_format import NO, YES, pair_question
 from models.sft.__main__ import main
 from models.sft.base import load_base
 

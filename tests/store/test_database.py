@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.errors import StoreError
 from store.jobs import get_job

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.waiting import WAITING, Waiting
 from store.calls import record_call
 from store.database import open_database

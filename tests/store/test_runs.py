@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.datasets import delete_dataset
 from store.errors import StoreError
 from store.records import RunSettings

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtui.bundling.histogram import bar
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 
 _LEAST = 16
 """Cells that a chart needs."""

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.color import Color, ColorParseError
 from textual.widget import Widget
 
-from kdtui.bundling.text import letter
+from kdtui.text import letter
 
 _COLOURS = ("#7fb2e5", "#f0a35e", "#8fca7f", "#e58ab6", "#d9c55a", "#a99be8", "#6fcbc4", "#e88a7d")
 """Light enough for black letters on them, on dark and light themes."""

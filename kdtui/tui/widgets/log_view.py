@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from kdtui.bundling.text import log_line
+from kdtui.text import log_line
 from kdtui.tui.actions import bindings
 from models.sft.job_files import LOG_PART as PART
 from models.sft.log_search import Search

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.widgets.letters import tone
 from kdtui.tui.widgets.steady import Steady

@@ -13,7 +13,7 @@ from textual.suggester import Suggester
 from textual.widgets import Input
 
 from kdtui.tui.actions import bindings
-from kdtui.tui.paths import typed_path
+from kdtui.tui.core.paths import typed_path
 
 _PATIENCE = 0.5
 """Seconds that a key waits for a folder that is slow to be read."""

@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.widgets.steady import Steady
 

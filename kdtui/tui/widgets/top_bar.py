@@ -9,7 +9,7 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 from kdtui.tui.actions import PLACES
 
 _ROOM_FOR_NAME = 120

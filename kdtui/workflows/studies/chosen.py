@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
+from kdtui.text import counted
 from kdtui.workflows.studies.grid import grids
 from kdtui.workflows.studies.spec import PRESETS, Spec, changed, parsed, preset, read_spec
 from kdtui.workflows.studies.steps import EvaluationStep

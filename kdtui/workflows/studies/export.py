@@ -6,7 +6,7 @@ from typing import Any
 
 from kdtui.bundling.tables import csv_lines
 from kdtui.errors import KdtuiError
-from kdtui.workflows.session_measures import MEASURES
+from kdtui.workflows.runs.session_measures import MEASURES
 from kdtui.workflows.studies.grid import Arm
 from kdtui.workflows.studies.measures import run_measures
 from kdtui.workflows.studies.plan import Plan
@@ -80,7 +80,7 @@ def write_parquet(path: Path, rows: Iterator[tuple[Any, ...]]) -> int:
     from itertools import islice
 
     from kdtui.errors import BadFile
-    from models.whole_files import replacing
+    from models.files.whole_files import replacing
 
     whole = dict.fromkeys(("rank", "training_sessions", "seed", "run"), arrow.int64())
     measures = {name: arrow.float64() for name in COLUMNS if name in MEASURES or name.endswith("_weight")}

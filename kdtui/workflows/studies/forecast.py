@@ -8,10 +8,9 @@ from typing import Any
 
 import msgspec
 
-from kdtui.bundling.text import counted
-from kdtui.bundling.times import duration
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
+from kdtui.text import counted, duration
 from kdtui.workflows.costs import cost_text
 from kdtui.workflows.studies.knowledge import distillation, teacher_of
 from kdtui.workflows.studies.plan import HERE, Plan, PlannedStep
@@ -339,7 +338,7 @@ def _usual(step: Step) -> float | None:
 
 def _count_calls(db: Database, plan: Plan, steps: Iterable[PlannedStep], found: Forecast) -> None:
     """Look up what would be paid for; a teacher is asked for nothing but its name."""
-    from kdtui.workflows.distill_with_model import rehearse
+    from kdtui.workflows.knowledge.distill_with_model import rehearse
     from models.errors import ModelError
 
     for planned in steps:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
-from kdtui.workflows.gate import Gate
+from kdtui.workflows.pause_control import Gate
 from kdtui.workflows.studies.spec import Spec, TeacherOptions
 from kdtui.workflows.studies.steps import ANY, KnowledgeStep
 from store.sqlite import Database
 
 if TYPE_CHECKING:
-    from kdtui.workflows.distill_with_model import Job
+    from kdtui.workflows.knowledge.distill_with_model import Job
 
 
 def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
@@ -44,9 +44,9 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: Gate) ->
         KdtuiError: nothing can be found, there is nobody to ask, or the budget does not last.
         ModelError: the teacher cannot be reached.
     """
-    from kdtui.workflows.distill import distil_annotations
-    from kdtui.workflows.distill_with_model import Progress, Stopped, distil_with_model
-    from kdtui.workflows.mine_patterns import mine_patterns
+    from kdtui.workflows.knowledge.distill import distil_annotations
+    from kdtui.workflows.knowledge.distill_with_model import Progress, Stopped, distil_with_model
+    from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 
     options = teacher_of(spec, step)
     if step.format == "pattern":
@@ -67,9 +67,9 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: Gate) ->
 def distillation(options: TeacherOptions, step: KnowledgeStep) -> "Job":
     """What is asked of a model in a step."""
     from kdtui.workflows.costs import Budget, Prices
-    from kdtui.workflows.distill_with_model import Job
-    from models.chat_server import Endpoint
-    from models.teacher import Pace
+    from kdtui.workflows.knowledge.distill_with_model import Job
+    from models.endpoint.chat_server import Endpoint
+    from models.endpoint.teacher import Pace
 
     url, _, model = options.address.partition("#")
     return Job(

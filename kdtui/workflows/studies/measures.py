@@ -12,8 +12,8 @@ from kdtui.bundling.answer_sums import Named
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
-from kdtui.workflows.model_names import PATTERNS
-from kdtui.workflows.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
+from kdtui.workflows.runs.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
+from kdtui.workflows.student.model_names import PATTERNS
 from kdtui.workflows.studies.statistics_sessions import Cell
 from models.embedded import ENCODER_SHA256
 from store.records import Bundle, RunSettings, Session
@@ -23,8 +23,8 @@ from store.sqlite import Database
 
 _COMPUTED_BY = (
     ("kdtui.bundling", ""),
-    ("kdtui.workflows", "session_measures.py"),
-    ("kdtui.workflows", "intent_cosine.py"),
+    ("kdtui.workflows.runs", "session_measures.py"),
+    ("kdtui.workflows.runs", "intent_cosine.py"),
 )
 """The packages and files whose code the measures depend on."""
 
@@ -121,8 +121,8 @@ def cell_of(seeds: Sequence[RunMeasures], measure: str, sessions: Mapping[str, i
 
 def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> dict[str, RunMeasures]:
     """The measures of the floors: what needs no model, and what the pattern student finds."""
-    from kdtui.workflows.floors import answers_of
-    from kdtui.workflows.students import open_student
+    from kdtui.workflows.runs.floors import answers_of
+    from kdtui.workflows.student.open import open_student
 
     found: dict[str, list[SessionMeasures]] = {name: [] for name in floors.NAMES}
     for session in sessions:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
+from kdtui.text import counted
 from kdtui.workflows.studies.lock import Runner, runner_of
 from kdtui.workflows.studies.plan import Plan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
@@ -148,7 +148,7 @@ def cell_rows(db: Database, plan: Plan) -> list[CellRow]:
 
 
 def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
-    from kdtui.workflows.runs import score_runs
+    from kdtui.workflows.runs.runs import score_runs
     from store.runs import summary_of
 
     runner = runner_of(db)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal, TypeAlias
 
-from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
-from kdtui.workflows.model_names import is_endpoint
+from kdtui.text import counted
+from kdtui.workflows.student.model_names import is_endpoint
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, Grid, grids
 from kdtui.workflows.studies.labels import cell_names, label
 from kdtui.workflows.studies.spec import NOTHING, Spec
@@ -225,7 +225,7 @@ def check_models(db: Database, spec: Spec) -> None:
         if host != HERE:
             get_host(db, host)
     _check_sources(db, spec)
-    from kdtui.workflows.model_names import located_model, why_uncalibrated
+    from kdtui.workflows.student.model_names import located_model, why_uncalibrated
 
     for student in dict.fromkeys(name for question in spec.question for name in question.student):
         if is_endpoint(student):
@@ -248,7 +248,7 @@ def check_models(db: Database, spec: Spec) -> None:
 
 def _check_sources(db: Database, spec: Spec) -> None:
     """Refuse adapters that trainings cannot begin from: they are missing, or were trained in another form."""
-    from kdtui.workflows.sources import Terms, find_source, taken_over
+    from kdtui.workflows.training.start_from import Terms, find_source, taken_over
 
     for question in spec.question:
         for name in question.from_:

@@ -8,7 +8,7 @@ from io import StringIO
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from kdtui.bundling.text import one_line
+from kdtui.text import one_line
 from kdtui.workflows.studies.statistics_results import Estimate
 
 if TYPE_CHECKING:

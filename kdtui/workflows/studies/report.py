@@ -12,11 +12,10 @@ from typing import Any
 from kdtui.bundling.errors_of_bundles import ERROR_TYPES
 from kdtui.bundling.metrics import EVERY_SESSION
 from kdtui.bundling.tables import markdown_lines, markdown_text
-from kdtui.bundling.text import counted, short_number
-from kdtui.bundling.times import duration
 from kdtui.errors import KdtuiError
-from kdtui.workflows.published import PublishedRow, published_results
-from kdtui.workflows.scored import Scored
+from kdtui.text import counted, duration, short_number
+from kdtui.workflows.runs.published import PublishedRow, published_results
+from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.studies.plan import Plan
 from kdtui.workflows.studies.plots import Point, cost_plot, intervals_plot, lines_plot
 from kdtui.workflows.studies.provenance import provenance_of

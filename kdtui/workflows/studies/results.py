@@ -6,8 +6,8 @@ from math import inf
 from typing import Any
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.run_costs import RunCost, costs_of
-from kdtui.workflows.session_measures import COSTS, MEASURES
+from kdtui.workflows.runs.costs import RunCost, costs_of
+from kdtui.workflows.runs.session_measures import COSTS, MEASURES
 from kdtui.workflows.studies.grid import Arm, Grid
 from kdtui.workflows.studies.labels import formats_label, formats_of_cell, model_label, utilization_of
 from kdtui.workflows.studies.lock import runner_of
@@ -129,7 +129,7 @@ def study_results(db: Database, plan: Plan) -> StudyResults:
         raise KdtuiError(
             f"no cell of study {plan.spec.name} is done yet; run it with: kdtui study run {plan.spec.name}"
         )
-    from kdtui.workflows.evaluate import split_to_score
+    from kdtui.workflows.runs.evaluate import split_to_score
 
     spec = plan.spec
     sessions = {

@@ -13,13 +13,13 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeAlias
 
-from kdtui.bundling.text import counted
 from kdtui.errors import KdtuiError
-from kdtui.workflows.gate import Gate
-from kdtui.workflows.generate import GenerateEvent, SessionAnswered, generate
-from kdtui.workflows.learning import Tell, untold
-from kdtui.workflows.model_names import is_endpoint
-from kdtui.workflows.students import SessionStudent
+from kdtui.text import counted
+from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
+from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.model_names import is_endpoint
+from kdtui.workflows.student.open import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
 from kdtui.workflows.studies.labels import formats_label, label
 from kdtui.workflows.studies.lock import alone
@@ -324,7 +324,7 @@ class _Runner:
         return self._made[key_of(step)]
 
     def _draw(self, step: SampleStep, name: str) -> None:
-        from kdtui.workflows.sample import create_sample
+        from kdtui.workflows.knowledge.sample import create_sample
 
         create_sample(
             self.db,
@@ -345,7 +345,7 @@ class _Runner:
         if mixture.how == "merged":
             self._merge([self._name(training) for training in mixture.trainings], name)
             return
-        from kdtui.workflows.routers import fit_to_runs
+        from kdtui.workflows.adapters.routers import fit_to_runs
 
         routes = [
             (formats_label(training.formats), run_settings(answers, self._name))
@@ -355,8 +355,8 @@ class _Runner:
         fit_to_runs(self.db, name, routes, {mixture.dataset: runs}, replace_old=True, tell=self.tell)
 
     def _merge(self, adapters: Sequence[str], name: str) -> None:
+        from kdtui.workflows.adapters.merge import merge_adapters
         from kdtui.workflows.manage_models import models_folder
-        from kdtui.workflows.merge_adapters import merge_adapters
         from store.models import named_models
 
         # It is named by what it is made of: one of this name was merged right before the study was killed.
@@ -366,7 +366,7 @@ class _Runner:
             merge_adapters(self.db, weighed, name, models_folder(self.db.path))
 
     def _calibrate(self, step: PlannedStep, settings: CalibrationStep) -> Iterator[StudyEvent]:
-        from kdtui.workflows.calibrate import SessionJudged, StrategyLeftOut, calibrate, sessions_to_learn_from
+        from kdtui.workflows.student.calibrate import SessionJudged, StrategyLeftOut, calibrate, sessions_to_learn_from
 
         sessions = sessions_to_learn_from(self.db, settings.dataset)
         done = 0
@@ -381,8 +381,8 @@ class _Runner:
 
     def _evaluate(self, step: PlannedStep, cell: EvaluationStep, basis: str) -> Iterator[StudyEvent | str]:
         """Answer the sessions of a cell, and tell the number of its run at the end."""
-        from kdtui.workflows.evaluate import split_to_score
-        from kdtui.workflows.students import open_student
+        from kdtui.workflows.runs.evaluate import split_to_score
+        from kdtui.workflows.student.open import open_student
         from kdtui.workflows.studies.measures import run_measures
 
         asked = run_settings(cell, self._name)
@@ -403,8 +403,8 @@ class _Runner:
 
     def _answer_again(self, step: PlannedStep, cell: EvaluationStep, run: Run) -> Iterator[StudyEvent]:
         """Answer those sessions of a cell that failed; one that fails again stays as it is."""
-        from kdtui.workflows.evaluate import split_to_score
-        from kdtui.workflows.students import open_student
+        from kdtui.workflows.runs.evaluate import split_to_score
+        from kdtui.workflows.student.open import open_student
         from kdtui.workflows.studies.measures import run_measures
 
         failed = {each.session for each in failures(self.db, run) if not PromptTooLong.is_told_by(each.error or "")}
@@ -424,7 +424,7 @@ class _Runner:
         self, step: PlannedStep, run: Run, answers: Iterator[GenerateEvent], done: int, of: int
     ) -> Iterator[StudyEvent]:
         """Tell of answers as they come, and see to the trainings: hosts need not wait for a whole evaluation."""
-        from kdtui.workflows.run_costs import measured
+        from kdtui.workflows.runs.costs import measured
 
         for event in measured(self.db, run, answers):
             if isinstance(event, SessionAnswered):
@@ -507,9 +507,9 @@ class _Runner:
 
     def _begin_training(self, step: PlannedStep, training: TrainingStep, host: str) -> Iterator[StudyEvent]:
         """Start a training, or find the one that was started before."""
-        from kdtui.workflows.fine_tune import known_status, one_job
-        from kdtui.workflows.sources import find_source
-        from kdtui.workflows.trainings import TrainingPlan, prepare_training, remove, start
+        from kdtui.workflows.training.jobs import known_status, one_job
+        from kdtui.workflows.training.service import TrainingPlan, prepare_training, remove, start
+        from kdtui.workflows.training.start_from import find_source
         from models.sft.state import ACTIVE
         from store.jobs import get_job
 
@@ -559,8 +559,8 @@ class _Runner:
 
     def _look(self) -> Iterator[StudyEvent]:
         """See how the trainings are that are under way."""
-        from kdtui.workflows.fine_tune import one_job
-        from kdtui.workflows.remote import CameHome, refresh
+        from kdtui.workflows.training.jobs import one_job
+        from kdtui.workflows.training.on_host import CameHome, refresh
         from models.sft.state import ACTIVE
 
         hosts = set(self._training.values())

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from kdtui.distill.sampling import SampleStrategy
-from kdtui.workflows.model_names import ROUTED, is_endpoint
+from kdtui.workflows.student.model_names import ROUTED, is_endpoint
 from store.records import FORMATS, Format, RunSettings, Split, TrainingSettings
 
 ANY = "any"
@@ -33,7 +33,7 @@ class KnowledgeStep(Struct, frozen=True, tag="knowledge", tag_field="kind"):
 
 
 class SampleStep(Struct, frozen=True, tag="sample", tag_field="kind"):
-    """A sample of the knowledge of some datasets is drawn; see `kdtui.workflows.sample.create_sample`.
+    """A sample of the knowledge of some datasets is drawn; see `kdtui.workflows.knowledge.sample.create_sample`.
 
     Attributes:
         student: whose zero-shot answers say how difficult a session is; None for the other strategies.
@@ -50,7 +50,7 @@ class SampleStep(Struct, frozen=True, tag="sample", tag_field="kind"):
 
 # Without what is not there, so that steps of before trainings could begin from an adapter stay what they are.
 class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind", omit_defaults=True):
-    """An adapter is trained; see `kdtui.workflows.trainings.TrainingPlan`.
+    """An adapter is trained; see `kdtui.workflows.training.service.TrainingPlan`.
 
     Attributes:
         rank: of the adapter; 0 for that of the one that it begins from.
@@ -78,8 +78,8 @@ class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):
 
     Attributes:
         dataset: on whose validation sessions routed ones are compared.
-        how: "routed": a router chooses one of them for each session, see `kdtui.workflows.routers`; "merged": their
-            mean is one adapter, see `kdtui.workflows.merge_adapters`.
+        how: "routed": a router chooses one of them for each session, see `kdtui.workflows.adapters.routers`;
+            "merged": their mean is one adapter, see `kdtui.workflows.adapters.merge`.
         trainings: of the adapters.
     """
 
@@ -262,7 +262,7 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
     Args:
         name_of: what came of a step that is done.
     """
-    from kdtui.workflows.students import settings_for
+    from kdtui.workflows.student.open import settings_for
 
     limit, draw = (step.sessions, step.draw) if isinstance(step, EvaluationStep) else (None, None)
     adapters = None if step.training is None else ((name_of(step.training), 1.0),)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
 from typing import Literal, TypeAlias
 
-from kdtui.bundling.text import counted, one_line, p_value, short_number
+from kdtui.text import counted, one_line, p_value, short_number
 from kdtui.workflows.studies.statistics_results import Comparison, Estimate
 
 Verdict: TypeAlias = Literal["better", "worse", "higher", "lower", "noise", "same", "unknown"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.studies.spec import PRESETS, to_toml
 from store.sqlite import Database
 from tests.kdtui.conftest import small

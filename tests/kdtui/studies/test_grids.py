@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kdtui.workflows import calibrate
-from kdtui.workflows.routers import LEAST_SESSIONS
+from kdtui.workflows.adapters.routers import LEAST_SESSIONS
+from kdtui.workflows.student import calibrate
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, LEAST_TO_ROUTE, Grid, grids
 from kdtui.workflows.studies.labels import cell_label, label
 from kdtui.workflows.studies.plan import in_order

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.evaluate import split_to_score
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.runs.evaluate import split_to_score
 from kdtui.workflows.studies.plan import Look, Plan, make_plan
 from kdtui.workflows.studies.results import study_results
 from kdtui.workflows.studies.spec import Question, Spec, checked, to_toml

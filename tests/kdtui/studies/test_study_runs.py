@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.errors import ModelError
 from models.sft.job import read_job
 from models.sft.job_files import JOB
@@ -241,7 +241,7 @@ def test_a_retry_does_what_has_become_possible(
     lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "sft"]']
     spec = described(*lines, 'formats = ["none"]')
     with monkeypatch.context() as broken:
-        broken.setattr("kdtui.workflows.fine_tune.start", full)
+        broken.setattr("kdtui.workflows.training.jobs.start", full)
         result = study(spec)
     assert {row["reason"] for row in result.rows if row["event"] == "StepFailed"} == {"no room on the disk"}
     assert study(spec, "--retry-failed").code == 0

@@ -17,9 +17,9 @@ from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
-from kdtui.tui import background
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
+from kdtui.tui.core import store_worker
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.sft.job_files import identity
 from store.database import open_database
 from store.datasets import write_dataset
@@ -40,14 +40,14 @@ Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Faults of the program in its threads, which the app survives; a test does not."""
     found: list[str] = []
-    really_told = background.fault
+    really_told = store_worker.fault
 
     def tell(error: BaseException) -> tuple[str, str]:
         sentence, details = really_told(error)
         found.append(details)
         return sentence, details
 
-    monkeypatch.setattr(background, "fault", tell)
+    monkeypatch.setattr(store_worker, "fault", tell)
     yield found
     assert not found, "\n".join(found)
 

@@ -9,12 +9,12 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.run_rows import COLUMNS
-from kdtui.tui.screens.compared_runs import ComparedRunsScreen
-from kdtui.tui.screens.run import RunScreen
-from kdtui.tui.screens.runs import RunsScreen
+from kdtui.tui.places.runs.compared import ComparedRunsScreen
+from kdtui.tui.places.runs.rows import COLUMNS
+from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows import evaluate
+from kdtui.workflows.runs import evaluate
 from store.database import open_database
 from store.records import RunSettings
 from store.runs import list_runs

@@ -13,16 +13,16 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from kdtui.tui import garbage
 from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
+from kdtui.tui.core import idle_gc
+from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.core.find import FindScreen
+from kdtui.tui.core.help import HelpScreen
+from kdtui.tui.core.jump import JumpScreen
+from kdtui.tui.core.screen import Failed, KdtuiScreen
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.base import Failed, KdtuiScreen
-from kdtui.tui.screens.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
-from kdtui.tui.screens.find import FindScreen
-from kdtui.tui.screens.help import HelpScreen
-from kdtui.tui.screens.jump import JumpScreen
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -76,12 +76,12 @@ async def test_garbage_is_looked_for_while_nobody_waits_for_a_key(
             found.append(about["generation"])
 
     usual = gc.get_threshold()
-    monkeypatch.setattr(garbage, "_REST", 0.1)
+    monkeypatch.setattr(idle_gc, "_REST", 0.1)
     app = KdtuiApp(demo_store)
     try:
         async with app.run_test() as pilot:
             await settle(pilot)
-            garbage.collect_at_rest(app)
+            idle_gc.collect_at_rest(app)
             gc.callbacks.append(note)
             # So much is new that Python would look through all of it.
             kept = [[number] for number in range(2_000_000)]

@@ -10,17 +10,17 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.calibration import Calibration
+from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.calibration_form import CalibrationForm
-from kdtui.tui.screens.dialogs import TextDialog
-from kdtui.tui.screens.models import ModelsScreen
-from kdtui.tui.screens.session import SessionScreen
+from kdtui.tui.places.models.screen import ModelsScreen
+from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.student.calibration import Calibration
+from kdtui.tui.student.calibration_form import CalibrationForm
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.learning import Learning
-from models.student import Student
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.student.learning import Learning
+from models.llama.student import Student
 from store.calibrations import calibrations
 from store.database import open_database
 from store.models import NamedModel, add_model

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.tui.commands import command_line
+from kdtui.tui.core.commands import command_line
 
 
 def test_a_plain_command_has_no_quotes() -> None:

@@ -6,10 +6,10 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.screens.compared_runs import ComparedRunsScreen
-from kdtui.tui.screens.runs import RunsScreen
-from kdtui.tui.screens.session import SessionScreen
-from kdtui.tui.widgets.bundle_panel import BundlePanel
+from kdtui.tui.places.runs.compared import ComparedRunsScreen
+from kdtui.tui.places.runs.screen import RunsScreen
+from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.widgets.row_table import RowTable
 from store.database import open_database
 from store.records import RunSettings

@@ -6,9 +6,9 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.screens.session import SessionScreen
-from kdtui.workflows.fine_tune import one_job
-from kdtui.workflows.outcomes import conclude
+from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.workflows.training.jobs import one_job
+from kdtui.workflows.training.outcomes import conclude
 from models.embedded import embedded_student
 from store.database import open_database
 from tests.acting import act

@@ -12,14 +12,14 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.distillation import Distillation
-from kdtui.tui.distillation_plan import planned, problem_of
+from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
-from kdtui.tui.screens.distill import DistillScreen
-from kdtui.tui.widgets.distillation_panel import DistillationPanel
+from kdtui.tui.places.distill.distillation import Distillation
+from kdtui.tui.places.distill.panel import DistillationPanel
+from kdtui.tui.places.distill.plan import planned, problem_of
+from kdtui.tui.places.distill.screen import DistillScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows import distill_with_model
+from kdtui.workflows.knowledge import distill_with_model
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge
@@ -360,7 +360,7 @@ async def test_a_second_one_of_the_same_is_refused_and_another_one_is_not(
 async def test_a_server_that_fails_is_told_with_its_words(
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.teacher.RETRIES", 0)
+    monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
     said = {"error": {"message": "[red]no[/] \x1b[31mway"}}
     url, _ = serve(lambda fake, number: good(fake, number) if number % 2 else fake.send(said, 400))
     app = app_with(demo_store, **endpoint(url, limit="6", concurrency="1"))

@@ -12,11 +12,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.workflows import evaluate
-from kdtui.workflows.learning import Learning, Tell, untold
-from kdtui.workflows.students import SessionStudent, open_student
-from models.answers import Answered, Grew, StudentEvent
+from kdtui.workflows.runs import evaluate
+from kdtui.workflows.student.learning import Learning, Tell, untold
+from kdtui.workflows.student.open import SessionStudent, open_student
 from models.bundle_list import WrittenBundle
+from models.student_protocol import Answered, Grew, StudentEvent
 from store.database import open_database
 from store.records import RunSettings, Session
 from store.sqlite import Database

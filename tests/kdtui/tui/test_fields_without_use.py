@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.dialogs import FormDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.dialogs import FormDialog
 from models.embedded import embedded_student
 from models.sft.job_files import ADAPTER
 from store.records import RunSettings, TrainingSettings

@@ -11,11 +11,11 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.find import FindScreen
+from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.dialogs import TextDialog
-from kdtui.tui.screens.find import FindScreen
-from kdtui.tui.screens.help import HelpScreen
-from kdtui.tui.screens.job import JobScreen
+from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable

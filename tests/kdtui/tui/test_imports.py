@@ -13,11 +13,11 @@ from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.screens.import_form import ImportForm
-from kdtui.tui.screens.task_form import TaskForm
+from kdtui.tui.core.task_form import TaskForm
+from kdtui.tui.datasets.import_form import ImportForm
 from kdtui.tui.widgets.path_input import completions
 from kdtui.tui.widgets.top_bar import TopBar
-from kdtui.workflows import import_dataset as workflow
+from kdtui.workflows.data import import_dataset as workflow
 from kdtui.workflows.demo import import_demo
 from store.database import open_database
 from store.datasets import dataset_names

@@ -9,8 +9,8 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
 
-from kdtui.tui.screens.job import JobScreen
-from kdtui.tui.screens.jobs import JobsScreen
+from kdtui.tui.places.jobs.screen import JobsScreen
+from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.curve import Curve, Points
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.log_view import LogView

@@ -10,11 +10,11 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.screens.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.screens.job import JobScreen
-from kdtui.tui.screens.jobs import HostDialog, JobsScreen
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.places.jobs.screen import HostDialog, JobsScreen
+from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.readable import Readable
-from kdtui.workflows.trainings import TrainingPlan, jobs_folder, prepare_training
+from kdtui.workflows.training.service import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
 from models.sft.processes import start
 from models.sft.state import JobStatus
@@ -121,7 +121,7 @@ async def test_a_store_that_cannot_be_read_is_said(empty_store: Path, settle: Se
 async def test_what_runs_here_is_looked_at_again_and_again(
     demo_store: Path, settle: Settle, sleeper: str, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.tui.screens.jobs._TICK", 0.02)
+    monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.02)
     folder = hand_made(demo_store, "busy", {PID: sleeper, METRICS: metrics(3)})
     app = opened(demo_store)
     async with app.run_test() as pilot:
@@ -416,8 +416,8 @@ async def test_a_lost_connection_is_said_and_comes_back(
     settle: Settle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.watch.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.watch._There.growth", 0.1)
+    monkeypatch.setattr("kdtui.workflows.training.watch.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.training.watch._There.growth", 0.1)
     there = workdir / "jobs" / "long"
     there.mkdir(parents=True)
     (there / "id").write_text("long")
@@ -450,8 +450,8 @@ async def test_a_host_is_asked_only_about_what_may_change_and_while_it_is_looked
     settle: Settle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kdtui.tui.screens.jobs._TICK", 0.05)
-    monkeypatch.setattr("kdtui.tui.screens.jobs._ASK", 0.1)
+    monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.05)
+    monkeypatch.setattr("kdtui.tui.places.jobs.screen._ASK", 0.1)
     there = workdir / "jobs" / "old"
     there.mkdir(parents=True)
     (there / "id").write_text("old")

@@ -14,18 +14,18 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from benchmarks.large_store import make_store
-from kdtui.tui import knowledge_work
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
-from kdtui.tui.hits import HitsTable
+from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
-from kdtui.tui.screens.knowledge import KnowledgeScreen
-from kdtui.tui.screens.piece import PieceDialog
-from kdtui.tui.screens.session import SessionScreen
-from kdtui.tui.widgets.facet_list import FacetList
+from kdtui.tui.places.knowledge import tasks
+from kdtui.tui.places.knowledge.facet_list import FacetList
+from kdtui.tui.places.knowledge.piece import PieceDialog
+from kdtui.tui.places.knowledge.screen import KnowledgeScreen
+from kdtui.tui.places.workbench.session import SessionScreen
 from kdtui.tui.widgets.steady import Pane
-from kdtui.workflows.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distil_annotations
 from store.calls import record_call
 from store.database import open_database
 from store.hits import Hits
@@ -608,9 +608,9 @@ async def test_what_is_wrong_with_a_filter_is_said_though_a_word_of_it_was_looke
 async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
     full_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_find = knowledge_work.find_pieces
+    really_find = tasks.find_pieces
 
-    def find_slowly(question: knowledge_work.Question, db: Database) -> Iterator[Hits]:
+    def find_slowly(question: tasks.Question, db: Database) -> Iterator[Hits]:
         time.sleep(0.2)
         yield from really_find(question, db)
 
@@ -618,7 +618,7 @@ async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
     async with app.run_test() as pilot:
         await settle(pilot)
         first = table(app).ids[0]
-        monkeypatch.setattr(knowledge_work, "find_pieces", find_slowly)
+        monkeypatch.setattr(tasks, "find_pieces", find_slowly)
         for key in ("slash", *"stove", "enter", "d"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))

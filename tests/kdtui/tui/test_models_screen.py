@@ -11,13 +11,13 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
-from kdtui.tui.screens.models import ModelsScreen
+from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.manage_models import add_file
-from models.llama import LlamaModel
-from models.provenance import about_base
+from models.files.provenance import about_base
+from models.llama.model import LlamaModel
 from store.database import open_database
 from store.jobs import add_job
 from store.models import NamedModel, add_model, named_models

@@ -43,7 +43,7 @@ async def test_nothing_that_is_pressed_clicked_or_resized_is_a_fault(
     monkeypatch.chdir(tmp_path)
     # What would outlive the test.
     monkeypatch.setattr("models.sft.processes.start", refuse)
-    monkeypatch.setattr("kdtui.workflows.fine_tune.start", refuse)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start", refuse)
     # By its key, by a click on the footer, or by the palette.
     monkeypatch.setattr(KdtuiApp, "exit", lambda *_, **__: None)
     random = Random(seed)

@@ -9,15 +9,15 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog
-from kdtui.tui.screens.help import HelpScreen
-from kdtui.tui.screens.job import JobScreen
-from kdtui.tui.screens.models import ModelsScreen
-from kdtui.tui.screens.run import RunScreen
-from kdtui.tui.screens.samples import SamplesScreen
-from kdtui.tui.screens.session import SessionScreen
+from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog
+from kdtui.tui.core.help import HelpScreen
+from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.models.screen import ModelsScreen
+from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.samples.screen import SamplesScreen
+from kdtui.tui.places.workbench.session import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings

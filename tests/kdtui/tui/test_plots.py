@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 from textual.app import App, ComposeResult
 
+from kdtui.tui.places.runs.quality_plot import Point, QualityPlot
 from kdtui.tui.widgets.curve import Curve, Points
-from kdtui.tui.widgets.quality_plot import Point, QualityPlot
 from kdtui.tui.widgets.tick_plot import TickPlot, row_ticks
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
 from store.database import open_database
 from tests.kdtui.tui.real_terminal import Terminal, opened
 from tests.models.tiny import make_model

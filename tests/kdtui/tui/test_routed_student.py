@@ -10,8 +10,8 @@ from textual.widgets import Select, Static
 
 from kdtui.distill.routing import fit, make_router
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.screens.dialogs import FormDialog, TextDialog
-from kdtui.workflows.routers import routes_of
+from kdtui.tui.core.dialogs import FormDialog, TextDialog
+from kdtui.workflows.adapters.routers import routes_of
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import RunSettings

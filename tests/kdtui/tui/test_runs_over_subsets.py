@@ -10,9 +10,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.widgets.quality_plot import QualityPlot
-from kdtui.workflows import evaluate, floors
-from kdtui.workflows.floors import score_floors
+from kdtui.tui.places.runs.quality_plot import QualityPlot
+from kdtui.workflows.runs import evaluate, floors
+from kdtui.workflows.runs.floors import score_floors
 from store.database import open_database
 from store.records import RunSettings
 from store.runs import get_run, list_runs

@@ -10,13 +10,13 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.run_rows import share
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
-from kdtui.tui.screens.runs import RunsScreen
-from kdtui.tui.widgets.quality_plot import QualityPlot
+from kdtui.tui.places.runs.quality_plot import QualityPlot
+from kdtui.tui.places.runs.rows import share
+from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows import evaluate
+from kdtui.workflows.runs import evaluate
 from store.database import open_database
 from store.records import Bundle, Item, RunSettings, Session
 from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, start_run
@@ -68,7 +68,7 @@ async def test_runs_and_floors_are_listed_with_their_scores(store: Path, settle:
 async def test_scores_that_are_known_are_not_computed_again(
     store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdtui.workflows import runs
+    from kdtui.workflows.runs import runs
 
     asked: list[int] = []
 

@@ -12,13 +12,13 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
-from kdtui.tui.screens.samples import SamplesScreen
+from kdtui.tui.places.samples.screen import SamplesScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.sample import create_sample
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.sample import create_sample
 from store.database import open_database
 from store.jobs import add_job
 from store.knowledge import NewKnowledge, add_knowledge

@@ -20,9 +20,9 @@ from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.runs import RunsScreen
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.sample import create_sample
+from kdtui.tui.places.runs.screen import RunsScreen
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.sample import create_sample
 from kdtui.workflows.studies.plan import Look, Plan, make_plan
 from kdtui.workflows.studies.spec import preset, to_toml
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded

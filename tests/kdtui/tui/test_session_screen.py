@@ -18,25 +18,26 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Checkbox, Input, Select, Static
 
-from kdtui.tui import generation
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.choice import Choice
-from kdtui.tui.generation import GenerationThread, Request, Stopped
+from kdtui.tui.core.dialogs import FormDialog, TextDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens import session
-from kdtui.tui.screens.dialogs import FormDialog, TextDialog
-from kdtui.tui.screens.session import SessionScreen
-from kdtui.tui.screens.workbench import WorkbenchScreen
-from kdtui.tui.widgets.bundle_panel import BundlePanel
+from kdtui.tui.places.workbench import session
+from kdtui.tui.places.workbench.screen import WorkbenchScreen
+from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.student import generation
+from kdtui.tui.student.bundle_panel import BundlePanel
+from kdtui.tui.student.choice import Choice
+from kdtui.tui.student.generation import GenerationThread, Request, Stopped
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows import offered, students
-from kdtui.workflows.explain import Explanation
-from models.answers import Answered, Grew, Refused, StudentEvent
+from kdtui.workflows.student import open as student_open
+from kdtui.workflows.student import options
+from kdtui.workflows.student.explain import Explanation
 from models.bundle_list import WrittenBundle
 from models.embedded import embedded_student
 from models.errors import ModelError, PromptTooLong
 from models.sft.job_files import ADAPTER
+from models.student_protocol import Answered, Grew, Refused, StudentEvent
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
@@ -151,14 +152,14 @@ class Student:
     @contextmanager
     def __call__(
         self, _: object, __: str | None, settings: RunSettings, ___: object
-    ) -> Iterator[students.SessionStudent]:
+    ) -> Iterator[student_open.SessionStudent]:
         self.opened += 1
         self.settings.append(settings)
         self.threads.add(threading.current_thread().name)
         self.niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         answers = self.answers.get(settings.student)
         try:
-            yield students.SessionStudent("fake", lambda sessions: self.answer(sessions, answers), self.explain)
+            yield student_open.SessionStudent("fake", lambda sessions: self.answer(sessions, answers), self.explain)
         finally:
             self.threads.add(threading.current_thread().name)
             self.closed += 1
@@ -197,7 +198,7 @@ class Student:
 def student(monkeypatch: pytest.MonkeyPatch) -> Student:
     """Answers in place of all students; endlessly, where it is told no answers."""
     found = Student()
-    monkeypatch.setattr(students, "open_student", found)
+    monkeypatch.setattr(student_open, "open_student", found)
     return found
 
 
@@ -262,13 +263,13 @@ async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
-    titles, really = [], offered.offered
+    titles, really = [], options.offered
 
-    def noted(*arguments: Any, **named: Any) -> offered.Offered:
+    def noted(*arguments: Any, **named: Any) -> options.Offered:
         titles.append(shown(app, "#title"))
         return really(*arguments, **named)
 
-    monkeypatch.setattr(offered, "offered", noted)
+    monkeypatch.setattr(options, "offered", noted)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.next")
         await settle(pilot)

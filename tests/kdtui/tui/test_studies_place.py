@@ -12,19 +12,19 @@ from textual.widgets import Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import THEMES
+from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.compared_runs import ComparedRunsScreen
-from kdtui.tui.screens.dialogs import ConfirmDialog, FormDialog, TextDialog
-from kdtui.tui.screens.job import JobScreen
-from kdtui.tui.screens.run import RunScreen
-from kdtui.tui.screens.studies import StudiesScreen
-from kdtui.tui.screens.study import StudyScreen
-from kdtui.tui.study_run import StudyRun
+from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.runs.compared import ComparedRunsScreen
+from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.studies.screen import StudiesScreen
+from kdtui.tui.places.studies.study import StudyScreen
+from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.widgets.matrix import Matrix
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
-from kdtui.workflows import students
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.student import open as student_open
 from kdtui.workflows.studies.lock import alone, runner_of
 from kdtui.workflows.studies.spec import changed, to_toml
 from models.errors import ModelError
@@ -317,7 +317,7 @@ async def test_a_study_is_paused_resumed_and_stopped_and_goes_on_where_it_was(
 async def test_what_fails_is_told_at_once_and_in_full_and_is_tried_again_by_a_key(
     unanswered: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_open = students.open_student
+    really_open = student_open.open_student
 
     def full(db: Database, dataset: str | None, settings: RunSettings, *tell: Any) -> Any:
         if settings.adapters and not settings.knowledge:
@@ -328,7 +328,7 @@ async def test_what_fails_is_told_at_once_and_in_full_and_is_tried_again_by_a_ke
     async with app.run_test(size=(120, 36)) as pilot:
         await at_study(pilot, settle, until)
         with monkeypatch.context() as broken:
-            broken.setattr(students, "open_student", full)
+            broken.setattr(student_open, "open_student", full)
             await act(pilot, "study.run")
             await until(pilot, lambda: any("no room on the disk, [red]not[/] at all" in each for each in toasts(app)))
             await until(pilot, lambda: work(app) is None)

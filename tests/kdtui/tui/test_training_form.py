@@ -9,11 +9,11 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.screens.dialogs import FormDialog
-from kdtui.tui.screens.job import JobScreen
-from kdtui.tui.screens.jobs import JobsScreen
-from kdtui.tui.screens.new_training import Offer, form
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.places.jobs.form import Offer, form
+from kdtui.tui.places.jobs.screen import JobsScreen
+from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.workflows.data.import_dataset import import_dataset
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from models.sft.job_files import PID
 from store.database import open_database
@@ -35,7 +35,7 @@ async def fill(app: KdtuiApp, **values: str) -> None:
 async def test_a_missing_package_is_a_sentence_with_what_to_do(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.fine_tune.find_spec", lambda name: None if name == "peft" else name)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.find_spec", lambda name: None if name == "peft" else name)
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)

@@ -8,16 +8,16 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.dialogs import FormDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.screens.dialogs import FormDialog
-from kdtui.tui.screens.knowledge import KnowledgeScreen
-from kdtui.tui.screens.piece import PieceDialog
-from kdtui.tui.screens.session import SessionScreen
+from kdtui.tui.places.knowledge.piece import PieceDialog
+from kdtui.tui.places.knowledge.screen import KnowledgeScreen
+from kdtui.tui.places.workbench.session import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows.distill import distil_annotations
-from kdtui.workflows.import_dataset import import_dataset
-from kdtui.workflows.mine_patterns import mine_patterns
-from kdtui.workflows.sample import create_sample
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.sample import create_sample
 from store.database import open_database
 from store.records import RunSettings, TrainingSettings
 from store.runs import start_run

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from kdtui.distill.thoughts import Step, Thought
-from kdtui.tui.screens.piece import in_full
-from kdtui.tui.written import written
-from kdtui.workflows.about_piece import about_piece
-from kdtui.workflows.import_dataset import import_dataset
+from kdtui.tui.places.knowledge.markdown import written
+from kdtui.tui.places.knowledge.piece import in_full
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.about_piece import about_piece
 from store.knowledge import NewKnowledge, add_knowledge
 from store.sqlite import Database
 

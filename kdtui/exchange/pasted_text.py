@@ -1,0 +1,136 @@
+"""Sessions that somebody types or pastes: a product a line, or the JSON Lines that other programs write.
+
+Two-person tent | Outdoor > Shelter
+Sleeping bag
+
+An empty line ends a session.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
+
+import msgspec
+
+from kdtui.errors import BadFile
+from kdtui.exchange.jsonl import read_sessions
+from kdtui.text import one_line
+from models.files.text_files import NotText, without_mark
+from store.records import LONGEST_TEXT, Item, Session
+
+_CATEGORY = " | "
+_STEP = ">"
+_JSON = ("{", "[{")
+
+
+def read_typed(text: str, number: int = 1) -> list[Session]:
+    """The sessions of a text: those of JSON Lines, or of products that stand in lines.
+
+    Of products, an empty line ends a session, as in a stream. Such sessions are called "typed 1", "typed 2", …
+
+    Args:
+        number: of the first session whose products stand in lines.
+
+    Raises:
+        BadFile: there is nothing in the text, a title is too long, or it begins like JSON and no session can be read.
+    """
+    text = _readable(text)
+    if text.startswith(_JSON):
+        sessions = [session for _, session, _ in read_sessions(_json_lines(text), "the text")]
+    else:
+        sessions = [Session(f"typed {at}", _items(block, "the text")) for at, block in enumerate(_blocks(text), number)]
+    if not sessions:
+        raise BadFile("the text", "there is no product in it")
+    return sessions
+
+
+def texts_of(text: str) -> list[str]:
+    """The parts of a text that have a session each; all of it where it is JSON."""
+    text = _readable(text)
+    if text.startswith(_JSON):
+        return [text]
+    return ["\n".join(line for _, line in block) for block in _blocks(text)]
+
+
+def _readable(text: str) -> str:
+    # What cannot be written in UTF-8 could be neither stored nor handed on.
+    return text.encode("utf-8", "replace").decode("utf-8").removeprefix("\ufeff").strip()
+
+
+def _blocks(text: str) -> list[list[tuple[int, str]]]:
+    """Lines with products, each with its number, in blocks with empty lines between."""
+    lines = enumerate(text.splitlines(), start=1)
+    return [list(block) for is_blank, block in groupby(lines, lambda line: _is_blank(line[1])) if not is_blank]
+
+
+def read_stream(source: Iterable[bytes], name: object) -> Iterator[Session]:
+    """The sessions of a file or a pipe, each as soon as it is whole: JSON Lines, or products that stand in lines.
+
+    Of products, an empty line ends a session. Such sessions are called 1, 2, 3, …
+
+    Args:
+        source: the lines; the first that is not empty tells what they are.
+        name: what errors call the source.
+
+    Raises:
+        BadFile: a line is not UTF-8, a title is too long, or the first line begins like JSON and a line is no session.
+    """
+    lines = iter(source)
+    passed: list[bytes] = []
+    for line in lines:
+        try:
+            passed.append(without_mark(line) if not passed else line)
+        except NotText as error:
+            raise BadFile(name, str(error)) from error
+        if not line.isspace() and passed[-1]:
+            break
+    whole = chain(passed, lines)
+    if passed and passed[-1].lstrip().startswith(tuple(each.encode() for each in _JSON)):
+        yield from (session for _, session, _ in read_sessions(whole, name))
+    else:
+        yield from _read_products(whole, name)
+
+
+def _read_products(lines: Iterable[bytes], name: object) -> Iterator[Session]:
+    products: list[tuple[int, str]] = []
+    read = 0
+    for number, raw in enumerate(lines, start=1):
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BadFile(name, "this is not UTF-8 text; save the file as UTF-8", number) from error
+        if not _is_blank(line):
+            products.append((number, line))
+        elif products:
+            read += 1
+            yield Session(str(read), _items(products, name))
+            products = []
+    if products:
+        yield Session(str(read + 1), _items(products, name))
+
+
+def _items(lines: Iterable[tuple[int, str]], name: object) -> tuple[Item, ...]:
+    """The products of lines, each with its number in the source."""
+    items = []
+    for position, (number, line) in enumerate(lines, start=1):
+        if len(line) > LONGEST_TEXT:
+            raise BadFile(
+                name, f"this title has {len(line):,} characters, and may have {LONGEST_TEXT:,} at most", number
+            )
+        title, _, category = line.rpartition(_CATEGORY) if _CATEGORY in line else (line, "", "")
+        path = tuple(part.strip() for part in category.split(_STEP) if part.strip())
+        items.append(Item(str(position), title.strip() or None, (path,) if path else ()))
+    return tuple(items)
+
+
+def _is_blank(line: str) -> bool:
+    """Whether a line has nothing to read in it."""
+    return not one_line(line, 1)
+
+
+def _json_lines(text: str) -> list[bytes]:
+    """The lines of JSON Lines; those of one object or list that stands on several lines are made one for each."""
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text.encode("utf-8").splitlines()
+    return [msgspec.json.encode(each) for each in (found if isinstance(found, list) else [found])]

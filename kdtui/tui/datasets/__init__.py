@@ -1,0 +1,1 @@
+"""Importing datasets in the app."""

@@ -1,0 +1,1 @@
+"""The place Distill: distillations, and the ledger of calls to teachers."""

@@ -1,0 +1,141 @@
+"""How far a distillation has come, in a few lines."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from textual.widgets import Static
+
+from kdtui.text import counted, duration, one_line
+from kdtui.tui.places.distill.distillation import Distillation, State
+from kdtui.workflows.costs import cost_text
+
+if TYPE_CHECKING:
+    from kdtui.workflows.knowledge.consult import Tally
+
+_STATES: dict[State, str] = {
+    "estimating": "… estimating",
+    "asking": "? to be confirmed",
+    "running": "▶ running",
+    "pausing": "‖ pausing",
+    "paused": "‖ paused",
+    "stopping": "■ stopping",
+    "done": "✓ done",
+    "cancelled": "■ cancelled",
+    "stopped": "! stopped",
+    "failed": "✗ failed",
+}
+
+
+class DistillationPanel(Static):
+    """One distillation, or what to say where there is none."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, markup=False)
+
+    def show(self, distillation: Distillation, *, of: tuple[int, int], command: str = "") -> None:
+        """Show one: which it is, of how many, and the command that does the same, if there is room for it."""
+        self.update(_picture(distillation, of, command))
+
+    def show_text(self, text: str) -> None:
+        """Show a text, which must be fit to be shown."""
+        self.update(Text(text))
+
+
+def _picture(distillation: Distillation, of: tuple[int, int], command: str) -> RenderableType:
+    head = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    head.add_column(ratio=1, no_wrap=True)
+    head.add_column(no_wrap=True, justify="right")
+    which = f"{of[0]} of {of[1]}: " if of[1] > 1 else ""
+    head.add_row(
+        Text(one_line(f"{which}{distillation.plan.title}", 200), style="bold", overflow="ellipsis"),
+        Text(_STATES[distillation.state], style="bold"),
+    )
+    lines: list[RenderableType] = [head, _bar(distillation)]
+    lines += [Text(one_line(line, 600)) for line in _lines(distillation)]
+    if distillation.lost:
+        # What each server says of it may be long; the app has it in full among what it has said.
+        last = f"{counted(distillation.lost, 'session')} gave no knowledge; the last: {distillation.reasons[-1]}"
+        lines.append(Text(one_line(last, 300), no_wrap=True, overflow="ellipsis"))
+    if command:
+        lines.append(Text.assemble(("$ ", "dim"), one_line(command, 1000)))
+    return Group(*lines)
+
+
+def _bar(distillation: Distillation) -> RenderableType:
+    step = distillation.step
+    share = 1.0 if distillation.state == "done" else 0.0 if step is None else step.share
+    table = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    table.add_column(ratio=1)
+    table.add_column(no_wrap=True, justify="right")
+    done = "" if step is None else f"  {step.sessions:,} of {step.of:,} {step.what}"
+    table.add_row(ProgressBar(total=1.0, completed=share), Text(f"{share:>4.0%}{done}"))
+    return table
+
+
+def _lines(distillation: Distillation) -> list[str]:
+    step, state = distillation.step, distillation.state
+    lines = []
+    if state in ("estimating", "asking"):
+        lines += _expected(distillation)
+    elif step is not None and step.tally is not None:
+        tally = step.tally
+        lines += [
+            f"calls: {tally.hits:,} answered before · {tally.paid:,} paid · {tally.failed:,} failed"
+            + (f" · {step.asking:,} under way" if distillation.is_active else "")
+            + _rate(distillation, tally),
+            f"{tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_cost(tally)}"
+            + _left(distillation, tally),
+        ]
+    else:
+        free = "; it costs nothing" if distillation.is_free else ""
+        lines.append(f"{duration(distillation.seconds)}{free}")
+    if state in ("pausing", "stopping"):
+        most = ", for a minute at most" if state == "stopping" and distillation.under_way else ""
+        lines.append(f"nothing more is asked; what is under way is finished and kept{most}")
+    if distillation.results:
+        came = (f"{counted(each.kept, each.format)} kept, {each.rejected:,} rejected" for each in distillation.results)
+        lines.append(" · ".join(came))
+        lines += [f"{each.format}s: {each.aftermath}" for each in distillation.results if each.aftermath]
+    if distillation.problem:
+        lines.append(distillation.problem)
+    return lines
+
+
+def _expected(distillation: Distillation) -> list[str]:
+    tally = distillation.step.tally if distillation.step is not None else None
+    if tally is None:
+        is_paid = distillation.plan.teacher == "endpoint"
+        return [f"what was {'answered' if is_paid else 'found'} before is looked up"]
+    return [
+        f"calls: {tally.hits:,} answered before · {tally.paid:,} to be paid",
+        f"about {tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_expected_cost(tally)}",
+    ]
+
+
+def _rate(distillation: Distillation, tally: "Tally") -> str:
+    asked = tally.paid + tally.failed
+    return f" · {60 * asked / distillation.seconds:,.0f} a minute" if asked and distillation.seconds > 0 else ""
+
+
+def _left(distillation: Distillation, tally: "Tally") -> str:
+    """Of time and cost, by what calls have taken so far."""
+    expected, asked = distillation.expected, tally.paid + tally.failed
+    left = expected.paid - asked if expected is not None else 0
+    if expected is None or not distillation.is_active or left <= 0 or not asked:
+        return ""
+    time = duration(distillation.seconds * left / asked)
+    cost = "" if tally.cost is None else f", cost {cost_text(left * tally.cost / asked)}"
+    return f" · left: about {counted(left, 'call')}, {time}{cost}"
+
+
+def _cost(tally: "Tally") -> str:
+    return cost_text(tally.cost, is_estimated=tally.estimated > 0, unknown="unknown (no prices)")
+
+
+def _expected_cost(tally: "Tally") -> str:
+    if tally.cost is None:
+        return "unknown (no prices)"
+    return f"about {cost_text(tally.cost)}, at most about {cost_text(tally.most_cost)}"

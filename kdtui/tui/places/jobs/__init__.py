@@ -1,0 +1,1 @@
+"""The place Jobs: trainings, and the hosts that they run on."""

@@ -1,0 +1,1 @@
+"""The place Knowledge: pieces of knowledge to search, read and edit."""

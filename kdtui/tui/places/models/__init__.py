@@ -1,0 +1,1 @@
+"""The place Models: bases, quantizations and adapters."""

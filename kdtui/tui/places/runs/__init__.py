@@ -1,0 +1,1 @@
+"""The place Runs: evaluations, their scores, and comparisons."""

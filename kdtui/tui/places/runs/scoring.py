@@ -1,0 +1,105 @@
+"""The work that scores runs, computes the floors beside them, and measures what they read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from kdtui.errors import KdtuiError
+from kdtui.tui.core.activity import Activity, Happened
+from kdtui.tui.core.store_worker import Unwanted
+
+if TYPE_CHECKING:
+    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.runs import RunRow
+    from kdtui.workflows.runs.scored import Scored
+    from store.runs import Run, RunSummary
+    from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is not computed yet: scores of runs, floors over sessions, and the size of prompts."""
+
+    unscored: "list[RunSummary]"
+    floorless: "list[Scored]"
+    unmeasured: "list[Run]"
+
+    def includes(self, other: "Missing") -> bool:
+        """Whether all of another is a part of this."""
+        return all(
+            each in mine
+            for mine, theirs in (
+                (self.unscored, other.unscored),
+                (self.floorless, other.floorless),
+                (self.unmeasured, other.unmeasured),
+            )
+            for each in theirs
+        )
+
+
+class RunScored(Message):
+    """The scores of a run are computed."""
+
+    def __init__(self, row: "RunRow") -> None:
+        super().__init__()
+        self.row = row
+
+
+class FloorsFound(Message):
+    """The floors over some sessions are computed; none where they cannot be."""
+
+    def __init__(self, scored: "Scored", rows: "list[ResultRow]") -> None:
+        super().__init__()
+        self.scored, self.rows = scored, rows
+
+
+class TokensFound(Message):
+    """The size of the prompts of a run is known, or that it cannot be."""
+
+    def __init__(self, run: int, tokens: float | None) -> None:
+        super().__init__()
+        self.run, self.tokens = run, tokens
+
+
+class RunNumbers(Activity):
+    """Computes what is missing, in this order: scores, floors, sizes. Each is posted as a message of its own.
+
+    Attributes:
+        missing: what was missing when it began.
+    """
+
+    def __init__(self, database: Path, missing: Missing, post: Callable[[Message], object]) -> None:
+        self.missing = missing
+        stop = Event()
+
+        def check() -> None:
+            if stop.is_set():
+                raise Unwanted
+
+        def work(db: "Database") -> Iterator[object]:
+            from kdtui.workflows.runs.floors import floors_over
+            from kdtui.workflows.runs.runs import prompt_tokens, score_runs
+
+            with suppress(Unwanted):
+                for row in score_runs(db, missing.unscored, check=check):
+                    yield RunScored(row)
+                for scored in missing.floorless:
+                    try:
+                        yield FloorsFound(scored, floors_over(db, scored, check=check))
+                    except KdtuiError:
+                        # A split that has become empty has none.
+                        yield FloorsFound(scored, [])
+                for run in missing.unmeasured:
+                    check()
+                    yield TokensFound(run.id, prompt_tokens(db, run))
+
+        def post_found(message: Message) -> None:
+            event = message.event if isinstance(message, Happened) else None
+            post(event if isinstance(event, Message) else message)
+
+        super().__init__("numbers", database, work, post_found, stop=stop.set)

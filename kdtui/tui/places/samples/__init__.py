@@ -1,0 +1,1 @@
+"""The place Samples: named subsets of knowledge."""

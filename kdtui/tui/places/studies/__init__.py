@@ -1,0 +1,1 @@
+"""The place Studies: grids of students."""

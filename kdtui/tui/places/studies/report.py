@@ -1,0 +1,118 @@
+"""What is written of a study: its report, or a table of its sessions."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.message import Message
+
+from kdtui.tui.core.commands import command_line
+from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.paths import typed_path
+from kdtui.tui.core.task import Task
+
+if TYPE_CHECKING:
+    from store.sqlite import Database
+
+_REPORT = "report"
+
+_KINDS = (
+    ("the report: an HTML file and the same as Markdown", _REPORT),
+    ("the measures of each cell and session: CSV", "csv"),
+    ("the measures of each cell and session: Parquet", "parquet"),
+)
+
+
+def report_form(study: str, before: object, database: Path | None) -> FormDialog:
+    """Asks what is to be written of a study, and where.
+
+    Args:
+        before: what was chosen last; anyone may have edited it.
+        database: how a command names the store.
+    """
+    last = before if isinstance(before, dict) else {}
+    kind, folder = last.get("kind"), last.get("folder")
+    return FormDialog(
+        f"Write about study {study}",
+        [
+            Field("kind", "What", "choice", kind if isinstance(kind, str) else _REPORT, options=_KINDS),
+            Field(
+                "folder",
+                "Folder",
+                "path",
+                folder if isinstance(folder, str) else ".",
+                help=f"The files in it are called {study}, and replaced where they are there.",
+            ),
+        ],
+        verb="Write",
+        check=lambda values: None if values["folder"].strip() else "name a folder; a dot is the one that kdtui runs in",
+        command=lambda values: _command(study, values, database),
+    )
+
+
+def _command(study: str, values: Mapping[str, str], database: Path | None) -> str:
+    folder = typed_path(values["folder"])
+    if values["kind"] == _REPORT:
+        return command_line(("study", "report"), study, {"--output": str(folder)}, database=database)
+    return command_line(
+        ("study", "export"), study, {"--output": str(_table(study, folder, values["kind"]))}, database=database
+    )
+
+
+def _table(study: str, folder: Path, kind: str) -> Path:
+    return folder / f"{study}.{kind}"
+
+
+class StudyReport(Task):
+    """The report of a study, or a table of its sessions, is written.
+
+    Args:
+        values: of the form.
+    """
+
+    kind: ClassVar[str] = "study report"
+    action: ClassVar[str] = "study.report"
+
+    def __init__(
+        self, database: Path, study: str, values: Mapping[str, str], post: Callable[[Message], object]
+    ) -> None:
+        self._written: list[Path] = []
+        folder, kind = typed_path(values["folder"]), values["kind"]
+
+        def work(db: "Database") -> Iterator[object]:
+            from kdtui.workflows.studies.overview import open_study
+
+            _, plan = open_study(db, study)
+            if kind == _REPORT:
+                from kdtui.workflows.studies.report import write_report
+
+                yield write_report(db, plan, folder)
+            else:
+                from kdtui.workflows.studies.export import export_rows, write_csv, write_parquet
+
+                folder.mkdir(parents=True, exist_ok=True)
+                path = _table(study, folder, kind)
+                write = write_parquet if kind == "parquet" else write_csv
+                write(path, export_rows(db, plan))
+                yield [path]
+
+        super().__init__(f"writing about study {study}", database, work, post, values)
+
+    def note(self, event: object) -> None:
+        """Note what is written."""
+        self._written = event  # type: ignore[assignment]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it is there."""
+        return bool(self._written)
+
+    @property
+    def outcome(self) -> str:
+        """The files."""
+        return f"wrote {' and '.join(map(str, self._written))}"
+
+    @property
+    def when_stopped(self) -> str:
+        """What there is then."""
+        return f"{self.name} was stopped; files that were there are as they were"

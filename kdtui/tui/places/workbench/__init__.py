@@ -1,0 +1,1 @@
+"""The place Workbench: sessions, and the bundles that students generate for them."""

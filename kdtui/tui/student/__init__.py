@@ -1,0 +1,1 @@
+"""Choosing a student, asking it, and showing its answers."""

@@ -1,0 +1,145 @@
+"""What students have written about one session, and what is to be said of it beside what is true."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widget import Widget
+
+from kdtui.bundling.comparison import Match, differing, match, pair_counts
+from kdtui.bundling.metrics import Bundles, score
+from kdtui.text import letter
+from kdtui.tui.student.bundle_panel import BundleLine
+from kdtui.tui.student.choice import Choice
+from kdtui.tui.student.generation import Request
+from kdtui.tui.widgets.letters import badges, tone
+from models.bundle_list import WrittenBundle
+from store.records import Bundle
+
+NAMES = ("1st", "2nd")
+"""What two sides are called that are compared: letters are for bundles, and numbers for products."""
+
+
+class Side:
+    """A student with its settings, and what it has written about the session."""
+
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the answer."""
+        self.asked: Choice | None = None
+        self.request: Request | None = None
+        self.state = ""
+        self.is_done = False
+        self._written: dict[int, WrittenBundle] = {}
+
+    def begin(self, request: Request) -> None:
+        """An answer is on its way."""
+        self.clear()
+        self.asked, self.request = request.choice, request
+
+    def write(self, bundle: WrittenBundle) -> bool:
+        """Take a bundle as far as it is written; whether it is new."""
+        is_new = bundle.number not in self._written
+        self._written[bundle.number] = bundle
+        return is_new
+
+    @property
+    def bundles(self) -> list[WrittenBundle]:
+        """In the order in which they were begun."""
+        return [bundle for _, bundle in sorted(self._written.items())]
+
+    @property
+    def sets(self) -> list[frozenset[int]]:
+        """Their positions."""
+        return [frozenset(bundle.positions) for bundle in self.bundles]
+
+    def letters(self, position: int) -> Text:
+        """Of the bundles that a product is in."""
+        return badges([at for at, bundle in enumerate(self.bundles) if position in bundle.positions], lower=True)
+
+    def matches(self, truth: Bundles) -> list[Match]:
+        """Each bundle against the true one that it comes nearest."""
+        return [match(truth, each) for each in self.sets]
+
+
+def true_lines(widget: Widget, bundles: Sequence[Bundle], truth: Bundles, sides: Sequence[Side]) -> list[BundleLine]:
+    """True bundles, each with what the sides that are done have found of it; the widget has the colours."""
+    return [
+        BundleLine(each.positions, each.intent, remark=_remark_of_true(widget, number, truth, sides))
+        for number, each in enumerate(bundles)
+    ]
+
+
+def _remark_of_true(widget: Widget, number: int, truth: Bundles, sides: Sequence[Side]) -> Text:
+    """Which generated bundle is a true one, or comes near; or that it is missing."""
+    remarks = []
+    for name, side in zip(NAMES, sides, strict=False):
+        if not side.is_done:
+            continue
+        found = [(at, each) for at, each in enumerate(side.matches(truth)) if each.true == number]
+        right = next((at for at, each in found if each.is_right), None)
+        if right is not None:
+            text, style = f"= {letter(right, lower=True)}", tone(widget, "success")
+        elif found:
+            text, style = f"~ {' '.join(letter(at, lower=True) for at, _ in found)}", tone(widget, "warning")
+        else:
+            text, style = "missing", tone(widget, "error")
+        remarks.append(Text(f"{name} {text}" if len(sides) > 1 else text, style=style))
+    return Text(" ").join(remarks)
+
+
+def written_lines(widget: Widget, side: Side, truth: Bundles) -> list[BundleLine]:
+    """What a student has written so far, each with how it compares to what is true, where that is known."""
+    return [
+        BundleLine(
+            bundle.positions,
+            bundle.intent if bundle.complete else f"{bundle.intent}…",
+            bundle.confidence,
+            _remark_of_written(widget, found) if truth else Text(),
+        )
+        for bundle, found in zip(side.bundles, side.matches(truth), strict=True)
+    ]
+
+
+def _remark_of_written(widget: Widget, found: Match) -> Text:
+    """What a bundle has too much, and what it lacks, against the true one that it comes nearest."""
+    if found.true is None:
+        return Text("wrong", style=tone(widget, "error"))
+    if found.is_right:
+        return Text(f"= {letter(found.true)}", style=tone(widget, "success"))
+    changes = [*(f"+{each}" for each in found.extra), *(f"−{each}" for each in found.lacking)]
+    return Text(f"~ {letter(found.true)} {' '.join(changes)}", style=tone(widget, "warning"))
+
+
+def compared(sides: Sequence[Side], truth: Bundles) -> str:
+    """How well each side has done, where the truth is known; and in what two answers differ. A line each."""
+    lines = []
+    for name, side in zip(NAMES, sides, strict=False):
+        if side.is_done and truth:
+            scores = _scores(truth, side.sets)
+            lines.append(f"{name}  {scores}" if len(sides) > 1 else scores)
+    if len(sides) > 1 and all(side.is_done for side in sides):
+        lines.append(_difference(*(side.sets for side in sides)))
+    return "\n".join(lines)
+
+
+def _difference(one: Bundles, other: Bundles) -> str:
+    only = differing(one, other)
+    parts = [f"alike: {len(one) - len(only[0])}"]
+    parts += [
+        f"only {name}: {' '.join(letter(number, lower=True) for number in found) or 'none'}"
+        for name, found in zip(NAMES, only, strict=True)
+    ]
+    return " · ".join(parts)
+
+
+def _scores(truth: Bundles, predicted: Bundles) -> str:
+    """How well one session is answered, in a line."""
+    scores = score([truth], [predicted])
+    right, extra, lacking = pair_counts(truth, predicted)
+    return (
+        f"pair F1 {scores.pair_f1:.2f} ({right} right, {extra} too much, {lacking} lacking)"
+        f" · strict P {scores.strict_precision:.2f}, R {scores.strict_recall:.2f}"
+    )

@@ -1,0 +1,1 @@
+"""Adapters and routers: describe, merge, export and import them."""

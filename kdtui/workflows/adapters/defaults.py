@@ -1,0 +1,68 @@
+"""The default adapter of a dataset, as a person sets and unsets it."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.training.jobs import adapter_file, trained_with
+from models.embedded import SHIPPED
+from store.default_adapters import default_adapters, set_default_adapter
+from store.errors import NotFound
+from store.jobs import get_job
+from store.sqlite import Database
+
+
+def make_default(db: Database, adapter: str, datasets: Sequence[str] = ()) -> list[str]:
+    """Have datasets answered with an adapter where none is named; with the shipped one as if they had no default.
+
+    Args:
+        datasets: without any, those that the adapter was trained on.
+
+    Returns:
+        The datasets.
+
+    Raises:
+        KdtuiError: there is no such adapter, or it does not say what it was trained on.
+        NotFound: there is no such dataset, or the adapter has no name here.
+    """
+    # Whether there is one, and whether its training is done.
+    adapter_file(db, adapter)
+    if not datasets:
+        datasets = _trained_on(db, adapter)
+        if not datasets:
+            raise KdtuiError("say of which dataset, with --dataset")
+    for dataset in datasets:
+        set_default_adapter(db, dataset, None if adapter == SHIPPED else adapter)
+    return list(datasets)
+
+
+def _trained_on(db: Database, adapter: str) -> tuple[str, ...]:
+    if adapter == SHIPPED:
+        return ()
+    with suppress(NotFound):
+        return get_job(db, adapter).settings.datasets
+    trained = trained_with(db, adapter)
+    return () if trained is None else trained.datasets
+
+
+def drop_default(db: Database, datasets: Sequence[str] = ()) -> dict[str, str]:
+    """Have datasets answered by the shipped student again.
+
+    Args:
+        datasets: without any, all that have a default adapter.
+
+    Returns:
+        The adapters that were the default, by dataset.
+
+    Raises:
+        KdtuiError: one has none.
+        NotFound: there is no such dataset.
+    """
+    there = default_adapters(db)
+    for dataset in datasets:
+        set_default_adapter(db, dataset, None)
+    if missing := [dataset for dataset in datasets if dataset not in there]:
+        raise KdtuiError(f"dataset {missing[0]!r} has no default adapter; the shipped student answers it")
+    for dataset in there if not datasets else ():
+        set_default_adapter(db, dataset, None)
+    return {dataset: adapter for dataset, adapter in there.items() if not datasets or dataset in datasets}

@@ -1,0 +1,255 @@
+"""What there is to know of a model: what its file says of itself; of an adapter what it was trained with, and whether
+it fits the bases that are here."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_path
+
+from kdtui.errors import KdtuiError
+from kdtui.text import counted
+from kdtui.workflows.adapters.manifest import training_of
+from kdtui.workflows.manage_models import ModelRow, known_models, read_model
+from kdtui.workflows.student.as_trained import shown_as_trained
+from kdtui.workflows.student.model_names import located_model
+from kdtui.workflows.training.jobs import base_of
+from models.embedded import SHIPPED
+from models.errors import ModelError
+from store.errors import NotFound
+from store.jobs import get_job
+from store.records import RunSettings
+from store.similar import meant
+
+if TYPE_CHECKING:
+    from models.files.provenance import AdapterInfo
+    from models.files.quantization import ModelInfo
+    from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetails:
+    """What there is to know of a model.
+
+    Attributes:
+        header: what the file of a base says of itself, by the keys of GGUF.
+        adapter: what the file of an adapter says of itself; None for a base.
+        training: the name of the training that the adapter comes from, if it is still there.
+    """
+
+    row: ModelRow
+    header: dict[str, str]
+    adapter: "AdapterInfo | None" = None
+    training: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether an adapter is one for a base.
+
+    Attributes:
+        problem: why it is not.
+        certain: whether the adapter says what it was trained on; its architecture alone is a guess.
+    """
+
+    base: str
+    problem: str | None
+    certain: bool = True
+
+    @property
+    def answer(self) -> str:
+        """The same in words."""
+        return self.problem or ("yes" if self.certain else "perhaps; it does not say what it was trained on")
+
+
+def describe_model(db: "Database", name: str) -> ModelDetails:
+    """What there is to know of the model of this name; what is wrong with its file is a part of that.
+
+    Raises:
+        NotFound: there is none.
+    """
+    rows = list(known_models(db))
+    known = next((row for row in rows if row.name == name), None)
+    if known is None:
+        names = (row.name for row in rows)
+        raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls shows those that there are')}")
+    row = read_model(known)
+    if row.problem is not None:
+        return ModelDetails(row, {}, training=_training(db, row))
+    try:
+        if row.kind != "adapter":
+            return ModelDetails(row, _header(row.path))
+        from models.files.provenance import adapter_info
+
+        return ModelDetails(row, {}, adapter_info(row.path), _training(db, row))
+    except ModelError as error:
+        return ModelDetails(replace(row, problem=str(error)), {}, training=_training(db, row))
+
+
+def _training(db: "Database", row: ModelRow) -> str | None:
+    """An adapter has the name of its training."""
+    if row.kind == "adapter":
+        try:
+            return get_job(db, row.name).name
+        except NotFound:
+            pass
+    return None
+
+
+def _header(path: Path) -> dict[str, str]:
+    from models.files.model_header import meta_values, vocabulary_only
+
+    with vocabulary_only(path) as model:
+        return dict(sorted(meta_values(model).items()))
+
+
+def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
+    """Whether an adapter is one for each base that is here. What takes longest is kept for the next time."""
+    for known in known_models(db):
+        if known.kind == "base":
+            yield _fit(details, read_model(known))
+
+
+def _fit(details: ModelDetails, base: ModelRow) -> Fit:
+    """Whether an adapter is one for a base whose file has been read."""
+    from models.files.provenance import check_adapter, says_base
+    from models.llama.model import LlamaModel
+
+    adapter = details.adapter
+    assert adapter is not None
+    if base.info is None:
+        return Fit(base.name, base.problem)
+    if (differs := _other_shape(adapter, base.info)) is not None:
+        return Fit(base.name, differs)
+    try:
+        with closing(LlamaModel(base.path, vocabulary_only=True)) as vocabulary:
+            cache = user_cache_path("kdtui") / "norms"
+            check_adapter(details.row.path, adapter.manifest, vocabulary, base.path, cache)
+    except ModelError as error:
+        return Fit(base.name, str(error).removeprefix(f"{details.row.path}: "))
+    return Fit(base.name, None, says_base(adapter.manifest))
+
+
+def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:
+    """Why the matrices of an adapter have no place in a base."""
+    if base.architecture != adapter.architecture:
+        return f"it is of the architecture {base.architecture}, not {adapter.architecture}"
+    if base.layers < adapter.layers:
+        return f"it has {counted(base.layers, 'layer')}, and the adapter is for one of {adapter.layers} at least"
+    if adapter.width not in (0, base.width):
+        return f"it is {base.width} wide, and the adapter is for one that is {adapter.width} wide"
+    return None
+
+
+def student_with(db: "Database", name: str) -> RunSettings:
+    """What it takes to use a model: an adapter needs a base that it fits, and is shown what it was trained with.
+
+    Raises:
+        NotFound: there is no model of that name.
+        KdtuiError: its file cannot be used, or no base is here that it fits.
+    """
+    details = describe_model(db, name)
+    if details.row.problem is not None:
+        raise KdtuiError(details.row.problem)
+    if details.row.kind == "encoder":
+        raise KdtuiError(f"{name} is a sentence encoder: it makes vectors, and answers nothing")
+    if name == SHIPPED or details.adapter is None:
+        return RunSettings(name)
+    settings = RunSettings(_base_for(db, details), adapters=((name, 1.0),))
+    trained = training_of(details.adapter.manifest)
+    return settings if trained is None else shown_as_trained(settings, trained)
+
+
+def _base_for(db: "Database", details: ModelDetails) -> str:
+    """The base that an adapter was trained on, or one that it fits."""
+    assert details.adapter is not None
+    if details.training is not None:
+        # Its folder may be gone, or hold what another version has written.
+        with suppress(ModelError):
+            if (trained_on := base_of(get_job(db, details.training))) is not None:
+                return trained_on
+    if (fit := _best_fit(db, details)) is None:
+        name, base = details.row.name, details.adapter.manifest.get("base", "what it was trained on")
+        raise KdtuiError(
+            f"adapter {name!r} needs a GGUF of its base, {base}, and none is here; add it with: kdtui model add FILE"
+        )
+    return fit.base
+
+
+def base_path(db: "Database", details: ModelDetails) -> Path | None:
+    """The file of a base that is here and that an adapter fits; None where there is none."""
+    fit = _best_fit(db, details)
+    return None if fit is None else located_model(db, fit.base)
+
+
+def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:
+    assert details.adapter is not None
+    trained_on = Path(str(details.adapter.manifest.get("base", "")))
+    if details.training is None and trained_on.is_absolute() and trained_on.suffix == ".gguf" and trained_on.is_file():
+        # A file without a name, as a training or a merge of trainings may have for its base.
+        row = read_model(ModelRow(str(trained_on), trained_on, "", None, None))
+        if (fit := _fit(details, row)).problem is None and fit.certain:
+            return fit
+    fits = [fit for fit in fitting(db, details) if fit.problem is None]
+    return max(fits, key=lambda fit: fit.certain, default=None)
+
+
+def in_short(details: ModelDetails) -> list[tuple[str, str]]:
+    """What one wants to know first, as pairs of what and value."""
+    row, info, adapter = details.row, details.row.info, details.adapter
+    lines = [("name", row.name), ("kind", row.kind), ("path", str(row.path)), ("from", row.source)]
+    if row.problem is not None:
+        lines.append(("problem", row.problem))
+    if details.training is not None:
+        lines.append(("training", details.training))
+    if info is not None:
+        lines += [
+            ("architecture", info.architecture),
+            ("weights", f"{info.parameters:,}"),
+            ("bits", info.quantization),
+            ("size", f"{info.bytes / 1e6:,.1f} MB"),
+            ("context", f"{info.context:,} tokens"),
+        ]
+    if adapter is not None:
+        lines += [
+            ("architecture", adapter.architecture),
+            ("changes", f"{adapter.weights} matrices, rank {adapter.rank}, alpha {adapter.alpha:g}"),
+            ("size", f"{adapter.bytes / 1e6:,.1f} MB"),
+        ]
+    return lines
+
+
+def in_full(details: ModelDetails) -> list[tuple[str, str]]:
+    """The header of a base, or the manifest of an adapter, in the same way."""
+    if details.adapter is None:
+        return list(details.header.items())
+    return _flat("", details.adapter.manifest) or [("manifest", "none: this adapter was made elsewhere")]
+
+
+def _flat(prefix: str, content: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The lines of a manifest: what is nested comes below what it is in, numbers that belong together on one line."""
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
+            lines += _flat(f"{prefix}{key}.", value)
+        elif isinstance(value, Mapping):
+            told = ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+            lines.append((f"{prefix}{key}", told or "–"))
+        else:
+            lines.append((f"{prefix}{key}", _shown(value)))
+    return lines
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case list():
+            return ", ".join(map(_shown, value)) or "–"
+    return str(value)

@@ -1,0 +1,62 @@
+"""Adapters that the program keeps in a folder of its own, each under a name."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.manage_models import free_name
+from models.files.whole_files import new_folder
+from store.models import NamedModel, add_model
+
+if TYPE_CHECKING:
+    from store.sqlite import Database
+
+
+def free_adapter_name(db: "Database", name: str, folder: Path) -> str:
+    """The name, if an adapter can have it.
+
+    Args:
+        folder: of the models that the program makes.
+
+    Raises:
+        KdtuiError: it cannot.
+    """
+    if name == "none":
+        raise KdtuiError(
+            "'none' cannot be the name of an adapter, since --adapter none is for none; choose another --name"
+        )
+    free_name(db, name)
+    if (folder / name).exists():
+        raise KdtuiError(
+            f"{folder / name}: there is a folder of this name already; choose another --name, or delete it"
+        )
+    return name
+
+
+@contextmanager
+def new_adapter(db: "Database", name: str, folder: Path, source: str) -> Iterator[Path]:
+    """A folder for the files of an adapter, among them `NAME.gguf`. At the end it is named; after an error it is gone.
+
+    Args:
+        name: one that `free_adapter_name` has found free.
+        source: where the adapter comes from, for a person to read.
+
+    Raises:
+        KdtuiError: it cannot be written.
+        StoreError: the name has been taken meanwhile.
+    """
+    target = folder / name
+    try:
+        with new_folder(target) as part:
+            yield part
+    except OSError as error:
+        raise KdtuiError(f"{target}: {error.strerror}; nothing was kept") from error
+    try:
+        add_model(db, NamedModel(name, target / f"{name}.gguf", source, made=True, kind="adapter"))
+    except BaseException:
+        # Nothing else knows of the folder, and it would be in the way of the next attempt.
+        shutil.rmtree(target, ignore_errors=True)
+        raise

@@ -1,0 +1,276 @@
+"""A router goes out to a folder, with a folder for each of its adapters, and comes in from one.
+
+`router.json` can be read and edited by anyone. It names no base and no file of this machine: how an adapter is asked is
+in the adapter's own folder.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from kdtui.distill.routing import Route, Router
+from kdtui.errors import BadFile, KdtuiError
+from kdtui.exchange.adapter_card import CARD, AboutRouter, router_card
+from kdtui.text import counted
+from kdtui.workflows.adapters.export import check_target, export_adapter
+from kdtui.workflows.adapters.routers import routes_of
+from kdtui.workflows.adapters.take_in import take_in
+from kdtui.workflows.manage_models import checked_name, remove_model, slug
+from kdtui.workflows.student.model_names import ROUTED
+from kdtui.workflows.student.routed import load_router
+from models.errors import ModelError
+from models.files.adapter_folder import SUMS
+from models.files.whole_files import new_folder, write_whole
+from models.sft.host import sha256
+from store.routers import check_router_name, save_router
+
+if TYPE_CHECKING:
+    from store.sqlite import Database
+
+ROUTER = "router.json"
+
+_KIND = "router"
+
+_LARGEST = 2**22
+"""Bytes of a router: a thousand numbers for each dataset, and a dozen for each adapter."""
+
+_MOST_ROUTES = 100
+
+
+class SharedRoute(Struct, frozen=True, forbid_unknown_fields=True):
+    """A route as it is in a file; see `Route`.
+
+    Attributes:
+        folder: of its adapter, beside the file.
+    """
+
+    name: str
+    folder: str
+    score: float
+    bias: float
+    weights: dict[str, float]
+
+
+class SharedRouter(Struct, frozen=True, forbid_unknown_fields=True):
+    """A router as it is in a file; see `Router`."""
+
+    kind: str
+    routes: list[SharedRoute]
+    mean: dict[str, float]
+    spread: dict[str, float]
+    centres: dict[str, list[float]]
+    datasets: list[str]
+    sessions: int
+    penalty: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A router that was written to a folder, or copied from one.
+
+    Attributes:
+        in_words: what was done, as a sentence without a full stop.
+        notes: what is to be known of its adapters, each a sentence without a full stop.
+    """
+
+    in_words: str
+    notes: tuple[str, ...]
+
+
+def export_router(
+    db: "Database",
+    name: str,
+    folder: Path,
+    *,
+    licence: str | None = None,
+    base: str | None = None,
+    replace: bool = False,
+) -> Moved:
+    """Write a router with its adapters into a folder, whole or not at all; otherwise as `export_adapter`.
+
+    Raises:
+        NotFound: there is no such router.
+        KdtuiError: an adapter of it is gone, or the folder cannot be written.
+        ModelError: the files of an adapter cannot be read.
+    """
+    router = load_router(db, name)
+    target = _check_target(folder, replace=replace)
+    notes: dict[str, None] = {}
+    routes = []
+    try:
+        with new_folder(target, replace=replace) as part:
+            for number, route in enumerate(router.routes, start=1):
+                # Names that differ may have the same slug.
+                inside = f"{number}-{slug(route.name)}"
+                [(adapter, _)] = route.settings.adapters
+                made = export_adapter(db, adapter, part / inside, licence=licence, base=base)
+                if made.note is not None:
+                    notes[made.note] = None
+                routes.append(SharedRoute(route.name, inside, route.score, route.bias, route.weights))
+            shared = SharedRouter(
+                _KIND,
+                routes,
+                router.mean,
+                router.spread,
+                {dataset: list(centre) for dataset, centre in router.centres.items()},
+                list(router.datasets),
+                router.sessions,
+                router.penalty,
+            )
+            content = json.dumps(msgspec.to_builtins(shared), ensure_ascii=False, indent=1)
+            write_whole(part / ROUTER, content + "\n")
+            write_whole(part / CARD, router_card(_about(name, router, routes)))
+            write_whole(part / SUMS, "".join(f"{sha256(part / each)}  {each}\n" for each in (CARD, ROUTER)))
+    except OSError as error:
+        raise BadFile(folder, f"{error.strerror}; nothing was written") from error
+    adapters = counted(len(routes), "adapter")
+    return Moved(f"exported router {name} to {folder}, with {adapters}", tuple(notes))
+
+
+def is_router(folder: Path) -> bool:
+    """Whether a folder holds a router."""
+    return (folder / ROUTER).is_file()
+
+
+def take_in_router(db: "Database", folder: Path, name: str | None, models: Path) -> Moved:
+    """Copy a router with its adapters out of a folder, checked, or nothing of it; otherwise as `take_in`.
+
+    Raises:
+        StoreError: there is a router of that name.
+        KdtuiError: the name cannot be used, or the base of its adapters is not here.
+        ModelError: the folder holds no router, or an adapter that is damaged, unsafe, or not for its base.
+    """
+    name = checked_name(name or slug(folder.resolve().name))
+    check_router_name(db, name)
+    shared = _read(folder / ROUTER)
+    notes: dict[str, None] = {}
+    taken: list[str] = []
+    with _all_or_nothing(db, taken):
+        for route in shared.routes:
+            inside = folder / route.folder
+            if inside.is_symlink() or not inside.is_dir():
+                raise ModelError(f"{inside}: there is no such folder, with the adapter of route {route.name!r}")
+            found = take_in(db, inside, f"{name}-{slug(route.name)}", models)
+            taken.append(found.model.name)
+            if found.missing is not None:
+                base = found.missing
+                raise KdtuiError(f"the base of its adapters, {base}, is not here; add it with: kdtui model add FILE")
+            if found.note is not None:
+                notes[f"{found.model.name}: {found.note}"] = None
+        settings = [asked for _, asked in routes_of(db, taken)]
+        router = Router(
+            tuple(
+                Route(route.name, asked, route.score, route.bias, route.weights)
+                for route, asked in zip(shared.routes, settings, strict=True)
+            ),
+            shared.mean,
+            shared.spread,
+            {dataset: tuple(centre) for dataset, centre in shared.centres.items()},
+            tuple(shared.datasets),
+            shared.sessions,
+            shared.penalty,
+        )
+        save_router(db, name, msgspec.json.encode(router).decode())
+    adapters = counted(len(taken), "adapter")
+    return Moved(f"{name} is a router, copied with {adapters}; use it with: --adapter {ROUTED}{name}", tuple(notes))
+
+
+def _about(name: str, router: Router, routes: list[SharedRoute]) -> AboutRouter:
+    return AboutRouter(
+        name,
+        tuple((route.name, route.folder, route.score) for route in routes),
+        router.datasets,
+        router.sessions,
+        router.penalty is not None,
+    )
+
+
+def _read(path: Path) -> SharedRouter:
+    """The router in a file from elsewhere.
+
+    Raises:
+        ModelError: it is none, or nothing can be computed with it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    if len(content) > _LARGEST:
+        raise ModelError(f"{path}: it is larger than a router can be ({_LARGEST / 1e6:.0f} MB)")
+    try:
+        found = msgspec.json.decode(content, type=SharedRouter)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise ModelError(f"{path}: this is no router: {error}") from error
+    if (problem := _problem(found)) is not None:
+        raise ModelError(f"{path}: {problem}")
+    return found
+
+
+def _problem(router: SharedRouter) -> str | None:
+    """Why nothing can be computed with a router; None where something can."""
+    names = [route.name for route in router.routes]
+    folders = [route.folder for route in router.routes]
+    if router.kind != _KIND:
+        return f"this is no router, but {router.kind!r}"
+    if not 1 < len(names) <= _MOST_ROUTES or len({*names}) < len(names) or len({*folders}) < len(folders):
+        return f"a router has two to {_MOST_ROUTES} routes, each with a name and a folder of its own"
+    for inside in folders:
+        if Path(inside).name != inside or inside in (".", "..") or not inside.isprintable():
+            return f"{inside!r} is no folder beside it"
+    numbers = [*router.mean.values(), *router.spread.values(), *_numbers(router)]
+    if not all(map(isfinite, numbers)):
+        return "it has numbers that are infinite"
+    if {*router.mean} != {*router.spread} or any(not {*route.weights} <= {*router.mean} for route in router.routes):
+        return "its mean, spread and weights are of different features"
+    if any(value <= 0 for value in router.spread.values()):
+        return "the spread of a feature is above 0"
+    if len({len(centre) for centre in router.centres.values()}) > 1:
+        return "its centres have different numbers of dimensions"
+    return None
+
+
+def _numbers(router: SharedRouter) -> Iterator[float]:
+    for route in router.routes:
+        yield from (route.score, route.bias, *route.weights.values())
+    for centre in router.centres.values():
+        yield from centre
+
+
+@contextmanager
+def _all_or_nothing(db: "Database", taken: list[str]) -> Iterator[None]:
+    """Delete the adapters that were copied, if the others cannot be."""
+    try:
+        yield
+    except BaseException:
+        for adapter in taken:
+            remove_model(db, adapter)
+        raise
+
+
+def _check_target(folder: Path, *, replace: bool) -> Path:
+    """Where a router goes, if it can.
+
+    Raises:
+        BadFile: there is something in the way.
+    """
+    target = folder.resolve()
+    if not target.exists() or not replace or not is_router(target):
+        return check_target(folder, replace=replace)
+    try:
+        known = {ROUTER, CARD, SUMS, *(route.folder for route in _read(target / ROUTER).routes)}
+    except ModelError as error:
+        raise BadFile(folder, f"it holds no router that was exported ({error}); choose another folder") from error
+    for path in sorted(target.iterdir()):
+        if path.name not in known:
+            raise BadFile(folder, f"beside a router it holds {path.name!r}, which would be lost; choose another folder")
+        if path.is_dir():
+            check_target(path, replace=True)
+    return target

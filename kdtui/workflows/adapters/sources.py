@@ -1,0 +1,157 @@
+"""Where the files of an adapter are, what they hold, and what to call its base elsewhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_cache_path
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.adapters.describe_model import ModelDetails, base_path
+from kdtui.workflows.manage_models import ModelRow, is_repository, own_files
+from kdtui.workflows.student.model_names import is_file
+from kdtui.workflows.training.jobs import adapter_file
+from models.embedded import HUB_ID, SHIPPED, SHIPPED_FOLDER, embedded_student
+from models.files.adapters import BASE_CONFIG, CONFIG, Delta, base_shape, gguf_deltas, peft_deltas
+from models.files.provenance import adapter_info, norms_hash
+from models.sft.job_files import ADAPTER
+from store.models import named_models
+
+if TYPE_CHECKING:
+    from models.files.adapters import BaseShape
+    from models.files.provenance import AdapterInfo
+    from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSource:
+    """An adapter that is here.
+
+    Attributes:
+        name: of the adapter; of one that is named by its file, that of the file.
+        gguf: its file for llama.cpp.
+        folder: its files for PEFT; None where it has none.
+        info: what its file says.
+        shape: of its base; None where neither the adapter nor a base that is here tells.
+    """
+
+    name: str
+    gguf: Path
+    folder: Path | None
+    info: "AdapterInfo"
+    shape: "BaseShape | None"
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What it was trained with; empty where that is not known."""
+        return self.info.manifest
+
+    def known_shape(self) -> "BaseShape":
+        """The shape of its base.
+
+        Raises:
+            KdtuiError: it is not known.
+        """
+        if self.shape is None:
+            base = self.manifest.get("base") or "what it was trained on"
+            raise KdtuiError(
+                f"adapter {self.name!r} needs a GGUF of its base, {base}, and none is here; add it with: "
+                "kdtui model add FILE"
+            )
+        return self.shape
+
+    def deltas(self) -> dict[str, Delta]:
+        """What it adds to each module.
+
+        Raises:
+            KdtuiError: the shape of its base is not known, which a file for llama.cpp needs.
+            ModelError: the files cannot be read.
+        """
+        if self.folder is not None:
+            return peft_deltas(self.folder)
+        return gguf_deltas(self.gguf, self.known_shape())
+
+
+def adapter_source(db: "Database", adapter: str) -> AdapterSource:
+    """The adapter of this name, or in this GGUF file.
+
+    Raises:
+        KdtuiError: there is no such adapter.
+        ModelError: its file cannot be read.
+    """
+    gguf = adapter_file(db, adapter)
+    info = adapter_info(gguf)
+    if not info.weights:
+        raise KdtuiError(f"{gguf}: this is no adapter, for it changes nothing of a base")
+    folder = None if is_file(adapter) else _peft_folder(db, adapter, gguf)
+    name = gguf.stem if is_file(adapter) else adapter
+    if folder is not None and (folder / BASE_CONFIG).is_file():
+        return AdapterSource(name, gguf, folder, info, base_shape(folder))
+    row = ModelRow(name, gguf, str(gguf), None, None, "adapter")
+    base = base_path(db, ModelDetails(row, {}, info))
+    return AdapterSource(name, gguf, folder, info, None if base is None else base_shape(base))
+
+
+def _peft_folder(db: "Database", name: str, gguf: Path) -> Path | None:
+    """Where the PEFT files of an adapter with a name are."""
+    if name == SHIPPED:
+        return SHIPPED_FOLDER
+    # That of a training is beside its file; what the program has made or taken in has all in one folder.
+    own = [model for model in named_models(db) if model.name == name and own_files(model) == gguf.parent]
+    folders = [gguf.parent if own else gguf.parent / ADAPTER]
+    return next((folder for folder in folders if (folder / CONFIG).is_file()), None)
+
+
+def public_base(db: "Database", manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """What to call the base of an adapter elsewhere: its id on a hub, where that is known, or its name without folders.
+
+    Args:
+        config: the PEFT configuration; may be empty.
+    """
+    told = str(manifest.get("base") or config.get("base_model_name_or_path") or "unknown")
+    if is_repository(told) and not told.endswith(".gguf") and not Path(told).exists():
+        return told
+    name = bare_name(told)
+    embedded = embedded_student()
+    norms = norms_hash(embedded, user_cache_path("kdtui") / "norms")
+    # In any number of bits.
+    if name == embedded.name or manifest.get("norms_sha256") == norms:
+        return HUB_ID
+    for model in named_models(db):
+        repository = "/".join(model.source.split("/")[:2])
+        if model.path.name == name and model.made and is_repository(repository) and model.kind == "base":
+            return repository
+    return name
+
+
+def bare_name(text: str) -> str:
+    """The last part of a path of any system; other text as it is."""
+    if text.startswith(("/", "~", "./", "../")) or text.endswith(".gguf"):
+        text = PurePosixPath(text).name
+    return PureWindowsPath(text).name if PureWindowsPath(text).is_absolute() else text
+
+
+def without_paths(content: Any) -> Any:
+    """JSON without the folders of this machine: of each path, its last part is left."""
+    if isinstance(content, Mapping):
+        return {bare_name(str(key)): without_paths(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_paths(value) for value in content]
+    return bare_name(content) if isinstance(content, str) else content
+
+
+def base_config_of(source: AdapterSource) -> dict[str, Any]:
+    """What transformers says of the base of an adapter, as far as it is known.
+
+    Raises:
+        KdtuiError: the shape of the base is not known.
+    """
+    from models.files.adapter_folder import shape_config
+
+    if source.folder is not None and (source.folder / BASE_CONFIG).is_file():
+        from models.files.json_files import read_object
+
+        found: dict[str, Any] = without_paths(read_object(source.folder / BASE_CONFIG))
+        return found
+    return shape_config(source.known_shape())

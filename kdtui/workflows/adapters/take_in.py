@@ -1,0 +1,216 @@
+"""An adapter comes in from a folder that somebody has given: it is checked, copied, and gets a name."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_cache_path
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.adapters.export import KIND
+from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
+from kdtui.workflows.adapters.sources import bare_name, without_paths
+from kdtui.workflows.manage_models import ModelRow, known_models, read_model, slug
+from models.embedded import HUB_ID, NAME
+from models.errors import ModelError
+from models.files.adapters import (
+    BASE_CONFIG,
+    CONFIG,
+    MANIFEST,
+    BaseShape,
+    Delta,
+    base_shape,
+    check_numbers,
+    configured_shape,
+    convert,
+    gguf_deltas,
+    misfit,
+    peft_deltas,
+)
+from models.files.foreign_adapter import check_config, copy_files, read_described
+from models.files.provenance import adapter_info, check_adapter, says_base
+from store.models import named_model
+
+if TYPE_CHECKING:
+    from store.models import NamedModel
+    from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """An adapter that was copied.
+
+    Attributes:
+        base: a model that it fits; None where none is here.
+        certain: whether the adapter says what it was trained on, and that is the base.
+        missing: what the base is called that is not here; None where one is.
+    """
+
+    model: "NamedModel"
+    base: str | None
+    certain: bool
+    missing: str | None
+
+    @property
+    def in_words(self) -> str:
+        """What was done, as a sentence without a full stop."""
+        name, folder = self.model.name, self.model.path.parent
+        return f"{name} is an adapter, copied to {folder}; use it with: --adapter {name}"
+
+    @property
+    def note(self) -> str | None:
+        """What is to be known of its base; None for nothing."""
+        if self.missing is not None:
+            return f"its base, {self.missing}, is not here; add it with: kdtui model add FILE"
+        if not self.certain:
+            return f"it does not say what it was trained on; its weights have the shapes of those of {self.base}"
+        return None
+
+
+def take_in(db: "Database", folder: Path, name: str | None, models: Path, *, gguf: str | None = None) -> TakenIn:
+    """Copy an adapter out of a folder, checked, and give it a name.
+
+    The folder is one that kdtui has exported, one of PEFT, or one with a GGUF adapter. Nothing else in it is read.
+
+    Args:
+        models: the folder of the models that the program makes.
+        gguf: which GGUF file; None for the only one of a folder without an adapter for PEFT.
+
+    Raises:
+        KdtuiError: the name cannot be used, or the adapter cannot be converted without its base.
+        ModelError: the folder holds no adapter, or one that is damaged, unsafe, or not for its base.
+    """
+    name = free_adapter_name(db, name or slug(folder.resolve().name), models)
+    bases = [row for row in map(read_model, known_models(db)) if row.kind == "base" and row.info is not None]
+    with new_adapter(db, name, models, f"copied from {folder.resolve()}") as part:
+        found = copy_files(folder, part, gguf)
+        if found is None:
+            base = _take_peft(folder, part, name, bases)
+        else:
+            (part / found).rename(part / f"{name}.gguf")
+            with _said_of(folder / found, part / f"{name}.gguf"):
+                base = _check_gguf(part / f"{name}.gguf", bases)
+    here = None if base.row is None else base.row.name
+    return TakenIn(named_model(db, name), here, base.certain, base.told if here is None else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The base of an adapter: a model that is here, or None, and what it is called elsewhere."""
+
+    row: ModelRow | None
+    told: str
+    certain: bool
+
+
+def _take_peft(folder: Path, part: Path, name: str, bases: list[ModelRow]) -> _Base:
+    """Check an adapter for PEFT that was copied, rewrite what describes it, and convert it."""
+    from models.files.adapter_folder import plain_config, shape_config, write_json
+
+    with _said_of(folder, part):
+        manifest, config, told = (read_described(part / each) for each in (MANIFEST, CONFIG, BASE_CONFIG))
+        _check_kind(manifest)
+        check_config(config)
+        deltas = peft_deltas(part)
+        named = str(config.get("base_model_name_or_path") or "")
+        base = _base_of(part, manifest, named, lambda _: deltas, bases)
+        shape: BaseShape | None = configured_shape(told, BASE_CONFIG) if told else None
+        if base.row is not None:
+            its = base_shape(base.row.path)
+            if shape is not None and shape != its:
+                raise ModelError(f"{part}: {BASE_CONFIG} is not that of its base, {base.row.name}")
+            shape = its
+        if shape is None:
+            raise KdtuiError(
+                f"{part}: to convert this adapter its base, {base.told}, is needed, and is not here; add a GGUF of it "
+                "first, with: kdtui model add FILE"
+            )
+        write_json(part / CONFIG, plain_config(config, base.told))
+        write_json(part / BASE_CONFIG, without_paths(told) or shape_config(shape))
+        write_json(part / MANIFEST, {"data": {}, **without_paths(manifest), "name": name, "base": base.told})
+        convert(part, part, part / f"{name}.gguf")
+    return base
+
+
+def _check_gguf(adapter: Path, bases: Sequence[ModelRow]) -> _Base:
+    """Check a GGUF adapter that was copied."""
+    info = adapter_info(adapter)
+    _check_kind(info.manifest)
+    if not info.weights:
+        raise ModelError(f"{adapter}: this is no adapter; a model gets a name by: kdtui model add FILE")
+    check_numbers(adapter)
+    return _base_of(adapter, info.manifest, "", lambda base: gguf_deltas(adapter, base_shape(base)), bases)
+
+
+def _check_kind(manifest: Mapping[str, Any]) -> None:
+    kind = manifest.get("kind", KIND)
+    if kind != KIND:
+        raise ModelError(
+            f"{MANIFEST}: it is of the kind {kind!r}, which this version of kdtui does not know; update it"
+        )
+
+
+def _base_of(
+    adapter: Path,
+    manifest: Mapping[str, Any],
+    named: str,
+    deltas: Callable[[Path], Mapping[str, Delta]],
+    bases: Sequence[ModelRow],
+) -> _Base:
+    """The model that an adapter is for.
+
+    Args:
+        named: what its configuration calls the base; may be empty.
+        deltas: what it adds to each module, given the GGUF file of a base.
+
+    Raises:
+        ModelError: a base that is here is the one that it says it was trained on, and its weights do not fit there.
+    """
+    told = bare_name(str(manifest.get("base") or named or "unknown"))
+    if says_base(manifest):
+        certain = [row for row in bases if _is_trained_on(adapter, manifest, row)]
+        # Where nothing is known of the weights of the base, several may have its chat template.
+        must_fit = certain if manifest.get("norms_sha256") is not None else []
+    else:
+        certain = must_fit = [row for row in bases if named and bare_name(named) in _called(row)]
+    reasons = {row.name: _misfit(row.path, deltas) for row in certain or (() if says_base(manifest) else bases)}
+    fits = [row for row in bases if reasons.get(row.name, "") is None]
+    if must_fit and not fits:
+        row = must_fit[0]
+        raise ModelError(f"{adapter}: it is no adapter for {row.name}, on which it was trained: {reasons[row.name]}")
+    return _Base(fits[0] if fits else None, told, says_base(manifest))
+
+
+def _is_trained_on(adapter: Path, manifest: Mapping[str, Any], row: ModelRow) -> bool:
+    from models.llama.model import LlamaModel
+
+    try:
+        with closing(LlamaModel(row.path, vocabulary_only=True)) as vocabulary:
+            check_adapter(adapter, manifest, vocabulary, row.path, user_cache_path("kdtui") / "norms")
+    except ModelError:
+        return False
+    return True
+
+
+def _misfit(base: Path, deltas: Callable[[Path], Mapping[str, Delta]]) -> str | None:
+    """Why an adapter has no place in a base; None where it has."""
+    try:
+        return misfit(deltas(base), base)
+    except ModelError as error:
+        return str(error)
+
+
+def _called(row: ModelRow) -> set[str]:
+    """What a base may be called in a configuration."""
+    return {row.name, row.path.name, row.path.stem, HUB_ID if row.name == NAME else row.name}
+
+
+@contextmanager
+def _said_of(source: Path, copy: Path) -> Iterator[None]:
+    """Errors about a copy name what it was copied from: nobody has seen the copy."""
+    try:
+        yield
+    except (ModelError, KdtuiError) as error:
+        raise type(error)(str(error).replace(str(copy), str(source))) from error

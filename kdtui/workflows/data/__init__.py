@@ -1,0 +1,1 @@
+"""Datasets: import them, and compute vectors of them."""

@@ -1,0 +1,1 @@
+"""Knowledge: find it, ask teachers for it, sample it, export and import it."""

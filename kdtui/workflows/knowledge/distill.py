@@ -1,0 +1,127 @@
+"""A teacher's knowledge of the training sessions becomes rules and thoughts."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from kdtui.bundling.truth import minimal_bundles
+from kdtui.distill import annotations
+from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
+from kdtui.distill.thoughts import rejection
+from kdtui.errors import KdtuiError
+from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
+from store.datasets import iter_sessions, some_sessions
+from store.knowledge import NewKnowledge
+from store.records import Format, Session
+from store.sqlite import Database
+
+DISTILLED: tuple[Format, ...] = ("rule", "thought")
+"""Formats that are distilled; patterns are mined."""
+
+LEAST_SESSIONS = 2
+"""Sessions that a rule must have been found in: what was seen once may be chance."""
+
+LEAST_PRECISION = 0.5
+"""Below it a rule is wrong more often than right."""
+
+
+def distil_annotations(
+    db: Database,
+    dataset: str,
+    formats: Sequence[Format],
+    limit: int | None = None,
+    seed: int = 0,
+    *,
+    replace: bool = False,
+) -> Iterator[Distilled]:
+    """Compose rules and thoughts from the bundles of the training sessions, and store them beside earlier ones.
+
+    Args:
+        limit, seed: as in `training_sessions`.
+        replace: delete earlier ones that are not found again.
+
+    Raises:
+        As `compose_findings`.
+    """
+    yield from store_findings(db, compose_findings(db, dataset, formats, limit, seed), replace=replace)
+
+
+def compose_findings(
+    db: Database, dataset: str, formats: Sequence[Format], limit: int | None = None, seed: int = 0
+) -> Findings:
+    """Compose rules and thoughts from the bundles of the training sessions. Nothing is stored.
+
+    Args:
+        limit, seed: as in `training_sessions`.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has no training session with bundles.
+    """
+    sessions = training_sessions(db, dataset, limit, seed)
+    pieces: dict[Format, list[NewKnowledge]] = {}
+    if "rule" in formats:
+        found = [(rule, session.id) for session in sessions for rule in annotations.rules_of(session)]
+        pieces["rule"] = list(rule_pieces(consolidate(found), sessions))
+    if "thought" in formats:
+        pieces["thought"] = list(_thoughts(sessions))
+    return Findings(dataset, annotations.TEACHER, pieces)
+
+
+def training_sessions(db: Database, dataset: str, limit: int | None = None, seed: int = 0) -> list[Session]:
+    """The sessions that knowledge is distilled from.
+
+    Args:
+        limit: how many, drawn by chance; None for all.
+        seed: by which they are drawn.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has none with bundles.
+    """
+    if limit is None:
+        sessions = list(iter_sessions(db, dataset, split="train"))
+    else:
+        sessions = list(some_sessions(db, dataset, "train", limit, seed))
+    if not sessions:
+        raise KdtuiError(f"dataset {dataset!r} has no training sessions with bundles; there is nothing to distil")
+    return sessions
+
+
+def rule_pieces(
+    rules: Sequence[Consolidated], sessions: Sequence[Session], *, least_sessions: int = LEAST_SESSIONS
+) -> Iterator[NewKnowledge]:
+    """The rules with what they do on the training sessions that they do not come from.
+
+    Args:
+        least_sessions: in which a rule must have been found.
+    """
+    for each, trial in zip(rules, try_rules(rules, sessions), strict=True):
+        measured = bool(each.rule.categories)
+        yield NewKnowledge(
+            statement=each.rule.text,
+            content=msgspec.json.encode(each.rule).decode(),
+            support=trial.support if measured else None,
+            precision=trial.precision,
+            rejected=_rejection(each, trial, least_sessions),
+            sessions=each.sessions,
+        )
+
+
+def _rejection(each: Consolidated, trial: Trial, least_sessions: int) -> str | None:
+    if len(each.sessions) < least_sessions:
+        return f"found in one session, and {least_sessions} are needed"
+    if trial.precision is not None and trial.precision < LEAST_PRECISION:
+        return f"right in {trial.right} of the {trial.applies} other sessions that it applies to"
+    return None
+
+
+def _thoughts(sessions: Iterable[Session]) -> Iterator[NewKnowledge]:
+    for session in sessions:
+        thought = annotations.thought_of(session, minimal_bundles(session.bundles))
+        yield NewKnowledge(
+            statement=thought.statement,
+            content=msgspec.json.encode(thought).decode(),
+            rejected=rejection(thought, session),
+            sessions=(session.id,),
+        )

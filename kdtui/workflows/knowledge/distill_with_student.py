@@ -1,0 +1,112 @@
+"""A model of one's own as the teacher: its answers for the training sessions, and what people say of them.
+
+A small model cannot say why. So its bundles and intents are taken, and the rest is composed as for the annotations: a
+thought goes from the products to its own bundles, and is kept where these are right; rules are about the products that
+it put together wrongly, or not.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from kdtui.distill import annotations
+from kdtui.distill.rules import Rule, consolidate
+from kdtui.distill.thoughts import rejection
+from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
+from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
+from kdtui.workflows.runs.evaluate import answer_split
+from kdtui.workflows.student.generate import GenerateEvent
+from kdtui.workflows.student.open import open_student, resolved, settings_for, student_name
+from store.knowledge import NewKnowledge
+from store.records import Bundle, Format, RunSettings, Session
+from store.runs import Prediction, count_answers, latest_run, predictions, start_run
+from store.sqlite import Database
+from store.subsets import drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """So many of the sessions have been answered before."""
+
+    answered: int
+    of: int
+
+
+DistillEvent: TypeAlias = Begun | GenerateEvent | Distilled
+
+
+def student_as_teacher(db: Database, dataset: str, student: str) -> str:
+    """What the knowledge that a student gives calls its teacher."""
+    return student_name(_settings(db, dataset, student, None, 0))
+
+
+def distil_with_student(
+    db: Database,
+    dataset: str,
+    formats: Sequence[Format],
+    student: str,
+    limit: int | None,
+    seed: int = 0,
+    *,
+    replace: bool = False,
+) -> Iterator[DistillEvent]:
+    """Have the training sessions answered, each answer kept as it comes, and compose rules and thoughts.
+
+    The answers are those of a run over the train split; one that was broken off goes on. What is found is stored beside
+    what the student gave before.
+
+    Args:
+        limit, seed: as in `training_sessions`.
+        replace: delete what it gave before and is not found again, if it has answered all sessions.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: it has no training sessions with bundles, or there is no such student.
+        ModelError: the model cannot be loaded.
+    """
+    sessions = training_sessions(db, dataset, limit, seed)
+    settings = _settings(db, dataset, student, limit, seed)
+    run = latest_run(db, dataset, "train", settings.student)
+    answered = count_answers(db, run) if run is not None and run.settings == settings else 0
+    yield Begun(answered, len(sessions))
+    if run is None or run.settings != settings or answered < len(sessions):
+        with open_student(db, dataset, settings) as ready:
+            # A run begins when the student is ready.
+            if run is None or run.settings != settings:
+                run = start_run(db, dataset, "train", ready.name, settings)
+            # By chance, so that those are a fair sample that have an answer where this is broken off.
+            yield from answer_split(db, run, drawn(sessions, len(sessions), seed, lambda each: each.id), ready)
+    answers = predictions(db, run)
+    pieces: dict[Format, list[NewKnowledge]] = {}
+    if "rule" in formats:
+        found = [(rule, session.id) for session in sessions for rule in _rules(session, answers.get(session.id))]
+        pieces["rule"] = list(rule_pieces(consolidate(found), sessions))
+    if "thought" in formats:
+        pieces["thought"] = list(_thoughts(sessions, answers))
+    is_whole = all(session.id in answers and answers[session.id].bundles is not None for session in sessions)
+    yield from store_findings(db, Findings(dataset, run.name, pieces), replace=replace, is_whole=is_whole)
+
+
+def _settings(db: Database, dataset: str, student: str, limit: int | None, seed: int) -> RunSettings:
+    return resolved(db, dataset, settings_for(student, limit=limit, seed=seed))
+
+
+def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:
+    if answer is not None and answer.bundles is not None:
+        yield from annotations.rules_of(session, [frozenset(bundle.positions) for bundle in answer.bundles])
+
+
+def _thoughts(sessions: Sequence[Session], answers: dict[str, Prediction]) -> Iterator[NewKnowledge]:
+    for session in sessions:
+        answer = answers.get(session.id)
+        if answer is None or not answer.bundles:
+            continue
+        thought = annotations.thought_of(session, [Bundle(each.positions, each.intent) for each in answer.bundles])
+        yield NewKnowledge(
+            thought.statement,
+            msgspec.json.encode(thought).decode(),
+            rejected=rejection(thought, session),
+            sessions=(session.id,),
+        )

@@ -1,0 +1,266 @@
+"""Samples of knowledge: a share of each format of each dataset, drawn by one strategy."""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from kdtui.bundling.histogram import Bin, histogram
+from kdtui.bundling.metrics import pair_f1
+from kdtui.bundling.truth import true_bundles
+from kdtui.distill.applicable import roughly_for
+from kdtui.distill.lacking import why_lacking
+from kdtui.distill.patterns import Pattern
+from kdtui.distill.sampling import (
+    SampleStrategy,
+    by_length,
+    farthest_first,
+    from_the_front,
+    hardest_first,
+    in_random_order,
+    longest_first,
+)
+from kdtui.errors import KdtuiError
+from kdtui.text import counted
+from kdtui.workflows.knowledge.distill import training_sessions
+from kdtui.workflows.knowledge.sample_summary import BY_HAND
+from kdtui.workflows.student.command_options import evaluate_arguments
+from store.errors import NotFound
+from store.knowledge import existing, find_knowledge, kept_among, known_formats, sessions_by_knowledge, shares_of
+from store.records import Format, RunSettings, Session
+from store.runs import latest_run, predictions
+from store.samples import (
+    Draw,
+    count_formats,
+    count_lengths,
+    count_products,
+    count_shared,
+    count_without_session,
+    get_sample,
+    pieces_of,
+    save_sample,
+)
+from store.sqlite import Database
+
+
+def create_sample(
+    db: Database,
+    name: str,
+    datasets: Sequence[str],
+    formats: Sequence[Format] | None,
+    *,
+    strategy: SampleStrategy,
+    ratio: float,
+    seed: int,
+    student: str,
+    teacher: str | None = None,
+    add_to: str | None = None,
+    replace: bool = False,
+) -> int:
+    """Draw a sample from formats of every dataset, store it, and return its number of pieces.
+
+    Args:
+        formats: None for all that a dataset has.
+        ratio: above 0, at most 1.
+        student: whose zero-shot answers say how difficult a session is.
+        teacher: whose rules and thoughts are drawn; None for those of all teachers. Patterns are mined without one.
+        add_to: a sample that the new one also holds all of.
+
+    Raises:
+        NotFound: a dataset or a sample is not there.
+        StoreError: the name is taken.
+        KdtuiError: the ratio is none, there is no knowledge of a format, or no answers to judge difficulty by.
+    """
+    if not 0 < ratio <= 1:
+        raise KdtuiError(f"a ratio is above 0 and at most 1, not {ratio:g}")
+    draws = list(get_sample(db, add_to).draws) if add_to is not None else []
+    pieces = pieces_of(db, add_to) if add_to is not None else []
+    for dataset in datasets:
+        sessions = training_sessions(db, dataset)
+        order = _order(db, dataset, sessions, strategy, seed, student)
+        wanted = known_formats(db, dataset) if formats is None else formats
+        if not wanted:
+            name_it = f"--dataset {shlex.quote(dataset)}"
+            raise KdtuiError(
+                f"dataset {dataset!r} has no knowledge yet that could be drawn; find some with: "
+                f"kdtui knowledge mine {name_it}, or kdtui knowledge distill {name_it}"
+            )
+        for format in wanted:
+            found = _pieces(db, dataset, sessions, format, None if format == "pattern" else teacher)
+            if not found:
+                raise KdtuiError(why_lacking(db, dataset, format, None))
+            pieces += from_the_front(order, found, ratio)
+            draws.append(Draw(dataset, format, strategy, ratio, seed))
+    chosen = sorted(set(pieces))
+    save_sample(db, name, draws, chosen, replace=replace)
+    return len(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A sample that was picked by hand: how many pieces it has, and how many were left out, since they are rejected."""
+
+    pieces: int
+    left_out: int
+
+    def sentence(self, name: str) -> str:
+        """The same for a person."""
+        left_out = ""
+        if self.left_out:
+            rejected = counted(self.left_out, "rejected piece is", "rejected pieces are")
+            left_out = f"; {rejected} left out, since no student is shown such (--all takes them)"
+        return f"sample {name} has {counted(self.pieces, 'piece')} of knowledge{left_out}"
+
+
+def pick_sample(
+    db: Database,
+    name: str,
+    pieces: Sequence[int],
+    *,
+    add_to: str | None = None,
+    rejected: bool = False,
+    replace: bool = False,
+) -> Picked:
+    """Store a sample of just these pieces; numbers that are not there are left out.
+
+    Args:
+        add_to: a sample that the new one also holds all of.
+        rejected: take those that are rejected, too.
+
+    Raises:
+        NotFound: none of the pieces is there, or the other sample.
+        StoreError: the name is taken.
+        KdtuiError: all of them are rejected, and such are not to be taken.
+    """
+    draws = list(get_sample(db, add_to).draws) if add_to is not None else []
+    held = pieces_of(db, add_to) if add_to is not None else []
+    there = existing(db, pieces)
+    if not there:
+        raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
+    wanted = there if rejected else kept_among(db, there)
+    if not wanted:
+        raise KdtuiError(
+            f"all of it is rejected ({counted(len(there), 'piece')}), and no student is shown such; take it all the "
+            "same with --all"
+        )
+    draws += [Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in shares_of(db, wanted)]
+    save_sample(db, name, draws, sorted({*held, *wanted}), replace=replace)
+    return Picked(get_sample(db, name).pieces, len(there) - len(wanted))
+
+
+def _order(
+    db: Database, dataset: str, sessions: Sequence[Session], strategy: SampleStrategy, seed: int, student: str
+) -> list[str]:
+    match strategy:
+        case "random":
+            return in_random_order(sessions, seed)
+        case "length":
+            return by_length(sessions, seed)
+        case "longest":
+            return longest_first(sessions, seed)
+        case "diversity":
+            return farthest_first(sessions, seed)
+        case "difficulty":
+            command = shlex.join(["kdtui", *evaluate_arguments(dataset, "train", RunSettings(student))])
+            return hardest_first(sessions, _zero_shot_scores(db, dataset, sessions, student), command)
+
+
+def _zero_shot_scores(db: Database, dataset: str, sessions: Sequence[Session], student: str) -> dict[str, float]:
+    """Pair F1 of a student's answers for training sessions, without any knowledge."""
+    run = latest_run(db, dataset, "train", student)
+    if run is None:
+        return {}
+    answers = predictions(db, run)
+    return {
+        session.id: pair_f1(
+            true_bundles(session),
+            [frozenset(bundle.positions) for bundle in answers[session.id].bundles or ()],
+        )
+        for session in sessions
+        if session.id in answers
+    }
+
+
+def _pieces(
+    db: Database, dataset: str, sessions: Sequence[Session], format: Format, teacher: str | None
+) -> dict[int, list[str]]:
+    """Each kept piece of a format, of one teacher or all, with the training sessions that it came from."""
+    kept = find_knowledge(db, dataset=dataset, format=format, teacher=teacher)
+    if format != "pattern":
+        origin = sessions_by_knowledge(db, dataset, format)
+        return {piece.id: origin.get(piece.id, []) for piece in kept}
+    # A pattern comes from all the bundles that it was counted in: too many to store.
+    holders: dict[tuple[str, ...], set[int]] = {}
+    for number, session in enumerate(sessions):
+        bundled = {position for bundle in true_bundles(session) for position in bundle}
+        for position in bundled:
+            item = session.items[position - 1]
+            path = item.categories[0] if item.categories else ()
+            for level in range(1, len(path) + 1):
+                holders.setdefault(path[:level], set()).add(number)
+    found = {}
+    for piece in kept:
+        paths = msgspec.json.decode(piece.content, type=Pattern).categories
+        shared = set.intersection(*(holders.get(path, set()) for path in paths))
+        found[piece.id] = [sessions[number].id for number in sorted(shared)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class SampleShape:
+    """What is in a sample.
+
+    Attributes:
+        formats: how many pieces of each.
+        lengths: pieces by the length of their statements, in tokens, roughly.
+        products: the training sessions that the pieces come from, by the number of their products.
+        without_session: pieces that name no session that they come from.
+    """
+
+    formats: dict[str, int]
+    lengths: list[Bin]
+    products: list[Bin]
+    without_session: int
+
+
+def sample_shape(db: Database, name: str) -> SampleShape:
+    """What is in a sample.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    tokens: Counter[int] = Counter()
+    for characters, count in count_lengths(db, name).items():
+        tokens[roughly_for(characters)] += count
+    return SampleShape(
+        count_formats(db, name),
+        histogram(tokens),
+        histogram(count_products(db, name)),
+        count_without_session(db, name),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How many pieces two samples have in common, and how many each has."""
+
+    common: int
+    first: int
+    second: int
+
+    @property
+    def jaccard(self) -> float:
+        """The pieces that both have, as a share of those that either has."""
+        together = self.first + self.second - self.common
+        return self.common / together if together else 0.0
+
+
+def overlap(db: Database, one: str, other: str) -> Overlap:
+    """How many pieces two samples have in common.
+
+    Raises:
+        NotFound: one of them is not there.
+    """
+    return Overlap(count_shared(db, one, other), get_sample(db, one).pieces, get_sample(db, other).pieces)

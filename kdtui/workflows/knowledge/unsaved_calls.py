@@ -1,0 +1,95 @@
+"""Answers of teachers that could not be stored yet: they are paid for, and wait in files beside the store.
+
+A file is written when the store has been busy for a second, or refuses, and goes when its answer is stored: by the
+process that paid for it, or by the next one that asks a teacher. To store an answer twice changes nothing.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from models.files.whole_files import write_whole
+from store.calls import is_recorded, record_call
+from store.sqlite import Database
+
+_FOLDER = "-unsaved-calls"
+"""Behind the name of the store."""
+
+
+class PaidCall(Struct, frozen=True, kw_only=True):
+    """A call that has ended; see `store.calls.Call`."""
+
+    key: str
+    teacher: str
+    step: str
+    request: str
+    response: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    seconds: float
+    attempts: int
+    error: str | None = None
+    is_estimated: bool = False
+    is_final: bool = False
+    replace: bool = False
+
+    def record(self, db: Database) -> None:
+        """Store it; see `record_call`."""
+        record_call(db, **msgspec.structs.asdict(self))
+
+
+def folder_of(store: Path) -> Path:
+    """Where the answers wait for a store."""
+    return store.with_name(store.name + _FOLDER)
+
+
+def set_aside(store: Path, call: PaidCall) -> Path:
+    """Write a call to a file, and return which.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = folder_of(store)
+    folder.mkdir(exist_ok=True, parents=True)
+    path = folder / f"{call.key}.json"
+    write_whole(path, msgspec.json.encode(call))
+    return path
+
+
+def drop(path: Path) -> None:
+    """Delete the file of a call that is stored, and the folder with the last one."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()
+
+
+def waiting_calls(store: Path) -> list[Path]:
+    """The files of calls that are not stored yet."""
+    return sorted(folder_of(store).glob("*.json"))
+
+
+def take_in(db: Database) -> int:
+    """Store what waits in files, and return how many that were. What cannot be read is left where it is.
+
+    Raises:
+        Busy: another process is writing.
+    """
+    if db.path is None or not (paths := waiting_calls(db.path)):
+        return 0
+    taken = []
+    with db.atomic():
+        for path in paths:
+            # Another process may have taken it meanwhile.
+            with suppress(OSError, msgspec.MsgspecError):
+                call = msgspec.json.decode(path.read_bytes(), type=PaidCall)
+                # It may have been stored just before its process was ended.
+                if not is_recorded(db, call.key, call.response, call.error):
+                    call.record(db)
+                taken.append(path)
+    for path in taken:
+        drop(path)
+    return len(taken)

@@ -1,0 +1,1 @@
+"""Runs: evaluate students, score their answers, and compare them."""

@@ -1,0 +1,235 @@
+"""A student answers a split; its answers are kept, and scored."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice
+from math import inf, isnan
+from time import monotonic
+from typing import TypeAlias
+
+from kdtui.bundling.answer_sums import AnswerSums
+from kdtui.bundling.intent_metrics import IntentScores
+from kdtui.bundling.metrics import Scores
+from kdtui.errors import KdtuiError
+from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, measured
+from kdtui.workflows.runs.intent_cosine import IntentCosine
+from kdtui.workflows.runs.ratings import Ratings
+from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
+from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.open import SessionStudent, check_settings, open_student, resolved
+from models.errors import ModelError
+from store.records import RunSettings, Session, Split
+from store.runs import (
+    Prediction,
+    Run,
+    add_predictions,
+    answered_among,
+    answers_to,
+    check_tags,
+    count_answers,
+    delete_run,
+    finish_run,
+    start_run,
+)
+from store.split_sessions import SplitSessions
+from store.sqlite import Database
+
+_AT_RISK = 0.5
+"""Seconds of work that costs nothing and may be lost with the process."""
+
+_PAGE = 1000
+"""Sessions whose answers are looked up at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegun:
+    """The student is ready, and begins to answer, or goes on with it.
+
+    Attributes:
+        answered: how many of the sessions have an answer already.
+    """
+
+    run: Run
+    answered: int
+    sessions: int
+
+
+class NothingAnswered(ModelError):
+    """The student failed before its first answer; its run is not kept."""
+
+
+EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One row of the table: who, how well, and for how much.
+
+    Attributes:
+        intent_floors: what other names for the same bundles are worth; see `kdtui.workflows.runs.intent_floors`.
+        ratings: what a judge says of the intents; None where none was asked.
+    """
+
+    name: str
+    scores: Scores
+    cost: RunCost = NOT_KNOWN
+    intent_floors: Mapping[str, IntentScores] = field(default_factory=dict)
+    ratings: Ratings | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """An object; null where a metric has no session or no hit to average over, or a cost is not known."""
+        return {
+            "name": self.name,
+            **scores_to_json(self.scores),
+            "intent_floors": {name: scores.to_json() for name, scores in self.intent_floors.items()} or None,
+            **self.cost.to_json(),
+        }
+
+
+def scores_to_json(scores: Scores) -> dict[str, object]:
+    """A flat object; null where a metric has no session or no hit to average over."""
+    return {key: None if isinstance(value, float) and isnan(value) else value for key, value in asdict(scores).items()}
+
+
+def split_to_score(
+    db: Database, dataset: str, split: Split, limit: int | None = None, seed: int | None = 0
+) -> SplitSessions:
+    """So many sessions of a split, or all; they are read when they are walked through.
+
+    Args:
+        limit: how many; None for all.
+        seed: by which they are drawn; None for the first as imported, which is what runs of earlier versions have.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: the split is empty.
+    """
+    sessions = SplitSessions(db, dataset, split, limit, seed)
+    if not sessions:
+        raise KdtuiError(f"dataset {dataset!r} has no sessions in its {split} split; there is nothing to score")
+    return sessions
+
+
+def evaluate(
+    db: Database,
+    dataset: str,
+    split: Split,
+    settings: RunSettings,
+    sessions: Collection[Session],
+    tags: Sequence[str] = (),
+    tell: Tell = untold,
+) -> Iterator[EvaluateEvent]:
+    """Answer the sessions of a split in a new run, which begins when the student is ready.
+
+    A run in which the student fails before the first answer is not kept.
+
+    Args:
+        tags: of the run.
+        tell: gets what takes long before the run begins, or cannot be done as usual.
+
+    Raises:
+        KdtuiError: the settings are refused, or what they need is not there.
+        ModelError: the model cannot be loaded, or fails: `NothingAnswered` before the first answer.
+        StoreError: a tag is none.
+    """
+    check_settings(settings, dataset)
+    check_tags(tags)
+    settings = resolved(db, dataset, settings)
+    with open_student(db, dataset, settings, tell) as student:
+        run = start_run(db, dataset, split, student.name, settings, tags)
+        yield RunBegun(run, 0, len(sessions))
+        try:
+            yield from measured(db, run, answer_split(db, run, sessions, student))
+        except ModelError as error:
+            if count_answers(db, run):
+                raise
+            # A server that is not there, say: there is nothing to go on with.
+            delete_run(db, run.id)
+            raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
+
+
+def resume(db: Database, run: Run, sessions: Collection[Session], tell: Tell = untold) -> Iterator[EvaluateEvent]:
+    """Go on with a run; nothing is done where there is nothing left. Otherwise as `evaluate`."""
+    answered = count_answers(db, run)
+    if run.finished_at is not None and answered >= len(sessions):
+        return
+    with open_student(db, run.dataset, run.settings, tell) as student:
+        yield RunBegun(run, answered, len(sessions))
+        yield from measured(db, run, answer_split(db, run, sessions, student))
+
+
+def answer_split(
+    db: Database, run: Run, sessions: Iterable[Session], student: SessionStudent
+) -> Iterator[GenerateEvent]:
+    """Answer the sessions that the run has no answer for yet, each stored before it is yielded.
+
+    The answers of a student that costs nothing are stored together, those of about half a second of work at a time: to
+    commit each would take longer than to find it. All others are stored at once.
+    """
+    events: list[GenerateEvent] = []
+    work, began = 0.0, monotonic()
+
+    def keep() -> list[GenerateEvent]:
+        """Store the answers among the events, and hand all of these over."""
+        kept, events[:] = events[:], []
+        if answers := [event.prediction for event in kept if isinstance(event, SessionAnswered)]:
+            # They may be paid for, and have taken their time: however long others write, they are not given up.
+            with db.waiting(inf):
+                add_predictions(db, run, answers)
+        return kept
+
+    try:
+        for event in generate(student, _unanswered(db, run, sessions)):
+            if not events:
+                work, began = 0.0, monotonic()
+            events.append(event)
+            if isinstance(event, SessionAnswered):
+                work += event.prediction.seconds
+            if not student.costs_nothing or max(work, monotonic() - began) >= _AT_RISK:
+                yield from keep()
+        yield from keep()
+    finally:
+        # Whatever ended it, what has been answered is kept.
+        keep()
+    finish_run(db, run)
+
+
+def _unanswered(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[Session]:
+    """Those of the sessions that the run has no answer for."""
+    if isinstance(sessions, SplitSessions):
+        yield from sessions.without(partial(answered_among, db, run))
+        return
+    for page in pages_of(sessions):
+        answered = answers_to(db, run, [session.id for session in page])
+        yield from (session for session in page if session.id not in answered)
+
+
+def pages_of(sessions: Iterable[Session]) -> Iterator[list[Session]]:
+    """The sessions in parts of which each is looked up in one query."""
+    remaining = iter(sessions)
+    while page := list(islice(remaining, _PAGE)):
+        yield page
+
+
+def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ResultRow:
+    """The row of a run over those of the sessions that it has answered.
+
+    Raises:
+        KdtuiError: it has answered none of them.
+    """
+    with IntentCosine(db, run.dataset, len(sessions)) as cosine:
+        sums = AnswerSums(cosine.measure)
+        for session, answer in cosine.ahead(answered_by(db, run, sessions), lambda answer: answer.bundles):
+            sums.add(session, answer.bundles)
+    scores = sums.scores()
+    if not scores.sessions:
+        raise KdtuiError(f"run {run.id} has no answers yet; go on with: kdtui evaluate --resume {run.id}")
+    return ResultRow(run.name, scores)
+
+
+def answered_by(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[tuple[Session, Prediction]]:
+    """Those of the sessions that a run has answered, with its answers."""
+    for page in pages_of(sessions):
+        answers = answers_to(db, run, [session.id for session in page])
+        yield from ((session, answers[session.id]) for session in page if session.id in answers)

@@ -1,0 +1,186 @@
+"""Floors over the sessions of runs: computed once, and kept in the store until what computes them changes."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from functools import cache
+from itertools import islice
+from typing import Any, cast
+
+import msgspec
+
+from kdtui.bundling import floors
+from kdtui.bundling.answer_sums import AnswerSums, Named
+from kdtui.bundling.truth import minimal_bundles
+from kdtui.errors import KdtuiError
+from kdtui.workflows.code_version import code_version
+from kdtui.workflows.runs.evaluate import ResultRow, answered_by
+from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
+from kdtui.workflows.runs.kept_scores import as_scores, keep_scores_of
+from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.student.model_names import PATTERNS
+from kdtui.workflows.student.open import SessionStudent, open_student
+from models.student_protocol import Answered, Refused
+from store.floors import keep_floors, kept_floors
+from store.records import Bundle, RunSettings, Session
+from store.runs import Run, count_answers, count_failures, plain_runs
+from store.sqlite import Database
+
+_COMPUTED_BY = (
+    ("kdtui.bundling", ""),
+    ("kdtui.distill", ""),
+    ("kdtui.workflows.student", "pair_evidence.py"),
+    ("kdtui.workflows.student", "open.py"),
+    ("kdtui.workflows.runs", "floors.py"),
+    ("kdtui.workflows.runs", "evaluate.py"),
+    ("kdtui.workflows.runs", "intent_cosine.py"),
+    ("models.pairs", "clustering.py"),
+    ("models.pairs", "logistic.py"),
+    ("models.pairs", "partitions.py"),
+    ("store", "subsets.py"),
+)
+"""The packages and files whose code the scores of floors depend on."""
+
+
+FLOOR_NAMES = (*floors.NAMES, PATTERNS, "truth")
+"""The rows that need no model, in their order; the pattern student takes the longest."""
+
+_COMPARED = 100
+"""Answers of a run that are compared with those of today, before the others are taken for the same."""
+
+
+class Checked(Collection[Session]):
+    """Sessions that call a function before each step through them; what it raises ends the walk.
+
+    A hundred thousand take minutes, and whoever asked for them may be gone by then.
+    """
+
+    def __init__(self, sessions: Collection[Session], check: Callable[[], None]) -> None:
+        self._sessions = sessions
+        self._check = check
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __contains__(self, session: object) -> bool:
+        return session in self._sessions
+
+    def __iter__(self) -> Iterator[Session]:
+        """Each session, after the check."""
+        for session in self._sessions:
+            self._check()
+            yield session
+
+
+def unchecked() -> None:
+    """The check of who waits to the end."""
+
+
+def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unchecked) -> list[ResultRow]:
+    """The rows that need no model, over these sessions, in the order of `FLOOR_NAMES`; unless they are kept, it takes
+    about a second for a thousand sessions.
+
+    Args:
+        check: called before each session; it raises an error to end the work.
+
+    Raises:
+        NotFound: there is no such dataset.
+        KdtuiError: the split is empty.
+    """
+    subset = (scored.limit, scored.seed)
+    kept = kept_floors(db, scored.dataset, scored.split, subset, _version())
+    if kept is not None and (rows := _decoded(kept)) is not None:
+        return rows
+    sessions = scored.sessions(db)
+    answered = _answered_before(db, scored, sessions)
+    rows = score_floors(db, scored.dataset, Checked(sessions, check), answered)
+    if any(lacks_cosine(row.scores) for row in rows):
+        return rows
+    if answered is not None:
+        # The floor is that run, which need not be scored by itself.
+        failed = sum(count_failures(db, [answered.id]).get(answered.id, {}).values())
+        keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS), failed)
+    keep_floors(db, scored.dataset, scored.split, subset, _version(), _encoded(rows))
+    return rows
+
+
+def score_floors(
+    db: Database, dataset: str, sessions: Collection[Session], answered: Run | None = None
+) -> list[ResultRow]:
+    """The rows that need no model: whole session, categories, the pattern student where it can learn, and the truth.
+
+    Args:
+        answered: a run in which the pattern student has answered these sessions; None to have it answer them.
+    """
+    with ExitStack() as stack:
+        learned: Iterator[tuple[Session, Sequence[Named] | None]] | None = None
+        if answered is not None:
+            learned = ((session, answer.bundles) for session, answer in answered_by(db, answered, sessions))
+        else:
+            # A dataset without training sessions has no learned floor; the other rows stand.
+            with suppress(KdtuiError):
+                student = stack.enter_context(open_student(db, dataset, RunSettings(PATTERNS)))
+                learned = answers_of(student, sessions)
+        cosine = stack.enter_context(IntentCosine(db, dataset, len(sessions)))
+        sums = {name: AnswerSums(cosine.measure) for name in FLOOR_NAMES if name != PATTERNS or learned is not None}
+        answers = ((session, None) for session in sessions) if learned is None else learned
+        for session, bundles in cosine.ahead(answers, lambda bundles: bundles):
+            for name, found in zip(floors.NAMES, floors.floors_of(session), strict=True):
+                sums[name].add(session, [Bundle(tuple(sorted(each))) for each in found])
+            if learned is not None:
+                sums[PATTERNS].add(session, bundles)
+            sums["truth"].add(session, minimal_bundles(session.bundles))
+    return [ResultRow(name, each.scores()) for name, each in sums.items()]
+
+
+def answers_of(
+    student: SessionStudent, sessions: Iterable[Session]
+) -> Iterator[tuple[Session, Sequence[Named] | None]]:
+    """The sessions with the answers of a student: None for one that it cannot answer."""
+    for event in student.answer(sessions):
+        if isinstance(event, Answered | Refused):
+            yield cast("Session", event.key), event.bundles if isinstance(event, Answered) else None
+
+
+def _answered_before(db: Database, scored: Scored, sessions: Collection[Session]) -> Run | None:
+    """A run in which the pattern student has answered all of these sessions as it would today, if there is one."""
+    for run in plain_runs(db, scored.dataset, scored.split, PATTERNS):
+        if (
+            run.finished_at is not None
+            and Scored.of(run, scored.split_size or len(sessions)) == scored
+            and count_answers(db, run) >= len(sessions)
+        ):
+            return run if _answers_alike(db, scored, run) else None
+    return None
+
+
+def _answers_alike(db: Database, scored: Scored, run: Run) -> bool:
+    """Whether the pattern student answers some of the sessions as it did in a run, which may be of another version."""
+    sessions = Scored(scored.dataset, scored.split, _COMPARED, 0) if scored.limit is None else scored
+    few = list(islice(sessions.sessions(db), _COMPARED))
+    before = {session.id: _as_told(answer.bundles) for session, answer in answered_by(db, run, few)}
+    with open_student(db, scored.dataset, RunSettings(PATTERNS)) as student:
+        return all(before.get(session.id) == _as_told(bundles) for session, bundles in answers_of(student, few))
+
+
+def _as_told(bundles: Iterable[Named] | None) -> list[tuple[tuple[int, ...], str]] | None:
+    return None if bundles is None else [(bundle.positions, bundle.intent) for bundle in bundles]
+
+
+@cache
+def _version() -> str:
+    return code_version(_COMPUTED_BY)
+
+
+def _encoded(rows: Iterable[ResultRow]) -> str:
+    # What is no number becomes null.
+    return msgspec.json.encode([(row.name, asdict(row.scores)) for row in rows]).decode()
+
+
+def _decoded(text: str) -> list[ResultRow] | None:
+    """The rows; None where somebody has edited them."""
+    try:
+        found = msgspec.json.decode(text, type=list[tuple[str, dict[str, Any]]])
+        return [ResultRow(name, as_scores(values)) for name, values in found]
+    except msgspec.MsgspecError:
+        return None

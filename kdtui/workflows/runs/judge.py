@@ -1,0 +1,202 @@
+"""A model behind an endpoint rates the intents of a run. Every call is kept in the ledger, and paid for once."""
+
+import asyncio
+from collections.abc import Callable, Collection, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import nan
+from typing import TypeAlias
+
+from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
+from kdtui.workflows.costs import Budget, Prices, check_budget
+from kdtui.workflows.knowledge.consult import BudgetReached, Ledger, Tally, Unusable, read_answer
+from kdtui.workflows.knowledge.unsaved_calls import take_in
+from kdtui.workflows.runs.evaluate import answered_by
+from kdtui.workflows.runs.ratings import Ratings
+from kdtui.workflows.student.model_names import check_address
+from kdtui.workflows.waiting import when_free
+from models.endpoint.chat_server import Endpoint, Unreachable
+from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.errors import ModelError
+from models.student_protocol import Noted
+from store.records import Item, Session
+from store.runs import Run
+from store.sqlite import Database
+
+_PATIENCE = 60.0
+"""Seconds that calls under way are waited for when the work is broken off: they are paid for."""
+
+BUDGET_REACHED = "the next call might pass the budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who rates intents, and for how much at most.
+
+    Attributes:
+        answer_tokens: of an answer at most; None for as many as usual.
+        retry_failed: whether to pay again for answers that were of no use.
+    """
+
+    endpoint: Endpoint
+    prices: Prices
+    budget: Budget
+    answer_tokens: int | None = None
+    retry_failed: bool = False
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """So many intents are done."""
+
+    done: int
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class NotRated:
+    """An intent has no rating."""
+
+    session: str
+    reason: str
+
+
+JudgeEvent: TypeAlias = Rated | NotRated | Noted | Ratings
+
+
+def judge_at(
+    address: str,
+    key: str,
+    prices: Prices,
+    budget: Budget,
+    *,
+    answer_tokens: int | None = None,
+    retry_failed: bool = False,
+) -> Judge:
+    """The judge behind an address, URL#MODEL.
+
+    Raises:
+        KdtuiError: the address is none, or the budget could not be kept to.
+    """
+    check_address(address)
+    check_budget(budget, prices, of="judge-")
+    url, _, model = address.partition("#")
+    return Judge(
+        Endpoint(url, model or None, key), prices, budget, answer_tokens=answer_tokens, retry_failed=retry_failed
+    )
+
+
+def count_intents(db: Database, run: Run, sessions: Collection[Session]) -> int:
+    """How many intents a run has on these sessions."""
+    return sum(1 for _ in intents_of(db, run, sessions))
+
+
+def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: Judge) -> Generator[JudgeEvent]:
+    """Have the intents of a run rated, many at a time; the last event is what came out.
+
+    Closing the iterator, or an interrupt, asks nothing more, and lets the calls that are under way end: they are paid
+    for.
+
+    Raises:
+        KdtuiError: a prompt of the user's own cannot be used.
+        ModelError: the server is not there, or the model is not named.
+    """
+    waiting = intents_of(db, run, sessions)
+    ratings: list[int] = []
+    done = failed = 0
+    stopped: str | None = None
+    with asyncio.Runner() as runner:
+        notes: list[str] = []
+        ledger = runner.run(_open(db, judge, notes.append))
+        running: dict[asyncio.Task[int], str] = {}
+        try:
+            more = True
+            while more or running:
+                while more and len(running) < judge.pace.concurrency:
+                    following = next(waiting, None)
+                    if following is None:
+                        more = False
+                        break
+                    session, items, intent = following
+                    running[runner.get_loop().create_task(_rating(ledger, items, intent))] = session
+                if not running:
+                    break
+                ended, _ = runner.run(_first_of(set(running)))
+                yield from (Noted(None, note) for note in notes)
+                notes.clear()
+                for task in ended:
+                    session = running.pop(task)
+                    try:
+                        ratings.append(task.result())
+                        done += 1
+                    except BudgetReached:
+                        stopped, more = BUDGET_REACHED, False
+                    except ModelError as error:
+                        if isinstance(error, NoAnswer) and error.ends:
+                            raise Unreachable(str(error)) from error
+                        failed += 1
+                        done += 1
+                        yield NotRated(session, str(error))
+                yield Rated(done, replace(ledger.tally))
+        finally:
+            runner.run(_close(ledger, set(running)))
+        name = ledger.name
+    intents = done if stopped is None else count_intents(db, run, sessions)
+    mean = sum(ratings) / len(ratings) if ratings else nan
+    yield Ratings(name, mean, len(ratings), failed, intents, stopped)
+
+
+def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterator[tuple[str, list[Item], str]]:
+    """Of each bundle of a run that has an intent: the session, the products, and the intent."""
+    for session, answer in answered_by(db, run, sessions):
+        for bundle in answer.bundles or ():
+            if bundle.intent.strip():
+                yield session.id, [session.items[position - 1] for position in bundle.positions], bundle.intent
+
+
+async def _rating(ledger: Ledger, items: list[Item], intent: str) -> int:
+    """One rating; an answer that is of no use is asked for once more where that is wanted."""
+    while True:
+        call = await ledger.ask("judge", [rating_question(items, intent)], RATING_SCHEMA)
+        try:
+            return read_answer(call, read_rating)
+        except Unusable as error:
+            if ledger.gives_up(error.call):
+                raise
+
+
+async def _open(db: Database, judge: Judge, notice: Callable[[str], None]) -> Ledger:
+    await when_free(db, partial(take_in, db))
+    teacher = Teacher(judge.endpoint, judge.pace, notice)
+    try:
+        return Ledger(
+            db,
+            teacher,
+            await teacher.model(),
+            judge.prices,
+            judge.budget,
+            judge.answer_tokens,
+            judge.retry_failed,
+            notice=notice,
+        )
+    except BaseException:
+        await teacher.close()
+        raise
+
+
+async def _first_of(running: "set[asyncio.Task[int]]") -> "tuple[set[asyncio.Task[int]], set[asyncio.Task[int]]]":
+    return await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _close(ledger: Ledger, running: "set[asyncio.Task[int]]") -> None:
+    """Ask nothing more, and wait for what is under way, unless that takes too long or is interrupted again."""
+    ledger.gate.close()
+    try:
+        if running:
+            _, late = await asyncio.wait(running, timeout=_PATIENCE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+    finally:
+        await ledger.teacher.close()

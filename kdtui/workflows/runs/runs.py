@@ -1,0 +1,366 @@
+"""Runs that are over, or under way: their scores, what they cost, and two of them compared session by session."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from kdtui.bundling.answer_sums import AnswerSums
+from kdtui.bundling.intent_metrics import IntentScores
+from kdtui.bundling.metrics import Scores, names_intents, pair_f1
+from kdtui.bundling.truth import true_bundles
+from kdtui.distill.applicable import AICL, Applicable, roughly
+from kdtui.errors import KdtuiError
+from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
+from kdtui.workflows.runs.costs import RunCost, costs_of
+from kdtui.workflows.runs.evaluate import ResultRow, pages_of, score_run, scores_to_json
+from kdtui.workflows.runs.floors import Checked, unchecked
+from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
+from kdtui.workflows.runs.intent_floors import intent_floors
+from kdtui.workflows.runs.kept_scores import keep_scores_of, kept_scores_of
+from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.student.limits import intent_writer
+from kdtui.workflows.student.model_names import PATTERNS, is_endpoint
+from kdtui.workflows.student.open import prompt, uses_evidence
+from models.embedded import SHIPPED
+from models.errors import ModelError
+from models.student_protocol import Form
+from store.datasets import get_session, some_sessions
+from store.errors import NotFound, StoreError
+from store.records import Session
+from store.runs import (
+    Predicted,
+    Prediction,
+    Run,
+    RunSummary,
+    answered_among,
+    answers_to,
+    count_answers,
+    failures,
+    prediction_of,
+    summary_of,
+)
+from store.samples import Draw, get_sample
+from store.split_sessions import SplitSessions
+from store.sqlite import Database
+
+_PROMPTS = 5
+"""Sessions whose prompts are measured: they are alike, and what is nearest to one takes a while to find."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run with its scores over what it has answered; None where there are none, and why.
+
+    Attributes:
+        cost: of a session.
+        ratios: of the sample that it took its knowledge from, by which its parts were drawn; empty where it took all,
+            or the sample is gone.
+    """
+
+    summary: RunSummary
+    scores: Scores | None
+    problem: str | None
+    cost: RunCost
+    ratios: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """A flat object."""
+        summary, run = self.summary, self.summary.run
+        return {
+            "run": run.id,
+            "name": run.name,
+            "student": run.settings.student,
+            "knowledge": list(run.settings.knowledge),
+            "sample": run.settings.sample,
+            "domains": run.settings.domains,
+            "ratio": self.ratios[0] if len(self.ratios) == 1 else list(self.ratios) or None,
+            "strategy": run.settings.strategy,
+            "adapters": [[name, scale] for name, scale in run.settings.adapters],
+            "tags": list(run.tags),
+            "note": run.note or None,
+            "dataset": run.dataset,
+            "split": run.split,
+            "limit": run.settings.limit,
+            "seed": run.settings.seed,
+            "split_sessions": summary.split_size,
+            "answered": summary.answered,
+            "failed": summary.failed,
+            "of": summary.sessions,
+            "seconds_per_session": summary.seconds_per_session,
+            "created_at": run.created_at,
+            "finished_at": run.finished_at,
+            "cost": self.cost.to_json(),
+            "scores": None if self.scores is None else scores_to_json(self.scores),
+        }
+
+
+def score_runs(
+    db: Database, summaries: Iterable[RunSummary], *, check: Callable[[], None] = unchecked
+) -> Iterator[RunRow]:
+    """Score runs, those one after the other that are about the same sessions.
+
+    Args:
+        check: called again and again; it raises an error to end the work.
+    """
+    summaries = list(summaries)
+    ratios, costs = _ratios_of(db), costs_of(db, summaries)
+    groups: dict[Scored, list[RunSummary]] = {}
+    for summary in summaries:
+        groups.setdefault(Scored.by(summary), []).append(summary)
+    for scored, group in groups.items():
+        try:
+            sessions = Checked(scored.sessions(db), check)
+        except (KdtuiError, StoreError) as error:
+            yield from (
+                RunRow(summary, None, str(error), costs[summary.run.id], ratios(summary.run)) for summary in group
+            )
+            continue
+        for summary in group:
+            try:
+                scores, problem = _scores_over(db, summary, sessions), None
+            except KdtuiError as error:
+                scores, problem = None, str(error)
+            yield RunRow(summary, scores, problem, costs[summary.run.id], ratios(summary.run))
+
+
+def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = unchecked) -> Scores:
+    """The scores of a run, which are computed where they are not kept; `check` as for `score_runs`.
+
+    Raises:
+        KdtuiError: it has answered no session, or the split is empty.
+    """
+    return _scores_over(db, summary, Checked(Scored.by(summary).sessions(db), check))
+
+
+def _scores_over(db: Database, summary: RunSummary, sessions: Checked) -> Scores:
+    """The same, over the sessions that the run is about."""
+    if (kept := kept_scores_of(db, summary.run, summary.answered, summary.failed)) is not None:
+        return kept
+    found = score_run(db, summary.run, sessions).scores
+    # More may have been answered meanwhile.
+    if found.sessions == summary.answered and not lacks_cosine(found):
+        keep_scores_of(db, summary.run, found, summary.failed)
+    return found
+
+
+def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
+    """What tells by which ratios the parts of a run's sample were drawn that are of its dataset and its formats."""
+
+    @cache
+    def draws(sample: str) -> tuple[Draw, ...]:
+        try:
+            return get_sample(db, sample).draws
+        except NotFound:
+            return ()
+
+    def ratios(run: Run) -> tuple[float, ...]:
+        settings = run.settings
+        found = draws(settings.sample) if settings.sample is not None else ()
+        return tuple(
+            dict.fromkeys(
+                draw.ratio
+                for draw in found
+                if (settings.domains == "all" or draw.dataset == run.dataset) and draw.format in settings.knowledge
+            )
+        )
+
+    return ratios
+
+
+def prompt_tokens(db: Database, run: Run) -> float | None:
+    """Tokens of the prompt for a session, about, with the knowledge of today; None where that is not known.
+
+    Nothing that is kept of a run says what its prompts were: those of a few sessions are made once more.
+    """
+    settings = run.settings
+    if settings.student == PATTERNS:
+        return 0.0
+    if is_endpoint(settings.student) and settings.strategy == AICL:
+        # It is asked many times for a session, and how often depends on what it answers.
+        return None
+    form: Form = "json" if is_endpoint(settings.student) else "pairs" if settings.strategy == "pairs" else "list"
+    try:
+        if settings.student == SHIPPED or intent_writer(db, settings) is not None:
+            # It is asked about each bundle for itself, and how many there are is not known before.
+            return None
+        retrieve = None
+        if settings.knowledge or settings.strategy == AICL:
+            from kdtui.workflows.student.nearest import make_retriever
+
+            retrieve = make_retriever(db, run.dataset, settings, roughly)
+        sizes = [
+            sum(
+                roughly(message.content)
+                for message in prompt(
+                    session,
+                    Applicable() if retrieve is None else retrieve(session),
+                    form,
+                    range(1, len(session.items) + 1),
+                    has_evidence=uses_evidence(settings),
+                )
+            )
+            for session in some_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
+        ]
+    except (KdtuiError, ModelError, StoreError):
+        # The knowledge, the sample, the vectors or the adapter are gone.
+        return None
+    return sum(sizes) / len(sizes) if sizes else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunInFull:
+    """All there is to say of a run, but for its answers.
+
+    Attributes:
+        failures: the sessions without an answer, and why; `summary.failed` says how many there are.
+        intent_floors: as in a `ResultRow`.
+    """
+
+    row: RunRow
+    floors: tuple[ResultRow, ...]
+    failures: tuple[Prediction, ...]
+    prompt_tokens: float | None
+    intent_floors: Mapping[str, IntentScores]
+
+
+def run_in_full(
+    db: Database,
+    summary: RunSummary,
+    *,
+    floors: tuple[ResultRow, ...],
+    most_failures: int | None = None,
+    check: Callable[[], None] = unchecked,
+) -> RunInFull:
+    """A run beside the floors over the same sessions.
+
+    Args:
+        most_failures: that are told; None for all.
+        check: as for `score_runs`.
+    """
+    [row] = score_runs(db, [summary], check=check)
+    found = failures(db, summary.run, most_failures) if summary.failed else ()
+    named: Mapping[str, IntentScores] = {}
+    if row.scores is not None and names_intents(row.scores):
+        named = intent_floors(db, summary.run, Checked(Scored.by(summary).sessions(db), check))
+    return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run), named)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs, session by session.
+
+    Attributes:
+        rows: the sessions that both have answered; an answer without bundles, for whatever reason, has none.
+        alone: how many sessions only the one or the other has answered.
+        results: of each run, its scores over these sessions, and what one of all its sessions cost.
+        won, lost: on how many sessions the second one is better, and worse.
+    """
+
+    runs: tuple[Run, Run]
+    rows: ComparedSessions
+    alone: tuple[int, int]
+    results: tuple[ResultRow, ResultRow]
+    won: int
+    lost: int
+
+    @property
+    def equal(self) -> int:
+        """On how many sessions neither is better."""
+        return len(self.rows) - self.won - self.lost
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Pair F1 of each, over these sessions."""
+        one, other = self.results
+        return one.scores.pair_f1, other.scores.pair_f1
+
+
+def why_incomparable(one: Run, other: Run) -> str | None:
+    """In what the sessions of two runs differ, as a sentence without a full stop; None where they may have some in
+    common."""
+    if one.dataset != other.dataset:
+        about = one.dataset, other.dataset
+    elif one.split != other.split:
+        about = f"the {one.split} split", f"the {other.split} split"
+    else:
+        return None
+    different = f"run {one.id} is about {about[0]}, and run {other.id} about {about[1]}"
+    return f"{different}; only runs over the same sessions can be compared"
+
+
+def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = unchecked) -> Comparison:
+    """Compare two runs on the sessions that both have answered, those first where the second does worst; `check` as for
+    `score_runs`.
+
+    Raises:
+        KdtuiError: there are no such sessions.
+    """
+    if (problem := why_incomparable(one, other)) is not None:
+        raise KdtuiError(problem)
+    rows = ComparedSessions()
+    won = lost = 0
+    with IntentCosine(db, one.dataset, min(count_answers(db, one), count_answers(db, other))) as cosine:
+        sums = AnswerSums(cosine.measure), AnswerSums(cosine.measure)
+        for session, answers in cosine.ahead(_answered_by_both(db, one, other), _bundles_of_both):
+            check()
+            for each, answer in zip(sums, answers, strict=True):
+                each.add(session, answer.bundles)
+            truth = true_bundles(session)
+            found = [bundles_of(answer) for answer in answers]
+            f1 = pair_f1(truth, found[0]), pair_f1(truth, found[1])
+            exact = set(found[0]) == set(truth), set(found[1]) == set(truth)
+            rows.add(SessionScores(session.id, len(session.items), len(truth), f1, exact))
+            won += f1[1] > f1[0]
+            lost += f1[1] < f1[0]
+    if not rows:
+        raise KdtuiError(f"runs {one.id} and {other.id} have answered no session in common")
+    costs = costs_of(db, [summary_of(db, run.id) for run in (one, other)])
+    first, second = (
+        ResultRow(f"run {run.id}: {run.name}", each.scores(), costs[run.id])
+        for run, each in zip((one, other), sums, strict=True)
+    )
+    alone = count_answers(db, one) - len(rows), count_answers(db, other) - len(rows)
+    return Comparison((one, other), rows.in_order(lambda row: row.difference), alone, (first, second), won, lost)
+
+
+def _answered_by_both(db: Database, one: Run, other: Run) -> Iterator[tuple[Session, tuple[Prediction, Prediction]]]:
+    """The sessions that both runs have answered, with their answers."""
+
+    def only_one(numbers: Sequence[int]) -> set[int]:
+        """Sessions that either has not answered; with few answers most of a split need not be read."""
+        return set(numbers).difference(set(answered_among(db, one, numbers)) & set(answered_among(db, other, numbers)))
+
+    for page in pages_of(SplitSessions(db, one.dataset, one.split).without(only_one)):
+        ids = [session.id for session in page]
+        answers = answers_to(db, one, ids), answers_to(db, other, ids)
+        for session in page:
+            if session.id in answers[0] and session.id in answers[1]:
+                yield session, (answers[0][session.id], answers[1][session.id])
+
+
+def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[Predicted]:
+    return [bundle for answer in answers for bundle in answer.bundles or ()]
+
+
+def bundles_of(prediction: Prediction) -> list[frozenset[int]]:
+    """The bundles of an answer that count: those of two products or more."""
+    return [frozenset(bundle.positions) for bundle in prediction.bundles or () if len(bundle.positions) > 1]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredTwice:
+    """A session, and what two runs answered; None where a run has been deleted meanwhile."""
+
+    session: Session
+    answers: tuple[Prediction | None, Prediction | None]
+
+
+def answered_twice(db: Database, one: Run, other: Run, session: str) -> AnsweredTwice:
+    """A session with the answers of two runs.
+
+    Raises:
+        NotFound: there is no such session.
+    """
+    return AnsweredTwice(
+        get_session(db, one.dataset, session), (prediction_of(db, one, session), prediction_of(db, other, session))
+    )

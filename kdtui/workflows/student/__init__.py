@@ -1,0 +1,1 @@
+"""Students: choose one, open it, and let it answer."""

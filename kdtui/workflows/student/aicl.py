@@ -1,0 +1,189 @@
+"""AICL (Sun et al., SIGIR 2024): a model works on the nearest training session first, and that is the demonstration.
+
+It detects bundles there, corrects itself, is told its errors until there are none or four times, and states the rules
+that it sees; then it detects the bundles of the session in question. A training session is talked about once.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from kdtui.bundling.truth import true_bundles
+from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
+from kdtui.distill.feedback import feedback
+from kdtui.distill.retrieval import Nearest
+from kdtui.workflows.costs import Budget, Prices
+from kdtui.workflows.knowledge.consult import Desk, Ledger, read_answer, text_of
+from kdtui.workflows.knowledge.unsaved_calls import take_in
+from kdtui.workflows.waiting import when_free
+from models.bundle_list import WrittenBundle
+from models.completion import NO_TOKENS, NOT_TOLD, Usage
+from models.endpoint.chat_server import Endpoint, Unreachable
+from models.endpoint.json_answer import answer_schema, parse_answer
+from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.errors import ModelError
+from models.messages import Message
+from models.student_protocol import NAP, Answered, Grew, Noted, Refused, StudentEvent
+from store.calls import Call
+from store.datasets import get_session
+from store.records import Session
+from store.sqlite import Database
+
+_ROUNDS = 4
+"""Of feedback, at most."""
+
+_CONFIDENCE = 0.5
+"""Of every bundle: nothing is known."""
+
+
+def answer_by_aicl(
+    db: Database, dataset: str, endpoint: Endpoint, nearest: Nearest, sessions: Iterable[Session | None]
+) -> Iterator[StudentEvent]:
+    """Answer sessions as they come, many at a time; every call is kept, and what was answered is not asked again.
+
+    Args:
+        nearest: finds the training session that is the demonstration.
+        sessions: None where there is none at the moment, but may be later.
+
+    Closing the iterator sends nothing more; what is under way is cancelled.
+
+    Raises:
+        ModelError: the server is not there, or the model is not named.
+    """
+    source = iter(sessions)
+    more = True
+    with asyncio.Runner() as runner:
+        notes: list[str] = []
+        ledger = runner.run(_open(db, endpoint, notes.append))
+        running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float, _Counting]] = {}
+        counted: set[str] = set()
+        try:
+            while more or running:
+                while more and len(running) < ledger.teacher.pace.concurrency:
+                    try:
+                        session = next(source)
+                    except StopIteration:
+                        more = False
+                        break
+                    if session is None:
+                        break
+                    desk = _Counting(ledger, counted)
+                    task = runner.get_loop().create_task(_bundles(desk, db, dataset, nearest, session))
+                    running[task] = session, perf_counter(), desk
+                for task in runner.run(_finished(set(running), NAP if more else None)):
+                    session, started, desk = running.pop(task)
+                    while notes:
+                        yield Noted(session, notes.pop(0))
+                    yield from _events(task, session, perf_counter() - started, desk.usage)
+        finally:
+            runner.run(_close(ledger, set(running)))
+
+
+async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> Ledger:
+    await when_free(db, partial(take_in, db))
+    teacher = Teacher(endpoint, Pace(), notice)
+    try:
+        # Who has a student answer anew wants an answer where there was none.
+        return Ledger(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)
+    except BaseException:
+        await teacher.close()
+        raise
+
+
+async def _finished(
+    running: "set[asyncio.Task[list[WrittenBundle]]]", timeout: float | None
+) -> "set[asyncio.Task[list[WrittenBundle]]]":
+    if not running:
+        await asyncio.sleep(timeout or 0)
+        return set()
+    done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    return done
+
+
+async def _close(ledger: Ledger, running: "set[asyncio.Task[list[WrittenBundle]]]") -> None:
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await ledger.teacher.close()
+
+
+@dataclass(slots=True)
+class _Counting:
+    """A desk that adds up the tokens of the calls about a session, whenever they were paid for.
+
+    Args:
+        counted: keys of the calls that other sessions have been counted for: a demonstration may serve several.
+    """
+
+    desk: Desk
+    counted: set[str]
+    usage: Usage = NO_TOKENS
+
+    async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
+        """See `Desk`."""
+        call = await self.desk.ask(step, messages, schema)
+        if call.key not in self.counted:
+            self.counted.add(call.key)
+            # An estimate is no count.
+            told = NOT_TOLD if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
+            self.usage = self.usage + told
+        return call
+
+
+def _events(
+    task: "asyncio.Task[list[WrittenBundle]]", session: Session, seconds: float, usage: Usage
+) -> Iterator[StudentEvent]:
+    try:
+        bundles = task.result()
+    except NoAnswer as error:
+        if error.ends:
+            raise Unreachable(str(error)) from error
+        yield Refused(session, str(error), seconds)
+        return
+    except ModelError as error:
+        yield Refused(session, str(error), seconds, usage)
+        return
+    for bundle in bundles:
+        yield Grew(session, bundle)
+    yield Answered(session, bundles, seconds, usage)
+
+
+async def _bundles(desk: Desk, db: Database, dataset: str, nearest: Nearest, session: Session) -> list[WrittenBundle]:
+    if len(session.items) < 2:
+        return []
+    messages: list[Message] = []
+    for neighbour in nearest(session, 1):
+        messages = await demonstration(desk, get_session(db, dataset, neighbour))
+    messages.append(detection(session, []))
+    call = await desk.ask("aicl", messages, answer_schema(len(session.items)))
+    return _read_bundles(call, session)
+
+
+async def demonstration(desk: Desk, session: Session) -> list[Message]:
+    """The conversation about a training session.
+
+    Raises:
+        ModelError: the model gives no usable answer.
+    """
+    schema = answer_schema(len(session.items))
+    truth = set(true_bundles(session))
+    messages = [detection(session, [])]
+    first = text_of(await desk.ask("detect", messages, schema))
+    messages += [Message("assistant", first), correction()]
+    call = await desk.ask("correct", messages, schema)
+    for _ in range(_ROUNDS):
+        bundles = _read_bundles(call, session)
+        if {frozenset(bundle.positions) for bundle in bundles} == truth:
+            break
+        messages += [Message("assistant", text_of(call)), adjustment(feedback(session, bundles))]
+        call = await desk.ask("adjust", messages, schema)
+    messages += [Message("assistant", text_of(call)), rules_question()]
+    rules = text_of(await desk.ask("rules", messages, RULES_SCHEMA))
+    return [*messages, Message("assistant", rules)]
+
+
+def _read_bundles(call: Call, session: Session) -> list[WrittenBundle]:
+    return read_answer(call, lambda text: parse_answer(text, len(session.items), _CONFIDENCE))

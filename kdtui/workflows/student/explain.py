@@ -1,0 +1,179 @@
+"""What a student is asked about a session, word for word, and the knowledge in it. Importing this is cheap."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from kdtui.distill.applicable import AICL, Applicable
+from models.bundle_list import WrittenBundle
+from models.messages import Message
+from models.prompt_format import pair_question
+from models.student_protocol import Form, StrategyName, Task
+from store.records import Session
+
+if TYPE_CHECKING:
+    from kdtui.distill.pattern_student import PatternStudent
+    from kdtui.distill.retrieval import Nearest
+    from models.llama.student import Student
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a student is asked about a session.
+
+    Attributes:
+        how: in a sentence or two, what happens with the prompt and the questions.
+        prompt: as the model reads it; empty for a student that reads none.
+        questions: what is asked behind the prompt, each for itself.
+        knowledge: what of the store is in the prompt, a line each.
+        numbers: of the rules and the thoughts among it.
+        bundles: those that are found without asking, each with its confidence.
+        pairs: how likely each pair of products is to share a bundle, for a student that is asked nothing.
+    """
+
+    how: str
+    prompt: str
+    questions: tuple[str, ...] = ()
+    knowledge: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    bundles: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """All of it to be read, under headings."""
+        found = [
+            ("how", self.how),
+            ("knowledge", "\n".join(self.knowledge) or "none"),
+            ("prompt", self.prompt),
+            ("questions", "   ".join(self.questions)),
+            ("bundles found", "   ".join(self.bundles)),
+            ("pairs", "   ".join(self.pairs)),
+        ]
+        return [(heading, text) for heading, text in found if text]
+
+
+def explain_model(student: "Student", task: Task, knowledge: Applicable, strategy: StrategyName) -> Explanation:
+    """What a language model that is here reads, after its chat template."""
+    if task.intents is not None:
+        return _explain_intents(student, task)
+    form: Form = "pairs" if strategy == "pairs" else "list"
+    evidence = task.evidence() if task.evidence is not None and strategy == "pairs" else None
+    questions: list[str] = []
+    bundles: tuple[str, ...] = ()
+    match strategy:
+        case "pairs" if task.find is not None:
+            bundles = _bundles(task)
+            how = (
+                "The bundles are those that categories and titles make likely. The student reads this prompt to write "
+                "an intent for each bundle, and is not asked about pairs."
+            )
+        case "pairs":
+            questions = [
+                pair_question(one, other, None if evidence is None else float(evidence[one - 1, other - 1]))
+                for one, other in combinations(task.in_order, 2)
+            ]
+            how = "The prompt is read once. Behind it each question is put for itself, and yes is weighed against no."
+            if evidence is not None:
+                how += " The share in a question is how often such products are bundled in the other sessions."
+            how += " Products that belong together make the bundles, and the student writes an intent for each."
+        case "drafts":
+            how = (
+                "The student writes eight lists, by chance, with the products in another order each time; this is the "
+                "prompt of the first. What the lists agree on makes the bundles."
+            )
+        case "list":
+            how = "The student writes the list of bundles behind the prompt, and can write nothing else."
+    # What the questions say of the patterns does not stand in the prompt.
+    return Explanation(
+        how,
+        student.rendered(task.ask(form, task.in_order)),
+        questions=tuple(questions),
+        bundles=bundles,
+        knowledge=tuple(_lines(knowledge, task, has_hints=task.evidence is None or form != "pairs")),
+        numbers=knowledge.numbers,
+    )
+
+
+def _explain_intents(student: "Student", task: Task) -> Explanation:
+    assert task.intents is not None
+    assert task.find is not None
+    bundles = task.find() if task.products > 1 else ()
+    prompt = student.rendered(task.intents.messages) + (task.intents.question(bundles[0].positions) if bundles else "")
+    return Explanation(
+        "The bundles are those that categories and titles make likely. The student reads this prompt, which ends with "
+        "the products of the first bundle, and writes its intent; then it is asked about the next one in the same way.",
+        prompt,
+        bundles=tuple(map(_bundle, bundles)),
+    )
+
+
+def _bundles(task: Task) -> tuple[str, ...]:
+    assert task.find is not None
+    return tuple(map(_bundle, task.find())) if task.products > 1 else ()
+
+
+def _bundle(bundle: WrittenBundle) -> str:
+    return f"{', '.join(map(str, bundle.positions))}: {bundle.confidence:.0%}"
+
+
+def explain_endpoint(task: Task, knowledge: Applicable) -> Explanation:
+    """What is sent to an endpoint."""
+    how = "These messages are sent; the server puts them into its own chat template, and is told to answer in JSON."
+    return Explanation(
+        how,
+        _conversation(task.ask("json", task.in_order)),
+        knowledge=tuple(_lines(knowledge, task, has_hints=True)),
+        numbers=knowledge.numbers,
+    )
+
+
+def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
+    """What is sent to an endpoint that learns from the nearest session by a conversation."""
+    # Imported here: the conversations come with a schema validator.
+    from kdtui.distill.conversations import detection
+
+    near = nearest(session, 1)
+    how = (
+        "First the model bundles the nearest training session, corrects itself, is told its errors and states rules. "
+        "That conversation stands before this last message; what it says depends on the answers."
+    )
+    return Explanation(
+        how,
+        _conversation([detection(session, [])]),
+        knowledge=tuple(f"demonstration: session {each}" for each in near),
+    )
+
+
+def explain_patterns(student: "PatternStudent", session: Session) -> Explanation:
+    """What the pattern student, which reads nothing, thinks of each pair of products."""
+    judged = student.pair_probabilities(session)
+    pairs = combinations(range(1, len(session.items) + 1), 2)
+    return Explanation(
+        "There is no prompt. For each pair of products, their categories and titles, and what the training sessions "
+        "say of such products, make a probability. Of several ways to put the products together, the best is chosen.",
+        "",
+        pairs=tuple(f"{one},{other} {judged[one - 1, other - 1]:.0%}" for one, other in pairs),
+    )
+
+
+def _lines(knowledge: Applicable, task: Task, *, has_hints: bool) -> Iterable[str]:
+    """What of the knowledge stands in a prompt."""
+    session = task.key
+    assert isinstance(session, Session)
+    if has_hints:
+        for match in knowledge.hints(session):
+            yield f"pattern: {match.pattern.statement}, for {', '.join(map(str, match.positions))}"
+    else:
+        yield "patterns: in the questions"
+    for rule in knowledge.rules:
+        yield f"rule {rule.number}: {rule.value.text}"
+    for thought in knowledge.thoughts:
+        yield f"thought {thought.number}: {thought.value.statement}"
+    for demonstration in knowledge.demonstrations:
+        yield f"demonstration ({AICL}): session {demonstration.id}"
+
+
+def _conversation(messages: Iterable[Message]) -> str:
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in messages)

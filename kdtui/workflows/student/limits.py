@@ -1,0 +1,105 @@
+"""What a student has no use for, and why: it is refused before anything is loaded. Importing this is cheap."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.student.model_names import PATTERNS, is_endpoint, router_in, why_uncalibrated
+from models.embedded import SHIPPED
+from store.records import RunSettings
+
+if TYPE_CHECKING:
+    from store.sqlite import Database
+
+
+def why_no_knowledge(student: str, intent_writer: str | None = None) -> str | None:
+    """Why a student is shown no knowledge, as a clause; None where it is shown some.
+
+    Args:
+        intent_writer: its adapter, if that writes intents alone.
+    """
+    if student == PATTERNS:
+        return "the pattern student learns from the training sessions and is shown no knowledge"
+    if student == SHIPPED:
+        return "the shipped student names bundles that categories and titles make likely, and is shown no knowledge"
+    if intent_writer is not None:
+        return f"{_writes_intents(intent_writer)}, and is shown no knowledge"
+    return None
+
+
+def why_no_strategy(student: str, intent_writer: str | None = None) -> str | None:
+    """Why there is no strategy to choose for a student, as a clause; None where there is. `intent_writer` as above."""
+    if student == PATTERNS:
+        return "the pattern student is no language model"
+    if student == SHIPPED:
+        return "the shipped student names bundles that are found without it"
+    if intent_writer is not None:
+        return _writes_intents(intent_writer)
+    return None
+
+
+def why_no_adapter(student: str) -> str | None:
+    """Why a student goes with no adapter, as a clause; None where it does."""
+    if student == PATTERNS:
+        return "the pattern student is no language model"
+    if student == SHIPPED:
+        return "the shipped student has an adapter of its own"
+    if is_endpoint(student):
+        return "an endpoint is told which adapter by the name of its model: URL#MODEL"
+    return None
+
+
+def intent_writer(db: "Database | None", settings: RunSettings) -> str | None:
+    """What to call the only adapter of these settings if it writes intents alone, of bundles found without it.
+
+    Raises:
+        KdtuiError: there is no such adapter.
+    """
+    if len(settings.adapters) != 1 or settings.student == SHIPPED or router_in(settings) is not None:
+        return None
+    # Imported here: without an adapter there is no training to look at.
+    from kdtui.workflows.training.jobs import trained_with
+
+    adapter = settings.adapters[0][0]
+    trained = trained_with(db, adapter)
+    return Path(adapter).stem if trained is not None and trained.form == "intents" else None
+
+
+def check_intent_writer(db: "Database | None", settings: RunSettings) -> None:
+    """Refuse what an adapter that writes intents alone has no use for.
+
+    Raises:
+        KdtuiError: it is refused, or there is no such adapter.
+    """
+    if (writer := intent_writer(db, settings)) is None:
+        return
+    given = {
+        "--knowledge": settings.knowledge,
+        "--sample": settings.sample,
+        "--domains": settings.domains == "all",
+        "--neighbours": settings.neighbours,
+        "--near": settings.near,
+        "--budget": settings.budget,
+    }
+    if named := [option for option, value in given.items() if value]:
+        raise KdtuiError(f"{why_no_knowledge(settings.student, writer)}; leave out {' and '.join(named)}")
+    if settings.strategy not in (None, "pairs"):
+        raise KdtuiError(f"{why_no_strategy(settings.student, writer)}; leave out --strategy")
+
+
+def check_calibratable(db: "Database", settings: RunSettings) -> None:
+    """Refuse to calibrate a student that has no strategy to choose.
+
+    Raises:
+        KdtuiError: it has none, or there is no such adapter.
+    """
+    if (why := why_uncalibrated(settings.student)) is not None:
+        raise KdtuiError(why)
+    if (router := router_in(settings)) is not None:
+        raise KdtuiError(f"the adapters of router {router!r} write lists of bundles; there is no strategy to choose")
+    if (writer := intent_writer(db, settings)) is not None:
+        raise KdtuiError(f"{_writes_intents(writer)}; there is no strategy to choose")
+
+
+def _writes_intents(adapter: str) -> str:
+    return f"the adapter {adapter} writes intents alone, of bundles that categories and titles make likely"

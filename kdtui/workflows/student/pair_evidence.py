@@ -1,0 +1,108 @@
+"""The pattern student of a dataset: what comes with the program, adapted to its training sessions.
+
+It learns once, and what it learned is kept in the store until the sessions change.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kdtui.bundling.truth import ENOUGH
+from kdtui.workflows.student.learning import Learning, Tell
+from models.embedded import ENCODER_SHA256, shipped_pair_model
+from store.datasets import some_sessions
+from store.pattern_students import keep_pattern_student, kept_pattern_student
+from store.records import Session
+from store.sqlite import Database
+
+if TYPE_CHECKING:
+    from kdtui.distill.pair_features import ReadTexts
+    from kdtui.distill.pair_model import PairModel
+    from kdtui.distill.pattern_student import PatternStudent
+
+_VERSION = 3
+"""To be raised when the same sessions teach something else than before."""
+
+_AT_ONCE = 256
+"""Texts that are read between two reports."""
+
+
+@contextmanager
+def open_pattern_student(db: Database | None, dataset: str | None, tell: Tell) -> "Iterator[PatternStudent]":
+    """The student that has learned from the training sessions of a dataset. To be used from one thread.
+
+    Args:
+        db: the store; None where no dataset is named.
+        dataset: None for sessions of no dataset, of which nothing is learned.
+        tell: gets what takes long, or cannot be done.
+
+    Raises:
+        NotFound: there is no such dataset.
+        ModelError: the pair model that comes with the program is missing or damaged.
+    """
+    # Imported here: numpy takes a tenth of a second.
+    from kdtui.distill.pair_model import read_pair_model
+    from kdtui.distill.pattern_student import NOTHING, PatternStudent
+    from kdtui.workflows.data.text_vectors import TextVectors
+
+    model = read_pair_model(shipped_pair_model())
+    with TextVectors(db, dataset, tell) as reader:
+        if db is None or dataset is None:
+            yield PatternStudent(model, NOTHING, reader)
+        else:
+            train = list(some_sessions(db, dataset, "train", ENOUGH))
+            yield _learned(db, dataset, model, train, reader, tell)
+
+
+def _learned(
+    db: Database,
+    dataset: str,
+    model: "PairModel",
+    train: list[Session],
+    reader: "ReadTexts",
+    tell: Tell,
+) -> "PatternStudent":
+    from kdtui.distill.pattern_student import PatternStudent, learnable
+
+    def kept(fingerprint: str) -> "PatternStudent | None":
+        if (text := kept_pattern_student(db, dataset, fingerprint)) is not None:
+            try:
+                return PatternStudent.from_json(text, model, reader)
+            except ValueError:
+                # Damaged, or of another version: it is learned again, and replaced.
+                pass
+        return None
+
+    fingerprint = _fingerprint(model, train, ENCODER_SHA256)
+    if (student := kept(fingerprint)) is not None:
+        return student
+    if not _read(learnable(train), reader, dataset, tell):
+        # Without the titles it is another student, which is kept for itself.
+        fingerprint = _fingerprint(model, train, None)
+        if (student := kept(fingerprint)) is not None:
+            return student
+    student = PatternStudent.learn(model, train, reader)
+    keep_pattern_student(db, dataset, fingerprint, student.to_json().decode())
+    return student
+
+
+def _fingerprint(model: "PairModel", train: list[Session], encoder: str | None) -> str:
+    return sha256(msgspec.json.encode((_VERSION, model, train, encoder))).hexdigest()
+
+
+def _read(sessions: Sequence[Session], reader: "ReadTexts", dataset: str, tell: Tell) -> bool:
+    """Read the texts of sessions, and tell how far that is; whether they can be read."""
+    from kdtui.distill.pair_features import texts_of
+
+    texts = list(dict.fromkeys(text for session in sessions for text in texts_of(session)))
+    for first in range(0, len(texts), _AT_ONCE):
+        if len(texts) > _AT_ONCE:
+            tell(Learning(dataset, len(sessions), first, len(texts)))
+        if reader(texts[first : first + _AT_ONCE]) is None:
+            return False
+    if len(texts) > _AT_ONCE:
+        tell(Learning(dataset, len(sessions), len(texts), len(texts)))
+    return True

@@ -1,0 +1,155 @@
+"""A student whose router chooses an adapter for each session."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import msgspec
+from platformdirs import user_cache_path
+
+from kdtui.distill.applicable import Applicable
+from kdtui.distill.pattern_student import PatternStudent
+from kdtui.distill.routing import Choice, Router, session_features
+from kdtui.errors import KdtuiError
+from kdtui.workflows.student.explain import Explanation, explain_model
+from kdtui.workflows.student.learning import Tell
+from kdtui.workflows.student.model_names import in_full, located_model, router_in
+from kdtui.workflows.student.open import SessionStudent, load_model, retriever, student_name, task_maker
+from kdtui.workflows.student.pair_evidence import open_pattern_student
+from kdtui.workflows.training.jobs import adapter_file, trained_with
+from models.llama.loading import Loading
+from models.llama.strategies import make_strategy
+from models.student_protocol import Adapter, StudentEvent, Task
+from store.errors import StoreError
+from store.records import RunSettings, Session
+from store.routers import get_router
+from store.sqlite import Database
+
+_REMEMBERED = 1000
+"""Sessions whose choice is remembered: it is asked for by whoever answers, and by whoever shows the answer."""
+
+
+def load_router(db: Database, name: str) -> Router:
+    """The router of this name.
+
+    Raises:
+        NotFound: there is none.
+        KdtuiError: it was made by a version with other routers.
+    """
+    stored = get_router(db, name)
+    try:
+        return msgspec.json.decode(stored.content, type=Router)
+    except msgspec.MsgspecError as error:
+        raise KdtuiError(
+            f"router {name!r} cannot be used ({error}); delete it with: kdtui router rm {name}, and train it again"
+        ) from error
+
+
+def base_of_router(db: Database, name: str, asked: str | None) -> str:
+    """The student whose adapters a router chooses from.
+
+    Args:
+        asked: what a user named as the student; None for nothing.
+
+    Raises:
+        NotFound: there is no such router.
+        KdtuiError: its adapters are for another student.
+    """
+    base = load_router(db, name).routes[0].settings.student
+    if asked is not None and in_full(asked) != base:
+        raise KdtuiError(f"the adapters of router {name!r} are for {base}, not for {asked}; leave out --student")
+    return base
+
+
+def adapters_there(db: Database, router: Router) -> tuple[dict[str, Path], dict[str, str]]:
+    """The files of the adapters of a router by the names of its routes, and why others are missing."""
+    there: dict[str, Path] = {}
+    missing: dict[str, str] = {}
+    for route in router.routes:
+        [(adapter, _)] = route.settings.adapters
+        try:
+            path = adapter_file(db, adapter)
+        except (KdtuiError, StoreError) as error:
+            missing[route.name] = str(error)
+            continue
+        if path.is_file():
+            there[route.name] = path
+        else:
+            missing[route.name] = f"{path}: there is no such file"
+    return there, missing
+
+
+def features_of(patterns: PatternStudent, session: Session, centres: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """What a router sees of a session, as the pattern student of its dataset does.
+
+    Raises:
+        KdtuiError: the session has too many products.
+    """
+    return session_features(session, patterns.pair_probabilities(session), patterns.session_vector(session), centres)
+
+
+@contextmanager
+def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: Tell) -> Iterator[SessionStudent]:
+    """Load the base of a router with all adapters that are there; otherwise as `open_student`.
+
+    Raises:
+        NotFound: there is no such router.
+        KdtuiError: none of its adapters is there, or one is shown knowledge and no dataset is named.
+        ModelError: the base cannot be loaded, or an adapter is for another one.
+    """
+    name = router_in(settings)
+    assert name is not None
+    router = load_router(db, name)
+    there, missing = adapters_there(db, router)
+    if not there:
+        raise KdtuiError(f"router {name!r}: none of its adapters is there; {next(iter(missing.values()))}")
+    for gone, why in missing.items():
+        tell(f"router {name!r} goes without {gone}, its sessions go to others: {why}")
+    if dataset is not None and dataset not in router.datasets:
+        known = ", ".join(router.datasets)
+        tell(f"router {name!r} has not seen {dataset}; it chooses by what it learned from {known}")
+    routes = [route for route in router.routes if route.name in there]
+    if dataset is None and (asks := [route.name for route in routes if route.settings.knowledge]):
+        raise KdtuiError(f"{asks[0]} is shown knowledge; say which dataset it is taken from, with --dataset")
+    adapters = {route.name: (Adapter(there[route.name]),) for route in routes}
+    base = located_model(db, settings.student)
+    loaded = [adapter for each in adapters.values() for adapter in each]
+    load = partial(load_model, base, loaded, settings.context, user_cache_path("kdtui"))
+    with closing(Loading(load)) as loading, open_pattern_student(db, dataset, tell) as patterns:
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def choose(session: Session) -> Choice:
+            try:
+                features = features_of(patterns, session, router.centres)
+            except KdtuiError:
+                # It has too many products to judge their pairs: as the average session.
+                features = router.mean
+            return router.choose(features, there)
+
+        # What cannot be loaded is to be known now.
+        student = loading.result()
+        knowledge: dict[str, Callable[[Session], Applicable]] = {}
+        make: dict[str, Callable[[Session], Task]] = {}
+        for route in routes:
+            knowledge[route.name] = retriever(
+                db, dataset, route.settings, lambda text: len(student.model.tokenize(text))
+            )
+            trained = trained_with(db, route.settings.adapters[0][0])
+            thinks = trained is not None and trained.target
+            make[route.name] = task_maker(knowledge[route.name], adapters[route.name], None, thinks=thinks)
+
+        def task(session: Session) -> Task:
+            return make[choose(session).route.name](session)
+
+        def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+            tasks = (None if session is None else task(session) for session in sessions)
+            return student.answer(tasks, make_strategy("list", None))
+
+        def explain(session: Session) -> Explanation:
+            choice = choose(session)
+            found = explain_model(student, task(session), knowledge[choice.route.name](session), "list")
+            return replace(found, how=f"The router {name} chose: {choice.in_words}. {found.how}")
+
+        yield SessionStudent(student_name(settings), answer, explain, choose=choose)

@@ -1,0 +1,1 @@
+"""Trainings: prepare, start, watch and evaluate them, here and on hosts."""

@@ -1,0 +1,331 @@
+"""Training sets: the training sessions of datasets, with the knowledge that a student is shown or learns to write."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any, TypeAlias
+
+import numpy as np
+from msgspec.structs import replace
+
+from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.retrieval import Retriever, decoded
+from kdtui.distill.thoughts import Thought
+from kdtui.distill.training_set import (
+    example,
+    intent_completions,
+    intent_example,
+    list_completions,
+    pair_completions,
+    reordered,
+    shuffled,
+)
+from kdtui.errors import KdtuiError
+from kdtui.workflows.knowledge.distill import training_sessions
+from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.model_names import trainable
+from kdtui.workflows.student.nearest import nearest_for
+from kdtui.workflows.student.open import prompt, uses_evidence
+from models.chat import ChatTokenizer
+from models.pairs.clustering import Matrix
+from models.sft.examples import read_example
+from models.vocabulary import Vocabulary
+from store.datasets import iter_sessions
+from store.knowledge import pieces_from, sessions_by_knowledge
+from store.records import FORMATS, RunSettings, Session, TrainingSettings
+from store.samples import count_formats, pieces_of
+from store.similar import meant
+from store.sqlite import Database
+
+_LEAST_PRODUCTS = 2
+
+_WITHOUT_EVIDENCE = 0.2
+"""Share of the training examples that say nothing of how likely the pairs are."""
+
+_Make: TypeAlias = Callable[[Session, Sequence[int], bool], dict[str, Any]]
+"""Makes an example of a session, its products in an order, with or without evidence."""
+
+
+def check_training(settings: TrainingSettings) -> None:
+    """Refuse what no training set can be made of.
+
+    Raises:
+        KdtuiError: the settings contradict each other.
+    """
+    unknown = [format for format in settings.knowledge if format not in FORMATS]
+    if unknown:
+        there_are = f"there are: {', '.join(FORMATS)}"
+        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
+    if settings.target and settings.knowledge != ("thought",):
+        raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
+    if settings.form == "intents" and (settings.target or settings.knowledge != ("pattern",)):
+        raise KdtuiError(
+            "a student that writes intents alone takes the bundles from patterns, and is shown no other knowledge; use "
+            "--knowledge pattern with --form intents"
+        )
+    if settings.target and settings.form != "list":
+        raise KdtuiError("a thought is written before the list of bundles; use --form list with --as target")
+
+
+def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+    """Each training session once per epoch, its products in another order each time.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is nothing to train on, or no knowledge of a format.
+    """
+    check_training(settings)
+    chosen = [(dataset, _chosen(db, dataset, settings)) for dataset in settings.datasets]
+    if not any(sessions for _, sessions in chosen):
+        raise _nothing(settings)
+    makers = [(_maker(db, dataset, settings), dataset, sessions) for dataset, sessions in chosen]
+    for epoch in range(settings.epochs):
+        for make, dataset, sessions in makers:
+            for session in sessions:
+                yield _in_epoch(make, settings, dataset, session, epoch)
+
+
+def _in_epoch(make: _Make, settings: TrainingSettings, dataset: str, session: Session, epoch: int) -> dict[str, Any]:
+    order = shuffled(len(session.items), (settings.seed, epoch, dataset, session.id))
+    # The student learns to do without evidence too: not all that it will be asked has some.
+    has_evidence = Random(str((settings.seed, epoch, session.id))).random() >= _WITHOUT_EVIDENCE
+    return {"epoch": epoch, **make(session, order, has_evidence)}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Some examples of a training set, and how many there are of an epoch, and to validate on.
+
+    Attributes:
+        train: of the first epoch, of sessions drawn by chance; all of them where they are few.
+    """
+
+    train: list[dict[str, Any]]
+    valid: list[dict[str, Any]]
+    sessions: int
+    valid_sessions: int
+
+
+def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn:
+    """At most so many examples of each kind, which are as long as those that are trained on, if not the same: to know
+    how likely pairs are would take longer, and is not asked for.
+
+    Raises:
+        NotFound, KdtuiError: as `training_examples`.
+    """
+    check_training(settings)
+    train = [(dataset, session) for dataset in settings.datasets for session in _chosen(db, dataset, settings)]
+    valid = [
+        (dataset, session)
+        for dataset in settings.datasets
+        for session in _usable(iter_sessions(db, dataset, split="valid"), settings)
+    ]
+    if not train:
+        raise _nothing(settings)
+    make = {dataset: _maker(db, dataset, settings, _unknown) for dataset in settings.datasets}
+
+    def few(sessions: list[tuple[str, Session]]) -> list[tuple[str, Session]]:
+        return sessions if len(sessions) <= most else Random(settings.seed).sample(sessions, most)
+
+    return Drawn(
+        [_in_epoch(make[dataset], settings, dataset, session, 0) for dataset, session in few(train)],
+        [make[dataset](session, _as_it_is(session), True) for dataset, session in few(valid)],
+        len(train),
+        len(valid),
+    )
+
+
+def _as_it_is(session: Session) -> list[int]:
+    return list(range(1, len(session.items) + 1))
+
+
+def _nothing(settings: TrainingSettings) -> KdtuiError:
+    return KdtuiError(f"no training session has knowledge in sample {settings.sample!r}; there is nothing to train on")
+
+
+def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+    """Each validation session as it is.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is no knowledge of a format.
+    """
+    for dataset in settings.datasets:
+        make = _maker(db, dataset, settings)
+        for session in _usable(iter_sessions(db, dataset, split="valid"), settings):
+            yield {"dataset": dataset, **make(session, _as_it_is(session), True)}
+
+
+def _usable(sessions: Iterable[Session], settings: TrainingSettings) -> list[Session]:
+    """The sessions that there is something to learn from."""
+    return [
+        session
+        for session in sessions
+        if len(session.items) >= _LEAST_PRODUCTS and (settings.form != "intents" or intent_completions(session))
+    ]
+
+
+def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Session]:
+    """The training sessions of a dataset; of a sample only those that its rules and thoughts come from.
+
+    Patterns are counted in too many sessions to leave any out: where they alone are shown, all are trained on.
+    """
+    sessions = _usable(training_sessions(db, dataset, settings.limit), settings)
+    if settings.sample is None or (
+        settings.knowledge == ("pattern",) and set(count_formats(db, settings.sample)) == {"pattern"}
+    ):
+        return sessions
+    inside = set(pieces_of(db, settings.sample))
+    origin = {
+        session
+        for format in FORMATS[1:]
+        for piece, where in sessions_by_knowledge(db, dataset, format).items()
+        if piece in inside
+        for session in where
+    }
+    return [session for session in sessions if session.id in origin]
+
+
+def _maker(
+    db: Database,
+    dataset: str,
+    settings: TrainingSettings,
+    learn: "Callable[[Database, str], Callable[[Session], Matrix | None]] | None" = None,
+) -> _Make:
+    """Makes the examples of a dataset.
+
+    Args:
+        learn: how likely the pairs of its sessions are is told by what this returns.
+    """
+    if settings.form == "intents":
+        return lambda session, order, _: intent_example(reordered(session, order))
+    form = settings.form
+    retrieve: Callable[[Session], Applicable] = lambda _: Applicable()  # noqa: E731
+    evidence: Callable[[Session], Matrix | None] | None = None
+    if not settings.target:
+        shown = RunSettings(
+            "",
+            settings.knowledge,
+            sample=settings.sample,
+            neighbours=settings.neighbours,
+            budget=settings.budget,
+        )
+        if uses_evidence(shown) and form == "pairs":
+            evidence = (learn or _evidence)(db, dataset)
+        if shown.knowledge:
+            retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
+    kept: dict[str, Applicable] = {}
+
+    def make(session: Session, order: Sequence[int], has_evidence: bool) -> dict[str, Any]:
+        if session.id not in kept:
+            kept[session.id] = retrieve(session)
+        ordered = reordered(session, order)
+        messages = prompt(session, kept[session.id], form, order, has_evidence=evidence is not None)
+        if form == "pairs":
+            known = evidence(session) if has_evidence and evidence is not None else None
+            at = np.array(order) - 1
+            completions = pair_completions(ordered, None if known is None else known[np.ix_(at, at)])
+        else:
+            thought = _thought(db, dataset, session, settings) if settings.target else None
+            completions = list_completions(ordered, None if thought is None else _in_order(thought, order).statement)
+        return example(ordered, messages, completions)
+
+    return make
+
+
+def _unknown(_: Database, __: str) -> Callable[[Session], Matrix | None]:
+    """Every pair is as likely as not, which is a number of as many digits as most have."""
+    return lambda session: np.full((len(session.items), len(session.items)), 0.5)
+
+
+def _evidence(db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
+    """For the training and validation sessions: those that it was learned from are judged as if they had not been."""
+    from kdtui.workflows.student.pair_evidence import open_pattern_student
+
+    train, valid = (list(iter_sessions(db, dataset, split=split)) for split in ("train", "valid"))
+    with open_pattern_student(db, dataset, untold) as student:
+        known = {
+            **student.unseen_probabilities(train),
+            **{session.id: student.pair_probabilities(session) for session in valid},
+        }
+    return lambda session: known.get(session.id)
+
+
+def _thought(db: Database, dataset: str, session: Session, settings: TrainingSettings) -> Thought | None:
+    pieces = pieces_from(db, dataset, session.id, "thought", sample=settings.sample)
+    return decoded(pieces[0], Thought) if pieces else None
+
+
+def _in_order(thought: Thought, order: Sequence[int]) -> Thought:
+    """The thought about the products in another order. What it says of those left out may name their numbers."""
+    place = {position: number for number, position in enumerate(order, start=1)}
+    steps = tuple(replace(step, positions=tuple(sorted(place[at] for at in step.positions))) for step in thought.steps)
+    left_out = re.sub(r"\d+", lambda found: str(place.get(int(found[0]), found[0])), thought.left_out)
+    products = tuple(thought.products[position - 1] for position in order)
+    return replace(thought, products=products, steps=steps, left_out=left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStatistics:
+    """Of a training set.
+
+    Attributes:
+        tokens: of all examples.
+        learned: those that there is a loss on.
+        shortest, median, longest: tokens of an example.
+        too_long: examples that the training would skip.
+    """
+
+    tokens: int
+    learned: int
+    shortest: int
+    median: int
+    longest: int
+    too_long: int
+
+
+@contextmanager
+def open_vocabulary(base: str) -> Iterator[Vocabulary]:
+    """The vocabulary of a base: a GGUF file, or a folder or an id of transformers.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    if base.endswith(".gguf"):
+        # Imported here, as the other kind is: a third of a second.
+        from models.llama.model import LlamaModel
+
+        with closing(LlamaModel(Path(base))) as model:
+            yield model
+        return
+    from models.sft.base import load_vocabulary
+
+    yield load_vocabulary(base)
+
+
+def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]], longest: int) -> TokenStatistics:
+    """Count with the vocabulary of a base, one example or more.
+
+    Args:
+        longest: tokens of an example that is not too long.
+
+    Raises:
+        KdtuiError: there is no such base.
+        ModelError: it cannot be loaded.
+    """
+    with open_vocabulary(trainable(db, base)) as vocabulary:
+        chat = ChatTokenizer(vocabulary)
+        examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
+    lengths = [example.length for example in examples]
+    return TokenStatistics(
+        sum(lengths),
+        sum(example.learned for example in examples),
+        min(lengths),
+        round(median(lengths)),
+        max(lengths),
+        sum(length > longest for length in lengths),
+    )

@@ -1,0 +1,232 @@
+"""What a training would take: its tokens and steps, and its time and memory by what trainings took before."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from kdtui.errors import KdtuiError
+from kdtui.text import counted, duration, one_line
+from kdtui.workflows.training.paces import base_name, known_paces, processes_of
+from kdtui.workflows.training.service import TrainingPlan
+from models.sft.examples import Example, batches, read_example
+from models.sft.job import Job, spread
+from store.hosts import Host, get_host
+from store.paces import TrainingPace
+from store.sqlite import Database
+
+_MOST = 100
+"""Examples of each kind that are counted; more are estimated from so many."""
+
+_LATEST = 5
+"""Trainings of the same kind that an estimate goes by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a training would take.
+
+    Attributes:
+        sessions: to train on, in each epoch.
+        valid: to validate on.
+        tokens, learned: of all epochs; those that there is a loss on.
+        steps: of all epochs.
+        too_long: sessions that are skipped in each epoch.
+        is_counted: whether these are exact, and not estimated, from sessions that were drawn by chance for one.
+        seconds: until it is done; None where nothing is known.
+        memory_bytes: at its highest; None where nothing is known.
+        is_least: whether that is only what the weights of the base need.
+        by: what time and memory are estimated by, as the end of a sentence.
+    """
+
+    sessions: int
+    valid: int
+    tokens: int
+    learned: int
+    steps: int
+    too_long: int
+    is_counted: bool
+    seconds: float | None
+    memory_bytes: int | None
+    is_least: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Examples as tokens, in numbers."""
+
+    tokens: int
+    learned: int
+    steps: int
+    too_long: int
+    evaluations: int
+    valid_tokens: int
+
+
+def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] = lambda: None) -> Estimate:
+    """What a training would take. Nothing is written.
+
+    Args:
+        between: called again and again; it may raise, to end this.
+
+    Raises:
+        NotFound: there is no such dataset, sample or host.
+        KdtuiError: there is nothing to train on, or no such base.
+        ModelError: the vocabulary of the base cannot be loaded.
+    """
+    from kdtui.workflows.training.dataset import drawn_examples
+
+    job = plan.to_job(db)
+    host = None if plan.host is None else get_host(db, plan.host)
+    drawn = drawn_examples(db, plan.settings, _MOST)
+    between()
+    train, valid = _examples(job, (drawn.train, drawn.valid), between)
+    work = _work(job, train, valid, drawn.sessions, drawn.valid_sessions, processes_of(host))
+    if not work.steps:
+        raise KdtuiError(
+            f"all {counted(drawn.sessions, 'session')} have more than {job.longest:,} tokens; raise --longest"
+        )
+    pace = _judged(db, plan, job, host)
+    seconds = None if pace is None else pace.seconds(work)
+    memory, is_least = (pace.memory, False) if pace is not None else (_weights(job), True)
+    return Estimate(
+        drawn.sessions,
+        drawn.valid_sessions,
+        work.tokens,
+        work.learned,
+        work.steps,
+        work.too_long,
+        # Knowledge is not shown in the same words in each epoch.
+        len(drawn.train) == drawn.sessions and not plan.settings.knowledge,
+        seconds,
+        memory,
+        is_least,
+        _unknown(plan, job) if pace is None else pace.by,
+    )
+
+
+def in_words(found: Estimate, plan: TrainingPlan) -> list[str]:
+    """An estimate as sentences, the work first."""
+    about = "" if found.is_counted else "about "
+    skipped = f"; {counted(found.too_long, 'session')} of more tokens are skipped" if found.too_long else ""
+    lines = [
+        f"{counted(found.sessions, 'session')} an epoch, {found.valid:,} to validate on; {about}{found.tokens:,} "
+        f"tokens in {about}{counted(found.steps, 'step')}{skipped}"
+    ]
+    memory = None if found.memory_bytes is None else f"{found.memory_bytes / 1e9:,.1f} GB"
+    if found.seconds is None:
+        least = "" if memory is None else f"; its weights alone need {memory}"
+        return [*lines, f"time and memory {found.by}{least}"]
+    lines.append(f"about {duration(found.seconds)} and {memory} of memory, {found.by}")
+    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if plan.host is None and found.memory_bytes is not None and found.memory_bytes > here:
+        lines.append(f"this machine has {here / 1e9:,.1f} GB; fewer --batch-tokens, or --recompute, take less memory")
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """How fast a training will probably be."""
+
+    paces: Sequence[TrainingPace]
+    memory: int
+    by: str
+
+    def seconds(self, work: _Work) -> float:
+        speed = median(each.tokens_per_second for each in self.paces)
+        start = median(each.start_seconds for each in self.paces)
+        judging = [each.valid_seconds for each in self.paces if each.valid_seconds is not None]
+        # Reading alone, where none of them had anything to validate on, is faster than a step.
+        valid = median(judging) if judging else 1 / (2 * speed)
+        return start + work.tokens / speed + work.evaluations * work.valid_tokens * valid
+
+
+def _judged(db: Database, plan: TrainingPlan, job: Job, host: Host | None) -> _Judged | None:
+    """By trainings of this base there: those with the same settings, or else those with settings that are like them."""
+    known = [each for each in known_paces(db) if each.host == plan.host and each.base == base_name(job)]
+    wanted = (plan.settings.form, job.precision, job.recompute, processes_of(host), job.batch_tokens)
+    same = [each for each in known if _conditions(each) == wanted][:_LATEST]
+    where = "here" if host is None else f"on {host.name}"
+    if same:
+        names = "a training" if len(same) == 1 else f"{len(same)} trainings"
+        by = f"as {names} with the same settings took {where} ({one_line(same[0].device, 60)})"
+        return _Judged(same, max(each.peak_memory_bytes for each in same), by)
+    if not known:
+        return None
+
+    def unlike(pace: TrainingPace) -> tuple[int, float]:
+        others = sum(a != b for a, b in zip(_conditions(pace)[:-1], wanted[:-1], strict=True))
+        return others, abs(pace.batch_tokens - job.batch_tokens)
+
+    nearest = min(known, key=unlike)
+    like = [each for each in known if _conditions(each) == _conditions(nearest)][:_LATEST]
+    form, _, recompute, _, batch_tokens = _conditions(nearest)
+    settings = [
+        f"form {form}",
+        f"{batch_tokens:,} tokens a batch",
+        *(["--recompute"] if recompute else []),
+    ]
+    by = f"roughly: by a training of this base {where} with other settings ({', '.join(settings)})"
+    return _Judged(like, max(each.peak_memory_bytes for each in like), by)
+
+
+def _unknown(plan: TrainingPlan, job: Job) -> str:
+    where = "here" if plan.host is None else f"on {plan.host}"
+    return f"unknown: no training of {base_name(job)} was measured {where}"
+
+
+def _conditions(pace: TrainingPace) -> tuple[str, str, bool, int, int]:
+    """What its speed and memory depend on, the tokens of a batch last."""
+    return pace.form, pace.precision, pace.recompute, pace.processes, pace.batch_tokens
+
+
+def _examples(
+    job: Job, parts: Sequence[Sequence[dict[str, object]]], between: Callable[[], object]
+) -> list[list[Example]]:
+    from kdtui.workflows.training.dataset import open_vocabulary
+    from models.chat import ChatTokenizer
+
+    found: list[list[Example]] = []
+    with open_vocabulary(job.base) as vocabulary:
+        chat = ChatTokenizer(vocabulary)
+        for lines in parts:
+            found.append([])
+            for line in lines:
+                between()
+                found[-1].append(read_example(line, chat, vocabulary, f"session {line['session']}"))
+    return found
+
+
+def _work(
+    job: Job, train: Sequence[Example], valid: Sequence[Example], sessions: int, valid_sessions: int, processes: int
+) -> _Work:
+    usable = [each for each in _stretched(train, sessions) if each.length <= job.longest]
+    judged = [each for each in _stretched(valid, valid_sessions) if each.length <= job.longest]
+    steps = -(-len(batches(usable, job.batch_tokens)) // (job.optimizer.accumulate * processes))
+    return _Work(
+        sum(each.length for each in usable) * job.epochs,
+        sum(each.learned for each in usable) * job.epochs,
+        steps * job.epochs,
+        sessions - len(usable),
+        len(spread(steps, job.evaluations)) * job.epochs if judged and steps else 0,
+        sum(each.length for each in judged),
+    )
+
+
+def _stretched(examples: Sequence[Example], count: int) -> list[Example]:
+    """So many examples, as long as these are."""
+    ordered = sorted(examples, key=lambda each: each.length)
+    return [ordered[number * len(ordered) // count] for number in range(count)]
+
+
+def _weights(job: Job) -> int | None:
+    """Bytes that the weights of a base take while it is trained; None where it is not here."""
+    base = Path(job.base)
+    if base.suffix == ".gguf":
+        from models.files.quantization import model_info
+
+        # It is de-quantized.
+        return model_info(base).parameters * (2 if job.precision == "bfloat16" else 4)
+    return sum(path.stat().st_size for path in base.glob("*.safetensors")) or None

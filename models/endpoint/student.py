@@ -1,0 +1,208 @@
+"""A student behind an OpenAI-compatible endpoint (vLLM, llama-server, Ollama): on a cluster, or in another program."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import exp, isnan
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import perf_counter
+from types import TracebackType
+from typing import Any, TypeVar
+
+from models.bundle_list import WrittenBundle
+from models.completion import NO_TOKENS, NOT_TOLD, Completion, NoText, Usage
+from models.endpoint.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
+from models.endpoint.json_answer import answer_schema, parse_answer
+from models.errors import ModelError
+from models.student_protocol import NAP, Answered, Grew, Noted, Refused, StudentEvent, Task
+
+CONCURRENCY = 16
+"""Requests under way at a time: servers put them into one batch."""
+
+TIMEOUT = 120.0
+"""Seconds that a request may take; a server with a full queue answers late."""
+
+_RETRIES = 2
+_NO_PROBABILITIES = 0.5
+"""The confidence where the server tells no probabilities: nothing is known."""
+
+# Room for an intent of characters that are several tokens each, and for numbers in JSON.
+_TOKENS_PER_BUNDLE = 160
+_TOKENS_PER_PRODUCT = 6
+
+_REASONING_TOKENS = 8192
+"""For a model that reasons before it answers."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The bundles of a session, or why the answer has none, and the tokens that the server counts for it."""
+
+    answer: list[WrittenBundle] | ModelError
+    usage: Usage
+
+
+class EndpointStudent(AbstractContextManager["EndpointStudent"]):
+    """Asks for JSON by a schema, many sessions at a time.
+
+    Use it from one thread at a time.
+
+    Args:
+        concurrency: most requests under way at a time.
+        timeout: seconds that a request may take, each time that it is tried.
+
+    Raises:
+        ModelError: the key cannot be sent, or the model is not named and the server is not there or has several.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, concurrency: int = CONCURRENCY, timeout: float = TIMEOUT) -> None:
+        self._concurrency = concurrency
+        # Noted in the loop, and told between two answers.
+        self._notes: SimpleQueue[str] = SimpleQueue()
+        self._server = ChatServer(endpoint, concurrency=concurrency, timeout=timeout, notice=self._notes.put)
+        # Requests in a loop can be cancelled, which those in threads of a pool cannot: the program would wait for them.
+        self._started: set[Future[Any]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
+        self._thread.start()
+        try:
+            self.model = endpoint.model or self._start(self._server.only_model()).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; requests that are under way are cancelled."""
+        if self._loop.is_closed():
+            return
+        for future in tuple(self._started):
+            future.cancel()
+        self._start(self._settle()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def answer(self, tasks: Iterable[Task | None]) -> Iterator[StudentEvent]:
+        """Answer sessions as they come; the first to be done comes first.
+
+        The confidence is the same for all bundles of a session: the mean (geometric) probability of the answer's tokens
+        where the server tells it, otherwise one half.
+
+        A server that was never reached ends the run at once. One that goes away later costs the sessions that it was
+        asked for, and ends the run when twice as many in a row as there may be under way got no answer.
+
+        Args:
+            tasks: None where there is no session at the moment, but may be later. No more are taken than are asked.
+
+        Closing the iterator sends nothing more, and cancels what is under way.
+
+        Raises:
+            ModelError: there is no server any more, or it does not know the model.
+        """
+        source = iter(tasks)
+        more = True
+        running: dict[Future[_Asked], tuple[Task, float]] = {}
+        finished: SimpleQueue[Future[_Asked]] = SimpleQueue()
+        try:
+            while True:
+                while more and len(running) < self._concurrency:
+                    try:
+                        task = next(source)
+                    except StopIteration:
+                        more = False
+                        break
+                    if task is None:
+                        break
+                    future = self._start(self._ask(task))
+                    running[future] = task, perf_counter()
+                    future.add_done_callback(finished.put)
+                if not (more or running):
+                    return
+                try:
+                    future = finished.get(timeout=NAP if more and len(running) < self._concurrency else None)
+                except Empty:
+                    continue
+                task, started = running.pop(future)
+                while not self._notes.empty():
+                    yield Noted(task.key, self._notes.get())
+                yield from self._events(task, future, perf_counter() - started)
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _start(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._started.add(future)
+        future.add_done_callback(self._started.discard)
+        return future
+
+    async def _settle(self) -> None:
+        # Tasks of the library are waited for, not cancelled: those whose request is cancelled end them in order.
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        await self._server.client.close()
+
+    def _events(self, task: Task, future: "Future[_Asked]", seconds: float) -> Iterator[StudentEvent]:
+        try:
+            asked = future.result()
+        except Unreachable:
+            raise
+        except ModelError as error:
+            yield Refused(task.key, str(error), seconds, error.usage if isinstance(error, NoText) else NOT_TOLD)
+            return
+        if isinstance(asked.answer, ModelError):
+            yield Refused(task.key, str(asked.answer), seconds, asked.usage)
+            return
+        for bundle in asked.answer:
+            yield Grew(task.key, bundle)
+        yield Answered(task.key, asked.answer, seconds, asked.usage)
+
+    async def _ask(self, task: Task) -> "_Asked":
+        if task.products < 2:
+            return _Asked([], NO_TOKENS)
+        request = ChatRequest(
+            task.ask("json", task.in_order),
+            {"name": "bundles", "strict": True, "schema": answer_schema(task.products)},
+            _TOKENS_PER_BUNDLE * max(1, task.products // 2) + _TOKENS_PER_PRODUCT * task.products,
+            room_for_reasoning=_REASONING_TOKENS,
+            logprobs=True,
+        )
+        try:
+            async for attempt in self._server.tries(_RETRIES):
+                with attempt:
+                    completion = await self._server.complete(self.model, request)
+        except self._server.errors as error:
+            raise self._server.explained(error) from error
+        return _Asked(self._read(completion, task), completion.usage)
+
+    def _read(self, completion: Completion, task: Task) -> list[WrittenBundle] | ModelError:
+        """The bundles of an answer, or why there are none."""
+        if completion.finish_reason == "length":
+            return ModelError(f"the answer of {self.model!r} has no end; it may not keep to the JSON schema")
+        try:
+            return parse_answer(completion.text, task.products, self._confidence(completion.logprobs))
+        except ModelError as error:
+            return error
+
+    def _confidence(self, logprobs: Any) -> float:
+        """The mean probability of the tokens of an answer, 0..1; one half where the server does not tell."""
+        try:
+            told = logprobs and logprobs["content"]
+            return _mean_probability([token["logprob"] for token in told]) if told else _NO_PROBABILITIES
+        except (TypeError, LookupError, OverflowError) as error:
+            raise ModelError(f"{self._server.url} answers in a form of its own; is it OpenAI-compatible?") from error
+
+
+def _mean_probability(logarithms: list[float]) -> float:
+    """The geometric mean of probabilities, 0..1, whatever numbers a server takes for their logarithms."""
+    mean = sum(logarithms) / len(logarithms)
+    return _NO_PROBABILITIES if isnan(mean) else exp(min(0.0, mean))

@@ -1,0 +1,1 @@
+"""Model files: GGUF, safetensors and adapters, read and written whole."""

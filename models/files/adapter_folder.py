@@ -1,0 +1,106 @@
+"""The folder of an adapter as PEFT, llama.cpp and vLLM load it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import ModelError
+from models.files.adapters import CONFIG, WEIGHTS, BaseShape, Delta
+from models.files.whole_files import write_whole
+
+SUMS = "SHA256SUMS"
+"""The file with the SHA-256 of the others, as `sha256sum -c` reads it."""
+
+_PLAIN: dict[str, object] = {
+    "peft_type": "LORA",
+    "task_type": "CAUSAL_LM",
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "inference_mode": True,
+    "init_lora_weights": True,
+    "modules_to_save": None,
+    "use_dora": False,
+}
+"""What every configuration here says; PEFT has usual values for all else."""
+
+_TOLD = ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules")
+"""What differs between adapters."""
+
+_PATTERNS = ("rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern")
+
+
+def has_patterns(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration treats modules differently: vLLM passes over that, and takes one rank for all."""
+    return any(config.get(name) for name in _PATTERNS)
+
+
+def plain_config(config: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """The configuration of a plain adapter, with what a program needs to load it and nothing else.
+
+    Args:
+        base: what to call the base: the id of a hub, or a name.
+    """
+    told = {name: config[name] for name in (*_TOLD, *_PATTERNS) if config.get(name) is not None}
+    return dict(sorted({**_PLAIN, "base_model_name_or_path": base, **told}.items()))
+
+
+def write_adapter(folder: Path, deltas: Mapping[str, Delta], shape: BaseShape, base: str) -> int:
+    """Write the weights and the configuration of a PEFT adapter into a folder, and return its rank.
+
+    All modules get one rank and a scale of 1, for programs that know no other: lower ranks are filled up with zeros,
+    which adds nothing.
+
+    Args:
+        base: as in `plain_config`.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    from safetensors.numpy import save
+
+    rank = max(delta.rank for delta in deltas.values())
+    tensors = {}
+    for module, delta in deltas.items():
+        more = rank - delta.rank
+        b = delta.b.astype(np.float32) * np.float32(delta.scale)
+        tensors[f"base_model.model.{module}.lora_A.weight"] = np.pad(delta.a.astype(np.float32), ((0, more), (0, 0)))
+        tensors[f"base_model.model.{module}.lora_B.weight"] = np.pad(b, ((0, 0), (0, more)))
+    config = plain_config({"r": rank, "lora_alpha": rank, "target_modules": _targets(deltas, shape)}, base)
+    try:
+        write_whole(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    except OSError as error:
+        raise ModelError(f"{folder / WEIGHTS}: {error.strerror}") from error
+    write_json(folder / CONFIG, config)
+    return rank
+
+
+def shape_config(shape: BaseShape) -> dict[str, Any]:
+    """The shape of a base in the words of transformers, for where its whole configuration is not known."""
+    kind = "gemma3_text" if shape.architecture == "gemma3" else shape.architecture
+    return {
+        "model_type": kind,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_heads,
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object to a file that a person can read.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    try:
+        write_whole(path, json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+
+
+def _targets(modules: Mapping[str, Delta], shape: BaseShape) -> list[str]:
+    """The names of the layers, where they are changed in all blocks; otherwise modules in full."""
+    names = {module.rpartition(".")[2] for module in modules}
+    return sorted(names if len(modules) == len(names) * shape.layers else modules)

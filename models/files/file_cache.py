@@ -1,0 +1,44 @@
+"""What takes long to compute of a file, remembered until the file changes."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from models.files.whole_files import write_whole
+
+
+def remembered(path: Path, compute: Callable[[Path], str], cache: Path | None) -> str:
+    """What `compute` says of a file, computed again when its size or its time of change is another.
+
+    Args:
+        cache: a folder for what one such function has computed; None to compute it each time.
+    """
+    if cache is None:
+        return compute(path)
+    try:
+        known = path.stat()
+        key = sha256(f"{path.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
+        place = cache / key
+        if (found := _read(place)) is not None:
+            return found
+    except OSError:
+        return compute(path)
+    found = compute(path)
+    # A cache that cannot be used costs time, and nothing else.
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        write_whole(place, f"{_digest(found)} {found}")
+    return found
+
+
+def _read(place: Path) -> str | None:
+    """What a file of the cache says; None where there is none, or it is not as it was written."""
+    if not place.is_file():
+        return None
+    digest, _, found = place.read_bytes().decode("utf-8", "replace").partition(" ")
+    return found if digest == _digest(found) else None
+
+
+def _digest(found: str) -> str:
+    return sha256(found.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,251 @@
+"""The files of an adapter that comes from elsewhere are copied, and looked at before anything believes them.
+
+Only files that are needed are copied, each up to a size, and what is read is the copy: the folder may change meanwhile.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from stat import S_ISLNK, S_ISREG
+from typing import Any, BinaryIO
+
+from models.errors import ModelError
+from models.files.adapter_folder import SUMS
+from models.files.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, check_trainable
+from models.files.json_files import is_deep, read_object
+
+_SMALL = (CONFIG, MANIFEST, BASE_CONFIG, SUMS)
+
+_LARGEST_SMALL = 2**20
+"""Bytes of a file that describes the weights."""
+
+_LARGEST = 2**32
+"""Bytes of the weights of an adapter, whatever its base."""
+
+_LONGEST_HEADER = 2**24
+"""Bytes of the list of tensors in a safetensors file."""
+
+_MOST_FILES = 10_000
+
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+_SUM = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
+
+_MOST_PATTERNS, _LONGEST_PATTERN = 4096, 200
+
+_MANY, _MOST_MANY = re.compile(r"[*+?{]"), 2
+"""What matches any number of characters, and how often a pattern may have it: each makes the search longer."""
+
+_KINDS: dict[str, Any] = {
+    "peft_type": str,
+    "r": int,
+    "lora_alpha": (int, float),
+    "lora_dropout": (int, float),
+    "use_rslora": bool,
+    "target_modules": (str, list),
+    "exclude_modules": (str, list),
+    "alpha_pattern": dict,
+    "rank_pattern": dict,
+    "layers_to_transform": (int, list),
+    "layers_pattern": (str, list),
+    "base_model_name_or_path": str,
+}
+"""What the settings are that somebody reads."""
+
+
+def copy_files(folder: Path, into: Path, gguf: str | None = None) -> str | None:
+    """Copy what is needed of an adapter: its files for PEFT, or else its GGUF file.
+
+    Args:
+        gguf: which GGUF file; None for the only one.
+
+    Returns:
+        The name of the GGUF file; None where it is an adapter for PEFT.
+
+    Raises:
+        ModelError: it holds no adapter, a pickle, or a link, or a file is larger than it can be, or another than
+            `SHA256SUMS` says.
+    """
+    names = _names(folder)
+    found = None
+    if gguf is not None or WEIGHTS not in names:
+        found = _gguf_file(folder, names, gguf)
+        wanted = [name for name in (found, SUMS) if name in names]
+    else:
+        if CONFIG not in names:
+            raise ModelError(f"{folder / CONFIG}: there is no such file, which says how the weights act")
+        wanted = [name for name in (WEIGHTS, *_SMALL) if name in names]
+    if found is None:
+        # Before much is copied.
+        _check_header(folder / WEIGHTS)
+    sums = {name: _copy(folder / name, into / name, _LARGEST_SMALL if name in _SMALL else _LARGEST) for name in wanted}
+    if SUMS in sums:
+        _check_sums(folder, into / SUMS, sums)
+        (into / SUMS).unlink()
+    return found
+
+
+def read_described(path: Path) -> dict[str, Any]:
+    """The object in a file that describes an adapter; empty where there is none.
+
+    Raises:
+        ModelError: the file holds something else, or is nested more deeply than anybody writes it.
+    """
+    if not path.exists():
+        return {}
+    found = read_object(path)
+    if is_deep(found):
+        raise ModelError(f"{path.name}: it is nested too deeply")
+    return found
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration of PEFT that is none, is no plain LoRA, or has regular expressions that take for ever.
+
+    Raises:
+        ModelError: it names the setting.
+    """
+    for setting, kinds in _KINDS.items():
+        value = config.get(setting)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+            raise ModelError(f"{CONFIG}: {setting} cannot be {str(value)[:60]!r}")
+    for setting in ("target_modules", "exclude_modules"):
+        named = config.get(setting) or ()
+        if not isinstance(named, str) and not all(isinstance(each, str) for each in named):
+            raise ModelError(f"{CONFIG}: {setting} has to be names")
+    check_trainable(config)
+    for setting in ("alpha_pattern", "rank_pattern"):
+        patterns = config.get(setting) or {}
+        if len(patterns) > _MOST_PATTERNS:
+            raise ModelError(f"{CONFIG}: {setting} has {len(patterns):,} patterns; no adapter has so many")
+        for key, value in patterns.items():
+            if len(key) > _LONGEST_PATTERN or "(" in key or len(_MANY.findall(key)) > _MOST_MANY:
+                raise ModelError(
+                    f"{CONFIG}: {setting} has the pattern {key[:60]!r}, which could take for ever to match"
+                )
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ModelError(f"{CONFIG}: {setting} has {str(value)[:60]!r} for {key[:60]!r}, which is no number")
+
+
+def _names(folder: Path) -> set[str]:
+    """The names of the files in a folder.
+
+    Raises:
+        ModelError: it cannot be read, or holds what no adapter has.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = {}
+            for entry in entries:
+                found[entry.name] = entry
+                if len(found) > _MOST_FILES:
+                    raise ModelError(f"{folder}: it holds more than {_MOST_FILES:,} files, and no adapter has so many")
+    except OSError as error:
+        raise ModelError(f"{folder}: {error.strerror}") from error
+    names = {name for name, entry in found.items() if not entry.is_dir(follow_symlinks=False)}
+    pickles = sorted(name for name in names if Path(name).suffix in _PICKLES)
+    # What a trainer leaves beside an adapter, such as the state of its optimizer, is neither read nor copied.
+    if wrong := [
+        name for name in pickles if name.startswith(("adapter", "pytorch_model", "model")) or WEIGHTS not in names
+    ]:
+        raise ModelError(
+            f"{folder / wrong[0]}: this is a pickle, which can run any code when it is read; save the adapter as "
+            f"{WEIGHTS} instead"
+        )
+    return names
+
+
+def _gguf_file(folder: Path, names: set[str], wanted: str | None) -> str:
+    files = sorted(name for name in names if name.endswith(".gguf"))
+    if wanted is not None:
+        if wanted not in files:
+            raise ModelError(f"{folder}: it has no GGUF file {wanted!r}; it has: {', '.join(files[:12]) or 'none'}")
+        return wanted
+    if not files:
+        raise ModelError(f"{folder}: there is no adapter in this folder: neither {WEIGHTS} nor a GGUF file")
+    if len(files) > 1:
+        raise ModelError(f"{folder}: say which of its GGUF files, with --file: {', '.join(files[:12])}")
+    return files[0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read, which is no link, and nothing that could make a reader wait.
+
+    Raises:
+        ModelError: it is something else, or cannot be read.
+    """
+    try:
+        mode = path.lstat().st_mode
+        if S_ISLNK(mode):
+            raise ModelError(f"{path}: this is a link; copy the file itself into the folder")
+        if not S_ISREG(mode):
+            raise ModelError(f"{path}: this is no file")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+
+
+def _copy(source: Path, target: Path, most: int) -> str:
+    """Copy a file, and return its SHA-256.
+
+    Raises:
+        ModelError: it is none, or too large.
+    """
+    found, size = sha256(), 0
+    with _opened(source) as file, target.open("xb") as copy:
+        while chunk := file.read(1 << 20):
+            size += len(chunk)
+            if size > most:
+                raise ModelError(f"{source}: it has more than {most:,} bytes, the most that it can have")
+            found.update(chunk)
+            copy.write(chunk)
+    return found.hexdigest()
+
+
+def _check_sums(folder: Path, listed: Path, found: Mapping[str, str]) -> None:
+    """Compare what was copied with what a list of hashes says."""
+    told = {}
+    text = listed.read_bytes().decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = _SUM.fullmatch(line)
+        if match is None:
+            raise ModelError(f"{folder / SUMS}, line {number:,}: this is no SHA-256 with the name of a file")
+        name = match[2]
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise ModelError(f"{folder / SUMS}, line {number:,}: {name!r} is no file of this folder")
+        told[name] = match[1].lower()
+    for name, hash_ in found.items():
+        if name == SUMS:
+            continue
+        if name not in told:
+            raise ModelError(
+                f"{folder / name}: {SUMS} does not list it, so it cannot be checked; fetch the folder anew"
+            )
+        if told[name] != hash_:
+            raise ModelError(f"{folder / name}: its SHA-256 is another than {SUMS} says; fetch the folder anew")
+
+
+def _check_header(weights: Path) -> None:
+    """Refuse a safetensors file whose list of tensors is none, or claims more than there is."""
+    with _opened(weights) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise ModelError(f"{weights}: this is no whole safetensors file")
+        if length > _LONGEST_HEADER:
+            raise ModelError(f"{weights}: its list of tensors has {length:,} bytes; no adapter has so many")
+        try:
+            header = json.loads(file.read(length))
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"{weights}: this is no whole safetensors file") from error
+    if not isinstance(header, dict) or is_deep(header):
+        raise ModelError(f"{weights}: this is no whole safetensors file")

@@ -1,0 +1,56 @@
+"""LoRA adapters from GGUF back to PEFT, so that a training can continue one of which nothing else is there."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import ModelError
+from models.files.adapters import CONFIG, MANIFEST, WEIGHTS, base_shape, gguf_deltas
+from models.files.provenance import adapter_info
+
+
+def peft_config(adapter: Path) -> dict[str, Any]:
+    """What `adapter_config.json` says of a GGUF adapter, but for the names of its weights. Its header is read alone.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    info = adapter_info(adapter)
+    if not info.rank:
+        raise ModelError(f"{adapter}: there is nothing in this adapter")
+    return {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": info.rank, "lora_alpha": info.alpha or info.rank}
+
+
+def write_peft(adapter: Path, base: Path, folder: Path) -> None:
+    """Convert a GGUF adapter to PEFT, with its rank and alpha: the reverse of `models.files.adapters.convert`.
+
+    Args:
+        base: what it was trained on, which says how its weights are called and ordered: a GGUF file, or a folder of
+            transformers.
+        folder: where the files go; it is there.
+
+    Raises:
+        ModelError: it cannot be read, or is none for this base.
+        OSError: it cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    config = peft_config(adapter)
+    deltas = gguf_deltas(adapter, base_shape(base))
+    # Each by its full name: the adapter may change some layers alone.
+    config["target_modules"] = sorted(deltas)
+    config["rank_pattern"] = {
+        re.escape(module): delta.rank for module, delta in deltas.items() if delta.rank != config["r"]
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if manifest := adapter_info(adapter).manifest:
+        (folder / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+    tensors = {
+        f"base_model.model.{module}.{kind}.weight": np.ascontiguousarray(values)
+        for module, delta in deltas.items()
+        for kind, values in (("lora_A", delta.a), ("lora_B", delta.b))
+    }
+    save_file(tensors, folder / WEIGHTS)

@@ -1,0 +1,189 @@
+"""What an adapter was trained with, and whether a model is that: an adapter on another base writes gibberish, or worse,
+something that looks right."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from models.chat import ChatTokenizer
+from models.errors import ModelError
+from models.files.adapters import MANIFEST_KEY, Array, folder_vectors
+from models.files.file_cache import remembered
+from models.files.gguf_magic import check_magic
+from models.files.gguf_vectors import check_layout, gguf_vectors
+from models.files.json_files import is_deep
+from models.vocabulary import Vocabulary
+
+_LAYER = re.compile(r"blk\.(\d+)\.")
+
+_READS_LAYER = re.compile(r"\.(attn_[qkv]|ffn_up|ffn_gate)\.weight\.lora_a$")
+"""Matrices that the vector goes into that goes from layer to layer."""
+
+ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
+"""What a manifest says that tells the base of the adapter from others."""
+
+
+def about_base(vocabulary: Vocabulary, weights: Path | None) -> dict[str, str | None]:
+    """What tells a base from others, for the manifest of an adapter.
+
+    Args:
+        weights: its GGUF file, or its folder of transformers; None where they are not here, as those of a model of the
+            hub, of which the weights then cannot be checked.
+
+    Raises:
+        ModelError: the chat template cannot be used, the weights cannot be read, or they are in a folder and of an
+            architecture whose adapters cannot be converted.
+    """
+    template = vocabulary.chat_template()
+    return {
+        "norms_sha256": None if weights is None else norms_hash(weights),
+        "chat_template_sha256": None if template is None else sha256(template.encode()).hexdigest(),
+        "end_of_answer": vocabulary.token_text(ChatTokenizer(vocabulary).end),
+    }
+
+
+def norms_hash(weights: Path, cache: Path | None = None) -> str:
+    """A hash of the weights that no quantization touches: the vectors, which are those of the norms and the biases.
+
+    So a model is the same in every number of bits, as a GGUF file and as a folder of transformers; and one that was
+    trained apart, or on from this one in all weights, is another. A relative that has the same vectors, as one with a
+    merged adapter has, is not told from it.
+
+    Args:
+        weights: a GGUF file, or a folder of transformers.
+        cache: a folder for the hashes of files that have not changed: a large vocabulary takes a tenth of a second.
+
+    Raises:
+        ModelError: they cannot be read.
+    """
+    return remembered(weights, _norms_hash, cache)
+
+
+def _norms_hash(weights: Path) -> str:
+    vectors = dict(folder_vectors(weights) if weights.is_dir() else _gguf_vectors(weights))
+    found = sha256()
+    for name, values in sorted(vectors.items()):
+        found.update(name.encode())
+        found.update(values.tobytes())
+    return found.hexdigest()
+
+
+def _gguf_vectors(gguf: Path) -> Iterator[tuple[str, Array]]:
+    # Those of the rotation are no weights, but computed from the configuration when the file was made.
+    return ((name, values) for name, values in gguf_vectors(gguf) if not name.startswith("rope_"))
+
+
+def adapter_manifest(adapter: Path, cache: Path | None = None) -> dict[str, Any]:
+    """The manifest that a GGUF adapter carries; empty for one that was made elsewhere.
+
+    Args:
+        cache: a folder for the manifests of files that have not changed: the package that reads them is slow to import.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    manifest: dict[str, Any] = json.loads(remembered(adapter, _manifest_text, cache))
+    return manifest
+
+
+def _manifest_text(adapter: Path) -> str:
+    return json.dumps(adapter_info(adapter).manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """What a GGUF adapter says of itself; its manifest is empty where it was made elsewhere.
+
+    Attributes:
+        architecture: of the bases that it may fit.
+        layers: that such a base has at least.
+        width: of the vector that goes from layer to layer there; 0 where no matrix tells.
+        weights: how many matrices it changes.
+        rank: the largest one.
+    """
+
+    architecture: str
+    layers: int
+    width: int
+    weights: int
+    rank: int
+    alpha: float
+    bytes: int
+    manifest: dict[str, Any]
+
+
+def adapter_info(adapter: Path) -> AdapterInfo:
+    """Read the header of an adapter, not its weights.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    from gguf import GGUFReader
+
+    check_magic(adapter, "an adapter")
+    check_layout(adapter, "adapter")
+    try:
+        reader = GGUFReader(adapter)
+        said = {
+            key: field.contents()
+            for key, field in reader.fields.items()
+            if key in (MANIFEST_KEY, "general.architecture", "adapter.lora.alpha")
+        }
+        manifest = json.loads(str(said.get(MANIFEST_KEY, "{}")))
+        # (in, rank) for each matrix.
+        shapes = {
+            tensor.name: [int(each) for each in tensor.shape]
+            for tensor in reader.tensors
+            if tensor.name.endswith(".lora_a")
+        }
+        layers = [int(found[1]) for name in shapes if (found := _LAYER.match(name))]
+        if is_deep(manifest):
+            raise ValueError("its manifest is nested too deeply")
+        return AdapterInfo(
+            str(said.get("general.architecture", "")),
+            max(layers, default=-1) + 1,
+            next((shape[0] for name, shape in shapes.items() if _READS_LAYER.search(name)), 0),
+            len(shapes),
+            max((min(shape) for shape in shapes.values()), default=0),
+            float(said.get("adapter.lora.alpha", 0)),
+            adapter.stat().st_size,
+            manifest if isinstance(manifest, dict) else {},
+        )
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
+
+
+def says_base(manifest: Mapping[str, Any]) -> bool:
+    """Whether an adapter says what it was trained on, so that it can be told whether a model is that."""
+    return any(manifest.get(name) is not None for name in ABOUT_BASE)
+
+
+def check_adapter(
+    adapter: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary, gguf: Path, cache: Path | None = None
+) -> None:
+    """Refuse an adapter that was trained on another base, or with other prompts.
+
+    Args:
+        cache: as in `norms_hash`.
+
+    Raises:
+        ModelError: it says what differs.
+    """
+    if not says_base(manifest):
+        return
+    # The hash takes longest, and is looked at last.
+    found = about_base(vocabulary, None)
+    trained = manifest.get("base") or "another base"
+    if manifest.get("chat_template_sha256") != found["chat_template_sha256"]:
+        raise ModelError(f"{adapter}: it was trained with another chat template than that of {gguf.name}, on {trained}")
+    if manifest.get("end_of_answer") != found["end_of_answer"]:
+        raise ModelError(
+            f"{adapter}: it was trained to end answers with {manifest.get('end_of_answer')!r}, "
+            f"and {gguf.name} ends them with {found['end_of_answer']!r}"
+        )
+    if manifest.get("norms_sha256") is not None and manifest["norms_sha256"] != norms_hash(gguf, cache):
+        raise ModelError(f"{adapter}: it was trained on other weights than those of {gguf.name}, on {trained}")

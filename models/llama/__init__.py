@@ -1,0 +1,1 @@
+"""The llama.cpp engine: students and embeddings in this process."""

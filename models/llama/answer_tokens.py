@@ -1,0 +1,108 @@
+"""The tokens that an answer may be made of, for one vocabulary: product numbers, intents, and what ends them."""
+
+import re
+from functools import lru_cache
+from unicodedata import category
+
+from models.llama.intent_memory import IntentMemory
+from models.llama.legal_tokens import LegalTokens
+from models.llama.model import LlamaModel
+from models.vocabulary import Token
+
+INTENT_WORDS = 5
+"""The longest intent. People's intents have three to five words."""
+
+INTENT_TOKENS = 16
+"""The longest intent in tokens, for scripts without spaces."""
+
+_MOST_GUESSES = 24
+"""A wrong guess costs a part of a step, and a right one saves a whole one."""
+
+_KEPT = 4096
+"""Texts whose tokens are remembered."""
+
+_INTENT_SIGNS = " -'’&/+"
+"""What an intent may hold besides letters and digits: the others begin lists, remarks and quotations."""
+
+_PLAIN_INTENT = re.compile(rb"[ \-'&/+A-Za-z0-9]*")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+class AnswerTokens:
+    """How a model's vocabulary spells answers.
+
+    Attributes:
+        newline: ends a line, after which another follows.
+        end: ends the answer.
+        most_guesses: tokens that may be guessed ahead; none for a model that cannot forget the wrong ones.
+        intents: those written lately.
+        intent_start, intent_middle: what an intent may begin with, and continue with.
+        line: what may stand in a line of any text.
+        line_ends: what ends such a line, with or without a last sign of it.
+    """
+
+    def __init__(self, model: LlamaModel, end: Token) -> None:
+        self._model = model
+        self.spell = lru_cache(_KEPT)(self._spell)
+        """The tokens of a short text that is written again and again."""
+        self.newline = self.spell("\n")[-1]
+        self.end = end
+        self.intents = IntentMemory()
+        self.most_guesses = _MOST_GUESSES if model.can_forget else 0
+        self.intent_start = LegalTokens(model.vocab_size, self._begins_intent)
+        self.intent_middle = LegalTokens(model.vocab_size, self._continues_intent)
+        self.line = LegalTokens(model.vocab_size, self._stands_in_line)
+        self.line_ends = LegalTokens(model.vocab_size, self._ends_line)
+
+    def _spell(self, text: str) -> tuple[Token, ...]:
+        return tuple(self._model.tokenize(text))
+
+    def bytes_of(self, token: Token) -> bytes:
+        """What a token adds to a text."""
+        return self._model.piece(token)
+
+    def begins_word(self, token: Token) -> bool:
+        """Whether a token of an intent begins a new word."""
+        return self.bytes_of(token).startswith(b" ")
+
+    def _text(self, token: Token) -> bytes | None:
+        return self._model.text_piece(token)
+
+    def _begins_intent(self, token: Token) -> bool:
+        data = self._text(token)
+        if data is None or not _belongs_in_intents(data):
+            return False
+        return any(map(str.isalpha, data.decode("utf-8", "replace")))
+
+    def _continues_intent(self, token: Token) -> bool:
+        data = self._text(token)
+        return data is not None and _belongs_in_intents(data)
+
+    def _stands_in_line(self, token: Token) -> bool:
+        data = self._text(token)
+        return data is not None and not _CONTROL.search(data)
+
+    def _ends_line(self, token: Token) -> bool:
+        if token in (self.newline, self.end):
+            return True
+        data = self._text(token)
+        return data is not None and data.endswith(b"\n") and not _CONTROL.search(data[:-1])
+
+
+def _belongs_in_intents(data: bytes) -> bool:
+    # ASCII has symbols too, such as < and $, that no intent needs.
+    if data.isascii():
+        return _PLAIN_INTENT.fullmatch(data) is not None
+    # A part of a character, which "replace" shows as U+FFFD, may stand in the middle of a word.
+    return all(map(_belongs_in_intent, data.decode("utf-8", "replace")))
+
+
+def readable(data: bytes) -> str:
+    """The intent that these bytes spell. Tokens that are parts of characters can add up to what no token may be."""
+    text = data.decode("utf-8", "ignore")
+    return " ".join("".join(filter(_belongs_in_intent, text)).split())
+
+
+def _belongs_in_intent(character: str) -> bool:
+    """Letters and digits of any script with their marks, symbols such as emoji, and a few signs."""
+    return character.isalnum() or character in _INTENT_SIGNS or category(character)[0] in "MS"

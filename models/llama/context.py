@@ -1,0 +1,205 @@
+"""Many sequences in one cache of llama.cpp, and batches of their tokens decoded together."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import Cancelled, ModelError, no_numbers
+from models.llama import cancellation
+from models.llama.bindings import llama_cpp
+from models.llama.model import LlamaModel, watched
+from models.student_protocol import Adapter
+from models.vocabulary import Token
+
+MOST_SEQUENCES = 64
+"""Sequences in a context."""
+
+MOST_ROWS = 64
+"""Rows of logits that a batch may want; each takes four bytes per word of the vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens that follow each other in one sequence.
+
+    Attributes:
+        sequence: which one.
+        start: position of the first token.
+        tokens: one or more.
+        wanted: behind how many of its last tokens logits are.
+    """
+
+    sequence: int
+    start: int
+    tokens: Sequence[Token]
+    wanted: int
+
+
+class LlamaContext:
+    """A cache of `cells` tokens for `MOST_SEQUENCES` sequences, which share what they have in common.
+
+    Args:
+        cells: tokens that all sequences together may hold.
+        batch: most tokens that are decoded at once.
+        flash: look only at the cells of a token's own sequence. On a processor that is slower per cell, for want of
+            matrix products.
+
+    Raises:
+        ModelError: there is no memory for a context of that size.
+    """
+
+    def __init__(self, model: LlamaModel, *, cells: int, batch: int, threads: int, flash: bool) -> None:
+        self._model = model
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = batch
+        params.n_seq_max = MOST_SEQUENCES
+        params.n_outputs_max = MOST_ROWS
+        params.n_threads = params.n_threads_batch = threads
+        # One buffer for all sequences: what they share is stored, and read, once.
+        params.kv_unified = True
+        params.flash_attn_type = (
+            llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+        params.no_perf = True
+        handle = cancellation.call(cancellation.current(), llama_cpp.llama_init_from_model, model.handle, params)
+        if not handle:
+            raise ModelError(f"{model.path}: no memory for a context of {cells:,} tokens; use a smaller one")
+        self.handle = handle
+        self._adapters: tuple[Adapter, ...] = ()
+        self.cells = int(llama_cpp.llama_n_ctx(handle))
+        self.batch = int(llama_cpp.llama_n_batch(handle))
+        self.can_forget = model.can_forget
+        self._memory = llama_cpp.llama_get_memory(handle)
+        # The arrays that a batch points to; each token is in one sequence, so their numbers are one array too.
+        self._tokens = np.zeros(batch, np.int32)
+        self._positions = np.zeros(batch, np.int32)
+        self._counts = np.ones(batch, np.int32)
+        self._sequences = np.zeros(batch, np.int32)
+        self._sequence_pointers = self._sequences.ctypes.data + np.arange(batch, dtype=np.uintp) * 4
+        self._wanted = np.zeros(batch, np.int8)
+        self._batch = llama_cpp.llama_batch(
+            token=_pointer(self._tokens, ctypes.c_int32),
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._counts, ctypes.c_int32),
+            seq_id=_pointer(self._sequence_pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._wanted, ctypes.c_int8),
+        )
+
+    @property
+    def cache_bytes(self) -> int:
+        """What keys and values of all cells take in memory: two numbers of 16 bits per layer and key dimension."""
+        model = self._model.handle
+        heads = llama_cpp.llama_model_n_head_kv(model) / llama_cpp.llama_model_n_head(model)
+        return int(
+            2 * 2 * self.cells * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_embd(model) * heads
+        )
+
+    def close(self) -> None:
+        """Free the context."""
+        if self.handle:
+            llama_cpp.llama_free(self.handle)
+            self.handle = None
+
+    def use_threads(self, threads: int) -> None:
+        """Decode the next batches with so many threads."""
+        llama_cpp.llama_set_n_threads(self.handle, threads, threads)
+
+    def use_adapters(self, adapters: Sequence[Adapter]) -> None:
+        """Decode the next batches with these adapters. What is in the cache was made without, and must not be used.
+
+        Raises:
+            ModelError: one of them cannot be loaded.
+        """
+        handles = [self._model.adapter(adapter.path) for adapter in adapters]
+        scales = [adapter.scale for adapter in adapters]
+        self._adapters = tuple(adapters)
+        llama_cpp.llama_set_adapters_lora(
+            self.handle,
+            (llama_cpp.llama_adapter_lora_p_ctypes * len(handles))(*handles),
+            len(handles),
+            (ctypes.c_float * len(scales))(*scales),
+        )
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let a sequence begin with the first `length` tokens of another; they are not stored again."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def state(self, sequence: int) -> bytes:
+        """What the cache holds of a sequence."""
+        size = llama_cpp.llama_state_seq_get_size(self.handle, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self.handle, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Fill an empty sequence with a state of this model; whether it fits."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(llama_cpp.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+
+    def remove(self, sequence: int, start: int = 0) -> None:
+        """Forget a sequence, or what it has from a position on."""
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1)
+
+    def decode(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+        """Decode pieces of at most `batch` tokens together.
+
+        Returns:
+            (wanted, vocabulary): the rows of each piece, in order; a view that holds until the next call.
+
+        Raises:
+            Cancelled: the cancellation that is in force was cancelled; sequences may have lost what they were to get.
+            ModelError: llama.cpp fails, for want of memory or otherwise, or the model computes no numbers.
+        """
+        end = wanted = 0
+        for piece in pieces:
+            first, end = end, end + len(piece.tokens)
+            self._tokens[first:end] = piece.tokens
+            self._positions[first:end] = np.arange(piece.start, piece.start + len(piece.tokens))
+            self._sequences[first:end] = piece.sequence
+            self._wanted[first:end] = 0
+            self._wanted[end - piece.wanted : end] = 1
+            wanted += piece.wanted
+        self._batch.n_tokens = end
+        wish = cancellation.current()
+        with watched(self.handle, wish):
+            status = cancellation.call(wish, llama_cpp.llama_decode, self.handle, self._batch)
+        if wish.is_cancelled:
+            raise Cancelled
+        if status:
+            raise ModelError(f"{self._model.path}: llama.cpp could not decode (status {status})")
+        if not wanted:
+            return np.empty((0, self._model.vocab_size), np.float32)
+        rows = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.handle), shape=(wanted, self._model.vocab_size))
+        if not are_numbers(rows):
+            raise ModelError(self._no_numbers())
+        return rows
+
+    def _no_numbers(self) -> str:
+        """That the model computes no numbers, and what to do about it."""
+        if not self._adapters:
+            return no_numbers(str(self._model.path))
+        adapters = ", ".join(f"{adapter.path} x {adapter.scale:g}" for adapter in self._adapters)
+        return (
+            f"{self._model.path}: with the adapter {adapters} the model computes no numbers; let it act less (such as "
+            "NAME=0.5), or leave it out with --adapter none"
+        )
+
+
+def are_numbers(rows: npt.NDArray[np.float32]) -> bool:
+    """Whether logits can be chosen by: none is NaN, and none is infinitely large.
+
+    A sum tells that for nearly nothing, a thousandth of what it takes to compute them; only where it is no number each
+    of them is looked at.
+    """
+    with np.errstate(all="ignore"):
+        if np.isfinite(rows.sum()):
+            return True
+    return not (np.isnan(rows).any() or np.isposinf(rows).any())
+
+
+def _pointer(array: npt.NDArray[np.generic], kind: type) -> "ctypes._Pointer[ctypes._SimpleCData[int]]":
+    return array.ctypes.data_as(ctypes.POINTER(kind))

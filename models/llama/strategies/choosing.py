@@ -1,0 +1,54 @@
+"""One of a few texts chosen as the answer to a prompt: the one whose first token is the likeliest."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from models.bundle_list import WrittenBundle
+from models.chat import ChatTokenizer
+from models.errors import ModelError
+from models.llama.answer_tokens import AnswerTokens
+from models.llama.decoding import Logits, Program, Read
+from models.llama.engine import Plan, Workspace
+from models.student_protocol import Task
+from models.vocabulary import Token
+
+
+def plan_choice(
+    task: Task,
+    chat: ChatTokenizer,
+    answer: AnswerTokens,
+    lead: str,
+    choices: Sequence[str],
+    take: Callable[[int], None],
+) -> Plan:
+    """A branch for the prompt, with the beginning of the answer behind it.
+
+    Args:
+        lead: how every answer begins.
+        choices: how it goes on.
+        take: gets the number of the choice.
+
+    Raises:
+        ModelError: the vocabulary begins two of the choices with the same token.
+    """
+    prompt = chat.prompt(task.ask("json", task.in_order))
+    # As one text: where words meet, a vocabulary may have tokens across them.
+    spelled = [answer.spell(lead + choice) for choice in choices]
+    same = next(at for at in range(min(map(len, spelled))) if len({each[at] for each in spelled}) > 1)
+    firsts = [each[same] for each in spelled]
+    if len(set(firsts)) < len(choices):
+        raise ModelError("the vocabulary of this model cannot tell the choices apart by one token")
+    read = (*prompt.own, *spelled[0][:same])
+
+    def start(workspace: Workspace) -> Program[list[WrittenBundle]]:
+        branch = workspace.open()
+        branch.given, branch.written = len(read), 1
+        [chosen] = yield [Read(branch, read, partial(_likeliest, firsts))]
+        take(chosen)
+        return []
+
+    return Plan(prompt.shared, len(read), 1, start)
+
+
+def _likeliest(tokens: Sequence[Token], logits: Logits) -> int:
+    return int(logits[0][list(tokens)].argmax())
