@@ -60,9 +60,9 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     from textual.worker import get_current_worker
 
     from kdtui.tui.core import hits_table, screen, store_worker
+    from kdtui.tui.places.jobs.log_view import LogView
     from kdtui.tui.places.knowledge import piece
     from kdtui.tui.places.workbench.session import SessionScreen
-    from kdtui.tui.widgets.log_view import LogView
     from kdtui.tui.widgets.row_table import RowTable
 
     painted: set[str] = set()

@@ -4,20 +4,17 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import actions, constants
-from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.app import SystemCommand
+from textual.binding import Binding
 from textual.command import CommandPalette, Provider
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
@@ -27,46 +24,36 @@ from textual.events import Event, InputEvent, Paste
 from textual.events import Key as Pressed
 from textual.filter import Monochrome, NoColor
 from textual.screen import ModalScreen, Screen
-from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, TextArea
 
 from kdtui.text import one_line
 from kdtui.tui import leaving
-from kdtui.tui.actions import PLACES, bindings, keys_of
+from kdtui.tui.actions import PLACES, keys_of
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.core import idle_gc
-from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.finders import Finder
 from kdtui.tui.core.help import HelpScreen, Key
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.jump import JumpScreen
 from kdtui.tui.core.palette import Palette, PaletteSource
-from kdtui.tui.core.screen import KdtuiScreen, OwnScreen, RowWanted
+from kdtui.tui.core.screen import KdtuiScreen, OwnScreen
+from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import StoreBusy
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskForm
 from kdtui.tui.memory import Memory, memory_path
+from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.registry import screen_of
 from kdtui.tui.student.choice import Choice
-from kdtui.tui.student.generation import GenerationThread
 from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
-from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
 from store.place import is_there
 from store.records import RunSettings
-
-if TYPE_CHECKING:
-    from kdtui.tui.places.workbench.session import SessionList
-
-_KEPT = 200
-"""Sentences that can be read again."""
-
-_SHORT, _LONG = 5.0, 10.0
-"""Seconds that a sentence is shown, and one about a problem."""
 
 _DONE_HERE = (RowTable, Input, Select, OptionList, VerticalScroll, Pane, LogView)
 """Parts whose keys all are bindings, or text."""
@@ -87,16 +74,6 @@ _HANDLING = 0.2
 """Seconds that a part of a screen may take to handle what it is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A sentence that the app has said, when, what more there is to know of it, and until when it is shown."""
-
-    at: str
-    sentence: str
-    details: str
-    until: float
-
-
 def _why_not(node: DOMNode, binding: Binding) -> str:
     """Why the key of a screen can do nothing now; empty where the screen does not say."""
     why = node.why_not(actions.parse(binding.action)[1]) if isinstance(node, OwnScreen) else None
@@ -113,7 +90,7 @@ async def _have_handled(parts: Iterable[DOMNode]) -> None:
                 await asyncio.wait_for(handled.wait(), _HANDLING)
 
 
-class KdtuiApp(App[None]):
+class KdtuiApp(Services):
     """Browse knowledge, have bundles generated, and watch what is at work.
 
     Args:
@@ -125,7 +102,6 @@ class KdtuiApp(App[None]):
 
     TITLE = "kdtui"
     CSS_PATH = "kdtui.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {PaletteSource}
 
     def __init__(
@@ -136,32 +112,13 @@ class KdtuiApp(App[None]):
         config: Config | None = None,
         memory: Memory | None = None,
     ) -> None:
-        self.memory = memory or Memory(None, database)
-        # Textual composes the screen of this place first, and no other until it is gone to.
-        self.DEFAULT_MODE = self.memory.place if self.memory.place in PLACES else next(iter(PLACES))  # type: ignore[misc]
-        super().__init__()
+        super().__init__(database, student, config=config, memory=memory)
         self.stylesheet = Styles(self.get_css_variables())
         # What a key does is there at once.
         self.animation_level = "none"
-        self.database = database
-        self.config = config or Config()
-        self.generation = GenerationThread(database)
-        remembered = Choice.from_memory(self.memory.of("workbench").get("choice"))
-        # Those that the user chose or pointed at last; until then, the workbench remembers one.
-        self.datasets_here: tuple[str, ...] = ()
-        self.choice = Choice.of(student) if student is not None or remembered is None else remembered
-        # Until somebody chooses, the default adapter of a dataset answers it.
-        self.has_chosen = student is not None or remembered is not None
-        self.activities: list[Activity] = []
-        # Of each kind the last one: it is at work, or what its form was filled in with is still of use.
-        self.tasks: dict[str, Task] = {}
-        self.task_changed: Signal[Task] = Signal(self, "task changed")
-        self.data_changed: Signal[None] = Signal(self, "data changed")
-        self._said: list[Said] = []
         self._pressed_on: Screen[object] | None = None
         self._key = ""
         self._is_waiting = False
-        self.pressed_at = monotonic()
         # What becomes of the tasks that were at work when the app was left, in sentences.
         self.farewells: list[str] = []
         for theme in (HIGH_CONTRAST, *self.config.themes):
@@ -171,13 +128,18 @@ class KdtuiApp(App[None]):
             self.theme = wanted
         self.set_keymap(dict(self.config.keymap))
         # Those that have been gone to.
-        self.places: dict[str, KdtuiScreen[None]] = {}
+        self._places: dict[str, KdtuiScreen[None]] = {}
         for place in PLACES:
             self.add_mode(place, partial(self._make_place, place))
 
     def _make_place(self, place: str) -> KdtuiScreen[None]:
-        self.places[place] = screen_of(place, self.database)
-        return self.places[place]
+        self._places[place] = screen_of(place, self.database)
+        return self._places[place]
+
+    @property
+    def places(self) -> Mapping[str, KdtuiScreen[None]]:
+        """The screens of the places that the user has been to."""
+        return self._places
 
     def get_driver_class(self) -> type[Driver]:
         """What handles the terminal."""
@@ -214,12 +176,6 @@ class KdtuiApp(App[None]):
         self._is_waiting = True
         patience = _PATIENCE if self.return_code == 0 else _HASTE
         await asyncio.to_thread(leaving.wait_for, self.at_work, patience, tell=not self.is_headless)
-
-    @property
-    def at_work(self) -> list[Thread]:
-        """The threads that work, or wait for some."""
-        threads = [activity.thread for activity in self.activities if activity.is_running]
-        return threads if self.generation.thread is None else [self.generation.thread, *threads]
 
     def leave_by(self, number: int) -> None:
         """Leave because of a signal; at once, where somebody interrupts the waiting for what is at work."""
@@ -313,82 +269,6 @@ class KdtuiApp(App[None]):
             Text(one_line(crash_report.keep(error), 1000) if error is not None else "kdtui has ended by a fault")
         )
 
-    def begin(self, activity: Activity) -> Activity:
-        """Start work that goes on while the app runs, whatever screen is looked at."""
-        self.activities = [each for each in self.activities if each.is_running]
-        self.activities.append(activity)
-        activity.start()
-        return activity
-
-    def begin_task(self, task: Task) -> Task:
-        """Start a task, whose messages come to the app; what is at work already of its kind goes on instead."""
-        before = self.tasks.get(task.kind)
-        if before is not None and not before.is_over:
-            return before
-        self.tasks[task.kind] = task
-        self.begin(task)
-        self.task_changed.publish(task)
-        return task
-
-    def stop_task(self, task: Task) -> None:
-        """Stop a task at its next step."""
-        task.cancel()
-        self.task_changed.publish(task)
-
-    @property
-    def tasks_at_work(self) -> list[Task]:
-        """Those that are not over."""
-        return [task for task in self.tasks.values() if not task.is_over]
-
-    def on_happened(self, message: Happened) -> None:
-        """Show how far a task is."""
-        if isinstance(task := message.activity, Task):
-            task.note(message.event)
-            if alarm := task.alarm(message.event):
-                self.say(alarm)
-            self.task_changed.publish(task)
-
-    def on_ended(self, message: Ended) -> None:
-        """Say how a task has ended, unless its form shows that it failed."""
-        task = message.activity
-        if not isinstance(task, Task):
-            return
-        task.problem, task.is_over = message.problem, True
-        is_watched = any(isinstance(screen, TaskForm) and screen.work is task for screen in self.screen_stack)
-        if task.problem is not None:
-            # The form says it, but not where a fault of the program comes from.
-            if not is_watched or message.details:
-                again = f"; {self.key_of(task.action)} shows the form again" if task.action else ""
-                self.say(f"{task.name}: {task.problem}{again}", details=message.details)
-        elif task.is_done:
-            self.say(task.outcome, error=False, details=task.details)
-        elif not is_watched:
-            self.say(task.when_stopped, error=False)
-        if task.problem is None:
-            # What was filled in is done, and begins nothing again.
-            del self.tasks[task.kind]
-        if task.changes_data:
-            self.data_changed.publish(None)
-        self.task_changed.publish(task)
-
-    def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:
-        """Show a sentence for some seconds, and keep it with its details."""
-        timeout = _LONG if error else _SHORT
-        # Two parts of a screen may fail by the same.
-        is_shown = bool(self._said) and self._said[-1].sentence == sentence and self._said[-1].until > monotonic()
-        self._said.append(Said(datetime.now().strftime("%H:%M:%S"), sentence, details, monotonic() + timeout))
-        del self._said[:-_KEPT]
-        if is_shown:
-            return
-        shown = one_line(sentence, 600)
-        if details:
-            shown += f" ({self.key_of('app.messages')} tells more)"
-        self.notify(shown, severity="error" if error else "information", timeout=timeout, markup=False)
-
-    def key_of(self, action: str) -> str:
-        """How the key of an action is shown: `knowledge.mark`, as in a keymap."""
-        return self.get_key_display(Binding(keys_of(self.config.keymap)[action][0], ""))
-
     async def run_action(
         self,
         action: "str | actions.ActionParseResult",
@@ -410,23 +290,27 @@ class KdtuiApp(App[None]):
                 self.notify(one_line(why, 300), title="Not now", severity="warning", timeout=5, markup=False)
         return done
 
-    def action_show(self, place: str) -> None:
-        """Go to a place. What was open there is still open, and what runs elsewhere goes on."""
-        if place != self.current_mode:
-            self.memory.place = place
-            self.switch_mode(place)
-            self.memory.save()
+    def is_watched(self, task: Task) -> bool:
+        """Whether a form shows the progress of a task."""
+        return any(isinstance(screen, TaskForm) and screen.work is task for screen in self.screen_stack)
 
-    def use_choice(self, choice: Choice) -> None:
-        """Ask this student from now on, in the workbench."""
-        self.choice, self.has_chosen = choice, True
-        self.memory.of("workbench")["choice"] = choice.to_memory()
+    def open_find(self, finder: Finder, note: Callable[[str], None] = lambda words: None) -> None:  # noqa: ARG005
+        """Open the line that finds words; `note` gets the words when it closes."""
+        from kdtui.tui.core.find import FindScreen
 
-    def forget_usual_choice(self) -> None:
-        """Where the usual student was chosen, ask the default of each dataset again."""
-        if self.choice == Choice():
-            self.has_chosen = False
-            self.memory.of("workbench").pop("choice", None)
+        self.push_screen(FindScreen(finder, note))
+
+    def open_import(self, datasets: Sequence[str], named_database: Path | None) -> None:
+        """Open the form that imports a dataset."""
+        from kdtui.tui.datasets.import_form import ImportForm
+
+        self.push_screen(ImportForm(self, datasets, named_database))
+
+    def open_demo_import(self) -> None:
+        """Import the demo, and show its progress."""
+        from kdtui.tui.datasets.demo_form import demo_form
+
+        self.push_screen(demo_form(self))
 
     def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
         """Go to the workbench and open a session there, in place of what was open; what leaves it leads back to here.
@@ -442,33 +326,6 @@ class KdtuiApp(App[None]):
         self.go_to("workbench")
         # It waits in the queue of a screen that is not composed yet.
         self.screen.post_message(SessionWanted(dataset, session, came_from))
-
-    def try_on_session(self, sessions: "SessionList", at: int, choice: Choice, other: Choice | None = None) -> None:
-        """Open a session over what is on the screen, with settings of its own: those of the workbench stay as they are.
-
-        Args:
-            choice: whom to ask about it.
-            other: settings to compare with, at once.
-        """
-        from kdtui.tui.places.workbench.session import SessionScreen
-
-        self.push_screen(SessionScreen(self.database, sessions, at, own=choice, other=other, place=self.current_mode))
-
-    def show_in_place(self, place: str, key: str) -> None:
-        """Go to a place, and to the row of this key in its list; what was open there is left."""
-        self.go_to(place)
-        # It waits in the queue of a screen that is not composed yet.
-        self.screen.post_message(RowWanted(key))
-
-    def show_dataset(self, name: str) -> None:
-        """Go to the workbench, and list the sessions of a dataset there."""
-        self.show_in_place("workbench", name)
-
-    def go_to(self, place: str) -> None:
-        """Go to a place as it is at first: what was open over it is left."""
-        self.action_show(place)
-        while len(self.screen_stack) > 1:
-            self.pop_screen()
 
     def show_knowledge(self, query: str) -> None:
         """Go to the knowledge, and search there."""
@@ -512,13 +369,13 @@ class KdtuiApp(App[None]):
     def action_messages(self) -> None:
         """Show what has been said, the last first."""
         text = Text()
-        for said in reversed(self._said):
+        for said in reversed(self.said):
             text.append(f"{said.at}  ", style="bold")
             text.append(f"{said.sentence}\n")
             if said.details:
                 text.append(f"{said.details.rstrip()}\n", style="dim")
             text.append("\n")
-        self.push_screen(TextDialog("What the app has said", text if self._said else "nothing yet", copies=text.plain))
+        self.push_screen(TextDialog("What the app has said", text if self.said else "nothing yet", copies=text.plain))
 
     def action_next_theme(self) -> None:
         """Use the next theme."""

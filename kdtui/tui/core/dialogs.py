@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from time import sleep
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -20,15 +20,13 @@ from textual.worker import get_current_worker
 
 from kdtui.text import one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.core.finders import Finder, RowFinder
 from kdtui.tui.core.screen import OwnScreen
 from kdtui.tui.core.store_worker import Unwanted, described
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.path_input import PathInput
 from kdtui.tui.widgets.readable import Readable
-
-if TYPE_CHECKING:
-    from kdtui.tui.core.find import Finder
 
 Result = TypeVar("Result")
 
@@ -65,10 +63,8 @@ class Dialog(ModalScreen[Result], OwnScreen[Result]):
         for text in self.query(VerticalScroll):
             scroll(text, way)
 
-    def finder(self) -> "Finder":
+    def finder(self) -> Finder:
         """What there is to read."""
-        from kdtui.tui.core.find import RowFinder
-
         return RowFinder(self.query_one(Readable))
 
     def show_command(self) -> None:

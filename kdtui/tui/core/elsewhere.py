@@ -3,16 +3,13 @@
 import asyncio
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from textual import actions
 
 from kdtui.text import one_line
 from kdtui.tui.actions import ON_ROWS, Action
 from kdtui.tui.core.screen import OwnScreen
-
-if TYPE_CHECKING:
-    from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.services import Services
 
 _PATIENCE = 5.0
 """Seconds that a place may take to look at the store before something is done there."""
@@ -23,12 +20,12 @@ def method_of(action: Action) -> str:
     return actions.parse(action.call or action.name)[1]
 
 
-def do_elsewhere(app: "KdtuiApp", place: str, action: Action) -> None:
+def do_elsewhere(app: Services, place: str, action: Action) -> None:
     """Go to a place, and do something there; what is about a row is offered, since nobody has chosen one."""
     app.run_worker(_do_elsewhere(app, place, action), group="elsewhere", name="elsewhere", exclusive=True)
 
 
-async def _do_elsewhere(app: "KdtuiApp", place: str, action: Action) -> None:
+async def _do_elsewhere(app: Services, place: str, action: Action) -> None:
     key = app.key_of(action.id)
     if action.place in ("session", "piece"):
         app.action_show(place)
@@ -48,11 +45,11 @@ async def _do_elsewhere(app: "KdtuiApp", place: str, action: Action) -> None:
         _offer(app, "Not now", "that cannot be done now")
 
 
-def _offer(app: "KdtuiApp", title: str, sentence: str) -> None:
+def _offer(app: Services, title: str, sentence: str) -> None:
     app.notify(one_line(sentence, 300), title=title, timeout=10, markup=False)
 
 
-async def _has_looked(app: "KdtuiApp", screen: OwnScreen[object]) -> bool:
+async def _has_looked(app: Services, screen: OwnScreen[object]) -> bool:
     """Wait until a screen shows what it has asked the store for; whether it is looked at still."""
     deadline = monotonic() + _PATIENCE
     at_rest = 0

@@ -2,10 +2,8 @@
 
 import gc
 from time import monotonic
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.services import Services
 
 _REST = 2.0
 """Seconds without a key after which nobody waits for the next."""
@@ -14,7 +12,7 @@ _OFTEN = 60.0
 """Seconds after which it is time, whether a key was pressed or not: what is followed makes garbage too."""
 
 
-def collect_at_rest(app: "KdtuiApp") -> None:
+def collect_at_rest(app: Services) -> None:
     """Have Python look through old objects when nothing is pressed, and at no other time.
 
     Python does it by itself after so many new ones: in the middle of a key, for as long as a person takes to notice

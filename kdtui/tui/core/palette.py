@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Matcher, Provider
@@ -18,11 +18,9 @@ from kdtui.text import one_line
 from kdtui.tui.actions import ACTIONS, OF_SCREENS, PLACES
 from kdtui.tui.core.elsewhere import do_elsewhere, method_of
 from kdtui.tui.core.screen import OwnScreen
+from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_names import Named, names_in
 from kdtui.tui.core.store_worker import ask_store
-
-if TYPE_CHECKING:
-    from kdtui.tui.app import KdtuiApp
 
 _MOST = 50
 """Things of the store that are listed: those that match best."""
@@ -84,8 +82,8 @@ class PaletteSource(Provider):
     _names: "Worker[list[Named]]"
 
     @property
-    def _kdtui(self) -> "KdtuiApp":
-        return cast("KdtuiApp", self.app)
+    def _kdtui(self) -> Services:
+        return cast("Services", self.app)
 
     async def startup(self) -> None:
         """Have the names read while somebody types."""
@@ -129,7 +127,7 @@ class PaletteSource(Provider):
                 continue
             screen = app.places.get(place) if action.place in (place, "training", "study") else None
             why = ""
-            if screen is not None and screen.is_mounted:
+            if isinstance(screen, OwnScreen) and screen.is_mounted:
                 if screen.check_action(method_of(action), ()) is False:
                     continue
                 why = screen.why_not(method_of(action)) or ""

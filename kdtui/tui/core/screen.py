@@ -17,13 +17,13 @@ from textual.worker import get_current_worker
 
 from kdtui.text import one_line
 from kdtui.tui.core.commands import command_line
+from kdtui.tui.core.finders import Finder, RowFinder
+from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import ask_store, described, named_database
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from kdtui.tui.app import KdtuiApp
-    from kdtui.tui.core.find import Finder
     from store.sqlite import Database
 
 Answer = TypeVar("Answer")
@@ -41,14 +41,6 @@ class Failed(Message):
         self.sentence, self.details = sentence, details
 
 
-class RowWanted(Message):
-    """A place is to show the row of this key in its list, and to open what is opened there."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__()
-        self.key = key
-
-
 class ImportsFound(Message):
     """What there is to know before a dataset is imported."""
 
@@ -64,22 +56,20 @@ class OwnScreen(Screen[Result]):
     """
 
     @property
-    def kdtui(self) -> "KdtuiApp":
+    def kdtui(self) -> Services:
         """The app."""
-        return cast("KdtuiApp", self.app)
+        return cast("Services", self.app)
 
     looked_for = ""
     """What was looked for last in what there is to read here."""
 
-    def finder(self) -> "Finder":
+    def finder(self) -> Finder:
         """What there is to read here, to have words looked for in it."""
         raise NotImplementedError
 
     def action_find(self) -> None:
         """Find words in what there is to read."""
-        from kdtui.tui.core.find import FindScreen
-
-        self.app.push_screen(FindScreen(self.finder(), self._keep_words))
+        self.kdtui.open_find(self.finder(), self._keep_words)
 
     def _keep_words(self, words: str) -> None:
         if words:
@@ -261,16 +251,12 @@ class KdtuiScreen(OwnScreen[Result]):
 
     def on_imports_found(self, message: ImportsFound) -> None:
         """Ask what to import, or show how far an import is."""
-        from kdtui.tui.datasets.import_form import ImportForm
-
         if self.is_current:
-            self.app.push_screen(ImportForm(self.kdtui, message.datasets, message.named_database))
+            self.kdtui.open_import(message.datasets, message.named_database)
 
     def action_import_demo(self) -> None:
         """Import the demo, and show how far that is."""
-        from kdtui.tui.datasets.demo_form import demo_form
-
-        self.app.push_screen(demo_form(self.kdtui))
+        self.kdtui.open_demo_import()
 
     def look_again(self) -> str:
         """That the screen does not notice by itself what is done elsewhere."""
@@ -322,9 +308,7 @@ class KdtuiScreen(OwnScreen[Result]):
 
     def action_find_row(self) -> None:
         """Find a row of the list that has the focus, or else of the first one."""
-        from kdtui.tui.core.find import FindScreen, RowFinder
-
-        self.app.push_screen(FindScreen(RowFinder(self._lists[0])))
+        self.kdtui.open_find(RowFinder(self._lists[0]))
 
     @property
     def _lists(self) -> "list[RowTable]":

@@ -1,20 +1,16 @@
 """The demo is imported: how far that is, and the command that does the same."""
 
-from typing import TYPE_CHECKING
-
 from kdtui.tui.core.commands import command_line
+from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task_form import TaskForm
 from kdtui.tui.datasets.importing import DemoImport
-
-if TYPE_CHECKING:
-    from kdtui.tui.app import KdtuiApp
 
 FIRST = "demo-outdoor"
 """The dataset that is shown when the demo is there."""
 
 
-def demo_form(app: "KdtuiApp") -> TaskForm:
+def demo_form(app: Services) -> TaskForm:
     """A form without fields: the import begins at once."""
     return TaskForm(
         "The demo: two small datasets of invented products, with knowledge of all formats",

@@ -10,13 +10,13 @@ from textual.message import Message
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field
 from kdtui.tui.core.paths import typed_path
+from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import ask_store, described
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskForm
 from kdtui.tui.datasets.importing import Import
 
 if TYPE_CHECKING:
-    from kdtui.tui.app import KdtuiApp
     from store.sqlite import Database
 
 
@@ -36,7 +36,7 @@ class ImportForm(TaskForm):
         named_database: how a command names the store.
     """
 
-    def __init__(self, app: "KdtuiApp", datasets: Sequence[str], named_database: Path | None) -> None:
+    def __init__(self, app: Services, datasets: Sequence[str], named_database: Path | None) -> None:
         self._datasets, self._database, self._named_database = datasets, app.database, named_database
         # What is known of a path, and of a dataset that would be replaced.
         self._looked: Looked | None = None

@@ -12,6 +12,7 @@ from kdtui.errors import KdtuiError
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, TextDialog
 from kdtui.tui.core.screen import KdtuiScreen
+from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskForm
@@ -27,7 +28,6 @@ from models.student_protocol import STRATEGIES
 from store.records import RunSettings
 
 if TYPE_CHECKING:
-    from kdtui.tui.app import KdtuiApp
     from store.sqlite import Database
 
 Result = TypeVar("Result")
@@ -66,7 +66,7 @@ class CalibrationForm(TaskForm):
         dataset: the one that the form begins with.
     """
 
-    def __init__(self, app: "KdtuiApp", found: CalibrationOffer, dataset: str) -> None:
+    def __init__(self, app: Services, found: CalibrationOffer, dataset: str) -> None:
         self._found, self._choice = found, Choice(found.settings)
         self._offered = together(found.there.values())
         fields = [

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
-from kdtui.tui.widgets.log_view import LogView
+from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.widgets.row_table import RowTable
 from models.sft.state import JobStatus
 from store.database import open_database
@@ -77,7 +77,7 @@ def shown(app: KdtuiApp, selector: str) -> str:
 
 def toasts(app: KdtuiApp) -> str:
     """What has been said, and what keys have answered just now."""
-    return "\n".join([*(said.sentence for said in app._said), *(note.message for note in app._notifications)])
+    return "\n".join([*(said.sentence for said in app.said), *(note.message for note in app._notifications)])
 
 
 def log(app: KdtuiApp) -> LogView:

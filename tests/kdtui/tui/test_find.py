@@ -15,8 +15,8 @@ from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.find import FindScreen
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.memory import Memory
+from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.jobs.training_screen import JobScreen
-from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from models.sft.job_files import EXIT_CODE, JOB, LOG

@@ -9,11 +9,11 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
 
+from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.jobs.screen import JobsScreen
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.curve import Curve, Points
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.log_view import LogView
 from models.sft.job_files import EXIT_CODE, LOG, METRICS, PID
 from store.database import open_database
 from store.default_adapters import default_adapters

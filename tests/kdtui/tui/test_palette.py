@@ -120,7 +120,7 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
         assert app.screen.name_of_training == "camping"  # type: ignore[attr-defined]
 
 
-async def test_what_is_gone_since_it_was_found_is_said(named_store: Path, settle: Settle, until: Until) -> None:
+async def test_what_is_gone_since_it_was_found_issaid(named_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -132,7 +132,7 @@ async def test_what_is_gone_since_it_was_found_is_said(named_store: Path, settle
             ("jobs", "gone", "there is no training 'gone' any more"),
         ):
             app.show_in_place(place, key)
-            await until(pilot, lambda sentence=sentence: sentence in [said.sentence for said in app._said])  # type: ignore[misc]
+            await until(pilot, lambda sentence=sentence: sentence in [said.sentence for said in app.said])  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("visited", [False, True])

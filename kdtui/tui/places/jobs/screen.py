@@ -20,7 +20,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import TextDialog
-from kdtui.tui.core.screen import Failed, RowWanted
+from kdtui.tui.core.screen import Failed
+from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.jobs import host_rows, training_rows
 from kdtui.tui.places.jobs.form import Offer, ToEvaluate, estimated, evaluate, form, offer, prepare_and_start

@@ -15,14 +15,14 @@ from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Ended, Happened
 from kdtui.tui.core.commands import command_line
+from kdtui.tui.core.finders import Finder
+from kdtui.tui.places.jobs.log_view import LogFinder, LogView
 from kdtui.tui.places.jobs.training import Asking, Training, TrainingScreen, in_full, seen
 from kdtui.tui.widgets.curve import Curve, show_loss, show_quality
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.log_view import LogView
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from kdtui.tui.core.find import Finder
     from kdtui.workflows.training.watch import Watch
     from store.sqlite import Database
 
@@ -197,10 +197,8 @@ class JobScreen(TrainingScreen):
         """Go back to the list."""
         self.dismiss(None)
 
-    def finder(self) -> "Finder":
+    def finder(self) -> Finder:
         """The log."""
-        from kdtui.tui.core.find import LogFinder
-
         return LogFinder(self.query_one(LogView))
 
     def action_plots(self) -> None:

@@ -154,7 +154,9 @@ class PieceDialog(Dialog[str]):
         self._is_trying = False
         if self.is_active:
             without, having = Choice.of(message.trial.without), Choice.of(message.trial.having)
-            self.kdtui.try_on_session(message.sessions, message.at, without, having)
+            from kdtui.tui.places.workbench.session import open_beside
+
+            open_beside(self.kdtui, message.sessions, message.at, without, having)
 
     def on_failed(self, message: Failed) -> None:
         """Say why it cannot be tried."""

@@ -23,7 +23,8 @@ from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.core.paths import typed_path
-from kdtui.tui.core.screen import Failed, RowWanted
+from kdtui.tui.core.screen import Failed
+from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.models.adapter_forms import export_form, merge_form, merge_values
 from kdtui.tui.student.calibration_form import CalibratingScreen

@@ -277,7 +277,9 @@ class ComparedRunsScreen(KdtuiScreen[None]):
     def on_session_opened(self, message: SessionOpened) -> None:
         """Open it."""
         if self.is_current:
-            self.kdtui.try_on_session(message.sessions, message.at, Choice.of(self._runs[0].settings))
+            from kdtui.tui.places.workbench.session import open_beside
+
+            open_beside(self.kdtui, message.sessions, message.at, Choice.of(self._runs[0].settings))
 
     def action_back(self) -> None:
         """Go back to the runs."""

@@ -17,7 +17,8 @@ from kdtui.tui.actions import ACTIONS, bindings
 from kdtui.tui.core.activity import Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog
-from kdtui.tui.core.screen import Failed, KdtuiScreen, RowWanted
+from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.runs.evaluation import Evaluation
 from kdtui.tui.places.runs.form import EvaluationForm, Wanted

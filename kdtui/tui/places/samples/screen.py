@@ -18,7 +18,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.core.screen import Failed, KdtuiScreen, RowWanted
+from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.samples.form import SampleForm
 from kdtui.tui.places.samples.overlap import shared_in_full

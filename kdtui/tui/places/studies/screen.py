@@ -16,7 +16,8 @@ from textual.widgets import Static
 from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.screen import Failed, RowWanted
+from kdtui.tui.core.screen import Failed
+from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.knowledge.tasks import version_of
 from kdtui.tui.places.studies.actions import StudyActions, StudyDeleted

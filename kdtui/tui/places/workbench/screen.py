@@ -21,7 +21,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
 from kdtui.tui.core.hits_table import HitsTable
-from kdtui.tui.core.screen import TYPING, Failed, KdtuiScreen, RowWanted
+from kdtui.tui.core.screen import TYPING, Failed, KdtuiScreen
+from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.workbench.session import SessionList, SessionScreen
 from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command, piped_command

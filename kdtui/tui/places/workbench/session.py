@@ -22,6 +22,7 @@ from kdtui.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.screen import Failed
+from kdtui.tui.core.services import Services
 from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
 from kdtui.tui.student.answer import NAMES, Side, compared, true_lines, written_lines
 from kdtui.tui.student.bundle_panel import BundlePanel
@@ -745,3 +746,13 @@ class SessionScreen(CalibratingScreen[int]):
             case "other_side":
                 return self._is_comparing
         return super().check_action(action, parameters)
+
+
+def open_beside(app: Services, sessions: SessionList, at: int, choice: Choice, other: Choice | None = None) -> None:
+    """Open a session over the current screen, with settings of its own: those of the workbench do not change.
+
+    Args:
+        choice: whom to ask about it.
+        other: settings to compare with, at once.
+    """
+    app.push_screen(SessionScreen(app.database, sessions, at, own=choice, other=other, place=app.current_mode))

@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from kdtui.text import log_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.core.finders import Way
 from models.sft.job_files import LOG_PART as PART
 from models.sft.log_search import Search
 
@@ -369,3 +370,25 @@ class LogView(Widget, can_focus=True):
 
 def _readable(size: int) -> str:
     return next((f"{size / unit:.1f} {name}" for unit, name in _UNITS if size >= unit), f"{size} bytes")
+
+
+class LogFinder:
+    """Finds a text in a log, as it stands there; it may take a while."""
+
+    nowhere = "the log has that nowhere"
+
+    def __init__(self, log: LogView) -> None:
+        self._log, self._before, self._first = log, log.place, log.here
+
+    def find(self, words: str, way: Way, told: Callable[[bool], None]) -> None:
+        """Go to a line; behind the last comes the first."""
+        if not words:
+            self.go_back()
+            told(True)
+            return
+        start = {0: self._first, 1: self._log.here + 1, -1: self._log.here}[way]
+        self._log.find(Search(words, start, backwards=way < 0), told)
+
+    def go_back(self) -> None:
+        """Go back to the line where one was, or to the end that was followed."""
+        self._log.leave_found(self._before)
