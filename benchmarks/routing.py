@@ -21,8 +21,9 @@ import numpy as np
 from benchmarks.measure import report
 from kdtui.distill.routing import Route, Router
 from kdtui.workflows.adapters.routers import routes_of
-from kdtui.workflows.student.model_names import ROUTED
-from kdtui.workflows.student.open import SessionStudent, open_student
+from kdtui.workflows.model_names import ROUTED
+from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered
 from store.database import open_database
 from store.datasets import some_sessions

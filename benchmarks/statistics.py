@@ -14,8 +14,8 @@ from time import perf_counter, process_time
 import numpy as np
 
 from benchmarks.measure import peak_memory_mb
-from kdtui.workflows.studies.statistics import Pair, compare, estimate
-from kdtui.workflows.studies.statistics_sessions import Cell, Matrix, Resampling
+from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.sessions import Cell, Matrix, Resampling
 
 _OVER_EVERY_SESSION = ("pair_f1", "strict_precision", "strict_recall", "exact", "bundles_per_session", "valid")
 _COMPARED = _OVER_EVERY_SESSION[:4]

@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
-    from kdtui.workflows.costs import Budget, Prices
+    from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import Pace

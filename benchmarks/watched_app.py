@@ -166,7 +166,7 @@ def _begin(work: Coroutine[Any, Any, None]) -> None:
 
 async def _keep_busy(app: Any, store: Path) -> None:
     """One session after the other for the shipped student, and a log that grows and is followed."""
-    from kdtui.tui.student.generation import Request
+    from kdtui.tui.core.generation import Request
     from store.database import open_database
     from store.datasets import dataset_names, iter_sessions
 

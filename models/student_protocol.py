@@ -10,8 +10,9 @@ from models.completion import NOT_TOLD, Usage
 from models.messages import Message
 
 if TYPE_CHECKING:
-    # At run time it would bring numpy into a screen that has no use for it.
-    from models.pairs.clustering import Matrix
+    # Imported here only: a screen has no use for numpy at run time.
+    import numpy as np
+    import numpy.typing as npt
 
 NAP = 0.005
 """Seconds between two looks for a session, where there is none at the moment."""
@@ -75,7 +76,7 @@ class Task:
     products: int
     ask: Ask
     adapters: tuple[Adapter, ...] = ()
-    evidence: "Callable[[], Matrix] | None" = None
+    evidence: "Callable[[], npt.NDArray[np.float64]] | None" = None
     thinks: bool = False
     intents: IntentPrompt | None = None
     find: Callable[[], Sequence[WrittenBundle]] | None = None

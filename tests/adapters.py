@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.files.adapters import BASE_CONFIG, MANIFEST, convert
-from models.files.provenance import about_base
+from models.adapters.conversion import BASE_CONFIG, MANIFEST, convert
+from models.adapters.provenance import about_base
 from models.llama.model import LlamaModel
 from store.models import NamedModel, add_model
 from store.sqlite import Database

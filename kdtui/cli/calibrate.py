@@ -290,7 +290,7 @@ def _about(known: "KnownCalibration") -> list[str]:
 
 
 def _student(known: "KnownCalibration") -> str:
-    from kdtui.workflows.student.open import student_name
+    from kdtui.workflows.student.settings import student_name
 
     shown = f" ({', '.join(map(str, known.shown))})" if known.shown else ""
     return student_name(known.settings) + shown

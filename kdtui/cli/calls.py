@@ -18,7 +18,7 @@ from kdtui.cli.output import Output, print_json, print_table, say
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.consult import Tally
+    from kdtui.workflows.calls.asker import Tally
     from store.sqlite import Database
 
 
@@ -62,7 +62,7 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
     from dataclasses import asdict
 
     from kdtui.text import fit_lines
-    from kdtui.workflows.knowledge.call_report import call_text
+    from kdtui.workflows.calls.call_report import call_text
     from store.calls import call_in_full
 
     found = call_in_full(store, number)
@@ -79,7 +79,7 @@ def _print_totals(store: "Database", output: Output) -> None:
     from dataclasses import asdict
 
     from kdtui.text import counted
-    from kdtui.workflows.costs import cost_text
+    from kdtui.workflows.calls.costs import cost_text
     from store.calls import totals_by_teacher
 
     totals = totals_by_teacher(store)
@@ -108,7 +108,7 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
     from dataclasses import asdict
     from itertools import chain, islice
 
-    from kdtui.workflows.costs import cost_text, tokens_text
+    from kdtui.workflows.calls.costs import cost_text, tokens_text
     from store.calls import call_hits, call_rows
 
     hits = chain.from_iterable(part.ids for part in call_hits(store, search, failed=failed))
@@ -145,7 +145,7 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
 
 def spent(tally: "Tally") -> str:
     """Calls answered from the ledger and paid calls apart, and the cost so far."""
-    from kdtui.workflows.costs import cost_text
+    from kdtui.workflows.calls.costs import cost_text
 
     failed = f", {tally.failed:,} failed" if tally.failed else ""
     asked = f"{tally.hits:,} answered before, {tally.paid:,} paid{failed}"

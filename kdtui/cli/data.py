@@ -196,7 +196,7 @@ def embed(
     With minilm, the vectors of titles and category names are kept too, so that nothing else has to make them.
     """
     from kdtui.workflows.data.embed import embed_dataset
-    from kdtui.workflows.student.model_names import in_full
+    from kdtui.workflows.model_names import in_full
     from models.embedded import ENCODER
     from store.text_vectors import count_text_vectors
 

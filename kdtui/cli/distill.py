@@ -151,7 +151,7 @@ def distill(
     from kdtui.errors import KdtuiError
     from kdtui.workflows.knowledge.distill import DISTILLED, compose_findings
     from kdtui.workflows.knowledge.findings import loss_by, store_findings
-    from kdtui.workflows.student.model_names import check_address, check_student, is_endpoint
+    from kdtui.workflows.model_names import check_address, check_student, is_endpoint
     from store.datasets import split_size
 
     if any("pattern" in formats(value) for value in format_ or ()):
@@ -180,7 +180,7 @@ def distill(
             _have_answered(store, name, wanted, teacher, limit, drawn_by, told, replace)
             return
         check_address(teacher)
-        from kdtui.workflows.costs import Budget, Prices
+        from kdtui.workflows.calls.costs import Budget, Prices
         from kdtui.workflows.knowledge.distill_with_model import Job
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import Pace
@@ -260,8 +260,8 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
     from dataclasses import replace as changed
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.costs import cost_text
-    from kdtui.workflows.knowledge.consult import Tally
+    from kdtui.workflows.calls.asker import Tally
+    from kdtui.workflows.calls.costs import cost_text
     from kdtui.workflows.knowledge.distill_with_model import (
         Progress,
         SessionFailed,

@@ -98,7 +98,8 @@ def generate(
     from kdtui.workflows.student.as_trained import settings_as_trained
     from kdtui.workflows.student.generate import BundleGrew, SessionAnswered
     from kdtui.workflows.student.generate import generate as answer
-    from kdtui.workflows.student.open import check_settings, open_student
+    from kdtui.workflows.student.open import open_student
+    from kdtui.workflows.student.settings import check_settings
     from models.student_protocol import NAP, Noted
     from store.datasets import get_session
 

@@ -32,7 +32,7 @@ def chosen_judge(
         BadParameter: none is named, or it is free, and something is said of its calls.
         KdtuiError: there is no such judge, or the budget could not be kept to.
     """
-    from kdtui.workflows.student.model_names import is_endpoint
+    from kdtui.workflows.model_names import is_endpoint
 
     said = {
         "--judge-key": key,
@@ -55,7 +55,7 @@ def chosen_judge(
         if options:
             raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
         return judge_here(store, name)
-    from kdtui.workflows.costs import Budget, Prices
+    from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.runs.judge import judge_at
 
     return judge_at(
@@ -76,7 +76,7 @@ def rated(
 
     from kdtui.cli.calls import spent
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.knowledge.consult import Tally
+    from kdtui.workflows.calls.asker import Tally
     from kdtui.workflows.runs.judge import NotRated, Rated, count_intents
     from kdtui.workflows.runs.ratings import Ratings
     from models.errors import ModelError

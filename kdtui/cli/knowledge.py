@@ -72,7 +72,8 @@ def for_session(
     db: DatabaseOption = None,
 ) -> None:
     """Show the knowledge that would be used for a session, and the exact prompt."""
-    from kdtui.workflows.student.open import settings_for, shown_prompt
+    from kdtui.workflows.student.open import shown_prompt
+    from kdtui.workflows.student.settings import settings_for
     from models.embedded import NAME
     from store.datasets import get_session
 

@@ -90,7 +90,7 @@ def show(
     """What the file of a model says of itself; for an adapter what it was trained with, and the models that it fits."""
     from dataclasses import asdict
 
-    from kdtui.workflows.adapters.describe_model import describe_model, fitting, in_full, in_short
+    from kdtui.workflows.student.describe_model import describe_model, fitting, in_full, in_short
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -271,7 +271,7 @@ def export(
     """Write an adapter into a folder that PEFT, llama.cpp, vLLM and kdtui load as it is, with a card for hubs."""
     from kdtui.workflows.adapters.export import export_adapter
     from kdtui.workflows.adapters.share_router import export_router
-    from kdtui.workflows.student.model_names import ROUTED
+    from kdtui.workflows.model_names import ROUTED
 
     with open_store(db) as store:
         if adapter.startswith(ROUTED):

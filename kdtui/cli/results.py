@@ -112,7 +112,7 @@ def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
 
 def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
     """What a session of a run took, as far as it is known."""
-    from kdtui.workflows.costs import cost_text
+    from kdtui.workflows.calls.costs import cost_text
     from kdtui.workflows.runs.costs import megabytes
 
     columns: dict[str, list[object]] = {

@@ -12,7 +12,7 @@ from kdtui.cli.output import print_gap, print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 from kdtui.cli.results import PublishedOption, print_rows, progress_of, with_run
 from kdtui.text import counted
-from kdtui.workflows.costs import cost_text
+from kdtui.workflows.calls.costs import cost_text
 
 if TYPE_CHECKING:
     from kdtui.workflows.runs.published import PublishedRow
@@ -80,7 +80,7 @@ def _subset(summary: "RunSummary") -> str:
 
 
 def _student(row: "RunRow") -> str:
-    from kdtui.workflows.student.open import base_name
+    from kdtui.workflows.student.settings import base_name
 
     return base_name(row.summary.run.settings)
 
@@ -92,7 +92,7 @@ def _tokens(row: "RunRow") -> object:
 
 
 def _adapters(row: "RunRow") -> str:
-    from kdtui.workflows.student.open import adapter_names
+    from kdtui.workflows.student.settings import adapter_names
 
     return ", ".join(adapter_names(row.summary.run.settings))
 

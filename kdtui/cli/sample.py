@@ -118,7 +118,7 @@ def create(
     """
     from kdtui.workflows.knowledge.query import parse_query
     from kdtui.workflows.knowledge.sample import create_sample, pick_sample
-    from kdtui.workflows.student.open import settings_for
+    from kdtui.workflows.student.settings import settings_for
     from store.records import FORMATS
     from store.samples import count_formats, list_samples
 

@@ -44,7 +44,7 @@ from kdtui.cli.trainings import (
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.training.jobs import JobRow
+    from kdtui.workflows.job_state import JobRow
     from store.records import TrainingSettings
     from store.sqlite import Database
 
@@ -347,7 +347,7 @@ def ls(
 ) -> None:
     """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
     known."""
-    from kdtui.workflows.training.jobs import all_jobs
+    from kdtui.workflows.job_state import all_jobs
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -415,7 +415,7 @@ def show(
     from msgspec import to_builtins
 
     from kdtui.text import duration
-    from kdtui.workflows.training.jobs import is_to_fetch, one_job
+    from kdtui.workflows.job_state import is_to_fetch, one_job
     from kdtui.workflows.training.outcomes import conclude
     from store.default_adapters import default_adapters
 
@@ -511,7 +511,7 @@ def resume(
     db: DatabaseOption = None,
 ) -> None:
     """Go on with a training from its last checkpoint: where it was, on another host, or here."""
-    from kdtui.workflows.student.model_names import trainable
+    from kdtui.workflows.model_names import trainable
     from kdtui.workflows.training.base_files import find_base
     from kdtui.workflows.training.on_host import move
     from store.jobs import get_job
@@ -542,7 +542,7 @@ def fetch(
 ) -> None:
     """Bring home the adapter of a training on a host, and evaluate it if that was asked for; what is here whole already
     does not come again."""
-    from kdtui.workflows.training.jobs import is_to_fetch, one_job
+    from kdtui.workflows.job_state import is_to_fetch, one_job
 
     with open_store(db) as store:
         row = one_job(store, name)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from kdtui.workflows.job_state import JobRow
     from kdtui.workflows.training.estimate import Estimate
-    from kdtui.workflows.training.jobs import JobRow
     from kdtui.workflows.training.service import TrainingPlan
     from kdtui.workflows.training.start_from import Terms
     from store.jobs import StoredJob
@@ -24,8 +24,8 @@ def start_training(store: "Database", name: str) -> None:
     """Start a training where it belongs, or go on with it."""
     from kdtui.errors import KdtuiError
     from kdtui.jobs.transport import TransportError
+    from kdtui.workflows.job_state import known_status
     from kdtui.workflows.training import on_host, service
-    from kdtui.workflows.training.jobs import known_status
     from store.jobs import get_job
 
     job = get_job(store, name)
@@ -115,7 +115,7 @@ _SAYS = 10.0
 def stop_training(store: "Database", name: str, *, now: bool) -> None:
     """Stop a training, and say what is waited for meanwhile, and what came of it."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.jobs import one_job
+    from kdtui.workflows.job_state import one_job
     from kdtui.workflows.training.service import cancel, how_it_stopped
     from models.sft.processes import HasStopped, Stopping
 
@@ -196,8 +196,8 @@ def fetched(name: str, files: int, *, is_done: bool = True) -> str:
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     """Score the adapter of a training on the validation splits of what it was trained on, and remember that."""
     from kdtui.cli.evaluate import evaluate
+    from kdtui.workflows.job_state import one_job
     from kdtui.workflows.training.evaluate import asked_as_trained
-    from kdtui.workflows.training.jobs import one_job
     from store.jobs import remember_evaluation
 
     row = one_job(store, name)
@@ -249,9 +249,10 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     from codecs import getincrementaldecoder
 
     from kdtui.errors import KdtuiError
+    from kdtui.workflows.job_state import is_to_fetch, one_job
     from kdtui.workflows.training import jobs, on_host
 
-    job = jobs.one_job(store, name).job
+    job = one_job(store, name).job
     events = jobs.follow(job.folder) if job.host is None else on_host.follow(store, job)
     decoder = getincrementaldecoder("utf-8")("replace")
     held = ""
@@ -273,10 +274,10 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
     if held:
         say(held)
-    row = jobs.one_job(store, name)
-    if jobs.is_to_fetch(row):
+    row = one_job(store, name)
+    if is_to_fetch(row):
         fetch_adapter(store, name)
-        row = jobs.one_job(store, name)
+        row = one_job(store, name)
     if row.status.state == "failed":
         raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
     if row.status.state == "done":

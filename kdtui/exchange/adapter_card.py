@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdtui.text import one_line
-from models.files.adapter_folder import SUMS
+from models.adapters.folder import SUMS
 
 CARD = "README.md"
 _NO_LICENCE = "not stated; ask whoever gave you the adapter, before you publish it"

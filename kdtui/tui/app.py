@@ -33,6 +33,7 @@ from kdtui.tui import leaving
 from kdtui.tui.actions import PLACES, keys_of
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.core import idle_gc
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.finders import Finder
 from kdtui.tui.core.help import HelpScreen, Key
@@ -47,7 +48,6 @@ from kdtui.tui.core.task_form import TaskForm
 from kdtui.tui.memory import Memory, memory_path
 from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.registry import screen_of
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
 from kdtui.tui.widgets.row_table import RowTable

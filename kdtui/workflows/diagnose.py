@@ -102,8 +102,8 @@ def _llama() -> Iterator[Finding]:
     else:
         yield Finding("sentence encoder", "ok", f"{path} ({path.stat().st_size / 1e6:,.0f} MB)")
     try:
-        from models.files.quantization import suitable_quantization
         from models.llama.model import can_use_gpu, system_features
+        from models.llama.quantization import suitable_quantization
         from models.llama.threads import processors
     except (ImportError, OSError, RuntimeError) as error:
         yield Finding(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.student.model_names import RESERVED, located_model
+from kdtui.workflows.model_names import RESERVED, located_model
 from models import embedded
 from models.errors import ModelError
 from store.errors import NotFound
@@ -17,7 +17,7 @@ from store.jobs import get_job
 from store.models import NamedModel, add_model, forget_model, named_model, named_models
 
 if TYPE_CHECKING:
-    from models.files.quantization import ModelInfo
+    from models.llama.quantization import ModelInfo
     from store.sqlite import Database
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -85,7 +85,7 @@ def read_model(row: ModelRow) -> ModelRow:
         if not row.path.is_file():
             return replace(row, problem=f"{row.path}: there is no such file")
         return replace(row, bytes=row.path.stat().st_size)
-    from models.files.quantization import model_info
+    from models.llama.quantization import model_info
 
     try:
         info = model_info(row.path)
@@ -102,7 +102,7 @@ def add_file(db: "Database", path: Path, name: str | None) -> NamedModel:
         ModelError: the file is no model.
         StoreError: the name is taken.
     """
-    from models.files.quantization import model_info
+    from models.llama.quantization import model_info
 
     model_info(path)
     model = NamedModel(checked_name(name or slug(path.stem)), path.resolve(), str(path.resolve()), made=False)
@@ -179,7 +179,7 @@ def quantize_model(
         ModelError: the source is no model, or the target cannot be written.
         StoreError: the name is taken.
     """
-    from models.files.quantization import QUANTIZATIONS, quantizing
+    from models.llama.quantization import QUANTIZATIONS, quantizing
     from models.llama.threads import processors
 
     if quantization not in QUANTIZATIONS:

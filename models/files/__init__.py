@@ -1,1 +1,1 @@
-"""Model files: GGUF, safetensors and adapters, read and written whole."""
+"""Files that are written whole or not at all, and the layout of GGUF files."""

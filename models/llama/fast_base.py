@@ -52,7 +52,7 @@ def fast_embedded_student(cache: Path) -> Path:
     if target.is_file():
         return target
     # Imported here: all but the first answer on a machine find the file.
-    from models.files.quantization import quantize
+    from models.llama.quantization import quantize
 
     # Of two processes that begin at once each makes a file of its own, and the later one replaces an equal one.
     mine = target.with_suffix(f".{os.getpid()}.gguf")

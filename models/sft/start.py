@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.adapters.conversion import CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.errors import ModelError
-from models.files.adapters import CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.files.json_files import read_object
 from models.sft.host import sha256
 from models.sft.job import Lora, Start

@@ -21,8 +21,8 @@ from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 
+from models.adapters.conversion import BASE_CONFIG, MANIFEST, WEIGHTS, check_trainable, configured_shape
 from models.errors import ModelError, no_numbers
-from models.files.adapters import BASE_CONFIG, MANIFEST, WEIGHTS, check_trainable, configured_shape
 from models.files.whole_files import put_in_place, write_whole
 from models.sft.answers import answers_to
 from models.sft.base import load_base

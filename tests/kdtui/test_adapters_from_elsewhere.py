@@ -14,8 +14,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from models.files.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
-from models.files.provenance import adapter_manifest
+from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters.provenance import adapter_manifest
 from store.models import named_model
 from store.sqlite import Database
 from tests.adapters import peft_folder, trained_adapter

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.student import open as student_open
+from kdtui.workflows.student import model
 from kdtui.workflows.student.generate import BundleGrew, SessionAnswered, generate
-from kdtui.workflows.student.open import open_student, settings_for
+from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.settings import settings_for
 from models.errors import ModelError
 from store.datasets import get_session
 from store.records import Item, Session
@@ -31,14 +32,14 @@ pytestmark = pytest.mark.usefixtures("imported")
 
 _NEVER_LOADS = """
 import time
-from kdtui.workflows.student import open as student_open
-from models import cancellation
+from kdtui.workflows.student import model
+from models.llama import cancellation
 from models.errors import Cancelled
 def never(*_):
     while not cancellation.current().is_cancelled:
         time.sleep(0.01)
     raise Cancelled
-student_open.load_model = never
+model.load_model = never
 from kdtui.__main__ import main
 main()
 """
@@ -50,13 +51,13 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     """The model is not loaded before this is set."""
     opened = Event()
-    load = student_open.load_model
+    load = model.load_model
 
     def held(*arguments: Any) -> Any:
         opened.wait()
         return load(*arguments)
 
-    monkeypatch.setattr(student_open, "load_model", held)
+    monkeypatch.setattr(model, "load_model", held)
     yield opened
     opened.set()
 
@@ -108,7 +109,7 @@ def test_a_model_that_cannot_be_loaded_is_told_behind_the_bundles(
     def fail(*_: Any) -> Any:
         raise ModelError("there is no memory")
 
-    monkeypatch.setattr(student_open, "load_model", fail)
+    monkeypatch.setattr(model, "load_model", fail)
     with open_student(db, "outdoor", settings_for("shipped")) as student:
         events = generate(student, [get_session(db, "outdoor", "o05")])
         assert isinstance(next(events), BundleGrew)

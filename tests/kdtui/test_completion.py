@@ -14,8 +14,8 @@ from kdtui.distill.applicable import AICL
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import create_sample
-from kdtui.workflows.student.model_names import RESERVED
-from models.files.quantization import QUANTIZATIONS
+from kdtui.workflows.model_names import RESERVED
+from models.llama.quantization import QUANTIZATIONS
 from models.student_protocol import STRATEGIES
 from store.hosts import Host, add_host
 from store.names import names_with

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.costs import Prices, cost_text
+from kdtui.workflows.calls.asker import ANSWER_TOKENS
+from kdtui.workflows.calls.costs import Prices, cost_text
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.consult import ANSWER_TOKENS
 from store.database import open_database
 from store.datasets import iter_sessions
 from store.records import Session

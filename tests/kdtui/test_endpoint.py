@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kdtui.tui.student.choice import Choice
+from kdtui.tui.core.choice import Choice
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.student.open import settings_for, student_name
+from kdtui.workflows.student.settings import settings_for, student_name
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.models.test_endpoint import GOOD

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.student.open import settings_for
+from kdtui.workflows.student.settings import settings_for
 from store.sqlite import Database
 from tests.models.tiny import make_model
 from tests.waiting import PATIENCE

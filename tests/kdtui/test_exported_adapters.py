@@ -16,9 +16,9 @@ from peft import PeftModel
 
 from kdtui.workflows.adapters import export
 from kdtui.workflows.adapters.sources import public_base
+from models.adapters.conversion import WEIGHTS
+from models.adapters.provenance import adapter_manifest, norms_hash
 from models.embedded import HUB_ID, embedded_student, shipped_adapter
-from models.files.adapters import WEIGHTS
-from models.files.provenance import adapter_manifest, norms_hash
 from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.records import RunSettings, TrainingSettings

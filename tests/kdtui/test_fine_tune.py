@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from kdtui.workflows.job_state import one_job
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.student.as_trained import shown_as_trained
 from kdtui.workflows.student.command_options import options_of
 from kdtui.workflows.student.learning import untold
 from kdtui.workflows.student.pair_evidence import open_pattern_student
-from kdtui.workflows.training.jobs import one_job
-from models.files.adapters import convert
+from kdtui.workflows.student.settings import shown_as_trained
+from models.adapters.conversion import convert
 from models.llama.strategies.writing import write_thought
 from models.prompt_format import pair_question
 from models.sft.job import read_job
@@ -250,7 +250,7 @@ def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once
         time.sleep(0.3)
         convert(*arguments)
 
-    monkeypatch.setattr("models.files.adapters.convert", slowly)
+    monkeypatch.setattr("models.adapters.conversion.convert", slowly)
 
     def look(_: int) -> str:
         own = open_database(Path(os.environ["KDTUI_DB"]))
@@ -321,7 +321,7 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
 
 
 def test_a_missing_package_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.jobs.find_spec", lambda name: None if name == "peft" else name)
+    monkeypatch.setattr("kdtui.workflows.training.prepare.find_spec", lambda name: None if name == "peft" else name)
     result = launch("x")
     assert (result.code, result.err) == (
         1,
@@ -384,7 +384,7 @@ def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
 def test_a_conversion_that_is_stuck_elsewhere_does_not_keep_trainings_from_being_listed(
     db: Database, tmp_path: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.jobs._CONVERTS", 0.2)
+    monkeypatch.setattr("kdtui.workflows.job_state._CONVERTS", 0.2)
     folder = tmp_path / "job"
     (folder / "adapter").mkdir(parents=True)
     (folder / "exit_code").write_text("0\n")

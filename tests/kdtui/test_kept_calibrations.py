@@ -10,7 +10,8 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.calibrate import Compared, Earlier, Judged, compare, sessions_to_learn_from
-from kdtui.workflows.student.open import resolved, settings_for
+from kdtui.workflows.student.settings import settings_for
+from kdtui.workflows.student.strategy import resolved
 from models.pairs.calibration import AT_ITS_WORD, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
 from store.datasets import iter_sessions

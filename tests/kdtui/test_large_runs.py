@@ -33,7 +33,8 @@ from kdtui.workflows.runs.floors import floors_over
 from kdtui.workflows.runs.runs import compare_runs
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.student.generate import SessionAnswered
-from kdtui.workflows.student.open import SessionStudent, open_student
+from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.session_student import SessionStudent
 from models.errors import ModelError
 from models.student_protocol import Answered, Refused, StudentEvent
 from store.database import open_database
@@ -189,7 +190,7 @@ def test_sessions_that_are_answered_are_not_asked_again(db: Database, run: Run) 
 
 _EACH_AT_ONCE = """
 from kdtui.__main__ import main
-from kdtui.workflows import evaluate
+from kdtui.workflows.runs import evaluate
 evaluate._AT_RISK = 0.0
 main()
 """

@@ -12,8 +12,8 @@ import pytest
 from peft import PeftModel
 
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from models.files.adapters import WEIGHTS
-from models.files.provenance import adapter_manifest, norms_hash
+from models.adapters.conversion import WEIGHTS
+from models.adapters.provenance import adapter_manifest, norms_hash
 from store.models import named_model
 from store.sqlite import Database
 from tests.adapters import TRAINED, trained_adapter

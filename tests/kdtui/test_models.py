@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from models.adapters.conversion import MANIFEST_KEY
+from models.adapters.provenance import about_base
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.files.adapters import MANIFEST_KEY
-from models.files.provenance import about_base
-from models.files.quantization import QUANTIZATIONS, model_info, quantize, quantizing, suitable_quantization
 from models.llama.model import LlamaModel
+from models.llama.quantization import QUANTIZATIONS, model_info, quantize, quantizing, suitable_quantization
 from store.jobs import add_job
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings

@@ -8,7 +8,7 @@ import pytest
 
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.training.jobs import one_job
+from kdtui.workflows.job_state import one_job
 from kdtui.workflows.training.outcomes import Outcome, conclude
 from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
@@ -175,8 +175,8 @@ def test_a_dataset_is_answered_with_its_default_unless_another_student_is_named(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("kdtui.workflows.student.open.open_student", note)
-    monkeypatch.setattr("kdtui.workflows.student.as_trained.shown_as_trained", lambda settings, _: settings)
-    monkeypatch.setattr("kdtui.workflows.adapters.describe_model.student_with", lambda *_: RunSettings("smollm2"))
+    monkeypatch.setattr("kdtui.workflows.student.settings.shown_as_trained", lambda settings, _: settings)
+    monkeypatch.setattr("kdtui.workflows.student.describe_model.student_with", lambda *_: RunSettings("smollm2"))
     for options in ((), ("--student", "shipped"), ("--adapter", "none")):
         result = kdtui("generate", "o34", *options)
         assert ("with names, the default adapter of outdoor; --student shipped leaves it out" in result.err) == (

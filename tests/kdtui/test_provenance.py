@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from kdtui.workflows.data.import_dataset import import_dataset
+from models.adapters.conversion import MANIFEST, convert
+from models.adapters.provenance import about_base, adapter_manifest, norms_hash
 from models.errors import ModelError
-from models.files.adapters import MANIFEST, convert
-from models.files.provenance import about_base, adapter_manifest, norms_hash
-from models.files.quantization import quantize
 from models.llama.model import LlamaModel
+from models.llama.quantization import quantize
 from store.sqlite import Database
 from tests.models.test_adapter_conversion import full_precision, train_by_chance
 from tests.models.tiny import TEMPLATE, make_adapter, make_model

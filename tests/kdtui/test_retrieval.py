@@ -16,11 +16,11 @@ from kdtui.distill.applicable import Applicable, roughly
 from kdtui.distill.patterns import mine, patterns_for
 from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
+from kdtui.distill.student_prompt import prompt
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
-from kdtui.workflows.student.open import prompt
 from store.datasets import get_session, iter_sessions, match_any, nearest_sessions, words_of
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of
 from store.records import Item, RunSettings, Session

@@ -15,7 +15,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs.runs import compare_runs, prompt_tokens
 from kdtui.workflows.student.as_trained import settings_as_trained
 from kdtui.workflows.student.command_options import adapters, evaluate_arguments, formats
-from kdtui.workflows.student.open import settings_for
+from kdtui.workflows.student.settings import settings_for
 from store.records import RunSettings
 from store.runs import get_run, note_run, start_run
 from store.sqlite import Database

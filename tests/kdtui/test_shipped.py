@@ -11,8 +11,8 @@ import pytest
 from gguf import GGUFReader
 
 from kdtui.workflows.data.import_dataset import import_dataset
+from models.adapters.conversion import MANIFEST, MANIFEST_KEY, convert
 from models.embedded import SHIPPED_FOLDER, shipped_adapter
-from models.files.adapters import MANIFEST, MANIFEST_KEY, convert
 from store.sqlite import Database
 from tests.models.tiny import make_model
 
@@ -60,7 +60,7 @@ def test_a_later_answer_imports_nothing_that_it_does_not_use(kdtui: Kdtui) -> No
     assert kdtui("generate", "o05").code == 0
     unused = (
         *("scipy", "sklearn", "torch", "transformers", "peft", "openai", "gguf", "textual"),
-        *("asyncio", "urllib.request", "multiprocessing", "models.endpoint.chat_server", "models.files.quantization"),
+        *("asyncio", "urllib.request", "multiprocessing", "models.endpoint.chat_server", "models.llama.quantization"),
     )
     code = (
         "import sys; from kdtui.__main__ import main\n"

@@ -485,7 +485,7 @@ _VICTIM = """
 import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
-from kdtui.workflows.costs import Budget, Prices
+from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace
@@ -569,7 +569,7 @@ def test_a_real_server_teaches(
     llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A small model says the same again and again, as long as it may.
-    monkeypatch.setattr("kdtui.workflows.knowledge.consult.ANSWER_TOKENS", 128)
+    monkeypatch.setattr("kdtui.workflows.calls.asker.ANSWER_TOKENS", 128)
     # The session of the fewest products: all that it is told is to be read, and as much to be written.
     (tmp_path / "one.jsonl").write_text(outdoor.read_text(encoding="utf-8").splitlines()[4], encoding="utf-8")
     list(import_dataset(db, tmp_path / "one.jsonl", "outdoor"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.costs import Budget, Prices
+from kdtui.workflows.calls.asker import Ledger
+from kdtui.workflows.calls.costs import Budget, Prices
+from kdtui.workflows.calls.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.consult import Ledger
-from kdtui.workflows.knowledge.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace, Teacher
 from models.messages import Message

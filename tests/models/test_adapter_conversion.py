@@ -18,9 +18,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, MistralForCausalLM, PreTrainedModel
 
-from models.embedded import embedded_student
-from models.errors import ModelError
-from models.files.adapters import (
+from models.adapters.conversion import (
     CONFIG,
     MANIFEST,
     MANIFEST_KEY,
@@ -30,7 +28,9 @@ from models.files.adapters import (
     convert,
     scale_of,
 )
-from models.files.quantization import quantize
+from models.embedded import embedded_student
+from models.errors import ModelError
+from models.llama.quantization import quantize
 from tests.models.tiny import make_model
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
 
+from models.adapters.conversion import BaseShape, Delta, base_shape, convert, gguf_deltas, peft_deltas
+from models.adapters.folder import write_adapter
+from models.adapters.merging import reduced, weighted_sum
 from models.errors import ModelError
-from models.files.adapter_folder import write_adapter
-from models.files.adapters import BaseShape, Delta, base_shape, convert, gguf_deltas, peft_deltas
-from models.files.merging import reduced, weighted_sum
 from tests.models.test_adapter_conversion import (
     LINEAR,
     full_precision,

@@ -17,9 +17,9 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from models.adapters.conversion import convert
 from models.chat import ChatTokenizer
 from models.errors import ModelError
-from models.files.adapters import convert
 from models.llama.model import LlamaModel
 from models.llama.strategies import make_strategy
 from models.llama.student import Student

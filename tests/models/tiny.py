@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from gguf import GGUFWriter, TokenType
 
-from models.files.adapters import MANIFEST_KEY
+from models.adapters.conversion import MANIFEST_KEY
 
 Vocabulary = Literal["single digits", "groups of digits", "sentencepiece"]
 

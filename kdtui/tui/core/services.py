@@ -18,11 +18,11 @@ from kdtui.text import one_line
 from kdtui.tui.actions import PLACES, bindings, keys_of
 from kdtui.tui.config import Config
 from kdtui.tui.core.activity import Activity, Ended, Happened
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.finders import Finder
+from kdtui.tui.core.generation import GenerationThread
 from kdtui.tui.core.task import Task
 from kdtui.tui.memory import Memory
-from kdtui.tui.student.choice import Choice
-from kdtui.tui.student.generation import GenerationThread
 from store.records import RunSettings
 
 _KEPT = 200

@@ -9,12 +9,12 @@ from textual.message import Message
 
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field
-from kdtui.tui.core.paths import typed_path
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import ask_store, described
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskForm
 from kdtui.tui.datasets.importing import Import
+from kdtui.tui.widgets.path_input import typed_path
 
 if TYPE_CHECKING:
     from store.sqlite import Database

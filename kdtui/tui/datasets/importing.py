@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.message import Message
 
 from kdtui.text import counted
-from kdtui.tui.core.paths import typed_path
 from kdtui.tui.core.task import Task
+from kdtui.tui.widgets.path_input import typed_path
 
 if TYPE_CHECKING:
     from store.datasets import Written

@@ -8,9 +8,9 @@ from textual.widget import Widget
 from kdtui.bundling.comparison import Match, differing, match, pair_counts
 from kdtui.bundling.metrics import Bundles, score
 from kdtui.text import letter
+from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.generation import Request
 from kdtui.tui.student.bundle_panel import BundleLine
-from kdtui.tui.student.choice import Choice
-from kdtui.tui.student.generation import Request
 from kdtui.tui.widgets.letters import badges, tone
 from models.bundle_list import WrittenBundle
 from store.records import Bundle

@@ -13,7 +13,7 @@ from kdtui.bundling.subset import subset_in_words
 from kdtui.text import counted, one_line
 from kdtui.tui.core.task import Task
 from kdtui.workflows.student.learning import Learning
-from kdtui.workflows.student.open import student_name
+from kdtui.workflows.student.settings import student_name
 
 if TYPE_CHECKING:
     from kdtui.workflows.student.calibrate import Result

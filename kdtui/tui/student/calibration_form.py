@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from textual.message import Message
 
 from kdtui.errors import KdtuiError
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, TextDialog
 from kdtui.tui.core.screen import KdtuiScreen
@@ -16,14 +17,12 @@ from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskForm
-from kdtui.tui.places.runs.form import together
 from kdtui.tui.student.calibration import Calibration
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.student.settings_form import chosen, followed, intent_writer_in, refused, settings_fields, whole_number
+from kdtui.workflows.model_names import why_uncalibrated
 from kdtui.workflows.student.command_options import options_of
 from kdtui.workflows.student.limits import why_no_strategy
-from kdtui.workflows.student.model_names import why_uncalibrated
-from kdtui.workflows.student.options import Offered
+from kdtui.workflows.student.options import Offered, together
 from models.student_protocol import STRATEGIES
 from store.records import RunSettings
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.student.choice import Choice
+from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.student.limits import why_no_adapter, why_no_knowledge, why_no_strategy
-from kdtui.workflows.student.model_names import PATTERNS, is_endpoint
-from kdtui.workflows.student.open import check_settings, settings_for
 from kdtui.workflows.student.options import Offered
+from kdtui.workflows.student.settings import check_settings, settings_for
 from models.embedded import NAME, SHIPPED
 from models.student_protocol import STRATEGIES
 from store.records import FORMATS, RunSettings

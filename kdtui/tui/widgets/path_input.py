@@ -13,7 +13,6 @@ from textual.suggester import Suggester
 from textual.widgets import Input
 
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.paths import typed_path
 
 _PATIENCE = 0.5
 """Seconds that a key waits for a folder that is slow to be read."""
@@ -97,3 +96,11 @@ class PathInput(Input):
             self.cursor_position = len(certain)
         else:
             self.screen.focus_next()
+
+
+def typed_path(text: str) -> Path:
+    """The path that a user typed, with the home folder for `~`; an unknown user's `~name` stays as it is."""
+    path = Path(text.strip())
+    with suppress(RuntimeError):
+        return path.expanduser()
+    return path

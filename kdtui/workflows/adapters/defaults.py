@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.training.jobs import adapter_file, trained_with
+from kdtui.workflows.student.adapters import adapter_file, trained_with
 from models.embedded import SHIPPED
 from store.default_adapters import default_adapters, set_default_adapter
 from store.errors import NotFound

@@ -19,15 +19,15 @@ from kdtui.workflows.adapters.sources import (
 )
 from kdtui.workflows.knowledge.sample_summary import how_drawn
 from kdtui.workflows.manage_models import is_repository, known_models, slug
+from kdtui.workflows.model_names import is_file
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.published import fingerprint
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.runs.session_measures import measures_of
-from kdtui.workflows.student.model_names import is_file
+from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters.folder import SUMS, has_patterns, plain_config, write_adapter, write_json
 from models.embedded import SHIPPED
 from models.errors import ModelError
-from models.files.adapter_folder import SUMS, has_patterns, plain_config, write_adapter, write_json
-from models.files.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
 from models.files.json_files import read_object
 from models.files.whole_files import new_folder, write_whole
 from models.sft.host import sha256
@@ -220,8 +220,8 @@ def _validations(db: "Database", adapter: str, since: str | None) -> list[RunSum
 def _score(db: "Database", summary: RunSummary) -> dict[str, Any]:
     """What a run scores: each measure with its 95 % interval."""
     # Imported here: scipy takes a while.
-    from kdtui.workflows.studies.statistics import estimate
-    from kdtui.workflows.studies.statistics_sessions import Cell
+    from kdtui.statistics.estimates import estimate
+    from kdtui.statistics.sessions import Cell
 
     sessions = Scored.by(summary).sessions(db)
     found = [measures_of(*each, names_intents=False) for each in answered_by(db, summary.run, sessions)]

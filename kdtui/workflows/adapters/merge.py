@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
-from kdtui.workflows.adapters.manifest import training_of
 from kdtui.workflows.adapters.merge_request import check_merge, merged_name
 from kdtui.workflows.adapters.sources import AdapterSource, adapter_source, bare_name, base_config_of, public_base
 from kdtui.workflows.manage_models import is_repository
-from models.files.adapters import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert, largest_rank
+from kdtui.workflows.student.manifest import training_of
+from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert, largest_rank
+from models.adapters.provenance import ABOUT_BASE, says_base
 from models.files.json_files import read_object
-from models.files.provenance import ABOUT_BASE, says_base
 from models.sft.host import sha256
 from store.models import named_model
 
@@ -76,8 +76,8 @@ def merge_adapters(
         ModelError: a file cannot be read or written, or an adapter is no plain LoRA.
     """
     # Imported here: a list of models needs neither.
-    from models.files.adapter_folder import write_adapter, write_json
-    from models.files.merging import reduced, weighted_sum
+    from models.adapters.folder import write_adapter, write_json
+    from models.adapters.merging import reduced, weighted_sum
 
     check_merge(adapters, rank)
     name = free_adapter_name(db, name or merged_name(adapters), folder)

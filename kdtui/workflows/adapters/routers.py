@@ -20,19 +20,19 @@ from kdtui.distill.routing import (
     vote,
 )
 from kdtui.errors import KdtuiError
+from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.results import Comparison, Estimate
+from kdtui.statistics.sessions import Cell
 from kdtui.text import counted
 from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.model_names import ROUTED
 from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, answered_by, evaluate, resume, split_to_score
 from kdtui.workflows.runs.runs import bundles_of
+from kdtui.workflows.student.adapters import adapter_file, trained_with
 from kdtui.workflows.student.as_trained import settings_as_trained
 from kdtui.workflows.student.learning import Tell, untold
-from kdtui.workflows.student.model_names import ROUTED
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.student.routed import features_of, load_router
-from kdtui.workflows.studies.statistics import Pair, compare, estimate
-from kdtui.workflows.studies.statistics_results import Comparison, Estimate
-from kdtui.workflows.studies.statistics_sessions import Cell
-from kdtui.workflows.training.jobs import adapter_file, trained_with
 from models.embedded import SHIPPED
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Vector

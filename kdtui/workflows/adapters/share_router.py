@@ -23,10 +23,10 @@ from kdtui.workflows.adapters.export import check_target, export_adapter
 from kdtui.workflows.adapters.routers import routes_of
 from kdtui.workflows.adapters.take_in import take_in
 from kdtui.workflows.manage_models import checked_name, remove_model, slug
-from kdtui.workflows.student.model_names import ROUTED
+from kdtui.workflows.model_names import ROUTED
 from kdtui.workflows.student.routed import load_router
+from models.adapters.folder import SUMS
 from models.errors import ModelError
-from models.files.adapter_folder import SUMS
 from models.files.whole_files import new_folder, write_whole
 from models.sft.host import sha256
 from store.routers import check_router_name, save_router

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.adapters.describe_model import ModelDetails, base_path
 from kdtui.workflows.manage_models import ModelRow, is_repository, own_files
-from kdtui.workflows.student.model_names import is_file
-from kdtui.workflows.training.jobs import adapter_file
+from kdtui.workflows.model_names import is_file
+from kdtui.workflows.student.adapters import adapter_file
+from kdtui.workflows.student.describe_model import ModelDetails, base_path
+from models.adapters.conversion import BASE_CONFIG, CONFIG, Delta, base_shape, gguf_deltas, peft_deltas
+from models.adapters.provenance import adapter_info, norms_hash
 from models.embedded import HUB_ID, SHIPPED, SHIPPED_FOLDER, embedded_student
-from models.files.adapters import BASE_CONFIG, CONFIG, Delta, base_shape, gguf_deltas, peft_deltas
-from models.files.provenance import adapter_info, norms_hash
 from models.sft.job_files import ADAPTER
 from store.models import named_models
 
 if TYPE_CHECKING:
-    from models.files.adapters import BaseShape
-    from models.files.provenance import AdapterInfo
+    from models.adapters.conversion import BaseShape
+    from models.adapters.provenance import AdapterInfo
     from store.sqlite import Database
 
 
@@ -147,7 +147,7 @@ def base_config_of(source: AdapterSource) -> dict[str, Any]:
     Raises:
         KdtuiError: the shape of the base is not known.
     """
-    from models.files.adapter_folder import shape_config
+    from models.adapters.folder import shape_config
 
     if source.folder is not None and (source.folder / BASE_CONFIG).is_file():
         from models.files.json_files import read_object

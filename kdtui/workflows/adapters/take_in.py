@@ -13,9 +13,7 @@ from kdtui.workflows.adapters.export import KIND
 from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
 from kdtui.workflows.adapters.sources import bare_name, without_paths
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model, slug
-from models.embedded import HUB_ID, NAME
-from models.errors import ModelError
-from models.files.adapters import (
+from models.adapters.conversion import (
     BASE_CONFIG,
     CONFIG,
     MANIFEST,
@@ -29,8 +27,10 @@ from models.files.adapters import (
     misfit,
     peft_deltas,
 )
-from models.files.foreign_adapter import check_config, copy_files, read_described
-from models.files.provenance import adapter_info, check_adapter, says_base
+from models.adapters.foreign import check_config, copy_files, read_described
+from models.adapters.provenance import adapter_info, check_adapter, says_base
+from models.embedded import HUB_ID, NAME
+from models.errors import ModelError
 from store.models import named_model
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class _Base:
 
 def _take_peft(folder: Path, part: Path, name: str, bases: list[ModelRow]) -> _Base:
     """Check an adapter for PEFT that was copied, rewrite what describes it, and convert it."""
-    from models.files.adapter_folder import plain_config, shape_config, write_json
+    from models.adapters.folder import plain_config, shape_config, write_json
 
     with _said_of(folder, part):
         manifest, config, told = (read_described(part / each) for each in (MANIFEST, CONFIG, BASE_CONFIG))

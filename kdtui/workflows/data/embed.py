@@ -9,7 +9,7 @@ from typing import TypeAlias
 from kdtui.distill.session_vectors import means_of_texts, vectors_of
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.text_vectors import TextVectors
-from kdtui.workflows.student.model_names import PATTERNS, check_address, is_endpoint, located_model
+from kdtui.workflows.model_names import PATTERNS, check_address, is_endpoint, located_model
 from models.embedded import ENCODER, ENCODER_SHA256
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.embedding import RemoteEmbedder

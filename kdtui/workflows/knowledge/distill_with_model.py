@@ -28,8 +28,7 @@ from kdtui.distill.retrieval import decoded, rules_that_apply
 from kdtui.distill.rules import Rule, applies_to, consolidate
 from kdtui.distill.thoughts import rejection
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.costs import Budget, Prices, check_budget
-from kdtui.workflows.knowledge.consult import (
+from kdtui.workflows.calls.asker import (
     BudgetReached,
     Desk,
     Ledger,
@@ -41,9 +40,10 @@ from kdtui.workflows.knowledge.consult import (
     teacher_name,
     text_of,
 )
+from kdtui.workflows.calls.costs import Budget, Prices, check_budget
+from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
-from kdtui.workflows.knowledge.unsaved_calls import take_in
 from kdtui.workflows.pause_control import Gate
 from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint

@@ -18,7 +18,9 @@ from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from kdtui.workflows.runs.evaluate import answer_split
 from kdtui.workflows.student.generate import GenerateEvent
-from kdtui.workflows.student.open import open_student, resolved, settings_for, student_name
+from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.settings import settings_for, student_name
+from kdtui.workflows.student.strategy import resolved
 from store.knowledge import NewKnowledge
 from store.records import Bundle, Format, RunSettings, Session
 from store.runs import Prediction, count_answers, latest_run, predictions, start_run

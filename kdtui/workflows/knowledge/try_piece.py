@@ -10,7 +10,7 @@ from kdtui.distill.rules import Rule, applies_to
 from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.about_piece import Content, about_piece
 from kdtui.workflows.knowledge.sample import pick_sample
-from kdtui.workflows.student.model_names import PATTERNS
+from kdtui.workflows.model_names import PATTERNS
 from models.embedded import NAME, SHIPPED
 from store.datasets import some_sessions
 from store.errors import NotFound

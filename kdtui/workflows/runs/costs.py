@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from time import monotonic
 
-from kdtui.workflows.costs import Prices, cost_text
+from kdtui.workflows.calls.costs import Prices, cost_text
+from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.runs.energy import EnergyMeter
 from kdtui.workflows.runs.peak_memory import PeakMemory
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered
-from kdtui.workflows.student.model_names import is_endpoint
 from store.errors import Busy
 from store.records import RunSettings
 from store.run_costs import Stretch, TokenTotals, begin_stretch, stretches, token_totals, update_stretch

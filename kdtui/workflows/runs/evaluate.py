@@ -17,7 +17,10 @@ from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.student.learning import Tell, untold
-from kdtui.workflows.student.open import SessionStudent, check_settings, open_student, resolved
+from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.session_student import SessionStudent
+from kdtui.workflows.student.settings import check_settings
+from kdtui.workflows.student.strategy import resolved
 from models.errors import ModelError
 from store.records import RunSettings, Session, Split
 from store.runs import (

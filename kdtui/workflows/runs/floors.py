@@ -14,12 +14,13 @@ from kdtui.bundling.answer_sums import AnswerSums, Named
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
+from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.evaluate import ResultRow, answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.kept_scores import as_scores, keep_scores_of
 from kdtui.workflows.runs.scored import Scored
-from kdtui.workflows.student.model_names import PATTERNS
-from kdtui.workflows.student.open import SessionStudent, open_student
+from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered, Refused
 from store.floors import keep_floors, kept_floors
 from store.records import Bundle, RunSettings, Session

@@ -8,12 +8,12 @@ from math import nan
 from typing import TypeAlias
 
 from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
-from kdtui.workflows.costs import Budget, Prices, check_budget
-from kdtui.workflows.knowledge.consult import BudgetReached, Ledger, Tally, Unusable, read_answer
-from kdtui.workflows.knowledge.unsaved_calls import take_in
+from kdtui.workflows.calls.asker import BudgetReached, Ledger, Tally, Unusable, read_answer
+from kdtui.workflows.calls.costs import Budget, Prices, check_budget
+from kdtui.workflows.calls.unsaved_calls import take_in
+from kdtui.workflows.model_names import check_address
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.ratings import Ratings
-from kdtui.workflows.student.model_names import check_address
 from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.teacher import NoAnswer, Pace, Teacher

@@ -11,11 +11,11 @@ from platformdirs import user_cache_path
 
 from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_question, read_rating
 from kdtui.errors import KdtuiError
-from kdtui.workflows.knowledge.consult import Tally, key_of, request_of
-from kdtui.workflows.knowledge.unsaved_calls import PaidCall
+from kdtui.workflows.calls.asker import Tally, key_of, request_of
+from kdtui.workflows.calls.unsaved_calls import PaidCall
+from kdtui.workflows.model_names import PATTERNS, located_model
 from kdtui.workflows.runs.judge import JudgeEvent, NotRated, Rated, intents_of
 from kdtui.workflows.runs.ratings import Ratings
-from kdtui.workflows.student.model_names import PATTERNS, located_model
 from models.endpoint.teacher import Question
 from models.messages import Message
 from models.student_protocol import Refused, Task
@@ -74,7 +74,7 @@ def rate_intents_here(db: Database, run: Run, sessions: Collection[Session], jud
         ModelError: the model cannot be loaded, or fails.
     """
     # Imported here: llama.cpp takes a while.
-    from models.files.provenance import norms_hash
+    from models.adapters.provenance import norms_hash
     from models.llama.student import Student
 
     cache = user_cache_path("kdtui")

@@ -9,7 +9,9 @@ from kdtui.bundling.intent_metrics import IntentScores
 from kdtui.bundling.metrics import Scores, names_intents, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL, Applicable, roughly
+from kdtui.distill.student_prompt import prompt
 from kdtui.errors import KdtuiError
+from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.runs.costs import RunCost, costs_of
 from kdtui.workflows.runs.evaluate import ResultRow, pages_of, score_run, scores_to_json
@@ -19,8 +21,7 @@ from kdtui.workflows.runs.intent_floors import intent_floors
 from kdtui.workflows.runs.kept_scores import keep_scores_of, kept_scores_of
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.student.limits import intent_writer
-from kdtui.workflows.student.model_names import PATTERNS, is_endpoint
-from kdtui.workflows.student.open import prompt, uses_evidence
+from kdtui.workflows.student.settings import uses_evidence
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.student_protocol import Form

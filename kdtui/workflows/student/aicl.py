@@ -15,9 +15,9 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
 from kdtui.distill.feedback import feedback
 from kdtui.distill.retrieval import Nearest
-from kdtui.workflows.costs import Budget, Prices
-from kdtui.workflows.knowledge.consult import Desk, Ledger, read_answer, text_of
-from kdtui.workflows.knowledge.unsaved_calls import take_in
+from kdtui.workflows.calls.asker import Desk, Ledger, read_answer, text_of
+from kdtui.workflows.calls.costs import Budget, Prices
+from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.waiting import when_free
 from models.bundle_list import WrittenBundle
 from models.completion import NO_TOKENS, NOT_TOLD, Usage

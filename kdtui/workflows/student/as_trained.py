@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from kdtui.distill.applicable import AICL
-from kdtui.workflows.student.model_names import is_file, router_in
-from kdtui.workflows.student.open import settings_for
+from kdtui.workflows.model_names import is_file, router_in
+from kdtui.workflows.student.settings import settings_for, shown_as_trained
 from models.embedded import SHIPPED
-from store.records import RunSettings, TrainingSettings
+from store.records import RunSettings
 
 if TYPE_CHECKING:
     from store.sqlite import Database
@@ -43,8 +43,8 @@ def settings_as_trained(
     if len(said.adapters) != 1 or said.adapters[0][0] == SHIPPED:
         return said
     # Imported here: without an adapter there is no training to look at.
-    from kdtui.workflows.adapters.describe_model import student_with
-    from kdtui.workflows.training.jobs import trained_with
+    from kdtui.workflows.student.adapters import trained_with
+    from kdtui.workflows.student.describe_model import student_with
 
     [(adapter, _)] = said.adapters
     if (router := router_in(said)) is not None:
@@ -66,19 +66,3 @@ def default_adapter(db: "Database", dataset: str | None) -> str | None:
     from store.default_adapters import default_adapters
 
     return default_adapters(db).get(dataset)
-
-
-def shown_as_trained(settings: RunSettings, trained: TrainingSettings) -> RunSettings:
-    """The settings with the knowledge that the prompts of a training showed.
-
-    Those for intents alone show none: the patterns that such a training names are what bundles are found by.
-    """
-    if trained.target or trained.form == "intents" or not trained.knowledge:
-        return settings
-    return replace(
-        settings,
-        knowledge=trained.knowledge,
-        sample=settings.sample or trained.sample,
-        neighbours=settings.neighbours or trained.neighbours,
-        budget=settings.budget or trained.budget,
-    )

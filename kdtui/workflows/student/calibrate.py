@@ -29,7 +29,9 @@ from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.workflows.student.learning import Tell, untold
 from kdtui.workflows.student.limits import check_calibratable
-from kdtui.workflows.student.open import check_settings, open_model, weights_of
+from kdtui.workflows.student.model import open_model
+from kdtui.workflows.student.settings import check_settings
+from kdtui.workflows.student.strategy import weights_of
 from models.llama.strategies import make_strategy
 from models.llama.strategies.base import told
 from models.llama.strategies.listing import Listing

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from kdtui.workflows.student.open import SessionStudent
+from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
 from models.student_protocol import Answered, Grew, Noted, Refused
 from store.records import Session

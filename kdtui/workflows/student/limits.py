@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.student.model_names import PATTERNS, is_endpoint, router_in, why_uncalibrated
+from kdtui.workflows.model_names import PATTERNS, is_endpoint, router_in, why_uncalibrated
 from models.embedded import SHIPPED
 from store.records import RunSettings
 
@@ -58,7 +58,7 @@ def intent_writer(db: "Database | None", settings: RunSettings) -> str | None:
     if len(settings.adapters) != 1 or settings.student == SHIPPED or router_in(settings) is not None:
         return None
     # Imported here: without an adapter there is no training to look at.
-    from kdtui.workflows.training.jobs import trained_with
+    from kdtui.workflows.student.adapters import trained_with
 
     adapter = settings.adapters[0][0]
     trained = trained_with(db, adapter)

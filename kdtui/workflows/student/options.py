@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.student.model_names import RESERVED, ROUTED
+from kdtui.workflows.model_names import RESERVED, ROUTED
 from models.embedded import NAME
 from models.errors import ModelError
 from store.errors import StoreError
@@ -112,7 +113,7 @@ def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
     found = {}
     for job in list_jobs(db):
         # Imported only where there is one: a third of a second.
-        from kdtui.workflows.training.jobs import base_of, known_status
+        from kdtui.workflows.job_state import base_of, known_status
         from models.sft.job_files import ADAPTER
 
         # Its folder may be gone, or hold what another version has written.
@@ -126,7 +127,7 @@ def _as_trained(
     db: "Database", adapters: Iterable[str], trained: Mapping[str, tuple[str | None, TrainingSettings]]
 ) -> tuple[dict[str, RunSettings], frozenset[str]]:
     """How a student with each adapter is asked as it was trained, and which of them write intents alone."""
-    from kdtui.workflows.student.as_trained import shown_as_trained
+    from kdtui.workflows.student.settings import shown_as_trained
 
     found, writers = {}, set()
     for name in adapters:
@@ -139,11 +140,20 @@ def _as_trained(
             continue
         # Why it cannot be used is said where it is.
         with suppress(KdtuiError, ModelError, StoreError):
-            from kdtui.workflows.adapters.describe_model import student_with
-            from kdtui.workflows.training.jobs import trained_with
+            from kdtui.workflows.student.adapters import trained_with
+            from kdtui.workflows.student.describe_model import student_with
 
             if (known := trained_with(db, name)) is not None:
                 found[name] = student_with(db, name)
                 if known.form == "intents":
                     writers.add(name)
     return found, frozenset(writers)
+
+
+def together(offers: Iterable[Offered]) -> Offered:
+    """What any of the datasets offers; what is chosen is checked against its own."""
+    first, *others = offers
+    formats, near = first.formats, first.near
+    for other in others:
+        formats, near = (*formats, *other.formats), (*near, *other.near)
+    return replace_fields(first, formats=formats, near=tuple(dict.fromkeys(near)))

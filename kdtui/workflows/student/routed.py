@@ -13,12 +13,14 @@ from kdtui.distill.applicable import Applicable
 from kdtui.distill.pattern_student import PatternStudent
 from kdtui.distill.routing import Choice, Router, session_features
 from kdtui.errors import KdtuiError
+from kdtui.workflows.model_names import in_full, located_model, router_in
+from kdtui.workflows.student.adapters import adapter_file, trained_with
 from kdtui.workflows.student.explain import Explanation, explain_model
 from kdtui.workflows.student.learning import Tell
-from kdtui.workflows.student.model_names import in_full, located_model, router_in
-from kdtui.workflows.student.open import SessionStudent, load_model, retriever, student_name, task_maker
+from kdtui.workflows.student.model import load_model, retriever, task_maker
 from kdtui.workflows.student.pair_evidence import open_pattern_student
-from kdtui.workflows.training.jobs import adapter_file, trained_with
+from kdtui.workflows.student.session_student import SessionStudent
+from kdtui.workflows.student.settings import student_name
 from models.llama.loading import Loading
 from models.llama.strategies import make_strategy
 from models.student_protocol import Adapter, StudentEvent, Task

@@ -13,9 +13,9 @@ from kdtui.bundling.errors_of_bundles import ErrorType, judge, not_found
 from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import Bundles, pair_f1
 from kdtui.bundling.truth import true_bundles
-from kdtui.workflows.studies.statistics import estimate
-from kdtui.workflows.studies.statistics_results import Estimate
-from kdtui.workflows.studies.statistics_sessions import Cell, Resampling
+from kdtui.statistics.estimates import estimate
+from kdtui.statistics.results import Estimate
+from kdtui.statistics.sessions import Cell, Resampling
 from store.records import Session
 
 Answers: TypeAlias = Mapping[str, Bundles | None]

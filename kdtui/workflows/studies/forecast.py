@@ -11,7 +11,7 @@ import msgspec
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
 from kdtui.text import counted, duration
-from kdtui.workflows.costs import cost_text
+from kdtui.workflows.calls.costs import cost_text
 from kdtui.workflows.studies.knowledge import distillation, teacher_of
 from kdtui.workflows.studies.plan import HERE, Plan, PlannedStep
 from kdtui.workflows.studies.steps import (

@@ -66,7 +66,7 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: Gate) ->
 
 def distillation(options: TeacherOptions, step: KnowledgeStep) -> "Job":
     """What is asked of a model in a step."""
-    from kdtui.workflows.costs import Budget, Prices
+    from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.knowledge.distill_with_model import Job
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import Pace

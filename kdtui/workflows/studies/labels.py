@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdtui.workflows.student.model_names import is_file
+from kdtui.workflows.model_names import is_file
 from kdtui.workflows.studies.spec import NONE, Utilization
 from kdtui.workflows.studies.steps import (
     ANY,

@@ -11,10 +11,10 @@ from kdtui.bundling import floors
 from kdtui.bundling.answer_sums import Named
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
+from kdtui.statistics.sessions import Cell
 from kdtui.workflows.code_version import code_version
+from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
-from kdtui.workflows.student.model_names import PATTERNS
-from kdtui.workflows.studies.statistics_sessions import Cell
 from models.embedded import ENCODER_SHA256
 from store.records import Bundle, RunSettings, Session
 from store.run_measures import KeptMeasures, keep_measures, kept_measures

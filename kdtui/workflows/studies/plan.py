@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
-from kdtui.workflows.student.model_names import is_endpoint
+from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, Grid, grids
 from kdtui.workflows.studies.labels import cell_names, label
 from kdtui.workflows.studies.spec import NOTHING, Spec
@@ -225,7 +225,7 @@ def check_models(db: Database, spec: Spec) -> None:
         if host != HERE:
             get_host(db, host)
     _check_sources(db, spec)
-    from kdtui.workflows.student.model_names import located_model, why_uncalibrated
+    from kdtui.workflows.model_names import located_model, why_uncalibrated
 
     for student in dict.fromkeys(name for question in spec.question for name in question.student):
         if is_endpoint(student):

@@ -8,8 +8,8 @@ from io import StringIO
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from kdtui.statistics.results import Estimate
 from kdtui.text import one_line
-from kdtui.workflows.studies.statistics_results import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -137,7 +137,7 @@ class _Look:
             run = self._run_of(step)
             return None if run is None else self._runs[run]
         if isinstance(step.step, TrainingStep) and step.stored is not None and step.stored.made in self._jobs:
-            from kdtui.workflows.training.jobs import known_status
+            from kdtui.workflows.job_state import known_status
 
             status = known_status(self._jobs[step.stored.made])
             if status.step is not None and status.steps is not None:

@@ -7,9 +7,9 @@ from hashlib import file_digest
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
+from kdtui.workflows.model_names import is_endpoint, located_model
 from kdtui.workflows.runs.published import fingerprint
 from kdtui.workflows.student.command_options import evaluate_arguments
-from kdtui.workflows.student.model_names import is_endpoint, located_model
 from kdtui.workflows.studies.labels import cell_label, label, model_label
 from kdtui.workflows.studies.plan import Plan
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep

@@ -13,6 +13,7 @@ from kdtui.bundling.errors_of_bundles import ERROR_TYPES
 from kdtui.bundling.metrics import EVERY_SESSION
 from kdtui.bundling.tables import markdown_lines, markdown_text
 from kdtui.errors import KdtuiError
+from kdtui.statistics.results import Comparison, Estimate
 from kdtui.text import counted, duration, short_number
 from kdtui.workflows.runs.published import PublishedRow, published_results
 from kdtui.workflows.runs.scored import Scored
@@ -21,7 +22,6 @@ from kdtui.workflows.studies.plots import Point, cost_plot, intervals_plot, line
 from kdtui.workflows.studies.provenance import provenance_of
 from kdtui.workflows.studies.results import QuestionResult, Row, StudyResults, study_results, value_label
 from kdtui.workflows.studies.spec import AXES, to_toml
-from kdtui.workflows.studies.statistics_results import Comparison, Estimate
 from kdtui.workflows.studies.verdicts import estimate_in_words, phrase
 from store.sqlite import Database
 

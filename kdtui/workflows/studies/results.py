@@ -6,6 +6,9 @@ from math import inf
 from typing import Any
 
 from kdtui.errors import KdtuiError
+from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.results import Comparison, Estimate
+from kdtui.statistics.sessions import Cell, Resampling
 from kdtui.workflows.runs.costs import RunCost, costs_of
 from kdtui.workflows.runs.session_measures import COSTS, MEASURES
 from kdtui.workflows.studies.grid import Arm, Grid
@@ -15,9 +18,6 @@ from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measure
 from kdtui.workflows.studies.plan import Plan, PlannedStep, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import AXES, Question, values_of
-from kdtui.workflows.studies.statistics import Pair, compare, estimate
-from kdtui.workflows.studies.statistics_results import Comparison, Estimate
-from kdtui.workflows.studies.statistics_sessions import Cell, Resampling
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, key_of
 from kdtui.workflows.studies.verdicts import answer, caveat
 from store.errors import NotFound

@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
+from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.pause_control import Gate
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.student.learning import Tell, untold
-from kdtui.workflows.student.model_names import is_endpoint
-from kdtui.workflows.student.open import SessionStudent
+from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
 from kdtui.workflows.studies.labels import formats_label, label
 from kdtui.workflows.studies.lock import alone
@@ -507,7 +507,7 @@ class _Runner:
 
     def _begin_training(self, step: PlannedStep, training: TrainingStep, host: str) -> Iterator[StudyEvent]:
         """Start a training, or find the one that was started before."""
-        from kdtui.workflows.training.jobs import known_status, one_job
+        from kdtui.workflows.job_state import known_status, one_job
         from kdtui.workflows.training.service import TrainingPlan, prepare_training, remove, start
         from kdtui.workflows.training.start_from import find_source
         from models.sft.state import ACTIVE
@@ -559,7 +559,7 @@ class _Runner:
 
     def _look(self) -> Iterator[StudyEvent]:
         """See how the trainings are that are under way."""
-        from kdtui.workflows.training.jobs import one_job
+        from kdtui.workflows.job_state import one_job
         from kdtui.workflows.training.on_host import CameHome, refresh
         from models.sft.state import ACTIVE
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.distill.sampling import SampleStrategy
 from kdtui.errors import KdtuiError
-from kdtui.workflows.student.model_names import check_address
+from kdtui.workflows.model_names import check_address
 from kdtui.workflows.studies.steps import ANY
 from store.records import FORMATS, Format, Split
 from store.similar import meant
@@ -155,7 +155,7 @@ class TeacherOptions(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def stored_name(self) -> str:
         """What the knowledge that it gives calls its teacher."""
-        from kdtui.workflows.knowledge.consult import teacher_name
+        from kdtui.workflows.calls.asker import teacher_name
 
         url, _, model = self.address.partition("#")
         return teacher_name(url, model)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from kdtui.distill.sampling import SampleStrategy
-from kdtui.workflows.student.model_names import ROUTED, is_endpoint
+from kdtui.workflows.model_names import ROUTED, is_endpoint
 from store.records import FORMATS, Format, RunSettings, Split, TrainingSettings
 
 ANY = "any"
@@ -262,7 +262,7 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
     Args:
         name_of: what came of a step that is done.
     """
-    from kdtui.workflows.student.open import settings_for
+    from kdtui.workflows.student.settings import settings_for
 
     limit, draw = (step.sessions, step.draw) if isinstance(step, EvaluationStep) else (None, None)
     adapters = None if step.training is None else ((name_of(step.training), 1.0),)

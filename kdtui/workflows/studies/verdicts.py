@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
 from typing import Literal, TypeAlias
 
+from kdtui.statistics.results import Comparison, Estimate
 from kdtui.text import counted, one_line, p_value, short_number
-from kdtui.workflows.studies.statistics_results import Comparison, Estimate
 
 Verdict: TypeAlias = Literal["better", "worse", "higher", "lower", "noise", "same", "unknown"]
 """What a comparison says of the other cell; "higher" and "lower" where a metric has no better end."""

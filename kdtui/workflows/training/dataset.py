@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from kdtui.distill.applicable import Applicable, roughly
 from kdtui.distill.retrieval import Retriever, decoded
+from kdtui.distill.student_prompt import prompt
 from kdtui.distill.thoughts import Thought
 from kdtui.distill.training_set import (
     example,
@@ -26,10 +27,10 @@ from kdtui.distill.training_set import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.distill import training_sessions
+from kdtui.workflows.model_names import trainable
 from kdtui.workflows.student.learning import untold
-from kdtui.workflows.student.model_names import trainable
 from kdtui.workflows.student.nearest import nearest_for
-from kdtui.workflows.student.open import prompt, uses_evidence
+from kdtui.workflows.student.settings import uses_evidence
 from models.chat import ChatTokenizer
 from models.pairs.clustering import Matrix
 from models.sft.examples import read_example

@@ -225,7 +225,7 @@ def _weights(job: Job) -> int | None:
     """Bytes that the weights of a base take while it is trained; None where it is not here."""
     base = Path(job.base)
     if base.suffix == ".gguf":
-        from models.files.quantization import model_info
+        from models.llama.quantization import model_info
 
         # It is de-quantized.
         return model_info(base).parameters * (2 if job.precision == "bfloat16" else 4)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.adapters.describe_model import student_with
 from kdtui.workflows.async_events import finish
+from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, one_job
 from kdtui.workflows.runs.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
+from kdtui.workflows.student.describe_model import student_with
 from kdtui.workflows.training.base_files import check_base, find_base
-from kdtui.workflows.training.jobs import JobRow, base_of, is_to_fetch, one_job
 from kdtui.workflows.training.on_host import refresh
 from kdtui.workflows.training.service import fetch
 from models.sft.state import ACTIVE

@@ -18,7 +18,7 @@ from kdtui.jobs.ssh import check_alias, checks_keys
 from kdtui.jobs.transport import TransportError, run
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
-from kdtui.workflows.student.model_names import trainable
+from kdtui.workflows.model_names import trainable
 from models.sft.host import PACKAGES
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host, get_host

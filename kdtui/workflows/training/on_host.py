@@ -17,9 +17,10 @@ from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish, iterate
+from kdtui.workflows.job_state import JobRow, is_to_fetch, known_status
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.training.base_files import check_base, find_base
-from kdtui.workflows.training.jobs import JobRow, LogGrew, StatusSeen, check_active, is_to_fetch, known_status
+from kdtui.workflows.training.jobs import LogGrew, StatusSeen, check_active
 from kdtui.workflows.training.paces import keep as keep_pace
 from models.files.json_files import read_object
 from models.files.whole_files import put_in_place

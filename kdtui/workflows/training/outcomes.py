@@ -22,12 +22,12 @@ from kdtui.distill.category_intent import category_intent
 from kdtui.distill.training_set import bundles_to_name
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
+from kdtui.workflows.job_state import JobRow, base_of
+from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.floors import answers_of
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.intent_floors import CATEGORY, NEAREST, nearest_intents
-from kdtui.workflows.student.model_names import PATTERNS
 from kdtui.workflows.student.open import open_student
-from kdtui.workflows.training.jobs import JobRow, base_of
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.sft.job_files import ADAPTER, ANSWERS
@@ -328,8 +328,8 @@ def _source_name(row: JobRow) -> str:
 
 def _against(after: Values, others: Mapping[str, Values]) -> list[Against]:
     # Imported here: scipy takes a third of a second.
-    from kdtui.workflows.studies.statistics import Pair, compare
-    from kdtui.workflows.studies.statistics_sessions import Cell
+    from kdtui.statistics.estimates import Pair, compare
+    from kdtui.statistics.sessions import Cell
 
     found = []
     for name, values in others.items():

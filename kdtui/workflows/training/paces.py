@@ -3,7 +3,7 @@
 from pathlib import Path
 from socket import gethostname
 
-from kdtui.workflows.training.jobs import known_status
+from kdtui.workflows.job_state import known_status
 from models.errors import ModelError
 from models.sft.job import Job, read_job
 from models.sft.job_files import JOB

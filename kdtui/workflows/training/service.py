@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.student.model_names import trainable
+from kdtui.workflows.job_state import JobRow, known_status, one_job
+from kdtui.workflows.model_names import trainable
 from kdtui.workflows.training import jobs, on_host
-from kdtui.workflows.training.jobs import JobRow, Prepared, check_name, known_status, one_job, prepare, trainer_is_here
 from kdtui.workflows.training.on_host import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from kdtui.workflows.training.paces import keep as keep_pace
+from kdtui.workflows.training.prepare import Prepared, check_name, prepare, trainer_is_here
 from kdtui.workflows.training.start_from import Source, check_fits
 from models.embedded import NAME
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, Job, Lora, Optimizer, Precision, check_job

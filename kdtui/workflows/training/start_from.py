@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeAlias
 from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.adapters.manifest import training_of
-from kdtui.workflows.student.model_names import trainable
-from kdtui.workflows.training.jobs import JobRow, base_of, is_to_fetch, known_status
+from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, known_status
+from kdtui.workflows.model_names import trainable
+from kdtui.workflows.student.manifest import training_of
+from models.adapters.conversion import CONFIG, MANIFEST
 from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
 from models.errors import ModelError
-from models.files.adapters import CONFIG, MANIFEST
 from models.files.json_files import read_object
 from models.sft.job import Start, read_job
 from models.sft.job_files import ADAPTER, JOB, START
@@ -86,7 +86,7 @@ class Source:
         """
         if self.path.is_dir():
             return Start(self.name, copy_start(self.path, job))
-        from models.files.peft_from_gguf import write_peft
+        from models.adapters.peft_from_gguf import write_peft
 
         if not Path(base).exists():
             raise KdtuiError(
@@ -144,8 +144,8 @@ def _of_folder(name: str, folder: Path, base: str | None) -> Source:
 
 
 def _of_file(name: str, path: Path) -> Source:
-    from models.files.peft_from_gguf import peft_config
-    from models.files.provenance import adapter_manifest
+    from models.adapters.peft_from_gguf import peft_config
+    from models.adapters.provenance import adapter_manifest
 
     if not path.is_file():
         raise KdtuiError(f"{path}: there is no such file")
@@ -234,7 +234,7 @@ def check_fits(db: Database, source: Source, base: str) -> None:
         ModelError: it says what differs, or the base cannot be loaded.
     """
     from kdtui.workflows.training.dataset import open_vocabulary
-    from models.files.provenance import check_adapter, says_base
+    from models.adapters.provenance import check_adapter, says_base
 
     place = trainable(db, base)
     if not says_base(source.manifest):

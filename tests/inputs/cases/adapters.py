@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from models.files.adapter_folder import write_adapter
-from models.files.adapters import Delta, base_shape
+from models.adapters.conversion import Delta, base_shape
+from models.adapters.folder import write_adapter
 from tests.inputs.case import Case
 from tests.models.tiny import WIDTH, make_adapter, make_model
 

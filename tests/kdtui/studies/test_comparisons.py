@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from kdtui.workflows.studies.statistics import Pair, compare, holm
-from kdtui.workflows.studies.statistics_results import LEVEL, Comparison
-from kdtui.workflows.studies.statistics_sessions import Cell, Matrix, Resampling, Vector
+from kdtui.statistics.estimates import Pair, compare, holm
+from kdtui.statistics.results import LEVEL, Comparison
+from kdtui.statistics.sessions import Cell, Matrix, Resampling, Vector
 
 FEW = Resampling(500)
 SCORES = [0, 1 / 3, 0.4, 0.5, 2 / 3, 0.8, 1]

@@ -10,8 +10,8 @@ from kdtui.bundling.floors import by_category
 from kdtui.bundling.metrics import Bundles
 from kdtui.bundling.truth import true_bundles
 from kdtui.exchange.bundlerec import read_directory
+from kdtui.statistics.sessions import Resampling
 from kdtui.workflows.studies.error_analysis import Group, analyse_errors, count_errors
-from kdtui.workflows.studies.statistics_sessions import Resampling
 from store.records import Bundle, Item, Session
 
 FEW = Resampling(200)

@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from kdtui.workflows.studies.statistics import estimate
-from kdtui.workflows.studies.statistics_results import Estimate
-from kdtui.workflows.studies.statistics_sessions import Cell, Matrix, Resampling, Vector
+from kdtui.statistics.estimates import estimate
+from kdtui.statistics.results import Estimate
+from kdtui.statistics.sessions import Cell, Matrix, Resampling, Vector
 
 FEW = Resampling(500)
 

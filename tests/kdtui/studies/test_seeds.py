@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kdtui.workflows.studies.statistics import Pair, compare, estimate
-from kdtui.workflows.studies.statistics_results import LEVEL
-from kdtui.workflows.studies.statistics_sessions import Cell, Matrix, Resampling
+from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.results import LEVEL
+from kdtui.statistics.sessions import Cell, Matrix, Resampling
 
 FEW = Resampling(400)
 

@@ -7,9 +7,9 @@ from math import nan
 import numpy as np
 import pytest
 
-from kdtui.workflows.studies.statistics import Pair, compare
-from kdtui.workflows.studies.statistics_results import Comparison, Estimate
-from kdtui.workflows.studies.statistics_sessions import Cell, Resampling
+from kdtui.statistics.estimates import Pair, compare
+from kdtui.statistics.results import Comparison, Estimate
+from kdtui.statistics.sessions import Cell, Resampling
 from kdtui.workflows.studies.verdicts import answer, caveat, estimate_in_words, phrase, verdict_of
 
 LABELS = {"none": "no knowledge", "t": "thought", "r": "rule", "p": "pattern"}
@@ -202,6 +202,6 @@ def test_simulated_grids_are_answered_rightly() -> None:
 def test_what_was_found_is_told_without_a_large_library() -> None:
     code = (
         "import sys, kdtui.workflows.studies.verdicts; assert not {'numpy', 'scipy'} & set(sys.modules)\n"
-        "import kdtui.workflows.studies.statistics; assert 'scipy' not in sys.modules"
+        "import kdtui.statistics.estimates; assert 'scipy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

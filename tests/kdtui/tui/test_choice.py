@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdtui.tui.student.choice import Choice
+from kdtui.tui.core.choice import Choice
 from store.records import RunSettings
 
 FULL = RunSettings(

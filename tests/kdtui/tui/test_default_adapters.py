@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.places.workbench.session import SessionScreen
-from kdtui.workflows.training.jobs import one_job
+from kdtui.workflows.job_state import one_job
 from kdtui.workflows.training.outcomes import conclude
 from models.embedded import embedded_student
 from store.database import open_database

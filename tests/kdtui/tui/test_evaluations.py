@@ -14,7 +14,8 @@ from textual.widgets import Input
 from kdtui.tui.app import KdtuiApp
 from kdtui.workflows.runs import evaluate
 from kdtui.workflows.student.learning import Learning, Tell, untold
-from kdtui.workflows.student.open import SessionStudent, open_student
+from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
 from models.student_protocol import Answered, Grew, StudentEvent
 from store.database import open_database

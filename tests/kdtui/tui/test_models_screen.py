@@ -16,7 +16,7 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.manage_models import add_file
-from models.files.provenance import about_base
+from models.adapters.provenance import about_base
 from models.llama.model import LlamaModel
 from store.database import open_database
 from store.jobs import add_job

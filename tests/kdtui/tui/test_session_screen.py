@@ -19,20 +19,21 @@ from textual.screen import Screen
 from textual.widgets import Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core import generation
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.dialogs import FormDialog, TextDialog
+from kdtui.tui.core.generation import GenerationThread, Request, Stopped
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench import session
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
 from kdtui.tui.places.workbench.session import SessionScreen
-from kdtui.tui.student import generation
 from kdtui.tui.student.bundle_panel import BundlePanel
-from kdtui.tui.student.choice import Choice
-from kdtui.tui.student.generation import GenerationThread, Request, Stopped
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.student import open as student_open
 from kdtui.workflows.student import options
 from kdtui.workflows.student.explain import Explanation
+from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
 from models.embedded import embedded_student
 from models.errors import ModelError, PromptTooLong
@@ -150,16 +151,14 @@ class Student:
         self.niceness: list[int] = []
 
     @contextmanager
-    def __call__(
-        self, _: object, __: str | None, settings: RunSettings, ___: object
-    ) -> Iterator[student_open.SessionStudent]:
+    def __call__(self, _: object, __: str | None, settings: RunSettings, ___: object) -> Iterator[SessionStudent]:
         self.opened += 1
         self.settings.append(settings)
         self.threads.add(threading.current_thread().name)
         self.niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         answers = self.answers.get(settings.student)
         try:
-            yield student_open.SessionStudent("fake", lambda sessions: self.answer(sessions, answers), self.explain)
+            yield SessionStudent("fake", lambda sessions: self.answer(sessions, answers), self.explain)
         finally:
             self.threads.add(threading.current_thread().name)
             self.closed += 1

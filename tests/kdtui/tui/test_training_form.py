@@ -35,7 +35,7 @@ async def fill(app: KdtuiApp, **values: str) -> None:
 async def test_a_missing_package_is_a_sentence_with_what_to_do(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.jobs.find_spec", lambda name: None if name == "peft" else name)
+    monkeypatch.setattr("kdtui.workflows.training.prepare.find_spec", lambda name: None if name == "peft" else name)
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)

@@ -14,12 +14,12 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.dialogs import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
 from kdtui.tui.places.workbench.session import SessionScreen
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from kdtui.text import one_line
 from kdtui.tui.widgets.row_table import Column, Row
-from kdtui.workflows.costs import cost_text, tokens_text
+from kdtui.workflows.calls.costs import cost_text, tokens_text
 
 if TYPE_CHECKING:
     from store.calls import CallRow, TeacherTotals

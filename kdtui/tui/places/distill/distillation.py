@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 from kdtui.text import counted
 from kdtui.tui.places.distill.plan import Plan, planned
-from kdtui.workflows.costs import cost_text
+from kdtui.workflows.calls.costs import cost_text
 from kdtui.workflows.pause_control import Gate
 from store.records import FORMATS
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.consult import Tally
+    from kdtui.workflows.calls.asker import Tally
     from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database

@@ -10,10 +10,10 @@ from textual.widgets import Static
 
 from kdtui.text import counted, duration, one_line
 from kdtui.tui.places.distill.distillation import Distillation, State
-from kdtui.workflows.costs import cost_text
+from kdtui.workflows.calls.costs import cost_text
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.consult import Tally
+    from kdtui.workflows.calls.asker import Tally
 
 _STATES: dict[State, str] = {
     "estimating": "… estimating",

@@ -12,7 +12,7 @@ from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field
-from kdtui.workflows.student.model_names import check_address, is_endpoint
+from kdtui.workflows.model_names import check_address, is_endpoint
 from store.records import FORMATS
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Plan:
 
     def to_job(self) -> "Job":
         """The same for the workflow that asks a model behind an endpoint."""
-        from kdtui.workflows.costs import Budget, Prices
+        from kdtui.workflows.calls.costs import Budget, Prices
         from kdtui.workflows.knowledge.distill_with_model import Job
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import Pace

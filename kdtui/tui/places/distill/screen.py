@@ -225,7 +225,7 @@ class DistillScreen(KdtuiScreen[None]):
         number = int(event.key)
 
         def question(db: "Database") -> str:
-            from kdtui.workflows.knowledge.call_report import call_text
+            from kdtui.workflows.calls.call_report import call_text
             from store.calls import call_in_full
 
             return fit_lines(call_text(call_in_full(db, number)))

@@ -14,7 +14,7 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
 from kdtui.tui.core.store_worker import ask_store, named_database, still_wanted
 from kdtui.tui.places.jobs.training import Doing, Done, start
-from kdtui.workflows.student.model_names import check_base
+from kdtui.workflows.model_names import check_base
 from models.embedded import NAME
 from models.sft.state import ACTIVE
 from store.records import FORMATS, TrainingSettings
@@ -80,7 +80,8 @@ class ToEvaluate:
 
 def offer(db: "Database", database: Path) -> Offer:
     """Look into the store; for threads."""
-    from kdtui.workflows.training.jobs import known_jobs, trainer_is_here
+    from kdtui.workflows.job_state import known_jobs
+    from kdtui.workflows.training.prepare import trainer_is_here
     from kdtui.workflows.training.start_from import sources_here
     from store.datasets import dataset_names
     from store.hosts import list_hosts
@@ -382,10 +383,10 @@ def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str])
 
 def evaluate(db: "Database", name: str) -> Iterator[object]:
     """Score the adapter of a training when it is done, and tell how far that is; for threads."""
+    from kdtui.workflows.job_state import JobRow
     from kdtui.workflows.runs.evaluate import ResultRow, RunBegun
     from kdtui.workflows.student.generate import SessionAnswered
     from kdtui.workflows.training.evaluate import evaluate_when_done
-    from kdtui.workflows.training.jobs import JobRow
 
     answered, of, run = 0, 0, 0
     for event in evaluate_when_done(db, name):

@@ -24,6 +24,7 @@ from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.jobs import host_rows, training_rows
+from kdtui.tui.places.jobs.curves import show_loss, show_quality
 from kdtui.tui.places.jobs.form import Offer, ToEvaluate, estimated, evaluate, form, offer, prepare_and_start
 from kdtui.tui.places.jobs.host_rows import Health
 from kdtui.tui.places.jobs.training import (
@@ -36,7 +37,7 @@ from kdtui.tui.places.jobs.training import (
     seen,
 )
 from kdtui.tui.places.jobs.training_screen import JobScreen
-from kdtui.tui.widgets.curve import Curve, show_loss, show_quality
+from kdtui.tui.widgets.curve import Curve
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -192,7 +193,7 @@ class JobsScreen(TrainingScreen):
     def _load(self, *, is_ready: bool = True) -> None:
         def question(db: "Database") -> Overview:
             # What messages are told apart by, and what opening a training needs: no screen waits for their import.
-            from kdtui.workflows.training.jobs import all_jobs, known_jobs
+            from kdtui.workflows.job_state import all_jobs, known_jobs
             from store.datasets import dataset_names
             from store.default_adapters import default_adapters
             from store.hosts import list_hosts

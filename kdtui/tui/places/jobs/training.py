@@ -13,16 +13,16 @@ from textual.widgets import Static
 from kdtui.text import ago, counted, duration, one_line
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.core.activity import Activity
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.screen import KdtuiScreen
 from kdtui.tui.core.store_worker import named_database
-from kdtui.tui.student.choice import Choice
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB
 from models.sft.state import ACTIVE, State
 
 if TYPE_CHECKING:
-    from kdtui.workflows.training.jobs import JobRow
+    from kdtui.workflows.job_state import JobRow
     from models.sft.state import JobStatus
     from store.jobs import StoredJob
     from store.records import RunSettings
@@ -82,7 +82,7 @@ def seen(row: "JobRow", defaults: Mapping[str, str]) -> Training:
     Args:
         defaults: the default adapters, by dataset.
     """
-    from kdtui.workflows.training.jobs import is_to_fetch
+    from kdtui.workflows.job_state import is_to_fetch
 
     worth: tuple[str, ...] = ()
     if row.job.outcome is not None:
@@ -312,8 +312,8 @@ class TrainingScreen(KdtuiScreen[None]):
         name = training.name
 
         def question(db: "Database") -> "tuple[RunSettings, str, str | None]":
+            from kdtui.workflows.job_state import one_job
             from kdtui.workflows.training.evaluate import asked_as_trained
-            from kdtui.workflows.training.jobs import one_job
             from store.datasets import dataset_names, iter_sessions
 
             row = one_job(db, name)
@@ -459,7 +459,7 @@ def start(db: "Database", name: str) -> Iterator[object]:
 
 def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
     """Stop a training, and tell what is waited for."""
-    from kdtui.workflows.training.jobs import one_job
+    from kdtui.workflows.job_state import one_job
     from kdtui.workflows.training.service import cancel, how_it_stopped
     from models.sft.processes import Stopping
 
@@ -482,7 +482,7 @@ def manifest(folder: Path, no_adapter: str) -> str:
     Args:
         no_adapter: why there is no adapter; empty where there should be one.
     """
-    from models.files.adapters import MANIFEST
+    from models.adapters.conversion import MANIFEST
 
     path = folder / ADAPTER / MANIFEST
     adapter = f"{one_line(no_adapter)}\n" if no_adapter and not path.exists() else _file("adapter", path)

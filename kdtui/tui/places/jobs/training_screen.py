@@ -16,9 +16,10 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.finders import Finder
+from kdtui.tui.places.jobs.curves import show_loss, show_quality
 from kdtui.tui.places.jobs.log_view import LogFinder, LogView
 from kdtui.tui.places.jobs.training import Asking, Training, TrainingScreen, in_full, seen
-from kdtui.tui.widgets.curve import Curve, show_loss, show_quality
+from kdtui.tui.widgets.curve import Curve
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -80,7 +81,8 @@ class JobScreen(TrainingScreen):
         watch = Watch(self._training.name)
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.jobs import StatusSeen, one_job
+            from kdtui.workflows.job_state import one_job
+            from kdtui.workflows.training.jobs import StatusSeen
             from kdtui.workflows.training.outcomes import conclude
             from store.default_adapters import default_adapters
 

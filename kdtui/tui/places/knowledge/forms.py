@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.core.paths import typed_path
 from kdtui.tui.places.knowledge.tasks import so_many
+from kdtui.tui.widgets.path_input import typed_path
 
 
 def sample_form(

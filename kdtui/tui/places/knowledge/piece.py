@@ -16,11 +16,11 @@ from textual.widgets import Static
 
 from kdtui.text import counted, decimals, one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.dialogs import Dialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.store_worker import ask_store, described, named_database
 from kdtui.tui.places.knowledge.markdown import as_it_is, written
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
 

@@ -484,7 +484,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
 
     def on_call_found(self, message: CallFound) -> None:
         """Show the call."""
-        from kdtui.workflows.knowledge.call_report import call_text
+        from kdtui.workflows.calls.call_report import call_text
 
         call = message.call.call
         self.app.push_screen(TextDialog(f"Call {call.id} to {call.teacher}", call_text(message.call)))

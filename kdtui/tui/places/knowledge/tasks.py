@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 from kdtui.text import counted, decimals
-from kdtui.tui.core.paths import typed_path
+from kdtui.tui.widgets.path_input import typed_path
 from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 

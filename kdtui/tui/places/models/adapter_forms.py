@@ -6,8 +6,8 @@ from pathlib import Path
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.core.paths import typed_path
 from kdtui.tui.student.settings_form import whole_number
+from kdtui.tui.widgets.path_input import typed_path
 from kdtui.workflows.adapters.merge_request import check_merge
 from kdtui.workflows.student.command_options import adapters as weighted
 

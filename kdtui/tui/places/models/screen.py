@@ -20,23 +20,23 @@ from textual.worker import get_current_worker
 from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Activity, Ended, Happened
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
-from kdtui.tui.core.paths import typed_path
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.models.adapter_forms import export_form, merge_form, merge_values
 from kdtui.tui.student.calibration_form import CalibratingScreen
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.widgets.footer import Footer
+from kdtui.tui.widgets.path_input import typed_path
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.manage_models import ModelRow, Quantized, Writing, own_files
-from kdtui.workflows.student.model_names import why_uncalibrated
+from kdtui.workflows.model_names import why_uncalibrated
 
 if TYPE_CHECKING:
-    from kdtui.workflows.adapters.describe_model import Fit, ModelDetails
+    from kdtui.workflows.student.describe_model import Fit, ModelDetails
     from store.records import RunSettings
     from store.sqlite import Database
 
@@ -280,7 +280,7 @@ class ModelsScreen(CalibratingScreen[None]):
             self.ask(partial(_fitting, details), partial(FitsFound, known), group="fits", after=_LONGER)
 
     def _in_full(self, known: ModelRow, details: "ModelDetails") -> RenderableType:
-        from kdtui.workflows.adapters.describe_model import in_full
+        from kdtui.workflows.student.describe_model import in_full
 
         heading = "What its file says" if details.adapter is None else "Its manifest"
         parts: list[RenderableType] = [
@@ -300,7 +300,7 @@ class ModelsScreen(CalibratingScreen[None]):
         return Group(*parts)
 
     def _in_short(self, known: ModelRow, details: "ModelDetails") -> list[tuple[str, str]]:
-        from kdtui.workflows.adapters.describe_model import in_short
+        from kdtui.workflows.student.describe_model import in_short
 
         # The list says its name and its kind.
         lines = [(what, value) for what, value in in_short(details) if what not in ("name", "kind")]
@@ -331,7 +331,7 @@ class ModelsScreen(CalibratingScreen[None]):
         """Show all that there is to know of the model over the list."""
         known = self._chosen
         assert known is not None
-        from kdtui.workflows.adapters.describe_model import in_full
+        from kdtui.workflows.student.describe_model import in_full
 
         details = self._details[known]
         lines = [*self._in_short(known, details), *in_full(details)]
@@ -635,26 +635,26 @@ def _grid(lines: Iterable[tuple[str, str]]) -> Table:
 
 
 def _describe(name: str, db: "Database") -> "ModelDetails":
-    from kdtui.workflows.adapters.describe_model import describe_model
+    from kdtui.workflows.student.describe_model import describe_model
 
     return describe_model(db, name)
 
 
 def _fitting(details: "ModelDetails", db: "Database") -> "list[Fit]":
-    from kdtui.workflows.adapters.describe_model import fitting
+    from kdtui.workflows.student.describe_model import fitting
 
     return list(fitting(db, details))
 
 
 def _student_for(name: str, db: "Database") -> "RunSettings":
-    from kdtui.workflows.adapters.describe_model import student_with
+    from kdtui.workflows.student.describe_model import student_with
 
     return student_with(db, name)
 
 
 def _kinds(db: "Database") -> Kinds:  # noqa: ARG001
-    from models.files.quantization import QUANTIZATIONS, suitable_quantization
     from models.llama.model import can_use_gpu, system_features
+    from models.llama.quantization import QUANTIZATIONS, suitable_quantization
 
     return Kinds(tuple(QUANTIZATIONS), *suitable_quantization(system_features(), gpu=can_use_gpu()))
 

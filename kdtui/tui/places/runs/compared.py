@@ -15,13 +15,13 @@ from textual.widgets import Static
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.text import counted, letter, one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.screen import Failed, KdtuiScreen
 from kdtui.tui.core.store_worker import named_database, still_wanted
 from kdtui.tui.places.runs.rows import duration
 from kdtui.tui.student.answer import NAMES
 from kdtui.tui.student.bundle_panel import BundleLine, BundlePanel
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,12 +10,12 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.student.settings_form import chosen, followed, refused, settings_fields, whole_number
 from kdtui.workflows.student.command_options import evaluate_arguments
-from kdtui.workflows.student.options import Offered
+from kdtui.workflows.student.options import Offered, together
 from store.errors import StoreError
 from store.records import SPLITS, RunSettings, Split
 
@@ -132,12 +131,3 @@ class EvaluationForm:
 
 def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
-
-
-def together(offers: Iterable[Offered]) -> Offered:
-    """What any of the datasets offers; what is chosen is checked against its own."""
-    first, *others = offers
-    formats, near = first.formats, first.near
-    for other in others:
-        formats, near = (*formats, *other.formats), (*near, *other.near)
-    return replace_fields(first, formats=formats, near=tuple(dict.fromkeys(near)))

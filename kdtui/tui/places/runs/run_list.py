@@ -161,7 +161,7 @@ def best_floor(rows: "Sequence[ResultRow]") -> "ResultRow | None":
 def _coming(work: "Evaluation") -> Entry:
     """The run that is about to begin."""
     from kdtui.workflows.runs.scored import Scored
-    from kdtui.workflows.student.open import student_name
+    from kdtui.workflows.student.settings import student_name
 
     wanted = work.wanted
     scored = Scored(wanted.dataset, wanted.split, wanted.settings.limit, wanted.settings.seed)

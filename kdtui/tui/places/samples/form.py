@@ -60,7 +60,7 @@ class SampleForm:
 
         def draw(db: "Database") -> Iterator[int]:
             from kdtui.workflows.knowledge.sample import create_sample
-            from kdtui.workflows.student.open import settings_for
+            from kdtui.workflows.student.settings import settings_for
 
             yield create_sample(
                 db,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from kdtui.text import one_line
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.core.paths import typed_path
 from kdtui.tui.core.store_worker import ask_store, named_database
+from kdtui.tui.widgets.path_input import typed_path
 from store.records import SPLITS
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from textual.message import Message
 
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.core.paths import typed_path
 from kdtui.tui.core.task import Task
+from kdtui.tui.widgets.path_input import typed_path
 
 if TYPE_CHECKING:
     from store.sqlite import Database

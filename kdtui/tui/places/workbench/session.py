@@ -20,15 +20,9 @@ from kdtui.bundling.metrics import Bundles
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.text import counted, one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.dialogs import TextDialog
-from kdtui.tui.core.screen import Failed
-from kdtui.tui.core.services import Services
-from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
-from kdtui.tui.student.answer import NAMES, Side, compared, true_lines, written_lines
-from kdtui.tui.student.bundle_panel import BundlePanel
-from kdtui.tui.student.calibration_form import CalibratingScreen
-from kdtui.tui.student.choice import Choice
-from kdtui.tui.student.generation import (
+from kdtui.tui.core.generation import (
     Answered,
     BundleWritten,
     Explained,
@@ -38,12 +32,18 @@ from kdtui.tui.student.generation import (
     StudentLearns,
     StudentReady,
 )
+from kdtui.tui.core.screen import Failed
+from kdtui.tui.core.services import Services
+from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
+from kdtui.tui.student.answer import NAMES, Side, compared, true_lines, written_lines
+from kdtui.tui.student.bundle_panel import BundlePanel
+from kdtui.tui.student.calibration_form import CalibratingScreen
 from kdtui.tui.student.settings_form import chosen, settings_form
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
-from kdtui.workflows.student.model_names import PATTERNS, why_uncalibrated
+from kdtui.workflows.model_names import PATTERNS, why_uncalibrated
 from kdtui.workflows.student.options import Offered
 from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session

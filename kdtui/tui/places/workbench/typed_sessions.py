@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from kdtui.exchange.pasted_text import texts_of
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.student.choice import Choice
 from kdtui.tui.widgets.row_table import Row
 from store.records import Session
 

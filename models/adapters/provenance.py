@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from models.adapters.conversion import MANIFEST_KEY, Array, folder_vectors
 from models.chat import ChatTokenizer
 from models.errors import ModelError
-from models.files.adapters import MANIFEST_KEY, Array, folder_vectors
 from models.files.file_cache import remembered
 from models.files.gguf_magic import check_magic
 from models.files.gguf_vectors import check_layout, gguf_vectors

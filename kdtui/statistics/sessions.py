@@ -7,7 +7,7 @@ from math import ceil, nan
 import numpy as np
 import numpy.typing as npt
 
-from kdtui.workflows.studies.statistics_results import LEVEL
+from kdtui.statistics.results import LEVEL
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
+from kdtui.tui.core.choice import Choice
 from kdtui.tui.core.store_worker import described, tell_waiting
-from kdtui.tui.student.choice import Choice
 from models.bundle_list import WrittenBundle
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.student.explain import Explanation
     from kdtui.workflows.student.generate import GenerateEvent
     from kdtui.workflows.student.learning import Learning
-    from kdtui.workflows.student.open import SessionStudent
+    from kdtui.workflows.student.session_student import SessionStudent
     from store.runs import Prediction
     from store.sqlite import Database
 

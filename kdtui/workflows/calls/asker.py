@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kdtui.distill.applicable import roughly_for
-from kdtui.workflows.costs import Budget, Prices
-from kdtui.workflows.knowledge.unsaved_calls import PaidCall, drop, folder_of, set_aside
+from kdtui.workflows.calls.costs import Budget, Prices
+from kdtui.workflows.calls.unsaved_calls import PaidCall, drop, folder_of, set_aside
 from kdtui.workflows.pause_control import Gate
 from kdtui.workflows.waiting import when_free
 from models.completion import Usage

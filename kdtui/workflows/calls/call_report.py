@@ -3,7 +3,7 @@
 import json
 
 from kdtui.text import counted
-from kdtui.workflows.costs import cost_text
+from kdtui.workflows.calls.costs import cost_text
 from store.calls import CallInFull
 
 

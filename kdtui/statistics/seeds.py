@@ -6,7 +6,7 @@ from math import nan
 
 import numpy as np
 
-from kdtui.workflows.studies.statistics_sessions import ROUNDING, Cell, Vector, student_t
+from kdtui.statistics.sessions import ROUNDING, Cell, Vector, student_t
 
 
 def spread_of(cell: Cell) -> float:

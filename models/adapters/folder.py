@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from models.adapters.conversion import CONFIG, WEIGHTS, BaseShape, Delta
 from models.errors import ModelError
-from models.files.adapters import CONFIG, WEIGHTS, BaseShape, Delta
 from models.files.whole_files import write_whole
 
 SUMS = "SHA256SUMS"

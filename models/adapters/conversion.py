@@ -134,7 +134,7 @@ def base_shape(base: Path) -> BaseShape:
         beside = base / BASE_CONFIG
         return configured_shape(read_object(beside if beside.exists() else base / "config.json"), str(base))
     # Imported here: llama.cpp is not where trainings run, and they check their settings by this module.
-    from models.files.model_header import meta_value, vocabulary_only
+    from models.llama.model_header import meta_value, vocabulary_only
 
     with vocabulary_only(base) as model:
         kind = meta_value(model, "general.architecture")

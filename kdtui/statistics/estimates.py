@@ -28,9 +28,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtui.bundling.metrics import ANSWERED, INTENTS
-from kdtui.workflows.studies.statistics_results import LEVEL, Comparison, Estimate
-from kdtui.workflows.studies.statistics_seeds import luck_of_seeds, spread_of
-from kdtui.workflows.studies.statistics_sessions import (
+from kdtui.statistics.results import LEVEL, Comparison, Estimate
+from kdtui.statistics.seeds import luck_of_seeds, spread_of
+from kdtui.statistics.sessions import (
     ROUNDING,
     Cell,
     Resampling,

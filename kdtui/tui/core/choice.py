@@ -8,9 +8,9 @@ import msgspec
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
+from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.student.command_options import options_of
-from kdtui.workflows.student.model_names import PATTERNS
-from kdtui.workflows.student.open import check_settings, student_name
+from kdtui.workflows.student.settings import check_settings, student_name
 from models.embedded import SHIPPED
 from store.records import RunSettings
 

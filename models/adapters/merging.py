@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from models.adapters.conversion import Delta
 from models.errors import ModelError
-from models.files.adapters import Delta
 
 
 def weighted_sum(adapters: Sequence[tuple[str, Mapping[str, Delta], float]]) -> dict[str, Delta]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from models.adapters.conversion import CONFIG, MANIFEST, WEIGHTS, base_shape, gguf_deltas
+from models.adapters.provenance import adapter_info
 from models.errors import ModelError
-from models.files.adapters import CONFIG, MANIFEST, WEIGHTS, base_shape, gguf_deltas
-from models.files.provenance import adapter_info
 
 
 def peft_config(adapter: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def peft_config(adapter: Path) -> dict[str, Any]:
 
 
 def write_peft(adapter: Path, base: Path, folder: Path) -> None:
-    """Convert a GGUF adapter to PEFT, with its rank and alpha: the reverse of `models.files.adapters.convert`.
+    """Convert a GGUF adapter to PEFT, with its rank and alpha: the reverse of `models.adapters.conversion.convert`.
 
     Args:
         base: what it was trained on, which says how its weights are called and ordered: a GGUF file, or a folder of

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ModelError
-from models.files.model_header import meta_value, vocabulary_only
 from models.files.whole_files import put_in_place
 from models.llama.bindings import llama_cpp
 from models.llama.model import last_error, prepare_backend
+from models.llama.model_header import meta_value, vocabulary_only
 from models.subprocess_call import steps_apart
 
 QUANTIZATIONS: dict[str, int] = {

@@ -11,11 +11,11 @@ from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
-from kdtui.workflows.adapters.manifest import training_of
+from kdtui.workflows.job_state import base_of
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model
-from kdtui.workflows.student.as_trained import shown_as_trained
-from kdtui.workflows.student.model_names import located_model
-from kdtui.workflows.training.jobs import base_of
+from kdtui.workflows.model_names import located_model
+from kdtui.workflows.student.manifest import training_of
+from kdtui.workflows.student.settings import shown_as_trained
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from store.errors import NotFound
@@ -24,8 +24,8 @@ from store.records import RunSettings
 from store.similar import meant
 
 if TYPE_CHECKING:
-    from models.files.provenance import AdapterInfo
-    from models.files.quantization import ModelInfo
+    from models.adapters.provenance import AdapterInfo
+    from models.llama.quantization import ModelInfo
     from store.sqlite import Database
 
 
@@ -81,7 +81,7 @@ def describe_model(db: "Database", name: str) -> ModelDetails:
     try:
         if row.kind != "adapter":
             return ModelDetails(row, _header(row.path))
-        from models.files.provenance import adapter_info
+        from models.adapters.provenance import adapter_info
 
         return ModelDetails(row, {}, adapter_info(row.path), _training(db, row))
     except ModelError as error:
@@ -99,7 +99,7 @@ def _training(db: "Database", row: ModelRow) -> str | None:
 
 
 def _header(path: Path) -> dict[str, str]:
-    from models.files.model_header import meta_values, vocabulary_only
+    from models.llama.model_header import meta_values, vocabulary_only
 
     with vocabulary_only(path) as model:
         return dict(sorted(meta_values(model).items()))
@@ -114,7 +114,7 @@ def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
 
 def _fit(details: ModelDetails, base: ModelRow) -> Fit:
     """Whether an adapter is one for a base whose file has been read."""
-    from models.files.provenance import check_adapter, says_base
+    from models.adapters.provenance import check_adapter, says_base
     from models.llama.model import LlamaModel
 
     adapter = details.adapter

@@ -1,0 +1,81 @@
+"""The strategy that a student uses on a dataset, and its calibration."""
+
+from typing import TYPE_CHECKING, cast
+
+from msgspec.structs import replace
+
+from kdtui.distill.applicable import AICL
+from kdtui.errors import KdtuiError
+from kdtui.workflows.model_names import (
+    PATTERNS,
+    is_endpoint,
+    router_in,
+)
+from kdtui.workflows.student.settings import DEFAULT_STRATEGY
+from models.embedded import SHIPPED
+from models.student_protocol import (
+    StrategyName,
+)
+from store.records import RunSettings
+
+if TYPE_CHECKING:
+    from models.pairs.calibration import Calibration
+    from store.calibrations import StoredCalibration
+    from store.sqlite import Database
+
+
+def resolved(db: "Database | None", dataset: str | None, settings: RunSettings) -> RunSettings:
+    """The settings with the strategy that they will use: to be stored, so that a run goes on as it began."""
+    if settings.student == PATTERNS or is_endpoint(settings.student):
+        return settings
+    # AICL is a way to ask, and what is asked is a list.
+    return settings if settings.strategy == AICL else replace(settings, strategy=strategy_for(db, dataset, settings)[0])
+
+
+def strategy_for(
+    db: "Database | None", dataset: str | None, settings: RunSettings
+) -> "tuple[StrategyName, Calibration | None]":
+    """The strategy of these settings, or the one that was chosen for this student, and how it is calibrated."""
+    if settings.strategy == AICL:
+        return DEFAULT_STRATEGY, None
+    from store.calibrations import calibrations
+
+    stored = calibrations(db, dataset, settings) if db is not None and dataset is not None else {}
+    strategy = settings.strategy or next((each.strategy for each in stored.values() if each.chosen), None)
+    if strategy is None:
+        strategy = "pairs" if _is_trained_for_pairs(db, settings) else DEFAULT_STRATEGY
+    found = stored.get(strategy)
+    return cast("StrategyName", strategy), None if found is None else weights_of(found)
+
+
+def weights_of(stored: "StoredCalibration") -> "Calibration":
+    """The weights of a calibration.
+
+    Raises:
+        KdtuiError: they cannot be used.
+    """
+    import msgspec
+
+    from models.pairs.calibration import Calibration
+
+    try:
+        found = msgspec.json.decode(stored.weights, type=Calibration)
+    except msgspec.MsgspecError:
+        found = None
+    if found is None or not found.is_finite or (found.pairs is None and stored.strategy != "list"):
+        raise KdtuiError(
+            f"calibration {stored.number} of the strategy {stored.strategy} cannot be used, for its weights are no "
+            f"numbers; delete it with: kdtui calibrate rm {stored.number}"
+        )
+    return found
+
+
+def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
+    """Whether the only adapter of these settings was trained on questions about pairs, or on intents, which take the
+    bundles from what is known of the pairs."""
+    if settings.student == SHIPPED or len(settings.adapters) != 1 or router_in(settings) is not None:
+        return settings.student == SHIPPED
+    from kdtui.workflows.student.adapters import trained_with
+
+    trained = trained_with(db, settings.adapters[0][0])
+    return trained is not None and trained.form in ("pairs", "intents")

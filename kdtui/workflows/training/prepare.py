@@ -1,0 +1,145 @@
+"""Write the job directory of a training."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kdtui.errors import KdtuiError
+from kdtui.workflows.manage_models import checked_name
+from models.files.whole_files import put_in_place
+from models.sft.host import ID
+from models.sft.job import Job, Start, read_job
+from models.sft.job_files import JOB, TRAIN, VALID
+from store.datasets import dataset_id
+from store.errors import NotFound
+from store.jobs import add_job, get_job, new_key
+from store.models import named_model
+from store.records import TrainingSettings
+from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job directory that is ready: examples per epoch, and validation examples."""
+
+    folder: Path
+    examples: int
+    valid: int
+
+
+def trainer_is_here() -> None:
+    """Refuse a training where its packages are missing, before anything is written.
+
+    Raises:
+        KdtuiError: it says how to get them.
+    """
+    missing = [package for package in ("torch", "transformers", "peft", "accelerate") if find_spec(package) is None]
+    if missing:
+        raise KdtuiError(f"to train here, {missing[0]} is needed; install it with: pip install 'kdtui[sft]'")
+
+
+def prepare(
+    db: Database,
+    name: str,
+    folder: Path,
+    settings: TrainingSettings,
+    job: Job,
+    *,
+    host: str | None = None,
+    after: str | None = None,
+    evaluate: bool = False,
+    begin_from: Callable[[Path, str], Start] | None = None,
+) -> Prepared:
+    """Write a job directory, and remember it under a name; whole, or not at all.
+
+    Args:
+        host: where it is to run; None for here.
+        after: the training that has to be done first.
+        evaluate: whether the adapter is to be evaluated when it is here.
+        begin_from: copies the adapter that it begins from into the directory; takes that and the base.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: the name cannot be used, or there is nothing to train on.
+        ModelError: the job cannot be one.
+        StoreError: the name is taken.
+    """
+    # Imported here: a list of trainings needs none of it.
+    from kdtui.workflows.training.dataset import training_examples, validation_examples
+
+    target = check_name(db, name, folder)
+    for dataset in settings.datasets:
+        dataset_id(db, dataset)
+    part = target.with_name(f"{name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    key = new_key()
+    try:
+        (part / ID).write_text(key, encoding="utf-8")
+        if begin_from is not None:
+            job = replace(job, start=begin_from(part, job.base))
+        _write_job(part / JOB, asdict(job))
+        # What it says is checked by the one who will read it.
+        read_job(part / JOB)
+        count = _write(part / TRAIN, training_examples(db, settings))
+        valid = _write(part / VALID, validation_examples(db, settings))
+        if not valid:
+            (part / VALID).unlink()
+        # Last, when all else is right: the base is read for it, which takes seconds.
+        _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
+        put_in_place(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
+    return Prepared(target, count // settings.epochs, valid)
+
+
+def check_name(db: Database, name: str, folder: Path) -> Path:
+    """Where a training of this name would be, if there can be one.
+
+    Raises:
+        KdtuiError: the name cannot be used.
+    """
+    checked_name(name)
+    for taken in (get_job, named_model):
+        try:
+            taken(db, name)
+        except NotFound:
+            continue
+        raise KdtuiError(f"there is a training or a model {name!r} already; choose another --name")
+    target = folder / name
+    if target.exists():
+        raise KdtuiError(f"{target}: there is a folder of this name already; choose another --name, or delete it")
+    return target
+
+
+def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
+    from kdtui.distill.training_set import encode
+
+    count = 0
+    with path.open("wb") as file:
+        for line in lines:
+            file.write(encode(line))
+            count += 1
+    return count
+
+
+def _write_job(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _manifest(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
+    """What goes along with the adapter: how it is trained, and on which base."""
+    # Imported here: llama.cpp takes a third of a second, and a list of trainings needs none.
+    from kdtui.workflows.training.dataset import open_vocabulary
+    from models.adapters.provenance import about_base
+
+    weights = Path(job.base) if Path(job.base).exists() else None
+    with open_vocabulary(job.base) as vocabulary:
+        return {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, weights)}
