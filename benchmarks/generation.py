@@ -28,13 +28,13 @@ from benchmarks.measure import report, resident_memory_mb
 from kdtui.bundling.prompt import session_messages
 from kdtui.exchange.bundlerec import read_directory
 from models.chat import ChatTokenizer
-from models.llama.context import LlamaContext, Piece
+from models.llama.context import LlamaContext, TokenRun
 from models.llama.fast_base import fast_embedded_student
 from models.llama.model import LlamaModel
 from models.llama.student import BATCH, DEFAULT_CONTEXT, Student
 from models.llama.threads import processors
 from models.messages import Message
-from models.student_protocol import Answered, Form, Grew, Task
+from models.student_protocol import Answered, Form, Grew, SessionTask
 from store.records import Item, Session
 
 
@@ -93,10 +93,10 @@ def limit(student: Path, sessions: Sequence[Session]) -> None:
 
     Those are the tokens that the sessions take when nothing is guessed, read by the best of several ways.
     """
-    batches: list[list[Piece]] = []
+    batches: list[list[TokenRun]] = []
     decode = LlamaContext.decode
 
-    def recorded(self: LlamaContext, pieces: Sequence[Piece]) -> Any:
+    def recorded(self: LlamaContext, pieces: Sequence[TokenRun]) -> Any:
         batches.append(list(pieces))
         return decode(self, pieces)
 
@@ -125,19 +125,19 @@ def _ideal(student: Path, at_once: int, *, shared: int, prompt: int, steps: int,
     context = LlamaContext(model, cells=DEFAULT_CONTEXT, batch=BATCH, threads=processors(), flash=flash)
     token = model.tokenize("a")[-1]
     for first in range(0, shared, BATCH):
-        context.decode([Piece(0, first, [token] * min(BATCH, shared - first), wanted=0)])
+        context.decode([TokenRun(0, first, [token] * min(BATCH, shared - first), wanted=0)])
     together = range(1, 1 + at_once)
     rounds = -(-32 // at_once)
     started = perf_counter()
     for _ in range(rounds):
-        waiting: list[Piece] = []
+        waiting: list[TokenRun] = []
         for sequence in together:
             context.copy(0, sequence, shared)
-            waiting += [Piece(sequence, shared + at, [token], at == prompt - 1) for at in range(prompt)]
+            waiting += [TokenRun(sequence, shared + at, [token], at == prompt - 1) for at in range(prompt)]
         for at in range(0, len(waiting), BATCH):
             context.decode(waiting[at : at + BATCH])
         for step in range(steps - 1):
-            context.decode([Piece(sequence, shared + prompt + step, [token], wanted=1) for sequence in together])
+            context.decode([TokenRun(sequence, shared + prompt + step, [token], wanted=1) for sequence in together])
         for sequence in together:
             context.remove(sequence)
     seconds = perf_counter() - started
@@ -239,13 +239,13 @@ def _real_sessions(data: Path, count: int, seed: int) -> list[Session]:
     return sessions
 
 
-def _task(session: Session, knowledge: str = "") -> Task:
+def _task(session: Session, knowledge: str = "") -> SessionTask:
     def ask(form: Form, order: Sequence[int]) -> list[Message]:
         ordered = Session(session.id, tuple(session.items[position - 1] for position in order))
         instructions, question = session_messages(ordered, form=form)
         return [Message("system", instructions.content + knowledge), question]
 
-    return Task(session, len(session.items), ask)
+    return SessionTask(session, len(session.items), ask)
 
 
 def _answer(student: Student, sessions: Iterable[Session]) -> None:

@@ -30,11 +30,11 @@ from models.chat import ChatTokenizer
 from models.embedded import embedded_student, shipped_adapter
 from models.llama.answer_tokens import AnswerTokens
 from models.llama.embedding import LocalEmbedder
-from models.llama.engine import Plan
+from models.llama.engine import AnswerPlan
 from models.llama.fast_base import open_embedded_student
 from models.llama.strategies.base import Emit
 from models.llama.strategies.intents import plan_intents
-from models.student_protocol import Adapter, Answered, IntentPrompt, Task
+from models.student_protocol import Adapter, Answered, IntentPrompt, SessionTask
 from store.database import open_database
 from store.datasets import iter_sessions
 from store.records import Item, Session
@@ -50,7 +50,7 @@ Intents = dict[str, list[str]]
 class _TrueBundles:
     """A strategy that writes the intents of the bundles of people."""
 
-    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
+    def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
         assert task.intents is not None
         bundles = [
             WrittenBundle(number, bundle.positions, "", 1.0, complete=False)
@@ -118,7 +118,7 @@ def _written(sessions: Sequence[Session], adapter: Path) -> Intents:
     """What the student writes, quantized as it is used; how long that takes is printed."""
     with open_embedded_student(context=4096, cache=user_cache_path("kdtui")) as student:
         tasks = [
-            Task(
+            SessionTask(
                 session,
                 len(session.items),
                 lambda *_: [],

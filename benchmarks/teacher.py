@@ -93,14 +93,14 @@ def main() -> None:
 
 def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
     from kdtui.workflows.calls.costs import Budget, Prices
-    from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
+    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest, distil_with_model
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import Pace
 
     db = open_database(folder / "calls.db")
     list(write_dataset(db, "many", "made up", _sessions(count)))
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")
-    job = Job("many", ("thought",), endpoint, Pace(concurrency), Prices(), Budget())
+    job = DistillationRequest("many", ("thought",), endpoint, Pace(concurrency), Prices(), Budget())
     started = perf_counter()
     for _ in distil_with_model(db, job):
         pass

@@ -166,7 +166,7 @@ def _begin(work: Coroutine[Any, Any, None]) -> None:
 
 async def _keep_busy(app: Any, store: Path) -> None:
     """One session after the other for the shipped student, and a log that grows and is followed."""
-    from kdtui.tui.core.generation import Request
+    from kdtui.tui.core.generation import GenerationRequest
     from store.database import open_database
     from store.datasets import dataset_names, iter_sessions
 
@@ -184,7 +184,7 @@ async def _keep_busy(app: Any, store: Path) -> None:
                 loop.call_soon_threadsafe(answered.set)
             return True
 
-        app.generation.ask(Request(name, session, app.choice, post))
+        app.generation.ask(GenerationRequest(name, session, app.choice, post))
         await answered.wait()
 
 

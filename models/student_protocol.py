@@ -56,7 +56,7 @@ class IntentPrompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SessionTask:
     """A session to answer.
 
     Attributes:

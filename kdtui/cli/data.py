@@ -196,14 +196,14 @@ def embed(
     With minilm, the vectors of titles and category names are kept too, so that nothing else has to make them.
     """
     from kdtui.workflows.data.embed import embed_dataset
-    from kdtui.workflows.model_names import in_full
+    from kdtui.workflows.model_names import absolute_name
     from models.embedded import ENCODER
     from store.text_vectors import count_text_vectors
 
     with open_store(db) as store, progress_bar() as progress:
         name = chosen_dataset(store, dataset)
         task = progress.add_task("sessions", total=None)
-        for event in embed_dataset(store, name, in_full(model), anew=anew):
+        for event in embed_dataset(store, name, absolute_name(model), anew=anew):
             progress.update(task, completed=event.done, total=event.total)
         texts = count_text_vectors(store, name) if model == ENCODER else 0
     say(

@@ -32,7 +32,7 @@ from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import Job
+    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
     from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
@@ -181,12 +181,12 @@ def distill(
             return
         check_address(teacher)
         from kdtui.workflows.calls.costs import Budget, Prices
-        from kdtui.workflows.knowledge.distill_with_model import Job
+        from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import Pace
 
         url, _, model = teacher.partition("#")
-        job = Job(
+        job = DistillationRequest(
             name,
             wanted,
             Endpoint(url, model or None, key),
@@ -254,7 +254,9 @@ def _have_answered(
             raise
 
 
-def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | None, *, dry_run: bool) -> None:
+def _ask_model(
+    store: "Database", job: "DistillationRequest", output: Output, replace: bool | None, *, dry_run: bool
+) -> None:
     """Distil with a model and show how it goes, or only what it would cost."""
     from dataclasses import asdict
     from dataclasses import replace as changed
@@ -263,9 +265,9 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
     from kdtui.workflows.calls.asker import Tally
     from kdtui.workflows.calls.costs import cost_text
     from kdtui.workflows.knowledge.distill_with_model import (
-        Progress,
+        DistillProgress,
+        DistillStopped,
         SessionFailed,
-        Stopped,
         distil_with_model,
         model_as_teacher,
         rehearse,
@@ -316,7 +318,7 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
             with closing(distil_with_model(store, job)) as events:
                 for event in events:
                     match event:
-                        case Progress(format, sessions, of, tally):
+                        case DistillProgress(format, sessions, of, tally):
                             progress.start_task(tasks[format])
                             progress.update(
                                 tasks[format],
@@ -327,7 +329,7 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
                         case SessionFailed(format, session, reason):
                             failed += 1
                             say(f"kdtui: session {session}: no {format}s; {reason}")
-                        case Stopped(reason, tally):
+                        case DistillStopped(reason, tally):
                             stopped = reason
                         case Noted():
                             say(f"kdtui: {event.text}")
@@ -344,7 +346,7 @@ def _ask_model(store: "Database", job: "Job", output: Output, replace: bool | No
         raise KdtuiError(f"{counted(failed, 'session')} gave no knowledge")
 
 
-def _say_what_is_free(job: "Job") -> None:
+def _say_what_is_free(job: "DistillationRequest") -> None:
     """A price that was left out beside the other may have been forgotten."""
     prices = job.prices
     if prices.are_known and None in (prices.prompt, prices.completion):

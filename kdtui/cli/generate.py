@@ -36,7 +36,7 @@ from kdtui.cli.output import Output, print_json, print_lines, print_table, print
 from kdtui.cli.student_messages import StudentMessages, say_default
 
 if TYPE_CHECKING:
-    from kdtui.distill.routing import Choice
+    from kdtui.distill.routing import AdapterChoice
     from kdtui.workflows.student.explain import Explanation
     from models.bundle_list import WrittenBundle
     from store.records import Session
@@ -287,7 +287,7 @@ class _Answers:
             _print_bundles(session, bundles)
         self._grown.clear()
 
-    def print(self, asked: "Session", prediction: "Prediction", choice: "Choice | None" = None) -> None:
+    def print(self, asked: "Session", prediction: "Prediction", choice: "AdapterChoice | None" = None) -> None:
         """Print the answer to what was asked, and which adapter a router chose for it."""
         from msgspec.structs import replace
 
@@ -310,7 +310,7 @@ class _Answers:
         session: "Session",
         bundles: "Sequence[Predicted]",
         described: tuple[int, ...] | None,
-        choice: "Choice | None" = None,
+        choice: "AdapterChoice | None" = None,
     ) -> None:
         """Print an answer.
 

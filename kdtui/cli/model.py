@@ -90,7 +90,7 @@ def show(
     """What the file of a model says of itself; for an adapter what it was trained with, and the models that it fits."""
     from dataclasses import asdict
 
-    from kdtui.workflows.student.describe_model import describe_model, fitting, in_full, in_short
+    from kdtui.workflows.student.describe_model import describe_model, detail_lines, fitting, summary_lines
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -113,7 +113,7 @@ def show(
             }
         )
         return
-    rows = [*in_short(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *in_full(found)]
+    rows = [*summary_lines(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *detail_lines(found)]
     print_table(["what", "value"], rows, wide=["value"], output=told)
 
 

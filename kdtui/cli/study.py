@@ -25,7 +25,7 @@ from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.workflows.studies.forecast import Forecast
-    from kdtui.workflows.studies.plan import Plan, PlannedStep
+    from kdtui.workflows.studies.plan import PlannedStep, StudyPlan
     from kdtui.workflows.studies.spec import Spec
     from store.sqlite import Database
 
@@ -166,7 +166,7 @@ def run(
         raise KdtuiError(f"{'; '.join(problems)}; try again with --retry-failed")
 
 
-def _say_what_there_is(plan: "Plan", db: Path | None) -> None:
+def _say_what_there_is(plan: "StudyPlan", db: Path | None) -> None:
     """Say how the report is written, where there is something to report, and what is missing of it."""
     done, cells = sum(cell.status == "done" for cell in plan.cells), len(plan.cells)
     if plan.unanswered:
@@ -206,7 +206,7 @@ def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **cha
     return chosen_spec(store, source, dataset, **changes)
 
 
-def _print_plan(plan: "Plan", told_by: "Forecast", output: Output, *, to_stdout: bool) -> None:
+def _print_plan(plan: "StudyPlan", told_by: "Forecast", output: Output, *, to_stdout: bool) -> None:
     """The plan as a table on stdout, or in short on stderr."""
     from kdtui.text import duration
     from kdtui.workflows.studies.forecast import cells_in_words, plan_in_words, step_counts
@@ -234,7 +234,7 @@ def _print_plan(plan: "Plan", told_by: "Forecast", output: Output, *, to_stdout:
         _say_unanswered(plan)
 
 
-def _say_unanswered(plan: "Plan") -> None:
+def _say_unanswered(plan: "StudyPlan") -> None:
     cells = counted(sum(step.unanswered > 0 for step in plan.cells), "finished cell")
     say(f"{counted(plan.unanswered, 'session')} failed in {cells}; --retry-failed tries again")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kdtui.workflows.job_state import JobRow
-    from kdtui.workflows.training.estimate import Estimate
+    from kdtui.workflows.training.estimate import TrainingEstimate
     from kdtui.workflows.training.service import TrainingPlan
     from kdtui.workflows.training.start_from import Terms
     from store.jobs import StoredJob
@@ -96,7 +96,7 @@ def say_about_source(store: "Database", plan: "TrainingPlan", said: "Terms") -> 
         say(f"kdtui: {sessions} teach little from the base alone; begin from an adapter with: {proposed}")
 
 
-def print_estimate(found: "Estimate", plan: "TrainingPlan", *, as_json: bool) -> None:
+def print_estimate(found: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:
     """Print what a training would take."""
     from dataclasses import asdict
 

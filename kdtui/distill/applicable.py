@@ -18,7 +18,7 @@ _PATTERNS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Piece(Generic[_Value]):
+class AppliedPiece(Generic[_Value]):
     """A piece of knowledge that applies to a session: its number in the store, and what it says."""
 
     number: int
@@ -30,8 +30,8 @@ class Applicable:
     """What a student is shown for one session."""
 
     patterns: tuple[Pattern, ...] = ()
-    rules: tuple[Piece[Rule], ...] = ()
-    thoughts: tuple[Piece[Thought], ...] = ()
+    rules: tuple[AppliedPiece[Rule], ...] = ()
+    thoughts: tuple[AppliedPiece[Thought], ...] = ()
     demonstrations: tuple[Session, ...] = ()
 
     @property

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from kdtui.distill.applicable import AICL, Applicable, Piece, line_of
+from kdtui.distill.applicable import AICL, Applicable, AppliedPiece, line_of
 from kdtui.distill.lacking import why_lacking
 from kdtui.distill.patterns import Pattern, unseen_patterns
 from kdtui.distill.rules import Rule, applies_to
@@ -92,7 +92,7 @@ class Retriever:
         patterns = unseen_patterns(session, self._patterns) if session.split == "train" else self._patterns
         return Applicable((*patterns, *self._patterns_of_others), rules, thoughts, self._demonstrations(session))
 
-    def _rules(self, session: Session) -> list[Piece[Rule]]:
+    def _rules(self, session: Session) -> list[AppliedPiece[Rule]]:
         if "rule" not in self._settings.knowledge:
             return []
         pieces = matching_knowledge(
@@ -105,16 +105,16 @@ class Retriever:
         }
         return rules_that_apply([piece for piece in pieces if piece.id not in own], session, _RULES)
 
-    def _thoughts(self, session: Session) -> list[Piece[Thought]]:
+    def _thoughts(self, session: Session) -> list[AppliedPiece[Thought]]:
         if "thought" not in self._settings.knowledge:
             return []
         wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
-        found: list[Piece[Thought]] = []
+        found: list[AppliedPiece[Thought]] = []
         for dataset, neighbour in self._near(session, wanted * _FURTHER):
             if len(found) == wanted:
                 break
             pieces = pieces_from(self._db, dataset, neighbour, "thought", sample=self._settings.sample)
-            found += [Piece(piece.id, decoded(piece, Thought)) for piece in pieces[:1]]
+            found += [AppliedPiece(piece.id, decoded(piece, Thought)) for piece in pieces[:1]]
         return found
 
     def _near(self, session: Session, limit: int) -> list[tuple[str, str]]:
@@ -132,8 +132,8 @@ class Retriever:
         return tuple(get_session(self._db, self._dataset, each) for each in near)
 
     def _within(
-        self, pieces: Sequence[Piece[Shown]], text_of: Callable[[Shown], str], budget: int
-    ) -> tuple[tuple[Piece[Shown], ...], int]:
+        self, pieces: Sequence[AppliedPiece[Shown]], text_of: Callable[[Shown], str], budget: int
+    ) -> tuple[tuple[AppliedPiece[Shown], ...], int]:
         """Those that fit, in order, and what is left of the budget."""
         fitting = []
         for piece in pieces:
@@ -149,7 +149,7 @@ class Retriever:
         return find_knowledge(self._db, dataset=self._shown_of, format=format, sample=self._settings.sample)
 
 
-def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -> list[Piece[Rule]]:
+def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -> list[AppliedPiece[Rule]]:
     """The rules that are about products of a session, the most precise first; of those about the same products, one.
 
     A rule that names no categories may say something of any session.
@@ -157,12 +157,12 @@ def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -
     Raises:
         KdtuiError: a piece is no rule that this version knows.
     """
-    best: dict[Any, Piece[Rule]] = {}
+    best: dict[Any, AppliedPiece[Rule]] = {}
     for piece in sorted(pieces, key=lambda each: -(each.precision or 0.0)):
         rule = decoded(piece, Rule)
         about = applies_to(rule, session)
         if about or not rule.categories:
-            best.setdefault(about or piece.id, Piece(piece.id, rule))
+            best.setdefault(about or piece.id, AppliedPiece(piece.id, rule))
     return list(best.values())[:most]
 
 

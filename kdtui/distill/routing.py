@@ -73,7 +73,7 @@ class Router(Struct, frozen=True):
     sessions: int
     penalty: float | None
 
-    def choose(self, features: Mapping[str, float], present: Collection[str] | None = None) -> "Choice":
+    def choose(self, features: Mapping[str, float], present: Collection[str] | None = None) -> "AdapterChoice":
         """The route that may be expected to do best.
 
         Args:
@@ -96,11 +96,11 @@ class Router(Struct, frozen=True):
         # Of equal ones the first, which is better on average.
         chosen = max(there, key=lambda route: gains[route.name])
         expected = {name: min(max(self.routes[0].score + value, 0.0), 1.0) for name, value in gains.items()}
-        return Choice(chosen, expected, "" if chosen is best else _strongest(chosen, best, standard, features))
+        return AdapterChoice(chosen, expected, "" if chosen is best else _strongest(chosen, best, standard, features))
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class AdapterChoice:
     """Which route answers a session, and why.
 
     Attributes:

@@ -26,7 +26,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class AdapterFacts:
     """What a card says.
 
     Attributes:
@@ -44,7 +44,7 @@ class About:
     licence: str | None
 
 
-def adapter_card(about: About) -> str:
+def adapter_card(about: AdapterFacts) -> str:
     """The text of the card."""
     return "\n\n".join(
         [
@@ -62,7 +62,7 @@ def adapter_card(about: About) -> str:
     )
 
 
-def _front(about: About) -> Iterator[str]:
+def _front(about: AdapterFacts) -> Iterator[str]:
     yield "---"
     # Text in double quotes is the same in YAML as in JSON.
     yield f"base_model: {_quoted(about.base)}"
@@ -159,7 +159,7 @@ def _interval(value: object) -> str:
     return "–"
 
 
-def _use(about: About) -> Iterator[str]:
+def _use(about: AdapterFacts) -> Iterator[str]:
     name, base = _plain(about.name), about.base
     most = next((rank for rank in _VLLM_RANKS if rank >= about.rank), about.rank)
     quoted = _quoted(base)

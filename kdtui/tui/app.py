@@ -33,14 +33,14 @@ from kdtui.tui import leaving
 from kdtui.tui.actions import PLACES, keys_of
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.core import idle_gc
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.finders import Finder
 from kdtui.tui.core.help import HelpScreen, Key
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.jump import JumpScreen
 from kdtui.tui.core.palette import Palette, PaletteSource
-from kdtui.tui.core.screen import KdtuiScreen, OwnScreen
+from kdtui.tui.core.screen import ActionScreen, StoreScreen
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import StoreBusy
 from kdtui.tui.core.task import Task
@@ -76,7 +76,7 @@ _HANDLING = 0.2
 
 def _why_not(node: DOMNode, binding: Binding) -> str:
     """Why the key of a screen can do nothing now; empty where the screen does not say."""
-    why = node.why_not(actions.parse(binding.action)[1]) if isinstance(node, OwnScreen) else None
+    why = node.why_not(actions.parse(binding.action)[1]) if isinstance(node, ActionScreen) else None
     return why or ""
 
 
@@ -128,16 +128,16 @@ class KdtuiApp(Services):
             self.theme = wanted
         self.set_keymap(dict(self.config.keymap))
         # Those that have been gone to.
-        self._places: dict[str, KdtuiScreen[None]] = {}
+        self._places: dict[str, StoreScreen[None]] = {}
         for place in PLACES:
             self.add_mode(place, partial(self._make_place, place))
 
-    def _make_place(self, place: str) -> KdtuiScreen[None]:
+    def _make_place(self, place: str) -> StoreScreen[None]:
         self._places[place] = screen_of(place, self.database)
         return self._places[place]
 
     @property
-    def places(self) -> Mapping[str, KdtuiScreen[None]]:
+    def places(self) -> Mapping[str, StoreScreen[None]]:
         """The screens of the places that the user has been to."""
         return self._places
 
@@ -284,7 +284,7 @@ class KdtuiApp(Services):
                 raise
             return True
         # Escape leaves whatever there is to leave, and where there is nothing all is well.
-        if not done and isinstance(default_namespace, OwnScreen) and self._key != "escape":
+        if not done and isinstance(default_namespace, ActionScreen) and self._key != "escape":
             _, name, _ = actions.parse(action) if isinstance(action, str) else action
             if why := default_namespace.why_not(name):
                 self.notify(one_line(why, 300), title="Not now", severity="warning", timeout=5, markup=False)
@@ -312,7 +312,7 @@ class KdtuiApp(Services):
 
         self.push_screen(demo_form(self))
 
-    def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
+    def open_session(self, dataset: str, session: str, choice: StudentChoice | None = None) -> None:
         """Go to the workbench and open a session there, in place of what was open; what leaves it leads back to here.
 
         Args:

@@ -54,7 +54,7 @@ def is_file(student: str) -> bool:
     return student.endswith(".gguf") or Path(student).name != student or Path(student).is_file()
 
 
-def in_full(model: str) -> str:
+def absolute_name(model: str) -> str:
     """The same model, to be found from any folder."""
     return str(Path(model).resolve()) if is_file(model) else model
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 
-class Gate:
+class PauseControl:
     """What is at work comes by here before each step; others open and close it, from any thread.
 
     Attributes:
@@ -18,7 +18,7 @@ class Gate:
         self.closed = False
         self._lock = Lock()
         self._waiting = 0
-        self._branches: list[Gate] = []
+        self._branches: list[PauseControl] = []
         self._passage: Future[None] = Future()
         self._passage.set_result(None)
         self._closing: Future[None] = Future()
@@ -63,9 +63,9 @@ class Gate:
         self.release()
 
     @contextmanager
-    def branch(self) -> "Iterator[Gate]":
+    def branch(self) -> "Iterator[PauseControl]":
         """A gate for a part of the work: what is done to this one is done to it too, and it can close by itself."""
-        branch = Gate()
+        branch = PauseControl()
         with self._lock:
             self._branches.append(branch)
             is_held, is_closed = self.is_held, self.closed

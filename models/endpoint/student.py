@@ -17,7 +17,7 @@ from models.completion import NO_TOKENS, NOT_TOLD, Completion, NoText, Usage
 from models.endpoint.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
 from models.errors import ModelError
-from models.student_protocol import NAP, Answered, Grew, Noted, Refused, StudentEvent, Task
+from models.student_protocol import NAP, Answered, Grew, Noted, Refused, SessionTask, StudentEvent
 
 CONCURRENCY = 16
 """Requests under way at a time: servers put them into one batch."""
@@ -92,7 +92,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         self._thread.join()
         self._loop.close()
 
-    def answer(self, tasks: Iterable[Task | None]) -> Iterator[StudentEvent]:
+    def answer(self, tasks: Iterable[SessionTask | None]) -> Iterator[StudentEvent]:
         """Answer sessions as they come; the first to be done comes first.
 
         The confidence is the same for all bundles of a session: the mean (geometric) probability of the answer's tokens
@@ -111,7 +111,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         """
         source = iter(tasks)
         more = True
-        running: dict[Future[_Asked], tuple[Task, float]] = {}
+        running: dict[Future[_Asked], tuple[SessionTask, float]] = {}
         finished: SimpleQueue[Future[_Asked]] = SimpleQueue()
         try:
             while True:
@@ -151,7 +151,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
         await self._server.client.close()
 
-    def _events(self, task: Task, future: "Future[_Asked]", seconds: float) -> Iterator[StudentEvent]:
+    def _events(self, task: SessionTask, future: "Future[_Asked]", seconds: float) -> Iterator[StudentEvent]:
         try:
             asked = future.result()
         except Unreachable:
@@ -166,7 +166,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
             yield Grew(task.key, bundle)
         yield Answered(task.key, asked.answer, seconds, asked.usage)
 
-    async def _ask(self, task: Task) -> "_Asked":
+    async def _ask(self, task: SessionTask) -> "_Asked":
         if task.products < 2:
             return _Asked([], NO_TOKENS)
         request = ChatRequest(
@@ -184,7 +184,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
             raise self._server.explained(error) from error
         return _Asked(self._read(completion, task), completion.usage)
 
-    def _read(self, completion: Completion, task: Task) -> list[WrittenBundle] | ModelError:
+    def _read(self, completion: Completion, task: SessionTask) -> list[WrittenBundle] | ModelError:
         """The bundles of an answer, or why there are none."""
         if completion.finish_reason == "length":
             return ModelError(f"the answer of {self.model!r} has no end; it may not keep to the JSON schema")

@@ -18,7 +18,7 @@ _MOST_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TeacherQuestion:
     """What a teacher is asked.
 
     Attributes:
@@ -132,7 +132,7 @@ class Teacher:
         if self._tokens is not None:
             await self._tokens.acquire(min(tokens, self._tokens.max_rate))
 
-    async def ask(self, model: str, question: Question, *, key: str) -> Reply:
+    async def ask(self, model: str, question: TeacherQuestion, *, key: str) -> Reply:
         """Ask when it is its `turn`, and try again what may pass.
 
         Args:

@@ -22,7 +22,7 @@ MOST_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TokenRun:
     """Tokens that follow each other in one sequence.
 
     Attributes:
@@ -144,7 +144,7 @@ class LlamaContext:
         """Forget a sequence, or what it has from a position on."""
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1)
 
-    def decode(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+    def decode(self, pieces: Sequence[TokenRun]) -> npt.NDArray[np.float32]:
         """Decode pieces of at most `batch` tokens together.
 
         Returns:

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.bundle_list import WrittenBundle
 from models.completion import NOT_TOLD, Usage
-from models.llama.context import MOST_ROWS, MOST_SEQUENCES, LlamaContext, Piece
+from models.llama.context import MOST_ROWS, MOST_SEQUENCES, LlamaContext, TokenRun
 from models.llama.decoding import Branch, Program, Read
 from models.llama.saved_prefixes import LEAST_TOKENS, SavedPrefixes
 from models.student_protocol import Adapter
@@ -23,7 +23,7 @@ _SHORT = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AnswerPlan:
     """What answering a session takes.
 
     Attributes:
@@ -76,7 +76,7 @@ class Workspace:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class SessionInEngine:
     """A session in the engine.
 
     Attributes:
@@ -85,7 +85,7 @@ class Job:
         usage: tokens that it took.
     """
 
-    plan: Plan
+    plan: AnswerPlan
     answer: list[WrittenBundle] | None = None
     seconds: float = 0.0
     usage: Usage = NOT_TOLD
@@ -142,10 +142,10 @@ class Engine:
         self._saved = saved
         self._most_sessions = sessions
         self._threads = threads
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[SessionInEngine] = deque()
         self._running: list[_Running] = []
         self._sessions = 0
-        self._finished: list[Job] = []
+        self._finished: list[SessionInEngine] = []
         self._stems: OrderedDict[tuple[Token, ...], _Stem] = OrderedDict()
         self._free_sequences = list(range(MOST_SEQUENCES))
         self._free_cells = context.cells
@@ -166,9 +166,9 @@ class Engine:
         """Jobs that have not been admitted yet."""
         return len(self._waiting)
 
-    def submit(self, plan: Plan) -> Job:
+    def submit(self, plan: AnswerPlan) -> SessionInEngine:
         """Have a session answered, after those that were submitted before; it must fit the empty cache."""
-        job = Job(plan)
+        job = SessionInEngine(plan)
         self._waiting.append(job)
         return job
 
@@ -188,7 +188,7 @@ class Engine:
                 self._drop_stem(shared)
         self._free_cells = self._context.cells - sum(map(len, self._stems))
 
-    def step(self) -> list[Job]:
+    def step(self) -> list[SessionInEngine]:
         """Decode one batch; the jobs that it finished.
 
         Raises:
@@ -200,7 +200,7 @@ class Engine:
             self._context.use_threads(self._threads())
             rows = self._context.decode(
                 [
-                    Piece(
+                    TokenRun(
                         reading.read.branch.sequence,
                         reading.read.branch.length,
                         reading.read.tokens[reading.decoded : reading.decoded + count],
@@ -283,7 +283,7 @@ class Engine:
         self._context.use_adapters(adapters)
         self._adapters = adapters
 
-    def _start(self, job: Job, stem: _Stem) -> None:
+    def _start(self, job: SessionInEngine, stem: _Stem) -> None:
         plan = job.plan
         workspace = Workspace(self, stem.branch)
         started = perf_counter()

@@ -4,7 +4,7 @@ Compilers drop a part of llama.cpp's code for AMX tiles, and what is left crashe
 """
 
 from models.embedded import embedded_student
-from models.llama.context import LlamaContext, Piece
+from models.llama.context import LlamaContext, TokenRun
 from models.llama.model import LlamaModel
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     model = LlamaModel(embedded_student())
     context = LlamaContext(model, cells=256, batch=128, threads=1, flash=False)
     tokens = model.tokenize("bundles of products " * 30)[:100]
-    context.decode([Piece(0, 0, tokens, wanted=1)])
-    context.decode([Piece(0, len(tokens), tokens[:1], wanted=1)])
+    context.decode([TokenRun(0, 0, tokens, wanted=1)])
+    context.decode([TokenRun(0, len(tokens), tokens[:1], wanted=1)])
     context.close()
     model.close()

@@ -15,7 +15,7 @@ from models.completion import NO_TOKENS
 from models.errors import ModelError, PromptTooLong
 from models.llama.answer_tokens import AnswerTokens
 from models.llama.context import LlamaContext
-from models.llama.engine import Engine, Job, Plan
+from models.llama.engine import AnswerPlan, Engine, SessionInEngine
 from models.llama.model import LlamaModel, can_use_gpu
 from models.llama.saved_prefixes import SavedPrefixes
 from models.llama.strategies import PairStrategy, Strategy, make_strategy
@@ -23,7 +23,7 @@ from models.llama.strategies.choosing import plan_choice
 from models.llama.threads import FreeProcessors
 from models.messages import Message
 from models.pairs.clustering import Matrix
-from models.student_protocol import NAP, Adapter, Answered, Grew, Refused, StudentEvent, Task
+from models.student_protocol import NAP, Adapter, Answered, Grew, Refused, SessionTask, StudentEvent
 from models.vocabulary import Token
 
 DEFAULT_CONTEXT = 4096
@@ -102,7 +102,7 @@ class Student(AbstractContextManager["Student"]):
         """What the cache takes in memory."""
         return self._context.cache_bytes
 
-    def answer(self, tasks: Iterable[Task | None], strategy: Strategy | None = None) -> Iterator[StudentEvent]:
+    def answer(self, tasks: Iterable[SessionTask | None], strategy: Strategy | None = None) -> Iterator[StudentEvent]:
         """Answer sessions as they come; events of several sessions alternate, and the first to be done comes first.
 
         Args:
@@ -117,7 +117,7 @@ class Student(AbstractContextManager["Student"]):
         """
         way = strategy or make_strategy("list")
 
-        def plan(task: Task, emit: Callable[[StudentEvent], None]) -> Plan:
+        def plan(task: SessionTask, emit: Callable[[StudentEvent], None]) -> AnswerPlan:
             return way.plan(
                 task, self._chat, self._tokens, self._engine.room, lambda bundle: emit(Grew(task.key, bundle))
             )
@@ -137,7 +137,9 @@ class Student(AbstractContextManager["Student"]):
             for token in (*prompt.shared, *prompt.own)
         ).decode("utf-8", "replace")
 
-    def judge_pairs(self, tasks: Iterable[Task], strategy: PairStrategy) -> Iterator[tuple[object, Matrix] | Refused]:
+    def judge_pairs(
+        self, tasks: Iterable[SessionTask], strategy: PairStrategy
+    ) -> Iterator[tuple[object, Matrix] | Refused]:
         """What a strategy says of the pairs of sessions before calibration, each with the key of its session.
 
         Raises:
@@ -145,7 +147,7 @@ class Student(AbstractContextManager["Student"]):
         """
         judged: deque[tuple[object, Matrix]] = deque()
 
-        def plan(task: Task, _: Callable[[StudentEvent], None]) -> Plan:
+        def plan(task: SessionTask, _: Callable[[StudentEvent], None]) -> AnswerPlan:
             return strategy.plan_scores(
                 task, self._chat, self._tokens, self._engine.room, lambda scores: judged.append((task.key, scores))
             )
@@ -157,7 +159,7 @@ class Student(AbstractContextManager["Student"]):
                 yield judged.popleft()
 
     def choose(
-        self, tasks: Iterable[Task], lead: str, choices: Sequence[str]
+        self, tasks: Iterable[SessionTask], lead: str, choices: Sequence[str]
     ) -> Iterator[tuple[Answered | Refused, int]]:
         """How the model goes on behind its prompt and the beginning of an answer, by the number of the choice.
 
@@ -171,7 +173,7 @@ class Student(AbstractContextManager["Student"]):
         """
         chosen: dict[object, int] = {}
 
-        def plan(task: Task, _: Callable[[StudentEvent], None]) -> Plan:
+        def plan(task: SessionTask, _: Callable[[StudentEvent], None]) -> AnswerPlan:
             return plan_choice(task, self._chat, self._tokens, lead, choices, partial(chosen.__setitem__, task.key))
 
         for event in self._run(tasks, plan):
@@ -179,11 +181,13 @@ class Student(AbstractContextManager["Student"]):
                 yield event, chosen.pop(event.key, -1)
 
     def _run(
-        self, tasks: Iterable[Task | None], plan: Callable[[Task, Callable[[StudentEvent], None]], Plan]
+        self,
+        tasks: Iterable[SessionTask | None],
+        plan: Callable[[SessionTask, Callable[[StudentEvent], None]], AnswerPlan],
     ) -> Iterator[StudentEvent]:
         source = iter(tasks)
         events: deque[StudentEvent] = deque()
-        jobs: dict[Job, Task] = {}
+        jobs: dict[SessionInEngine, SessionTask] = {}
         more = True
         try:
             while True:
@@ -207,14 +211,14 @@ class Student(AbstractContextManager["Student"]):
 
     def _submit(
         self,
-        tasks: Sequence[Task],
-        make_plan: Callable[[Task, Callable[[StudentEvent], None]], Plan],
-        jobs: dict[Job, Task],
+        tasks: Sequence[SessionTask],
+        make_plan: Callable[[SessionTask, Callable[[StudentEvent], None]], AnswerPlan],
+        jobs: dict[SessionInEngine, SessionTask],
         emit: Callable[[StudentEvent], None],
     ) -> None:
         """Hand sessions to the engine, those together that share adapters and the beginning of their prompts."""
         # By adapters first: changing them empties the cache.
-        groups: dict[tuple[Adapter, ...], dict[tuple[Token, ...], list[tuple[Task, Plan]]]] = {}
+        groups: dict[tuple[Adapter, ...], dict[tuple[Token, ...], list[tuple[SessionTask, AnswerPlan]]]] = {}
         for task in tasks:
             if task.products < 2:
                 emit(Answered(task.key, [], 0.0, NO_TOKENS))
@@ -230,7 +234,7 @@ class Student(AbstractContextManager["Student"]):
             for task, plan in chain.from_iterable(alike.values()):
                 jobs[self._engine.submit(plan)] = task
 
-    def _check(self, plan: Plan) -> None:
+    def _check(self, plan: AnswerPlan) -> None:
         for adapter in plan.adapters:
             self.model.adapter(adapter.path)
         needed = len(plan.shared) + plan.cells
@@ -238,9 +242,9 @@ class Student(AbstractContextManager["Student"]):
             raise PromptTooLong.of(needed, self._engine.room)
 
 
-def _take(source: Iterator[Task | None], most: int) -> tuple[list[Task], bool]:
+def _take(source: Iterator[SessionTask | None], most: int) -> tuple[list[SessionTask], bool]:
     """The next tasks that are there at the moment, and whether there may be more."""
-    taken: list[Task] = []
+    taken: list[SessionTask] = []
     while len(taken) < most:
         try:
             task = next(source)

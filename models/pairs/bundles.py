@@ -12,7 +12,7 @@ from models.completion import NO_TOKENS
 from models.errors import ModelError
 from models.pairs.calibration import Calibration
 from models.pairs.clustering import Matrix, likely_bundles
-from models.student_protocol import NAP, Answered, Grew, Refused, StudentEvent, Task
+from models.student_protocol import NAP, Answered, Grew, Refused, SessionTask, StudentEvent
 
 _AHEAD = 64
 """Sessions that are judged before the model is there."""
@@ -50,7 +50,7 @@ class PairBundles:
             for number, (confidence, positions) in enumerate(likely)
         ]
 
-    def of_evidence(self, task: Task) -> list[WrittenBundle]:
+    def of_evidence(self, task: SessionTask) -> list[WrittenBundle]:
         """The bundles of a session with evidence, where no scores are needed.
 
         Raises:
@@ -63,9 +63,9 @@ class PairBundles:
 
 
 def bundles_first(
-    tasks: Iterable[Task | None],
+    tasks: Iterable[SessionTask | None],
     is_loaded: Callable[[], bool],
-    answer: Callable[[Iterable[Task | None]], Iterator[StudentEvent]],
+    answer: Callable[[Iterable[SessionTask | None]], Iterator[StudentEvent]],
 ) -> Iterator[StudentEvent]:
     """The events of a student that writes intents alone: while it is being loaded, bundles are told as they are found.
 
@@ -80,7 +80,7 @@ def bundles_first(
         ModelError: the student cannot be loaded, or fails.
     """
     source = iter(tasks)
-    judged: list[Task] = []
+    judged: list[SessionTask] = []
     while len(judged) < _AHEAD and not (judged and is_loaded()):
         try:
             task = next(source)

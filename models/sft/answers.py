@@ -9,7 +9,7 @@ from models.sft.base import HubVocabulary
 from models.sft.evaluation import judge, written_bundles
 from models.sft.examples import Example
 from models.sft.objective import Objective
-from models.sft.writing import written
+from models.sft.writing import write_greedily
 
 _MORE = 4
 """Tokens that an answer may have beyond the longest one that was to be learned."""
@@ -55,8 +55,10 @@ def answers_to(
         for each in given
         for branch in each.branches
     ]
-    texts = iter(written(objective.model, prompts, vocabulary, device, most=most, tokens=tokens, between=between))
+    texts = iter(
+        write_greedily(objective.model, prompts, vocabulary, device, most=most, tokens=tokens, between=between)
+    )
     for example in given:
         lines = [next(texts).strip().split("\n")[0].strip() for _ in example.branches]
-        found[places[id(example)]] = {"written": lines}
+        found[places[id(example)]] = {"write_greedily": lines}
     return found

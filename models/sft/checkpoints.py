@@ -34,7 +34,7 @@ _UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, Safe
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
@@ -53,7 +53,7 @@ class Progress:
 
 
 def save_checkpoint(
-    folder: Path, progress: Progress, optimizer: torch.optim.Optimizer, save_adapter: Callable[[Path], None]
+    folder: Path, progress: TrainingProgress, optimizer: torch.optim.Optimizer, save_adapter: Callable[[Path], None]
 ) -> Path:
     """Write the checkpoint of a step, and drop those that are neither new nor the best. Of one that is there already
     the evaluation alone may be new.
@@ -117,9 +117,9 @@ def _damage(checkpoint: Path) -> str | None:
     return None
 
 
-def _progress_of(checkpoint: Path) -> Progress:
+def _progress_of(checkpoint: Path) -> TrainingProgress:
     content: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    return Progress(
+    return TrainingProgress(
         int(content["step"]),
         int(content["tokens"]),
         None if content["best"] is None else (float(content["best"][0]), int(content["best"][1])),
@@ -145,7 +145,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Module) -> Progress:
+def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Module) -> TrainingProgress:
     """Put optimizer, adapter and random numbers back to where they were.
 
     Raises:

@@ -12,7 +12,7 @@ from models.prompt_format import NO, YES
 from models.sft.base import HubVocabulary
 from models.sft.examples import Example, batches
 from models.sft.objective import Objective, collate
-from models.sft.writing import written
+from models.sft.writing import write_greedily
 
 _GRID = tuple(number / 50 for number in range(5, 48))
 """Probabilities from which on two products may count as a pair."""
@@ -22,7 +22,7 @@ _MOST_WRITTEN = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class ValidationScores:
     """What a model does on validation examples.
 
     Attributes:
@@ -48,7 +48,7 @@ def evaluate(
     device: torch.device,
     *,
     between: Callable[[], object] = lambda: None,
-) -> Evaluation:
+) -> ValidationScores:
     """Evaluate on these examples, in batches of so many tokens.
 
     Args:
@@ -66,7 +66,7 @@ def evaluate(
     bundles = written_bundles(objective.model, listed, vocabulary, tokens, device, between=between)
     values += [_pair_f1(_pairs(found), example) for example, found in zip(listed, bundles, strict=True)]
     loss, answers = sum(each.loss for each in judged), sum(each.example.learned for each in judged)
-    return Evaluation(loss / answers, sum(values) / len(values) if values else None)
+    return ValidationScores(loss / answers, sum(values) / len(values) if values else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def written_bundles(
     # One that does not know when to end is not waited for: twice as much as the longest true answer is enough.
     most = min(_MOST_WRITTEN, 2 * max((example.learned for example in examples), default=0))
     prompts = [example.prompt for example in examples]
-    texts = written(model, prompts, vocabulary, device, most=most, tokens=tokens, between=between)
+    texts = write_greedily(model, prompts, vocabulary, device, most=most, tokens=tokens, between=between)
     return [_bundles_in(text) for text in texts]
 
 

@@ -18,7 +18,17 @@ from time import monotonic, sleep
 from models.errors import ModelError
 from models.files.whole_files import write_whole
 from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, end, identity
-from models.sft.state import ACTIVE, KILL, ended, goes_on_from, last_line, own_state, starter, told, trainer
+from models.sft.state import (
+    ACTIVE,
+    KILL,
+    ended,
+    goes_on_from,
+    last_line,
+    own_state,
+    starter,
+    state_of_exit_code,
+    trainer,
+)
 
 GRACE = 120.0
 """Seconds that a trainer has to write a checkpoint, before it is ended without one."""
@@ -132,8 +142,8 @@ def _spawn(
             # Neither an interrupt nor the end of the terminal reaches it.
             start_new_session=True,
         )
-    told = {**identity(process.pid), "launcher": "direct", "after": None if after is None else str(after)}
-    write_whole(folder / LAUNCH, json.dumps(told))
+    state_of_exit_code = {**identity(process.pid), "launcher": "direct", "after": None if after is None else str(after)}
+    write_whole(folder / LAUNCH, json.dumps(state_of_exit_code))
     return process
 
 
@@ -281,7 +291,7 @@ def wait_and_train(before: Path, folder: Path, command: Sequence[str]) -> None:
     while own_state(before) in ("created", *ACTIVE):
         sleep(_LOOK)
     code = ended(before)
-    if code is None or told(code) != "done":
+    if code is None or state_of_exit_code(code) != "done":
         print(f"the training before, {before}, is not done; kdtui sft resume starts this one all the same")
         end(folder, 1)
         return

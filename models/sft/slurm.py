@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.files.whole_files import write_whole
 from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, end
 from models.sft.processes import HasStopped, Stopping, launching, tell_kill, waited_for
-from models.sft.state import State, ended, is_beating, launch_of, told
+from models.sft.state import State, ended, is_beating, launch_of, state_of_exit_code
 
 SCRIPT = "slurm.sh"
 CANCELLED = "cancelled"
@@ -113,7 +113,9 @@ class Queue:
         launches = {folder: launch_of(folder) for folder in folders}
         # Of the others Slurm, which may not be there at all, is not asked.
         numbers = {
-            folder: str(told.get("slurm")) for folder, told in launches.items() if told.get("launcher") == "slurm"
+            folder: str(state_of_exit_code.get("slurm"))
+            for folder, state_of_exit_code in launches.items()
+            if state_of_exit_code.get("launcher") == "slurm"
         }
         self._numbers = numbers
         self._told: dict[str, tuple[str, str]] = {}
@@ -141,7 +143,7 @@ class Queue:
         """The state of a training, and why."""
         if self.problem is not None:
             code = ended(folder)
-            return ("stalled" if code is None else told(code)), self.problem
+            return ("stalled" if code is None else state_of_exit_code(code)), self.problem
         word, reason = self._told.get(self._numbers[folder], (None, ""))
         if word in _QUEUED:
             return "queued", f"Slurm: {reason}"
@@ -150,7 +152,7 @@ class Queue:
             # The time was up: its script is having it put back into the queue, or has begun anew.
             return "running", None
         if code is not None:
-            return told(code), None
+            return state_of_exit_code(code), None
         if word in (*_RUNNING, _ENDING):
             return ("running" if is_beating(folder) or word == _ENDING else "stalled"), None
         return "failed", f"Slurm has ended it ({_history(self._numbers[folder]) or word or 'it says no more'})"

@@ -237,7 +237,7 @@ def own_state(folder: Path) -> State:
     """What the files of a directory say, and the processes of this machine that they name."""
     code = ended(folder)
     if code is not None:
-        return told(code)
+        return state_of_exit_code(code)
     if trainer(folder) is not None:
         return "running" if is_beating(folder) else "stalled"
     if starter(folder) is not None:
@@ -246,7 +246,7 @@ def own_state(folder: Path) -> State:
     return "failed" if (folder / PID).exists() or (folder / LAUNCH).exists() else "created"
 
 
-def told(code: int) -> State:
+def state_of_exit_code(code: int) -> State:
     """What an exit code means."""
     return {0: "done", STOPPED: "stopped", KILLED: "stopped"}.get(code, "failed")  # type: ignore[return-value]
 

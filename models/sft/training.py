@@ -28,7 +28,7 @@ from models.sft.answers import answers_to
 from models.sft.base import load_base
 from models.sft.checkpoints import (
     FOLDER,
-    Progress,
+    TrainingProgress,
     checkpoint_of,
     damaged_checkpoints,
     drop_resumption,
@@ -37,7 +37,7 @@ from models.sft.checkpoints import (
     step_of,
     whole_checkpoints,
 )
-from models.sft.evaluation import Evaluation, evaluate
+from models.sft.evaluation import ValidationScores, evaluate
 from models.sft.examples import Example, batches, read_examples
 from models.sft.job import Precision, read_job, spread
 from models.sft.job_files import (
@@ -135,7 +135,7 @@ class Training:
             self._trained, lr=job.optimizer.learning_rate, weight_decay=job.optimizer.weight_decay, betas=(0.9, 0.98)
         )
         self._objective, self._optimizer = self._accelerator.prepare(Objective(model), optimizer)
-        self._progress = Progress()
+        self._progress = TrainingProgress()
         self._told_to_stop = False
         # Of the steps since the last line of metrics: the sum of the losses, and over how many tokens.
         self._lost, self._learned = 0.0, 0
@@ -471,7 +471,7 @@ class Training:
 class _Clock:
     """How fast it goes, and how long it will take."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: TrainingProgress, total: int) -> None:
         self._started = self._logged = monotonic()
         self._first = progress.step
         self._tokens = progress.tokens
@@ -488,7 +488,7 @@ class _Clock:
         """An evaluation has taken so long."""
         self._left_out += seconds
 
-    def is_time(self, progress: Progress) -> bool:
+    def is_time(self, progress: TrainingProgress) -> bool:
         """Whether metrics are to be written: not too often, and at the last step."""
         now = monotonic()
         is_last = progress.step == self._total
@@ -530,6 +530,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _told(step: int, found: Evaluation) -> str:
+def _told(step: int, found: ValidationScores) -> str:
     quality = "" if found.pair_f1 is None else f", pair F1 {found.pair_f1:.4f}"
     return f"evaluation at step {step:,}: loss {found.loss:.4f}{quality}"

@@ -10,7 +10,7 @@ from models.sft.base import HubVocabulary
 from models.vocabulary import Token
 
 
-def written(
+def write_greedily(
     model: Any,
     prompts: Sequence[Sequence[Token]],
     vocabulary: HubVocabulary,

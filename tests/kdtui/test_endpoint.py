@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.settings import settings_for, student_name
 from store.sqlite import Database
@@ -147,7 +147,7 @@ def test_a_secret_in_an_address_is_neither_shown_nor_stored(kdtui: Kdtui, db: Da
 
 def test_the_app_can_ask_an_endpoint() -> None:
     address = "http://localhost:8000/v1#rules"
-    choice = Choice.of(settings_for("smollm2", ("rule",), strategy="pairs", context=1024)).with_student(address)
+    choice = StudentChoice.of(settings_for("smollm2", ("rule",), strategy="pairs", context=1024)).with_student(address)
     assert choice.name == "rules at localhost:8000 + rule"
     assert choice.options["--student"] == [address]
     assert choice.settings == settings_for(address, ("rule",))

@@ -3,12 +3,12 @@
 import asyncio
 import threading
 
-from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.pause_control import PauseControl
 from tests.waiting import PATIENCE
 
 
 def test_what_is_held_waits_until_it_is_released() -> None:
-    gate, passed = Gate(), threading.Event()
+    gate, passed = PauseControl(), threading.Event()
     gate.hold()
     assert gate.is_held
 
@@ -26,7 +26,7 @@ def test_what_is_held_waits_until_it_is_released() -> None:
 
 
 def test_closing_lets_everything_pass_and_cannot_be_undone() -> None:
-    gate = Gate()
+    gate = PauseControl()
     gate.hold()
     gate.close()
     gate.close()
@@ -38,7 +38,7 @@ def test_closing_lets_everything_pass_and_cannot_be_undone() -> None:
 
 def test_a_task_that_is_cancelled_while_it_waits_leaves_the_others_waiting() -> None:
     async def work() -> list[str]:
-        gate = Gate()
+        gate = PauseControl()
         gate.hold()
         one, other = asyncio.create_task(gate.passed()), asyncio.create_task(gate.passed())
         watching = asyncio.create_task(gate.close_seen())
@@ -53,7 +53,7 @@ def test_a_task_that_is_cancelled_while_it_waits_leaves_the_others_waiting() -> 
 
 
 def test_a_branch_follows_its_gate_and_closes_by_itself() -> None:
-    gate = Gate()
+    gate = PauseControl()
     with gate.branch() as branch:
         gate.hold()
         assert branch.is_held

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.data.import_dataset import Source, import_dataset, look_at_source, what_goes_with
+from kdtui.workflows.data.import_dataset import DatasetSource, import_dataset, look_at_source, what_goes_with
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
 from store.dataset_contents import dataset_contents
@@ -335,16 +335,16 @@ def refused(result: Any, message: str) -> None:
 
 
 def test_what_a_path_holds_is_told_before_it_is_imported(bundlerec: Path, tmp_path: Path) -> None:
-    assert look_at_source(bundlerec) == Source("BundleRec directory", True)
+    assert look_at_source(bundlerec) == DatasetSource("BundleRec directory", True)
     (bundlerec / "split.csv").unlink()
-    assert look_at_source(bundlerec) == Source("BundleRec directory", False)
+    assert look_at_source(bundlerec) == DatasetSource("BundleRec directory", False)
     path = tmp_path / "own.jsonl"
     for text, has_splits in ((line(split="train"), True), (line(), False), ("\n" * 3, None)):
         path.write_text(text + "no JSON")
-        assert look_at_source(path) == Source("JSON Lines", has_splits)
+        assert look_at_source(path) == DatasetSource("JSON Lines", has_splits)
     # Of a line that is so long, only reading all of it would tell.
     path.write_text(line(items=["x" * 2_000_000, "y"]))
-    assert look_at_source(path) == Source("JSON Lines", None)
+    assert look_at_source(path) == DatasetSource("JSON Lines", None)
 
 
 def test_what_goes_with_a_dataset_is_counted(db: Database, outdoor: Path) -> None:

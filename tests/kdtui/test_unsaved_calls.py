@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.calls.asker import Ledger
+from kdtui.workflows.calls.asker import PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -86,7 +86,7 @@ def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
     async def ask() -> None:
         teacher = Teacher(Endpoint(taught[0], "m"), Pace())
         try:
-            ledger = Ledger(db, teacher, "m", Prices(), Budget())
+            ledger = PaidCalls(db, teacher, "m", Prices(), Budget())
             await ledger.ask("s", [Message("user", "1. a tent [Tents]")], {"type": "object"})
         finally:
             await teacher.close()

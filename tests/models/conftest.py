@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.llama.context import LlamaContext, Piece
+from models.llama.context import LlamaContext, TokenRun
 from models.sft.base import Base, load_base
 from tests.models.tiny import make_model
 from tests.models.tiny_job import WORDS, line, write_job
@@ -18,7 +18,7 @@ def tokens_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     read: list[int] = []
     decode = LlamaContext.decode
 
-    def counted(self: LlamaContext, pieces: Sequence[Piece]) -> object:
+    def counted(self: LlamaContext, pieces: Sequence[TokenRun]) -> object:
         read.append(sum(len(piece.tokens) for piece in pieces))
         return decode(self, pieces)
 

@@ -9,7 +9,7 @@ import pytest
 from models.llama.context import LlamaContext
 from models.llama.student import Student
 from models.messages import Message
-from models.student_protocol import Adapter, Answered, Refused, Task
+from models.student_protocol import Adapter, Answered, Refused, SessionTask
 from tests.models.tiny import WIDTH, make_adapter, make_model
 
 
@@ -29,12 +29,12 @@ def adapters(folder: Path) -> list[Path]:
     return [make_adapter(folder / f"{seed}.gguf", seed=seed) for seed in (1, 2)]
 
 
-def task(key: object, *adapters: Adapter) -> Task:
+def task(key: object, *adapters: Adapter) -> SessionTask:
     products = "\n".join(f"{number}. camp" for number in range(1, 9))
-    return Task(key, 8, lambda *_: [Message("system", "Bundle."), Message("user", products)], adapters)
+    return SessionTask(key, 8, lambda *_: [Message("system", "Bundle."), Message("user", products)], adapters)
 
 
-def answers(student: Student, tasks: Sequence[Task]) -> dict[object, tuple[tuple[int, ...], float]]:
+def answers(student: Student, tasks: Sequence[SessionTask]) -> dict[object, tuple[tuple[int, ...], float]]:
     """The first bundle of each answer: sums in another order may change a choice in the later ones."""
     return {
         event.key: (event.bundles[0].positions, round(event.bundles[0].confidence, 2))

@@ -13,7 +13,7 @@ from models.embedded import embedded_student
 from models.errors import Cancelled
 from models.llama.bindings import llama_cpp
 from models.llama.cancellation import Cancellation, call
-from models.llama.context import LlamaContext, Piece
+from models.llama.context import LlamaContext, TokenRun
 from models.llama.embedding import LocalEmbedder
 from models.llama.model import LlamaModel
 from models.llama.student import Student
@@ -33,7 +33,7 @@ def context() -> Iterator[LlamaContext]:
 
 
 def read(context: LlamaContext) -> None:
-    context.decode([Piece(0, 0, range(100, 100 + TOKENS), 1)])
+    context.decode([TokenRun(0, 0, range(100, 100 + TOKENS), 1)])
 
 
 def tokens_kept(context: LlamaContext) -> int:

@@ -13,7 +13,7 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
-from models.student_protocol import Answered, Refused, Task
+from models.student_protocol import Answered, Refused, SessionTask
 from tests.fake_chat_server import Fake, Serve
 
 GOOD = json.dumps({"bundles": [{"products": [1, 2], "intent": "night outside"}]})
@@ -209,7 +209,7 @@ def test_a_student_without_a_text_costs_its_session_alone(serve: Serve, kind: st
 
     url, _ = serve(reply)
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
-        tasks = [Task(key, 2, lambda *_: [Message("user", "x")]) for key in ("bad", "good")]
+        tasks = [SessionTask(key, 2, lambda *_: [Message("user", "x")]) for key in ("bad", "good")]
         found = {event.key: event for event in student.answer(tasks) if isinstance(event, Answered | Refused)}
     refused, answered = found["bad"], found["good"]
     assert isinstance(refused, Refused)
@@ -231,7 +231,7 @@ def test_a_key_that_a_server_repeats_is_not_shown(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
     url, _ = serve(lambda fake, _: reply(fake))
     with EndpointStudent(Endpoint(url, "m")) as student:
-        [event] = student.answer([Task("s", 2, lambda *_: [Message("user", "x")])])
+        [event] = student.answer([SessionTask("s", 2, lambda *_: [Message("user", "x")])])
     assert isinstance(event, Refused)
     assert shown in event.reason
     assert "sk-s" not in event.reason

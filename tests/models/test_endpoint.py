@@ -15,20 +15,22 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
-from models.student_protocol import Answered, Grew, Refused, StudentEvent, Task
+from models.student_protocol import Answered, Grew, Refused, SessionTask, StudentEvent
 from tests.fake_chat_server import Fake, Serve
 from tests.waiting import PATIENCE
 
 
-def task(key: object, titles: Sequence[str]) -> Task:
+def task(key: object, titles: Sequence[str]) -> SessionTask:
     lines = "\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))
-    return Task(key, len(titles), lambda form, _: [Message("system", f"Answer as {form}."), Message("user", lines)])
+    return SessionTask(
+        key, len(titles), lambda form, _: [Message("system", f"Answer as {form}."), Message("user", lines)]
+    )
 
 
 GOOD = json.dumps({"bundles": [{"products": [1, 2], "intent": "night outside"}]})
 
 
-def events(student: EndpointStudent, tasks: Sequence[Task | None]) -> list[StudentEvent]:
+def events(student: EndpointStudent, tasks: Sequence[SessionTask | None]) -> list[StudentEvent]:
     return list(student.answer(tasks))
 
 
@@ -82,7 +84,7 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
     url, _ = serve(lambda fake, _: fake.complete(GOOD))
     taken = 0
 
-    def source() -> Iterator[Task | None]:
+    def source() -> Iterator[SessionTask | None]:
         nonlocal taken
         while True:
             taken += 1

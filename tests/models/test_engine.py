@@ -19,7 +19,7 @@ from models.llama.context import LlamaContext
 from models.llama.model import LlamaModel
 from models.llama.student import Student
 from models.messages import Message
-from models.student_protocol import Answered, Form, Grew, Refused, StudentEvent, Task
+from models.student_protocol import Answered, Form, Grew, Refused, SessionTask, StudentEvent
 from tests.models.tiny import TEMPLATE, Vocabulary, make_model
 
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
@@ -43,24 +43,24 @@ def embedded() -> Iterator[Student]:
         yield loaded
 
 
-def task(key: object, titles: Sequence[str], instructions: str = "Write bundles.") -> Task:
+def task(key: object, titles: Sequence[str], instructions: str = "Write bundles.") -> SessionTask:
     def ask(_: Form, order: Sequence[int]) -> list[Message]:
         lines = "\n".join(f"{number}. {titles[position - 1]}" for number, position in enumerate(order, start=1))
         return [Message("system", instructions), Message("user", lines)]
 
-    return Task(key, len(titles), ask)
+    return SessionTask(key, len(titles), ask)
 
 
-def prompt_of(student: Student, task: Task) -> Prompt:
+def prompt_of(student: Student, task: SessionTask) -> Prompt:
     return ChatTokenizer(student.model).prompt(task.ask("list", task.in_order))
 
 
-def answers(student: Student, tasks: Sequence[Task | None]) -> dict[object, list[WrittenBundle]]:
+def answers(student: Student, tasks: Sequence[SessionTask | None]) -> dict[object, list[WrittenBundle]]:
     events = list(student.answer(tasks))
     return {event.key: list(event.bundles) for event in events if isinstance(event, Answered)}
 
 
-def first_bundle(student: Student, task: Task) -> WrittenBundle:
+def first_bundle(student: Student, task: SessionTask) -> WrittenBundle:
     """What an answer begins with; the rest is not waited for."""
     events = cast("Generator[StudentEvent]", student.answer([task]))
     found = next(event.bundle for event in events if isinstance(event, Grew) and event.bundle.complete)
@@ -221,7 +221,7 @@ def test_a_template_that_cannot_be_used_is_one_sentence(folder: Path, template: 
 def test_events_come_as_sessions_finish_and_a_session_is_taken_when_it_is_there(student: Student) -> None:
     taken: list[str] = []
 
-    def source() -> Iterator[Task | None]:
+    def source() -> Iterator[SessionTask | None]:
         for name in ("one", "two"):
             yield None
             taken.append(name)

@@ -12,7 +12,7 @@ from models.llama.legal_tokens import LegalTokens
 from models.llama.model import LlamaModel
 from models.llama.student import Student
 from models.messages import Message
-from models.student_protocol import Answered, Task
+from models.student_protocol import Answered, SessionTask
 
 SIZE = 5000
 
@@ -32,7 +32,7 @@ def test_an_answer_does_not_read_the_whole_vocabulary(monkeypatch: pytest.Monkey
     monkeypatch.setattr(LlamaModel, "piece", counted)
     messages = [Message("user", "Write the bundles.\n1. Two-person tent\n2. Tent pegs\n3. Phone case")]
     with Student(embedded_student()) as student:
-        events = list(student.answer([Task("s", 3, lambda *_: messages)]))
+        events = list(student.answer([SessionTask("s", 3, lambda *_: messages)]))
         size = student.model.vocab_size
     [answer] = [event for event in events if isinstance(event, Answered)]
     assert answer.bundles

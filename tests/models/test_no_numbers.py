@@ -18,7 +18,7 @@ from models.llama.strategies import make_strategy
 from models.llama.student import Student
 from models.messages import Message
 from models.pairs.calibration import BundleCalibration, Calibration, PairCalibration
-from models.student_protocol import Adapter, Task
+from models.student_protocol import Adapter, SessionTask
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_adapter, make_model
 
@@ -38,7 +38,7 @@ def test_a_model_with_damaged_weights_is_named(tmp_path: Path, strategy: str, no
         Student(path) as student,
         pytest.raises(ModelError, match=r"damaged\.gguf: the model computes no numbers; its weights are damaged"),
     ):
-        list(student.answer([Task("s", 4, ask)], make_strategy(strategy, PAIRS)))  # type: ignore[arg-type]
+        list(student.answer([SessionTask("s", 4, ask)], make_strategy(strategy, PAIRS)))  # type: ignore[arg-type]
 
 
 def test_an_adapter_that_acts_too_strongly_is_named_and_a_student_answers_again_without(tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_an_adapter_that_acts_too_strongly_is_named_and_a_student_answers_again_
     adapter = make_adapter(tmp_path / "strong.gguf")
     with Student(path) as student:
         with pytest.raises(ModelError, match=r"with the adapter .*strong\.gguf x 1e\+38 the model computes no numbers"):
-            list(student.answer([Task("s", 4, ask, (Adapter(adapter, 1e38),))]))
-        assert list(student.answer([Task("s", 4, ask)]))
+            list(student.answer([SessionTask("s", 4, ask, (Adapter(adapter, 1e38),))]))
+        assert list(student.answer([SessionTask("s", 4, ask)]))
 
 
 def test_a_model_with_damaged_weights_makes_no_vectors(tmp_path: Path) -> None:

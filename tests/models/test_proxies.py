@@ -7,7 +7,7 @@ from models.endpoint.proxies import proxy_for
 from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
-from models.student_protocol import Answered, Task
+from models.student_protocol import Answered, SessionTask
 from tests.fake_chat_server import Serve
 from tests.models.test_completion import GOOD
 
@@ -74,7 +74,7 @@ def test_a_server_here_answers_whatever_the_proxies_are(
         monkeypatch.setenv(variable, value)
     url, _ = serve(lambda fake, _: fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "m")) as student:
-        events = list(student.answer([Task("s", 2, lambda *_: [Message("user", "x")])]))
+        events = list(student.answer([SessionTask("s", 2, lambda *_: [Message("user", "x")])]))
     assert isinstance(events[-1], Answered)
 
 
@@ -106,6 +106,6 @@ def test_what_is_elsewhere_is_asked_through_the_proxy(serve: Serve, monkeypatch:
     proxy, fake = serve(lambda fake, _: fake.complete(GOOD))
     monkeypatch.setenv("HTTP_PROXY", proxy.removesuffix("/v1"))
     with EndpointStudent(Endpoint("http://api.example/v1", "m")) as student:
-        events = list(student.answer([Task("s", 2, lambda *_: [Message("user", "x")])]))
+        events = list(student.answer([SessionTask("s", 2, lambda *_: [Message("user", "x")])]))
     assert isinstance(events[-1], Answered)
     assert len(fake.asked) == 1

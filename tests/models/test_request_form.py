@@ -12,7 +12,7 @@ from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.request_form import RequestForm
 from models.endpoint.student import EndpointStudent
 from models.messages import Message
-from models.student_protocol import Answered, Noted, Refused, StudentEvent, Task
+from models.student_protocol import Answered, Noted, Refused, SessionTask, StudentEvent
 from tests.fake_chat_server import Fake, Serve
 from tests.models.test_completion import GOOD
 
@@ -46,8 +46,8 @@ def reasoning_model(fake: Fake, _: int) -> None:
         fake.complete(GOOD)
 
 
-def tasks(count: int) -> Iterator[Task]:
-    return (Task(key, 2, lambda *_: [Message("user", "x")]) for key in range(count))
+def tasks(count: int) -> Iterator[SessionTask]:
+    return (SessionTask(key, 2, lambda *_: [Message("user", "x")]) for key in range(count))
 
 
 def answers(student: EndpointStudent, count: int) -> list[StudentEvent]:

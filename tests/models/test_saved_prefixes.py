@@ -8,7 +8,7 @@ import pytest
 
 from models.llama.student import Student
 from models.messages import Message
-from models.student_protocol import Adapter, Answered, Task
+from models.student_protocol import Adapter, Answered, SessionTask
 from tests.models.tiny import make_adapter, make_model
 
 INSTRUCTIONS = "Rules that hold for all sessions. " * 10
@@ -26,7 +26,7 @@ def ask(tmp_path: Path, tokens_read: list[int]) -> Ask:
         with Student(model, cache=tmp_path / "cache") as student:
             [answer] = [
                 event
-                for event in student.answer([Task("s", 3, lambda *_: messages, adapters)])
+                for event in student.answer([SessionTask("s", 3, lambda *_: messages, adapters)])
                 if isinstance(event, Answered)
             ]
         return sum(tokens_read), [bundle.positions for bundle in answer.bundles]

@@ -31,7 +31,7 @@ from models.sft.examples import Branch, Example, batches, read_examples
 from models.sft.job import Job, Optimizer, read_job
 from models.sft.objective import Batch, Objective, collate
 from models.sft.state import job_status
-from models.student_protocol import Adapter, Answered, Task
+from models.student_protocol import Adapter, Answered, SessionTask
 from tests.models.tiny import make_model
 from tests.models.tiny_job import SYSTEM, as_folder, line, metrics, on_two_processes, train, weights, write_job
 from tests.waiting import until
@@ -100,7 +100,7 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     with Student(base) as student:
         [answer] = [
             event
-            for event in student.answer([Task("s", 4, ask, (Adapter(job / "adapter.gguf"),))], strategy)
+            for event in student.answer([SessionTask("s", 4, ask, (Adapter(job / "adapter.gguf"),))], strategy)
             if isinstance(event, Answered)
         ]
     assert sorted(bundle.positions for bundle in answer.bundles) == [(1, 3), (2, 4)]

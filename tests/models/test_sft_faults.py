@@ -268,7 +268,7 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     shutil.copytree(job, whole)
     handler = signal.getsignal(signal.SIGTERM)
     training.Training(whole).run()
-    from models.sft.writing import written
+    from models.sft.writing import write_greedily
 
     beats = []
 
@@ -276,10 +276,10 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
         (job / "heartbeat").unlink(missing_ok=True)
         beats.append(arguments)
         signal.raise_signal(signal.SIGTERM)
-        return written(*arguments, **named)
+        return write_greedily(*arguments, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "written", stopped)
+        patched.setattr(evaluation, "write_greedily", stopped)
         with pytest.raises(training.Stopped):
             training.Training(job).run()
     assert len(beats) == 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.bundle_list import WrittenBundle
 from models.llama.answer_tokens import AnswerTokens
-from models.llama.context import LlamaContext, Piece
+from models.llama.context import LlamaContext, TokenRun
 from models.llama.decoding import Branch
 from models.llama.strategies import PairStrategy, make_strategy
 from models.llama.strategies.drafts import Drafts
@@ -25,7 +25,7 @@ from models.messages import Message
 from models.pairs.calibration import AT_ITS_WORD, Calibration, PairCalibration
 from models.pairs.clustering import Matrix, average_link, average_links
 from models.prompt_format import pair_question
-from models.student_protocol import STRATEGIES, Answered, Form, Grew, IntentPrompt, Refused, StrategyName, Task
+from models.student_protocol import STRATEGIES, Answered, Form, Grew, IntentPrompt, Refused, SessionTask, StrategyName
 from tests.models.tiny import Vocabulary, make_model
 
 WORDS = ["camp", "kit", "phone", "week", "end", "for", "ing"]
@@ -38,22 +38,24 @@ def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield loaded
 
 
-def task(key: object, titles: Sequence[str], seen: list[tuple[Form, tuple[int, ...]]] | None = None) -> Task:
+def task(key: object, titles: Sequence[str], seen: list[tuple[Form, tuple[int, ...]]] | None = None) -> SessionTask:
     def ask(form: Form, order: Sequence[int]) -> list[Message]:
         if seen is not None:
             seen.append((form, tuple(order)))
         lines = "\n".join(f"{number}. {titles[position - 1]}" for number, position in enumerate(order, start=1))
         return [Message("system", f"Answer as {form}."), Message("user", lines)]
 
-    return Task(key, len(titles), ask)
+    return SessionTask(key, len(titles), ask)
 
 
-def answers(student: Student, tasks: Sequence[Task], strategy: StrategyName) -> dict[object, list[WrittenBundle]]:
+def answers(
+    student: Student, tasks: Sequence[SessionTask], strategy: StrategyName
+) -> dict[object, list[WrittenBundle]]:
     events = student.answer(tasks, make_strategy(strategy))
     return {event.key: list(event.bundles) for event in events if isinstance(event, Answered)}
 
 
-def judged(student: Student, tasks: Sequence[Task], strategy: PairStrategy) -> dict[object, Matrix]:
+def judged(student: Student, tasks: Sequence[SessionTask], strategy: PairStrategy) -> dict[object, Matrix]:
     return dict(each for each in student.judge_pairs(tasks, strategy) if not isinstance(each, Refused))
 
 
@@ -219,7 +221,7 @@ def test_products_are_put_together_by_the_mean_of_their_pairs() -> None:
     assert average_links(probabilities, [0.5, 0.6, 0.95]) == [[(1, 2, 3)], [(1, 2)], []]
 
 
-def told_task(titles: Sequence[str], evidence: Matrix, asked: list[tuple[Form, tuple[int, ...]]]) -> Task:
+def told_task(titles: Sequence[str], evidence: Matrix, asked: list[tuple[Form, tuple[int, ...]]]) -> SessionTask:
     return replace(task("s", titles, asked), evidence=lambda: evidence)
 
 
@@ -232,7 +234,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     steps: list[int] = []
     decode = LlamaContext.decode
 
-    def counted(self: LlamaContext, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+    def counted(self: LlamaContext, pieces: Sequence[TokenRun]) -> npt.NDArray[np.float32]:
         steps.append(sum(len(piece.tokens) for piece in pieces))
         return decode(self, pieces)
 

@@ -20,7 +20,7 @@ from models.llama.model import LlamaModel
 from models.llama.strategies import make_strategy
 from models.llama.student import Student
 from models.messages import Message
-from models.student_protocol import Answered, Form, Grew, Refused, StrategyName, StudentEvent, Task
+from models.student_protocol import Answered, Form, Grew, Refused, SessionTask, StrategyName, StudentEvent
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def student() -> Iterator[Student]:
         yield loaded
 
 
-def task(key: object, titles: list[str]) -> Task:
+def task(key: object, titles: list[str]) -> SessionTask:
     def ask(_: Form, order: Sequence[int]) -> list[Message]:
         lines = "\n".join(f"{number}. {titles[position - 1]}" for number, position in enumerate(order, start=1))
         return [Message("system", "Write bundles."), Message("user", lines)]
 
-    return Task(key, len(titles), ask)
+    return SessionTask(key, len(titles), ask)
 
 
 def answers(student: Student, sessions: Sequence[list[str]]) -> dict[int, list[WrittenBundle]]:

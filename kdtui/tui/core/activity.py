@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from kdtui.tui.core.store_worker import Unwanted, described, tell_waiting
+from kdtui.tui.core.store_worker import Unwanted, sentence_of, tell_waiting
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
 
@@ -108,7 +108,7 @@ class Activity:
             pass
         except Exception as error:
             # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
-            problem, details = described(error)
+            problem, details = sentence_of(error)
         self._post(Ended(self, problem, details))
 
     def _do(self) -> None:

@@ -18,18 +18,18 @@ _USUAL = RunSettings(SHIPPED)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class StudentChoice:
     """The settings of whom to ask in the workbench; those that are None are the usual ones."""
 
     settings: RunSettings = _USUAL
 
     @classmethod
-    def of(cls, settings: RunSettings | None) -> "Choice":
+    def of(cls, settings: RunSettings | None) -> "StudentChoice":
         """The choice that these settings make; the usual student for None."""
         return cls() if settings is None else cls(replace(settings, limit=None, seed=None))
 
     @classmethod
-    def from_memory(cls, value: object) -> "Choice | None":
+    def from_memory(cls, value: object) -> "StudentChoice | None":
         """What `to_memory` has given, if it still is that: anyone may have edited it."""
         with suppress(msgspec.ValidationError, KdtuiError):
             choice = cls.of(msgspec.convert(value, RunSettings))
@@ -69,7 +69,7 @@ class Choice:
         """The same where the dataset has a default adapter, so that the shipped student has to be named."""
         return options_of(self.settings, names_shipped=True)
 
-    def with_student(self, student: str, adapters: tuple[tuple[str, float], ...] = ()) -> "Choice":
+    def with_student(self, student: str, adapters: tuple[tuple[str, float], ...] = ()) -> "StudentChoice":
         """The same with another student; what it cannot use is left out."""
         wanted = replace(self.settings, student=student, adapters=adapters)
         unaided = replace(wanted, knowledge=(), sample=None, neighbours=None, budget=None, near=None)
@@ -79,10 +79,10 @@ class Choice:
         for settings in (wanted, replace(wanted, strategy=None), replace(wanted, strategy=None, context=None), unaided):
             with suppress(KdtuiError):
                 check_settings(settings, "a dataset")
-                return Choice(settings)
-        return Choice(RunSettings(student, adapters=adapters))
+                return StudentChoice(settings)
+        return StudentChoice(RunSettings(student, adapters=adapters))
 
-    def with_format(self, format: str) -> "Choice":
+    def with_format(self, format: str) -> "StudentChoice":
         """The same with a format of knowledge, or without it where it was in."""
         before = self.settings.knowledge
         knowledge = tuple(each for each in before if each != format) if format in before else (*before, format)
@@ -90,4 +90,4 @@ class Choice:
         if not knowledge:
             # They are about knowledge.
             settings = replace(settings, sample=None, domains="own", neighbours=None, budget=None, near=None)
-        return Choice(settings)
+        return StudentChoice(settings)

@@ -21,8 +21,8 @@ from textual.worker import get_current_worker
 from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.finders import Finder, RowFinder
-from kdtui.tui.core.screen import OwnScreen
-from kdtui.tui.core.store_worker import Unwanted, described
+from kdtui.tui.core.screen import ActionScreen
+from kdtui.tui.core.store_worker import Unwanted, sentence_of
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.path_input import PathInput
@@ -46,7 +46,7 @@ class Told(Message):
         self.text = text
 
 
-class Dialog(ModalScreen[Result], OwnScreen[Result]):
+class Dialog(ModalScreen[Result], ActionScreen[Result]):
     """A screen over another, which shows through; `escape` leaves it without a result."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall"), (50, "-tallest")]  # noqa: RUF012
@@ -427,7 +427,7 @@ class FormDialog(Dialog[dict[str, str]]):
         except Unwanted:
             return
         except Exception as error:
-            text = described(error)[0]
+            text = sentence_of(error)[0]
         if not worker.is_cancelled:
             self.post_message(Told(text))
 

@@ -8,7 +8,7 @@ from textual import actions
 
 from kdtui.text import one_line
 from kdtui.tui.actions import ON_ROWS, Action
-from kdtui.tui.core.screen import OwnScreen
+from kdtui.tui.core.screen import ActionScreen
 from kdtui.tui.core.services import Services
 
 _PATIENCE = 5.0
@@ -36,7 +36,7 @@ async def _do_elsewhere(app: Services, place: str, action: Action) -> None:
     else:
         app.go_to(place)
     screen = app.screen
-    if not isinstance(screen, OwnScreen) or not await _has_looked(app, screen):
+    if not isinstance(screen, ActionScreen) or not await _has_looked(app, screen):
         return
     why = screen.why_not(method_of(action))
     if why is None and action.id in ON_ROWS:
@@ -49,7 +49,7 @@ def _offer(app: Services, title: str, sentence: str) -> None:
     app.notify(one_line(sentence, 300), title=title, timeout=10, markup=False)
 
 
-async def _has_looked(app: Services, screen: OwnScreen[object]) -> bool:
+async def _has_looked(app: Services, screen: ActionScreen[object]) -> bool:
     """Wait until a screen shows what it has asked the store for; whether it is looked at still."""
     deadline = monotonic() + _PATIENCE
     at_rest = 0

@@ -12,10 +12,10 @@ from textual.widgets import Input, Label, Static
 
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.finders import Finder, Way
-from kdtui.tui.core.screen import OwnScreen
+from kdtui.tui.core.screen import ActionScreen
 
 
-class FindScreen(ModalScreen[None], OwnScreen[None]):
+class FindScreen(ModalScreen[None], ActionScreen[None]):
     """Words to find a place by; one goes there while they are typed.
 
     Args:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from kdtui.tui.core.choice import Choice
-from kdtui.tui.core.store_worker import described, tell_waiting
+from kdtui.tui.core.choice import StudentChoice
+from kdtui.tui.core.store_worker import sentence_of, tell_waiting
 from models.bundle_list import WrittenBundle
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
@@ -33,7 +33,7 @@ _NICENESS = 5
 
 
 @dataclass(eq=False, slots=True)
-class Request:
+class GenerationRequest:
     """One session for one student.
 
     Attributes:
@@ -44,7 +44,7 @@ class Request:
 
     dataset: str | None
     session: Session
-    choice: Choice
+    choice: StudentChoice
     post: Callable[[Message], object]
     explains: bool = False
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -55,66 +55,66 @@ class Request:
         return self.cancellation.is_cancelled
 
     def cancel(self) -> None:
-        """Stop the student, in the middle of what it reads; a `Stopped` follows."""
+        """Stop the student, in the middle of what it reads; a `GenerationStopped` follows."""
         self.cancellation.cancel()
 
 
-class About(Message):
+class GenerationMessage(Message):
     """A message about a request."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: GenerationRequest) -> None:
         super().__init__()
         self.request = request
 
 
-class StudentReady(About):
+class StudentReady(GenerationMessage):
     """The student is loaded and begins to read the session."""
 
 
-class BundleWritten(About):
+class BundleWritten(GenerationMessage):
     """A bundle is new, or has more of its intent."""
 
-    def __init__(self, request: Request, bundle: WrittenBundle) -> None:
+    def __init__(self, request: GenerationRequest, bundle: WrittenBundle) -> None:
         super().__init__(request)
         self.bundle = bundle
 
 
-class NoteTaken(About):
+class NoteTaken(GenerationMessage):
     """A user should know something of how the student is asked."""
 
-    def __init__(self, request: Request, text: str) -> None:
+    def __init__(self, request: GenerationRequest, text: str) -> None:
         super().__init__(request)
         self.text = text
 
 
-class StudentLearns(About):
+class StudentLearns(GenerationMessage):
     """Before it answers the student learns from the training sessions, once."""
 
-    def __init__(self, request: Request, learning: "Learning") -> None:
+    def __init__(self, request: GenerationRequest, learning: "Learning") -> None:
         super().__init__(request)
         self.learning = learning
 
 
-class Answered(About):
+class AnswerEnded(GenerationMessage):
     """The answer is whole, or the student has none and the prediction says why."""
 
-    def __init__(self, request: Request, prediction: "Prediction") -> None:
+    def __init__(self, request: GenerationRequest, prediction: "Prediction") -> None:
         super().__init__(request)
         self.prediction = prediction
 
 
-class Explained(About):
+class Explained(GenerationMessage):
     """What the student is asked about the session."""
 
-    def __init__(self, request: Request, explanation: "Explanation") -> None:
+    def __init__(self, request: GenerationRequest, explanation: "Explanation") -> None:
         super().__init__(request)
         self.explanation = explanation
 
 
-class Stopped(About):
+class GenerationStopped(GenerationMessage):
     """There will be no answer; `problem` is None where the request was cancelled."""
 
-    def __init__(self, request: Request, problem: str | None, details: str = "") -> None:
+    def __init__(self, request: GenerationRequest, problem: str | None, details: str = "") -> None:
         super().__init__(request)
         self.problem, self.details = problem, details
 
@@ -124,12 +124,12 @@ class GenerationThread:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._requests: SimpleQueue[GenerationRequest | None] = SimpleQueue()
         self._is_closing = False
-        self._serving: Request | None = None
+        self._serving: GenerationRequest | None = None
         self.thread: Thread | None = None
 
-    def ask(self, request: Request) -> None:
+    def ask(self, request: GenerationRequest) -> None:
         """Have a request answered, after those that were asked before."""
         if self.thread is None:
             # A daemon: should llama.cpp hang, the program can end all the same.
@@ -152,11 +152,11 @@ class GenerationThread:
         while request is not None:
             request = self._serve(request)
 
-    def _serve(self, request: Request) -> Request | None:
+    def _serve(self, request: GenerationRequest) -> GenerationRequest | None:
         """Load the student that is asked for and answer with it, until another is needed; return what needs that."""
         self._serving = request
         if self._unwanted(request):
-            request.post(Stopped(request, None))
+            request.post(GenerationStopped(request, None))
             return self._requests.get()
         try:
             from kdtui.workflows.student.open import open_student
@@ -180,20 +180,20 @@ class GenerationThread:
                         return following
                     request = self._serving = following
         except Cancelled:
-            request.post(Stopped(request, None))
+            request.post(GenerationStopped(request, None))
         except Exception as error:
             # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
-            request.post(Stopped(request, *described(error)))
+            request.post(GenerationStopped(request, *sentence_of(error)))
         return self._requests.get()
 
-    def _answer(self, student: "SessionStudent", request: Request) -> None:
+    def _answer(self, student: "SessionStudent", request: GenerationRequest) -> None:
         """Answer a request, or say that it is stopped; the student can be asked again after either."""
         with suppress(Cancelled), request.cancellation.in_force():
             if not self._unwanted(request) and self._is_answered(student, request):
                 return
-        request.post(Stopped(request, None))
+        request.post(GenerationStopped(request, None))
 
-    def _is_answered(self, student: "SessionStudent", request: Request) -> bool:
+    def _is_answered(self, student: "SessionStudent", request: GenerationRequest) -> bool:
         from kdtui.workflows.student.generate import BundleGrew, generate
         from models.student_protocol import Noted
 
@@ -210,7 +210,7 @@ class GenerationThread:
                 elif isinstance(event, Noted):
                     request.post(NoteTaken(request, event.text))
                 else:
-                    request.post(Answered(request, event.prediction))
+                    request.post(AnswerEnded(request, event.prediction))
                     return True
         return False
 
@@ -220,7 +220,7 @@ class GenerationThread:
 
         return is_there(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
 
-    def _check(self, request: Request) -> Callable[[], None]:
+    def _check(self, request: GenerationRequest) -> Callable[[], None]:
         """What ends the waiting for the store."""
 
         def check() -> None:
@@ -229,9 +229,9 @@ class GenerationThread:
 
         return check
 
-    def _unwanted(self, request: Request) -> bool:
+    def _unwanted(self, request: GenerationRequest) -> bool:
         return request.cancelled or self._is_closing
 
 
-def _tell(request: Request, message: "str | Learning") -> None:
+def _tell(request: GenerationRequest, message: "str | Learning") -> None:
     request.post(NoteTaken(request, message) if isinstance(message, str) else StudentLearns(request, message))

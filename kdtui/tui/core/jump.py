@@ -9,13 +9,13 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.screen import OwnScreen
+from kdtui.tui.core.screen import ActionScreen
 
 LETTERS = "asdfghjklwertuiopzxcvbnm"
 """Those that are easy to reach first; `q` is left to leave."""
 
 
-class JumpScreen(ModalScreen[Widget | None], OwnScreen[Widget | None]):
+class JumpScreen(ModalScreen[Widget | None], ActionScreen[Widget | None]):
     """Letters over the screen below, which go where its parts go. The result is the part that was chosen."""
 
     BINDINGS = bindings("jump")

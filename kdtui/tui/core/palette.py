@@ -17,7 +17,7 @@ from textual.worker import Worker, WorkerError
 from kdtui.text import one_line
 from kdtui.tui.actions import ACTIONS, OF_SCREENS, PLACES
 from kdtui.tui.core.elsewhere import do_elsewhere, method_of
-from kdtui.tui.core.screen import OwnScreen
+from kdtui.tui.core.screen import ActionScreen
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_names import Named, names_in
 from kdtui.tui.core.store_worker import ask_store
@@ -59,7 +59,7 @@ class Command:
         return escape(one_line(f"{self.purpose} (not now: {self.why_not})" if self.why_not else self.purpose, 300))
 
 
-class Palette(CommandPalette, OwnScreen[None]):
+class Palette(CommandPalette, ActionScreen[None]):
     """The command palette."""
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class PaletteSource(Provider):
                 continue
             screen = app.places.get(place) if action.place in (place, "training", "study") else None
             why = ""
-            if isinstance(screen, OwnScreen) and screen.is_mounted:
+            if isinstance(screen, ActionScreen) and screen.is_mounted:
                 if screen.check_action(method_of(action), ()) is False:
                     continue
                 why = screen.why_not(method_of(action)) or ""

@@ -19,7 +19,7 @@ from kdtui.text import one_line
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.finders import Finder, RowFinder
 from kdtui.tui.core.services import Services
-from kdtui.tui.core.store_worker import ask_store, described, named_database
+from kdtui.tui.core.store_worker import ask_store, named_database, sentence_of
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -49,7 +49,7 @@ class ImportsFound(Message):
         self.datasets, self.named_database = datasets, named_database
 
 
-class OwnScreen(Screen[Result]):
+class ActionScreen(Screen[Result]):
     """What places and dialogs have in common.
 
     Where an action cannot be done just now, the footer shows it dim, and its key says why.
@@ -108,7 +108,7 @@ class OwnScreen(Screen[Result]):
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
 
-class KdtuiScreen(OwnScreen[Result]):
+class StoreScreen(ActionScreen[Result]):
     """A screen that asks the store in threads, and shows the command that does the same.
 
     A screen has a `Static` with the id `command`, if it has a command at all.
@@ -204,7 +204,7 @@ class KdtuiScreen(OwnScreen[Result]):
         except Exception as error:
             if worker.is_cancelled:
                 return
-            self.post_message(Failed(*described(error)))
+            self.post_message(Failed(*sentence_of(error)))
             return
         if not worker.is_cancelled:
             self.post_message(message(answer))

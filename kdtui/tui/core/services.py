@@ -18,7 +18,7 @@ from kdtui.text import one_line
 from kdtui.tui.actions import PLACES, bindings, keys_of
 from kdtui.tui.config import Config
 from kdtui.tui.core.activity import Activity, Ended, Happened
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.finders import Finder
 from kdtui.tui.core.generation import GenerationThread
 from kdtui.tui.core.task import Task
@@ -83,10 +83,10 @@ class Services(App[None]):
         self.database = database
         self.config = config or Config()
         self.generation = GenerationThread(database)
-        remembered = Choice.from_memory(self.memory.of("workbench").get("choice"))
+        remembered = StudentChoice.from_memory(self.memory.of("workbench").get("choice"))
         # Those that the user chose or pointed at last; until then, the workbench remembers one.
         self.datasets_here: tuple[str, ...] = ()
-        self.choice = Choice.of(student) if student is not None or remembered is None else remembered
+        self.choice = StudentChoice.of(student) if student is not None or remembered is None else remembered
         # Until somebody chooses, the default adapter of a dataset answers it.
         self.has_chosen = student is not None or remembered is not None
         self.activities: list[Activity] = []
@@ -116,7 +116,7 @@ class Services(App[None]):
         """Import the demo, and show its progress."""
         raise NotImplementedError
 
-    def open_session(self, dataset: str, session: str, choice: Choice | None = None) -> None:
+    def open_session(self, dataset: str, session: str, choice: StudentChoice | None = None) -> None:
         """Go to the workbench and open a session there, in place of an open one; leaving it leads back to this place.
 
         Args:
@@ -220,14 +220,14 @@ class Services(App[None]):
 
     # The student whom the workbench asks
 
-    def use_choice(self, choice: Choice) -> None:
+    def use_choice(self, choice: StudentChoice) -> None:
         """Ask this student from now on, in the workbench."""
         self.choice, self.has_chosen = choice, True
         self.memory.of("workbench")["choice"] = choice.to_memory()
 
     def forget_usual_choice(self) -> None:
         """If the user chose the usual student, ask the default of each dataset again."""
-        if self.choice == Choice():
+        if self.choice == StudentChoice():
             self.has_chosen = False
             self.memory.of("workbench").pop("choice", None)
 

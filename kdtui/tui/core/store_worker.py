@@ -75,7 +75,7 @@ def named_database(path: Path) -> Path | None:
     return None if path == default_path() else path
 
 
-def described(error: Exception) -> tuple[str, str]:
+def sentence_of(error: Exception) -> tuple[str, str]:
     """What to tell the user of an error, and the details, which faults of the program have."""
     sentence = explained(error)
     return fault(error) if sentence is None else (sentence, "")

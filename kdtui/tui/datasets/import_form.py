@@ -10,7 +10,7 @@ from textual.message import Message
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field
 from kdtui.tui.core.services import Services
-from kdtui.tui.core.store_worker import ask_store, described
+from kdtui.tui.core.store_worker import ask_store, sentence_of
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskForm
 from kdtui.tui.datasets.importing import Import
@@ -108,7 +108,7 @@ class ImportForm(TaskForm):
             source = _what_is_at(path) if path else ""
             contents = ask_store(self._database, partial(_what_has, name)) if name in self._datasets else ""
         except Exception as error:
-            source, contents = described(error)[0], ""
+            source, contents = sentence_of(error)[0], ""
         self.post_message(Looked(path, source, name, contents))
 
     def on_looked(self, message: Looked) -> None:

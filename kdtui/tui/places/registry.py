@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from kdtui.tui.core.screen import KdtuiScreen
+from kdtui.tui.core.screen import StoreScreen
 
 
-def screen_of(place: str, database: Path) -> KdtuiScreen[None]:
+def screen_of(place: str, database: Path) -> StoreScreen[None]:
     """A new screen for a place."""
     match place:
         case "knowledge":

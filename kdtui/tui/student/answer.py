@@ -8,8 +8,8 @@ from textual.widget import Widget
 from kdtui.bundling.comparison import Match, differing, match, pair_counts
 from kdtui.bundling.metrics import Bundles, score
 from kdtui.text import letter
-from kdtui.tui.core.choice import Choice
-from kdtui.tui.core.generation import Request
+from kdtui.tui.core.choice import StudentChoice
+from kdtui.tui.core.generation import GenerationRequest
 from kdtui.tui.student.bundle_panel import BundleLine
 from kdtui.tui.widgets.letters import badges, tone
 from models.bundle_list import WrittenBundle
@@ -19,22 +19,22 @@ NAMES = ("1st", "2nd")
 """What two sides are called that are compared: letters are for bundles, and numbers for products."""
 
 
-class Side:
+class StudentAnswer:
     """A student with its settings, and what it has written about the session."""
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: StudentChoice) -> None:
         self.choice = choice
         self.clear()
 
     def clear(self) -> None:
         """Forget the answer."""
-        self.asked: Choice | None = None
-        self.request: Request | None = None
+        self.asked: StudentChoice | None = None
+        self.request: GenerationRequest | None = None
         self.state = ""
         self.is_done = False
         self._written: dict[int, WrittenBundle] = {}
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: GenerationRequest) -> None:
         """An answer is on its way."""
         self.clear()
         self.asked, self.request = request.choice, request
@@ -64,7 +64,9 @@ class Side:
         return [match(truth, each) for each in self.sets]
 
 
-def true_lines(widget: Widget, bundles: Sequence[Bundle], truth: Bundles, sides: Sequence[Side]) -> list[BundleLine]:
+def true_lines(
+    widget: Widget, bundles: Sequence[Bundle], truth: Bundles, sides: Sequence[StudentAnswer]
+) -> list[BundleLine]:
     """True bundles, each with what the sides that are done have found of it; the widget has the colours."""
     return [
         BundleLine(each.positions, each.intent, remark=_remark_of_true(widget, number, truth, sides))
@@ -72,7 +74,7 @@ def true_lines(widget: Widget, bundles: Sequence[Bundle], truth: Bundles, sides:
     ]
 
 
-def _remark_of_true(widget: Widget, number: int, truth: Bundles, sides: Sequence[Side]) -> Text:
+def _remark_of_true(widget: Widget, number: int, truth: Bundles, sides: Sequence[StudentAnswer]) -> Text:
     """Which generated bundle is a true one, or comes near; or that it is missing."""
     remarks = []
     for name, side in zip(NAMES, sides, strict=False):
@@ -90,7 +92,7 @@ def _remark_of_true(widget: Widget, number: int, truth: Bundles, sides: Sequence
     return Text(" ").join(remarks)
 
 
-def written_lines(widget: Widget, side: Side, truth: Bundles) -> list[BundleLine]:
+def written_lines(widget: Widget, side: StudentAnswer, truth: Bundles) -> list[BundleLine]:
     """What a student has written so far, each with how it compares to what is true, where that is known."""
     return [
         BundleLine(
@@ -113,7 +115,7 @@ def _remark_of_written(widget: Widget, found: Match) -> Text:
     return Text(f"~ {letter(found.true)} {' '.join(changes)}", style=tone(widget, "warning"))
 
 
-def compared(sides: Sequence[Side], truth: Bundles) -> str:
+def compared(sides: Sequence[StudentAnswer], truth: Bundles) -> str:
     """How well each side has done, where the truth is known; and in what two answers differ. A line each."""
     lines = []
     for name, side in zip(NAMES, sides, strict=False):

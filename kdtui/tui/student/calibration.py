@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
-class Calibration(Task):
+class CalibrationTask(Task):
     """A student judges the validation sessions of a dataset by some strategies.
 
     Args:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, TypeVar
 from textual.message import Message
 
 from kdtui.errors import KdtuiError
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, TextDialog
-from kdtui.tui.core.screen import KdtuiScreen
+from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskForm
-from kdtui.tui.student.calibration import Calibration
+from kdtui.tui.student.calibration import CalibrationTask
 from kdtui.tui.student.settings_form import chosen, followed, intent_writer_in, refused, settings_fields, whole_number
 from kdtui.workflows.model_names import why_uncalibrated
 from kdtui.workflows.student.command_options import options_of
 from kdtui.workflows.student.limits import why_no_strategy
-from kdtui.workflows.student.options import Offered, together
+from kdtui.workflows.student.options import StudentOptions, combined
 from models.student_protocol import STRATEGIES
 from store.records import RunSettings
 
@@ -46,7 +46,7 @@ class CalibrationOffer:
     """
 
     settings: RunSettings
-    there: Mapping[str, Offered]
+    there: Mapping[str, StudentOptions]
     named_database: Path | None
 
 
@@ -66,8 +66,8 @@ class CalibrationForm(TaskForm):
     """
 
     def __init__(self, app: Services, found: CalibrationOffer, dataset: str) -> None:
-        self._found, self._choice = found, Choice(found.settings)
-        self._offered = together(found.there.values())
+        self._found, self._choice = found, StudentChoice(found.settings)
+        self._offered = combined(found.there.values())
         fields = [
             Field("dataset", "Dataset", "choice", dataset, options=[(name, name) for name in found.there]),
             *(each for each in settings_fields(found.settings, self._offered) if each.name != "strategy"),
@@ -76,14 +76,14 @@ class CalibrationForm(TaskForm):
             Field("seed", "Seed", help="by which they are drawn; usually 0"),
         ]
 
-        def begin(values: Mapping[str, str]) -> Calibration:
-            return Calibration(app.database, *self._wanted(values), values, app.post_message)
+        def begin(values: Mapping[str, str]) -> CalibrationTask:
+            return CalibrationTask(app.database, *self._wanted(values), values, app.post_message)
 
         def show(task: Task) -> None:
-            assert isinstance(task, Calibration)
+            assert isinstance(task, CalibrationTask)
             app.push_screen(TextDialog(task.outcome, task.as_table(), copies=task.details))
 
-        task = app.tasks.get(Calibration.kind)
+        task = app.tasks.get(CalibrationTask.kind)
         begins_with = {field.name: field.value for field in fields}
         if task is not None and task.is_over and any(task.values[name] != begins_with[name] for name in _WHOM):
             # It was about another student.
@@ -153,7 +153,7 @@ def _whole(values: Mapping[str, str]) -> dict[str, str]:
     return {**values, "strategy": ""}
 
 
-class CalibratingScreen(KdtuiScreen[Result]):
+class CalibratingScreen(StoreScreen[Result]):
     """A screen with a student on it that can be calibrated."""
 
     def offer_calibration(self, settings: "Callable[[Database], RunSettings]") -> None:
@@ -164,14 +164,14 @@ class CalibratingScreen(KdtuiScreen[Result]):
         """
 
         def question(db: "Database") -> CalibrationOffer:
-            from kdtui.workflows.student.options import offered
+            from kdtui.workflows.student.options import student_options
             from store.datasets import dataset_names
 
             names = dataset_names(db)
             if not names:
                 raise KdtuiError(self.no_dataset)
             # Adapters are the same for all of them.
-            there = {name: offered(db, name, as_trained=name == names[0]) for name in names}
+            there = {name: student_options(db, name, as_trained=name == names[0]) for name in names}
             return CalibrationOffer(settings(db), there, named_database(self.database))
 
         self.ask(question, CalibrationOffered, group="calibration")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import Field, FormDialog
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.student.limits import why_no_adapter, why_no_knowledge, why_no_strategy
-from kdtui.workflows.student.options import Offered
+from kdtui.workflows.student.options import StudentOptions
 from kdtui.workflows.student.settings import check_settings, settings_for
 from models.embedded import NAME, SHIPPED
 from models.student_protocol import STRATEGIES
@@ -32,10 +32,10 @@ _ABOUT = {
 
 def settings_form(
     title: str,
-    choice: Choice,
-    offered: Offered,
+    choice: StudentChoice,
+    offered: StudentOptions,
     dataset: str | None,
-    command: Callable[[Choice], str],
+    command: Callable[[StudentChoice], str],
     verb: str,
 ) -> FormDialog:
     """A form for a choice; `chosen` makes one of its values.
@@ -68,7 +68,7 @@ def settings_form(
     )
 
 
-def settings_fields(settings: RunSettings, offered: Offered) -> list[Field]:
+def settings_fields(settings: RunSettings, offered: StudentOptions) -> list[Field]:
     """What a form asks for settings, which it has at first."""
     values = _values(settings, offered)
 
@@ -107,7 +107,7 @@ def settings_fields(settings: RunSettings, offered: Offered) -> list[Field]:
     ]
 
 
-def refused(offered: Offered, values: Mapping[str, str]) -> dict[str, str]:
+def refused(offered: StudentOptions, values: Mapping[str, str]) -> dict[str, str]:
     """The fields that the student in the form has no use for, each with the reason.
 
     One that has a value is none of them: what stands in it can be taken out.
@@ -135,7 +135,7 @@ def refused(offered: Offered, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def followed(
-    offered: Offered, before: Mapping[str, str], values: Mapping[str, str]
+    offered: StudentOptions, before: Mapping[str, str], values: Mapping[str, str]
 ) -> tuple[dict[str, str], str] | None:
     """What else changes in the form with what has just been changed in it, and a sentence on that.
 
@@ -158,7 +158,7 @@ def followed(
     return {name: value for name, value in follows.items() if name not in changed}, note
 
 
-def _with_adapter(adapter: str, values: Mapping[str, str], offered: Offered) -> tuple[dict[str, str], str]:
+def _with_adapter(adapter: str, values: Mapping[str, str], offered: StudentOptions) -> tuple[dict[str, str], str]:
     if adapter in ("", _AS_BEFORE):
         return {}, ""
     settings = offered.as_trained.get(adapter)
@@ -179,7 +179,9 @@ def _with_student(values: Mapping[str, str], *, typed: bool) -> dict[str, str]:
     return {"student": _OTHER} if values["other"].strip() else {}
 
 
-def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset: str | None) -> Choice:
+def chosen(
+    values: Mapping[str, str], before: StudentChoice, offered: StudentOptions, dataset: str | None
+) -> StudentChoice:
     """The choice that is in the form.
 
     Raises:
@@ -217,11 +219,11 @@ def chosen(values: Mapping[str, str], before: Choice, offered: Offered, dataset:
     missing = [format for format in knowledge if format not in offered.formats]
     if missing and settings.sample is None:
         raise KdtuiError(f"the dataset has no {missing[0]}s yet; distil them first, in place 3")
-    return Choice(settings)
+    return StudentChoice(settings)
 
 
 def _without_adapter(
-    adapter: str, student: str, values: Mapping[str, str], offered: Offered
+    adapter: str, student: str, values: Mapping[str, str], offered: StudentOptions
 ) -> tuple[dict[str, str], str]:
     """What changes where an adapter does not go with the student that is asked now."""
     settings = offered.as_trained.get(adapter)
@@ -244,7 +246,7 @@ _TRAINED = ("student", "other", *_KNOWLEDGE, "strategy")
 """What is set in the form as an adapter was trained; in no strategy, the one that it was trained for."""
 
 
-def _values(settings: RunSettings, offered: Offered) -> dict[str, str]:
+def _values(settings: RunSettings, offered: StudentOptions) -> dict[str, str]:
     """Settings as they are in a form."""
     scale = settings.adapters[0][1] if len(settings.adapters) == 1 else 1.0
     return {
@@ -262,7 +264,7 @@ def _values(settings: RunSettings, offered: Offered) -> dict[str, str]:
     }
 
 
-def _named(student: str, offered: Offered) -> dict[str, str]:
+def _named(student: str, offered: StudentOptions) -> dict[str, str]:
     is_offered = student in offered.students
     return {"student": student if is_offered else _OTHER, "other": "" if is_offered else student}
 
@@ -279,7 +281,7 @@ def _is_shown_none(student: str) -> bool:
     return why_no_knowledge(student) is not None
 
 
-def intent_writer_in(offered: Offered, values: Mapping[str, str]) -> str | None:
+def intent_writer_in(offered: StudentOptions, values: Mapping[str, str]) -> str | None:
     """The adapter in the form, if it writes intents alone and goes with the student."""
     adapter = values["adapter"]
     return adapter if adapter in offered.intent_writers and _takes_adapters(_student(values)) else None
@@ -295,7 +297,7 @@ def _adapter(settings: RunSettings) -> str:
     return settings.adapters[0][0] if settings.adapters else ""
 
 
-def _adapters(settings: RunSettings, offered: Offered) -> list[tuple[str, str]]:
+def _adapters(settings: RunSettings, offered: StudentOptions) -> list[tuple[str, str]]:
     found = [("none beyond its own", "")]
     found += [(f"{name}, trained on {Path(student).stem}", name) for name, student in offered.adapters]
     if len(settings.adapters) > 1:
@@ -305,7 +307,7 @@ def _adapters(settings: RunSettings, offered: Offered) -> list[tuple[str, str]]:
     return found
 
 
-def _near(settings: RunSettings, offered: Offered) -> list[str]:
+def _near(settings: RunSettings, offered: StudentOptions) -> list[str]:
     return list(dict.fromkeys((*offered.near, *([settings.near] if settings.near else []))))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdtui.errors import BadFile, KdtuiError
-from kdtui.exchange.adapter_card import CARD, About, adapter_card
+from kdtui.exchange.adapter_card import CARD, AdapterFacts, adapter_card
 from kdtui.text import counted
 from kdtui.workflows.adapters.sources import (
     AdapterSource,
@@ -115,7 +115,7 @@ def export_adapter(
             write_json(part / BASE_CONFIG, base_config_of(source))
             write_json(part / MANIFEST, manifest)
             convert(part, part, part / f"{name}.gguf")
-            card = adapter_card(About(name, public, manifest, rank, licence))
+            card = adapter_card(AdapterFacts(name, public, manifest, rank, licence))
             write_whole(part / CARD, card)
             names = sorted(path.name for path in part.iterdir())
             write_whole(part / SUMS, "".join(f"{sha256(part / each)}  {each}\n" for each in names))

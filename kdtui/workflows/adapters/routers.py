@@ -66,7 +66,7 @@ class RouteBegun:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RouterRow:
     """How well sessions are answered in one way: pair F1."""
 
     name: str
@@ -84,7 +84,7 @@ class Report:
         took: how many sessions each route got from the router.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[RouterRow, ...]
     gain: Comparison
     reached: float | None
     took: dict[str, int]
@@ -371,7 +371,9 @@ def _report(
         ORACLE: oracle,
     }
     cells = {name: Cell.of(values) for name, values in ways.items()}
-    rows = [Row(name, found) for name, found in zip(cells, estimate(list(cells.values()), within=(0, 1)), strict=True)]
+    rows = [
+        RouterRow(name, found) for name, found in zip(cells, estimate(list(cells.values()), within=(0, 1)), strict=True)
+    ]
     [gain] = compare([Pair(BEST, ROUTER, "pair_f1", cells[BEST], cells[ROUTER])])
     possible = float((oracle - best).mean())
     reached = float((routed - best).mean()) / possible if possible > _NOTHING else None

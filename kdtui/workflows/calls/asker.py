@@ -15,11 +15,11 @@ import msgspec
 from kdtui.distill.applicable import roughly_for
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import PaidCall, drop, folder_of, set_aside
-from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.completion import Usage
 from models.endpoint.json_in_text import without_thoughts
-from models.endpoint.teacher import NoAnswer, Question, Reply, Teacher
+from models.endpoint.teacher import NoAnswer, Reply, Teacher, TeacherQuestion
 from models.errors import ModelError
 from models.messages import Message
 from store.calls import Call, known_call
@@ -92,7 +92,7 @@ class Unusable(ModelError):
         self.call = call
 
 
-class Desk(Protocol):
+class Asker(Protocol):
     """Where conversations ask their questions."""
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
@@ -105,7 +105,7 @@ class Desk(Protocol):
 
 
 @dataclass(slots=True)
-class Ledger:
+class PaidCalls:
     """A teacher whose answers are kept. Use it from the thread of the database, in one event loop.
 
     Args:
@@ -127,7 +127,7 @@ class Ledger:
     budget: Budget
     answer_tokens: int | None = None
     retry_failed: bool = False
-    gate: Gate = field(default_factory=Gate)
+    gate: PauseControl = field(default_factory=PauseControl)
     changed: Callable[[], None] = lambda: None
     notice: Callable[[str], None] = lambda _: None
     tally: Tally = field(init=False)
@@ -153,12 +153,12 @@ class Ledger:
         return teacher_name(self.teacher.endpoint.url, self.model)
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
-        """See `Desk`.
+        """See `Asker`.
 
         Raises:
             FailedBefore: it has failed for good, and is not to be tried again.
         """
-        question = Question(tuple(messages), schema, self.answer_tokens or ANSWER_TOKENS)
+        question = TeacherQuestion(tuple(messages), schema, self.answer_tokens or ANSWER_TOKENS)
         request = request_of(self.model, question)
         key = key_of(request)
         known = known_call(self.db, key)
@@ -196,7 +196,7 @@ class Ledger:
         is_useless = known.status == "failed" or known.key in self._unusable
         return is_useless and self.retry_failed and known.key not in self._asked
 
-    async def _pay(self, step: str, key: str, request: str, question: Question) -> Call:
+    async def _pay(self, step: str, key: str, request: str, question: TeacherQuestion) -> Call:
         # This call is one of those that are under way.
         calls = self.tally.paid + self.tally.failed + len(self._under_way)
         if self.budget.calls is not None and calls > self.budget.calls:
@@ -293,7 +293,7 @@ class Ledger:
             await self._released.wait()
         self._reserved[key] = highest * self._excess
 
-    def _counted(self, question: Question, usage: Usage, written: int, highest: float) -> dict[str, Any]:
+    def _counted(self, question: TeacherQuestion, usage: Usage, written: int, highest: float) -> dict[str, Any]:
         """Count what a call took, as the server says, or else by an estimate; the same for its row."""
         prompt = usage.prompt if usage.prompt is not None else _prompt_tokens(question.messages)
         completion = usage.completion if usage.completion is not None else written
@@ -325,7 +325,7 @@ class Ledger:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """Answers from the ledger alone, and adds up what the others would cost; see `Ledger`."""
+    """Answers from the ledger alone, and adds up what the others would cost; see `PaidCalls`."""
 
     db: Database
     model: str
@@ -342,14 +342,14 @@ class Rehearsal:
         self.tally = Tally(cost=self.prices.of(0, 0), most_cost=self.prices.of(0, 0))
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:  # noqa: ARG002
-        """See `Desk`.
+        """See `Asker`.
 
         Raises:
             NotPaidYet: the answer is not in the ledger.
             FailedBefore: it has failed for good, and is not to be tried again.
         """
         self.asked += 1
-        question = Question(tuple(messages), schema, self._most_answer)
+        question = TeacherQuestion(tuple(messages), schema, self._most_answer)
         call = known_call(self.db, key_of(request_of(self.model, question)))
         is_useless = call is not None and (call.status == "failed" or call.key in self._unusable)
         if call is not None and not (is_useless and self.retry_failed):
@@ -433,7 +433,7 @@ def _roughly(text: str) -> int:
     return roughly_for(len(text.encode("utf-8", "replace")))
 
 
-def request_of(model: str, question: Question) -> str:
+def request_of(model: str, question: TeacherQuestion) -> str:
     """All that shapes an answer, as JSON with sorted keys."""
     return msgspec.json.encode(
         {

@@ -63,7 +63,7 @@ def imported_in_words(written: Written, dataset: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DatasetSource:
     """What there is to import.
 
     Attributes:
@@ -79,7 +79,7 @@ _FIRST_LINE = 1_000_000
 """Bytes of a file that are looked at, to tell what it is."""
 
 
-def look_at_source(path: Path) -> Source:
+def look_at_source(path: Path) -> DatasetSource:
     """What a path holds, by the names of its files, or the beginning of the file; its mistakes are found by an import.
 
     Raises:
@@ -88,7 +88,7 @@ def look_at_source(path: Path) -> Source:
     if path.is_dir():
         if not (path / bundlerec.SESSION_ITEM).is_file():
             raise BadFile(path, f"this is no dataset: a BundleRec directory has a file {bundlerec.SESSION_ITEM}")
-        return Source("BundleRec directory", (path / bundlerec.SPLIT).exists())
+        return DatasetSource("BundleRec directory", (path / bundlerec.SPLIT).exists())
     if path.exists() and not path.is_file():
         raise BadFile(path, "this is neither a directory nor a file")
     try:
@@ -99,9 +99,9 @@ def look_at_source(path: Path) -> Source:
     if not line:
         raise BadFile(path, "the file is empty")
     if len(line) == _FIRST_LINE:
-        return Source("JSON Lines", None)
+        return DatasetSource("JSON Lines", None)
     first = next(iter(jsonl.read_sessions([line], path)), None)
-    return Source("JSON Lines", None if first is None else first[2])
+    return DatasetSource("JSON Lines", None if first is None else first[2])
 
 
 def what_goes_with(contents: DatasetContents) -> str:

@@ -39,7 +39,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class PieceDetails:
     """What is known of a piece.
 
     Attributes:
@@ -63,7 +63,7 @@ class About:
         return self.piece.call_id is not None or " at " in self.piece.teacher
 
 
-def about_piece(db: Database, number: int) -> About:
+def about_piece(db: Database, number: int) -> PieceDetails:
     """All that is known of a piece, and quickly found.
 
     Raises:
@@ -71,7 +71,7 @@ def about_piece(db: Database, number: int) -> About:
     """
     piece = get_knowledge(db, number)
     samples = samples_with(db, number)
-    return About(
+    return PieceDetails(
         piece,
         _content(piece),
         origin_of(db, piece),
@@ -81,7 +81,7 @@ def about_piece(db: Database, number: int) -> About:
     )
 
 
-def scores_of_uses(db: Database, about: About) -> Iterator[RunRow]:
+def scores_of_uses(db: Database, about: PieceDetails) -> Iterator[RunRow]:
     """How well the runs did that a piece was offered to."""
     from store.runs import summary_of
 

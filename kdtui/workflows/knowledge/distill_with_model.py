@@ -29,10 +29,10 @@ from kdtui.distill.rules import Rule, applies_to, consolidate
 from kdtui.distill.thoughts import rejection
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.calls.asker import (
+    Asker,
     BudgetReached,
-    Desk,
-    Ledger,
     NotPaidYet,
+    PaidCalls,
     Rehearsal,
     Tally,
     Unusable,
@@ -44,7 +44,7 @@ from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
-from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.json_answer import answer_schema, parse_answer
@@ -72,7 +72,7 @@ _CALLS: dict[Format, int] = {"rule": 3, "thought": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DistillProgress:
     """So many of the sessions of a format are done, and so many calls are under way."""
 
     format: Format
@@ -92,7 +92,7 @@ class SessionFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class DistillStopped:
     """The work ends before it is done; what was answered is kept, and the same command goes on from there."""
 
     reason: str
@@ -108,11 +108,11 @@ class Rehearsed:
     tally: Tally
 
 
-DistillEvent: TypeAlias = Progress | SessionFailed | Stopped | Distilled | Noted
+DistillEvent: TypeAlias = DistillProgress | SessionFailed | DistillStopped | Distilled | Noted
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DistillationRequest:
     """What to distil, from whom, and for how much at most.
 
     Attributes:
@@ -159,7 +159,9 @@ _Told: TypeAlias = _ToldRule | _ToldThought
 _Tell: TypeAlias = Callable[[_Told], Awaitable[None]]
 
 
-def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Generator[DistillEvent]:
+def distil_with_model(
+    db: Database, job: DistillationRequest, gate: PauseControl | None = None
+) -> Generator[DistillEvent]:
     """Ask a teacher about the training sessions, many at a time, and keep what it says.
 
     An interrupt, or closing the iterator, lets the calls that are under way end: they are paid for. A second interrupt
@@ -177,7 +179,7 @@ def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Gener
     check_budget(job.budget, job.prices)
     sessions = _to_ask_about(db, job)
     with asyncio.Runner() as runner:
-        work = runner.run(_begin(db, job, sessions, gate or Gate()))
+        work = runner.run(_begin(db, job, sessions, gate or PauseControl()))
         try:
             with _interrupts_told(runner.get_loop(), work.interrupt):
                 try:
@@ -191,7 +193,7 @@ def distil_with_model(db: Database, job: Job, gate: Gate | None = None) -> Gener
                 raise KeyboardInterrupt
 
 
-def rehearse(db: Database, job: Job) -> Tally:
+def rehearse(db: Database, job: DistillationRequest) -> Tally:
     """What the work would cost: `hits` need no call, `paid` ones are estimated.
 
     Raises:
@@ -203,7 +205,7 @@ def rehearse(db: Database, job: Job) -> Tally:
     return tally
 
 
-def rehearsal(db: Database, job: Job) -> Iterator[Rehearsed]:
+def rehearsal(db: Database, job: DistillationRequest) -> Iterator[Rehearsed]:
     """`rehearse`, session by session.
 
     Raises:
@@ -213,13 +215,13 @@ def rehearsal(db: Database, job: Job) -> Iterator[Rehearsed]:
     return iterate(_rehearse(db, job, _to_ask_about(db, job)))
 
 
-def _to_ask_about(db: Database, job: Job) -> list[Session]:
+def _to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
     """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
     sessions = training_sessions(db, job.dataset, job.limit, job.seed)
     return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
 
 
-def model_as_teacher(job: Job) -> str:
+def model_as_teacher(job: DistillationRequest) -> str:
     """What the knowledge that a model gives calls its teacher; a server is asked where the model is not named.
 
     Raises:
@@ -236,7 +238,7 @@ def model_as_teacher(job: Job) -> str:
     return asyncio.run(name())
 
 
-async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
+async def _rehearse(db: Database, job: DistillationRequest, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
     teacher = Teacher(job.endpoint, job.pace)
     try:
         desk = Rehearsal(db, await teacher.model(), job.prices, job.answer_tokens, job.retry_failed)
@@ -258,7 +260,7 @@ async def _rehearse(db: Database, job: Job, sessions: Sequence[Session]) -> Asyn
             yield Rehearsed(done, len(job.formats) * len(sessions), replace(desk.tally))
 
 
-async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate) -> "_Work":
+async def _begin(db: Database, job: DistillationRequest, sessions: Sequence[Session], gate: PauseControl) -> "_Work":
     await when_free(db, partial(take_in, db))
     events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
 
@@ -271,7 +273,7 @@ async def _begin(db: Database, job: Job, sessions: Sequence[Session], gate: Gate
     except BaseException:
         await teacher.close()
         raise
-    ledger = Ledger(
+    ledger = PaidCalls(
         db, teacher, model, job.prices, job.budget, job.answer_tokens, job.retry_failed, gate, notice=notice
     )
     work = _Work(db, job, sessions, ledger, events)
@@ -317,9 +319,9 @@ class _Work:
     """Workers that each take the next session until there is none, or no more may be paid for."""
 
     db: Database
-    job: Job
+    job: DistillationRequest
     sessions: Sequence[Session]
-    ledger: Ledger
+    ledger: PaidCalls
     _events: "asyncio.Queue[DistillEvent | None]"
     _running: "asyncio.Task[None] | None" = None
     _watching: "asyncio.Task[None] | None" = None
@@ -370,7 +372,7 @@ class _Work:
         _, waiting = await asyncio.wait([self._running], timeout=_PATIENCE)
         if waiting:
             given_up = f"what was under way did not come back in {_PATIENCE:g} seconds, and is given up"
-            self._events.put_nowait(Stopped(given_up, self.ledger.tally))
+            self._events.put_nowait(DistillStopped(given_up, self.ledger.tally))
             self._running.cancel()
 
     async def _run(self) -> None:
@@ -379,7 +381,7 @@ class _Work:
                 await self._distil(format)
                 if self._stopped is not None:
                     # The next format is asked about with what came out of this one: later it would be other questions.
-                    self._events.put_nowait(Stopped(self._stopped, self.ledger.tally))
+                    self._events.put_nowait(DistillStopped(self._stopped, self.ledger.tally))
                     return
         finally:
             self._events.put_nowait(None)
@@ -393,7 +395,7 @@ class _Work:
 
         def tell_progress() -> None:
             tally = replace(self.ledger.tally)
-            self._events.put_nowait(Progress(format, done, len(self.sessions), tally, self.ledger.asking))
+            self._events.put_nowait(DistillProgress(format, done, len(self.sessions), tally, self.ledger.asking))
 
         self.ledger.changed = tell_progress
 
@@ -462,7 +464,7 @@ class _Work:
 
 
 def _conversation(
-    db: Database, dataset: str, format: Format, desk: Desk, tell: _Tell
+    db: Database, dataset: str, format: Format, desk: Asker, tell: _Tell
 ) -> Callable[[Session], Awaitable[None]]:
     """How a format is distilled from a session."""
     if format == "rule":
@@ -477,7 +479,9 @@ async def _forget(_: _Told) -> None:
     """A rehearsal keeps nothing."""
 
 
-async def _answered(converse: Callable[[Session], Awaitable[None]], session: Session, desk: Ledger | Rehearsal) -> None:
+async def _answered(
+    converse: Callable[[Session], Awaitable[None]], session: Session, desk: PaidCalls | Rehearsal
+) -> None:
     """Have a conversation; where an answer is of no use and may be asked for again, once more.
 
     Raises:
@@ -491,7 +495,7 @@ async def _answered(converse: Callable[[Session], Awaitable[None]], session: Ses
                 raise
 
 
-async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:
+async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:
     """Detect bundles, correct them, and learn rules from what people did instead."""
     matches = patterns_for(session, patterns, _PATTERNS)
     known = [f"{','.join(map(str, each.positions))}: {each.pattern.statement}" for each in matches]
@@ -508,7 +512,7 @@ async def _reflect(desk: Desk, patterns: dict[Pattern, int], tell: _Tell, sessio
         await tell(_ToldRule(rule, session.id, third.id, parents))
 
 
-async def _think(desk: Desk, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
+async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
     """Have the way from the products to the bundles explained, and keep it where it leads to the true ones."""
     given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
     known = [line_of(piece.value, session) for piece in given]

@@ -8,7 +8,7 @@ from math import nan
 from typing import TypeAlias
 
 from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
-from kdtui.workflows.calls.asker import BudgetReached, Ledger, Tally, Unusable, read_answer
+from kdtui.workflows.calls.asker import BudgetReached, PaidCalls, Tally, Unusable, read_answer
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.model_names import check_address
@@ -155,7 +155,7 @@ def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterato
                 yield session.id, [session.items[position - 1] for position in bundle.positions], bundle.intent
 
 
-async def _rating(ledger: Ledger, items: list[Item], intent: str) -> int:
+async def _rating(ledger: PaidCalls, items: list[Item], intent: str) -> int:
     """One rating; an answer that is of no use is asked for once more where that is wanted."""
     while True:
         call = await ledger.ask("judge", [rating_question(items, intent)], RATING_SCHEMA)
@@ -166,11 +166,11 @@ async def _rating(ledger: Ledger, items: list[Item], intent: str) -> int:
                 raise
 
 
-async def _open(db: Database, judge: Judge, notice: Callable[[str], None]) -> Ledger:
+async def _open(db: Database, judge: Judge, notice: Callable[[str], None]) -> PaidCalls:
     await when_free(db, partial(take_in, db))
     teacher = Teacher(judge.endpoint, judge.pace, notice)
     try:
-        return Ledger(
+        return PaidCalls(
             db,
             teacher,
             await teacher.model(),
@@ -189,7 +189,7 @@ async def _first_of(running: "set[asyncio.Task[int]]") -> "tuple[set[asyncio.Tas
     return await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _close(ledger: Ledger, running: "set[asyncio.Task[int]]") -> None:
+async def _close(ledger: PaidCalls, running: "set[asyncio.Task[int]]") -> None:
     """Ask nothing more, and wait for what is under way, unless that takes too long or is interrupted again."""
     ledger.gate.close()
     try:

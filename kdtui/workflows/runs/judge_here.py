@@ -16,9 +16,9 @@ from kdtui.workflows.calls.unsaved_calls import PaidCall
 from kdtui.workflows.model_names import PATTERNS, located_model
 from kdtui.workflows.runs.judge import JudgeEvent, NotRated, Rated, intents_of
 from kdtui.workflows.runs.ratings import Ratings
-from models.endpoint.teacher import Question
+from models.endpoint.teacher import TeacherQuestion
 from models.messages import Message
-from models.student_protocol import Refused, Task
+from models.student_protocol import Refused, SessionTask
 from store.calls import known_call
 from store.records import Session
 from store.runs import Run
@@ -115,7 +115,7 @@ def _told(
         else:
             waiting.append(asked)
     began = perf_counter()
-    tasks = (Task(asked, 2, lambda *_, asked=asked: [asked.question]) for asked in waiting)
+    tasks = (SessionTask(asked, 2, lambda *_, asked=asked: [asked.question]) for asked in waiting)
     scale = [str(rating) for rating in range(LEAST_RATING, BEST_RATING + 1)]
     for event, chosen in student.choose(tasks, _LEAD, scale):
         asked = cast("_Asked", event.key)
@@ -148,4 +148,4 @@ def _questions(db: Database, run: Run, sessions: Collection[Session], version: s
     """The questions about the intents of a run; of equal ones each."""
     for session, items, intent in intents_of(db, run, sessions):
         message = rating_question(items, intent)
-        yield _Asked(session, message, request_of(version, Question((message,), RATING_SCHEMA, _ANSWER_TOKENS)))
+        yield _Asked(session, message, request_of(version, TeacherQuestion((message,), RATING_SCHEMA, _ANSWER_TOKENS)))

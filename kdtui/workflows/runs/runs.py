@@ -247,7 +247,7 @@ def run_in_full(
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RunComparison:
     """Two runs, session by session.
 
     Attributes:
@@ -289,7 +289,7 @@ def why_incomparable(one: Run, other: Run) -> str | None:
     return f"{different}; only runs over the same sessions can be compared"
 
 
-def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = unchecked) -> Comparison:
+def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = unchecked) -> RunComparison:
     """Compare two runs on the sessions that both have answered, those first where the second does worst; `check` as for
     `score_runs`.
 
@@ -321,7 +321,7 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
         for run, each in zip((one, other), sums, strict=True)
     )
     alone = count_answers(db, one) - len(rows), count_answers(db, other) - len(rows)
-    return Comparison((one, other), rows.in_order(lambda row: row.difference), alone, (first, second), won, lost)
+    return RunComparison((one, other), rows.in_order(lambda row: row.difference), alone, (first, second), won, lost)
 
 
 def _answered_by_both(db: Database, one: Run, other: Run) -> Iterator[tuple[Session, tuple[Prediction, Prediction]]]:

@@ -15,7 +15,7 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
 from kdtui.distill.feedback import feedback
 from kdtui.distill.retrieval import Nearest
-from kdtui.workflows.calls.asker import Desk, Ledger, read_answer, text_of
+from kdtui.workflows.calls.asker import Asker, PaidCalls, read_answer, text_of
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.waiting import when_free
@@ -82,12 +82,12 @@ def answer_by_aicl(
             runner.run(_close(ledger, set(running)))
 
 
-async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> Ledger:
+async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> PaidCalls:
     await when_free(db, partial(take_in, db))
     teacher = Teacher(endpoint, Pace(), notice)
     try:
         # Who has a student answer anew wants an answer where there was none.
-        return Ledger(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)
+        return PaidCalls(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)
     except BaseException:
         await teacher.close()
         raise
@@ -103,7 +103,7 @@ async def _finished(
     return done
 
 
-async def _close(ledger: Ledger, running: "set[asyncio.Task[list[WrittenBundle]]]") -> None:
+async def _close(ledger: PaidCalls, running: "set[asyncio.Task[list[WrittenBundle]]]") -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
@@ -118,12 +118,12 @@ class _Counting:
         counted: keys of the calls that other sessions have been counted for: a demonstration may serve several.
     """
 
-    desk: Desk
+    desk: Asker
     counted: set[str]
     usage: Usage = NO_TOKENS
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
-        """See `Desk`."""
+        """See `Asker`."""
         call = await self.desk.ask(step, messages, schema)
         if call.key not in self.counted:
             self.counted.add(call.key)
@@ -151,7 +151,7 @@ def _events(
     yield Answered(session, bundles, seconds, usage)
 
 
-async def _bundles(desk: Desk, db: Database, dataset: str, nearest: Nearest, session: Session) -> list[WrittenBundle]:
+async def _bundles(desk: Asker, db: Database, dataset: str, nearest: Nearest, session: Session) -> list[WrittenBundle]:
     if len(session.items) < 2:
         return []
     messages: list[Message] = []
@@ -162,7 +162,7 @@ async def _bundles(desk: Desk, db: Database, dataset: str, nearest: Nearest, ses
     return _read_bundles(call, session)
 
 
-async def demonstration(desk: Desk, session: Session) -> list[Message]:
+async def demonstration(desk: Asker, session: Session) -> list[Message]:
     """The conversation about a training session.
 
     Raises:

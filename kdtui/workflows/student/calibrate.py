@@ -33,7 +33,7 @@ from kdtui.workflows.student.model import open_model
 from kdtui.workflows.student.settings import check_settings
 from kdtui.workflows.student.strategy import weights_of
 from models.llama.strategies import make_strategy
-from models.llama.strategies.base import told
+from models.llama.strategies.base import given_scores
 from models.llama.strategies.listing import Listing
 from models.pairs.calibration import (
     AT_ITS_WORD,
@@ -44,7 +44,7 @@ from models.pairs.calibration import (
     fit_pairs,
 )
 from models.pairs.clustering import Matrix, likely_bundles
-from models.student_protocol import STRATEGIES, Adapter, Answered, Refused, StrategyName, Task
+from models.student_protocol import STRATEGIES, Adapter, Answered, Refused, SessionTask, StrategyName
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
 from store.datasets import iter_sessions
 from store.records import RunSettings, Session
@@ -350,7 +350,9 @@ class _Unanswered(Exception):
     """The student refuses a session; the message says which, and why."""
 
 
-def _judge(student: "Student", tasks: Sequence[Task], name: StrategyName) -> Generator[SessionJudged, None, Judged]:
+def _judge(
+    student: "Student", tasks: Sequence[SessionTask], name: StrategyName
+) -> Generator[SessionJudged, None, Judged]:
     """Have a strategy judge the sessions, which are the keys of their tasks.
 
     Raises:
@@ -375,7 +377,7 @@ def _judge(student: "Student", tasks: Sequence[Task], name: StrategyName) -> Gen
         key, matrix = judged
         matrices[key] = matrix
         yield SessionJudged(name)
-    evidence = {task.key: told(task) for task in tasks}
+    evidence = {task.key: given_scores(task) for task in tasks}
     scores = [PairScores(true_bundles(each), matrices[each], evidence[each]) for each in sessions]
     return replace(judge_pairs(scores), scores=scores)
 
@@ -478,7 +480,7 @@ def _together(truth: Truth, products: int) -> npt.NDArray[np.bool_]:
 
 
 def _seconds_per_session(
-    student: "Student", tasks: Sequence[Task], name: StrategyName, calibration: Calibration
+    student: "Student", tasks: Sequence[SessionTask], name: StrategyName, calibration: Calibration
 ) -> float:
     started = perf_counter()
     for _ in student.answer(tasks, make_strategy(name, calibration)):

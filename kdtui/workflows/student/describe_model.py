@@ -196,7 +196,7 @@ def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:
     return max(fits, key=lambda fit: fit.certain, default=None)
 
 
-def in_short(details: ModelDetails) -> list[tuple[str, str]]:
+def summary_lines(details: ModelDetails) -> list[tuple[str, str]]:
     """What one wants to know first, as pairs of what and value."""
     row, info, adapter = details.row, details.row.info, details.adapter
     lines = [("name", row.name), ("kind", row.kind), ("path", str(row.path)), ("from", row.source)]
@@ -221,7 +221,7 @@ def in_short(details: ModelDetails) -> list[tuple[str, str]]:
     return lines
 
 
-def in_full(details: ModelDetails) -> list[tuple[str, str]]:
+def detail_lines(details: ModelDetails) -> list[tuple[str, str]]:
     """The header of a base, or the manifest of an adapter, in the same way."""
     if details.adapter is None:
         return list(details.header.items())

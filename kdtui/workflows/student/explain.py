@@ -9,7 +9,7 @@ from kdtui.distill.applicable import AICL, Applicable
 from models.bundle_list import WrittenBundle
 from models.messages import Message
 from models.prompt_format import pair_question
-from models.student_protocol import Form, StrategyName, Task
+from models.student_protocol import Form, SessionTask, StrategyName
 from store.records import Session
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Explanation:
         return [(heading, text) for heading, text in found if text]
 
 
-def explain_model(student: "Student", task: Task, knowledge: Applicable, strategy: StrategyName) -> Explanation:
+def explain_model(student: "Student", task: SessionTask, knowledge: Applicable, strategy: StrategyName) -> Explanation:
     """What a language model that is here reads, after its chat template."""
     if task.intents is not None:
         return _explain_intents(student, task)
@@ -96,7 +96,7 @@ def explain_model(student: "Student", task: Task, knowledge: Applicable, strateg
     )
 
 
-def _explain_intents(student: "Student", task: Task) -> Explanation:
+def _explain_intents(student: "Student", task: SessionTask) -> Explanation:
     assert task.intents is not None
     assert task.find is not None
     bundles = task.find() if task.products > 1 else ()
@@ -109,7 +109,7 @@ def _explain_intents(student: "Student", task: Task) -> Explanation:
     )
 
 
-def _bundles(task: Task) -> tuple[str, ...]:
+def _bundles(task: SessionTask) -> tuple[str, ...]:
     assert task.find is not None
     return tuple(map(_bundle, task.find())) if task.products > 1 else ()
 
@@ -118,7 +118,7 @@ def _bundle(bundle: WrittenBundle) -> str:
     return f"{', '.join(map(str, bundle.positions))}: {bundle.confidence:.0%}"
 
 
-def explain_endpoint(task: Task, knowledge: Applicable) -> Explanation:
+def explain_endpoint(task: SessionTask, knowledge: Applicable) -> Explanation:
     """What is sent to an endpoint."""
     how = "These messages are sent; the server puts them into its own chat template, and is told to answer in JSON."
     return Explanation(
@@ -158,7 +158,7 @@ def explain_patterns(student: "PatternStudent", session: Session) -> Explanation
     )
 
 
-def _lines(knowledge: Applicable, task: Task, *, has_hints: bool) -> Iterable[str]:
+def _lines(knowledge: Applicable, task: SessionTask, *, has_hints: bool) -> Iterable[str]:
     """What of the knowledge stands in a prompt."""
     session = task.key
     assert isinstance(session, Session)

@@ -11,7 +11,7 @@ from store.records import Session
 from store.runs import Predicted, Prediction
 
 if TYPE_CHECKING:
-    from kdtui.distill.routing import Choice
+    from kdtui.distill.routing import AdapterChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class SessionAnswered:
 
     session: Session
     prediction: Prediction
-    choice: "Choice | None" = None
+    choice: "AdapterChoice | None" = None
 
 
 GenerateEvent: TypeAlias = BundleGrew | SessionAnswered | Noted

@@ -26,7 +26,7 @@ from models.errors import ModelError
 from models.student_protocol import (
     Adapter,
     IntentPrompt,
-    Task,
+    SessionTask,
 )
 from store.records import RunSettings, Session
 
@@ -50,7 +50,7 @@ class OpenModel:
     """
 
     loading: "Loading[Student]"
-    task: Callable[[Session], Task]
+    task: Callable[[Session], SessionTask]
     knowledge: Callable[[Session], Applicable]
     has_evidence: bool
     names: bool
@@ -87,7 +87,7 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
             # Knowledge is cut to a number of its tokens.
             loading.result()
         knowledge = retriever(db, dataset, settings, lambda text: len(loading.result().model.tokenize(text)))
-        task: Callable[[Session], Task]
+        task: Callable[[Session], SessionTask]
         if names:
             assert patterns is not None
             task = partial(_task_to_name, adapters, patterns.write_bundles)
@@ -163,7 +163,7 @@ def task_maker(
     evidence: "Callable[[Session], Matrix] | None",
     *,
     thinks: bool = False,
-) -> Callable[[Session], Task]:
+) -> Callable[[Session], SessionTask]:
     """What makes a task of a session.
 
     Args:
@@ -171,18 +171,18 @@ def task_maker(
         thinks: whether a thought is written before a list.
     """
 
-    def task(session: Session) -> Task:
+    def task(session: Session) -> SessionTask:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
         ask = partial(prompt, session, knowledge(session), has_evidence=evidence is not None)
         known = partial(_or_refused, evidence, session) if evidence is not None else None
-        return Task(session, len(session.items), ask, adapters, known, thinks)
+        return SessionTask(session, len(session.items), ask, adapters, known, thinks)
 
     return task
 
 
 def _task_to_name(
     adapters: tuple[Adapter, ...], write_bundles: Callable[[Session], list[WrittenBundle]], session: Session
-) -> Task:
+) -> SessionTask:
     """A task whose bundles are found without the model, which names them."""
 
     def find() -> list[WrittenBundle]:
@@ -191,7 +191,7 @@ def _task_to_name(
 
     ask = partial(prompt, session, Applicable())
     intents = IntentPrompt(INTENT_MESSAGES, partial(_intent_question, session))
-    return Task(session, len(session.items), ask, adapters, intents=intents, find=find)
+    return SessionTask(session, len(session.items), ask, adapters, intents=intents, find=find)
 
 
 def _intent_question(session: Session, positions: Sequence[int]) -> str:

@@ -33,8 +33,8 @@ from models.student_protocol import (
     Answered,
     Grew,
     Refused,
+    SessionTask,
     StudentEvent,
-    Task,
 )
 from store.records import RunSettings, Session
 
@@ -119,13 +119,13 @@ def open_student(
         used, calibration = strategy_for(db, dataset, settings)
         judge = PairBundles(calibration) if used == "pairs" and calibration is not None else None
 
-        def task_of(session: Session) -> Task:
+        def task_of(session: Session) -> SessionTask:
             task = opened.task(session)
             if judge is None or judge.needs_scores or task.find is not None or task.evidence is None:
                 return task
             return replace_fields(task, find=partial(judge.of_evidence, task))
 
-        def answer_tasks(tasks: Iterable[Task | None]) -> Iterator[StudentEvent]:
+        def answer_tasks(tasks: Iterable[SessionTask | None]) -> Iterator[StudentEvent]:
             from models.llama.strategies import make_strategy
             from models.llama.strategies.intents import Intents
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class StudentOptions:
     """What settings can name.
 
     Attributes:
@@ -42,7 +42,7 @@ class Offered:
     default: RunSettings | None = None
 
 
-def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) -> Offered:
+def student_options(db: "Database", dataset: str | None, *, as_trained: bool = False) -> StudentOptions:
     """What there is to choose from for sessions of a dataset; for None, of those that belong to none.
 
     Args:
@@ -76,7 +76,7 @@ def offered(db: "Database", dataset: str | None, *, as_trained: bool = False) ->
         near = tuple(vector_models(db, dataset))
     samples = tuple(sample.name for sample in list_samples(db))
     default = _default(db, dataset)
-    return Offered(
+    return StudentOptions(
         (*RESERVED, *bases), tuple(sorted(adapters.items())), samples, formats, near, asked, writers, default
     )
 
@@ -150,7 +150,7 @@ def _as_trained(
     return found, frozenset(writers)
 
 
-def together(offers: Iterable[Offered]) -> Offered:
+def combined(offers: Iterable[StudentOptions]) -> StudentOptions:
     """What any of the datasets offers; what is chosen is checked against its own."""
     first, *others = offers
     formats, near = first.formats, first.near

@@ -11,9 +11,9 @@ from platformdirs import user_cache_path
 
 from kdtui.distill.applicable import Applicable
 from kdtui.distill.pattern_student import PatternStudent
-from kdtui.distill.routing import Choice, Router, session_features
+from kdtui.distill.routing import AdapterChoice, Router, session_features
 from kdtui.errors import KdtuiError
-from kdtui.workflows.model_names import in_full, located_model, router_in
+from kdtui.workflows.model_names import absolute_name, located_model, router_in
 from kdtui.workflows.student.adapters import adapter_file, trained_with
 from kdtui.workflows.student.explain import Explanation, explain_model
 from kdtui.workflows.student.learning import Tell
@@ -23,7 +23,7 @@ from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.student.settings import student_name
 from models.llama.loading import Loading
 from models.llama.strategies import make_strategy
-from models.student_protocol import Adapter, StudentEvent, Task
+from models.student_protocol import Adapter, SessionTask, StudentEvent
 from store.errors import StoreError
 from store.records import RunSettings, Session
 from store.routers import get_router
@@ -60,7 +60,7 @@ def base_of_router(db: Database, name: str, asked: str | None) -> str:
         KdtuiError: its adapters are for another student.
     """
     base = load_router(db, name).routes[0].settings.student
-    if asked is not None and in_full(asked) != base:
+    if asked is not None and absolute_name(asked) != base:
         raise KdtuiError(f"the adapters of router {name!r} are for {base}, not for {asked}; leave out --student")
     return base
 
@@ -122,7 +122,7 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
     with closing(Loading(load)) as loading, open_pattern_student(db, dataset, tell) as patterns:
 
         @lru_cache(maxsize=_REMEMBERED)
-        def choose(session: Session) -> Choice:
+        def choose(session: Session) -> AdapterChoice:
             try:
                 features = features_of(patterns, session, router.centres)
             except KdtuiError:
@@ -133,7 +133,7 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
         # What cannot be loaded is to be known now.
         student = loading.result()
         knowledge: dict[str, Callable[[Session], Applicable]] = {}
-        make: dict[str, Callable[[Session], Task]] = {}
+        make: dict[str, Callable[[Session], SessionTask]] = {}
         for route in routes:
             knowledge[route.name] = retriever(
                 db, dataset, route.settings, lambda text: len(student.model.tokenize(text))
@@ -142,7 +142,7 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
             thinks = trained is not None and trained.target
             make[route.name] = task_maker(knowledge[route.name], adapters[route.name], None, thinks=thinks)
 
-        def task(session: Session) -> Task:
+        def task(session: Session) -> SessionTask:
             return make[choose(session).route.name](session)
 
         def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:

@@ -11,7 +11,7 @@ from models.student_protocol import (
 from store.records import Session
 
 if TYPE_CHECKING:
-    from kdtui.distill.routing import Choice
+    from kdtui.distill.routing import AdapterChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +30,4 @@ class SessionStudent:
     answer: Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
     explain: Callable[[Session], Explanation]
     costs_nothing: bool = False
-    choose: "Callable[[Session], Choice] | None" = None
+    choose: "Callable[[Session], AdapterChoice] | None" = None

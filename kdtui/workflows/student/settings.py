@@ -11,8 +11,8 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.model_names import (
     PATTERNS,
+    absolute_name,
     check_address,
-    in_full,
     is_endpoint,
     is_file,
     router_in,
@@ -55,13 +55,13 @@ def settings_for(
         seed: by which `limit` sessions are drawn; None for 0.
         adapters: instead of the one that the shipped student has; None for that one.
     """
-    located = tuple((in_full(adapter), scale) for adapter, scale in adapters or ())
+    located = tuple((absolute_name(adapter), scale) for adapter, scale in adapters or ())
     if student == SHIPPED and adapters is not None:
         student = NAME
-    near = None if near is None else in_full(near)
+    near = None if near is None else absolute_name(near)
     seed = None if limit is None else seed or 0
     return RunSettings(
-        in_full(student),
+        absolute_name(student),
         knowledge,
         limit,
         context,

@@ -9,7 +9,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.runs.session_measures import MEASURES
 from kdtui.workflows.studies.grid import Arm
 from kdtui.workflows.studies.measures import run_measures
-from kdtui.workflows.studies.plan import Plan
+from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.spec import AXES
 from kdtui.workflows.studies.steps import key_of
 from store.runs import get_run
@@ -22,7 +22,7 @@ _AT_ONCE = 50_000
 """Rows that are in memory at a time."""
 
 
-def export_rows(db: Database, plan: Plan) -> Iterator[tuple[Any, ...]]:
+def export_rows(db: Database, plan: StudyPlan) -> Iterator[tuple[Any, ...]]:
     """The rows of all cells that are done, in the order of `COLUMNS`; a cell comes once for each place in a grid.
 
     Raises:
@@ -35,7 +35,7 @@ def export_rows(db: Database, plan: Plan) -> Iterator[tuple[Any, ...]]:
             yield from _rows(db, plan, grid.question.title, arm)
 
 
-def _rows(db: Database, plan: Plan, title: str, arm: Arm) -> Iterator[tuple[Any, ...]]:
+def _rows(db: Database, plan: StudyPlan, title: str, arm: Arm) -> Iterator[tuple[Any, ...]]:
     cell = plan.steps[key_of(arm.cell)]
     if cell.status != "done" or cell.stored is None:
         return

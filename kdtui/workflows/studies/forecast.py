@@ -13,7 +13,7 @@ from kdtui.errors import KdtuiError
 from kdtui.text import counted, duration
 from kdtui.workflows.calls.costs import cost_text
 from kdtui.workflows.studies.knowledge import distillation, teacher_of
-from kdtui.workflows.studies.plan import HERE, Plan, PlannedStep
+from kdtui.workflows.studies.plan import HERE, PlannedStep, StudyPlan
 from kdtui.workflows.studies.steps import (
     ANY,
     KINDS,
@@ -115,7 +115,7 @@ class Forecast:
             yield f"about {self.disk_bytes / 1e6:,.0f} MB on the disk"
         yield from (*self.problems, *self.over_budget)
 
-    def to_json(self, plan: Plan) -> dict[str, Any]:
+    def to_json(self, plan: StudyPlan) -> dict[str, Any]:
         """The plan and its forecast as an object."""
         return {
             "study": plan.spec.name,
@@ -147,7 +147,7 @@ def check_budget(left: Forecast) -> None:
         raise KdtuiError(f"{'; '.join(left.over_budget)}; {more}")
 
 
-def forecast(db: Database, plan: Plan, *, retry_failed: bool = False) -> Forecast:
+def forecast(db: Database, plan: StudyPlan, *, retry_failed: bool = False) -> Forecast:
     """What is left to do of a study. Nothing is written, and teachers are not asked anything that costs.
 
     Args:
@@ -203,7 +203,7 @@ class StepCount:
     seconds: float | None
 
 
-def step_counts(plan: Plan, left: Forecast) -> list[StepCount]:
+def step_counts(plan: StudyPlan, left: Forecast) -> list[StepCount]:
     """The steps of a plan by kind, in the order in which the study gets to them; a kind without steps is left out."""
     found = []
     for kind in KINDS:
@@ -216,14 +216,14 @@ def step_counts(plan: Plan, left: Forecast) -> list[StepCount]:
     return found
 
 
-def cells_in_words(plan: Plan) -> str:
+def cells_in_words(plan: StudyPlan) -> str:
     """How many cells a study has, and how many sessions each answers."""
     sessions = ", ".join(f"{number:,} of {dataset}" for dataset, number in plan.answered.items())
     part = f"{len(plan.only):,} of " if plan.only else ""
     return f"{part}{counted(len(plan.cells), 'cell')}, each over {sessions} ({plan.spec.split})"
 
 
-def plan_in_words(plan: Plan, left: Forecast) -> list[str]:
+def plan_in_words(plan: StudyPlan, left: Forecast) -> list[str]:
     """A plan and its forecast as sentences without a full stop."""
     steps = "; ".join(f"{each.name} {each.done} of {each.every} done" for each in step_counts(plan, left))
     return [*plan.notes, cells_in_words(plan), steps, *left.in_words()]
@@ -336,7 +336,7 @@ def _usual(step: Step) -> float | None:
     return _SECONDS.get(kind_of(step))
 
 
-def _count_calls(db: Database, plan: Plan, steps: Iterable[PlannedStep], found: Forecast) -> None:
+def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], found: Forecast) -> None:
     """Look up what would be paid for; a teacher is asked for nothing but its name."""
     from kdtui.workflows.knowledge.distill_with_model import rehearse
     from models.errors import ModelError

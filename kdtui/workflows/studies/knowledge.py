@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
-from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.studies.spec import Spec, TeacherOptions
 from kdtui.workflows.studies.steps import ANY, KnowledgeStep
 from store.sqlite import Database
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import Job
+    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
 
 
 def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
@@ -31,7 +31,7 @@ def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
     )
 
 
-def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: Gate) -> Iterator[tuple[int, int]]:
+def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseControl) -> Iterator[tuple[int, int]]:
     """Mine or distil what a step needs, and store it beside what is there.
 
     Args:
@@ -45,7 +45,7 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: Gate) ->
         ModelError: the teacher cannot be reached.
     """
     from kdtui.workflows.knowledge.distill import distil_annotations
-    from kdtui.workflows.knowledge.distill_with_model import Progress, Stopped, distil_with_model
+    from kdtui.workflows.knowledge.distill_with_model import DistillProgress, DistillStopped, distil_with_model
     from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 
     options = teacher_of(spec, step)
@@ -58,21 +58,21 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: Gate) ->
         # It closes its gate when it is done, or when the budget is; the study goes on.
         with gate.branch() as own:
             for event in distil_with_model(db, distillation(options, step), own):
-                if isinstance(event, Progress):
+                if isinstance(event, DistillProgress):
                     yield event.sessions, event.of
-                elif isinstance(event, Stopped):
+                elif isinstance(event, DistillStopped):
                     raise KdtuiError(f"teacher {step.teacher}: {event.reason}; what was answered is kept")
 
 
-def distillation(options: TeacherOptions, step: KnowledgeStep) -> "Job":
+def distillation(options: TeacherOptions, step: KnowledgeStep) -> "DistillationRequest":
     """What is asked of a model in a step."""
     from kdtui.workflows.calls.costs import Budget, Prices
-    from kdtui.workflows.knowledge.distill_with_model import Job
+    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import Pace
 
     url, _, model = options.address.partition("#")
-    return Job(
+    return DistillationRequest(
         step.dataset,
         (step.format,),
         Endpoint(url, model, options.key),

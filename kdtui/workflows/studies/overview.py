@@ -7,7 +7,7 @@ from typing import Any
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.workflows.studies.lock import Runner, runner_of
-from kdtui.workflows.studies.plan import Plan, make_plan, seconds_per_session
+from kdtui.workflows.studies.plan import StudyPlan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import parsed
 from kdtui.workflows.studies.steps import EvaluationStep, key_of, needs
@@ -78,7 +78,7 @@ def _row(db: Database, study: StoredStudy, runner: Runner | None) -> StudyRow:
     return study_row(study, plan, runner)
 
 
-def study_row(study: StoredStudy, plan: Plan, runner: Runner | None) -> StudyRow:
+def study_row(study: StoredStudy, plan: StudyPlan, runner: Runner | None) -> StudyRow:
     """A study that can be planned.
 
     Args:
@@ -101,7 +101,7 @@ def study_row(study: StoredStudy, plan: Plan, runner: Runner | None) -> StudyRow
     )
 
 
-def _can_run(plan: Plan) -> bool:
+def _can_run(plan: StudyPlan) -> bool:
     """Whether anything is left that needs nothing which has failed."""
     lost: set[str] = set()
     for step in plan.steps.values():
@@ -112,7 +112,7 @@ def _can_run(plan: Plan) -> bool:
     return False
 
 
-def open_study(db: Database, name: str) -> tuple[StoredStudy, Plan]:
+def open_study(db: Database, name: str) -> tuple[StoredStudy, StudyPlan]:
     """A study, and its plan.
 
     Raises:
@@ -142,12 +142,12 @@ class CellRow:
         return asdict(self)
 
 
-def cell_rows(db: Database, plan: Plan) -> list[CellRow]:
+def cell_rows(db: Database, plan: StudyPlan) -> list[CellRow]:
     """The cells of a study, each scored where it is done."""
     return list(_cell_rows(db, plan))
 
 
-def _cell_rows(db: Database, plan: Plan) -> Iterator[CellRow]:
+def _cell_rows(db: Database, plan: StudyPlan) -> Iterator[CellRow]:
     from kdtui.workflows.runs.runs import score_runs
     from store.runs import summary_of
 

@@ -87,7 +87,7 @@ def seconds_per_session(cell: PlannedStep, answered: int) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StudyPlan:
     """A study, and how far it is.
 
     Attributes:
@@ -144,7 +144,7 @@ class Plan:
         return sum(step.status == "failed" for step in self.steps.values())
 
 
-def make_plan(db: Database, spec: Spec) -> Plan:
+def make_plan(db: Database, spec: Spec) -> StudyPlan:
     """Plan a study. Nothing is written.
 
     Raises:
@@ -174,10 +174,10 @@ def make_plan(db: Database, spec: Spec) -> Plan:
             )
         else:
             steps[key] = replace(step, unanswered=count)
-    return Plan(spec, found, steps, answered, notes)
+    return StudyPlan(spec, found, steps, answered, notes)
 
 
-def cells_named(plan: Plan, names: Sequence[str]) -> tuple[str, ...]:
+def cells_named(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
     """The keys of the cells of these names.
 
     Raises:
@@ -191,7 +191,7 @@ def cells_named(plan: Plan, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys[name] for name in names))
 
 
-def narrowed(plan: Plan, cells: Sequence[str]) -> Plan:
+def narrowed(plan: StudyPlan, cells: Sequence[str]) -> StudyPlan:
     """The plan to do nothing but these cells, and what they need.
 
     Args:

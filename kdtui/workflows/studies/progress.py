@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from kdtui.workflows.studies.labels import label
-from kdtui.workflows.studies.plan import Plan, PlannedStep
+from kdtui.workflows.studies.plan import PlannedStep, StudyPlan
 from kdtui.workflows.studies.steps import EvaluationStep, Step, TrainingStep, key_of, needs
 from store.jobs import StoredJob, list_jobs
 from store.runs import list_runs
@@ -59,7 +59,7 @@ class CellProgress:
         return self.state
 
 
-def cell_progress(db: Database, plan: Plan, begun: Container[str] = frozenset()) -> dict[str, CellProgress]:
+def cell_progress(db: Database, plan: StudyPlan, begun: Container[str] = frozenset()) -> dict[str, CellProgress]:
     """How far each cell of a plan is, by its key.
 
     Args:
@@ -72,7 +72,7 @@ def cell_progress(db: Database, plan: Plan, begun: Container[str] = frozenset())
 class _Look:
     """What is looked up for several cells alike."""
 
-    def __init__(self, db: Database, plan: Plan, begun: Container[str]) -> None:
+    def __init__(self, db: Database, plan: StudyPlan, begun: Container[str]) -> None:
         self._db, self._plan, self._begun = db, plan, begun
         self._amounts: dict[str, Amount | None] = {}
 

@@ -11,7 +11,7 @@ from kdtui.workflows.model_names import is_endpoint, located_model
 from kdtui.workflows.runs.published import fingerprint
 from kdtui.workflows.student.command_options import evaluate_arguments
 from kdtui.workflows.studies.labels import cell_label, label, model_label
-from kdtui.workflows.studies.plan import Plan
+from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep
 from store.datasets import iter_sessions
 from store.errors import NotFound
@@ -34,12 +34,12 @@ class Provenance:
     commands: list[tuple[str, str]]
 
 
-def provenance_of(db: Database, plan: Plan) -> Provenance:
+def provenance_of(db: Database, plan: StudyPlan) -> Provenance:
     """What a study was made of, as far as that is still there."""
     return Provenance(list(_hashes(db, plan)), list(_commands(db, plan)))
 
 
-def _hashes(db: Database, plan: Plan) -> Iterator[tuple[str, str]]:
+def _hashes(db: Database, plan: StudyPlan) -> Iterator[tuple[str, str]]:
     for dataset in plan.answered:
         for split in SPLITS:
             yield f"{dataset} {split}", fingerprint(iter_sessions(db, dataset, split=split))
@@ -63,7 +63,7 @@ def _sha256(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _commands(db: Database, plan: Plan) -> Iterator[tuple[str, str]]:
+def _commands(db: Database, plan: StudyPlan) -> Iterator[tuple[str, str]]:
     yield "the whole study", f"kdtui study run {shlex.quote(plan.spec.name)}.toml"
     for cell in plan.cells:
         if cell.status == "done" and cell.stored is not None and isinstance(cell.step, EvaluationStep):

@@ -17,10 +17,10 @@ from kdtui.statistics.results import Comparison, Estimate
 from kdtui.text import counted, duration, short_number
 from kdtui.workflows.runs.published import PublishedRow, published_results
 from kdtui.workflows.runs.scored import Scored
-from kdtui.workflows.studies.plan import Plan
+from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.plots import Point, cost_plot, intervals_plot, lines_plot
 from kdtui.workflows.studies.provenance import provenance_of
-from kdtui.workflows.studies.results import QuestionResult, Row, StudyResults, study_results, value_label
+from kdtui.workflows.studies.results import QuestionResult, ResultRow, StudyResults, study_results, value_label
 from kdtui.workflows.studies.spec import AXES, to_toml
 from kdtui.workflows.studies.verdicts import estimate_in_words, phrase
 from store.sqlite import Database
@@ -108,7 +108,7 @@ class Section:
     left_out: list[str]
 
 
-def write_report(db: Database, plan: Plan, folder: Path) -> list[Path]:
+def write_report(db: Database, plan: StudyPlan, folder: Path) -> list[Path]:
     """Write the report of a study as HTML and as Markdown, each whole or not at all.
 
     Returns:
@@ -243,7 +243,7 @@ def _section(
     )
 
 
-def _published(db: Database, plan: Plan, dataset: str) -> Sequence[PublishedRow]:
+def _published(db: Database, plan: StudyPlan, dataset: str) -> Sequence[PublishedRow]:
     """What others have published about exactly these sessions, if anything."""
     spec = plan.spec
     try:
@@ -252,7 +252,7 @@ def _published(db: Database, plan: Plan, dataset: str) -> Sequence[PublishedRow]
         return ()
 
 
-def _table(results: StudyResults, dataset: str, rows: Sequence[Row], published: Sequence[PublishedRow]) -> Table:
+def _table(results: StudyResults, dataset: str, rows: Sequence[ResultRow], published: Sequence[PublishedRow]) -> Table:
     floors = results.floors[dataset]
     has_intents = any("intent_f1" in row.estimates for row in rows)
     columns = [column for column in COLUMNS if has_intents or not column[0].startswith("intent_")]
@@ -286,7 +286,7 @@ def _table(results: StudyResults, dataset: str, rows: Sequence[Row], published: 
     return Table(dataset, tuple((heading, what) for _, heading, what in columns), tuple(lines))
 
 
-def _note(results: StudyResults, row: Row) -> str:
+def _note(results: StudyResults, row: ResultRow) -> str:
     states = [results.states[cell.key] for cell in row.cells if cell.status != "done"]
     notes = []
     if states:
@@ -329,7 +329,7 @@ def _compared(each: Comparison, names: Mapping[str, str]) -> tuple[str, str, str
     return names[each.other], names[each.baseline], phrase(each), shown
 
 
-def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[ResultRow]) -> list[tuple[str, str]]:
     question = found.question
     metric = metric_label(question.metric)
     measured = [(row, row.estimates[question.metric]) for row in rows if question.metric in row.estimates]
@@ -369,7 +369,7 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[Row]) ->
 
 
 def _lines(
-    compare: str, rows: Sequence[tuple[Row, Estimate]]
+    compare: str, rows: Sequence[tuple[ResultRow, Estimate]]
 ) -> tuple[dict[str, list[tuple[float, Estimate]]], dict[str, Estimate]]:
     """The lines of a plot by the compared axis, and the levels of the rows to which that axis makes no difference."""
     levels = {row.label or "all": each for row, each in rows if compare in row.without}
@@ -407,7 +407,7 @@ COST_HEADINGS = (
 )
 
 
-def _cost(row: Row, name: str) -> tuple[str, ...]:
+def _cost(row: ResultRow, name: str) -> tuple[str, ...]:
     cost = row.cost
 
     def number(value: float | None, places: int = 0, unit: float = 1) -> str:
@@ -437,7 +437,7 @@ GROUP_HEADINGS = ("cell", "sessions", "how many", "pair F1")
 
 
 def _errors(
-    db: Database, results: StudyResults, rows: Sequence[Row], names: Mapping[str, str]
+    db: Database, results: StudyResults, rows: Sequence[ResultRow], names: Mapping[str, str]
 ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], list[tuple[str, str]]]:
     """Of each row: the errors of its bundles by type, its pair F1 by what sessions are like, and its worst sessions."""
     from kdtui.workflows.studies.error_analysis import analyse_errors

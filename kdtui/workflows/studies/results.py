@@ -15,7 +15,7 @@ from kdtui.workflows.studies.grid import Arm, Grid
 from kdtui.workflows.studies.labels import formats_label, formats_of_cell, model_label, utilization_of
 from kdtui.workflows.studies.lock import runner_of
 from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measures, run_measures
-from kdtui.workflows.studies.plan import Plan, PlannedStep, seconds_per_session
+from kdtui.workflows.studies.plan import PlannedStep, StudyPlan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import AXES, Question, values_of
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, key_of
@@ -33,7 +33,7 @@ _WITHIN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """A place in the grid of a question, over all of its seeds: a row of a table.
 
     Attributes:
@@ -93,7 +93,7 @@ class QuestionResult:
     """
 
     question: Question
-    rows: list[Row]
+    rows: list[ResultRow]
     comparisons: list[Comparison]
     answer: str
     caveat: str
@@ -111,7 +111,7 @@ class StudyResults:
         states: how far each cell is, by its key.
     """
 
-    plan: Plan
+    plan: StudyPlan
     questions: list[QuestionResult]
     floors: dict[str, dict[str, Mapping[str, Estimate]]]
     sessions: dict[str, list[Session]]
@@ -119,7 +119,7 @@ class StudyResults:
     states: dict[str, str]
 
 
-def study_results(db: Database, plan: Plan) -> StudyResults:
+def study_results(db: Database, plan: StudyPlan) -> StudyResults:
     """Measure and compare what is done of a study.
 
     Raises:
@@ -147,7 +147,7 @@ def study_results(db: Database, plan: Plan) -> StudyResults:
 class _Builder:
     """Measures each run once for all questions."""
 
-    def __init__(self, db: Database, plan: Plan, sessions: Mapping[str, Sequence[Session]]) -> None:
+    def __init__(self, db: Database, plan: StudyPlan, sessions: Mapping[str, Sequence[Session]]) -> None:
         self._db = db
         self._plan = plan
         self._sessions = sessions
@@ -175,8 +175,8 @@ class _Builder:
 
     def question(self, grid: Grid) -> QuestionResult:
         question = grid.question
-        rows: list[Row] = []
-        places: dict[tuple[Any, ...], Row] = {}
+        rows: list[ResultRow] = []
+        places: dict[tuple[Any, ...], ResultRow] = {}
         for dataset in question.dataset:
             groups = _grouped([arm for arm in grid.arms if arm.at["dataset"] == dataset])
             done = [self._seeds(arms) for arms in groups]
@@ -211,7 +211,7 @@ class _Builder:
                 found[at][measure] = each
         return found
 
-    def _row(self, question: Question, arms: Sequence[Arm], found: dict[str, Estimate]) -> Row:
+    def _row(self, question: Question, arms: Sequence[Arm], found: dict[str, Estimate]) -> ResultRow:
         cells = self._cells(arms)
         # Where nothing is known, nothing is shown: what a place comes to is said, and not how it was asked for.
         first = arms[0].cell
@@ -228,7 +228,7 @@ class _Builder:
             each = [self._training(training) for training in trainings]
             seconds += [sum(took for took, _ in each if took is not None)] if any(took for took, _ in each) else []
             sizes += [sum(size for _, size in each if size is not None)] if any(size for _, size in each) else []
-        return Row(
+        return ResultRow(
             label_of(question, at, without),
             first.dataset,
             at,
@@ -263,7 +263,7 @@ class _Builder:
             return stored.seconds, None
         return stored.seconds, size
 
-    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], Row]) -> list[Pair]:
+    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], ResultRow]) -> list[Pair]:
         """Each place beside that of the baseline with the same other values; places of the same cells once."""
         pairs: dict[tuple[str, str], Pair] = {}
         for arm in grid.arms:
@@ -276,7 +276,7 @@ class _Builder:
             )
         return list(pairs.values())
 
-    def _cell(self, row: Row, question: Question) -> Cell:
+    def _cell(self, row: ResultRow, question: Question) -> Cell:
         return cell_of(row.seeds, question.metric, self._places[row.dataset])
 
 

@@ -16,14 +16,14 @@ from typing import TypeAlias
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.workflows.model_names import is_endpoint
-from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.student.learning import Tell, untold
 from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.studies.knowledge import make_knowledge
 from kdtui.workflows.studies.labels import formats_label, label
 from kdtui.workflows.studies.lock import alone
-from kdtui.workflows.studies.plan import HERE, Look, Plan, PlannedStep, check_models, make_plan, narrowed
+from kdtui.workflows.studies.plan import HERE, Look, PlannedStep, StudyPlan, check_models, make_plan, narrowed
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     CalibrationStep,
@@ -73,7 +73,7 @@ _MOST_QUEUED = 100
 class Planned:
     """The study is planned, and begins."""
 
-    plan: Plan
+    plan: StudyPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def run_study(
     *,
     retry_failed: bool = False,
     cells: Sequence[str] = (),
-    gate: Gate | None = None,
+    gate: PauseControl | None = None,
     tell: Tell = untold,
 ) -> Generator[StudyEvent]:
     """Do what a study has left to do. Closing the iterator stops it; trainings that have begun go on by themselves.
@@ -169,7 +169,7 @@ def run_study(
         check_models(db, spec)
         plan = narrowed(make_plan(db, spec), cells)
         yield Planned(plan)
-        yield from _Runner(db, plan, jobs, gate or Gate(), tell, retry_failed).run()
+        yield from _Runner(db, plan, jobs, gate or PauseControl(), tell, retry_failed).run()
 
 
 class _Ended(Exception):
@@ -181,9 +181,9 @@ class _Runner:
     """The steps that are left, by what becomes of them."""
 
     db: Database
-    plan: Plan
+    plan: StudyPlan
     jobs: Path
-    gate: Gate
+    gate: PauseControl
     tell: Tell
     retry_failed: bool
     _needs: dict[str, tuple[str, ...]] = field(default_factory=dict)

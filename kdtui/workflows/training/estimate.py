@@ -24,7 +24,7 @@ _LATEST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TrainingEstimate:
     """What a training would take.
 
     Attributes:
@@ -65,7 +65,7 @@ class _Work:
     valid_tokens: int
 
 
-def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] = lambda: None) -> Estimate:
+def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] = lambda: None) -> TrainingEstimate:
     """What a training would take. Nothing is written.
 
     Args:
@@ -91,7 +91,7 @@ def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] 
     pace = _judged(db, plan, job, host)
     seconds = None if pace is None else pace.seconds(work)
     memory, is_least = (pace.memory, False) if pace is not None else (_weights(job), True)
-    return Estimate(
+    return TrainingEstimate(
         drawn.sessions,
         drawn.valid_sessions,
         work.tokens,
@@ -107,7 +107,7 @@ def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] 
     )
 
 
-def in_words(found: Estimate, plan: TrainingPlan) -> list[str]:
+def in_words(found: TrainingEstimate, plan: TrainingPlan) -> list[str]:
     """An estimate as sentences, the work first."""
     about = "" if found.is_counted else "about "
     skipped = f"; {counted(found.too_long, 'session')} of more tokens are skipped" if found.too_long else ""

@@ -11,7 +11,7 @@ from kdtui.workflows.training import jobs, on_host
 from kdtui.workflows.training.on_host import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
 from kdtui.workflows.training.paces import keep as keep_pace
 from kdtui.workflows.training.prepare import Prepared, check_name, prepare, trainer_is_here
-from kdtui.workflows.training.start_from import Source, check_fits
+from kdtui.workflows.training.start_from import StartAdapter, check_fits
 from models.embedded import NAME
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, Job, Lora, Optimizer, Precision, check_job
 from models.sft.processes import GRACE, HasStopped, Stopping
@@ -60,7 +60,7 @@ class TrainingPlan:
     after: str | None = None
     evaluate: bool = False
     answers: bool = True
-    source: Source | None = None
+    source: StartAdapter | None = None
 
     @property
     def lora(self) -> Lora:

@@ -42,7 +42,7 @@ IN_WORDS: dict[Form, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StartAdapter:
     """An adapter that a training can begin from.
 
     Attributes:
@@ -101,7 +101,7 @@ class Source:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def find_source(db: Database, named: str) -> Source:
+def find_source(db: Database, named: str) -> StartAdapter:
     """The adapter of this name: the shipped one, that of a training that is done, one that was added, or a folder of
     PEFT or a GGUF file.
 
@@ -137,20 +137,20 @@ def find_source(db: Database, named: str) -> Source:
     raise KdtuiError(f"there is no adapter {named!r} to begin from; {meant(named, names, there_are)}")
 
 
-def _of_folder(name: str, folder: Path, base: str | None) -> Source:
+def _of_folder(name: str, folder: Path, base: str | None) -> StartAdapter:
     config = start_config(folder)
     manifest = read_object(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    return Source(name, folder, config, manifest, base or _trained_on(manifest))
+    return StartAdapter(name, folder, config, manifest, base or _trained_on(manifest))
 
 
-def _of_file(name: str, path: Path) -> Source:
+def _of_file(name: str, path: Path) -> StartAdapter:
     from models.adapters.peft_from_gguf import peft_config
     from models.adapters.provenance import adapter_manifest
 
     if not path.is_file():
         raise KdtuiError(f"{path}: there is no such file")
     manifest = adapter_manifest(path)
-    return Source(
+    return StartAdapter(
         name, path, {**peft_config(path), "target_modules": ["all that it changes"]}, manifest, _trained_on(manifest)
     )
 
@@ -178,7 +178,7 @@ class Terms:
     alpha: float | None = None
 
 
-def taken_over(source: Source, said: Terms) -> Terms:
+def taken_over(source: StartAdapter, said: Terms) -> Terms:
     """The terms of a training that begins from an adapter: what nobody says is as the adapter was trained.
 
     Raises:
@@ -209,7 +209,7 @@ def taken_over(source: Source, said: Terms) -> Terms:
     return replace(said, form=form, knowledge=knowledge, target=target, base=said.base or source.base or NAME)
 
 
-def what_changes(source: Source, settings: TrainingSettings) -> str | None:
+def what_changes(source: StartAdapter, settings: TrainingSettings) -> str | None:
     """What a training shows its student that the adapter was not trained with, as a sentence; None where it is the
     same, or not known."""
     trained = source.trained
@@ -223,7 +223,7 @@ def what_changes(source: Source, settings: TrainingSettings) -> str | None:
     return f"adapter {source.name} was trained with {before}; this training has {now}"
 
 
-def check_fits(db: Database, source: Source, base: str) -> None:
+def check_fits(db: Database, source: StartAdapter, base: str) -> None:
     """Refuse a base that an adapter was not trained on, as far as the adapter tells.
 
     Args:
@@ -247,7 +247,7 @@ def check_fits(db: Database, source: Source, base: str) -> None:
         check_adapter(Path(source.name), manifest, vocabulary, Path(place), user_cache_path("kdtui") / "norms")
 
 
-def sources_here(db: Database) -> list[Source]:
+def sources_here(db: Database) -> list[StartAdapter]:
     """The adapters that a training can begin from: the shipped one, and those of trainings that are done, the newest
     first; those that none can continue are left out."""
     found = []

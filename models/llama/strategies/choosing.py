@@ -8,19 +8,19 @@ from models.chat import ChatTokenizer
 from models.errors import ModelError
 from models.llama.answer_tokens import AnswerTokens
 from models.llama.decoding import Logits, Program, Read
-from models.llama.engine import Plan, Workspace
-from models.student_protocol import Task
+from models.llama.engine import AnswerPlan, Workspace
+from models.student_protocol import SessionTask
 from models.vocabulary import Token
 
 
 def plan_choice(
-    task: Task,
+    task: SessionTask,
     chat: ChatTokenizer,
     answer: AnswerTokens,
     lead: str,
     choices: Sequence[str],
     take: Callable[[int], None],
-) -> Plan:
+) -> AnswerPlan:
     """A branch for the prompt, with the beginning of the answer behind it.
 
     Args:
@@ -47,7 +47,7 @@ def plan_choice(
         take(chosen)
         return []
 
-    return Plan(prompt.shared, len(read), 1, start)
+    return AnswerPlan(prompt.shared, len(read), 1, start)
 
 
 def _likeliest(tokens: Sequence[Token], logits: Logits) -> int:

@@ -15,12 +15,12 @@ from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer, Prompt
 from models.llama.answer_tokens import AnswerTokens
 from models.llama.decoding import Program, together
-from models.llama.engine import Plan, Workspace
-from models.llama.strategies.base import Emit, told
+from models.llama.engine import AnswerPlan, Workspace
+from models.llama.strategies.base import Emit, given_scores
 from models.llama.strategies.writing import Pick, most_tokens, write_list
 from models.pairs.calibration import Calibration
 from models.pairs.clustering import Matrix, likely_bundles
-from models.student_protocol import Task
+from models.student_protocol import SessionTask
 
 DRAFTS = 8
 
@@ -37,11 +37,11 @@ class Drafts:
         self._pairs = calibration.pairs
         self._bundle = calibration.bundle
 
-    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, room: int, emit: Emit) -> Plan:
+    def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, room: int, emit: Emit) -> AnswerPlan:
         """A branch for each draft."""
 
         def conclude(drafts: Sequence[Sequence[WrittenBundle]]) -> list[WrittenBundle]:
-            probabilities = self._pairs.probabilities(_votes(drafts, task.products), told(task))
+            probabilities = self._pairs.probabilities(_votes(drafts, task.products), given_scores(task))
             bundles = []
             for number, (probability, positions) in enumerate(likely_bundles(probabilities, self._pairs.threshold)):
                 confidence = self._bundle.confidence(probability, len(positions), task.products)
@@ -52,8 +52,8 @@ class Drafts:
         return _plan(task, chat, answer, room, conclude)
 
     def plan_scores(
-        self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, room: int, take: Callable[[Matrix], None]
-    ) -> Plan:
+        self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, room: int, take: Callable[[Matrix], None]
+    ) -> AnswerPlan:
         """The same without the bundles."""
 
         def conclude(drafts: Sequence[Sequence[WrittenBundle]]) -> list[WrittenBundle]:
@@ -64,12 +64,12 @@ class Drafts:
 
 
 def _plan(
-    task: Task,
+    task: SessionTask,
     chat: ChatTokenizer,
     answer: AnswerTokens,
     room: int,
     conclude: Callable[[Sequence[Sequence[WrittenBundle]]], list[WrittenBundle]],
-) -> Plan:
+) -> AnswerPlan:
     orders = _orders(task.products)
     prompts = [chat.prompt(task.ask("list", order)) for order in orders]
     shared = prompts[0].shared
@@ -97,7 +97,7 @@ def _plan(
             ]
         )
 
-    return Plan(shared, width * each, width, start)
+    return AnswerPlan(shared, width * each, width, start)
 
 
 def _orders(products: int) -> list[Sequence[int]]:

@@ -11,10 +11,10 @@ from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.llama.answer_tokens import INTENT_TOKENS, AnswerTokens
 from models.llama.decoding import Branch, Program, together
-from models.llama.engine import Plan, Workspace
+from models.llama.engine import AnswerPlan, Workspace
 from models.llama.strategies.base import Emit
 from models.llama.strategies.writing import write_intent
-from models.student_protocol import IntentPrompt, Task
+from models.student_protocol import IntentPrompt, SessionTask
 from models.vocabulary import Token
 
 WIDTH = 15
@@ -24,7 +24,7 @@ WIDTH = 15
 class Intents:
     """Names bundles that are found without the model."""
 
-    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
+    def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
         """A branch for each of several bundles."""
         assert task.intents is not None
         if task.bundles is not None:
@@ -38,7 +38,7 @@ class Intents:
 
 def plan_intents(
     asked: IntentPrompt, bundles: Sequence[WrittenBundle], chat: ChatTokenizer, answer: AnswerTokens, emit: Emit
-) -> Plan:
+) -> AnswerPlan:
     """Write the intents of these bundles; without a bundle nothing is read.
 
     Args:
@@ -57,7 +57,7 @@ def plan_intents(
             )
         return written
 
-    return Plan((*prompt.shared, *prompt.own), cells, min(WIDTH, len(bundles)) + 1, start)
+    return AnswerPlan((*prompt.shared, *prompt.own), cells, min(WIDTH, len(bundles)) + 1, start)
 
 
 def with_intent(

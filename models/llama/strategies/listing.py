@@ -6,11 +6,11 @@ from models.bundle_list import WrittenBundle
 from models.chat import ChatTokenizer
 from models.llama.answer_tokens import AnswerTokens
 from models.llama.decoding import Program
-from models.llama.engine import Plan, Workspace
+from models.llama.engine import AnswerPlan, Workspace
 from models.llama.strategies.base import Emit
 from models.llama.strategies.writing import most_tokens, write_list
 from models.pairs.calibration import BundleCalibration
-from models.student_protocol import Task
+from models.student_protocol import SessionTask
 
 
 class Listing:
@@ -19,7 +19,7 @@ class Listing:
     def __init__(self, calibration: BundleCalibration) -> None:
         self._calibration = calibration
 
-    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
+    def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
         """One branch: the prompt, and the list behind it."""
         prompt = chat.prompt(task.ask("list", task.in_order))
 
@@ -39,4 +39,6 @@ class Listing:
             )
             return [calibrated(bundle) for bundle in bundles]
 
-        return Plan(prompt.shared, len(prompt.own) + most_tokens(answer, task.products, thinks=task.thinks), 1, start)
+        return AnswerPlan(
+            prompt.shared, len(prompt.own) + most_tokens(answer, task.products, thinks=task.thinks), 1, start
+        )

@@ -15,14 +15,14 @@ from models.chat import ChatTokenizer
 from models.errors import ModelError
 from models.llama.answer_tokens import INTENT_TOKENS, AnswerTokens
 from models.llama.decoding import Branch, Logits, Program, Read, together
-from models.llama.engine import Plan, Workspace
-from models.llama.strategies.base import Emit, told
+from models.llama.engine import AnswerPlan, Workspace
+from models.llama.strategies.base import Emit, given_scores
 from models.llama.strategies.intents import WIDTH, with_intent
 from models.pairs.bundles import PairBundles
 from models.pairs.calibration import Calibration
 from models.pairs.clustering import Matrix
 from models.prompt_format import NO, YES, pair_question
-from models.student_protocol import Task
+from models.student_protocol import SessionTask
 from models.vocabulary import Token
 
 _ANSWER_ROOM = 2
@@ -38,11 +38,11 @@ class Pairs:
     def __init__(self, calibration: Calibration) -> None:
         self._judge = PairBundles(calibration)
 
-    def asks(self, task: Task) -> bool:
+    def asks(self, task: SessionTask) -> bool:
         """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say."""
         return task.evidence is None or self._judge.needs_scores
 
-    def plan(self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> Plan:
+    def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
         """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
 
         def told_of(bundles: list[WrittenBundle]) -> list[WrittenBundle]:
@@ -54,7 +54,7 @@ class Pairs:
             return _plan_intents(task, list(task.bundles), chat, answer, emit)
         if not self.asks(task):
             return _plan_intents(task, told_of(self._judge.of_evidence(task)), chat, answer, emit)
-        evidence = told(task)
+        evidence = given_scores(task)
 
         def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
             return _write_intents(answer, workspace, branch, told_of(self._judge.of_scores(scores, evidence)), emit)
@@ -62,8 +62,8 @@ class Pairs:
         return _plan_questions(task, evidence, chat, answer, conclude)
 
     def plan_scores(
-        self, task: Task, chat: ChatTokenizer, answer: AnswerTokens, _: int, take: Callable[[Matrix], None]
-    ) -> Plan:
+        self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, take: Callable[[Matrix], None]
+    ) -> AnswerPlan:
         """The same without the bundles."""
 
         def conclude(_: Workspace, __: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
@@ -71,16 +71,16 @@ class Pairs:
             yield []
             return []
 
-        return _plan_questions(task, told(task), chat, answer, conclude)
+        return _plan_questions(task, given_scores(task), chat, answer, conclude)
 
 
 def _plan_questions(
-    task: Task,
+    task: SessionTask,
     evidence: Matrix | None,
     chat: ChatTokenizer,
     answer: AnswerTokens,
     conclude: Callable[[Workspace, Branch, Matrix], Program[list[WrittenBundle]]],
-) -> Plan:
+) -> AnswerPlan:
     """Ask about all pairs, and conclude from the answers."""
     if task.products > _MOST_PRODUCTS:
         raise ModelError(
@@ -101,12 +101,12 @@ def _plan_questions(
         scores = yield from _scores(answer, workspace, branch, task.products, evidence)
         return (yield from conclude(workspace, branch, scores))
 
-    return Plan(prompt.shared, cells, width + 1, start)
+    return AnswerPlan(prompt.shared, cells, width + 1, start)
 
 
 def _plan_intents(
-    task: Task, bundles: list[WrittenBundle], chat: ChatTokenizer, answer: AnswerTokens, emit: Emit
-) -> Plan:
+    task: SessionTask, bundles: list[WrittenBundle], chat: ChatTokenizer, answer: AnswerTokens, emit: Emit
+) -> AnswerPlan:
     """Write the intents of bundles that are known already; without a bundle nothing is read."""
     prompt = chat.prompt(task.ask("pairs", task.in_order))
     width = min(WIDTH, len(bundles))
@@ -120,7 +120,7 @@ def _plan_intents(
         yield [Read(branch, prompt.own)]
         return (yield from _write_intents(answer, workspace, branch, bundles, emit))
 
-    return Plan(prompt.shared, cells if bundles else 0, width + 1, start)
+    return AnswerPlan(prompt.shared, cells if bundles else 0, width + 1, start)
 
 
 def _intent_tokens(answer: AnswerTokens, products: int) -> int:

@@ -14,7 +14,7 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
-from kdtui.workflows.studies.plan import Look, Plan, make_plan
+from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
 from kdtui.workflows.studies.results import study_results
 from kdtui.workflows.studies.spec import Question, Spec, checked, to_toml
 from kdtui.workflows.studies.steps import encoded
@@ -39,7 +39,7 @@ def question(**fields: Any) -> Question:
     return Question(**{**usual, **fields})
 
 
-def answered(db: Database, spec: Spec, *, skip: int = 0) -> Plan:
+def answered(db: Database, spec: Spec, *, skip: int = 0) -> StudyPlan:
     """Store a study whose cells but the last few are answered by bundles that are drawn by chance."""
     chance = Random(0)
     save_study(db, spec.name, to_toml(spec), "test")

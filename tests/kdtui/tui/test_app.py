@@ -21,7 +21,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.core.find import FindScreen
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.core.jump import JumpScreen
-from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.memory import Memory
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
@@ -252,7 +252,7 @@ async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
             for purpose in shown:
                 assert any(line.startswith(purpose) for line in lines), (place, purpose)
             await act(pilot, "help.close")
-            assert isinstance(app.screen, KdtuiScreen)
+            assert isinstance(app.screen, StoreScreen)
 
 
 async def test_a_key_that_can_do_nothing_now_says_why(empty_store: Path, settle: Settle) -> None:
@@ -442,7 +442,7 @@ async def test_what_was_said_can_be_read_again_with_its_details(demo_store: Path
             await act(pilot, f"text.{action}")
             assert scroll.scroll_y != before, action
         await act(pilot, "text.close")
-        assert isinstance(app.screen, KdtuiScreen)
+        assert isinstance(app.screen, StoreScreen)
 
 
 async def test_the_same_is_not_shown_twice_at_once(demo_store: Path, settle: Settle) -> None:
@@ -578,7 +578,7 @@ async def test_the_command_is_copied(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert isinstance(app.screen, KdtuiScreen)
+        assert isinstance(app.screen, StoreScreen)
         await act(pilot, "screen.copy_command")
         assert app.clipboard == app.screen.command
         assert app.clipboard.startswith("kdtui knowledge")
@@ -640,7 +640,7 @@ async def test_a_fault_in_the_background_leaves_the_app_as_it_is(
 
     async with app.run_test(size=(100, 40)) as pilot:
         await settle(pilot)
-        assert isinstance(app.screen, KdtuiScreen)
+        assert isinstance(app.screen, StoreScreen)
         app.screen.ask(question, lambda answer: Failed("never"), group="faulty")  # noqa: ARG005
         await settle(pilot)
         await act(pilot, "app.messages")

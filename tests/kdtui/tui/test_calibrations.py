@@ -14,7 +14,7 @@ from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.places.workbench.session import SessionScreen
-from kdtui.tui.student.calibration import Calibration
+from kdtui.tui.student.calibration import CalibrationTask
 from kdtui.tui.student.calibration_form import CalibrationForm
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -184,7 +184,7 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
 
 def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> None:
     settings = RunSettings("tiny", ("pattern",))
-    calibration = Calibration(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, {}, lambda _: None)
+    calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, {}, lambda _: None)
     calibration.note(Learning("judged", 600, 1024, 3400))
     assert calibration.state == "calibrating tiny + pattern on judged: learning… 30%"
     calibration.note(Learning("judged", 600, 3400, 3400))

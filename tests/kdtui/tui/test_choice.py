@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from store.records import RunSettings
 
 FULL = RunSettings(
@@ -22,17 +22,17 @@ FULL = RunSettings(
 
 
 def test_settings_survive_being_a_choice_and_being_remembered() -> None:
-    choice = Choice.of(FULL)
+    choice = StudentChoice.of(FULL)
     assert choice.settings == FULL
-    assert Choice.from_memory(json.loads(json.dumps(choice.to_memory()))) == choice
+    assert StudentChoice.from_memory(json.loads(json.dumps(choice.to_memory()))) == choice
 
 
 def test_of_a_run_its_limit_is_no_part_of_the_choice() -> None:
-    assert Choice.of(RunSettings("smollm2", limit=3)) == Choice.of(RunSettings("smollm2"))
+    assert StudentChoice.of(RunSettings("smollm2", limit=3)) == StudentChoice.of(RunSettings("smollm2"))
 
 
 def test_all_settings_are_options() -> None:
-    assert {name: value for name, value in Choice.of(FULL).options.items() if value} == {
+    assert {name: value for name, value in StudentChoice.of(FULL).options.items() if value} == {
         "--student": ["/models/my student.gguf"],
         "--adapter": ["a", "b=0.5"],
         "--knowledge": ["pattern,rule"],
@@ -44,12 +44,15 @@ def test_all_settings_are_options() -> None:
         "--strategy": ["drafts"],
         "--context": ["2048"],
     }
-    assert not any(Choice.of(None).options.values())
+    assert not any(StudentChoice.of(None).options.values())
 
 
 def test_its_words_say_what_is_unusual() -> None:
-    assert Choice.of(None).in_words == "shipped"
-    assert Choice.of(RunSettings("smollm2", ("thought",), neighbours=3)).in_words == "smollm2 + thought · 3 neighbours"
+    assert StudentChoice.of(None).in_words == "shipped"
+    assert (
+        StudentChoice.of(RunSettings("smollm2", ("thought",), neighbours=3)).in_words
+        == "smollm2 + thought · 3 neighbours"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,7 @@ def test_its_words_say_what_is_unusual() -> None:
     ],
 )
 def test_what_nobody_could_have_chosen_is_not_remembered(value: object) -> None:
-    assert Choice.from_memory(value) is None
+    assert StudentChoice.from_memory(value) is None
 
 
 @pytest.mark.parametrize(
@@ -78,12 +81,12 @@ def test_what_nobody_could_have_chosen_is_not_remembered(value: object) -> None:
     ],
 )
 def test_another_student_keeps_what_it_can_use(student: str, settings: RunSettings) -> None:
-    choice = Choice.of(RunSettings("other", ("rule",), context=512, strategy="drafts"))
+    choice = StudentChoice.of(RunSettings("other", ("rule",), context=512, strategy="drafts"))
     assert choice.with_student(student).settings == settings
 
 
 def test_a_format_comes_and_goes_and_takes_with_it_what_is_about_knowledge() -> None:
-    choice = Choice.of(RunSettings("smollm2", neighbours=None)).with_format("pattern").with_format("rule")
+    choice = StudentChoice.of(RunSettings("smollm2", neighbours=None)).with_format("pattern").with_format("rule")
     assert choice.settings.knowledge == ("pattern", "rule")
-    choice = Choice.of(RunSettings("smollm2", ("rule",), sample="s", neighbours=2, budget=9, near="m"))
-    assert choice.with_format("rule") == Choice.of(RunSettings("smollm2"))
+    choice = StudentChoice.of(RunSettings("smollm2", ("rule",), sample="s", neighbours=2, budget=9, near="m"))
+    assert choice.with_format("rule") == StudentChoice.of(RunSettings("smollm2"))

@@ -306,7 +306,7 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
     elsewhere = threading.Event()
     really_rehearsed = distill_with_model.rehearsal
 
-    def rehearsal(db: Database, job: distill_with_model.Job) -> Iterator[distill_with_model.Rehearsed]:
+    def rehearsal(db: Database, job: distill_with_model.DistillationRequest) -> Iterator[distill_with_model.Rehearsed]:
         elsewhere.wait(PATIENCE)
         return really_rehearsed(db, job)
 

@@ -610,7 +610,7 @@ async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
 ) -> None:
     really_find = tasks.find_pieces
 
-    def find_slowly(question: tasks.Question, db: Database) -> Iterator[Hits]:
+    def find_slowly(question: tasks.PieceSearch, db: Database) -> Iterator[Hits]:
         time.sleep(0.2)
         yield from really_find(question, db)
 

@@ -23,7 +23,7 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.sample import create_sample
-from kdtui.workflows.studies.plan import Look, Plan, make_plan
+from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
 from kdtui.workflows.studies.spec import preset, to_toml
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded
 from models import embedded
@@ -145,7 +145,7 @@ def studied_store(full_store: Path) -> Path:
     return full_store
 
 
-def _half_done(db: Database, plan: Plan) -> None:
+def _half_done(db: Database, plan: StudyPlan) -> None:
     """Some cells of a study are done; one was begun, one failed, and one waits for a training that failed."""
     look = Look(db)
     for number, cell in enumerate(plan.cells[:5]):

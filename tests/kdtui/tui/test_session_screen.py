@@ -20,9 +20,9 @@ from textual.widgets import Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core import generation
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import FormDialog, TextDialog
-from kdtui.tui.core.generation import GenerationThread, Request, Stopped
+from kdtui.tui.core.generation import GenerationRequest, GenerationStopped, GenerationThread
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench import session
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
@@ -70,7 +70,7 @@ async def test_a_small_terminal_names_the_keys_that_one_begins_with(demo_store: 
     async with opened(app, settle) as pilot:
         keys = str(app.screen.query_one(Footer).render())
         assert keys.startswith("g Generate a Student p Patterns s Settings v Compare w Why esc Back ")
-        app.use_choice(Choice())
+        app.use_choice(StudentChoice())
         await pilot.press("escape", "enter")
         await settle(pilot)
         keys = str(app.screen.query_one(Footer).render())
@@ -239,14 +239,14 @@ def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path
     answered = threading.Event()
 
     def post(message: object) -> bool:
-        if isinstance(message, generation.Answered):
+        if isinstance(message, generation.AnswerEnded):
             answered.set()
         return True
 
     def begin() -> None:
         os.nice(7)
         thread = GenerationThread(demo_store)
-        thread.ask(Request("demo-outdoor", Session("s", ()), Choice.of(RunSettings("fake")), post))
+        thread.ask(GenerationRequest("demo-outdoor", Session("s", ()), StudentChoice.of(RunSettings("fake")), post))
         answered.wait(60)
         thread.close()
 
@@ -262,9 +262,9 @@ async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
-    titles, really = [], options.offered
+    titles, really = [], options.student_options
 
-    def noted(*arguments: Any, **named: Any) -> options.Offered:
+    def noted(*arguments: Any, **named: Any) -> options.StudentOptions:
         titles.append(shown(app, "#title"))
         return really(*arguments, **named)
 
@@ -365,7 +365,7 @@ async def test_what_is_right_too_much_lacking_and_missing_is_said(
         await pilot.press("right_square_bracket", "left_square_bracket")
         await settle(pilot)
         assert not shown(app, "#scores")
-        app.choice = Choice.of(PATTERNS)
+        app.choice = StudentChoice.of(PATTERNS)
         student.answers["patterns"] = [(2, 3, 5)]
         await pilot.press("1", "2")
         await settle(pilot)
@@ -504,8 +504,8 @@ async def test_an_answer_to_an_earlier_request_is_ignored(demo_store: Path, sett
         assert not bundles(app)
         assert "g generates" in heading(app)
         assert not any(column(app, 2))
-        late = Request("demo-outdoor", Session("o01", ()), app.choice, screen(app).post_message)
-        late.post(Stopped(late, "too late"))
+        late = GenerationRequest("demo-outdoor", Session("o01", ()), app.choice, screen(app).post_message)
+        late.post(GenerationStopped(late, "too late"))
         await rest(pilot)
         assert not toasts(app)
 
@@ -652,7 +652,7 @@ async def test_a_student_that_takes_no_adapter_is_asked_without_one(
 ) -> None:
     with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
     app = KdtuiApp(demo_store)
-    app.use_choice(Choice.of(RunSettings("smollm2", ("pattern",), adapters=(("camping", 1.0),), budget=50)))
+    app.use_choice(StudentChoice.of(RunSettings("smollm2", ("pattern",), adapters=(("camping", 1.0),), budget=50)))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
@@ -691,7 +691,7 @@ async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_stu
     demo_store: Path, settle: Settle
 ) -> None:
     app = KdtuiApp(demo_store)
-    app.use_choice(Choice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
+    app.use_choice(StudentChoice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
@@ -742,7 +742,7 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
             assert problem not in str(form.query_one("#form-problem", Static).content)
         await pilot.press("escape")
         await settle(pilot)
-        assert app.choice == Choice.of(RunSettings("smollm2"))
+        assert app.choice == StudentChoice.of(RunSettings("smollm2"))
 
 
 async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
@@ -758,7 +758,7 @@ async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, s
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("1")
-        app.use_choice(Choice.of(PATTERNS))
+        app.use_choice(StudentChoice.of(PATTERNS))
         await pilot.press("2")
         await settle(pilot)
         assert shown(app, "#asks") == "asks patterns"
@@ -839,7 +839,7 @@ async def test_two_settings_are_compared_on_one_session(
         assert screen(app).command.endswith("--student patterns")
         assert screen(app).query_one("#other").display
         await pilot.press("a")
-        assert app.choice == Choice.of(None)
+        assert app.choice == StudentChoice.of(None)
         assert heading(app, "#other") == "2nd  g generates", (
             "what another student said would stand under this one's name"
         )
@@ -850,7 +850,7 @@ async def test_two_settings_are_compared_on_one_session(
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert shown(app, "#asks").splitlines() == [" 1st shipped", "▸2nd patterns"]
-        assert app.choice == Choice.of(None)
+        assert app.choice == StudentChoice.of(None)
         await pilot.press("right_square_bracket")
         await settle(pilot)
         await pilot.press("g")

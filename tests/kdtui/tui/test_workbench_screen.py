@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
@@ -223,7 +223,7 @@ async def test_what_was_remembered_may_be_anything(demo_store: Path, settle: Set
     app = KdtuiApp(demo_store, memory=memory)
     async with workbench(app, settle):
         assert len(ids(app)) == 36
-        assert app.choice == Choice.of(None)
+        assert app.choice == StudentChoice.of(None)
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:
@@ -448,7 +448,7 @@ async def test_other_places_can_open_a_session_here(demo_store: Path, settle: Se
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press(*before)
-        choice = Choice.of(RunSettings("smollm2", ("pattern",)))
+        choice = StudentChoice.of(RunSettings("smollm2", ("pattern",)))
         app.open_session("demo-outdoor", "o30", choice)
         await settle(pilot)
         assert app.current_mode == "workbench"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from kdtui.distill.thoughts import Step, Thought
-from kdtui.tui.places.knowledge.markdown import written
-from kdtui.tui.places.knowledge.piece import in_full
+from kdtui.tui.places.knowledge.markdown import render_markdown
+from kdtui.tui.places.knowledge.piece import piece_text
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.about_piece import about_piece
 from store.knowledge import NewKnowledge, add_knowledge
@@ -18,7 +18,7 @@ from store.sqlite import Database
 
 
 def shown(text: str, limit: int = 1000) -> list[str]:
-    return printed(written(text, limit))
+    return printed(render_markdown(text, limit))
 
 
 def printed(what: RenderableType) -> list[str]:
@@ -56,7 +56,7 @@ def test_only_what_a_model_wrote_is_markdown(db: Database, outdoor: Path, teache
     thought = Thought(("a tent",), (Step((1, 2), "camping", "they are **both** for _nights_"),))
     piece = NewKnowledge("Put **5 tents** with _mats_", msgspec.json.encode(thought).decode())
     [number] = add_knowledge(db, "d", "thought", teacher, [piece])
-    lines = printed(in_full(about_piece(db, number)))
+    lines = printed(piece_text(about_piece(db, number)))
     assert lines[0] == first
     assert ("they are **both** for _nights_" in lines) == (teacher == "annotations")
     assert ("they are both for nights" in lines) == (teacher != "annotations")

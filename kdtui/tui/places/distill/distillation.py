@@ -7,9 +7,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 from kdtui.text import counted
-from kdtui.tui.places.distill.plan import Plan, planned
+from kdtui.tui.places.distill.plan import DistillationPlan, planned
 from kdtui.workflows.calls.costs import cost_text
-from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.pause_control import PauseControl
 from store.records import FORMATS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Mining(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DistillationStep:
     """How far it has come.
 
     Attributes:
@@ -124,10 +124,10 @@ class Distillation:
         problem: why it is at an end before it is done.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: DistillationPlan) -> None:
         self.plan = plan
-        self.gate = Gate()
-        self.step: Step | None = None
+        self.gate = PauseControl()
+        self.step: DistillationStep | None = None
         self.estimated: Estimated | None = None
         self.results: list[Came] = []
         self.reasons: list[str] = []
@@ -263,7 +263,9 @@ class Distillation:
 
             for event in rehearsal(db, self.plan.to_job()):
                 tally = event.tally
-                self.step = Step("sessions looked up", event.sessions, event.of, event.sessions / event.of, tally)
+                self.step = DistillationStep(
+                    "sessions looked up", event.sessions, event.of, event.sessions / event.of, tally
+                )
                 if self.gate.closed:
                     return
         yield Estimated(tally, self._loss(db))
@@ -305,20 +307,25 @@ class Distillation:
         return work[self.plan.teacher](db)
 
     def _ask_model(self, db: "Database") -> Iterator[object]:
-        from kdtui.workflows.knowledge.distill_with_model import Progress, SessionFailed, Stopped, distil_with_model
+        from kdtui.workflows.knowledge.distill_with_model import (
+            DistillProgress,
+            DistillStopped,
+            SessionFailed,
+            distil_with_model,
+        )
         from kdtui.workflows.knowledge.findings import Distilled
         from models.student_protocol import Noted
 
         job = self.plan.to_job()
         for event in distil_with_model(db, job, self.gate):
             match event:
-                case Progress(format, sessions, of, tally, asking):
+                case DistillProgress(format, sessions, of, tally, asking):
                     # The formats are done one after the other.
                     share = (job.formats.index(format) + sessions / of) / len(job.formats)
-                    self.step = Step(f"sessions for {format}s", sessions, of, share, tally, asking)
+                    self.step = DistillationStep(f"sessions for {format}s", sessions, of, share, tally, asking)
                 case SessionFailed(format, session, reason):
                     yield Lost(f"session {session}: no {format}s; {reason}")
-                case Stopped(reason, tally):
+                case DistillStopped(reason, tally):
                     if self.step is not None:
                         self.step = replace(self.step, tally=tally, asking=0)
                     yield Broken(reason)
@@ -352,7 +359,7 @@ class Distillation:
                         yield Remark(text)
                     case Distilled():
                         yield Came.of(event)
-                self.step = Step("sessions", done, of, done / of)
+                self.step = DistillationStep("sessions", done, of, done / of)
                 self.gate.wait()
                 if self.gate.closed:
                     return

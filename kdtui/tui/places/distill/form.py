@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kdtui.tui.core.dialogs import FormDialog
-from kdtui.tui.places.distill.plan import Plan, first_form, planned, problem_of, second_form, told_before
+from kdtui.tui.places.distill.plan import DistillationPlan, first_form, planned, problem_of, second_form, told_before
 
 
 class DistillationForm:
@@ -24,7 +24,7 @@ class DistillationForm:
         datasets: Sequence[str],
         dataset: str,
         before: object,
-        clash: Callable[[Plan], str | None],
+        clash: Callable[[DistillationPlan], str | None],
         there: Mapping[tuple[str, str], int],
         database: Path | None,
     ) -> None:
@@ -57,6 +57,6 @@ class DistillationForm:
             command=lambda how: self.plan(what, how).command(self._database),
         )
 
-    def plan(self, *values: Mapping[str, str]) -> Plan:
+    def plan(self, *values: Mapping[str, str]) -> DistillationPlan:
         """What the values of the forms stand for; what was not asked for is as it was last."""
         return planned(self._before, *values)

@@ -1,7 +1,7 @@
 """The distillations that were begun since the program was started, and the one that is looked at."""
 
 from kdtui.tui.places.distill.distillation import Distillation, State
-from kdtui.tui.places.distill.plan import Plan
+from kdtui.tui.places.distill.plan import DistillationPlan
 
 
 class Distillations:
@@ -33,7 +33,7 @@ class Distillations:
         """The first that waits for somebody to agree to pay."""
         return next((each for each in self._all if each.state == "asking"), None)
 
-    def add(self, plan: Plan) -> Distillation:
+    def add(self, plan: DistillationPlan) -> Distillation:
         """A new one, to be looked at, in place of what came of the same plan before."""
         distillation = Distillation(plan)
         self._all = [each for each in self._all if each.is_active or each.plan != plan]
@@ -49,7 +49,7 @@ class Distillations:
         """Look at the next; behind the last comes the first."""
         self.at = (self.at + 1) % len(self._all)
 
-    def clash(self, plan: Plan) -> str | None:
+    def clash(self, plan: DistillationPlan) -> str | None:
         """Why a plan cannot be carried out now: another one would write the same."""
         for each in self._all:
             shared = [format for format in each.plan.formats if format in plan.formats]

@@ -16,7 +16,7 @@ from kdtui.workflows.model_names import check_address, is_endpoint
 from store.records import FORMATS
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import Job
+    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
 
 PATTERNS = "pattern"
 """Mined, and not distilled: without a teacher."""
@@ -91,7 +91,7 @@ _WHOLE = {"limit": 1, "seed": 0, "max_calls": 0, "per_minute": 1, "tokens_per_mi
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DistillationPlan:
     """What is to be distilled, from whom, and for how much at most: the values of the forms, all of which will do."""
 
     values: Mapping[str, str]
@@ -217,15 +217,15 @@ class Plan:
         """By which these are drawn."""
         return _whole(self.values["seed"]) or 0
 
-    def to_job(self) -> "Job":
+    def to_job(self) -> "DistillationRequest":
         """The same for the workflow that asks a model behind an endpoint."""
         from kdtui.workflows.calls.costs import Budget, Prices
-        from kdtui.workflows.knowledge.distill_with_model import Job
+        from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import Pace
 
         values = self.values
-        return Job(
+        return DistillationRequest(
             self.dataset,
             tuple(format for format in FORMATS if format in self.formats),
             Endpoint(values["url"], values["model"] or None, values["key"]),
@@ -269,7 +269,7 @@ def told_before(values: Mapping[str, str], there: Mapping[tuple[str, str], int])
     return f"{plan.dataset} has {named} of this teacher; what is not found again {fate}."
 
 
-def second_form(remembered: Mapping[str, str], plan: Plan) -> list[Field]:
+def second_form(remembered: Mapping[str, str], plan: DistillationPlan) -> list[Field]:
     """What is asked for then; nothing where all is said."""
     of = {
         "patterns": _OF_PATTERNS,
@@ -280,11 +280,11 @@ def second_form(remembered: Mapping[str, str], plan: Plan) -> list[Field]:
     return list(_filled(of[plan.teacher], remembered))
 
 
-def planned(*values: Mapping[str, str]) -> Plan:
+def planned(*values: Mapping[str, str]) -> DistillationPlan:
     """A plan by what is known of it; the rest is as usual."""
     usual = {each.name: each.value for each in (*_WHAT, *_OF_PATTERNS, *_OF_STUDENTS, *_OF_ENDPOINTS)}
     given = {name: value.strip() for each in values for name, value in each.items() if name in usual}
-    return Plan({**usual, **given})
+    return DistillationPlan({**usual, **given})
 
 
 def problem_of(values: Mapping[str, str]) -> str | None:

@@ -19,7 +19,7 @@ from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.hits_table import HitsTable
-from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.distill.call_ledger import CallLedger
 from kdtui.tui.places.distill.call_rows import totals_table, totals_text
@@ -27,7 +27,7 @@ from kdtui.tui.places.distill.distillation import Distillation, Remark
 from kdtui.tui.places.distill.form import DistillationForm
 from kdtui.tui.places.distill.history import Distillations
 from kdtui.tui.places.distill.panel import DistillationPanel
-from kdtui.tui.places.distill.plan import Plan
+from kdtui.tui.places.distill.plan import DistillationPlan
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
@@ -83,7 +83,7 @@ class CallFound(Message):
         self.number, self.text = number, text
 
 
-class DistillScreen(KdtuiScreen[None]):
+class DistillScreen(StoreScreen[None]):
     """What is being distilled, and the ledger of all calls."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("distill", "screen", "search")
@@ -293,7 +293,7 @@ class DistillScreen(KdtuiScreen[None]):
     def _current(self) -> Distillation | None:
         return self._distillations.current
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: DistillationPlan) -> None:
         """See what it costs where somebody is paid, and what goes where that is wanted; begin where neither is."""
         if problem := self._distillations.clash(plan):
             self.say(problem)

@@ -86,7 +86,7 @@ def row_of(host: "Host", health: Health, state: str) -> Row:
     )
 
 
-def in_full(health: Health, state: str, key: str) -> Text:
+def host_details(health: Health, state: str, key: str) -> Text:
     """What is known of a host, on many lines.
 
     Args:

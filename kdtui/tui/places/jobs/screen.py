@@ -33,8 +33,8 @@ from kdtui.tui.places.jobs.training import (
     Done,
     Training,
     TrainingScreen,
-    in_full,
     seen,
+    training_details,
 )
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.curve import Curve
@@ -83,7 +83,7 @@ class OverviewFound(Message):
         self.found = found
 
 
-class Offered(Message):
+class TrainingOffered(Message):
     """What a new training can be made of."""
 
     def __init__(self, found: Offer) -> None:
@@ -320,7 +320,7 @@ class JobsScreen(TrainingScreen):
             command = command_line(("host", "check"), host, database=named)
         elif training is not None:
             heading = Text().append(f"{one_line(training.name, 100)}\n", style="bold")
-            self.show_text("#about", heading.append_text(in_full(training)))
+            self.show_text("#about", heading.append_text(training_details(training)))
             show_loss(loss, training.status)
             show_quality(quality, training.status)
             command = command_line(("sft", "show"), training.name, database=named)
@@ -332,7 +332,7 @@ class JobsScreen(TrainingScreen):
             self.show_command(command)
 
     def _about_host(self, name: str) -> Text:
-        return host_rows.in_full(self._health[name], self._host_state(name), self.kdtui.key_of("jobs.check"))
+        return host_rows.host_details(self._health[name], self._host_state(name), self.kdtui.key_of("jobs.check"))
 
     # Opening
 
@@ -353,9 +353,9 @@ class JobsScreen(TrainingScreen):
 
     def action_new(self) -> None:
         """Ask for what a new training is to be."""
-        self.ask(lambda db: offer(db, self.database), Offered, group="offer")
+        self.ask(lambda db: offer(db, self.database), TrainingOffered, group="offer")
 
-    def on_offered(self, message: Offered) -> None:
+    def on_training_offered(self, message: TrainingOffered) -> None:
         """Show the form."""
 
         def started(values: Mapping[str, str] | None) -> None:

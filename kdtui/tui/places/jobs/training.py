@@ -13,10 +13,10 @@ from textual.widgets import Static
 from kdtui.text import ago, counted, duration, one_line
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.core.activity import Activity
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.core.screen import KdtuiScreen
+from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB
 from models.sft.state import ACTIVE, State
@@ -158,7 +158,7 @@ class Asking(Activity):
             self._stop()
 
 
-class TrainingScreen(KdtuiScreen[None]):
+class TrainingScreen(StoreScreen[None]):
     """A screen with a training on it that something can be done with."""
 
     def __init__(self, database: Path) -> None:
@@ -330,7 +330,7 @@ class TrainingScreen(KdtuiScreen[None]):
 
     def on_adapter_opened(self, message: AdapterOpened) -> None:
         """Go there."""
-        choice = Choice.of(message.settings)
+        choice = StudentChoice.of(message.settings)
         if message.session is not None:
             self.kdtui.open_session(message.dataset, message.session, choice)
         else:
@@ -519,7 +519,7 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def in_full(training: Training) -> Text:
+def training_details(training: Training) -> Text:
     """The numbers of a training, and what it is made of."""
     job, status = training.job, training.status
     text = Text().append_text(state_text(training))

@@ -18,7 +18,7 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.finders import Finder
 from kdtui.tui.places.jobs.curves import show_loss, show_quality
 from kdtui.tui.places.jobs.log_view import LogFinder, LogView
-from kdtui.tui.places.jobs.training import Asking, Training, TrainingScreen, in_full, seen
+from kdtui.tui.places.jobs.training import Asking, Training, TrainingScreen, seen, training_details
 from kdtui.tui.widgets.curve import Curve
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.top_bar import TopBar
@@ -176,7 +176,7 @@ class JobScreen(TrainingScreen):
 
     def _show(self) -> None:
         text = Text().append(f"{one_line(self._training.name, 60)} ", style="bold")
-        text.append_text(in_full(self._training))
+        text.append_text(training_details(self._training))
         if self._problem:
             text.append("\n✗ ", style="bold")
             text.append(f"{one_line(self._problem, 300)}; trying again")

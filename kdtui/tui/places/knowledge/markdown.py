@@ -12,7 +12,7 @@ _PARSER = (
 """Of what it does not know, every character is shown: nothing can hide in a comment, and no word is a link."""
 
 
-def written(text: str, limit: int, style: str = "none") -> Markdown:
+def render_markdown(text: str, limit: int, style: str = "none") -> Markdown:
     """Emphasis, lists, headings, tables and code as they are meant; no more than so many characters of the text."""
     shown = Markdown("", style=style, hyperlinks=False)
     # Rich has no way to say what it is to understand.

@@ -16,11 +16,11 @@ from textual.widgets import Static
 
 from kdtui.text import counted, decimals, one_line
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import Dialog
 from kdtui.tui.core.screen import Failed
-from kdtui.tui.core.store_worker import ask_store, described, named_database
-from kdtui.tui.places.knowledge.markdown import as_it_is, written
+from kdtui.tui.core.store_worker import ask_store, named_database, sentence_of
+from kdtui.tui.places.knowledge.markdown import as_it_is, render_markdown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
     from kdtui.tui.places.workbench.session import SessionList
-    from kdtui.workflows.knowledge.about_piece import About, Origin
+    from kdtui.workflows.knowledge.about_piece import Origin, PieceDetails
     from kdtui.workflows.knowledge.try_piece import Trial
     from kdtui.workflows.runs.runs import RunRow
     from store.knowledge import Knowledge
@@ -68,7 +68,7 @@ class PieceDialog(Dialog[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("piece", "text")
 
-    def __init__(self, database: Path, about: "About") -> None:
+    def __init__(self, database: Path, about: "PieceDetails") -> None:
         super().__init__()
         self._database, self._about = database, about
         self._is_trying = False
@@ -80,7 +80,7 @@ class PieceDialog(Dialog[str]):
             title = f"{piece.format.capitalize()} {piece.id} of dataset {piece.dataset}"
             yield Static(Text(one_line(title, 300)), classes="heading", markup=False)
             with VerticalScroll():
-                yield Readable(in_full(self._about), id="piece-in-full", markup=False)
+                yield Readable(piece_text(self._about), id="piece-in-full", markup=False)
             yield Footer()
 
     def on_mount(self) -> None:
@@ -102,12 +102,12 @@ class PieceDialog(Dialog[str]):
         try:
             message = Scored(ask_store(self._database, question))
         except Exception as error:
-            message = Scored([], described(error)[0])
+            message = Scored([], sentence_of(error)[0])
         self.post_message(message)
 
     def on_scored(self, message: Scored) -> None:
         """Say what the runs scored."""
-        shown = in_full(self._about, [*message.rows], message.problem)
+        shown = piece_text(self._about, [*message.rows], message.problem)
         self.query_one("#piece-in-full", Static).update(shown)
 
     def why_not(self, action: str) -> str | None:
@@ -146,14 +146,14 @@ class PieceDialog(Dialog[str]):
         try:
             message: Message = ask_store(self._database, question)
         except Exception as error:
-            message = Failed(*described(error))
+            message = Failed(*sentence_of(error))
         self.post_message(message)
 
     def on_trial_found(self, message: TrialFound) -> None:
         """Have the session answered without the piece and with it, over this; what leaves it leads back to here."""
         self._is_trying = False
         if self.is_active:
-            without, having = Choice.of(message.trial.without), Choice.of(message.trial.having)
+            without, having = StudentChoice.of(message.trial.without), StudentChoice.of(message.trial.having)
             from kdtui.tui.places.workbench.session import open_beside
 
             open_beside(self.kdtui, message.sessions, message.at, without, having)
@@ -175,7 +175,7 @@ def _sessions_of(origin: "Origin") -> Iterator[str]:
         yield from _sessions_of(parent)
 
 
-def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "") -> RenderableType:
+def piece_text(about: "PieceDetails", rows: "list[RunRow] | None" = None, problem: str = "") -> RenderableType:
     """All that is known of a piece.
 
     Args:
@@ -183,7 +183,7 @@ def in_full(about: "About", rows: "list[RunRow] | None" = None, problem: str = "
         problem: why they could not be.
     """
     piece = about.piece
-    show = written if about.is_in_words_of_a_model else as_it_is
+    show = render_markdown if about.is_in_words_of_a_model else as_it_is
     parts: list[RenderableType] = [show(piece.statement, _LONGEST, "bold")]
     measures = " · ".join(_measures(piece))
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
@@ -208,7 +208,7 @@ def _measures(piece: "Knowledge") -> Iterator[str]:
             yield f"{name} {decimals(value)}{', as no other session has such products' if is_untried else ''}"
 
 
-def _says(about: "About") -> list[RenderableType]:
+def _says(about: "PieceDetails") -> list[RenderableType]:
     """What the content of a piece says beyond its statement."""
     content = about.content
     if content is None:
@@ -220,7 +220,7 @@ def _says(about: "About") -> list[RenderableType]:
         case "rule":
             return list(_rule(content))  # type: ignore[arg-type]
         case "thought":
-            return list(_thought(content, written if about.is_in_words_of_a_model else as_it_is))  # type: ignore[arg-type]
+            return list(_thought(content, render_markdown if about.is_in_words_of_a_model else as_it_is))  # type: ignore[arg-type]
 
 
 def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
@@ -230,7 +230,7 @@ def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
 
 def _rule(rule: "Rule") -> Iterator[RenderableType]:
     if rule.categories:
-        heading = {True: "Put together", False: "Leave apart", None: "About"}[rule.together]
+        heading = {True: "Put together", False: "Leave apart", None: "PieceDetails"}[rule.together]
         yield Text(f"\n{heading}", style="bold")
         yield from _bullets(" › ".join(path) for path in rule.categories)
     if rule.intents:
@@ -280,7 +280,7 @@ def _tree(origin: "Origin", name: str = "") -> Tree:
     return tree
 
 
-def _uses(about: "About", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
+def _uses(about: "PieceDetails", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
     from kdtui.workflows.runs.scored import Scored
 
     if about.samples:

@@ -18,7 +18,7 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.hits_table import HitsTable
-from kdtui.tui.core.screen import TYPING, Failed, KdtuiScreen
+from kdtui.tui.core.screen import TYPING, Failed, StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.knowledge import tasks
 from kdtui.tui.places.knowledge.facet_list import FacetList
@@ -33,7 +33,7 @@ from kdtui.workflows.number_ranges import write_numbers
 from store.records import KNOWLEDGE_SORTS, KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.about_piece import About
+    from kdtui.workflows.knowledge.about_piece import PieceDetails
     from store.calls import CallInFull
     from store.knowledge_removal import Dependents, Removed
     from store.knowledge_search import Facets
@@ -92,7 +92,7 @@ class FacetsCounted(Message):
 class PieceFound(Message):
     """All that is known of the piece under the cursor."""
 
-    def __init__(self, about: "About") -> None:
+    def __init__(self, about: "PieceDetails") -> None:
         super().__init__()
         self.about = about
 
@@ -117,7 +117,7 @@ class DependentsFound(Message):
         self.numbers, self.found, self.consequence = numbers, found, consequence
 
 
-class KnowledgeScreen(KdtuiScreen[None]):
+class KnowledgeScreen(StoreScreen[None]):
     """All knowledge, searched while one types, with counts by which to narrow it down, and one piece in full."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("knowledge", "screen", "search")
@@ -130,8 +130,8 @@ class KnowledgeScreen(KdtuiScreen[None]):
         self._sort: KnowledgeSort | None = None
         self._reverse = False
         # What was asked for last, what of that is shown, and why the last search could not be.
-        self._asked: tasks.Question | None = None
-        self._shown: tasks.Question | None = None
+        self._asked: tasks.PieceSearch | None = None
+        self._shown: tasks.PieceSearch | None = None
         self._count, self._is_counted, self._order = 0, False, ""
         # Why what is typed means nothing, and why what was looked for last could not be.
         self._unread, self._problem = "", ""
@@ -139,8 +139,8 @@ class KnowledgeScreen(KdtuiScreen[None]):
         # The search whose hits are all marked, and nothing else is.
         self._all_of: KnowledgeQuery | None = None
         # The search whose hits are to be marked as soon as all are known.
-        self._to_mark: tasks.Question | None = None
-        self._about: About | None = None
+        self._to_mark: tasks.PieceSearch | None = None
+        self._about: PieceDetails | None = None
         self._counted: dict[tuple[object, ...], Facets] = {}
         self._removed: list[Removed] = []
         self._is_changing = False
@@ -240,7 +240,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
             self._show_state()
             return
         self._unread = ""
-        question = tasks.Question(query, self._sort_of(query), self._reverse)
+        question = tasks.PieceSearch(query, self._sort_of(query), self._reverse)
         self._asked = question
         # What is counted for the last one would only hold this one up.
         self.workers.cancel_group(self, "facets")
@@ -256,7 +256,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
         """Say how many hits there are; with the first of them, count by what they could be narrowed down."""
         self._count, self._is_counted, self._order = message.count, message.counted, message.order
         if message.first:
-            assert isinstance(message.question, tasks.Question)
+            assert isinstance(message.question, tasks.PieceSearch)
             self._shown = message.question
             self._problem = ""
             self._count_facets(message.question)
@@ -318,7 +318,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
             )
         return self.first_steps(self._named_database)
 
-    def _search_command(self, question: tasks.Question) -> str:
+    def _search_command(self, question: tasks.PieceSearch) -> str:
         text = write_query(question.query)
         sort = "support" if question.sort == "match" and self._order else question.sort
         usual = "match" if question.query.words else "support"
@@ -377,7 +377,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
 
     # Facets
 
-    def _count_facets(self, question: tasks.Question) -> None:
+    def _count_facets(self, question: tasks.PieceSearch) -> None:
         key = (question.query, *tasks.version_of(self.database))
         if key in self._counted:
             self._show_facets(question.query, self._counted[key])
@@ -443,7 +443,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
 
     def on_piece_found(self, message: PieceFound) -> None:
         """Show the piece."""
-        from kdtui.tui.places.knowledge.piece import in_full
+        from kdtui.tui.places.knowledge.piece import piece_text
 
         about = message.about
         if self._table.cursor_key != str(about.piece.id):
@@ -451,7 +451,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
         # The keys that this decides about are shown anew only then.
         changes = self._about is None or (self._about.piece.call_id is None) != (about.piece.call_id is None)
         self._about = about
-        self.query_one(Pane).show(in_full(about))
+        self.query_one(Pane).show(piece_text(about))
         if changes:
             self.refresh_bindings()
 
@@ -467,7 +467,7 @@ class KnowledgeScreen(KdtuiScreen[None]):
         """Open it."""
         self._open(message.about)
 
-    def _open(self, about: "About") -> None:
+    def _open(self, about: "PieceDetails") -> None:
         from kdtui.tui.places.knowledge.piece import PieceDialog
 
         def go(session: str | None) -> None:
@@ -607,13 +607,13 @@ class KnowledgeScreen(KdtuiScreen[None]):
         """Put back what was deleted last."""
         self._change(partial(tasks.restore, self._removed[-1]))
 
-    def _change(self, what: "Callable[[Database], tasks.Changed]") -> None:
+    def _change(self, what: "Callable[[Database], tasks.KnowledgeChanged]") -> None:
         """Do something with pieces; nothing else is done with any until it is done."""
         self._is_changing = True
         self.refresh_bindings()
         self.ask(what, lambda changed: changed, group="change")
 
-    def on_changed(self, message: tasks.Changed) -> None:
+    def on_knowledge_changed(self, message: tasks.KnowledgeChanged) -> None:
         """Say what was done, and show what is there now."""
         self._is_changing = False
         self.say(message.sentence, error=False)

@@ -13,7 +13,7 @@ from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.about_piece import About
+    from kdtui.workflows.knowledge.about_piece import PieceDetails
     from store.calls import CallInFull
     from store.hits import Hits
     from store.knowledge_removal import Dependents, Removed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PieceSearch:
     """What is looked for, and in what order."""
 
     query: KnowledgeQuery
@@ -30,7 +30,7 @@ class Question:
     reverse: bool
 
 
-class Changed(Message):
+class KnowledgeChanged(Message):
     """Something has been done with pieces; the sentence says what."""
 
     def __init__(self, sentence: str, *, removed: "Removed | None" = None, restored: bool = False) -> None:
@@ -52,7 +52,7 @@ def version_of(database: Path) -> tuple[object, ...]:
     return tuple(found)
 
 
-def find_pieces(question: Question, db: "Database") -> "Iterator[Hits]":
+def find_pieces(question: PieceSearch, db: "Database") -> "Iterator[Hits]":
     """The numbers of what is looked for."""
     from store.knowledge_search import search_knowledge
 
@@ -91,7 +91,7 @@ def so_many(count: int) -> str:
     return f"{counted(count, 'piece')} of knowledge"
 
 
-def look_into(number: int, db: "Database") -> "About":
+def look_into(number: int, db: "Database") -> "PieceDetails":
     """All that is known of a piece."""
     # What shows it is imported here too: on the event loop, that would be felt.
     import kdtui.tui.places.knowledge.piece  # noqa: F401
@@ -123,16 +123,16 @@ def what_depends_on(numbers: list[int], db: "Database") -> "tuple[list[int], Dep
     return numbers, found, what_hangs_on(found)
 
 
-def pick(numbers: list[int], values: Mapping[str, str], db: "Database") -> Changed:
+def pick(numbers: list[int], values: Mapping[str, str], db: "Database") -> KnowledgeChanged:
     """Make a sample, as a form has it."""
     from kdtui.workflows.knowledge.sample import pick_sample
 
     name = values["name"].strip()
     picked = pick_sample(db, name, numbers, rejected=bool(values["all"]), replace=bool(values["replace"]))
-    return Changed(picked.sentence(name))
+    return KnowledgeChanged(picked.sentence(name))
 
 
-def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> Changed:
+def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> KnowledgeChanged:
     """Write pieces into a folder, as a form has it."""
     from kdtui.workflows.knowledge.exchange import dataset_of, export_knowledge
 
@@ -148,20 +148,20 @@ def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> Cha
         licence=licence,
         replace=bool(values["replace"]),
     )
-    return Changed(f"exported {so_many(count)} to {folder}")
+    return KnowledgeChanged(f"exported {so_many(count)} to {folder}")
 
 
-def remove(numbers: list[int], can_undo: bool, db: "Database") -> Changed:
+def remove(numbers: list[int], can_undo: bool, db: "Database") -> KnowledgeChanged:
     """Delete pieces, and keep them if they are to come back."""
     from store.knowledge_removal import dependents_of, remove_knowledge
 
     count = dependents_of(db, numbers).pieces
-    return Changed(f"deleted {so_many(count)}", removed=remove_knowledge(db, numbers, keep=can_undo))
+    return KnowledgeChanged(f"deleted {so_many(count)}", removed=remove_knowledge(db, numbers, keep=can_undo))
 
 
-def restore(removed: "Removed", db: "Database") -> Changed:
+def restore(removed: "Removed", db: "Database") -> KnowledgeChanged:
     """Put deleted pieces back."""
     from store.knowledge_removal import restore_knowledge
 
     restore_knowledge(db, removed)
-    return Changed(f"put back {so_many(len(removed.knowledge))}", restored=True)
+    return KnowledgeChanged(f"put back {so_many(len(removed.knowledge))}", restored=True)

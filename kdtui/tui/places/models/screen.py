@@ -20,7 +20,7 @@ from textual.worker import get_current_worker
 from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Activity, Ended, Happened
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
 from kdtui.tui.core.screen import Failed
@@ -135,7 +135,7 @@ class StudentFound(Message):
         self.settings = settings
 
 
-class Changed(Message):
+class ModelsChanged(Message):
     """A model has got a name, or lost it."""
 
     def __init__(self, sentence: str, name: str | None = None) -> None:
@@ -280,14 +280,14 @@ class ModelsScreen(CalibratingScreen[None]):
             self.ask(partial(_fitting, details), partial(FitsFound, known), group="fits", after=_LONGER)
 
     def _in_full(self, known: ModelRow, details: "ModelDetails") -> RenderableType:
-        from kdtui.workflows.student.describe_model import in_full
+        from kdtui.workflows.student.describe_model import detail_lines
 
         heading = "What its file says" if details.adapter is None else "Its manifest"
         parts: list[RenderableType] = [
             _grid(self._in_short(known, details)),
             Text(),
             Text(heading, style="bold"),
-            _grid(in_full(details)),
+            _grid(detail_lines(details)),
         ]
         if all(row.is_shipped for row in self._known):
             key = self.kdtui.key_of
@@ -300,10 +300,10 @@ class ModelsScreen(CalibratingScreen[None]):
         return Group(*parts)
 
     def _in_short(self, known: ModelRow, details: "ModelDetails") -> list[tuple[str, str]]:
-        from kdtui.workflows.student.describe_model import in_short
+        from kdtui.workflows.student.describe_model import summary_lines
 
         # The list says its name and its kind.
-        lines = [(what, value) for what, value in in_short(details) if what not in ("name", "kind")]
+        lines = [(what, value) for what, value in summary_lines(details) if what not in ("name", "kind")]
         if details.adapter is not None:
             fits = self._fits.get(known)
             lines += [("fits", "trying…")] if fits is None else [("fits", f"{fit.base}: {fit.answer}") for fit in fits]
@@ -331,10 +331,10 @@ class ModelsScreen(CalibratingScreen[None]):
         """Show all that there is to know of the model over the list."""
         known = self._chosen
         assert known is not None
-        from kdtui.workflows.student.describe_model import in_full
+        from kdtui.workflows.student.describe_model import detail_lines
 
         details = self._details[known]
-        lines = [*self._in_short(known, details), *in_full(details)]
+        lines = [*self._in_short(known, details), *detail_lines(details)]
         copies = "\n".join(f"{what}: {one_line(value)}" for what, value in lines)
         self.app.push_screen(TextDialog(known.name, self._in_full(known, details), copies=copies))
 
@@ -357,7 +357,9 @@ class ModelsScreen(CalibratingScreen[None]):
         """Go there."""
         found = message.settings
         # An adapter is asked as it was trained; another base is asked as the one before.
-        self.kdtui.use_choice(Choice.of(found) if found.adapters else self.kdtui.choice.with_student(found.student))
+        self.kdtui.use_choice(
+            StudentChoice.of(found) if found.adapters else self.kdtui.choice.with_student(found.student)
+        )
         self.say(f"the workbench asks {self.kdtui.choice.name} from now on", error=False)
         self.kdtui.action_show("workbench")
 
@@ -513,12 +515,12 @@ class ModelsScreen(CalibratingScreen[None]):
                 self._show_work(written)
             case Quantized(model=model, before=before, after=after):
                 self._show_made(
-                    Changed(f"{model.name} has {after / 1e6:,.0f} MB, of {before / 1e6:,.0f} before", model.name)
+                    ModelsChanged(f"{model.name} has {after / 1e6:,.0f} MB, of {before / 1e6:,.0f} before", model.name)
                 )
-            case Changed() as changed:
+            case ModelsChanged() as changed:
                 self._show_made(changed)
 
-    def _show_made(self, made: Changed) -> None:
+    def _show_made(self, made: ModelsChanged) -> None:
         assert self._work is not None
         self._work.is_done = True
         self._wanted = made.name
@@ -563,12 +565,12 @@ class ModelsScreen(CalibratingScreen[None]):
 
         def answer(yes: bool | None) -> None:
             if yes:
-                self.ask(partial(_remove, known.name), Changed, group="change")
+                self.ask(partial(_remove, known.name), ModelsChanged, group="change")
 
         command = command_line(("model", "rm"), known.name, database=self._named_database)
         self.app.push_screen(ConfirmDialog(f"Forget model {known.name}?", lost, verb, command), answer)
 
-    def on_changed(self, message: Changed) -> None:
+    def on_models_changed(self, message: ModelsChanged) -> None:
         """Say so, and look again."""
         self.say(message.sentence, error=False)
         self._wanted = message.name
@@ -665,29 +667,29 @@ def _add(path: Path, name: str | None, db: "Database") -> str:
     return add_file(db, path, name).name
 
 
-def _added(name: str) -> Changed:
-    return Changed(f"{name} is there; it answers by that name", name)
+def _added(name: str) -> ModelsChanged:
+    return ModelsChanged(f"{name} is there; it answers by that name", name)
 
 
-def _take_in(path: Path, name: str | None, database: Path, db: "Database") -> Iterator[Changed]:
+def _take_in(path: Path, name: str | None, database: Path, db: "Database") -> Iterator[ModelsChanged]:
     from kdtui.workflows.adapters.take_in import take_in
     from kdtui.workflows.manage_models import models_folder
 
     taken = take_in(db, path, name, models_folder(database))
-    yield Changed("; ".join([f"{taken.model.name} is there", *filter(None, [taken.note])]), taken.model.name)
+    yield ModelsChanged("; ".join([f"{taken.model.name} is there", *filter(None, [taken.note])]), taken.model.name)
 
 
 def _merge(
     adapters: Sequence[tuple[str, float]], rank: int | None, name: str | None, database: Path, db: "Database"
-) -> Iterator[Changed]:
+) -> Iterator[ModelsChanged]:
     from kdtui.workflows.adapters.merge import merge_adapters
     from kdtui.workflows.manage_models import models_folder
 
     made = merge_adapters(db, adapters, name, models_folder(database), rank=rank)
-    yield Changed("; ".join([made.in_words, *made.notes]), made.model.name)
+    yield ModelsChanged("; ".join([made.in_words, *made.notes]), made.model.name)
 
 
-def _export(adapter: str, values: Mapping[str, str], db: "Database") -> Iterator[Changed]:
+def _export(adapter: str, values: Mapping[str, str], db: "Database") -> Iterator[ModelsChanged]:
     from kdtui.workflows.adapters.export import export_adapter
 
     made = export_adapter(
@@ -698,7 +700,7 @@ def _export(adapter: str, values: Mapping[str, str], db: "Database") -> Iterator
         base=values["base"].strip() or None,
         replace=bool(values["replace"]),
     )
-    yield Changed("; ".join([made.in_words, *filter(None, [made.note])]), adapter)
+    yield ModelsChanged("; ".join([made.in_words, *filter(None, [made.note])]), adapter)
 
 
 def _remove(name: str, db: "Database") -> str:

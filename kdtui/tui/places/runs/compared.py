@@ -15,9 +15,9 @@ from textual.widgets import Static
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.text import counted, letter, one_line
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.core.store_worker import named_database, still_wanted
 from kdtui.tui.places.runs.rows import duration
 from kdtui.tui.student.answer import NAMES
@@ -30,7 +30,7 @@ from kdtui.tui.widgets.top_bar import TopBar
 if TYPE_CHECKING:
     from kdtui.tui.places.workbench.session import SessionList
     from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
-    from kdtui.workflows.runs.runs import AnsweredTwice, Comparison
+    from kdtui.workflows.runs.runs import AnsweredTwice, RunComparison
     from store.runs import Predicted, Prediction, Run
     from store.sqlite import Database
 
@@ -51,7 +51,7 @@ _PAUSE = 0.05
 class Compared(Message):
     """The runs are compared."""
 
-    def __init__(self, found: "tuple[Comparison, Path | None]") -> None:
+    def __init__(self, found: "tuple[RunComparison, Path | None]") -> None:
         super().__init__()
         self.comparison, self.named_database = found
 
@@ -80,7 +80,7 @@ class SessionOpened(Message):
         self.sessions, self.at = found
 
 
-class ComparedRunsScreen(KdtuiScreen[None]):
+class ComparedRunsScreen(StoreScreen[None]):
     """Two runs: their scores for each session, and the session under the cursor with the bundles of both.
 
     Args:
@@ -94,7 +94,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         super().__init__(database)
         self._place = place
         self._runs = one, other
-        self._comparison: Comparison | None = None
+        self._comparison: RunComparison | None = None
         self._rows: ComparedSessions | list[SessionScores] = []
         self._by, self._descending = "difference", False
 
@@ -126,7 +126,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         """Compare again."""
         one, other = self._runs
 
-        def question(db: "Database") -> "tuple[Comparison, Path | None]":
+        def question(db: "Database") -> "tuple[RunComparison, Path | None]":
             from kdtui.workflows.runs.runs import compare_runs
 
             return compare_runs(db, one, other, check=still_wanted), named_database(self.database)
@@ -279,7 +279,7 @@ class ComparedRunsScreen(KdtuiScreen[None]):
         if self.is_current:
             from kdtui.tui.places.workbench.session import open_beside
 
-            open_beside(self.kdtui, message.sessions, message.at, Choice.of(self._runs[0].settings))
+            open_beside(self.kdtui, message.sessions, message.at, StudentChoice.of(self._runs[0].settings))
 
     def action_back(self) -> None:
         """Go back to the runs."""

@@ -20,7 +20,7 @@ _REDRAW = 0.1
 """Seconds between two messages that sessions have been answered."""
 
 
-class Evaluation(Activity):
+class EvaluationActivity(Activity):
     """A student answers a split in a new run, or goes on with one.
 
     Args:

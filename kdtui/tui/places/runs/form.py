@@ -10,12 +10,12 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
 from kdtui.tui.student.settings_form import chosen, followed, refused, settings_fields, whole_number
 from kdtui.workflows.student.command_options import evaluate_arguments
-from kdtui.workflows.student.options import Offered, together
+from kdtui.workflows.student.options import StudentOptions, combined
 from store.errors import StoreError
 from store.records import SPLITS, RunSettings, Split
 
@@ -42,7 +42,7 @@ class Wanted:
             "limit": self.settings.limit,
             "seed": self.settings.seed,
             "tags": " ".join(self.tags),
-            "settings": Choice.of(self.settings).to_memory(),
+            "settings": StudentChoice.of(self.settings).to_memory(),
         }
 
 
@@ -56,11 +56,13 @@ class EvaluationForm:
         database: how a command names the store.
     """
 
-    def __init__(self, there: Mapping[str, Offered], dataset: str, before: object, database: Path | None) -> None:
+    def __init__(
+        self, there: Mapping[str, StudentOptions], dataset: str, before: object, database: Path | None
+    ) -> None:
         self._database = database
         self._there, self._dataset = there, dataset
         self._before: Mapping[str, Any] = before if isinstance(before, dict) else {}
-        self._choice = Choice.from_memory(self._before.get("settings")) or Choice()
+        self._choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
 
     def dialog(self) -> FormDialog:
         """The form."""
@@ -77,7 +79,7 @@ class EvaluationForm:
                 return command_line(self.wanted(values).arguments, database=self._database)
             return ""
 
-        offered = together(self._there.values())
+        offered = combined(self._there.values())
         return FormDialog(
             "Evaluate a student",
             self._fields(),
@@ -125,7 +127,7 @@ class EvaluationForm:
                 value=remembered("tags", ""),
                 help="words by which the run is found, with blanks between",
             ),
-            *settings_fields(self._choice.settings, together(self._there.values())),
+            *settings_fields(self._choice.settings, combined(self._there.values())),
         ]
 
 

@@ -18,7 +18,7 @@ from kdtui.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import TextDialog, scroll
-from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.core.store_worker import named_database, still_wanted
 from kdtui.tui.places.runs.rows import duration, share
 from kdtui.tui.widgets.footer import Footer
@@ -29,7 +29,7 @@ from store.records import RunSettings
 
 if TYPE_CHECKING:
     from kdtui.bundling.intent_metrics import IntentScores
-    from kdtui.tui.places.runs.evaluation import Evaluation
+    from kdtui.tui.places.runs.evaluation import EvaluationActivity
     from kdtui.workflows.runs.evaluate import ResultRow
     from kdtui.workflows.runs.runs import RunInFull
     from kdtui.workflows.runs.scored import Scored
@@ -50,7 +50,7 @@ class InFull(Message):
         self.found, self.named_database = found
 
 
-class RunScreen(KdtuiScreen[bool]):
+class RunScreen(StoreScreen[bool]):
     """A run in full. The result says whether it is to be gone on with.
 
     Args:
@@ -67,7 +67,7 @@ class RunScreen(KdtuiScreen[bool]):
         database: Path,
         summary: "RunSummary",
         floors: "Sequence[ResultRow] | None",
-        work: "Evaluation | None",
+        work: "EvaluationActivity | None",
         *,
         place: str = "runs",
     ) -> None:

@@ -10,7 +10,7 @@ from kdtui.tui.places.runs.scoring import Missing
 
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
-    from kdtui.tui.places.runs.evaluation import Evaluation
+    from kdtui.tui.places.runs.evaluation import EvaluationActivity
     from kdtui.workflows.runs.evaluate import ResultRow
     from kdtui.workflows.runs.runs import RunRow
     from kdtui.workflows.runs.scored import Scored
@@ -84,7 +84,7 @@ class KnownRuns:
         unmeasured = [each.run for each in newest_first if tokens and each.run.id not in self._tokens]
         return Missing(unscored, floorless, unmeasured) if unscored or floorless or unmeasured else None
 
-    def entries(self, work: "Evaluation | None", *, with_floors: bool, resume: str) -> list[Entry]:
+    def entries(self, work: "EvaluationActivity | None", *, with_floors: bool, resume: str) -> list[Entry]:
         """All of them.
 
         Args:
@@ -94,7 +94,7 @@ class KnownRuns:
         coming = [_coming(work)] if work is not None and work.run is None else []
         return [*coming, *self._runs(work, resume), *(self._floor_entries() if with_floors else [])]
 
-    def _runs(self, work: "Evaluation | None", resume: str) -> Iterator[Entry]:
+    def _runs(self, work: "EvaluationActivity | None", resume: str) -> Iterator[Entry]:
         """The runs, with what is known of them."""
         for summary in self.listing.summaries:
             number = summary.run.id
@@ -158,7 +158,7 @@ def best_floor(rows: "Sequence[ResultRow]") -> "ResultRow | None":
     return max((row for row in rows if row.name != "truth"), key=lambda row: row.scores.pair_f1, default=None)
 
 
-def _coming(work: "Evaluation") -> Entry:
+def _coming(work: "EvaluationActivity") -> Entry:
     """The run that is about to begin."""
     from kdtui.workflows.runs.scored import Scored
     from kdtui.workflows.student.settings import student_name

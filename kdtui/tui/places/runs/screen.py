@@ -17,10 +17,10 @@ from kdtui.tui.actions import ACTIONS, bindings
 from kdtui.tui.core.activity import Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog
-from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
-from kdtui.tui.places.runs.evaluation import Evaluation
+from kdtui.tui.places.runs.evaluation import EvaluationActivity
 from kdtui.tui.places.runs.form import EvaluationForm, Wanted
 from kdtui.tui.places.runs.note import keep_note, note_form
 from kdtui.tui.places.runs.rows import COLUMNS, SORTS, Entry, begins_with_the_largest, in_order, matches, row_of
@@ -33,7 +33,7 @@ from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from kdtui.tui.places.runs.run import RunScreen
-    from kdtui.workflows.student.options import Offered
+    from kdtui.workflows.student.options import StudentOptions
     from store.runs import Run, RunSummary
     from store.sqlite import Database
 
@@ -55,7 +55,7 @@ class RunsFound(Message):
 class OffersFound(Message):
     """What an evaluation can be made of, by dataset."""
 
-    def __init__(self, there: "dict[str, Offered]") -> None:
+    def __init__(self, there: "dict[str, StudentOptions]") -> None:
         super().__init__()
         self.there = there
 
@@ -76,7 +76,7 @@ class RunNoted(Message):
         self.number = number
 
 
-class RunsScreen(KdtuiScreen[None]):
+class RunsScreen(StoreScreen[None]):
     """All runs and floors as one table, and plots of what quality costs."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("runs", "screen", "search")
@@ -89,7 +89,7 @@ class RunsScreen(KdtuiScreen[None]):
         self._rows: dict[str, tuple[Entry, Row]] = {}
         self._marks: list[str] = []
         self._opened: RunScreen | None = None
-        self._work: Evaluation | None = None
+        self._work: EvaluationActivity | None = None
         self._numbers: RunNumbers | None = None
         self._redraw: Timer | None = None
         self._replot: Timer | None = None
@@ -292,9 +292,9 @@ class RunsScreen(KdtuiScreen[None]):
         """Show the command for the row under the cursor, and the plot that it belongs to."""
         self.show_command(self._command())
         # The footer is made anew by this, so not at every step of the cursor.
-        offered = {action: self.why_not(action) is None for action in _OFFERED}
-        if offered != self._offered:
-            self._offered = offered
+        student_options = {action: self.why_not(action) is None for action in _OFFERED}
+        if student_options != self._offered:
+            self._offered = student_options
             self.refresh_bindings()
         if self._plot and self._replot is None:
             # A plot is slow to draw, and the cursor may be on its way.
@@ -478,11 +478,11 @@ class RunsScreen(KdtuiScreen[None]):
 
         names = self._known.listing.datasets
 
-        def question(db: "Database") -> "dict[str, Offered]":
-            from kdtui.workflows.student.options import offered
+        def question(db: "Database") -> "dict[str, StudentOptions]":
+            from kdtui.workflows.student.options import student_options
 
             # Adapters are the same for all of them.
-            return {name: offered(db, name, as_trained=name == names[0]) for name in names}
+            return {name: student_options(db, name, as_trained=name == names[0]) for name in names}
 
         self.ask(question, OffersFound, group="offers")
 
@@ -518,7 +518,7 @@ class RunsScreen(KdtuiScreen[None]):
         """Begin an evaluation, or go on with the run `before`; there is one at a time."""
         if self._work is not None:
             return
-        self._work = Evaluation(self.database, wanted, self.post_message, before=before)
+        self._work = EvaluationActivity(self.database, wanted, self.post_message, before=before)
         self.kdtui.begin(self._work)
         self._show()
 

@@ -18,7 +18,7 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.core.screen import Failed, KdtuiScreen
+from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.samples.form import SampleForm
@@ -118,7 +118,7 @@ class Deleted(Message):
         self.name = name
 
 
-class SamplesScreen(KdtuiScreen[None]):
+class SamplesScreen(StoreScreen[None]):
     """All samples, and beside them what is in the one under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("samples", "rows", "screen")

@@ -11,7 +11,7 @@ from kdtui.text import counted, fit_lines
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.core.screen import KdtuiScreen
+from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
 from kdtui.tui.places.studies.report import StudyReport, report_form
@@ -19,7 +19,7 @@ from kdtui.tui.places.studies.study_run import StudyRun
 
 if TYPE_CHECKING:
     from kdtui.workflows.studies.overview import StudyRow
-    from kdtui.workflows.studies.plan import Plan
+    from kdtui.workflows.studies.plan import StudyPlan
     from kdtui.workflows.studies.spec import Spec
     from store.sqlite import Database
 
@@ -69,7 +69,7 @@ class AnswersFound(Message):
         self.name, self.text = found
 
 
-class StudyActions(KdtuiScreen[None]):
+class StudyActions(StoreScreen[None]):
     """A screen with a study on it that something can be done with."""
 
     def __init__(self, database: Path) -> None:
@@ -367,7 +367,7 @@ def _command(database: Path, name: str, cells: Mapping[str, str], *, retry_faile
     return command_line(words, name, {"--cell": list(cells.values())}, database=named_database(database))
 
 
-def _failed_in_words(plan: "Plan") -> str:
+def _failed_in_words(plan: "StudyPlan") -> str:
     """How much of a study has failed."""
     parts = [counted(plan.failed, "step")] if plan.failed else []
     parts += [counted(plan.unanswered, "session")] if plan.unanswered else []

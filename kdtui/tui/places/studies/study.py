@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.runs.scored import Scored
     from kdtui.workflows.studies.grid import Grid
     from kdtui.workflows.studies.overview import StudyRow
-    from kdtui.workflows.studies.plan import Plan
+    from kdtui.workflows.studies.plan import StudyPlan
     from kdtui.workflows.studies.progress import CellProgress
     from store.runs import Run, RunSummary
     from store.sqlite import Database
@@ -59,7 +59,7 @@ class Seen:
     """
 
     row: "StudyRow"
-    plan: "Plan"
+    plan: "StudyPlan"
     progress: "Mapping[str, CellProgress]"
     layouts: Sequence[Layout]
     labels: Mapping[str, str]

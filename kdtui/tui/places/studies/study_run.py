@@ -8,7 +8,7 @@ from textual.message import Message
 
 from kdtui.text import counted
 from kdtui.tui.core.task import Task
-from kdtui.workflows.pause_control import Gate
+from kdtui.workflows.pause_control import PauseControl
 
 if TYPE_CHECKING:
     from kdtui.workflows.studies.spec import Spec
@@ -50,7 +50,7 @@ class StudyRun(Task):
         self.changes = 0
         self._command = command
         self._only = cells
-        self._gate = gate = Gate()
+        self._gate = gate = PauseControl()
         self._labels: dict[str, str] = {}
         self._cells: frozenset[str] = frozenset()
         self._done: set[str] = set()

@@ -21,7 +21,7 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
 from kdtui.tui.core.hits_table import HitsTable
-from kdtui.tui.core.screen import TYPING, Failed, KdtuiScreen
+from kdtui.tui.core.screen import TYPING, Failed, StoreScreen
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.workbench.session import SessionList, SessionScreen
@@ -90,7 +90,7 @@ class SessionWanted(Message):
         self.dataset, self.session, self.came_from = dataset, session, came_from
 
 
-class WorkbenchScreen(KdtuiScreen[None]):
+class WorkbenchScreen(StoreScreen[None]):
     """A dataset's sessions, to look through and to open. Typed ones come first, whatever the dataset."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("workbench", "screen", "search", shown=("screen.import_dataset",))

@@ -20,22 +20,22 @@ from kdtui.bundling.metrics import Bundles
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.text import counted, one_line
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.generation import (
-    Answered,
+    AnswerEnded,
     BundleWritten,
     Explained,
+    GenerationRequest,
+    GenerationStopped,
     NoteTaken,
-    Request,
-    Stopped,
     StudentLearns,
     StudentReady,
 )
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import Services
 from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
-from kdtui.tui.student.answer import NAMES, Side, compared, true_lines, written_lines
+from kdtui.tui.student.answer import NAMES, StudentAnswer, compared, true_lines, written_lines
 from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.student.calibration_form import CalibratingScreen
 from kdtui.tui.student.settings_form import chosen, settings_form
@@ -44,7 +44,7 @@ from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.model_names import PATTERNS, why_uncalibrated
-from kdtui.workflows.student.options import Offered
+from kdtui.workflows.student.options import StudentOptions
 from models.embedded import SHIPPED
 from store.records import Bundle, Item, Session
 
@@ -105,9 +105,9 @@ class SessionLoaded(Message):
 class OfferedFound(Message):
     """What there is to choose from; `purpose` is what it was asked for."""
 
-    def __init__(self, offered: Offered, purpose: Literal["", "settings", "compare"]) -> None:
+    def __init__(self, student_options: StudentOptions, purpose: Literal["", "settings", "compare"]) -> None:
         super().__init__()
-        self.offered, self.purpose = offered, purpose
+        self.offered, self.purpose = student_options, purpose
 
 
 def _columns(sides: int) -> tuple[Column, ...]:
@@ -143,8 +143,8 @@ class SessionScreen(CalibratingScreen[int]):
         sessions: SessionList,
         at: int,
         *,
-        own: Choice | None = None,
-        other: Choice | None = None,
+        own: StudentChoice | None = None,
+        other: StudentChoice | None = None,
         place: str = "workbench",
     ) -> None:
         super().__init__(database)
@@ -152,11 +152,11 @@ class SessionScreen(CalibratingScreen[int]):
         self._session: Session | None = None
         self._bundles: tuple[Bundle, ...] = ()
         self._truth: Bundles = ()
-        self._sides: list[Side] = []
+        self._sides: list[StudentAnswer] = []
         # The one that the keys are about, where there are two.
         self._active = 0
-        self._explaining: Request | None = None
-        self._offered = Offered()
+        self._explaining: GenerationRequest | None = None
+        self._offered = StudentOptions()
         self._has_looked = False
         self._redraw: Timer | None = None
         self._held = ExitStack()
@@ -192,10 +192,10 @@ class SessionScreen(CalibratingScreen[int]):
             self._show_choice()
 
     @property
-    def _usual(self) -> Choice:
+    def _usual(self) -> StudentChoice:
         """Whom the workbench asks: until somebody chooses, the default of the dataset."""
         default = self._offered.default
-        return self.kdtui.choice if self.kdtui.has_chosen or default is None else Choice.of(default)
+        return self.kdtui.choice if self.kdtui.has_chosen or default is None else StudentChoice.of(default)
 
     # The session
 
@@ -209,8 +209,8 @@ class SessionScreen(CalibratingScreen[int]):
     def _begin(self) -> None:
         self.drop_requests()
         self._hold_paint()
-        self._sides, self._active = [Side(self._own or self.kdtui.choice)], 0
-        self._offered, self._has_looked = Offered(), False
+        self._sides, self._active = [StudentAnswer(self._own or self.kdtui.choice)], 0
+        self._offered, self._has_looked = StudentOptions(), False
         self.query_one(RowTable).show_columns(_columns(1))
         self.set_focus(self.query_one(RowTable))
         self._load()
@@ -325,7 +325,7 @@ class SessionScreen(CalibratingScreen[int]):
     # What is shown of students and their answers
 
     @property
-    def _side(self) -> Side:
+    def _side(self) -> StudentAnswer:
         """The one that the keys are about."""
         return self._sides[self._active]
 
@@ -346,7 +346,7 @@ class SessionScreen(CalibratingScreen[int]):
         # What cannot be done with this student is dim.
         self.refresh_bindings()
 
-    def _command(self, choice: Choice, *, show_prompt: bool = False) -> str:
+    def _command(self, choice: StudentChoice, *, show_prompt: bool = False) -> str:
         assert self._session is not None
         session = self._session if self._number < 0 else self._session.id
         return generate_command(
@@ -396,13 +396,13 @@ class SessionScreen(CalibratingScreen[int]):
         """Ask the student, or both one after the other."""
         self._generate(self._sides)
 
-    def _generate(self, sides: Iterable[Side]) -> None:
+    def _generate(self, sides: Iterable[StudentAnswer]) -> None:
         session = self._session
         if session is None:
             return
         for side in sides:
             if side.request is None:
-                side.begin(Request(self._sessions.dataset, session, side.choice, self.post_message))
+                side.begin(GenerationRequest(self._sessions.dataset, session, side.choice, self.post_message))
                 assert side.request is not None
                 self.kdtui.generation.ask(side.request)
                 side.state = "loading the student…"
@@ -410,7 +410,7 @@ class SessionScreen(CalibratingScreen[int]):
         self._show_answers()
         self.refresh_bindings()
 
-    def _side_of(self, request: Request) -> Side | None:
+    def _side_of(self, request: GenerationRequest) -> StudentAnswer | None:
         """The side that waits for a request."""
         return next((side for side in self._sides if side.request is request), None)
 
@@ -450,7 +450,7 @@ class SessionScreen(CalibratingScreen[int]):
         if side is not None:
             self._set_state(side, message.learning.in_short)
 
-    def on_answered(self, message: Answered) -> None:
+    def on_answer_ended(self, message: AnswerEnded) -> None:
         """Say that the answer is whole, or why there is none."""
         side = self._side_of(message.request)
         if side is None:
@@ -463,7 +463,7 @@ class SessionScreen(CalibratingScreen[int]):
         if problem is not None:
             self.say(problem)
 
-    def on_stopped(self, message: Stopped) -> None:
+    def on_generation_stopped(self, message: GenerationStopped) -> None:
         """Say that, and why, there will be no answer."""
         if message.request is self._explaining:
             self._explaining = None
@@ -478,7 +478,7 @@ class SessionScreen(CalibratingScreen[int]):
             self.say(message.problem, details=message.details)
         self.refresh_bindings()
 
-    def _set_state(self, side: Side, state: str) -> None:
+    def _set_state(self, side: StudentAnswer, state: str) -> None:
         side.state = state
         self._show_side(self._sides.index(side))
         self.refresh_bindings()
@@ -512,7 +512,7 @@ class SessionScreen(CalibratingScreen[int]):
         """Show what the student is asked, word for word."""
         if self._session is None:
             return
-        self._explaining = Request(
+        self._explaining = GenerationRequest(
             self._sessions.dataset, self._session, self._side.choice, self.post_message, explains=True
         )
         self.kdtui.generation.ask(self._explaining)
@@ -543,16 +543,16 @@ class SessionScreen(CalibratingScreen[int]):
     def _look_for_offered(self, purpose: Literal["", "settings", "compare"]) -> None:
         dataset = self._sessions.dataset
 
-        def question(db: "Database") -> Offered:
-            from kdtui.workflows.student.options import offered
+        def question(db: "Database") -> StudentOptions:
+            from kdtui.workflows.student.options import student_options
 
-            return offered(db, dataset, as_trained=bool(purpose))
+            return student_options(db, dataset, as_trained=bool(purpose))
 
-        self.ask(question, lambda found: OfferedFound(found, purpose), group="offered")
+        self.ask(question, lambda found: OfferedFound(found, purpose), group="student_options")
 
     def on_offered_found(self, message: OfferedFound) -> None:
         """Know what there is to choose from, and open the form that it was asked for."""
-        self._offered = offered = message.offered
+        self._offered = student_options = message.offered
         if self._own is None and self._sides and self._sides[0].asked is None and self._sides[0].choice != self._usual:
             self._sides[0].choice = self._usual
         self._show_choice()
@@ -565,7 +565,7 @@ class SessionScreen(CalibratingScreen[int]):
         def take(values: dict[str, str] | None) -> None:
             if values is None:
                 return
-            choice = chosen(values, before, offered, self._sessions.dataset)
+            choice = chosen(values, before, student_options, self._sessions.dataset)
             if is_other:
                 self._compare_with(choice)
             else:
@@ -574,7 +574,7 @@ class SessionScreen(CalibratingScreen[int]):
         settings = f"The {NAMES[self._active]} settings" if self._is_comparing else "Whom to ask, and how"
         title = "Compare with" if is_other else settings
         form = settings_form(
-            title, before, offered, self._sessions.dataset, self._command, "Compare" if is_other else "Use it"
+            title, before, student_options, self._sessions.dataset, self._command, "Compare" if is_other else "Use it"
         )
         self.app.push_screen(form, take)
 
@@ -597,23 +597,23 @@ class SessionScreen(CalibratingScreen[int]):
         self._look_for_offered("compare")
 
     @property
-    def _other_choice(self) -> Choice:
+    def _other_choice(self) -> StudentChoice:
         """What was compared with last; another student than that which is asked where there was nothing."""
         if self._is_comparing:
             return self._sides[1].choice
         choice = self._sides[0].choice
-        remembered = Choice.from_memory(self.remembered(_PLACE).get("other"))
+        remembered = StudentChoice.from_memory(self.remembered(_PLACE).get("other"))
         if remembered is not None and remembered != choice:
             return remembered
         return choice.with_student(SHIPPED if choice.settings.student == PATTERNS else PATTERNS)
 
-    def _choose(self, choice: Choice) -> None:
+    def _choose(self, choice: StudentChoice) -> None:
         """Ask this student from now on."""
         if self._own is None:
             self.kdtui.use_choice(choice)
         self._change(self._sides[0], choice)
 
-    def _change(self, side: Side, choice: Choice) -> None:
+    def _change(self, side: StudentAnswer, choice: StudentChoice) -> None:
         side.choice = choice
         # Beside another, an answer would stand under a name that is not its own.
         if self._is_comparing and side.asked not in (None, choice):
@@ -624,24 +624,24 @@ class SessionScreen(CalibratingScreen[int]):
         self._show_choice()
         self._show_answers()
 
-    def _choose_active(self, choice: Choice) -> None:
+    def _choose_active(self, choice: StudentChoice) -> None:
         if not self._active:
             self._choose(choice)
             return
         self._remember_other(choice)
         self._change(self._side, choice)
 
-    def _remember_other(self, choice: Choice) -> None:
+    def _remember_other(self, choice: StudentChoice) -> None:
         if self._own is None:
             self.remembered(_PLACE)["other"] = choice.to_memory()
 
-    def _compare_with(self, choice: Choice) -> None:
+    def _compare_with(self, choice: StudentChoice) -> None:
         """Put a second answer beside the first."""
         self._remember_other(choice)
         if self._is_comparing:
             self._sides[1].choice = choice
         else:
-            self._sides.append(Side(choice))
+            self._sides.append(StudentAnswer(choice))
             self._change_columns()
         stale = [side for side in self._sides if not side.is_done or side.asked != side.choice]
         self._show_choice()
@@ -748,7 +748,9 @@ class SessionScreen(CalibratingScreen[int]):
         return super().check_action(action, parameters)
 
 
-def open_beside(app: Services, sessions: SessionList, at: int, choice: Choice, other: Choice | None = None) -> None:
+def open_beside(
+    app: Services, sessions: SessionList, at: int, choice: StudentChoice, other: StudentChoice | None = None
+) -> None:
     """Open a session over the current screen, with settings of its own: those of the workbench do not change.
 
     Args:

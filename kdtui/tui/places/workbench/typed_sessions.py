@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from kdtui.exchange.pasted_text import texts_of
-from kdtui.tui.core.choice import Choice
+from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.widgets.row_table import Row
 from store.records import Session
@@ -77,7 +77,7 @@ def _searched(session: Session) -> str:
 def generate_command(
     session: Session | str,
     dataset: str | None,
-    choice: Choice,
+    choice: StudentChoice,
     database: Path | None,
     *,
     show_prompt: bool = False,
@@ -106,7 +106,7 @@ def generate_command(
 def piped_command(
     sessions: Iterable[Session],
     dataset: str | None,
-    choice: Choice,
+    choice: StudentChoice,
     database: Path | None,
     *,
     show_prompt: bool = False,
