@@ -38,7 +38,7 @@ from kdtui.workflows.data.text_vectors import text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
 from models.unit_vectors import of_length_one
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import CategoryPath, Item, Session
 from store.sqlite import Database
 from store.text_vectors import save_text_vectors

@@ -36,8 +36,8 @@ from models.llama.strategies.base import Emit
 from models.llama.strategies.intents import plan_intents
 from models.student_protocol import Adapter, Answered, IntentPrompt, SessionTask
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Item, Session
+from store.sessions import iter_sessions
 
 _DATASETS = ("electronic", "clothing")
 _RESAMPLES = 2000

@@ -22,8 +22,10 @@ from kdtui.distill.patterns import category_at, mine
 from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
 from store.database import open_database
-from store.datasets import match_any, nearest_sessions, words_of, write_dataset
+from store.dataset_writer import write_dataset
+from store.full_text import match_any, words_of
 from store.knowledge import NewKnowledge, add_knowledge
+from store.nearest_sessions import nearest_sessions
 from store.records import Bundle, Item, RunSettings, Session
 from store.sqlite import Database
 

@@ -21,8 +21,8 @@ from time import perf_counter
 import msgspec
 
 from store.database import open_database
+from store.predictions import Predicted
 from store.records import RunSettings, TrainingSettings
-from store.runs import Predicted
 from store.samples import Draw
 
 _DATASETS = ("clothing", "electronic", "food", "garden", "office")

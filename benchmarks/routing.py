@@ -26,9 +26,9 @@ from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered
 from store.database import open_database
-from store.datasets import some_sessions
 from store.records import RunSettings, Session
 from store.routers import save_router
+from store.sessions import some_sessions
 from store.sqlite import Database
 
 _ROUTER = "by-size"

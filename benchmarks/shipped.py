@@ -32,8 +32,8 @@ from kdtui.workflows.data.text_vectors import TextVectors
 from models.embedded import shipped_pair_model
 from models.pairs.calibration import expected_calibration_error
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session, Split
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 _DATASETS = ("electronic", "clothing")

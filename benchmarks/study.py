@@ -22,8 +22,9 @@ from kdtui.workflows.studies.report import write_report
 from kdtui.workflows.studies.spec import Question, Spec, checked
 from kdtui.workflows.studies.steps import encoded
 from store.database import open_database
+from store.predictions import Predicted, Prediction, add_predictions
 from store.records import RunSettings, Session
-from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
+from store.runs import finish_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, finish_step
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.database import now
-from store.datasets import dataset_id, match_any
+from store.datasets import dataset_id
 from store.errors import NotFound
+from store.full_text import match_any
 from store.records import FORMATS, Format, Status
 from store.similar import meant
 from store.sqlite import Database

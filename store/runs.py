@@ -5,25 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from store.database import now
-from store.datasets import dataset_id, split_size
+from store.datasets import dataset_id
 from store.errors import NotFound, StoreError
 from store.records import RunSettings, Split
+from store.sessions import split_size
 from store.sqlite import Database
 
 LONGEST_TAG = 100
 """Characters of a tag."""
-
-
-class Predicted(Struct, frozen=True):
-    """A predicted bundle: item ids, their positions in the session (1-based, ascending), intent, confidence in 0..1."""
-
-    items: tuple[str, ...]
-    positions: tuple[int, ...]
-    intent: str
-    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +72,6 @@ class RunSummary:
     def seconds_per_session(self) -> float | None:
         """What an answer took on average; None where there is none."""
         return self.seconds / self.answered if self.answered else None
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A student's answer for one session: bundles, or None and why there are none; tokens where they are known."""
-
-    session: str
-    bundles: tuple[Predicted, ...] | None
-    error: str | None
-    seconds: float
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
 
 
 def start_run(
@@ -284,178 +263,6 @@ def plain_runs(db: Database, dataset: str, split: Split, student: str) -> Iterat
         [dataset_id(db, dataset), split, student],
     ).fetchall()
     yield from (get_run(db, row[0]) for row in rows)
-
-
-def add_prediction(db: Database, run: Run, prediction: Prediction) -> None:
-    """Store one answer; see `add_predictions`."""
-    add_predictions(db, run, [prediction])
-
-
-def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -> None:
-    """Store answers, committed together when this returns. An answer that is there already stays.
-
-    Raises:
-        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
-    """
-    # Encoded before the transaction begins, which others wait for.
-    rows = _rows(run, predictions)
-    with db.atomic():
-        for row in rows:
-            stored = db.execute(
-                """
-                INSERT INTO predictions
-                    (run_id, session_id, bundles, error, seconds, prompt_tokens, completion_tokens, created_at)
-                SELECT runs.id, sessions.id, ?, ?, ?, ?, ?, ?
-                FROM runs JOIN sessions ON sessions.dataset_id = runs.dataset_id
-                WHERE runs.id = ? AND session = ?
-                ON CONFLICT DO NOTHING
-                """,
-                row,
-            )
-            if not stored.rowcount and not _is_answered(db, run.id, row[-1]):
-                raise _deleted(run, row[-1])
-
-
-def replace_failures(db: Database, run: Run, answers: Iterable[Prediction]) -> None:
-    """Store answers in place of failures, committed together when this returns. What was answered stays.
-
-    Raises:
-        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
-    """
-    rows = _rows(run, answers)
-    with db.atomic():
-        for row in rows:
-            stored = db.execute(
-                """
-                UPDATE predictions SET
-                    bundles = ?, error = ?, seconds = ?, prompt_tokens = ?, completion_tokens = ?, created_at = ?
-                WHERE run_id = ? AND error IS NOT NULL AND session_id = (
-                    SELECT sessions.id FROM sessions JOIN runs ON runs.dataset_id = sessions.dataset_id
-                    WHERE runs.id = run_id AND session = ?
-                )
-                """,
-                row,
-            )
-            if not stored.rowcount and not _is_answered(db, run.id, row[-1]):
-                raise _deleted(run, row[-1])
-
-
-def _rows(run: Run, predictions: Iterable[Prediction]) -> list[tuple[Any, ...]]:
-    """Predictions as they are stored, each with its run and its session behind them."""
-    made_at = now()
-    return [
-        (
-            None if each.bundles is None else msgspec.json.encode(each.bundles).decode(),
-            each.error,
-            each.seconds,
-            each.prompt_tokens,
-            each.completion_tokens,
-            made_at,
-            run.id,
-            each.session,
-        )
-        for each in predictions
-    ]
-
-
-def _deleted(run: Run, session: str) -> StoreError:
-    return StoreError(f"run {run.id} or its session {session!r} has been deleted meanwhile")
-
-
-def _is_answered(db: Database, run: int, session: str) -> bool:
-    found = db.execute(
-        "SELECT 1 FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = ? AND session = ?",
-        [run, session],
-    )
-    return found.fetchone() is not None
-
-
-def count_answers(db: Database, run: Run) -> int:
-    """How many sessions a run has answered so far."""
-    [count] = db.execute("SELECT count(*) FROM predictions WHERE run_id = ?", [run.id]).fetchone()
-    return int(count)
-
-
-def answered_among(db: Database, run: Run, numbers: Iterable[int]) -> list[int]:
-    """Which of these sessions, by their row numbers, a run has answered."""
-    rows = db.execute(
-        # CROSS: SQLite would rather go through all answers of the run.
-        "SELECT session_id FROM json_each(?) AS wanted "
-        "CROSS JOIN predictions ON run_id = ? AND session_id = wanted.value",
-        [msgspec.json.encode(list(numbers)).decode(), run.id],
-    )
-    return [row[0] for row in rows]
-
-
-def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Prediction]:
-    """The answers of a run for these sessions, as far as it has answered them, by session."""
-    rows = db.execute(
-        """
-        SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens FROM json_each(?) AS wanted
-        CROSS JOIN sessions ON dataset_id = (SELECT dataset_id FROM runs WHERE id = ?) AND session = wanted.value
-        CROSS JOIN predictions ON run_id = ? AND session_id = sessions.id
-        """,
-        [msgspec.json.encode(sessions).decode(), run.id, run.id],
-    )
-    return {row[0]: _prediction(row) for row in rows}
-
-
-def predictions(db: Database, run: Run) -> dict[str, Prediction]:
-    """The answers of a run so far, by session."""
-    rows = db.execute(f"{_PREDICTIONS} WHERE run_id = ? ORDER BY predictions.rowid", [run.id]).fetchall()
-    return {row[0]: _prediction(row) for row in rows}
-
-
-def prediction_of(db: Database, run: Run, session: str) -> Prediction | None:
-    """The answer of a run for one session, if there is one."""
-    row = db.execute(
-        f"{_PREDICTIONS} WHERE run_id = ? AND session = ? AND dataset_id = ?",
-        [run.id, session, dataset_id(db, run.dataset)],
-    ).fetchone()
-    return None if row is None else _prediction(row)
-
-
-def failures(db: Database, run: Run, most: int | None = None) -> list[Prediction]:
-    """The sessions for which the student had no bundles, and why.
-
-    Args:
-        most: how many; None for all.
-    """
-    rows = db.execute(
-        f"{_PREDICTIONS} WHERE run_id = ? AND error IS NOT NULL ORDER BY predictions.rowid LIMIT ?",
-        [run.id, -1 if most is None else most],
-    ).fetchall()
-    return [_prediction(row) for row in rows]
-
-
-def count_failures(db: Database, runs: Iterable[int]) -> dict[int, dict[str, int]]:
-    """For each of these runs that has failures, the reasons, and how many sessions failed for each."""
-    found: dict[int, dict[str, int]] = {}
-    for run, reason, count in db.execute(
-        """
-        SELECT run_id, error, count(*) FROM json_each(?) AS wanted CROSS JOIN predictions ON run_id = wanted.value
-        WHERE error IS NOT NULL GROUP BY run_id, error
-        """,
-        [msgspec.json.encode(list(runs)).decode()],
-    ).fetchall():
-        found.setdefault(run, {})[reason] = count
-    return found
-
-
-_PREDICTIONS = """
-    SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens
-    FROM predictions JOIN sessions ON sessions.id = session_id
-"""
-_decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
-
-
-def _prediction(row: Sequence[Any]) -> Prediction:
-    session, bundles, error, seconds, *tokens = row
-    try:
-        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds, *tokens)
-    except msgspec.MsgspecError as problem:
-        # Earlier versions kept confidences that were no numbers. The other answers of the run stay readable.
-        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds, *tokens)
 
 
 def finish_run(db: Database, run: Run) -> None:

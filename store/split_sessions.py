@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from store.datasets import dataset_id, drawn_numbers, numbered_sessions, split_size
+from store.datasets import dataset_id
 from store.records import Session, Split
+from store.sessions import drawn_numbers, numbered_sessions, split_size
 from store.sqlite import Database
 
 _PAGE = 1000

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice
     from kdtui.workflows.student.explain import Explanation
     from models.bundle_list import WrittenBundle
+    from store.predictions import Predicted, Prediction
     from store.records import Session
-    from store.runs import Predicted, Prediction
 
 _COLUMNS = ("session", "products", "confidence", "intent", "titles", "items")
 _SHOWN = 20
@@ -101,7 +101,7 @@ def generate(
     from kdtui.workflows.student.open import open_student
     from kdtui.workflows.student.settings import check_settings
     from models.student_protocol import NAP, Noted
-    from store.datasets import get_session
+    from store.sessions import get_session
 
     told = chosen_output(output, as_json)
     if bool(sessions) == bool(title):

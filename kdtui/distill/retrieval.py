@@ -11,9 +11,10 @@ from kdtui.distill.patterns import Pattern, unseen_patterns
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import KdtuiError
-from store.datasets import get_session, words_of
+from store.full_text import words_of
 from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from, sessions_of
 from store.records import Format, RunSettings, Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 Value = TypeVar("Value", Pattern, Rule, Thought)

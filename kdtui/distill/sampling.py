@@ -17,7 +17,7 @@ import numpy as np
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from models.unit_vectors import Vectors, of_length_one
-from store.datasets import words_of
+from store.full_text import words_of
 from store.records import Session
 
 SampleStrategy: TypeAlias = Literal["random", "length", "longest", "diversity", "difficulty"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from store.calls import call_hits, calls_after, record_call
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge
 from store.records import Item, Session
 from store.sqlite import Database

@@ -15,10 +15,10 @@ from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import create_sample
 from kdtui.workflows.student.command_options import evaluate_arguments
 from kdtui.workflows.student.nearest import make_retriever
-from store.datasets import iter_sessions
 from store.knowledge import get_knowledge, sessions_of
 from store.records import RunSettings, Session
 from store.runs import get_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.models.tiny import make_model
 

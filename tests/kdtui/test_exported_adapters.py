@@ -19,10 +19,11 @@ from kdtui.workflows.adapters.sources import public_base
 from models.adapters.conversion import WEIGHTS
 from models.adapters.provenance import adapter_manifest, norms_hash
 from models.embedded import HUB_ID, embedded_student, shipped_adapter
-from store.datasets import iter_sessions
 from store.jobs import add_job
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import RunSettings, TrainingSettings
-from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
+from store.runs import finish_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.adapters import TRAINED, trained_adapter
 from tests.models.test_adapter_conversion import full_precision, logits_here, logits_there, some_tokens

@@ -17,10 +17,11 @@ from kdtui.workflows.data.import_dataset import DatasetSource, import_dataset, l
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
 from store.dataset_contents import dataset_contents
-from store.datasets import get_session, iter_sessions, list_datasets
+from store.datasets import list_datasets
 from store.errors import NotFound
 from store.records import RunSettings
 from store.runs import start_run
+from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
 from tests.waiting import PATIENCE
 

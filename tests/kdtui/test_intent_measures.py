@@ -13,9 +13,10 @@ from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.session_measures import session_measures, value_over
 from models.errors import ModelError
 from models.llama import embedding
-from store.datasets import iter_sessions
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, get_run, start_run
+from store.runs import Run, get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from kdtui.distill.judging import rating_question, read_rating
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
-from store.datasets import iter_sessions
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import Item, RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, finish_run, start_run
+from store.runs import Run, finish_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model

@@ -14,7 +14,7 @@ from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.pairs.calibration import AT_ITS_WORD, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
-from store.datasets import iter_sessions
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.kdtui.test_calibrate import few_products
 from tests.models.tiny import make_model

@@ -11,7 +11,7 @@ from kdtui.distill.patterns import Pattern
 from kdtui.distill.retrieval import decoded
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.records import Item, RunSettings, Session
 from store.runs import start_run

@@ -28,8 +28,8 @@ from kdtui.workflows.student.pair_evidence import open_pattern_student
 from models.embedded import shipped_pair_model
 from models.errors import ModelError
 from models.unit_vectors import Vectors, of_length_one
-from store.datasets import iter_sessions, some_sessions
 from store.records import Bundle, Item, Session
+from store.sessions import iter_sessions, some_sessions
 from store.sqlite import Database
 from store.subsets import drawn
 

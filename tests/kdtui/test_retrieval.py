@@ -21,9 +21,11 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
-from store.datasets import get_session, iter_sessions, match_any, nearest_sessions, words_of
+from store.full_text import match_any, words_of
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of
+from store.nearest_sessions import nearest_sessions
 from store.records import Item, RunSettings, Session
+from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
 from tests.models.tiny import make_model
 
@@ -58,7 +60,7 @@ def test_products_of_other_datasets_are_not_in_the_way(
 ) -> None:
     session = next(iter_sessions(known, "outdoor", split="test"))
     near = nearest_sessions(known, "outdoor", session, 3)
-    monkeypatch.setattr("store.datasets._NEAR_ITEMS", 2)
+    monkeypatch.setattr("store.nearest_sessions._NEAR_ITEMS", 2)
     for number in range(3):
         list(import_dataset(known, outdoor, f"copy-{number}"))
     assert len(nearest_sessions(known, "outdoor", session, 3)) == len(near) == 3

@@ -156,7 +156,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
 ) -> None:
     from kdtui.distill.routing import session_features
     from kdtui.workflows.student.pair_evidence import open_pattern_student
-    from store.datasets import some_sessions
+    from store.sessions import some_sessions
 
     kitchen = tmp_path / "kitchen.jsonl"
     whole = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)

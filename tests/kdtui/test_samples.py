@@ -15,12 +15,13 @@ from kdtui.distill.sampling import by_length, farthest_first, from_the_front, in
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.knowledge import find_knowledge
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import STATUSES, Item, RunSettings, Session, TrainingSettings
-from store.runs import Predicted, Prediction, add_prediction, start_run
+from store.runs import start_run
 from store.samples import pieces_of
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -10,9 +10,10 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.runs.session_measures import COSTS, MEASURES, SessionMeasures, session_measures, value_over
-from store.datasets import iter_sessions
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, get_run, start_run, summary_of
+from store.runs import Run, get_run, start_run, summary_of
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -11,9 +11,10 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import training_sessions
 from kdtui.workflows.runs.evaluate import split_to_score
 from kdtui.workflows.runs.scored import Scored
-from store.datasets import iter_sessions, some_sessions
+from store.predictions import predictions
 from store.records import RunSettings
-from store.runs import get_run, list_runs, predictions, start_run
+from store.runs import get_run, list_runs, start_run
+from store.sessions import iter_sessions, some_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -23,9 +23,9 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError
-from store.datasets import iter_sessions, some_sessions
 from store.knowledge import find_knowledge, parents_of, sessions_of
 from store.records import Bundle, Item, Session
+from store.sessions import iter_sessions, some_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good, knowing

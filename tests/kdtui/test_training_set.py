@@ -19,8 +19,8 @@ from kdtui.workflows.student.learning import untold
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.training.dataset import training_examples, validation_examples
 from models.prompt_format import pair_question
-from store.datasets import iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

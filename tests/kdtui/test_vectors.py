@@ -22,9 +22,9 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.embedding import RemoteEmbedder
 from models.errors import ModelError
 from models.llama.embedding import LocalEmbedder
-from store.datasets import get_session, iter_sessions
 from store.knowledge import sessions_of
 from store.records import Item, RunSettings, Session
+from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
 from store.text_vectors import count_text_vectors
 from store.vectors import session_ids, session_vector, training_vectors, vector_models

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.student.generate import GenerateEvent
     from kdtui.workflows.student.learning import Learning
     from kdtui.workflows.student.session_student import SessionStudent
-    from store.runs import Prediction
+    from store.predictions import Prediction
     from store.sqlite import Database
 
 _NICENESS = 5

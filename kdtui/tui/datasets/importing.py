@@ -11,7 +11,7 @@ from kdtui.tui.core.task import Task
 from kdtui.tui.widgets.path_input import typed_path
 
 if TYPE_CHECKING:
-    from store.datasets import Written
+    from store.dataset_writer import Written
     from store.sqlite import Database
 
 

@@ -33,12 +33,13 @@ from models.files.whole_files import new_folder, write_whole
 from models.sft.host import sha256
 from models.sft.job import read_job
 from models.sft.job_files import JOB
-from store.datasets import iter_sessions, list_datasets
+from store.datasets import list_datasets
 from store.errors import NotFound
 from store.jobs import get_job
 from store.models import named_since
 from store.runs import RunSummary, list_runs
 from store.samples import get_sample
+from store.sessions import iter_sessions
 
 if TYPE_CHECKING:
     from store.sqlite import Database

@@ -15,8 +15,8 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.embedding import RemoteEmbedder
 from models.llama.embedding import Embedder, LocalEmbedder, shipped_embedder
 from models.unit_vectors import Vectors
-from store.datasets import get_session
 from store.records import Session
+from store.sessions import get_session
 from store.sqlite import Database
 from store.text_vectors import delete_text_vectors, has_text_vectors
 from store.vectors import delete_vectors, save_vectors, sessions_without_vector, vector_models

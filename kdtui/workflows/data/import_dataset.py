@@ -10,7 +10,7 @@ from kdtui.exchange import bundlerec, jsonl
 from kdtui.exchange.lines import bounded_lines
 from kdtui.text import counted
 from store.dataset_contents import DatasetContents
-from store.datasets import Written, write_dataset
+from store.dataset_writer import Written, write_dataset
 from store.errors import DuplicateSession
 from store.records import Session, Split
 from store.sqlite import Database

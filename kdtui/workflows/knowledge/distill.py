@@ -10,9 +10,9 @@ from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
 from kdtui.distill.thoughts import rejection
 from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
-from store.datasets import iter_sessions, some_sessions
 from store.knowledge import NewKnowledge
 from store.records import Format, Session
+from store.sessions import iter_sessions, some_sessions
 from store.sqlite import Database
 
 DISTILLED: tuple[Format, ...] = ("rule", "thought")

@@ -22,8 +22,9 @@ from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.settings import settings_for, student_name
 from kdtui.workflows.student.strategy import resolved
 from store.knowledge import NewKnowledge
+from store.predictions import Prediction, count_answers, predictions
 from store.records import Bundle, Format, RunSettings, Session
-from store.runs import Prediction, count_answers, latest_run, predictions, start_run
+from store.runs import latest_run, start_run
 from store.sqlite import Database
 from store.subsets import drawn
 

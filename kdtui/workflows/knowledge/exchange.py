@@ -20,7 +20,8 @@ from kdtui.exchange.knowledge_files import (
 )
 from kdtui.exchange.output import write_lines
 from kdtui.text import counted
-from store.datasets import dataset_id, dataset_source, main_categories
+from store.categories import main_categories
+from store.datasets import dataset_id, dataset_source
 from store.errors import NotFound
 from store.knowledge import (
     NewKnowledge,

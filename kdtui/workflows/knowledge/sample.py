@@ -29,8 +29,9 @@ from kdtui.workflows.knowledge.sample_summary import BY_HAND
 from kdtui.workflows.student.command_options import evaluate_arguments
 from store.errors import NotFound
 from store.knowledge import existing, find_knowledge, kept_among, known_formats, sessions_by_knowledge, shares_of
+from store.predictions import predictions
 from store.records import Format, RunSettings, Session
-from store.runs import latest_run, predictions
+from store.runs import latest_run
 from store.samples import (
     Draw,
     count_formats,

@@ -22,19 +22,9 @@ from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.student.settings import check_settings
 from kdtui.workflows.student.strategy import resolved
 from models.errors import ModelError
+from store.predictions import Prediction, add_predictions, answered_among, answers_to, count_answers
 from store.records import RunSettings, Session, Split
-from store.runs import (
-    Prediction,
-    Run,
-    add_predictions,
-    answered_among,
-    answers_to,
-    check_tags,
-    count_answers,
-    delete_run,
-    finish_run,
-    start_run,
-)
+from store.runs import Run, check_tags, delete_run, finish_run, start_run
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 

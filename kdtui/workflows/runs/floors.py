@@ -23,8 +23,9 @@ from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered, Refused
 from store.floors import keep_floors, kept_floors
+from store.predictions import count_answers, count_failures
 from store.records import Bundle, RunSettings, Session
-from store.runs import Run, count_answers, count_failures, plain_runs
+from store.runs import Run, plain_runs
 from store.sqlite import Database
 
 _COMPUTED_BY = (

@@ -13,9 +13,9 @@ from kdtui.bundling.truth import ENOUGH
 from kdtui.distill.category_intent import category_intent
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.intent_cosine import MOST_SESSIONS, IntentCosine
-from store.datasets import some_sessions
 from store.records import Bundle, Item, Session
 from store.runs import Run
+from store.sessions import some_sessions
 from store.sqlite import Database
 
 if TYPE_CHECKING:

@@ -25,22 +25,12 @@ from kdtui.workflows.student.settings import uses_evidence
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.student_protocol import Form
-from store.datasets import get_session, some_sessions
 from store.errors import NotFound, StoreError
+from store.predictions import Predicted, Prediction, answered_among, answers_to, count_answers, failures, prediction_of
 from store.records import Session
-from store.runs import (
-    Predicted,
-    Prediction,
-    Run,
-    RunSummary,
-    answered_among,
-    answers_to,
-    count_answers,
-    failures,
-    prediction_of,
-    summary_of,
-)
+from store.runs import Run, RunSummary, summary_of
 from store.samples import Draw, get_sample
+from store.sessions import get_session, some_sessions
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 

@@ -16,8 +16,9 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.scored import Scored
+from store.predictions import Prediction
 from store.records import Session
-from store.runs import Prediction, Run, summary_of
+from store.runs import Run, summary_of
 from store.sqlite import Database
 
 OVER_EVERY_SESSION = (

@@ -28,8 +28,8 @@ from models.errors import ModelError
 from models.messages import Message
 from models.student_protocol import NAP, Answered, Grew, Noted, Refused, StudentEvent
 from store.calls import Call
-from store.datasets import get_session
 from store.records import Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 _ROUNDS = 4

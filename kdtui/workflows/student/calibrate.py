@@ -46,8 +46,8 @@ from models.pairs.calibration import (
 from models.pairs.clustering import Matrix, likely_bundles
 from models.student_protocol import STRATEGIES, Adapter, Answered, Refused, SessionTask, StrategyName
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
-from store.datasets import iter_sessions
 from store.records import RunSettings, Session
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from store.subsets import drawn
 

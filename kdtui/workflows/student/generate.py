@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
 from models.student_protocol import Answered, Grew, Noted, Refused
+from store.predictions import Predicted, Prediction
 from store.records import Session
-from store.runs import Predicted, Prediction
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice

@@ -14,9 +14,10 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.data.embed import SessionEmbedder, is_outdated, session_embedder
 from models.errors import ModelError
 from models.unit_vectors import of_length_one
-from store.datasets import get_session, nearest_sessions, nearest_sessions_of
+from store.nearest_sessions import nearest_sessions, nearest_sessions_of
 from store.records import RunSettings, Session
 from store.samples import datasets_of
+from store.sessions import get_session
 from store.sqlite import Database
 from store.vectors import Vectors, session_ids, session_vector, training_vectors, vector_models
 

@@ -13,9 +13,9 @@ import msgspec
 from kdtui.bundling.truth import ENOUGH
 from kdtui.workflows.student.learning import Learning, Tell
 from models.embedded import ENCODER_SHA256, shipped_pair_model
-from store.datasets import some_sessions
 from store.pattern_students import keep_pattern_student, kept_pattern_student
 from store.records import Session
+from store.sessions import some_sessions
 from store.sqlite import Database
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from kdtui.workflows.code_version import code_version
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
 from models.embedded import ENCODER_SHA256
+from store.predictions import Predicted, Prediction, count_failures
 from store.records import Bundle, RunSettings, Session
 from store.run_measures import KeptMeasures, keep_measures, kept_measures
-from store.runs import Predicted, Prediction, Run, count_failures
+from store.runs import Run
 from store.sqlite import Database
 
 _COMPUTED_BY = (

@@ -30,13 +30,13 @@ from kdtui.workflows.studies.steps import (
 )
 from models.errors import PromptTooLong
 from store.calibrations import calibrations
-from store.datasets import count_with_pairs, split_size
 from store.hosts import get_host
 from store.models import named_models
+from store.predictions import count_failures
 from store.records import Format
 from store.routers import list_routers
-from store.runs import count_failures
 from store.samples import list_samples
+from store.sessions import count_with_pairs, split_size
 from store.similar import meant
 from store.sqlite import Database
 from store.studies import (

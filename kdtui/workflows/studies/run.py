@@ -43,19 +43,9 @@ from kdtui.workflows.studies.steps import (
 from models.errors import ModelError, PromptTooLong
 from store.errors import NotFound, StoreError
 from store.hosts import get_host
+from store.predictions import Prediction, add_predictions, answers_to, count_answers, failures, replace_failures
 from store.records import Session
-from store.runs import (
-    Prediction,
-    Run,
-    add_predictions,
-    answers_to,
-    count_answers,
-    failures,
-    finish_run,
-    get_run,
-    replace_failures,
-    start_run,
-)
+from store.runs import Run, finish_run, get_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, fail_step, finish_step, steps_of
 

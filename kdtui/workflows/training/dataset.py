@@ -35,10 +35,10 @@ from models.chat import ChatTokenizer
 from models.pairs.clustering import Matrix
 from models.sft.examples import read_example
 from models.vocabulary import Vocabulary
-from store.datasets import iter_sessions
 from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
 from store.samples import count_formats, pieces_of
+from store.sessions import iter_sessions
 from store.similar import meant
 from store.sqlite import Database
 

@@ -31,11 +31,11 @@ from kdtui.workflows.student.open import open_student
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.sft.job_files import ADAPTER, ANSWERS
-from store.datasets import get_session
 from store.default_adapters import default_adapters, set_default_adapter
 from store.errors import NotFound, StoreError
 from store.jobs import get_job, remember_outcome
 from store.records import RunSettings, Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 Verdict: TypeAlias = Literal["helped", "made it worse", "no difference", "too few sessions"]

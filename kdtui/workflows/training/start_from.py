@@ -21,10 +21,10 @@ from models.files.json_files import read_object
 from models.sft.job import Start, read_job
 from models.sft.job_files import ADAPTER, JOB, START
 from models.sft.start import copy_start, start_config
-from store.datasets import split_size
 from store.jobs import list_jobs
 from store.models import named_models
 from store.records import TrainingSettings
+from store.sessions import split_size
 from store.similar import meant
 from store.sqlite import Database
 

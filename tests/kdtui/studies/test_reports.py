@@ -18,8 +18,9 @@ from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
 from kdtui.workflows.studies.results import study_results
 from kdtui.workflows.studies.spec import Question, Spec, checked, to_toml
 from kdtui.workflows.studies.steps import encoded
+from store.predictions import Predicted, Prediction, add_predictions
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
+from store.runs import finish_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, finish_step, save_study
 

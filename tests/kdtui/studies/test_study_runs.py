@@ -21,7 +21,8 @@ from models.sft.job_files import JOB
 from store.database import open_database
 from store.jobs import list_jobs
 from store.models import named_models
-from store.runs import delete_run, get_run, predictions
+from store.predictions import predictions
+from store.runs import delete_run, get_run
 from store.samples import datasets_of, delete_sample, list_samples
 from store.sqlite import Database
 

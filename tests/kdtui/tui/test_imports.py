@@ -52,7 +52,7 @@ class Held:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     found = Held()
-    monkeypatch.setattr("store.datasets._BATCH", 20)
+    monkeypatch.setattr("store.dataset_writer._BATCH", 20)
     monkeypatch.setattr(workflow, "import_dataset", found)
     return found
 

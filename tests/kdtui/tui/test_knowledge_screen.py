@@ -31,8 +31,9 @@ from store.database import open_database
 from store.hits import Hits
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.knowledge_imports import put_imported, record_import
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import STATUSES, RunSettings
-from store.runs import Predicted, Prediction, add_prediction, start_run
+from store.runs import start_run
 from store.samples import pieces_of, save_sample
 from store.sqlite import Database
 from tests.acting import act, rest

@@ -18,8 +18,9 @@ from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.runs import evaluate
 from store.database import open_database
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import Bundle, Item, RunSettings, Session
-from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, start_run
+from store.runs import Run, delete_run, finish_run, start_run
 from store.sqlite import Database
 from tests.acting import act, rest
 from tests.kdtui.tui.runs_place import (

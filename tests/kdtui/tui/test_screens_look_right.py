@@ -29,10 +29,11 @@ from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded
 from models import embedded
 from store.calls import record_call
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.jobs import add_job
+from store.predictions import Predicted, Prediction, add_prediction
 from store.records import RunSettings, TrainingSettings
-from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
+from store.runs import finish_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from store.studies import begin_step, fail_step, finish_step, save_study
 from tests.kdtui.tui.conftest import OUTDOOR, copy_store

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from kdtui.tui.places.workbench.session import SessionList
     from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
     from kdtui.workflows.runs.runs import AnsweredTwice, RunComparison
-    from store.runs import Predicted, Prediction, Run
+    from store.predictions import Predicted, Prediction
+    from store.runs import Run
     from store.sqlite import Database
 
 _COLUMNS = (

@@ -85,7 +85,7 @@ class SessionList:
         Raises:
             NotFound: there is no such dataset, or no such session in it.
         """
-        from store.datasets import session_hits, session_place
+        from store.session_list import session_hits, session_place
 
         _, before = session_place(db, dataset, session)
         numbers = array("q")
@@ -235,7 +235,7 @@ class SessionScreen(CalibratingScreen[int]):
             return
 
         def question(db: "Database") -> Session:
-            from store.datasets import numbered_session
+            from store.sessions import numbered_session
 
             return numbered_session(db, number)
 

@@ -1,0 +1,215 @@
+"""Sessions with their items and bundles, read from the store."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from store.categories import decode_categories
+from store.datasets import dataset_id
+from store.errors import NotFound
+from store.records import Bundle, Item, Session, Split
+from store.similar import meant
+from store.sqlite import Database
+from store.subsets import drawn
+
+_PAGE = 5_000
+"""Sessions that are read at once."""
+
+
+_NEAR_IDS = 50
+"""Session ids before and after a missing one that are compared with it, and most datasets that a message lists."""
+
+
+def get_session(db: Database, dataset: str, session: str) -> Session:
+    """One session.
+
+    Raises:
+        NotFound: there is no such dataset, or no such session in it.
+    """
+    found = list(_read(db, "dataset_id = ? AND session = ?", [dataset_id(db, dataset), session], limit=1))
+    if not found:
+        raise NotFound(f"there is no session {session!r} in dataset {dataset!r}{_where_else(db, dataset, session)}")
+    return found[0]
+
+
+def _where_else(db: Database, dataset: str, session: str) -> str:
+    """The end of a sentence on a session that a dataset has not: where it is, or which one may be meant."""
+    number = dataset_id(db, dataset)
+    elsewhere = db.execute(
+        "SELECT name FROM datasets JOIN sessions ON dataset_id = datasets.id WHERE session = ? ORDER BY name", [session]
+    ).fetchall()
+    if elsewhere:
+        return f"; it is in {' and '.join(repr(name) for (name,) in elsewhere[:_NEAR_IDS])}"
+    near = [
+        row[0]
+        for order, comparison in (("", ">="), ("DESC", "<"))
+        for row in db.execute(
+            f"""
+            SELECT session FROM sessions WHERE dataset_id = ? AND session {comparison} ?
+            ORDER BY session {order} LIMIT ?
+            """,
+            [number, session, _NEAR_IDS],
+        )
+    ]
+    told = meant(session, near, "")
+    return f"; {told}" if told else ""
+
+
+def iter_sessions(
+    db: Database, dataset: str, *, split: Split | None = None, limit: int | None = None
+) -> Iterator[Session]:
+    """The sessions of a dataset, or of one split of it, in the order in which they were imported.
+
+    Args:
+        limit: only the first so many, which are no fair sample: real data may begin with the shortest sessions.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    number = dataset_id(db, dataset)
+    if split is None:
+        return _read(db, "dataset_id = ?", [number], limit=limit)
+    return _read(db, "dataset_id = ? AND split = ?", [number, split], limit=limit)
+
+
+def some_sessions(db: Database, dataset: str, split: Split, count: int, seed: int = 0) -> Iterator[Session]:
+    """So many sessions of a split, drawn by chance, in the order in which they are drawn; of fewer all, as imported.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    numbers = drawn_numbers(db, dataset, split, count, seed)
+    if numbers is None:
+        yield from iter_sessions(db, dataset, split=split)
+        return
+    for first in range(0, len(numbers), _PAGE):
+        yield from numbered_sessions(db, numbers[first : first + _PAGE])
+
+
+def drawn_numbers(db: Database, dataset: str, split: Split, count: int, seed: int) -> "array[int] | None":
+    """The row numbers of so many sessions of a split, drawn by chance, in the order in which they are drawn; None where
+    the split has no more than these.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    if split_size(db, dataset, split) <= count:
+        return None
+    # Read as they are drawn from: a list of all would take much more memory than the few that are wanted.
+    rows = db.execute(
+        "SELECT id, session FROM sessions WHERE dataset_id = ? AND split = ? ORDER BY id",
+        [dataset_id(db, dataset), split],
+    )
+    return array("q", (row[0] for row in drawn(rows, count, seed, lambda row: str(row[1]))))
+
+
+def numbered_sessions(db: Database, numbers: Sequence[int]) -> Iterator[Session]:
+    """The sessions of these row numbers, in this order; those that are not there any more are left out."""
+    found = {
+        row[0]: row
+        for row in db.execute(
+            "SELECT s.id, session, split FROM json_each(?) AS wanted CROSS JOIN sessions AS s ON s.id = wanted.value",
+            [msgspec.json.encode(list(numbers)).decode()],
+        )
+    }
+    yield from _assemble(db, [found[number] for number in numbers if number in found])
+
+
+def split_size(db: Database, dataset: str, split: Split) -> int:
+    """How many sessions a split has.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    [[size]] = db.execute(
+        "SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?", [dataset_id(db, dataset), split]
+    )
+    return int(size)
+
+
+def count_with_pairs(db: Database, dataset: str, split: Split) -> int:
+    """How many sessions of a split have two products or more.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    [[count]] = db.execute(
+        """
+        SELECT count(*) FROM sessions WHERE dataset_id = ? AND split = ?
+            AND (SELECT count(*) FROM session_items WHERE session_id = sessions.id) > 1
+        """,
+        [dataset_id(db, dataset), split],
+    )
+    return int(count)
+
+
+def _read(db: Database, where: str, values: Sequence[object], *, limit: int | None) -> Iterator[Session]:
+    last = 0
+    remaining = -1 if limit is None else limit
+    while remaining:
+        size = _PAGE if remaining < 0 else min(_PAGE, remaining)
+        rows = db.execute(
+            f"SELECT id, session, split FROM sessions WHERE {where} AND id > ? ORDER BY id LIMIT ?",
+            [*values, last, size],
+        ).fetchall()
+        yield from _assemble(db, rows)
+        if len(rows) < size:
+            return
+        last = rows[-1][0]
+        remaining = remaining - len(rows) if remaining > 0 else remaining
+
+
+def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> Iterator[Session]:
+    """Sessions with their items and bundles, in the order of their rows."""
+    if not rows:
+        return
+    numbers = msgspec.json.encode([row[0] for row in rows])
+    items: dict[int, list[Item]] = {row[0]: [] for row in rows}
+    known: dict[int, Item] = {}
+    places: dict[int, dict[int, int]] = {row[0]: {} for row in rows}
+    for session_id, position, item_id, item, title, categories in db.execute(
+        """
+        SELECT session_id, position, items.id, item, title, categories
+        FROM json_each(?) AS wanted JOIN session_items ON session_id = wanted.value JOIN items ON items.id = item_id
+        ORDER BY session_id, position
+        """,
+        [numbers],
+    ):
+        if (found := known.get(item_id)) is None:
+            found = known[item_id] = Item(item, title, decode_categories(categories))
+        items[session_id].append(found)
+        places[session_id][item_id] = position
+    members: dict[int, list[int]] = {}
+    bundles: dict[int, list[tuple[int, str]]] = {row[0]: [] for row in rows}
+    for bundle_id, session_id, intent, item_id in db.execute(
+        """
+        SELECT bundles.id, session_id, intent, item_id
+        FROM json_each(?) AS wanted JOIN bundles ON session_id = wanted.value
+        JOIN bundle_items ON bundle_id = bundles.id ORDER BY bundles.id
+        """,
+        [numbers],
+    ):
+        if bundle_id not in members:
+            members[bundle_id] = []
+            bundles[session_id].append((bundle_id, intent))
+        members[bundle_id].append(places[session_id][item_id])
+    for number, session, split in rows:
+        yield Session(
+            session,
+            tuple(items[number]),
+            tuple(Bundle(tuple(sorted(members[bundle_id])), intent) for bundle_id, intent in bundles[number]),
+            split,
+        )
+
+
+def numbered_session(db: Database, number: int) -> Session:
+    """The session of a row number.
+
+    Raises:
+        NotFound: it is not there any more.
+    """
+    found = list(_read(db, "id = ?", [number], limit=1))
+    if not found:
+        raise NotFound("this session is not there any more; the dataset has been replaced or deleted")
+    return found[0]
