@@ -1,4 +1,4 @@
-"""Category paths of items, which the store keeps as JSON."""
+"""Category paths of items, stored as JSON."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,11 @@ from store.records import CategoryPath
 from store.sqlite import Database
 
 encode_categories = msgspec.json.Encoder().encode
-
-
 decode_categories = msgspec.json.Decoder(tuple[tuple[str, ...], ...]).decode
 
 
 def count_items_with_categories(db: Database, dataset: str, texts: Sequence[str]) -> int:
-    """How many items of a dataset have one of the texts in their category paths, as these are stored: in JSON.
+    """Count the items of a dataset whose category paths, in their stored JSON, contain one of the texts.
 
     Raises:
         NotFound: there is no such dataset.
@@ -28,10 +26,10 @@ def count_items_with_categories(db: Database, dataset: str, texts: Sequence[str]
 
 
 def main_categories(db: Database, name: str) -> set[CategoryPath]:
-    """The main categories of the products of a dataset, and all that these lie in.
+    """Return the main categories of a dataset's products, with all their parent categories.
 
     Raises:
-        NotFound: there is no dataset of that name.
+        NotFound: there is no such dataset.
     """
     rows = db.execute("SELECT DISTINCT categories FROM items WHERE dataset_id = ?", [dataset_id(db, name)])
     found: set[CategoryPath] = set()

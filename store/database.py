@@ -1,4 +1,4 @@
-"""How the database is made, opened and migrated."""
+"""Creating, opening and migrating the database."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,20 +13,20 @@ from store.place import begin_use, end_use, is_there
 from store.sqlite import PATIENCE, Database, patiently, say_nothing
 
 _READING = 30.0
-"""Seconds that a reader waits, where there is no write-ahead log and a writer is just putting its changes in."""
+"""Seconds that a reader waits for a writer to commit if there is no write-ahead log."""
 
 
 def open_database(path: Path, *, make: bool = True, told: Callable[[float], None] = say_nothing) -> Database:
-    """Open the store at `path`, migrated as needed. A connection belongs to the thread that opened it.
+    """Open the store at `path`, and migrate it if needed. A connection belongs to the thread that opened it.
 
     Args:
-        make: whether a store that is not there is made at once. Otherwise it is read as an empty one, and made with the
-            first transaction that writes.
-        told: called once a second while another process is waited for, with the seconds so far.
+        make: whether to create a missing store now. If not, it reads as an empty one, and the first write transaction
+            creates it.
+        told: called once a second while waiting for another process, with the seconds so far.
 
     Raises:
-        StoreError: the file cannot be opened, is no database, was made by a newer version, or by an older one where it
-            cannot be written.
+        StoreError: the file cannot be opened, is not a database, was made by a newer version, or was made by an older
+            one and is read-only.
     """
     if not is_there(path):
         if make:
@@ -46,7 +46,7 @@ def open_database(path: Path, *, make: bool = True, told: Callable[[float], None
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong, and say what to do."""
+    """Add the file name to an error, and say what to do."""
     try:
         yield
     except Busy:
@@ -60,12 +60,11 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 class _Connection(sqlite3.Connection):
-    """A connection of which is known that it has its file open; see `store.place.is_there`."""
+    """A connection that is counted as an open handle of its file; see `store.place.is_there`."""
 
     end: "finalize[..., _Connection] | None" = None
 
     def close(self) -> None:
-        """Close it."""
         super().close()
         if self.end is not None:
             self.end()
@@ -81,14 +80,14 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     except BaseException:
         end_use(file)
         raise
-    # Also where nobody closes it.
+    # Runs even if the connection is never closed.
     connection.end = finalize(connection, end_use, file)
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
 
 def _empty() -> sqlite3.Connection:
-    """What a store would be that has just been made, without a file."""
+    """Connect to an empty store in memory."""
     connection = sqlite3.connect(":memory:")
     migrations.apply(Database(connection))
     return connection
@@ -101,7 +100,7 @@ def _in_place_of(empty: sqlite3.Connection, path: Path, told: Callable[[float], 
 
 
 def _made(path: Path, told: Callable[[float], None]) -> sqlite3.Connection:
-    """A connection to a new store. Others may be making the same file: whoever comes second finds it done."""
+    """Connect to a new store. If several processes create the file at once, the later ones find it complete."""
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect(path, "mode=rwc")
@@ -115,11 +114,11 @@ def _made(path: Path, told: Callable[[float], None]) -> sqlite3.Connection:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there, which may be one that can only be read.
+    """Connect to an existing file, which may be read-only.
 
     Raises:
-        StoreError: others have left changes beside it, which cannot be read here.
-        sqlite3.Error: it is no database, or is damaged.
+        StoreError: another process has left changes in a log next to it, and the folder is read-only.
+        sqlite3.Error: the file is not a database, or is damaged.
     """
     connection = _connect(path, "mode=rw")
     try:
@@ -133,7 +132,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         raise
     else:
         return connection
-    # With a write-ahead log even readers make files in the folder. Where they cannot, nobody changes the file either.
+    # With a write-ahead log, even readers create files in the folder. If they cannot, no process changes the database.
     for suffix in ("-wal", "-journal"):
         beside = path.with_name(path.name + suffix)
         if beside.exists() and beside.stat().st_size:
@@ -161,10 +160,10 @@ def _migrate(db: Database) -> None:
 
 
 def _is_behind(db: Database) -> bool:
-    """Whether migrations are to be applied.
+    """Whether there are migrations to apply.
 
     Raises:
-        StoreError: the file is of a newer version, or no store at all.
+        StoreError: a newer version made the file, or it is not a store.
     """
     with closing(sqlite3.connect(":memory:")) as nothing:
         known = [migration.name for migration in migrations.pending(Database(nothing))]
@@ -172,7 +171,7 @@ def _is_behind(db: Database) -> bool:
     if unknown := sorted(set(applied) - set(known)):
         raise StoreError(f"made by a newer version of kdtui (it has {unknown[-1]}); upgrade kdtui to use it")
     if not applied and db.table_names():
-        # Read again: another process may have made the tables between the two looks.
+        # Check again: another process may have created the tables between the two queries.
         if migrations.applied(db):
             return _is_behind(db)
         raise StoreError("this is another program's database; choose another file with --db")
@@ -180,23 +179,23 @@ def _is_behind(db: Database) -> bool:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, patience: float = 0.0) -> sqlite3.Connection:
-    """Let readers go on while something is written, where the file system can do that.
+    """Let readers continue during a write, if the file system supports it.
 
     Raises:
-        Busy: others use the file, and still do after so many seconds; never where these are none.
+        Busy: other processes still use the file after `patience` seconds; never raised if that is 0.
     """
     try:
         patiently(connection, "PRAGMA journal_mode = wal", patience).fetchone()
     except Busy:
-        # A store can do without; whoever writes next tries again.
+        # The store works without the log; the next writer tries again.
         if patience:
             raise
     except sqlite3.OperationalError:
-        # A file that cannot be written says so with what is written first.
+        # A read-only file fails at the first write, with a message of its own.
         pass
     return connection
 
 
 def now() -> str:
-    """The time now as ISO 8601 in UTC, to the second: how every `…_at` column is written."""
+    """Return the current time as ISO 8601 in UTC, to the second: the format of every `…_at` column."""
     return datetime.now(UTC).isoformat(timespec="seconds")

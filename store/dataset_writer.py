@@ -1,4 +1,4 @@
-"""Write a dataset: many sessions in one transaction."""
+"""Writing of a dataset: many sessions in one transaction."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +14,15 @@ from store.records import Item, Session
 from store.sqlite import Database
 
 _BATCH = 5_000
-"""Sessions that are written at once."""
-
+"""Sessions written in one batch."""
 
 _KNOWN_ITEMS = 200_000
-"""Items remembered while writing, about 100 MB at most; others are looked up in the database."""
+"""Items remembered while writing, about 100 MB at most; the others are looked up in the database."""
 
 
 @dataclass(slots=True)
 class Written:
-    """What has been written of a dataset. `differing` counts mentions of an item that differ from its first."""
+    """Progress of writing a dataset. `differing` counts mentions of an item that contradict its first mention."""
 
     sessions: int = 0
     session_items: int = 0
@@ -40,28 +39,28 @@ def write_dataset(
     *,
     replace: bool = False,
 ) -> Iterator[Written]:
-    """Write a dataset in one transaction: all of it is there afterwards, or nothing has changed.
+    """Write a dataset in one transaction: either all of it is stored, or nothing changes.
 
-    Yields what has been written so far, after every few thousand sessions and at the end. Closing the iterator
-    before it ends takes everything back.
+    Yields the progress after every few thousand sessions and at the end. Closing the iterator early rolls everything
+    back.
 
-    An item may be mentioned any number of times; its first title and categories are kept, a missing title or
-    category list is filled in by a later mention.
+    An item can be mentioned any number of times. Its first title and categories are kept; a later mention fills in a
+    missing title or category list.
 
     Args:
-        replace: an existing dataset of that name is deleted first, with its knowledge and runs.
+        replace: whether to delete an existing dataset of that name first, with its knowledge and runs.
 
     Raises:
-        DuplicateSession: a session id comes twice.
+        DuplicateSession: a session id occurs twice.
         StoreError: the name is taken (without `replace`), or there is no session.
     """
     if not replace:
         _check_free(db, name)
     remaining = iter(sessions)
-    # Read first: a pipe may be slow, and others could not write meanwhile.
+    # Read the first batch before the transaction: a pipe may be slow, and would keep other processes from writing.
     batch = list(islice(remaining, _BATCH))
     if not batch:
-        raise StoreError(f"{source}: there is no session in it")
+        raise StoreError(f"{source}: it contains no session")
     with db.atomic(), _large_cache(db) as connection:
         if replace:
             connection.execute("DELETE FROM datasets WHERE name = ?", [name])
@@ -85,7 +84,7 @@ def _check_free(db: Database, name: str) -> None:
 
 @contextmanager
 def _large_cache(db: Database) -> Iterator[sqlite3.Connection]:
-    """Keep the indexes that are written at random places in memory; SQLite's default is 2 MB."""
+    """Keep the indexes in memory, as they are written in random places; SQLite's default cache is 2 MB."""
     connection = db.conn
     assert connection is not None
     before = connection.execute("PRAGMA cache_size").fetchone()[0]
@@ -98,7 +97,7 @@ def _large_cache(db: Database) -> Iterator[sqlite3.Connection]:
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes batches of sessions in bulk, with row numbers of its own choice."""
+    """Writes batches of sessions in bulk, and assigns the row numbers itself."""
 
     connection: sqlite3.Connection
     dataset_id: int
@@ -164,7 +163,7 @@ class _Writer:
             self._forgotten = True
 
     def _recall(self, item: str) -> tuple[int, Item] | None:
-        """An item that was written, and forgotten since."""
+        """Look up an item that was written earlier and is no longer remembered."""
         if not self._forgotten:
             return None
         row = self.connection.execute(
@@ -178,7 +177,7 @@ class _Writer:
     def _reconcile(
         self, number: int, first: Item, other: Item, items: list[tuple[int, int, str, str | None, bytes]]
     ) -> None:
-        """Fill in what the first mention of an item lacked; what contradicts it is counted and left out."""
+        """Fill in what the first mention of an item lacks; count a contradiction and ignore it."""
         merged = Item(first.id, first.title or other.title, first.categories or other.categories)
         if (other.title or merged.title) != merged.title or (
             other.categories or merged.categories
@@ -205,4 +204,4 @@ class _Writer:
             if found or session.id in seen:
                 return session.id
             seen.add(session.id)
-        raise AssertionError("the database refused a session that is not there")
+        raise AssertionError("the database reported a duplicate session that is not in the batch")

@@ -1,4 +1,4 @@
-"""Datasets: items and sessions in, items and sessions out."""
+"""Datasets by name: list them, look them up and delete them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _LISTED = 50
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """A dataset and how much is in it. The splits count sessions, `bundled` those that have bundles."""
+    """A dataset and its size. The splits count sessions; `bundled` counts the sessions that have bundles."""
 
     name: str
     source: str
@@ -28,7 +28,7 @@ class DatasetSummary:
 
 
 def delete_dataset(db: Database, name: str) -> None:
-    """Delete a dataset with all that belongs to it: sessions, knowledge, runs.
+    """Delete a dataset with everything that belongs to it: sessions, knowledge and runs.
 
     Raises:
         NotFound: there is no such dataset.
@@ -39,7 +39,7 @@ def delete_dataset(db: Database, name: str) -> None:
 
 
 def list_datasets(db: Database) -> list[DatasetSummary]:
-    """All datasets by name."""
+    """List all datasets by name."""
     rows = db.execute(
         """
         SELECT name, source, created_at,
@@ -58,15 +58,15 @@ def list_datasets(db: Database) -> list[DatasetSummary]:
 
 
 def dataset_names(db: Database) -> list[str]:
-    """The names of all datasets, sorted."""
+    """Return the names of all datasets, sorted."""
     return [row[0] for row in db.execute("SELECT name FROM datasets ORDER BY name")]
 
 
 def dataset_id(db: Database, name: str) -> int:
-    """The row number of a dataset.
+    """Return the row number of a dataset.
 
     Raises:
-        NotFound: there is none of that name; the message names those that are there.
+        NotFound: there is no such dataset; the message lists the existing ones.
     """
     row = db.execute("SELECT id FROM datasets WHERE name = ?", [name]).fetchone()
     if row:
@@ -78,10 +78,10 @@ def dataset_id(db: Database, name: str) -> int:
 
 
 def dataset_source(db: Database, name: str) -> str:
-    """What a dataset was imported from.
+    """Return what a dataset was imported from.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no such dataset.
     """
     row = db.execute("SELECT source FROM datasets WHERE id = ?", [dataset_id(db, name)]).fetchone()
     return str(row[0])

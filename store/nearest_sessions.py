@@ -1,4 +1,4 @@
-"""The training sessions whose products are most like those of a session."""
+"""The training sessions whose products are most similar to those of a session."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ from store.records import Session
 from store.sqlite import Database
 
 _NEAR_ITEMS = 1_000
-"""Products most like those of a session that are looked at first, to find the sessions that they are in."""
+"""Similar products to look at first when searching for the sessions that contain them."""
 
 
 def nearest_sessions(db: Database, dataset: str, session: Session, limit: int) -> list[str]:
-    """The ids of the training sessions whose products are most like those of a session, the nearest first.
+    """Return the ids of the training sessions with the most similar products, nearest first.
 
-    By BM25 over titles and categories; the session itself is never one of them.
+    The measure is BM25 over titles and categories. The session itself is excluded.
 
     Raises:
         NotFound: there is no such dataset.
@@ -27,13 +27,13 @@ def nearest_sessions(db: Database, dataset: str, session: Session, limit: int) -
 def nearest_sessions_of(
     db: Database, own: str, datasets: Iterable[str], session: Session, limit: int
 ) -> list[tuple[str, str]]:
-    """The same among the training sessions of several datasets: the dataset and the id of each.
+    """Search the training sessions of several datasets in the same way; return dataset and id of each session.
 
     Args:
-        own: the dataset that the session is of.
+        own: the dataset of the session.
 
     Raises:
-        NotFound: one of the datasets is not there.
+        NotFound: one of the datasets does not exist.
     """
     number = dataset_id(db, own)
     numbers = msgspec.json.encode([dataset_id(db, each) for each in datasets]).decode()
@@ -53,7 +53,7 @@ def nearest_sessions_of(
             """,
             [msgspec.json.encode(near).decode(), numbers, number, session.id, limit],
         ).fetchall()
-        # The nearest products may be those of other datasets, or in no training session.
+        # The most similar products may belong to other datasets, or to no training session.
         if len(rows) == limit or len(near) < looked_at:
             return [(row[0], row[1]) for row in rows]
         looked_at *= 8

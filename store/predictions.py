@@ -1,4 +1,4 @@
-"""Predictions: what students answered, session by session."""
+"""Predictions: the answers of a run, stored one by one as they arrive."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Predicted(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A student's answer for one session: bundles, or None and why there are none; tokens where they are known."""
+    """A student's answer for one session: bundles, or None and an error. Tokens are None if unknown."""
 
     session: str
     bundles: tuple[Predicted, ...] | None
@@ -41,12 +41,12 @@ def add_prediction(db: Database, run: Run, prediction: Prediction) -> None:
 
 
 def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -> None:
-    """Store answers, committed together when this returns. An answer that is there already stays.
+    """Store answers in one transaction. An existing answer is kept.
 
     Raises:
-        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
+        StoreError: the run or one of the sessions has been deleted meanwhile; nothing is stored.
     """
-    # Encoded before the transaction begins, which others wait for.
+    # Encoded before the transaction begins, as other writers wait for its end.
     rows = _rows(run, predictions)
     with db.atomic():
         for row in rows:
@@ -66,10 +66,10 @@ def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -
 
 
 def replace_failures(db: Database, run: Run, answers: Iterable[Prediction]) -> None:
-    """Store answers in place of failures, committed together when this returns. What was answered stays.
+    """Replace failures by new answers in one transaction. Successful answers are kept.
 
     Raises:
-        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
+        StoreError: the run or one of the sessions has been deleted meanwhile; nothing is stored.
     """
     rows = _rows(run, answers)
     with db.atomic():
@@ -90,7 +90,7 @@ def replace_failures(db: Database, run: Run, answers: Iterable[Prediction]) -> N
 
 
 def _rows(run: Run, predictions: Iterable[Prediction]) -> list[tuple[Any, ...]]:
-    """Predictions as they are stored, each with its run and its session behind them."""
+    """Encode predictions as rows; each ends with its run and its session."""
     made_at = now()
     return [
         (
@@ -120,15 +120,15 @@ def _is_answered(db: Database, run: int, session: str) -> bool:
 
 
 def count_answers(db: Database, run: Run) -> int:
-    """How many sessions a run has answered so far."""
+    """Count the sessions that a run has answered."""
     [count] = db.execute("SELECT count(*) FROM predictions WHERE run_id = ?", [run.id]).fetchone()
     return int(count)
 
 
 def answered_among(db: Database, run: Run, numbers: Iterable[int]) -> list[int]:
-    """Which of these sessions, by their row numbers, a run has answered."""
+    """Return those of these row numbers of sessions that a run has answered."""
     rows = db.execute(
-        # CROSS: SQLite would rather go through all answers of the run.
+        # CROSS: SQLite would otherwise scan all answers of the run.
         "SELECT session_id FROM json_each(?) AS wanted "
         "CROSS JOIN predictions ON run_id = ? AND session_id = wanted.value",
         [msgspec.json.encode(list(numbers)).decode(), run.id],
@@ -137,7 +137,7 @@ def answered_among(db: Database, run: Run, numbers: Iterable[int]) -> list[int]:
 
 
 def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Prediction]:
-    """The answers of a run for these sessions, as far as it has answered them, by session."""
+    """Return the answers of a run for these sessions, by session; unanswered sessions are missing."""
     rows = db.execute(
         """
         SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens FROM json_each(?) AS wanted
@@ -150,13 +150,13 @@ def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Pre
 
 
 def predictions(db: Database, run: Run) -> dict[str, Prediction]:
-    """The answers of a run so far, by session."""
+    """Return all answers of a run, by session."""
     rows = db.execute(f"{_PREDICTIONS} WHERE run_id = ? ORDER BY predictions.rowid", [run.id]).fetchall()
     return {row[0]: _prediction(row) for row in rows}
 
 
 def prediction_of(db: Database, run: Run, session: str) -> Prediction | None:
-    """The answer of a run for one session, if there is one."""
+    """Return the answer of a run for one session, if it exists."""
     row = db.execute(
         f"{_PREDICTIONS} WHERE run_id = ? AND session = ? AND dataset_id = ?",
         [run.id, session, dataset_id(db, run.dataset)],
@@ -165,10 +165,10 @@ def prediction_of(db: Database, run: Run, session: str) -> Prediction | None:
 
 
 def failures(db: Database, run: Run, most: int | None = None) -> list[Prediction]:
-    """The sessions for which the student had no bundles, and why.
+    """Return the failures of a run: the sessions without bundles, with the reason.
 
     Args:
-        most: how many; None for all.
+        most: maximum number of failures; None for all.
     """
     rows = db.execute(
         f"{_PREDICTIONS} WHERE run_id = ? AND error IS NOT NULL ORDER BY predictions.rowid LIMIT ?",
@@ -178,7 +178,7 @@ def failures(db: Database, run: Run, most: int | None = None) -> list[Prediction
 
 
 def count_failures(db: Database, runs: Iterable[int]) -> dict[int, dict[str, int]]:
-    """For each of these runs that has failures, the reasons, and how many sessions failed for each."""
+    """Count the failed sessions by reason, for each of these runs that has failures."""
     found: dict[int, dict[str, int]] = {}
     for run, reason, count in db.execute(
         """
@@ -205,5 +205,5 @@ def _prediction(row: Sequence[Any]) -> Prediction:
     try:
         return Prediction(session, None if bundles is None else _decode(bundles), error, seconds, *tokens)
     except msgspec.MsgspecError as problem:
-        # Earlier versions kept confidences that were no numbers. The other answers of the run stay readable.
+        # Earlier versions stored confidences that are not numbers. The other answers of the run stay readable.
         return Prediction(session, None, f"its answer cannot be read: {problem}", seconds, *tokens)

@@ -1,4 +1,4 @@
-"""Runs: a student's answers over a split, kept one by one as they come."""
+"""Runs: a student answers the sessions of a split. Its answers are in `store.predictions`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from store.sessions import split_size
 from store.sqlite import Database
 
 LONGEST_TAG = 100
-"""Characters of a tag."""
+"""Characters of a tag at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is stored.
+    """A stored run.
 
     Attributes:
-        name: who answered, and how.
-        finished_at: None while sessions are missing.
-        note: what a person says of it; empty for nothing.
-        tags: words that a person has put it under, sorted.
+        name: the student and its settings, for a person to read.
+        finished_at: None until all sessions are answered.
+        note: the user's note; empty for none.
+        tags: the user's tags, sorted.
     """
 
     id: int
@@ -41,14 +41,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run, and how far it is.
+    """A run and its progress.
 
     Attributes:
-        sessions: how many it is to answer.
-        split_size: of how many these are a part, or all.
-        answered: how many it has answered, those included that the student could not answer.
-        failed: for how many of those there are no bundles, but a reason.
-        seconds: that the answers took, together.
+        sessions: how many it has to answer.
+        split_size: how many the split has.
+        answered: how many it has answered, including failures.
+        failed: how many sessions have a reason for the failure instead of bundles.
+        seconds: total time of the answers.
     """
 
     run: Run
@@ -60,17 +60,17 @@ class RunSummary:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing to go on with."""
+        """Whether there is no session left to answer."""
         return self.run.finished_at is not None and self.answered >= self.sessions
 
     @property
     def version(self) -> tuple[int, int, int]:
-        """What scores of the run depend on: an answer never changes, but one that failed may be replaced."""
+        """What the scores of the run depend on: an answer never changes, but a failure can be replaced."""
         return self.run.id, self.answered, self.failed
 
     @property
     def seconds_per_session(self) -> float | None:
-        """What an answer took on average; None where there is none."""
+        """Average time of an answer; None without answers."""
         return self.seconds / self.answered if self.answered else None
 
 
@@ -81,7 +81,7 @@ def start_run(
 
     Raises:
         NotFound: there is no such dataset.
-        StoreError: a tag is none, as in `tag_run`.
+        StoreError: a tag is invalid; see `check_tags`.
     """
     of = dataset_id(db, dataset)
     check_tags(tags)
@@ -96,20 +96,20 @@ def start_run(
 
 
 def get_run(db: Database, number: int) -> Run:
-    """One run.
+    """Return one run.
 
     Raises:
-        NotFound: there is none of that number.
-        StoreError: it was made by a newer version, with settings that are not known here.
+        NotFound: there is no run with this number.
+        StoreError: a newer version made it, with settings that this version does not know.
     """
     row = db.execute(f"{_RUNS} WHERE runs.id = ?", [number]).fetchone()
     if row is None:
-        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
+        raise NotFound(f"there is no run {number}; kdtui run ls lists the runs")
     return _run(row)
 
 
 def runs_of_model(db: Database, name: str) -> int:
-    """How many runs name a model as the student or an adapter; they stay, and cannot be repeated."""
+    """Count the runs that name a model as the student or an adapter. They outlive the model, but cannot be repeated."""
     row = db.execute(
         """
         SELECT count(*) FROM runs WHERE json_extract(settings, '$.student') = :name
@@ -121,10 +121,10 @@ def runs_of_model(db: Database, name: str) -> int:
 
 
 def list_runs(db: Database) -> list[RunSummary]:
-    """All runs, the oldest first.
+    """List all runs, oldest first.
 
     Raises:
-        StoreError: one was made by a newer version, with settings that are not known here.
+        StoreError: a newer version made one, with settings that this version does not know.
     """
     counts = {
         number: tuple(rest)
@@ -151,7 +151,7 @@ def list_runs(db: Database) -> list[RunSummary]:
 
 
 def summary_of(db: Database, number: int) -> RunSummary:
-    """One run, and how far it is; otherwise as `get_run`."""
+    """Return one run and its progress; raises the errors of `get_run`."""
     run = get_run(db, number)
     size = split_size(db, run.dataset, run.split)
     answered, failed, seconds = db.execute(
@@ -161,10 +161,10 @@ def summary_of(db: Database, number: int) -> RunSummary:
 
 
 def tag_run(db: Database, number: int, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Run:
-    """Put a run under words by which it is found, or take them away; the run as it is then.
+    """Add tags to a run and remove others; return the changed run.
 
     Raises:
-        NotFound: there is no run of that number, or it has no such tag to take away.
+        NotFound: there is no run with this number, or it lacks a tag to remove.
         StoreError: a tag is not one printable word.
     """
     check_tags(add)
@@ -185,25 +185,25 @@ def _add_tags(db: Database, number: int, tags: Iterable[str]) -> None:
 
 
 def check_tags(tags: Iterable[str]) -> None:
-    """Refuse what is no tag.
+    """Refuse invalid tags.
 
     Raises:
-        StoreError: one is not one printable word.
+        StoreError: a tag is not one printable word.
     """
     for tag in tags:
         if not tag.isprintable() or len(tag.split()) != 1 or "," in tag or len(tag) > LONGEST_TAG:
-            most = f"of {LONGEST_TAG} characters at most"
-            raise StoreError(f"{tag[:LONGEST_TAG]!r} is no tag: one word without commas, {most}")
+            rule = f"a tag is one word without commas, of {LONGEST_TAG} characters at most"
+            raise StoreError(f"{tag[:LONGEST_TAG]!r} is not a tag; {rule}")
 
 
 def note_run(db: Database, number: int, note: str) -> Run:
-    """Note something of a run, in place of what was noted before; the run as it is then.
+    """Replace the note of a run; return the changed run.
 
     Args:
-        note: empty for nothing.
+        note: empty to remove the note.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no run with this number.
     """
     with db.atomic():
         db.execute("UPDATE runs SET note = ? WHERE id = ?", [note.strip() or None, number])
@@ -214,10 +214,10 @@ def delete_run(db: Database, number: int) -> None:
     """Delete a run with its answers.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no run with this number.
     """
     if db.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone() is None:
-        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
+        raise NotFound(f"there is no run {number}; kdtui run ls lists the runs")
     with db.atomic():
         db.execute("DELETE FROM runs WHERE id = ?", [number])
 
@@ -240,7 +240,7 @@ def _run(row: Sequence[Any]) -> Run:
 
 
 def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:
-    """The newest of `plain_runs`, if there is one.
+    """Return the newest of `plain_runs`, if any.
 
     Raises:
         NotFound: there is no such dataset.
@@ -249,7 +249,7 @@ def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | 
 
 
 def plain_runs(db: Database, dataset: str, split: Split, student: str) -> Iterator[Run]:
-    """The runs of a student on a split without knowledge and adapters, the newest first.
+    """Iterate over the runs of a student on a split without knowledge and adapters, newest first.
 
     Raises:
         NotFound: there is no such dataset.
@@ -266,6 +266,6 @@ def plain_runs(db: Database, dataset: str, split: Split, student: str) -> Iterat
 
 
 def finish_run(db: Database, run: Run) -> None:
-    """Note that all sessions have been answered."""
+    """Mark a run as finished: all sessions are answered."""
     with db.atomic():
         db.execute("UPDATE runs SET finished_at = ? WHERE id = ?", [now(), run.id])

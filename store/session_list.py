@@ -17,7 +17,7 @@ class SessionRow:
     """A session in a list.
 
     Attributes:
-        number: of its row.
+        number: its row number.
         session: its id.
         items, bundles: how many it has.
         first_title: the title of its first item.
@@ -32,8 +32,7 @@ class SessionRow:
 
 
 def session_hits(db: Database, dataset: str, text: str = "") -> Iterator[Hits]:
-    """The sessions whose id holds the text, or with an item whose title or categories match its words, in the order in
-    which they were imported.
+    """Find sessions by their id or by the words of their items' titles and categories, in import order.
 
     Raises:
         NotFound: there is no such dataset.
@@ -50,7 +49,7 @@ def session_hits(db: Database, dataset: str, text: str = "") -> Iterator[Hits]:
 
 
 def session_place(db: Database, dataset: str, session: str) -> tuple[int, int]:
-    """The row number of a session, and how many of its dataset come before it.
+    """Return the row number of a session, and how many sessions of its dataset precede it.
 
     Raises:
         NotFound: there is no such dataset, or no such session in it.
@@ -64,7 +63,7 @@ def session_place(db: Database, dataset: str, session: str) -> tuple[int, int]:
 
 
 def session_rows(db: Database, numbers: Sequence[int]) -> list[SessionRow]:
-    """Some sessions for a list, in the order of their numbers; those that are not there any more are left out."""
+    """Return rows for a list of sessions, ordered by row number; skip deleted sessions."""
     rows = db.execute(
         """
         SELECT sessions.id, session, split,

@@ -1,4 +1,4 @@
-"""Sessions with their items and bundles, read from the store."""
+"""Reading of sessions with their items and bundles."""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -14,15 +14,14 @@ from store.sqlite import Database
 from store.subsets import drawn
 
 _PAGE = 5_000
-"""Sessions that are read at once."""
-
+"""Sessions read in one query."""
 
 _NEAR_IDS = 50
-"""Session ids before and after a missing one that are compared with it, and most datasets that a message lists."""
+"""Session ids on each side of a missing one to compare it with; also the most datasets that a message lists."""
 
 
 def get_session(db: Database, dataset: str, session: str) -> Session:
-    """One session.
+    """Return one session.
 
     Raises:
         NotFound: there is no such dataset, or no such session in it.
@@ -34,7 +33,7 @@ def get_session(db: Database, dataset: str, session: str) -> Session:
 
 
 def _where_else(db: Database, dataset: str, session: str) -> str:
-    """The end of a sentence on a session that a dataset has not: where it is, or which one may be meant."""
+    """Return the end of a message about a missing session: the datasets that have it, or a similar id."""
     number = dataset_id(db, dataset)
     elsewhere = db.execute(
         "SELECT name FROM datasets JOIN sessions ON dataset_id = datasets.id WHERE session = ? ORDER BY name", [session]
@@ -59,10 +58,10 @@ def _where_else(db: Database, dataset: str, session: str) -> str:
 def iter_sessions(
     db: Database, dataset: str, *, split: Split | None = None, limit: int | None = None
 ) -> Iterator[Session]:
-    """The sessions of a dataset, or of one split of it, in the order in which they were imported.
+    """Iterate over the sessions of a dataset, or of one split, in import order.
 
     Args:
-        limit: only the first so many, which are no fair sample: real data may begin with the shortest sessions.
+        limit: only the first sessions. They are not a fair sample: real data may begin with the shortest sessions.
 
     Raises:
         NotFound: there is no such dataset.
@@ -74,7 +73,7 @@ def iter_sessions(
 
 
 def some_sessions(db: Database, dataset: str, split: Split, count: int, seed: int = 0) -> Iterator[Session]:
-    """So many sessions of a split, drawn by chance, in the order in which they are drawn; of fewer all, as imported.
+    """Draw `count` sessions of a split at random, in the order of the draw; yield a smaller split in import order.
 
     Raises:
         NotFound: there is no such dataset.
@@ -88,15 +87,17 @@ def some_sessions(db: Database, dataset: str, split: Split, count: int, seed: in
 
 
 def drawn_numbers(db: Database, dataset: str, split: Split, count: int, seed: int) -> "array[int] | None":
-    """The row numbers of so many sessions of a split, drawn by chance, in the order in which they are drawn; None where
-    the split has no more than these.
+    """Draw the row numbers of `count` sessions of a split at random, in the order of the draw.
+
+    Returns:
+        None if the split has no more sessions than that.
 
     Raises:
         NotFound: there is no such dataset.
     """
     if split_size(db, dataset, split) <= count:
         return None
-    # Read as they are drawn from: a list of all would take much more memory than the few that are wanted.
+    # Streamed: a list of all sessions would take far more memory than the few that are drawn.
     rows = db.execute(
         "SELECT id, session FROM sessions WHERE dataset_id = ? AND split = ? ORDER BY id",
         [dataset_id(db, dataset), split],
@@ -105,7 +106,7 @@ def drawn_numbers(db: Database, dataset: str, split: Split, count: int, seed: in
 
 
 def numbered_sessions(db: Database, numbers: Sequence[int]) -> Iterator[Session]:
-    """The sessions of these row numbers, in this order; those that are not there any more are left out."""
+    """Iterate over the sessions with these row numbers, in the given order; skip deleted ones."""
     found = {
         row[0]: row
         for row in db.execute(
@@ -117,7 +118,7 @@ def numbered_sessions(db: Database, numbers: Sequence[int]) -> Iterator[Session]
 
 
 def split_size(db: Database, dataset: str, split: Split) -> int:
-    """How many sessions a split has.
+    """Count the sessions of a split.
 
     Raises:
         NotFound: there is no such dataset.
@@ -129,7 +130,7 @@ def split_size(db: Database, dataset: str, split: Split) -> int:
 
 
 def count_with_pairs(db: Database, dataset: str, split: Split) -> int:
-    """How many sessions of a split have two products or more.
+    """Count the sessions of a split that have at least two products.
 
     Raises:
         NotFound: there is no such dataset.
@@ -161,7 +162,7 @@ def _read(db: Database, where: str, values: Sequence[object], *, limit: int | No
 
 
 def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> Iterator[Session]:
-    """Sessions with their items and bundles, in the order of their rows."""
+    """Build sessions with their items and bundles, in the order of the rows."""
     if not rows:
         return
     numbers = msgspec.json.encode([row[0] for row in rows])
@@ -204,12 +205,12 @@ def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> It
 
 
 def numbered_session(db: Database, number: int) -> Session:
-    """The session of a row number.
+    """Return the session with a row number.
 
     Raises:
-        NotFound: it is not there any more.
+        NotFound: the session has been deleted.
     """
     found = list(_read(db, "id = ?", [number], limit=1))
     if not found:
-        raise NotFound("this session is not there any more; the dataset has been replaced or deleted")
+        raise NotFound("this session no longer exists; its dataset has been replaced or deleted")
     return found[0]

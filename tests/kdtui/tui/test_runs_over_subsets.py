@@ -130,7 +130,7 @@ async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, se
             await act(pilot, "runs.note")
             app.screen.query_one("#field-tags", Input).value = f"{tags},"
             await rest(pilot)
-            assert "is no tag" in shown(app, "#form-problem")
+            assert "is not a tag" in shown(app, "#form-problem")
             app.screen.query_one("#field-tags", Input).value = tags
             app.screen.query_one("#field-note", Input).value = note
             await rest(pilot)
@@ -170,7 +170,7 @@ async def test_an_evaluation_of_a_drawn_subset_under_tags_is_started(
         await filled(other="patterns", seed="2")
         assert "the seed draws sessions; say how many" in shown(app, "#form-problem")
         await filled(limit="4", tags="a b,")
-        assert "'b,' is no tag" in shown(app, "#form-problem")
+        assert "'b,' is not a tag" in shown(app, "#form-problem")
         await filled(tags="a b")
         does_it = "kdtui evaluate --dataset demo-outdoor --student patterns --limit 4 --seed 2 --tag a --tag b"
         assert does_it in shown(app, "#dialog-command")
