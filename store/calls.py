@@ -92,7 +92,7 @@ class TeacherTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class CallInFull:
+class CallDetails:
     """A call with its conversation, as pairs of role and content, and the knowledge distilled from its answer."""
 
     call: Call
@@ -271,7 +271,7 @@ def totals_by_teacher(db: Database) -> list[TeacherTotals]:
     return [TeacherTotals(*row) for row in rows]
 
 
-def call_in_full(db: Database, number: int) -> CallInFull:
+def call_details(db: Database, number: int) -> CallDetails:
     """Return everything about one call.
 
     Raises:
@@ -281,7 +281,7 @@ def call_in_full(db: Database, number: int) -> CallInFull:
     if row is None:
         raise NotFound(f"there is no call {number}; kdtui knowledge calls shows the numbers")
     call = _call(row)
-    return CallInFull(call, _messages(call.request), tuple(pieces_of_call(db, number)))
+    return CallDetails(call, _messages(call.request), tuple(pieces_of_call(db, number)))
 
 
 def _messages(request: str) -> tuple[tuple[str, str], ...]:

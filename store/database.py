@@ -8,34 +8,34 @@ from pathlib import Path
 from weakref import finalize
 
 from store.errors import Busy, StoreError, explain
+from store.location import begin_use, database_exists, end_use
 from store.migrations import migrations
-from store.place import begin_use, end_use, is_there
-from store.sqlite import PATIENCE, Database, patiently, say_nothing
+from store.sqlite import PATIENCE, Database, execute_when_free, ignore_wait
 
 _READING = 30.0
 """Seconds that a reader waits for a writer to commit if there is no write-ahead log."""
 
 
-def open_database(path: Path, *, make: bool = True, told: Callable[[float], None] = say_nothing) -> Database:
+def open_database(path: Path, *, make: bool = True, on_wait: Callable[[float], None] = ignore_wait) -> Database:
     """Open the store at `path`, and migrate it if needed. A connection belongs to the thread that opened it.
 
     Args:
         make: whether to create a missing store now. If not, it reads as an empty one, and the first write transaction
             creates it.
-        told: called once a second while waiting for another process, with the seconds so far.
+        on_wait: called once a second while waiting for another process, with the seconds so far.
 
     Raises:
         StoreError: the file cannot be opened, is not a database, was made by a newer version, or was made by an older
             one and is read-only.
     """
-    if not is_there(path):
+    if not database_exists(path):
         if make:
-            return Database(_made(path, told), path, told=told)
-        return Database(_empty(), path, prepare=lambda empty: _in_place_of(empty, path, told), told=told)
+            return Database(_made(path, on_wait), path, on_wait=on_wait)
+        return Database(_empty(), path, prepare=lambda empty: _in_place_of(empty, path, on_wait), on_wait=on_wait)
     with _explained(path):
         connection = _opened(path)
         try:
-            db = Database(connection, path, prepare=_use_write_ahead_log, told=told)
+            db = Database(connection, path, prepare=_use_write_ahead_log, on_wait=on_wait)
             if _is_behind(db):
                 _migrate(db)
         except BaseException:
@@ -60,7 +60,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that is counted as an open handle of its file; see `store.place.is_there`."""
+    """A connection that is counted as an open handle of its file; see `store.location.database_exists`."""
 
     end: "finalize[..., _Connection] | None" = None
 
@@ -93,20 +93,20 @@ def _empty() -> sqlite3.Connection:
     return connection
 
 
-def _in_place_of(empty: sqlite3.Connection, path: Path, told: Callable[[float], None]) -> sqlite3.Connection:
-    made = _made(path, told)
+def _in_place_of(empty: sqlite3.Connection, path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
+    made = _made(path, on_wait)
     empty.close()
     return made
 
 
-def _made(path: Path, told: Callable[[float], None]) -> sqlite3.Connection:
+def _made(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
     """Connect to a new store. If several processes create the file at once, the later ones find it complete."""
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect(path, "mode=rwc")
         try:
             _use_write_ahead_log(connection, PATIENCE)
-            _migrate(Database(connection, told=told))
+            _migrate(Database(connection, on_wait=on_wait))
         except BaseException:
             connection.close()
             raise
@@ -185,7 +185,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, patience: float = 0.0) 
         Busy: other processes still use the file after `patience` seconds; never raised if that is 0.
     """
     try:
-        patiently(connection, "PRAGMA journal_mode = wal", patience).fetchone()
+        execute_when_free(connection, "PRAGMA journal_mode = wal", patience).fetchone()
     except Busy:
         # The store works without the log; the next writer tries again.
         if patience:

@@ -21,7 +21,7 @@ _KNOWN_ITEMS = 200_000
 
 
 @dataclass(slots=True)
-class Written:
+class WriteProgress:
     """Progress of writing a dataset. `differing` counts mentions of an item that contradict its first mention."""
 
     sessions: int = 0
@@ -38,7 +38,7 @@ def write_dataset(
     sessions: Iterable[Session],
     *,
     replace: bool = False,
-) -> Iterator[Written]:
+) -> Iterator[WriteProgress]:
     """Write a dataset in one transaction: either all of it is stored, or nothing changes.
 
     Yields the progress after every few thousand sessions and at the end. Closing the iterator early rolls everything
@@ -101,7 +101,7 @@ class _Writer:
 
     connection: sqlite3.Connection
     dataset_id: int
-    written: Written = field(default_factory=Written)
+    written: WriteProgress = field(default_factory=WriteProgress)
     _items: dict[str, tuple[int, Item]] = field(default_factory=dict)
     _next_item: int = 0
     _next_session: int = 0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.errors import NotFound
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 _LISTED = 50
@@ -74,7 +74,7 @@ def dataset_id(db: Database, name: str) -> int:
     names = dataset_names(db)
     if not names:
         raise NotFound(f"there is no dataset {name!r} yet; import one with: kdtui data import PATH --dataset {name}")
-    raise NotFound(f"there is no dataset {name!r}; {meant(name, names, f'there are: {_listed(names)}')}")
+    raise NotFound(f"there is no dataset {name!r}; {suggestion(name, names, f'there are: {_listed(names)}')}")
 
 
 def dataset_source(db: Database, name: str) -> str:

@@ -16,10 +16,21 @@ def words_of(session: Session) -> list[str]:
 
 def match_any(words: Iterable[str]) -> str:
     """Return an FTS5 query for texts that have any of these words, as whole words."""
-    return " OR ".join('"' + word.replace('"', '""') + '"' for word in words) or '""'
+    return " OR ".join(map(_quoted, words)) or '""'
+
+
+def match_all(words: Iterable[str]) -> str:
+    """Return an FTS5 query for texts that have all these words, each as a word or the beginning of one.
+
+    A word with blanks is a phrase.
+    """
+    return " ".join(f"{_quoted(word)}*" for word in words) or '""'
 
 
 def match_words(text: str) -> str:
     """Return an FTS5 query for texts that have all words of `text`, each as a word or the beginning of one."""
-    words = ['"' + word.replace('"', '""') + '"*' for word in text.replace("\0", " ").split()]
-    return " ".join(words) or '""'
+    return match_all(text.replace("\0", " ").split())
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace("\0", " ").replace('"', '""') + '"'

@@ -7,7 +7,7 @@ import msgspec
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import HostSettings
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
@@ -65,7 +65,7 @@ def get_host(db: Database, name: str) -> Host:
     if not names:
         raise NotFound(f"there is no host {name!r} yet; add one with: kdtui host add {name} --ssh ALIAS")
     there_are = f"there are: {', '.join(names)}"
-    raise NotFound(f"there is no host {name!r}; {meant(name, names, there_are)}")
+    raise NotFound(f"there is no host {name!r}; {suggestion(name, names, there_are)}")
 
 
 def change_host(db: Database, name: str, settings: HostSettings) -> None:

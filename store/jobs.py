@@ -10,7 +10,7 @@ import msgspec
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import TrainingSettings
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
@@ -96,7 +96,7 @@ def get_job(db: Database, name: str) -> StoredJob:
     row = db.execute(f"{_SELECT} WHERE jobs.name = ?", [name]).fetchone()
     if row is None:
         names = (other for (other,) in db.execute("SELECT name FROM jobs ORDER BY name"))
-        raise NotFound(f"there is no training {name!r}; {meant(name, names, 'kdtui sft ls lists the trainings')}")
+        raise NotFound(f"there is no training {name!r}; {suggestion(name, names, 'kdtui sft ls lists the trainings')}")
     return _job(row)
 
 

@@ -10,7 +10,7 @@ from store.datasets import dataset_id
 from store.errors import NotFound
 from store.full_text import match_any
 from store.records import FORMATS, Format, Status
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
@@ -38,7 +38,7 @@ class NewKnowledge:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ImportOrigin:
     """Where an imported piece comes from.
 
     Attributes:
@@ -85,7 +85,7 @@ class Knowledge:
     call_id: int | None
     created_at: str
     own: bool = True
-    origin: Origin | None = None
+    origin: ImportOrigin | None = None
 
 
 _COLUMNS = """knowledge.id, datasets.name, format, knowledge.statement, content, teacher, status, reason, support,
@@ -100,7 +100,7 @@ _NAMES = """JOIN datasets ON datasets.id = knowledge.dataset_id
 def _piece(row: Sequence[Any]) -> Knowledge:
     """Build a piece from a row of `_COLUMNS`."""
     own, source, file, imported_at = row[-4:]
-    origin = None if imported_at is None else Origin(source, file, imported_at)
+    origin = None if imported_at is None else ImportOrigin(source, file, imported_at)
     return Knowledge(*(*row[:-4], bool(own), origin))
 
 
@@ -320,7 +320,7 @@ def parents_of(db: Database, number: int) -> list[Knowledge]:
     return pieces_by_number(db, [row[0] for row in rows])
 
 
-def sessions_of(db: Database, number: int) -> list[str]:
+def sessions_of_piece(db: Database, number: int) -> list[str]:
     """Return the ids of the training sessions that a piece comes from."""
     rows = db.execute(
         """
@@ -378,7 +378,7 @@ def sample_id(db: Database, name: str) -> int:
     row = db.execute("SELECT id FROM samples WHERE name = ?", [name]).fetchone()
     if row is None:
         names = (other for (other,) in db.execute("SELECT name FROM samples ORDER BY name"))
-        raise NotFound(f"there is no sample {name!r}; {meant(name, names, 'kdtui sample ls lists the samples')}")
+        raise NotFound(f"there is no sample {name!r}; {suggestion(name, names, 'kdtui sample ls lists the samples')}")
     return int(row[0])
 
 
@@ -394,7 +394,7 @@ def pieces_by_number(db: Database, numbers: Sequence[int]) -> list[Knowledge]:
     return [_piece(row) for row in rows]
 
 
-def existing(db: Database, numbers: Iterable[int]) -> list[int]:
+def existing_among(db: Database, numbers: Iterable[int]) -> list[int]:
     """Return the numbers for which there is a piece, ascending."""
     rows = db.execute(
         "SELECT id FROM knowledge WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
@@ -412,7 +412,7 @@ def kept_among(db: Database, numbers: Iterable[int]) -> list[int]:
     return [number for (number,) in rows.fetchall()]
 
 
-def shares_of(db: Database, numbers: Iterable[int]) -> list[Share]:
+def count_shares(db: Database, numbers: Iterable[int]) -> list[Share]:
     """Count pieces by dataset and format, along with the totals."""
     rows = db.execute(
         """

@@ -11,7 +11,7 @@ from store.knowledge import NewKnowledge, put_knowledge
 from store.records import Format
 from store.sqlite import Database
 
-Outcome: TypeAlias = Literal["new", "again", "known"]
+ImportOutcome: TypeAlias = Literal["new", "again", "known"]
 """Of an imported piece: it is new, it was imported from the same dataset before, or it existed and is unchanged."""
 
 _KEY = 16
@@ -38,7 +38,7 @@ def record_import(db: Database, dataset: str, source: str | None, file: str) -> 
 
 def put_imported(
     db: Database, dataset: str, format: Format, teacher: str, piece: NewKnowledge, imported_by: int
-) -> tuple[int, Outcome]:
+) -> tuple[int, ImportOutcome]:
     """Store a piece of an import, and return its number. Pieces that the dataset has already stay unchanged.
 
     Raises:

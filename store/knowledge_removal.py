@@ -48,7 +48,7 @@ class Dependents:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovedKnowledge:
     """Everything that was deleted, row by row."""
 
     knowledge: list[tuple[Any, ...]]
@@ -94,7 +94,7 @@ def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
     return Dependents(count, tuple(name for (name,) in samples), sampled, children, sessions, asked, imported)
 
 
-def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False) -> Removed:
+def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False) -> RemovedKnowledge:
     """Delete pieces, and remove them from samples and from the origins of other pieces.
 
     Args:
@@ -111,10 +111,10 @@ def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False
             for table, condition in _LINKS.items()
         }
         db.execute("DELETE FROM knowledge WHERE id IN (SELECT id FROM chosen)")
-    return Removed(rows, links)
+    return RemovedKnowledge(rows, links)
 
 
-def restore_knowledge(db: Database, removed: Removed) -> None:
+def restore_knowledge(db: Database, removed: RemovedKnowledge) -> None:
     """Restore deleted pieces completely, with their numbers. References to rows that no longer exist are left out.
 
     Raises:

@@ -98,7 +98,7 @@ def renew_knowledge(
     return renewal
 
 
-def said_before(db: Database, dataset: str, format: Format, teacher: str) -> tuple[int, ...]:
+def replaceable_pieces(db: Database, dataset: str, format: Format, teacher: str) -> tuple[int, ...]:
     """Return the numbers of the pieces that findings could replace: all of the teacher's, except imported ones.
 
     Raises:

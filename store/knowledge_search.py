@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from store.datasets import dataset_id
+from store.full_text import match_all
 from store.hits import FIRST, Hits, hits_of
 from store.knowledge import sample_id
 from store.records import Format, KnowledgeQuery, KnowledgeSort, Status
@@ -70,7 +71,7 @@ class _Where:
     """
 
     def __init__(self, db: Database, query: KnowledgeQuery) -> None:
-        self.match = match_expression(query.words) if query.words else None
+        self.match = match_all(query.words) if query.words else None
         self._is_short = len(query.words) == 1 and len(query.words[0]) <= _PREFIX and query.words[0].isalnum()
         self._filters: list[str] = []
         self._values: list[object] = []
@@ -133,11 +134,6 @@ class _Where:
 
     def values(self, *, by_words: bool = True) -> list[object]:
         return [*self._values, self.match] if self.match is not None and by_words else list(self._values)
-
-
-def match_expression(words: Sequence[str]) -> str:
-    """Return an FTS5 query: all words must occur, each as a word or the beginning of one; a word can be a phrase."""
-    return " ".join('"' + word.replace("\0", " ").replace('"', '""') + '"*' for word in words)
 
 
 def search_knowledge(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from store.database import now
 from store.errors import NotFound, StoreError
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
@@ -62,7 +62,7 @@ def named_model(db: Database, name: str) -> NamedModel:
         if model.name == name:
             return model
     names = (model.name for model in named_models(db))
-    raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls lists the models')}")
+    raise NotFound(f"there is no model {name!r}; {suggestion(name, names, 'kdtui model ls lists the models')}")
 
 
 def named_since(db: Database, name: str) -> str | None:

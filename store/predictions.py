@@ -14,7 +14,7 @@ from store.runs import Run
 from store.sqlite import Database
 
 
-class Predicted(Struct, frozen=True):
+class PredictedBundle(Struct, frozen=True):
     """A predicted bundle: item ids, their positions in the session (1-based, ascending), intent, confidence in 0..1."""
 
     items: tuple[str, ...]
@@ -28,7 +28,7 @@ class Prediction:
     """A student's answer for one session: bundles, or None and an error. Tokens are None if unknown."""
 
     session: str
-    bundles: tuple[Predicted, ...] | None
+    bundles: tuple[PredictedBundle, ...] | None
     error: str | None
     seconds: float
     prompt_tokens: int | None = None
@@ -136,7 +136,7 @@ def answered_among(db: Database, run: Run, numbers: Iterable[int]) -> list[int]:
     return [row[0] for row in rows]
 
 
-def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Prediction]:
+def predictions_for(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Prediction]:
     """Return the answers of a run for these sessions, by session; unanswered sessions are missing."""
     rows = db.execute(
         """
@@ -197,7 +197,7 @@ _PREDICTIONS = """
 """
 
 
-_decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
+_decode = msgspec.json.Decoder(tuple[PredictedBundle, ...]).decode
 
 
 def _prediction(row: Sequence[Any]) -> Prediction:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from store.database import now
 from store.errors import NotFound, StoreError
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
@@ -58,7 +58,7 @@ def get_router(db: Database, name: str) -> StoredRouter:
     row = db.execute(f"{_ROUTERS} WHERE name = ?", [name]).fetchone()
     if row is None:
         names = [router.name for router in list_routers(db)]
-        raise NotFound(f"there is no router {name!r}; {meant(name, names, 'kdtui router ls lists the routers')}")
+        raise NotFound(f"there is no router {name!r}; {suggestion(name, names, 'kdtui router ls lists the routers')}")
     return StoredRouter(*row)
 
 

@@ -144,7 +144,7 @@ def count_contents(db: Database, name: str) -> dict[tuple[str, str, str], int]:
     return {(dataset, format, status): count for dataset, format, status, count in rows.fetchall()}
 
 
-def datasets_of(db: Database, name: str) -> list[str]:
+def sample_datasets(db: Database, name: str) -> list[str]:
     """Return the names of the datasets of a sample's kept pieces, sorted.
 
     Raises:
@@ -263,7 +263,7 @@ def count_kept(db: Database) -> dict[str, dict[str, int]]:
     return found
 
 
-def uses_of(db: Database, name: str) -> SampleUses:
+def sample_uses(db: Database, name: str) -> SampleUses:
     """Return the runs and trainings that refer to a sample by name, whether or not it exists."""
     runs = db.execute("SELECT id FROM runs WHERE json_extract(settings, '$.sample') = ? ORDER BY id", [name])
     trainings = db.execute("SELECT name FROM jobs WHERE json_extract(settings, '$.sample') = ? ORDER BY id", [name])

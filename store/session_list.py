@@ -48,7 +48,7 @@ def session_hits(db: Database, dataset: str, text: str = "") -> Iterator[Hits]:
     yield from hits_of(db, f"SELECT id FROM sessions WHERE {where} ORDER BY id", values)
 
 
-def session_place(db: Database, dataset: str, session: str) -> tuple[int, int]:
+def session_position(db: Database, dataset: str, session: str) -> tuple[int, int]:
     """Return the row number of a session, and how many sessions of its dataset precede it.
 
     Raises:

@@ -9,9 +9,9 @@ from store.categories import decode_categories
 from store.datasets import dataset_id
 from store.errors import NotFound
 from store.records import Bundle, Item, Session, Split
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 _PAGE = 5_000
 """Sessions read in one query."""
@@ -51,8 +51,8 @@ def _where_else(db: Database, dataset: str, session: str) -> str:
             [number, session, _NEAR_IDS],
         )
     ]
-    told = meant(session, near, "")
-    return f"; {told}" if told else ""
+    hint = suggestion(session, near, "")
+    return f"; {hint}" if hint else ""
 
 
 def iter_sessions(
@@ -72,21 +72,21 @@ def iter_sessions(
     return _read(db, "dataset_id = ? AND split = ?", [number, split], limit=limit)
 
 
-def some_sessions(db: Database, dataset: str, split: Split, count: int, seed: int = 0) -> Iterator[Session]:
+def draw_sessions(db: Database, dataset: str, split: Split, count: int, seed: int = 0) -> Iterator[Session]:
     """Draw `count` sessions of a split at random, in the order of the draw; yield a smaller split in import order.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    numbers = drawn_numbers(db, dataset, split, count, seed)
+    numbers = draw_session_numbers(db, dataset, split, count, seed)
     if numbers is None:
         yield from iter_sessions(db, dataset, split=split)
         return
     for first in range(0, len(numbers), _PAGE):
-        yield from numbered_sessions(db, numbers[first : first + _PAGE])
+        yield from sessions_by_number(db, numbers[first : first + _PAGE])
 
 
-def drawn_numbers(db: Database, dataset: str, split: Split, count: int, seed: int) -> "array[int] | None":
+def draw_session_numbers(db: Database, dataset: str, split: Split, count: int, seed: int) -> "array[int] | None":
     """Draw the row numbers of `count` sessions of a split at random, in the order of the draw.
 
     Returns:
@@ -102,10 +102,10 @@ def drawn_numbers(db: Database, dataset: str, split: Split, count: int, seed: in
         "SELECT id, session FROM sessions WHERE dataset_id = ? AND split = ? ORDER BY id",
         [dataset_id(db, dataset), split],
     )
-    return array("q", (row[0] for row in drawn(rows, count, seed, lambda row: str(row[1]))))
+    return array("q", (row[0] for row in draw_subset(rows, count, seed, lambda row: str(row[1]))))
 
 
-def numbered_sessions(db: Database, numbers: Sequence[int]) -> Iterator[Session]:
+def sessions_by_number(db: Database, numbers: Sequence[int]) -> Iterator[Session]:
     """Iterate over the sessions with these row numbers, in the given order; skip deleted ones."""
     found = {
         row[0]: row
@@ -129,7 +129,7 @@ def split_size(db: Database, dataset: str, split: Split) -> int:
     return int(size)
 
 
-def count_with_pairs(db: Database, dataset: str, split: Split) -> int:
+def count_sessions_with_pairs(db: Database, dataset: str, split: Split) -> int:
     """Count the sessions of a split that have at least two products.
 
     Raises:
@@ -204,7 +204,7 @@ def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> It
         )
 
 
-def numbered_session(db: Database, number: int) -> Session:
+def session_by_number(db: Database, number: int) -> Session:
     """Return the session with a row number.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def meant(name: str, names: Iterable[str], otherwise: str) -> str:
+def suggestion(name: str, names: Iterable[str], otherwise: str) -> str:
     """Return the end of a message about an unknown name: a suggestion of the most similar name, or `otherwise`."""
     known = list(names)
     same = [each for each in known if each.casefold() == name.casefold()]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from store.datasets import dataset_id
 from store.records import Session, Split
-from store.sessions import drawn_numbers, numbered_sessions, split_size
+from store.sessions import draw_session_numbers, sessions_by_number, split_size
 from store.sqlite import Database
 
 _PAGE = 1000
@@ -31,14 +31,14 @@ class SplitSessions(Collection[Session]):
         size = split_size(db, dataset, split)
         self._size = size if limit is None else min(limit, size)
         draws = limit is not None and seed is not None
-        self._drawn = drawn_numbers(db, dataset, split, self._size, seed or 0) if draws else None
+        self._drawn = draw_session_numbers(db, dataset, split, self._size, seed or 0) if draws else None
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[Session]:
         for page in self._pages():
-            yield from numbered_sessions(self._db, page)
+            yield from sessions_by_number(self._db, page)
 
     def __contains__(self, session: object) -> bool:
         return any(session == each for each in self)
@@ -51,7 +51,7 @@ class SplitSessions(Collection[Session]):
         """
         for page in self._pages():
             left_out = set(some(page))
-            yield from numbered_sessions(self._db, [number for number in page if number not in left_out])
+            yield from sessions_by_number(self._db, [number for number in page if number not in left_out])
 
     def _pages(self) -> Iterator[Sequence[int]]:
         """Iterate over pages of the sessions' row numbers."""

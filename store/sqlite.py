@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 from store.errors import Busy
 
-__all__ = ["Database", "Migrations", "PlainDatabase", "is_busy", "patiently", "say_nothing"]
+__all__ = ["Database", "Migrations", "PlainDatabase", "execute_when_free", "ignore_wait", "is_busy"]
 
 
 @contextmanager
@@ -42,7 +42,7 @@ _LEAST_PAUSE = 0.05
 """Seconds between two attempts if SQLite itself does not wait."""
 
 
-def say_nothing(_seconds: float) -> None:
+def ignore_wait(_seconds: float) -> None:
     """Ignore the notification that something waits."""
 
 
@@ -56,7 +56,7 @@ class Database(PlainDatabase):
     Attributes:
         path: the file; None for a store in memory.
         patience: seconds that `atomic` waits for another process that is writing.
-        told: called once a second while waiting, with the seconds so far. An exception that it raises ends the waiting.
+        on_wait: called once a second while waiting, with the seconds so far; an exception from it ends the wait.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Database(PlainDatabase):
         path: Path | None = None,
         *,
         prepare: Callable[[sqlite3.Connection], sqlite3.Connection] | None = None,
-        told: Callable[[float], None] = say_nothing,
+        on_wait: Callable[[float], None] = ignore_wait,
     ) -> None:
         super().__init__(connection)
         self.path = path
         self.patience = PATIENCE
-        self.told = told
+        self.on_wait = on_wait
         self._prepare = prepare
 
     @contextmanager
@@ -90,11 +90,11 @@ class Database(PlainDatabase):
         if self._prepare is not None:
             self.conn = self._prepare(self.conn)
             self._prepare = None
-        patiently(self.conn, "BEGIN IMMEDIATE", self.patience, self.told)
+        execute_when_free(self.conn, "BEGIN IMMEDIATE", self.patience, self.on_wait)
         try:
             yield self
             # Without a write-ahead log, the commit waits for readers.
-            patiently(self.conn, "COMMIT", self.patience, self.told)
+            execute_when_free(self.conn, "COMMIT", self.patience, self.on_wait)
         except BaseException:
             self.rollback()
             raise
@@ -121,8 +121,8 @@ class Database(PlainDatabase):
             self.patience = before
 
 
-def patiently(
-    connection: sqlite3.Connection, statement: str, patience: float, told: Callable[[float], None] = say_nothing
+def execute_when_free(
+    connection: sqlite3.Connection, statement: str, patience: float, on_wait: Callable[[float], None] = ignore_wait
 ) -> sqlite3.Cursor:
     """Execute a statement, and wait for other processes as long as SQLite reports them busy.
 
@@ -145,7 +145,7 @@ def patiently(
                     raise Busy(patience) from error
             sleep(max(0.0, tried + min(_LEAST_PAUSE, left) - monotonic()))
             if monotonic() - began >= _LOOK:
-                told(monotonic() - began)
+                on_wait(monotonic() - began)
     finally:
         connection.execute(f"PRAGMA busy_timeout = {usual}")
 

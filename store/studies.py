@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from store.database import now
 from store.errors import NotFound, StoreError
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 StepState: TypeAlias = Literal["begun", "done", "failed"]
@@ -81,7 +81,7 @@ def get_study(db: Database, name: str) -> StoredStudy:
     row = db.execute(f"{_STUDIES} WHERE name = ?", [name]).fetchone()
     if row is None:
         names = [study.name for study in list_studies(db)]
-        raise NotFound(f"there is no study {name!r}; {meant(name, names, 'kdtui study ls lists the studies')}")
+        raise NotFound(f"there is no study {name!r}; {suggestion(name, names, 'kdtui study ls lists the studies')}")
     return StoredStudy(*row)
 
 

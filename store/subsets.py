@@ -8,7 +8,7 @@ from typing import TypeVar
 _Thing = TypeVar("_Thing")
 
 
-def drawn(things: Iterable[_Thing], count: int, seed: int, name: Callable[[_Thing], str]) -> list[_Thing]:
+def draw_subset(things: Iterable[_Thing], count: int, seed: int, name: Callable[[_Thing], str]) -> list[_Thing]:
     """Draw `count` things at random, in the order of the draw; all of them if there are no more.
 
     The position of a thing depends only on the seed and its name, so any beginning of the result is a random subset.

@@ -137,7 +137,7 @@ def _database(ctx: typer.Context) -> Path:
     named = _option(ctx, "db")
     if named is not None:
         return Path(named)
-    from store.place import default_path
+    from store.location import default_path
 
     return default_path()
 

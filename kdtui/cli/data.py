@@ -50,7 +50,7 @@ def import_(
 ) -> None:
     """Import a dataset: all of it, or nothing when there is a mistake in it."""
     from kdtui.workflows.data.import_dataset import import_dataset, imported_in_words
-    from store.dataset_writer import Written
+    from store.dataset_writer import WriteProgress
     from store.datasets import dataset_names
 
     if not dataset.strip():
@@ -59,7 +59,7 @@ def import_(
     with open_store(db) as store, progress_bar() as progress:
         gone = _what_goes_with(store, dataset) if replace and dataset in dataset_names(store) else None
         task = progress.add_task("sessions", total=None)
-        written = Written()
+        written = WriteProgress()
         try:
             for written in import_dataset(store, path, dataset, seed=seed, replace=replace):
                 progress.update(task, completed=written.sessions)

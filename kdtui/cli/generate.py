@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice
     from kdtui.workflows.student.explain import Explanation
     from models.bundle_list import WrittenBundle
-    from store.predictions import Predicted, Prediction
+    from store.predictions import PredictedBundle, Prediction
     from store.records import Session
 
 _COLUMNS = ("session", "products", "confidence", "intent", "titles", "items")
@@ -308,7 +308,7 @@ class _Answers:
     def _print(
         self,
         session: "Session",
-        bundles: "Sequence[Predicted]",
+        bundles: "Sequence[PredictedBundle]",
         described: tuple[int, ...] | None,
         choice: "AdapterChoice | None" = None,
     ) -> None:
@@ -352,7 +352,7 @@ class _Answers:
             which = f"product {left_out[0]} has" if len(left_out) == 1 else f"products {_some(left_out)} have"
             say(f"session {session.id}: {which} neither a title nor a category, and cannot be judged")
 
-    def _print_lines(self, session: "Session", bundles: "Sequence[Predicted]") -> None:
+    def _print_lines(self, session: "Session", bundles: "Sequence[PredictedBundle]") -> None:
         """The bundles as lines of CSV or Markdown, with a header before the first; an answer without any has one."""
         rows: list[tuple[object, ...]] = [
             (

@@ -38,7 +38,7 @@ from models.pairs.logistic import Regression, Vector, fit_logistic, sigmoid
 from models.pairs.partitions import best_partitions
 from models.unit_vectors import Vectors, of_length_one
 from store.records import Session
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 MOST_PRODUCTS = 2000
 """Larger sessions have too many pairs: this many take a gigabyte and some seconds."""
@@ -256,7 +256,7 @@ def evenly(labels: Sequence[npt.NDArray[np.bool_]]) -> Vector:
 
 def folds_of(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[Session]]]:
     """The sessions in `FOLDS` parts by chance: the others, and the part."""
-    mixed = drawn(sessions, len(sessions), 0, lambda session: session.id)
+    mixed = draw_subset(sessions, len(sessions), 0, lambda session: session.id)
     for fold in range(min(FOLDS, len(mixed))):
         part = mixed[fold::FOLDS]
         inside = {session.id for session in part}
@@ -292,7 +292,7 @@ def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], coun
 
 def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
     """No more than so many of them, drawn by chance."""
-    return sessions if len(sessions) <= count else drawn(sessions, count, 0, lambda session: session.id)
+    return sessions if len(sessions) <= count else draw_subset(sessions, count, 0, lambda session: session.id)
 
 
 def without_categories(session: Session) -> Session:

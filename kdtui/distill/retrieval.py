@@ -12,7 +12,7 @@ from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import KdtuiError
 from store.full_text import words_of
-from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from, sessions_of
+from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from, sessions_of_piece
 from store.records import Format, RunSettings, Session
 from store.sessions import get_session
 from store.sqlite import Database
@@ -102,7 +102,7 @@ class Retriever:
         own = {
             piece.id
             for piece in pieces_from(self._db, self._dataset, session.id, "rule")
-            if sessions_of(self._db, piece.id) == [session.id]
+            if sessions_of_piece(self._db, piece.id) == [session.id]
         }
         return rules_that_apply([piece for piece in pieces if piece.id not in own], session, _RULES)
 

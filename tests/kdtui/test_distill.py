@@ -14,7 +14,7 @@ from kdtui.distill.rules import Consolidated, Rule, applies_to, consolidate, try
 from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
-from store.knowledge import find_knowledge, sessions_of
+from store.knowledge import find_knowledge, sessions_of_piece
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
 
@@ -132,8 +132,8 @@ def test_what_is_stored_knows_where_it_comes_from(distilled: Database) -> None:
     rejected = find_knowledge(distilled, dataset="outdoor", format="rule", status="rejected")
     assert thoughts
     assert rules
-    assert all(len(sessions_of(distilled, thought.id)) == 1 for thought in thoughts)
-    assert all(len(sessions_of(distilled, rule.id)) > 1 for rule in rules)
+    assert all(len(sessions_of_piece(distilled, thought.id)) == 1 for thought in thoughts)
+    assert all(len(sessions_of_piece(distilled, rule.id)) > 1 for rule in rules)
     assert all(rule.precision is None or rule.precision >= 0.5 for rule in rules)
     assert all(rule.reason for rule in rejected)
     assert {piece.teacher for piece in (*thoughts, *rules, *rejected)} == {"annotations"}
@@ -175,7 +175,7 @@ def test_show_prints_the_tree(distilled: Database, kdtui: Kdtui) -> None:
     tree = lines[lines.index(f"rule {rule.id} comes from") :]
     assert tree[1] == "├── teacher annotations"
     assert any(line.startswith(("├── session o", "└── session o")) for line in tree)
-    assert kdtui("knowledge", "show", rule.id, "--json").rows[0]["sessions"] == sessions_of(distilled, rule.id)
+    assert kdtui("knowledge", "show", rule.id, "--json").rows[0]["sessions"] == sessions_of_piece(distilled, rule.id)
 
 
 def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:

@@ -15,7 +15,7 @@ from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import create_sample
 from kdtui.workflows.student.command_options import evaluate_arguments
 from kdtui.workflows.student.nearest import make_retriever
-from store.knowledge import get_knowledge, sessions_of
+from store.knowledge import get_knowledge, sessions_of_piece
 from store.records import RunSettings, Session
 from store.runs import get_run
 from store.sessions import iter_sessions
@@ -84,7 +84,7 @@ def test_a_session_of_another_dataset_with_the_same_id_is_another_session(two: D
     session = next(iter(iter_sessions(two, "outdoor", split="train")))
     [piece] = shown(two, session, "thought", sample="copied", domains="all").thoughts
     assert get_knowledge(two, piece.number).dataset == "copy"
-    assert sessions_of(two, piece.number) == [session.id]
+    assert sessions_of_piece(two, piece.number) == [session.id]
 
 
 def test_patterns_of_other_datasets_owe_nothing_to_the_bundles_of_a_session(two: Database, outdoor: Path) -> None:

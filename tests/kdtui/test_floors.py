@@ -13,7 +13,7 @@ from kdtui.workflows.student.learning import untold
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 SESSION = Session(
     "s",
@@ -99,7 +99,7 @@ SHIPPED = {"electronic": 0.60, "clothing": 0.70}
 def test_the_pair_model_that_ships_is_as_good_as_its_card_says(db: Database, real_dataset: Path) -> None:
     name = real_dataset.name
     list(import_dataset(db, real_dataset, name))
-    sessions = drawn(split_to_score(db, name, "valid", None), 60, 0, lambda session: session.id)
+    sessions = draw_subset(split_to_score(db, name, "valid", None), 60, 0, lambda session: session.id)
     with open_pattern_student(None, None, untold) as student:
         found = [[frozenset(bundle.positions) for bundle in student.write_bundles(session)] for session in sessions]
     assert score([true_bundles(session) for session in sessions], found).pair_f1 > SHIPPED[name]

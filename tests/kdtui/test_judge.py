@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kdtui.distill.judging import rating_question, read_rating
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
-from store.predictions import Predicted, Prediction, add_prediction
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import Item, RunSettings
 from store.runs import Run, finish_run, start_run
 from store.sessions import iter_sessions
@@ -34,7 +34,7 @@ def run(db: Database, outdoor: Path) -> Run:
     list(import_dataset(db, outdoor, "outdoor"))
     made = start_run(db, "outdoor", "valid", "by hand", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="valid"):
-        bundles = tuple(Predicted((), each.positions, each.intent, 1.0) for each in session.bundles)
+        bundles = tuple(PredictedBundle((), each.positions, each.intent, 1.0) for each in session.bundles)
         add_prediction(db, made, Prediction(session.id, bundles, None, 0.1))
     finish_run(db, made)
     return made

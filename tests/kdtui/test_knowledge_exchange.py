@@ -16,7 +16,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.exchange import import_knowledge
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
+from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of_piece
 from store.records import STATUSES
 from store.sqlite import Database
 
@@ -49,7 +49,7 @@ def everything(db: Database, dataset: str) -> set[tuple[object, ...]]:
             piece.teacher,
             piece.reason,
             piece.precision,
-            tuple(sessions_of(db, piece.id)),
+            tuple(sessions_of_piece(db, piece.id)),
             tuple(parent.statement for parent in parents_of(db, piece.id)),
         )
         for status in STATUSES
@@ -147,7 +147,7 @@ def test_knowledge_of_another_dataset_says_how_much_of_it_is_foreign(
     assert f"{with_sessions} pieces come from training sessions that are not in dataset kitchen" in result.err
     assert "are about categories that no product of dataset kitchen has" in result.err
     # The sessions have the same ids, and other products.
-    assert not any(sessions_of(known, piece.id) for piece in pieces_of_kitchen(known))
+    assert not any(sessions_of_piece(known, piece.id) for piece in pieces_of_kitchen(known))
 
 
 def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
@@ -295,6 +295,6 @@ def test_a_thought_of_the_file_is_a_thought(known: Database, tmp_path: Path) -> 
     path.write_text(json.dumps({**GOOD, "sessions": ["o01", "nowhere"], "parents": [77]}))
     assert import_knowledge(known, "other", path).new == 1
     [piece] = find_knowledge(known, dataset="other")
-    assert sessions_of(known, piece.id) == ["o01"]
+    assert sessions_of_piece(known, piece.id) == ["o01"]
     assert json.loads(piece.content) == {"products": [], "steps": []}
     assert Thought((), ()).statement == "Products: ."

@@ -29,9 +29,9 @@ from models.embedded import shipped_pair_model
 from models.errors import ModelError
 from models.unit_vectors import Vectors, of_length_one
 from store.records import Bundle, Item, Session
-from store.sessions import iter_sessions, some_sessions
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def _texts(session: Session) -> list[str]:
 def test_of_more_sessions_than_are_needed_some_are_learned_from(
     model: PairModel, train: list[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_chance = drawn(train, 15, 0, lambda session: session.id)
+    by_chance = draw_subset(train, 15, 0, lambda session: session.id)
     some = PatternStudent.learn(model, by_chance, reader).pair_probabilities(train[0])
     monkeypatch.setattr(pattern_student, "ENOUGH", 15)
     assert np.array_equal(PatternStudent.learn(model, train, reader).pair_probabilities(train[0]), some)
@@ -225,10 +225,10 @@ def test_of_more_sessions_than_are_needed_some_are_learned_from(
 def test_it_learns_from_no_more_sessions_of_a_split_than_are_needed(db: Database) -> None:
     every = [session.id for session in iter_sessions(db, "outdoor", split="train")]
     for count in (1, 3, 7, len(every), 1000):
-        some = [session.id for session in some_sessions(db, "outdoor", "train", count)]
+        some = [session.id for session in draw_sessions(db, "outdoor", "train", count)]
         assert set(some) <= set(every)
         assert len(some) == min(count, len(every))
-    assert [session.id for session in some_sessions(db, "outdoor", "train", truth.ENOUGH)] == every
+    assert [session.id for session in draw_sessions(db, "outdoor", "train", truth.ENOUGH)] == every
 
 
 @pytest.mark.parametrize("read", [reader, None])

@@ -22,7 +22,7 @@ from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
 from store.full_text import match_any, words_of
-from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of
+from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of_piece
 from store.nearest_sessions import nearest_sessions
 from store.records import Item, RunSettings, Session
 from store.sessions import get_session, iter_sessions
@@ -70,7 +70,7 @@ def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
     session = next(iter_sessions(known, "outdoor", split="train"))
     assert session.id not in nearest_sessions(known, "outdoor", session, 50)
     shown = applicable(known, session, "thought", neighbours=5)
-    assert all(sessions_of(known, piece.number) != [session.id] for piece in shown.thoughts)
+    assert all(sessions_of_piece(known, piece.number) != [session.id] for piece in shown.thoughts)
 
 
 def test_a_training_session_is_not_shown_the_rules_that_it_alone_has_taught(known: Database) -> None:

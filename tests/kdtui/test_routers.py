@@ -156,7 +156,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
 ) -> None:
     from kdtui.distill.routing import session_features
     from kdtui.workflows.student.pair_evidence import open_pattern_student
-    from store.sessions import some_sessions
+    from store.sessions import draw_sessions
 
     kitchen = tmp_path / "kitchen.jsonl"
     whole = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -169,7 +169,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
     assert router["datasets"] == ["outdoor", "kitchen"]
     for dataset, other in (("outdoor", "kitchen"), ("kitchen", "outdoor")):
         with open_pattern_student(db, None, print) as patterns:
-            for session in some_sessions(db, dataset, "valid", 10):
+            for session in draw_sessions(db, dataset, "valid", 10):
                 found = session_features(
                     session, patterns.pair_probabilities(session), patterns.session_vector(session), router["centres"]
                 )

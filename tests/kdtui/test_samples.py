@@ -17,7 +17,7 @@ from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.jobs import add_job
 from store.knowledge import find_knowledge
-from store.predictions import Predicted, Prediction, add_prediction
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import STATUSES, Item, RunSettings, Session, TrainingSettings
 from store.runs import start_run
 from store.samples import pieces_of
@@ -227,7 +227,7 @@ def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, 
     train = list(iter_sessions(known, "one", split="train"))
     for number, session in enumerate(train):
         # All but the first two are answered as people would have.
-        right = tuple(Predicted((), bundle.positions, "", 1.0) for bundle in session.bundles)
+        right = tuple(PredictedBundle((), bundle.positions, "", 1.0) for bundle in session.bundles)
         add_prediction(known, run, Prediction(session.id, () if number < 2 else right, None, 0.1))
     hard = ["hard", "-d", "one", "--strategy", "difficulty", "-f", "thought", "--ratio", 2 / len(train)]
     assert kdtui("sample", "create", *hard).code == 0

@@ -14,7 +14,7 @@ from kdtui.workflows.runs.scored import Scored
 from store.predictions import predictions
 from store.records import RunSettings
 from store.runs import get_run, list_runs, start_run
-from store.sessions import iter_sessions, some_sessions
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -26,7 +26,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 
 def drawn(db: Database, count: int, seed: int = 0, dataset: str = "outdoor") -> list[str]:
-    return [session.id for session in some_sessions(db, dataset, "train", count, seed)]
+    return [session.id for session in draw_sessions(db, dataset, "train", count, seed)]
 
 
 def test_a_smaller_subset_is_within_a_larger_one_of_the_same_seed(db: Database) -> None:
@@ -67,11 +67,11 @@ def test_the_sessions_of_real_data_that_are_drawn_are_as_long_as_the_others(db: 
 def test_an_evaluation_names_the_sessions_that_it_is_about(kdtui: Kdtui, db: Database) -> None:
     result = kdtui("evaluate", "--student", "patterns", "--limit", 3)
     assert "3 of 7 test sessions, drawn by chance, seed 0\n" in result.err
-    assert list(predictions(db, get_run(db, 1))) == [each.id for each in some_sessions(db, "outdoor", "test", 3)]
+    assert list(predictions(db, get_run(db, 1))) == [each.id for each in draw_sessions(db, "outdoor", "test", 3)]
     assert get_run(db, 1).settings == RunSettings("patterns", limit=3, seed=0)
     other = kdtui("evaluate", "--student", "patterns", "--limit", 3, "--seed", 5)
     assert "3 of 7 test sessions, drawn by chance, seed 5\n" in other.err
-    assert list(predictions(db, get_run(db, 2))) == [each.id for each in some_sessions(db, "outdoor", "test", 3, 5)]
+    assert list(predictions(db, get_run(db, 2))) == [each.id for each in draw_sessions(db, "outdoor", "test", 3, 5)]
     assert "drawn" not in kdtui("evaluate", "--student", "patterns").err
     rows = kdtui("run", "ls", "--json").rows
     assert [(row["of"], row["limit"], row["seed"], row["split_sessions"]) for row in rows] == [

@@ -23,9 +23,9 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError
-from store.knowledge import find_knowledge, parents_of, sessions_of
+from store.knowledge import find_knowledge, parents_of, sessions_of_piece
 from store.records import Bundle, Item, Session
-from store.sessions import iter_sessions, some_sessions
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good, knowing
@@ -128,7 +128,7 @@ def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
     of_call = {row["id"]: row for row in calls(db)}
     for piece in (*rules, *thoughts, *rejected):
         assert piece.call_id in of_call
-        assert sessions_of(db, piece.id)
+        assert sessions_of_piece(db, piece.id)
     assert any(parent.format == "pattern" for rule in rules for parent in parents_of(db, rule.id))
     out = kdtui("knowledge", "show", thoughts[0].id).out
     assert f"call {thoughts[0].call_id}" in out
@@ -188,7 +188,7 @@ def test_a_budget_of_calls_goes_to_sessions_drawn_by_chance(
     url, fake = serve(good)
     distil = ["knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--concurrency", 1]
     kdtui(*distil, "--max-calls", 4, *([] if seed is None else ["--seed", seed]))
-    order = [session.id for session in some_sessions(db, "outdoor", "train", len(train) - 1, seed or 0)]
+    order = [session.id for session in draw_sessions(db, "outdoor", "train", len(train) - 1, seed or 0)]
     prompts = ["".join(message["content"] for message in request["messages"]) for request in fake.asked]
     asked = [
         session.id

@@ -22,7 +22,7 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.embedding import RemoteEmbedder
 from models.errors import ModelError
 from models.llama.embedding import LocalEmbedder
-from store.knowledge import sessions_of
+from store.knowledge import sessions_of_piece
 from store.records import Item, RunSettings, Session
 from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
@@ -154,7 +154,7 @@ def test_the_thoughts_that_are_shown_are_those_of_the_nearest_by_vectors(kdtui: 
     session = next(iter_sessions(db, "outdoor", split="test"))
     [row] = kdtui("knowledge", "for", session.id, "--knowledge", "thought", "--near", tiny, "--json").rows
     [thought] = row["knowledge"]
-    assert sessions_of(db, thought) == near(session, 1)
+    assert sessions_of_piece(db, thought) == near(session, 1)
 
 
 @pytest.mark.parametrize(

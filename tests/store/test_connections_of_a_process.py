@@ -9,7 +9,7 @@ import pytest
 
 from store.database import open_database
 from store.errors import StoreError
-from store.place import is_there
+from store.location import database_exists
 from store.sqlite import Database
 
 _COME_AND_GO = """
@@ -33,7 +33,7 @@ def asks_again(path: Path) -> None:
     open_database(path, make=False).close()
 
 
-@pytest.mark.parametrize("look", [is_there, asks_again])
+@pytest.mark.parametrize("look", [database_exists, asks_again])
 def test_a_process_that_leaves_does_not_take_the_log_of_another(db: Database, look: Callable[[Path], object]) -> None:
     assert db.path is not None
     db.execute("SELECT count(*) FROM datasets").fetchone()
@@ -50,7 +50,7 @@ def test_a_process_that_leaves_does_not_take_the_log_of_another(db: Database, lo
 def test_the_same_holds_for_a_store_that_the_process_has_made(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     made = open_database(path)
-    assert is_there(path)
+    assert database_exists(path)
     come_and_go(path)
     with made.atomic():
         made.execute(_STEP)
@@ -66,4 +66,4 @@ def test_a_file_is_looked_into_again_once_nobody_has_it_open(tmp_path: Path) -> 
     open_database(path).close()
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(StoreError, match="not an SQLite database"):
-        is_there(path)
+        database_exists(path)

@@ -17,7 +17,7 @@ from store.database import open_database
 from store.errors import StoreError
 from store.jobs import get_job
 from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
-from store.place import default_path
+from store.location import default_path
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

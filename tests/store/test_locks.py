@@ -62,7 +62,7 @@ def test_two_imports_side_by_side_both_succeed(database_of_the_test: Path, outdo
 
 def test_waiting_ends_when_patience_does(db: Database, database_of_the_test: Path) -> None:
     told: list[float] = []
-    waiter = open_database(database_of_the_test, told=told.append)
+    waiter = open_database(database_of_the_test, on_wait=told.append)
     with writing(database_of_the_test), pytest.raises(Busy, match=r"for 1\.1 seconds; try again"), waiter.waiting(1.1):
         _call(waiter, "a")
     assert told
@@ -83,7 +83,7 @@ def test_who_waits_can_be_called_off(database_of_the_test: Path, db: Database) -
     def call_off() -> None:
         raise Unwanted
 
-    waiter = open_database(database_of_the_test, told=Waiting(lambda _: None, call_off))
+    waiter = open_database(database_of_the_test, on_wait=Waiting(lambda _: None, call_off))
     with writing(database_of_the_test), pytest.raises(Unwanted), waiter.waiting(math.inf):
         _call(waiter, "a")
     # The connection is as good as before.

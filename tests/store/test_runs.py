@@ -7,12 +7,12 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.datasets import delete_dataset
 from store.errors import StoreError
-from store.predictions import Predicted, Prediction, add_prediction, predictions
+from store.predictions import PredictedBundle, Prediction, add_prediction, predictions
 from store.records import RunSettings
 from store.runs import Run, start_run
 from store.sqlite import Database
 
-ANSWER = Prediction("o01", (Predicted(("a", "b"), (1, 2), "x", 0.5),), None, 0.1)
+ANSWER = Prediction("o01", (PredictedBundle(("a", "b"), (1, 2), "x", 0.5),), None, 0.1)
 
 
 @pytest.fixture

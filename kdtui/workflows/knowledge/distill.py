@@ -12,7 +12,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from store.knowledge import NewKnowledge
 from store.records import Format, Session
-from store.sessions import iter_sessions, some_sessions
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
 
 DISTILLED: tuple[Format, ...] = ("rule", "thought")
@@ -82,7 +82,7 @@ def training_sessions(db: Database, dataset: str, limit: int | None = None, seed
     if limit is None:
         sessions = list(iter_sessions(db, dataset, split="train"))
     else:
-        sessions = list(some_sessions(db, dataset, "train", limit, seed))
+        sessions = list(draw_sessions(db, dataset, "train", limit, seed))
     if not sessions:
         raise KdtuiError(f"dataset {dataset!r} has no training sessions with bundles; there is nothing to distil")
     return sessions

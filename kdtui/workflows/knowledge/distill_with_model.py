@@ -56,7 +56,7 @@ from store.knowledge import Knowledge, NewKnowledge, add_knowledge, count_pieces
 from store.knowledge_renewal import Renewal
 from store.records import Format, Session
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 _PATTERNS = 3
 _RULES = 5
@@ -218,7 +218,7 @@ def rehearsal(db: Database, job: DistillationRequest) -> Iterator[Rehearsed]:
 def _to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
     """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
     sessions = training_sessions(db, job.dataset, job.limit, job.seed)
-    return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
+    return draw_subset(sessions, len(sessions), job.seed, lambda session: session.id)
 
 
 def model_as_teacher(job: DistillationRequest) -> str:

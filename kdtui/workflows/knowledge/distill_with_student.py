@@ -26,7 +26,7 @@ from store.predictions import Prediction, count_answers, predictions
 from store.records import Bundle, Format, RunSettings, Session
 from store.runs import latest_run, start_run
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def distil_with_student(
             if run is None or run.settings != settings:
                 run = start_run(db, dataset, "train", ready.name, settings)
             # By chance, so that those are a fair sample that have an answer where this is broken off.
-            yield from answer_split(db, run, drawn(sessions, len(sessions), seed, lambda each: each.id), ready)
+            yield from answer_split(db, run, draw_subset(sessions, len(sessions), seed, lambda each: each.id), ready)
     answers = predictions(db, run)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:

@@ -25,12 +25,12 @@ from store.datasets import dataset_id, dataset_source
 from store.errors import NotFound
 from store.knowledge import (
     NewKnowledge,
+    count_shares,
     find_knowledge,
     parents_by_knowledge,
     sessions_by_knowledge,
-    shares_of,
 )
-from store.knowledge_imports import Outcome, put_imported, record_import, session_keys
+from store.knowledge_imports import ImportOutcome, put_imported, record_import, session_keys
 from store.records import FORMATS, STATUSES, Format
 from store.sqlite import Database
 
@@ -91,7 +91,7 @@ def dataset_of(db: Database, pieces: Iterable[int]) -> str:
         NotFound: none of them is there.
         KdtuiError: they are of several.
     """
-    names = sorted({share.dataset for share in shares_of(db, pieces)})
+    names = sorted({share.dataset for share in count_shares(db, pieces)})
     if not names:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
     if len(names) > 1:
@@ -154,7 +154,7 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
     lines = read(path)
     keys = session_keys(db, dataset, (session for line in lines for session in line.sessions))
     categories = main_categories(db, dataset)
-    outcomes: Counter[Outcome] = Counter()
+    outcomes: Counter[ImportOutcome] = Counter()
     with db.atomic():
         numbers: dict[int, int] = {}
         imports: dict[str | None, int] = {}

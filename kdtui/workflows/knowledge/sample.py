@@ -28,7 +28,14 @@ from kdtui.workflows.knowledge.distill import training_sessions
 from kdtui.workflows.knowledge.sample_summary import BY_HAND
 from kdtui.workflows.student.command_options import evaluate_arguments
 from store.errors import NotFound
-from store.knowledge import existing, find_knowledge, kept_among, known_formats, sessions_by_knowledge, shares_of
+from store.knowledge import (
+    count_shares,
+    existing_among,
+    find_knowledge,
+    kept_among,
+    known_formats,
+    sessions_by_knowledge,
+)
 from store.predictions import predictions
 from store.records import Format, RunSettings, Session
 from store.runs import latest_run
@@ -137,7 +144,7 @@ def pick_sample(
     """
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
     held = pieces_of(db, add_to) if add_to is not None else []
-    there = existing(db, pieces)
+    there = existing_among(db, pieces)
     if not there:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
     wanted = there if rejected else kept_among(db, there)
@@ -146,7 +153,9 @@ def pick_sample(
             f"all of it is rejected ({counted(len(there), 'piece')}), and no student is shown such; take it all the "
             "same with --all"
         )
-    draws += [Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in shares_of(db, wanted)]
+    draws += [
+        Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in count_shares(db, wanted)
+    ]
     save_sample(db, name, draws, sorted({*held, *wanted}), replace=replace)
     return Picked(get_sample(db, name).pieces, len(there) - len(wanted))
 

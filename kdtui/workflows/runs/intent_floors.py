@@ -15,7 +15,7 @@ from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.intent_cosine import MOST_SESSIONS, IntentCosine
 from store.records import Bundle, Item, Session
 from store.runs import Run
-from store.sessions import some_sessions
+from store.sessions import draw_sessions
 from store.sqlite import Database
 
 if TYPE_CHECKING:
@@ -94,6 +94,6 @@ def nearest_intents(db: Database, dataset: str, cosine: IntentCosine) -> "Neares
         return vectors
 
     try:
-        return NearestIntents(some_sessions(db, dataset, "train", ENOUGH), embed)
+        return NearestIntents(draw_sessions(db, dataset, "train", ENOUGH), embed)
     except ValueError:
         return None

@@ -26,11 +26,19 @@ from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.student_protocol import Form
 from store.errors import NotFound, StoreError
-from store.predictions import Predicted, Prediction, answered_among, answers_to, count_answers, failures, prediction_of
+from store.predictions import (
+    PredictedBundle,
+    Prediction,
+    answered_among,
+    count_answers,
+    failures,
+    prediction_of,
+    predictions_for,
+)
 from store.records import Session
 from store.runs import Run, RunSummary, summary_of
 from store.samples import Draw, get_sample
-from store.sessions import get_session, some_sessions
+from store.sessions import draw_sessions, get_session
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
@@ -190,7 +198,7 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
                     has_evidence=uses_evidence(settings),
                 )
             )
-            for session in some_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
+            for session in draw_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
         ]
     except (KdtuiError, ModelError, StoreError):
         # The knowledge, the sample, the vectors or the adapter are gone.
@@ -323,13 +331,13 @@ def _answered_by_both(db: Database, one: Run, other: Run) -> Iterator[tuple[Sess
 
     for page in pages_of(SplitSessions(db, one.dataset, one.split).without(only_one)):
         ids = [session.id for session in page]
-        answers = answers_to(db, one, ids), answers_to(db, other, ids)
+        answers = predictions_for(db, one, ids), predictions_for(db, other, ids)
         for session in page:
             if session.id in answers[0] and session.id in answers[1]:
                 yield session, (answers[0][session.id], answers[1][session.id])
 
 
-def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[Predicted]:
+def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[PredictedBundle]:
     return [bundle for answer in answers for bundle in answer.bundles or ()]
 
 

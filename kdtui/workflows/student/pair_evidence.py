@@ -15,7 +15,7 @@ from kdtui.workflows.student.learning import Learning, Tell
 from models.embedded import ENCODER_SHA256, shipped_pair_model
 from store.pattern_students import keep_pattern_student, kept_pattern_student
 from store.records import Session
-from store.sessions import some_sessions
+from store.sessions import draw_sessions
 from store.sqlite import Database
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def open_pattern_student(db: Database | None, dataset: str | None, tell: Tell) -
         if db is None or dataset is None:
             yield PatternStudent(model, NOTHING, reader)
         else:
-            train = list(some_sessions(db, dataset, "train", ENOUGH))
+            train = list(draw_sessions(db, dataset, "train", ENOUGH))
             yield _learned(db, dataset, model, train, reader, tell)
 
 

@@ -16,7 +16,7 @@ from kdtui.workflows.code_version import code_version
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
 from models.embedded import ENCODER_SHA256
-from store.predictions import Predicted, Prediction, count_failures
+from store.predictions import PredictedBundle, Prediction, count_failures
 from store.records import Bundle, RunSettings, Session
 from store.run_measures import KeptMeasures, keep_measures, kept_measures
 from store.runs import Run
@@ -139,7 +139,7 @@ def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> d
 def _measured(session: Session, bundles: Sequence[Named] | None) -> SessionMeasures:
     predicted = None
     if bundles is not None:
-        predicted = tuple(Predicted((), tuple(each.positions), each.intent, 1.0) for each in bundles)
+        predicted = tuple(PredictedBundle((), tuple(each.positions), each.intent, 1.0) for each in bundles)
     error = "it was not answered" if predicted is None else None
     return measures_of(session, Prediction(session.id, predicted, error, 0.0), names_intents=False)
 

@@ -39,7 +39,7 @@ from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
 from store.samples import count_formats, pieces_of
 from store.sessions import iter_sessions
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 _LEAST_PRODUCTS = 2
@@ -60,7 +60,9 @@ def check_training(settings: TrainingSettings) -> None:
     unknown = [format for format in settings.knowledge if format not in FORMATS]
     if unknown:
         there_are = f"there are: {', '.join(FORMATS)}"
-        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
+        raise KdtuiError(
+            f"there is no format {unknown[0]!r} of knowledge; {suggestion(unknown[0], FORMATS, there_are)}"
+        )
     if settings.target and settings.knowledge != ("thought",):
         raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
     if settings.form == "intents" and (settings.target or settings.knowledge != ("pattern",)):

@@ -25,7 +25,7 @@ from store.jobs import list_jobs
 from store.models import named_models
 from store.records import TrainingSettings
 from store.sessions import split_size
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 Form: TypeAlias = Literal["list", "pairs", "intents"]
@@ -134,7 +134,7 @@ def find_source(db: Database, named: str) -> StartAdapter:
         return _of_file(named if named in known else str(path.resolve()), path)
     names = [SHIPPED, *jobs, *known]
     there_are = f"there are: {', '.join(dict.fromkeys(names))}, folders of PEFT, and files ending in .gguf"
-    raise KdtuiError(f"there is no adapter {named!r} to begin from; {meant(named, names, there_are)}")
+    raise KdtuiError(f"there is no adapter {named!r} to begin from; {suggestion(named, names, there_are)}")
 
 
 def _of_folder(name: str, folder: Path, base: str | None) -> StartAdapter:

@@ -144,13 +144,13 @@ class WorkbenchScreen(StoreScreen[None]):
         def question(db: "Database") -> Datasets:
             from store.datasets import dataset_names
             from store.errors import NotFound
-            from store.session_list import session_place
+            from store.session_list import session_position
 
             names, named = dataset_names(db), named_database(self.database)
             if wanted is None:
                 return Datasets(names, named)
             try:
-                place = wanted.dataset, *session_place(db, wanted.dataset, wanted.session)
+                place = wanted.dataset, *session_position(db, wanted.dataset, wanted.session)
                 return Datasets(names, named, place)
             except NotFound as error:
                 return Datasets(names, named, problem=str(error))

@@ -40,12 +40,12 @@ def default_path() -> Path:
     return user_data_path("kdtui") / "kdtui.db"
 
 
-def is_named() -> bool:
+def is_path_configured() -> bool:
     """Whether KDTUI_DB names the database."""
     return bool(os.environ.get(ENVIRONMENT_VARIABLE))
 
 
-def is_there(path: Path) -> bool:
+def database_exists(path: Path) -> bool:
     """Whether there is a database at `path` that has content.
 
     Raises:
