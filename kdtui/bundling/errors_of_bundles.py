@@ -1,4 +1,4 @@
-"""What is wrong with a predicted bundle, in the five types of AICL (Sun et al., SIGIR 2024)."""
+"""Errors of a predicted bundle, in the five types of AICL (Sun et al., SIGIR 2024)."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -6,20 +6,20 @@ from typing import Literal, TypeAlias, get_args
 from kdtui.bundling.metrics import Bundles
 
 ErrorType: TypeAlias = Literal["correct", "invalid", "irrelevant", "missing", "single"]
-"""It equals a true bundle; it has no product of any; it has products too many; it lacks some; it has one only."""
+"""Equal to a true bundle; no product of any; too many products; some products missing; only one product."""
 
 ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A predicted bundle beside the true one that is most like it.
+    """A predicted bundle compared with the most similar true one.
 
     Attributes:
-        types: one, or both "irrelevant" and "missing".
-        nearest: the number of that true bundle; None for one that is invalid, or has only one product.
-        extra: positions that do not belong to it.
-        lacking: positions that belong to it too.
+        types: one type, or both "irrelevant" and "missing".
+        nearest: number of the true bundle; None if the prediction is invalid or has only one product.
+        extra: positions that do not belong to the true bundle.
+        lacking: positions of the true bundle that the prediction lacks.
     """
 
     types: tuple[ErrorType, ...]
@@ -29,7 +29,7 @@ class Judged:
 
 
 def judge(truth: Bundles, predicted: frozenset[int]) -> Judged:
-    """Find the true bundle that is most like a predicted one, by the Jaccard index, and what the two do not share."""
+    """Find the true bundle most similar to a predicted one by the Jaccard index, and the differences."""
     if len(predicted) < 2:
         return Judged(("single",))
     nearest = max(
@@ -49,5 +49,5 @@ def judge(truth: Bundles, predicted: frozenset[int]) -> Judged:
 
 
 def not_found(truth: Bundles, predicted: Bundles) -> list[int]:
-    """The numbers of the true bundles of which no predicted one has any product."""
+    """Return the numbers of the true bundles that share no product with any predicted one."""
     return [number for number, true in enumerate(truth) if not any(true & bundle for bundle in predicted)]

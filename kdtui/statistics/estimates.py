@@ -1,23 +1,23 @@
-"""Estimates, intervals and paired comparisons of the cells of a study.
+"""Estimates, confidence intervals and paired comparisons of the cells of a study.
 
 A metric of a cell is a ratio of sums over sessions, sum(value * weight) / sum(weight), for each of its seeds; the
-cell's value is the mean over its seeds. There are two sources of chance, and each is treated by what suits it:
+cell's value is the mean over its seeds. There are two sources of variance, and each needs its own method:
 
-- *Sessions.* Whole sessions are drawn again, the same draws for all cells. The interval is the percentile interval of
-  these draws at levels that account for few sessions (the expanded percentile interval of Hesterberg, 2015): those at
-  which a normal distribution whose variance is too small by (n - 1) / n reaches the quantiles of Student's t. It stays
-  within the range of the metric. On pair F1, exact, precision and coverage of simple students, of real training
+- *Sessions.* Whole sessions are resampled, with the same draws for all cells. The interval is the percentile interval
+  of these draws at levels that account for few sessions (the expanded percentile interval of Hesterberg, 2015): those
+  at which a normal distribution whose variance is too small by (n - 1) / n reaches the quantiles of Student's t. It
+  stays within the range of the metric. On pair F1, exact, precision and coverage of simple students, of real training
   sessions, it covers the value for 94.2 % of samples of 30 sessions, 94.9 % of 60 and 94.6 % of 180; the plain
   percentile interval covers 92.7 % at 30. BCa intervals are as good for single cells, but cover 91.4 % for differences
-  at 30; studentized ones can be of any length where most sessions have the same value.
-- *Seeds.* There are few, and a bootstrap over them is too narrow, so Student's t is used. All repeated cells together
-  say how much seeds differ; no cell is taken to vary less than that, nor less than its own seeds do. (For two seeds
-  alone, t is 12.7.) A cell whose seeds are all alike does not depend on them.
+  at 30; studentized ones can be of any length if most sessions have the same value.
+- *Seeds.* There are few, and a bootstrap over them is too narrow, so Student's t is used. The variance between seeds is
+  pooled over all repeated cells; for no cell is it assumed to be smaller than that, or than the variance of its own
+  seeds. (For only two seeds, t is 12.7.) A cell whose seeds all give the same value does not depend on them.
 
-The two parts make one interval by the root of the sum of their squares, on each side (MOVER; Zou and Donner, 2008). On
-simulated grids of 2, 3 and 5 seeds it covers the true difference in at least 95 % of cases, and at most 4 % of
-questions without an effect claim one, also where some cells vary more than others. What a single seed owes to luck
-cannot be known, and is in no interval.
+The two parts are combined on each side by the root of the sum of their squares (MOVER; Zou and Donner, 2008). On
+simulated grids of 2, 3 and 5 seeds the interval covers the true difference in at least 95 % of cases, and at most 4 %
+of questions without an effect claim one, even if some cells vary more than others. The variance due to the seed is
+unknown for a single seed, and is in no interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,10 +41,10 @@ from kdtui.statistics.sessions import (
 )
 
 _LEAVE_OUT = {name for name, _ in (*ANSWERED, *INTENTS)} | {"recall_2024"}
-"""Metrics that each cell has over sessions of its own."""
+"""Metrics that leave out other sessions for each cell."""
 
 POWER = 0.8
-"""With which the smallest effect shows."""
+"""Power at which the smallest effect is found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +52,8 @@ class Pair:
     """Two cells to compare by a metric that counts every session.
 
     Attributes:
-        baseline, other: what the cells are called; one name has one cell.
-        metric: what it is called.
+        baseline, other: names of the cells; a name always means the same cell.
+        metric: name of the metric.
         baseline_cell, other_cell: their values, over the same sessions in the same order.
     """
 
@@ -67,11 +67,11 @@ class Pair:
 def estimate(
     cells: Sequence[Cell], resampling: Resampling | None = None, within: tuple[float, float] = (-inf, inf)
 ) -> list[Estimate]:
-    """One metric of many cells.
+    """Estimate one metric of many cells.
 
     Args:
-        resampling: the draws; None for the usual ones.
-        within: what the metric can be; an interval is not longer.
+        resampling: the draws; None for the defaults.
+        within: range of the metric; intervals are clipped to it.
     """
     found = over_sessions(cells, resampling or Resampling())
     by_seeds = luck_of_seeds(cells)
@@ -85,13 +85,14 @@ def estimate(
 
 
 def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list[Comparison]:
-    """All comparisons of one question; they are corrected together, whatever their metrics and baselines are.
+    """Compare the pairs of one question. All are corrected together, whatever their metrics and baselines.
 
     Args:
-        resampling: the draws and flips; None for the usual ones.
+        resampling: the draws and flips; None for the defaults.
 
     Raises:
-        ValueError: two cells of a pair have not as many sessions, or their metric weighs sessions or leaves some out.
+        ValueError: the two cells of a pair differ in their sessions, or their metric weighs sessions or leaves some
+            out.
     """
     if not pairs:
         return []
@@ -136,7 +137,7 @@ def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list
 
 
 def holm(p: npt.ArrayLike) -> Vector:
-    """Holm's correction of p values for each other: at any level, the chance of even one false claim is no more."""
+    """Apply Holm's correction to p values: at any level, the chance of even one false claim is at most that level."""
     given = np.asarray(p, dtype=np.float64)
     order = np.argsort(given)
     falling = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
@@ -146,7 +147,7 @@ def holm(p: npt.ArrayLike) -> Vector:
 
 
 def _luck_of_pairs(pairs: Sequence[Pair]) -> tuple[Vector, Vector]:
-    """The standard errors that differences have by seeds, and their degrees of freedom; metric by metric."""
+    """Return the standard errors of the differences due to seeds, and their degrees of freedom, metric by metric."""
     errors, freedom = np.zeros(len(pairs)), np.ones(len(pairs))
     for metric in {pair.metric for pair in pairs}:
         of_metric = [at for at, pair in enumerate(pairs) if pair.metric == metric]
@@ -167,7 +168,7 @@ def _where_all_answered(cell: Cell) -> Cell:
 
 
 def _differences(pair: Pair) -> Cell:
-    """The differences of the sessions that all seeds of both have."""
+    """Return the differences over the sessions that all seeds of both cells have."""
     one, other = pair.baseline_cell, pair.other_cell
     if pair.metric in _LEAVE_OUT:
         raise ValueError(f"{pair.metric} leaves out other sessions for each cell, so that it cannot compare them")
@@ -190,7 +191,7 @@ def _standard_error(differences: Cell) -> float:
 
 
 def _level_of(distance: Vector, reach: Callable[[Vector], Vector]) -> Vector:
-    """The alpha at which an interval reaches so far; `reach` falls as alpha rises."""
+    """Return the alpha at which an interval reaches this far; `reach` falls as alpha rises."""
     low, high = np.full(len(distance), -15.0), np.zeros(len(distance))
     for _ in range(50):
         middle = (low + high) / 2
