@@ -1,6 +1,6 @@
-"""People as the teacher: rules and thoughts composed from the bundles that they saw in training sessions.
+"""Annotators as the teacher: rules and thoughts composed from the bundles that they saw in training sessions.
 
-No model is asked. What a person had in mind is taken from the categories of the products and from the intents.
+No model is involved. What the annotators had in mind is derived from the products' categories and the intents.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,21 +14,21 @@ from kdtui.text import one_line
 from store.records import Bundle, CategoryPath, Item, Session
 
 TEACHER = "annotations"
-"""The name of this teacher."""
+"""Name of this teacher."""
 
 _LEAST_DEPTH = 3
 _DEPTH = 4
-"""Names of a category path that a rule is about: shorter ones are departments, deeper ones products of one shelf."""
+"""Category names in a rule: shorter paths are departments, deeper ones are products on one shelf."""
 
 _TITLE = 50
 """Characters of a title in a thought."""
 
 
 def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None) -> Iterator[Rule]:
-    """What the bundles of a session say of the categories of its products.
+    """Derive rules about categories from the bundles of a session.
 
     Args:
-        answered: bundles of a model; then only rules about what it put together wrongly, or not.
+        answered: a model's bundles; if given, only rules about its errors are derived.
     """
     bundled = pairs(true_bundles(session))
     intents = {
@@ -49,7 +49,7 @@ def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None)
             apart.add(categories)
     wrong = None if answered is None else _categories_of(session, bundled ^ pairs(answered))
     for categories, pair in together.items():
-        # A session in which both are so says nothing of these categories.
+        # If a session has both kinds of pairs, it says nothing about these categories.
         if categories not in apart and (wrong is None or categories in wrong):
             yield Rule(_sentence(categories, together=True), True, categories, tuple(filter(None, [intents[pair]])))
     for categories in sorted(apart - together.keys() if wrong is None else (apart - together.keys()) & wrong):
@@ -57,7 +57,7 @@ def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None)
 
 
 def thought_of(session: Session, bundles: Sequence[Bundle]) -> Thought:
-    """The reasoning that leads from the products of a session to these bundles, one or more."""
+    """Compose the reasoning that leads from the products of a session to one or more bundles."""
     steps = tuple(
         Step(bundle.positions, intent_of(bundle.intent) or "them", _why(session, bundle.positions))
         for bundle in bundles
@@ -69,12 +69,12 @@ def thought_of(session: Session, bundles: Sequence[Bundle]) -> Thought:
 
 
 def intent_of(text: str) -> str:
-    """An intent as people wrote it, without quotes, line ends and the full stop."""
+    """Return an annotator's intent without quotes, line ends and the full stop."""
     return one_line(text).strip("\"' .,;")
 
 
 def _categories_of(session: Session, about: Iterable[tuple[int, int]]) -> set[tuple[CategoryPath, CategoryPath]]:
-    """The categories of pairs of products, those without left out."""
+    """Return the categories of pairs of products; leave out pairs without."""
     found = set()
     for a, b in about:
         one, other = _category(session.items[a - 1]), _category(session.items[b - 1])
@@ -89,7 +89,7 @@ def _category(item: Item) -> CategoryPath | None:
 
 
 def _sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
-    # The first name is that of the whole shop.
+    # The first name is the same for the whole shop.
     one, other = (one_line(" > ".join(path[1:] or path)) for path in categories)
     if categories[0] == categories[1]:
         return f"Put several products of {one} together" if together else f"Leave products of {one} apart"
@@ -102,7 +102,7 @@ def _about(item: Item) -> str:
 
 
 def _why(session: Session, positions: Sequence[int]) -> str:
-    """What the products of a bundle are to each other, by their categories."""
+    """Say how the products of a bundle are related, by their categories."""
     names = list(
         dict.fromkeys(
             one_line(session.items[position - 1].categories[0][-1])

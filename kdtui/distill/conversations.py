@@ -1,4 +1,4 @@
-"""What a teacher is asked about a training session, step by step, and what is made of its answers."""
+"""Prompts for a teacher about a training session, step by step, and parsing of its answers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +19,10 @@ from store.records import CategoryPath, Item, Session
 _TITLE = 120
 _RULE = 200
 _WHY = 120
-"""Characters of titles, and of what a teacher says."""
+"""Characters of titles, rules and other texts of a teacher."""
 
 FENCE = "-" * 40
-"""What stands between two such lines is data, and no instruction."""
+"""Text between two such lines is data, not instructions."""
 
 _MOST_RULES = 8
 
@@ -73,7 +73,7 @@ class _ToldThought(Struct):
 
 
 def thought_schema(products: int) -> dict[str, Any]:
-    """JSON schema of a thought about so many products."""
+    """Return the JSON schema of a thought about this number of products."""
     step = {
         "type": "object",
         "properties": {
@@ -97,40 +97,40 @@ def thought_schema(products: int) -> dict[str, Any]:
 
 
 def detection(session: Session, knowledge: Sequence[str]) -> Message:
-    """The first question of self-reflection: the bundles of a session."""
+    """Return the first prompt of self-reflection: find the bundles of a session."""
     return Message("user", prompt_text("detect", products=_products(session), knowledge=_known(knowledge)))
 
 
 def correction() -> Message:
-    """The second: the bundles again, in the light of their intents."""
+    """Return the second prompt: correct the bundles, in view of their intents."""
     return Message("user", prompt_text("correct"))
 
 
 def reflection(feedback: str) -> Message:
-    """The third: what led astray, and the rules that would not have."""
+    """Return the third prompt: reflect on the errors, and write rules that would have avoided them."""
     return Message("user", prompt_text("reflect", feedback=feedback))
 
 
 def adjustment(feedback: str) -> Message:
-    """Of AICL: the bundles again, with the errors named."""
+    """Return a prompt of AICL: adjust the bundles, given their errors."""
     return Message("user", prompt_text("adjust", feedback=feedback))
 
 
 def rules_question() -> Message:
-    """Of AICL: the rules that a conversation has led to."""
+    """Return a prompt of AICL: write rules as the conclusion of the conversation."""
     return Message("user", prompt_text("rules"))
 
 
 def thinking(session: Session, knowledge: Sequence[str]) -> Message:
-    """The question for a thought."""
+    """Return the prompt for a thought."""
     return Message("user", prompt_text("thought", products=_products(session), knowledge=_known(knowledge)))
 
 
 def read_rules(text: str, session: Session) -> list[Rule]:
-    """The rules of an answer. Categories that the session does not have are left out, and so are empty rules.
+    """Parse the rules in an answer. Ignore empty rules, and categories that the session lacks.
 
     Raises:
-        ModelError: the answer is no such JSON.
+        ModelError: the answer does not have the required JSON.
     """
     told = _decoded(text, _ToldRules, "rules")
     rules = []
@@ -144,10 +144,10 @@ def read_rules(text: str, session: Session) -> list[Rule]:
 
 
 def read_thought(text: str, session: Session) -> Thought:
-    """The thought of an answer.
+    """Parse the thought in an answer.
 
     Raises:
-        ModelError: the answer is no such JSON, or names products that are not there.
+        ModelError: the answer does not have the required JSON, or names products that do not exist.
     """
     told = _decoded(text, _ToldThought, "bundles")
     count = len(session.items)
@@ -179,7 +179,7 @@ def _products(session: Session) -> str:
 
 
 def product_line(item: Item) -> str:
-    """A product as a teacher is shown it, on one line."""
+    """Return a product on one line, as shown to a teacher."""
     title = one_line(item.title or "", _TITLE) or "(no title)"
     return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
 
@@ -189,7 +189,7 @@ def _known(knowledge: Sequence[str]) -> str:
 
 
 def _path_named(name: str, session: Session) -> CategoryPath | None:
-    """The category of a product of the session that a teacher means by a name, in full."""
+    """Return the full category path that a teacher means by a name, from the products of the session."""
     wanted = one_line(name).casefold()
     for item in session.items:
         path = item.categories[0] if item.categories else ()

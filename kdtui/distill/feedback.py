@@ -1,4 +1,4 @@
-"""What was wrong with a teacher's bundles, in the five types of AICL (Sun et al., SIGIR 2024)."""
+"""Feedback on a teacher's bundles: their errors, in the five types of AICL (Sun et al., SIGIR 2024)."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from store.records import Session
 
 
 def feedback(session: Session, bundles: Sequence[WrittenBundle]) -> str:
-    """A line for each bundle of the teacher, and for each true one that it did not find."""
+    """Return a line for each bundle of the teacher, and for each true one that it missed."""
     wanted = [(frozenset(bundle.positions), intent_of(bundle.intent)) for bundle in minimal_bundles(session.bundles)]
     truth, found = [true for true, _ in wanted], [frozenset(bundle.positions) for bundle in bundles]
     lines = [f"- {_numbers(bundle)}: {_verdict(judge(truth, bundle), wanted)}" for bundle in found]

@@ -1,4 +1,4 @@
-"""Why a student cannot be shown the knowledge that it is to be shown, and what to do about it."""
+"""Messages about missing knowledge: why a prompt cannot show it, and what the user can do."""
 
 from collections.abc import Mapping
 from shlex import quote
@@ -17,7 +17,7 @@ _HOW_TO_GET: Mapping[Format, str] = {
 
 
 def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, domains: str = "own") -> str:
-    """A sentence for a dataset, or a sample of it, without a kept piece of a format.
+    """Explain that a dataset, or a sample, has no kept piece of a format, and what to do.
 
     Args:
         domains: as in `RunSettings`.
@@ -34,8 +34,8 @@ def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, 
     if domains == "all":
         usable = list(dict.fromkeys(each for _, each, status in held if status == "kept"))
         instead = f"show --knowledge {','.join(usable)}, or draw another" if usable else "draw another"
-        return f"sample {sample!r} has no {format}s that are kept; it has {what}. {instead[0].upper()}{instead[1:]}"
-    lacks = f"sample {sample!r} has no {format}s of dataset {dataset!r} that are kept; it has {what}"
+        return f"sample {sample!r} has no kept {format}s; it has {what}. {instead[0].upper()}{instead[1:]}"
+    lacks = f"sample {sample!r} has no kept {format}s of dataset {dataset!r}; it has {what}"
     if any(other != dataset and each == format and status == "kept" for other, each, status in held):
         lacks += "; --domains all shows those of other datasets, too"
     if format not in there:
@@ -47,11 +47,10 @@ def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, 
 
 
 def _in_words(held: Mapping[tuple[str, str, str], int]) -> str:
-    """What a sample holds, dataset by dataset."""
+    """Describe the pieces of a sample, dataset by dataset."""
     by_dataset: dict[str, list[str]] = {}
     for (dataset, format, status), count in held.items():
         kept = "" if status == "kept" else " (rejected)"
         by_dataset.setdefault(dataset, []).append(f"{counted(count, format)}{kept}")
-    return (
-        "; ".join(f"{', '.join(parts)} of {dataset}" for dataset, parts in by_dataset.items()) or "no pieces any more"
-    )
+    parts_of = (f"{', '.join(parts)} of {dataset}" for dataset, parts in by_dataset.items())
+    return "; ".join(parts_of) or "no pieces left"

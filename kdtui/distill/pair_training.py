@@ -1,4 +1,4 @@
-"""Training the pair model on the training sessions of several datasets: what comes with the program was made so."""
+"""Training of the shipped pair model, on the training sessions of several datasets."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,21 +20,21 @@ from models.pairs.partitions import Truth, fit_partitions
 from store.records import Session
 
 _AMOUNTS = (0, 20, 100, None)
-"""How many sessions of its dataset a session may be surprised by; None for all. So the model learns to do with few."""
+"""Numbers of sessions to count surprises in; None for all. So the model also learns to work with few sessions."""
 
 _DRAWS = 4
-"""How often so many are drawn, where they are not all."""
+"""Number of draws for each amount that is not all."""
 
 _REPEATS = 2
-"""How often each session occurs, with another amount each time."""
+"""Occurrences of each session, each time with another amount."""
 
 _PENALTY = 3.0
-"""How strongly weights are drawn to zero."""
+"""Regularization: how strongly weights are pulled towards zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """A session, the features of its pairs without surprises, and which of them share a bundle."""
+    """A session, the features of its pairs without surprises, and whether they share a bundle."""
 
     session: Session
     own: Matrix
@@ -43,7 +43,7 @@ class _Example:
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """As in `KindModel`."""
+    """Fitted parts of a `KindModel`."""
 
     alone: Regression
     surprised: Regression
@@ -52,10 +52,10 @@ class _Fitted:
 
 
 def train_pair_model(datasets: Mapping[str, Sequence[Session]], vectors: TextVectors) -> PairModel:
-    """Train on sessions of two or more products with bundles, of each dataset under its name.
+    """Train on sessions with bundles and at least two products, by dataset name.
 
     Args:
-        vectors: of the texts of all of them.
+        vectors: vectors of all texts in the sessions.
     """
     return PairModel(
         " and ".join(f"{len(sessions):,} sessions of {name}" for name, sessions in datasets.items()),
@@ -73,7 +73,7 @@ def _train_kind(kind: Kind, datasets: Sequence[Sequence[Session]], vectors: Text
     ]
     chance = random.Random(0)
     fitted = _fit(kind, every, chance)
-    # Partitions are to be chosen by the probabilities of sessions that were not learned from.
+    # Partitions must be selected by the probabilities of sessions outside the training folds.
     judged: list[tuple[Matrix, Truth]] = []
     for parts in zip(*([*folds_of([each.session for each in examples.values()])] for examples in every), strict=True):
         rest = [
@@ -90,7 +90,7 @@ def _train_kind(kind: Kind, datasets: Sequence[Sequence[Session]], vectors: Text
 
 
 def _seen_as(kind: Kind, session: Session) -> Session:
-    """The session with what is known of its products in this kind."""
+    """Return the session with only the knowledge about products that this kind has."""
     return session if kind.startswith("categories") else without_categories(session)
 
 
@@ -126,7 +126,7 @@ def _fit(kind: Kind, datasets: Sequence[Mapping[str, _Example]], chance: random.
 def _surprised(
     examples: Sequence[_Example], others: Sequence[_Example], alone: Regression, chance: random.Random
 ) -> Iterator[Matrix]:
-    """The features of the examples, each surprised by some of the others: how many, and which, is left to chance."""
+    """Yield the features of the examples, with surprises from a random number of random other examples."""
     expected = [sigmoid(alone.log_odds(each.own)) for each in others]
     counted: list[list[SurpriseFeatures]] = []
     for amount in _AMOUNTS:
@@ -150,9 +150,9 @@ def _matrix(probabilities: npt.NDArray[np.float64], size: int) -> Matrix:
 
 
 def _value(truth: Truth, bundles: Sequence[frozenset[int]]) -> float:
-    """What bundles are chosen for: pair F1 and the greedy Jaccard score, and half as much strict precision and recall.
+    """Return the objective for choosing bundles: pair F1 and greedy Jaccard score, plus half the strict metrics.
 
-    Strict metrics alone would be highest with pairs of products, and pair F1 alone with whole sessions.
+    Strict metrics by themselves would favour pairs of products, and pair F1 by itself whole sessions.
     """
     scores = score([truth], [bundles])
     strict = (scores.strict_precision + scores.strict_recall) / 2

@@ -1,10 +1,9 @@
-"""A student without a language model: pairs of products, judged by their categories and titles.
+"""A student without a language model: it judges pairs of products by their categories and titles.
 
-The pair model that comes with the program gives each pair of products of a session a probability that they share a
-bundle, and the likeliest partition makes the bundles. What the training sessions of a dataset bundle adapts it: how
-often categories are bundled beyond what was expected, and weights that are fitted anew near those that it came with. So
-it answers without any session, gets better with each, and is the floor that tells whether a language model earns its
-cost.
+The shipped pair model gives each pair of products in a session a probability that they share a bundle, and the most
+likely partition gives the bundles. The training sessions of a dataset adapt it: by how much more often categories are
+bundled than expected, and by refitting the weights near the shipped ones. So it works without any session, improves
+with each one, and is the floor that shows whether a language model is worth its cost.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,20 +40,20 @@ from store.records import Session
 from store.subsets import draw_subset
 
 MOST_PRODUCTS = 2000
-"""Larger sessions have too many pairs: this many take a gigabyte and some seconds."""
+"""Larger sessions have too many pairs: this size takes a gigabyte and some seconds."""
 
 FOLDS = 5
 
 _TRUST = 1000.0
-"""How strongly weights are drawn to those that the model came with: about as much as so many pairs say against it."""
+"""Strength of the prior at the shipped weights: about the weight of this number of pairs."""
 
 
 class Learned(Struct, frozen=True):
-    """What the sessions of a dataset have taught, to be kept.
+    """What was learned from the sessions of a dataset, in a form that can be stored.
 
     Attributes:
         kinds: weights for the kinds of sessions that were learned from.
-        surprises: what was counted, for each of `LEVELS`; empty where there was nothing to learn from.
+        surprises: counts for each of `LEVELS`; empty if there was nothing to learn from.
     """
 
     kinds: dict[Kind, Regression]
@@ -62,16 +61,17 @@ class Learned(Struct, frozen=True):
 
 
 NOTHING = Learned({}, [])
-"""Without any training session."""
+"""The result without any training session."""
 
 
 class PatternStudent:
-    """Answers sessions of one dataset, or of none."""
+    """Answers the sessions of one dataset, or of none."""
 
     def __init__(self, model: PairModel, learned: Learned, reader: ReadTexts | None) -> None:
-        """
+        """Build a student.
+
         Args:
-            reader: reads titles and names of categories; None where no model does.
+            reader: computes vectors of titles and category names; None without a model for that.
         """
         self._model = model
         self._learned = learned
@@ -82,8 +82,8 @@ class PatternStudent:
     def learn(cls, model: PairModel, train: Sequence[Session], reader: ReadTexts | None) -> "PatternStudent":
         """Adapt the model to training sessions.
 
-        What a training session is judged by comes from the other folds of the training sessions, as it will for
-        sessions never seen.
+        The features of a training session come from the other folds of the training sessions, as they will for unseen
+        sessions.
         """
         train = learnable(train)
         if not train:
@@ -106,7 +106,7 @@ class PatternStudent:
 
     @classmethod
     def from_json(cls, text: bytes | str, model: PairModel, reader: ReadTexts | None) -> "PatternStudent":
-        """The student that `to_json` wrote.
+        """Read a student that `to_json` wrote.
 
         Raises:
             ValueError: the text is something else, or was written by a version with other features.
@@ -114,22 +114,22 @@ class PatternStudent:
         try:
             learned = json.decode(text, type=Learned)
         except (DecodeError, ValidationError) as error:
-            raise ValueError(f"this is no pattern student: {error}") from error
+            raise ValueError(f"this is not a pattern student: {error}") from error
         for kind, regression in learned.kinds.items():
             if tuple(regression.weights) != (*feature_names(kind), *SURPRISES):
                 raise ValueError("this is a pattern student with other features")
             if not np.isfinite([regression.bias, *regression.weights.values()]).all():
-                raise ValueError("this is a pattern student with weights that are no numbers")
+                raise ValueError("this is a pattern student with weights that are not numbers")
         if len(learned.surprises) not in (0, len(LEVELS)):
-            raise ValueError("this is a pattern student of other levels")
+            raise ValueError("this is a pattern student with other levels")
         return cls(model, learned, reader)
 
     def to_json(self) -> bytes:
-        """All that was learned, to be kept and read again by `from_json`."""
+        """Encode everything that was learned, for `from_json`."""
         return json.encode(self._learned)
 
     def pair_probabilities(self, session: Session) -> Matrix:
-        """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal.
+        """Return the probability that two products share a bundle, (items, items), symmetric, 0 on the diagonal.
 
         Raises:
             KdtuiError: the session has too many products.
@@ -137,15 +137,16 @@ class PatternStudent:
         return self._judged(session, self._surprises)
 
     def session_vector(self, session: Session) -> Vectors | None:
-        """The mean direction of the titles and category names of a session, (dimensions,), of length one.
+        """Return the mean direction of the titles and category names of a session, (dimensions,), of length one.
 
-        None where there is no model to read them, or nothing to read.
+        Returns:
+            None if there is no model for vectors, or no text.
         """
         vectors = read([session], self._reader)
         return of_length_one(np.mean([*vectors.values()], axis=0)) if vectors else None
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
-        """The same for the training sessions, by id, each as if its bundles had never been counted."""
+        """Return the pair probabilities of training sessions by id, each as if its own bundles had not been counted."""
         found: dict[str, Matrix] = {}
         for others, fold in folds_of(train):
             counted = SurpriseFeatures(count_surprises((session, self._expected(session)) for session in others))
@@ -153,7 +154,7 @@ class PatternStudent:
         return found
 
     def write_bundles(self, session: Session) -> list[WrittenBundle]:
-        """The bundles of a session, the most confident first: the chance that one is a true bundle or a part of it.
+        """Return the bundles of a session, most confident first: the probability of being part of a true bundle.
 
         Raises:
             KdtuiError: the session has too many products.
@@ -164,9 +165,10 @@ class PatternStudent:
         return found
 
     def write_many(self, sessions: Sequence[Session]) -> list[list[WrittenBundle] | KdtuiError]:
-        """The bundles of several sessions, as `write_bundles` finds those of each; an error for one that it refuses.
+        """Return the bundles of several sessions, as from `write_bundles`, or an error for a session with too many
+        products.
 
-        Many are judged at once much faster than one after the other.
+        This is much faster than one session at a time.
         """
         found: list[list[WrittenBundle] | KdtuiError] = [[] for _ in sessions]
         judged = [number for number, session in enumerate(sessions) if len(session.items) <= MOST_PRODUCTS]
@@ -174,7 +176,7 @@ class PatternStudent:
             found[number] = _too_large(sessions[number])
         vectors = read([sessions[number] for number in judged], self._reader)
         if vectors is None and self._reader is not None and len(judged) > 1:
-            # Those whose texts are kept can be judged by them, whatever the others lack.
+            # Sessions whose vectors are cached can still use them, even if other sessions lack theirs.
             for number in judged:
                 [found[number]] = self.write_many([sessions[number]])
             return found
@@ -196,7 +198,7 @@ class PatternStudent:
         return found
 
     def _judged(self, session: Session, surprises: SurpriseFeatures) -> Matrix:
-        """The pair probabilities of a session."""
+        """Return the pair probabilities of a session."""
         size = len(session.items)
         if size > MOST_PRODUCTS:
             raise _too_large(session)
@@ -209,7 +211,8 @@ class PatternStudent:
     def _probabilities(
         self, sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None, surprises: SurpriseFeatures
     ) -> Matrix:
-        """Those of sessions of equally many products and the same kind: (sessions, products, products)."""
+        """Return the pair probabilities of sessions with equally many products and the same kind: (sessions, products,
+        products)."""
         size = len(sessions[0].items)
         regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
         found = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)
@@ -219,7 +222,7 @@ class PatternStudent:
         return matrix + matrix.swapaxes(1, 2)
 
     def _expected(self, session: Session) -> Vector:
-        """How likely the pairs are without what was counted."""
+        """Return the expected pair probabilities, without the counts."""
         vectors = read([session], self._reader)
         kind = kind_of(session, has_vectors=vectors is not None)
         return sigmoid(self._model.kinds[kind].alone.log_odds(features(session, kind, vectors)))
@@ -237,25 +240,25 @@ def _intent(session: Session, positions: Sequence[int]) -> str:
 
 
 def learnable(train: Sequence[Session]) -> list[Session]:
-    """Those of the training sessions that are learned from: of more than `ENOUGH` some are left out, by chance."""
+    """Return the training sessions to learn from: those with pairs, out of a random draw of at most `ENOUGH`."""
     return [session for session in _some(train, ENOUGH) if 1 < len(session.items) <= MOST_PRODUCTS]
 
 
 def labels_of(session: Session) -> npt.NDArray[np.bool_]:
-    """Which pairs of the session share a bundle, in the order of `pairs_of`."""
+    """Return which pairs of the session share a bundle, in the order of `pairs_of`."""
     together = pairs(true_bundles(session))
     return np.array([pair in together for pair in pairs_of(session)], np.bool_)
 
 
 def evenly(labels: Sequence[npt.NDArray[np.bool_]]) -> Vector:
-    """How much each pair counts: less in a session of many, where pairs say less each; 1 on average."""
+    """Return the weight of each pair: lower in sessions with many pairs, where each says less; 1 on average."""
     counts = np.concatenate([np.full(len(each), len(each) ** -0.5) for each in labels])
     scaled: Vector = counts * (len(counts) / counts.sum())
     return scaled
 
 
 def folds_of(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[Session]]]:
-    """The sessions in `FOLDS` parts by chance: the others, and the part."""
+    """Split the sessions randomly into `FOLDS` parts; yield the other sessions and the part."""
     mixed = draw_subset(sessions, len(sessions), 0, lambda session: session.id)
     for fold in range(min(FOLDS, len(mixed))):
         part = mixed[fold::FOLDS]
@@ -264,11 +267,11 @@ def folds_of(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[
 
 
 def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Sequence[Vector]) -> Iterator[Matrix]:
-    """The features of the sessions with surprises that were counted in the other folds, in the order of the sessions.
+    """Yield the features of the sessions with surprises counted in the other folds, in the order of the sessions.
 
     Args:
         own: (pairs, features) of each session.
-        expected: (pairs,) of each session, how likely pairs are without what was counted.
+        expected: (pairs,) of each session, expected probabilities without the counts.
     """
     likely = {session.id: each for session, each in zip(sessions, expected, strict=True)}
     found: dict[str, Matrix] = {}
@@ -280,7 +283,7 @@ def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Seq
 
 
 def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:
-    """The weights that fit the pairs, near those that the model came with."""
+    """Fit weights to the pairs, with a prior at the model's weights."""
     names = tuple(model.surprised.weights)
     mean, spread = np.array([*model.mean.values()]), np.array([*model.spread.values()])
     weights = np.array([*model.surprised.weights.values()])
@@ -291,10 +294,10 @@ def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], coun
 
 
 def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
-    """No more than so many of them, drawn by chance."""
+    """Draw at most `count` sessions at random."""
     return sessions if len(sessions) <= count else draw_subset(sessions, count, 0, lambda session: session.id)
 
 
 def without_categories(session: Session) -> Session:
-    """The session as it would be if nothing were known of its products but their titles."""
+    """Return the session as if only the titles of its products were known."""
     return replace(session, items=tuple(replace(item, categories=()) for item in session.items))

@@ -1,4 +1,4 @@
-"""The prompts for teachers, a file for each step. A user's own file of the same name takes its place."""
+"""The prompts for teachers, one file per step. A user's own file with the same name takes precedence."""
 
 from hashlib import sha256
 from importlib.resources import files
@@ -16,10 +16,10 @@ STEPS: tuple[Step, ...] = get_args(Step)
 
 
 def prompt_text(step: Step, **values: str) -> str:
-    """The prompt of a step with these values in their places.
+    """Fill these values into the prompt of a step.
 
     Raises:
-        KdtuiError: the user's own file cannot be read, or asks for a value that there is not.
+        KdtuiError: the user's own file cannot be read, or refers to an unknown value.
     """
     try:
         return Template(_source(step)).substitute(values).strip()
@@ -29,13 +29,13 @@ def prompt_text(step: Step, **values: str) -> str:
 
 
 def prompts_hash() -> str:
-    """Tells versions of the prompts apart that knowledge comes from: 12 hexadecimal digits."""
+    """Return a hash that identifies the version of the teachers' prompts: 12 hexadecimal digits."""
     teaching = [step for step in STEPS if step != "judge"]
     return sha256("\0".join(map(_source, teaching)).encode()).hexdigest()[:12]
 
 
 def own_file(step: Step) -> Path:
-    """Where a user's own prompt for a step would be."""
+    """Return the path of the user's own prompt for a step."""
     return user_config_path("kdtui") / "prompts" / f"{step}.txt"
 
 

@@ -1,4 +1,4 @@
-"""What of the knowledge applies to a session, the best first, within a budget of tokens."""
+"""Retrieval of the knowledge that applies to a session, best first, within a budget of tokens."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
@@ -21,35 +21,35 @@ Value = TypeVar("Value", Pattern, Rule, Thought)
 Shown = TypeVar("Shown", Rule, Thought)
 
 Nearest: TypeAlias = Callable[[Session, int], list[str]]
-"""Gives the ids of so many training sessions that are nearest to a session, and not the session itself."""
+"""Returns the ids of the nearest training sessions of a session, excluding itself; takes the number of them."""
 
 NearestOfAll: TypeAlias = Callable[[Session, int], list[tuple[str, str]]]
-"""The same among the training sessions of several datasets: gives the dataset and the id of each."""
+"""The same among the training sessions of several datasets; returns pairs of dataset and id."""
 
 DEFAULT_NEIGHBOURS = 1
-"""Training sessions whose thoughts are shown, or that are the demonstration."""
+"""Training sessions whose thoughts are shown, or that serve as demonstrations."""
 
 DEFAULT_BUDGET = 600
 """Tokens of rules and thoughts for one session."""
 
 _RULES = 8
-"""Most rules that a prompt shows: a small student is lost among more."""
+"""Maximum number of rules in a prompt: a small student cannot handle more."""
 
 _CANDIDATES = 200
-"""Rules that share words with a session and are looked at."""
+"""Rules to check among those that share words with a session."""
 
 _FURTHER = 4
-"""Nearest sessions that are looked at for each that is wanted: not all of them have a thought."""
+"""Sessions to look up per neighbour, as not all have a thought."""
 
 
 class Retriever:
-    """Finds the knowledge for sessions of one dataset.
+    """Finds the knowledge for the sessions of one dataset.
 
     Args:
-        settings: which formats, of which sample, of which datasets, how many neighbours, and the budget.
+        settings: formats, sample, domains, number of neighbours and budget.
         nearest: finds the neighbours.
-        count: tokens of a text.
-        nearest_of_all: finds them in all datasets that the sample has knowledge of, where all of it is to be shown.
+        count: counts the tokens of a text.
+        nearest_of_all: finds neighbours in all datasets of the sample, if the knowledge of all domains is shown.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -75,19 +75,19 @@ class Retriever:
         for format in cast("tuple[Format, ...]", settings.knowledge):
             if not find_knowledge(db, dataset=self._shown_of, format=format, sample=settings.sample, limit=1):
                 raise KdtuiError(why_lacking(db, dataset, format, settings.sample, settings.domains))
-        # Patterns are few, and any of them may join products that share no word with it.
+        # Patterns are few, and any of them can join products without words in common.
         pieces = self._all("pattern")
         self._patterns = tuple(decoded(piece, Pattern) for piece in pieces if piece.dataset == dataset)
         self._patterns_of_others = tuple(decoded(piece, Pattern) for piece in pieces if piece.dataset != dataset)
 
     def __call__(self, session: Session) -> Applicable:
-        """What applies to a session, without what it tells of its own bundles.
+        """Return the knowledge that applies to a session, without knowledge of its own bundles.
 
-        Its thoughts are left out, rules that come from it alone, and what it adds to patterns. A rule that was found in
-        another session too stays: it would be there without this one.
+        This excludes its own thoughts, rules that come only from it, and its contribution to patterns. A rule that was
+        found in another session, too, stays, as it would exist without this one.
         """
         budget = self._settings.budget or DEFAULT_BUDGET
-        # A thought is longer than all rules together: it gets what they leave.
+        # A thought is longer than all rules together, so it gets the remaining budget.
         rules, left = self._within(self._rules(session), lambda rule: line_of(rule, session), budget)
         thoughts, _ = self._within(self._thoughts(session), lambda thought: thought.statement, left)
         patterns = unseen_patterns(session, self._patterns) if session.split == "train" else self._patterns
@@ -119,13 +119,13 @@ class Retriever:
         return found
 
     def _near(self, session: Session, limit: int) -> list[tuple[str, str]]:
-        """The nearest training sessions of the datasets whose knowledge is shown, each with its dataset."""
+        """Return the nearest training sessions of the datasets whose knowledge is shown, with their datasets."""
         if self._nearest_of_all is not None:
             return self._nearest_of_all(session, limit)
         return [(self._dataset, neighbour) for neighbour in self._nearest(session, limit)]
 
     def _demonstrations(self, session: Session) -> tuple[Session, ...]:
-        """The nearest training sessions, where these settings want them."""
+        """Return the nearest training sessions if the strategy shows demonstrations."""
         if self._settings.strategy != AICL:
             return ()
         wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
@@ -135,7 +135,7 @@ class Retriever:
     def _within(
         self, pieces: Sequence[AppliedPiece[Shown]], text_of: Callable[[Shown], str], budget: int
     ) -> tuple[tuple[AppliedPiece[Shown], ...], int]:
-        """Those that fit, in order, and what is left of the budget."""
+        """Return the pieces that fit, in order, and the remaining budget."""
         fitting = []
         for piece in pieces:
             cost = self._count(text_of(piece.value))
@@ -151,12 +151,12 @@ class Retriever:
 
 
 def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -> list[AppliedPiece[Rule]]:
-    """The rules that are about products of a session, the most precise first; of those about the same products, one.
+    """Return the rules about products of a session, most precise first; only one rule for the same products.
 
-    A rule that names no categories may say something of any session.
+    A rule without categories can apply to any session.
 
     Raises:
-        KdtuiError: a piece is no rule that this version knows.
+        KdtuiError: a piece is not a rule that this version knows.
     """
     best: dict[Any, AppliedPiece[Rule]] = {}
     for piece in sorted(pieces, key=lambda each: -(each.precision or 0.0)):
@@ -168,12 +168,12 @@ def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -
 
 
 def decoded(piece: Knowledge, kind: type[Value]) -> Value:
-    """What a stored piece says.
+    """Decode the content of a stored piece.
 
     Raises:
-        KdtuiError: it was made by a version that this one does not know.
+        KdtuiError: the piece was made by a version that this one does not know.
     """
     try:
         return msgspec.json.decode(piece.content, type=kind)
     except msgspec.MsgspecError as error:
-        raise KdtuiError(f"knowledge number {piece.id} is no {piece.format} that this version knows") from error
+        raise KdtuiError(f"knowledge number {piece.id} is not a {piece.format} that this version knows") from error

@@ -1,7 +1,7 @@
 """Formalized rules, the second format of knowledge: which products to put together, and which to leave apart.
 
-A rule is a sentence. Where it names the categories that it is about, it can be tried on any session: then it has a
-support and a precision, and points at products.
+A rule is a sentence. If it names the categories that it is about, it can be tested on any session: then it has a
+support and a precision, and identifies products.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from store.records import CategoryPath, Session
 _WORD = compile_pattern(r"[^\W_]+")
 
 _ALIKE = 0.8
-"""Rules in words that share so many of them (Jaccard) say the same."""
+"""Minimum Jaccard index of the words of two rules without categories that count as equal."""
 
 
 class Rule(Struct, frozen=True):
@@ -27,11 +27,11 @@ class Rule(Struct, frozen=True):
 
     Attributes:
         text: the rule as a sentence.
-        together: whether products of the two categories are to be bundled, or left apart; None where the rule says
+        together: whether to bundle products of the two categories, or to leave them apart; None if the rule says
             something else.
-        categories: the two category paths that it is about, sorted, one of them twice where it is about two products
-            of one category; empty where it names none.
-        intents: what shoppers want such bundles for, the most frequent first.
+        categories: the two category paths that it is about, sorted; the same path twice for two products of one
+            category; empty if the rule names none.
+        intents: what shoppers want such bundles for, most frequent first.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Rule(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Consolidated:
-    """A rule, and the sessions that it was found in."""
+    """A rule, with the sessions that it was found in."""
 
     rule: Rule
     sessions: tuple[str, ...]
@@ -50,12 +50,13 @@ class Consolidated:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a rule does on sessions that it was not made from.
+    """The results of a rule on sessions that it does not come from.
 
     Attributes:
-        sessions: how many there were.
-        applies: in how many of them there are products of its categories.
-        right: in how many of those all such products share a true bundle, or none do where they are to be left apart.
+        sessions: number of these sessions.
+        applies: number of sessions with products of its categories.
+        right: number of the latter in which all such products share a true bundle, or none do if the rule leaves them
+            apart.
     """
 
     sessions: int
@@ -69,12 +70,12 @@ class Trial:
 
     @property
     def precision(self) -> float | None:
-        """Share of these in which it is right; None where it applies to none."""
+        """Share of these sessions in which it is right; None if it applies to none."""
         return self.right / self.applies if self.applies else None
 
 
 def positions_of(session: Session, category: CategoryPath) -> list[int]:
-    """The positions of the products whose main category is this one, or lies below it."""
+    """Return the positions of the products whose main category is this one, or is below it."""
     depth = len(category)
     return [
         position
@@ -84,7 +85,7 @@ def positions_of(session: Session, category: CategoryPath) -> list[int]:
 
 
 def applies_to(rule: Rule, session: Session) -> tuple[tuple[int, int], ...]:
-    """The pairs of products that a rule is about, as positions (1-based, ascending)."""
+    """Return the pairs of products that a rule is about, as positions (1-based, ascending)."""
     if len(rule.categories) != 2:
         return ()
     one, other = rule.categories
@@ -95,7 +96,7 @@ def applies_to(rule: Rule, session: Session) -> tuple[tuple[int, int], ...]:
 
 
 def try_rules(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> list[Trial]:
-    """Try each rule on the sessions that it does not come from."""
+    """Test each rule on the sessions that it does not come from."""
     by_category: defaultdict[CategoryPath, set[int]] = defaultdict(set)
     for number, session in enumerate(sessions):
         for item in session.items:
@@ -119,13 +120,13 @@ def try_rules(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> lis
 
 
 def consolidate(found: Iterable[tuple[Rule, str]]) -> list[Consolidated]:
-    """Merge the rules of many sessions that say the same, those of most sessions first.
+    """Merge equal rules of many sessions; return those of most sessions first.
 
-    Rules about the same categories say the same when both put together, or both leave apart; rules in words alone
-    when they have nearly the same words. The first sentence stays.
+    Rules about the same categories are equal if both put together, or both leave apart; rules without categories if
+    they have nearly the same words. The first sentence is kept.
 
     Args:
-        found: rules with the session that each comes from.
+        found: rules, each with the session that it comes from.
     """
     by_categories: dict[tuple[object, ...], list[tuple[Rule, str]]] = {}
     in_words: list[tuple[frozenset[str], list[tuple[Rule, str]]]] = []
@@ -144,7 +145,7 @@ def consolidate(found: Iterable[tuple[Rule, str]]) -> list[Consolidated]:
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    # Sets of very different sizes cannot be alike, and most are of different sizes.
+    # Sets of very different sizes cannot be similar; most pairs have different sizes.
     if min(len(one), len(other)) < _ALIKE * max(len(one), len(other)):
         return False
     return len(one & other) >= _ALIKE * len(one | other)

@@ -1,4 +1,4 @@
-"""Vectors of sessions: the mean of those of their products."""
+"""Session vectors: means of the vectors of the products."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from store.records import Item, Session
 
 
 def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
-    """(sessions, dimensions), each of length one. What several sessions have in common is embedded once.
+    """Embed sessions: (sessions, dimensions), each row of length one. Products that sessions share are embedded once.
 
     Raises:
         ModelError: the embedder fails.
@@ -25,10 +25,10 @@ def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
 
 
 def means_of_texts(vectors_of: Callable[[Sequence[str]], Vectors], sessions: Sequence[Session]) -> Vectors:
-    """(sessions, dimensions), each of length one: the mean of the titles and of the narrowest category names.
+    """Return the mean vectors of titles and narrowest category names: (sessions, dimensions), rows of length one.
 
     Args:
-        vectors_of: gives the vectors of texts, (texts, dimensions).
+        vectors_of: returns the vectors of texts, (texts, dimensions).
     """
     texts = [[text for item in session.items for text in _texts(item)] for session in sessions]
     vectors = vectors_of([text for each in texts for text in each])
@@ -41,7 +41,7 @@ def _texts(item: Item) -> tuple[str, ...]:
 
 
 def _text(item: Item) -> str:
-    """The title, and the narrowest category; never empty."""
+    """Return the title and the narrowest category of a product; never empty."""
     category = item.categories[0][-1] if item.categories else ""
     title = one_line(item.title or "", TITLE_LENGTH)
     return f"{title} {one_line(category, TITLE_LENGTH)}".strip() or "(no title)"

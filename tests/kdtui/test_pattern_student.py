@@ -276,7 +276,7 @@ def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"kinds": {}', "[1, 2]", '{"kinds": {"x": 1}, "surprises": []}'])
 def test_what_is_no_student_is_refused(model: PairModel, damage: str) -> None:
-    with pytest.raises(ValueError, match="no pattern student"):
+    with pytest.raises(ValueError, match="not a pattern student"):
         PatternStudent.from_json(damage, model, reader)
 
 
