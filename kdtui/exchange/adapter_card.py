@@ -1,4 +1,4 @@
-"""The card of an adapter: a README.md that hubs read, with all that a person has to know to use the adapter."""
+"""Cards of adapters and routers: a README.md for hubs, with everything a person needs to use them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ CARD = "README.md"
 _NO_LICENCE = "not stated; ask whoever gave you the adapter, before you publish it"
 
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""The largest ranks that vLLM can be started for."""
+"""Maximum ranks that vLLM accepts."""
 
 _DOES = {
     "list": "lists the bundles in a shopping session, each with its intent",
@@ -22,19 +22,19 @@ _DOES = {
 _DOES_SOMETHING = "is to find bundles of products in shopping sessions"
 
 _LONGEST = 200
-"""Characters of a text from outside."""
+"""Characters of an untrusted text."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
-    """What a card says.
+    """The contents of an adapter's card.
 
     Attributes:
-        name: of the adapter.
-        base: its id on a hub, or its name.
-        manifest: that of the adapter, as it is exported.
-        rank: of its matrices.
-        licence: None where nobody has said.
+        name: name of the adapter.
+        base: id of the base on a hub, or its name.
+        manifest: manifest of the adapter, as exported.
+        rank: rank of its matrices.
+        licence: None if nobody has stated one.
     """
 
     name: str
@@ -45,7 +45,7 @@ class AdapterFacts:
 
 
 def adapter_card(about: AdapterFacts) -> str:
-    """The text of the card."""
+    """Return the card as Markdown."""
     return "\n\n".join(
         [
             "\n".join(_front(about)),
@@ -64,7 +64,7 @@ def adapter_card(about: AdapterFacts) -> str:
 
 def _front(about: AdapterFacts) -> Iterator[str]:
     yield "---"
-    # Text in double quotes is the same in YAML as in JSON.
+    # A text in double quotes is the same in YAML and JSON.
     yield f"base_model: {_quoted(about.base)}"
     yield "library_name: peft"
     yield "pipeline_tag: text-generation"
@@ -94,7 +94,7 @@ def _made_of(manifest: Mapping[str, Any]) -> Iterator[str]:
 def _trained(manifest: Mapping[str, Any]) -> Iterator[str]:
     datasets = manifest.get("datasets")
     if not isinstance(datasets, list) or not datasets:
-        yield "## Training\n\nIt does not say what it was trained on."
+        yield "## Training\n\nThe adapter does not say what it was trained on."
         return
     data = manifest.get("data")
     known = data if isinstance(data, Mapping) else {}
@@ -216,7 +216,7 @@ def _told(value: object) -> str:
 
 
 def _code(text: str) -> str:
-    """Text from outside, which nothing in it can turn into markup or more columns."""
+    """Format an untrusted text as code, so that it cannot add markup or columns."""
     return f"`{_plain(text).replace('`', chr(39)).replace('|', '/') or ' '}`"
 
 
@@ -235,12 +235,12 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AboutRouter:
-    """What a card says of a router.
+    """The contents of a router's card.
 
     Attributes:
-        routes: the name of each, the folder of its adapter, and its mean pair F1.
-        datasets, sessions: whose validation sessions it was fitted to, and how many.
-        chooses: whether it does not always take the same route.
+        routes: the name of each route, the folder of its adapter, and its mean pair F1.
+        datasets, sessions: the datasets whose validation sessions it was fitted to, and their number.
+        chooses: whether it can choose another route than the best one.
     """
 
     name: str
@@ -251,11 +251,11 @@ class AboutRouter:
 
 
 def router_card(about: AboutRouter) -> str:
-    """The card of a folder with a router and its adapters, as Markdown."""
+    """Return the card of a folder with a router and its adapters, as Markdown."""
     rows = "\n".join(f"| {_code(name)} | {_code(folder)} | {score:.3f} |" for name, folder, score in about.routes)
-    how = "It always takes the best one: no feature told when another one is better."
+    how = "It always takes the best adapter: no feature indicated when another one would be better."
     if about.chooses:
-        how = "A ridge regression on what a session looks like chooses."
+        how = "A ridge regression on features of the session chooses."
     datasets = ", ".join(map(_code, about.datasets))
     return "\n\n".join(
         [
@@ -265,7 +265,7 @@ def router_card(about: AboutRouter) -> str:
             f"The scores are of {about.sessions:,} validation sessions of {datasets}, which the router was fitted to. "
             "`router.json` has its weights. Each folder holds one adapter, with a card of its own, and PEFT, llama.cpp "
             "and vLLM load it as it is.",
-            "kdtui takes in all of it:",
+            "kdtui imports everything in this folder:",
             "```console\n$ kdtui model add FOLDER\n```\n",
         ]
     )

@@ -54,7 +54,7 @@ def test_knowledge_of_another_dataset_is_refused_with_the_option_that_shows_it(t
     ask = ["knowledge", "for", session, "--dataset", "outdoor", "--sample", "other", "--json"]
     refused = kdtui(*ask)
     assert refused.code == 1
-    assert "sample 'other' has no patterns of dataset 'outdoor' that are kept" in refused.err
+    assert "sample 'other' has no kept patterns of dataset 'outdoor'" in refused.err
     assert "--domains all shows those of other datasets, too" in refused.err
     [row] = kdtui(*ask, "--domains", "all", "--knowledge", "thought").rows
     assert {get_knowledge(two, number).dataset for number in row["knowledge"]} == {"kitchen"}

@@ -178,7 +178,7 @@ BAD_FILES = {
     "a session with an unknown item": (
         "session_item.csv",
         "session ID,item ID\n7,a\n7,b\n7,c\n7,zz\n8,b\n8,d\n",
-        "session_item.csv, line 5: session '7' has item 'zz', which no other file knows",
+        "session_item.csv, line 5: session '7' has item 'zz', which no other file describes",
     ),
     "an item twice in a session": (
         "session_item.csv",
@@ -223,7 +223,7 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(bundlerec: Path, kdtui: 
 def test_what_is_no_dataset_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
     refused(kdtui("data", "import", tmp_path / "none", "-d", "d"), "No such file or directory; give a BundleRec")
     (tmp_path / "folder").mkdir()
-    refused(kdtui("data", "import", tmp_path / "folder", "-d", "d"), "this is no dataset")
+    refused(kdtui("data", "import", tmp_path / "folder", "-d", "d"), "this is not a dataset")
     (tmp_path / "empty.jsonl").touch()
     refused(kdtui("data", "import", tmp_path / "empty.jsonl", "-d", "d"), "the file is empty")
 

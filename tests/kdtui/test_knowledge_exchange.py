@@ -283,7 +283,7 @@ def test_what_is_no_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> N
     for path, problem in (
         (tmp_path / "missing.jsonl", "No such file"),
         (tmp_path, "there is no knowledge.jsonl or knowledge.parquet in this folder"),
-        (tmp_path / "x.parquet", "this is no Parquet file"),
+        (tmp_path / "x.parquet", "this is not a readable Parquet file"),
     ):
         result = kdtui("knowledge", "import", path, "-d", "other")
         assert result.code == 1

@@ -54,8 +54,8 @@ def test_several_sessions_may_be_lines_or_a_list() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "there is no product in it"),
-        (" \n\t\n", "there is no product in it"),
+        ("", "it contains no product"),
+        (" \n\t\n", "it contains no product"),
         ('{"session": "s"}', "a session is not as expected"),
         ('{"session": ', "this is not JSON"),
         ('[{"session": 1}]', "a session is not as expected"),
