@@ -30,7 +30,7 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> int:
     is_replaced = descriptor is None and (path.is_file() or not path.exists())
     try:
         if descriptor is not None:
-            # Earlier output comes first. Other handles of the file continue after the lines, as they share the position.
+            # Earlier output comes first. Other handles share the file position, so they continue after the lines.
             sys.stdout.flush()
             with os.fdopen(os.dup(descriptor), "wb") as stream:
                 return _write(stream, lines)
