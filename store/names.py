@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-Kind: TypeAlias = Literal[
+NameKind: TypeAlias = Literal[
     "datasets",
     "sessions",
     "samples",
@@ -37,7 +37,7 @@ _LAST = "\U0010ffff"
 # The parameters: the beginning of a name, an upper bound of names with it, a dataset or NULL, and the maximum.
 _NAMED = "WHERE name >= :start AND name < :behind ORDER BY name LIMIT :most"
 _NUMBERED = "WHERE substr(id, 1, length(:start)) = :start ORDER BY id DESC LIMIT :most"
-_QUERIES: dict[Kind, str] = {
+_QUERIES: dict[NameKind, str] = {
     "datasets": f"SELECT name FROM datasets {_NAMED}",
     "samples": f"SELECT name FROM samples {_NAMED}",
     "hosts": f"SELECT name FROM hosts {_NAMED}",
@@ -64,7 +64,7 @@ _QUERIES: dict[Kind, str] = {
 }
 
 
-def names_with(path: Path, kind: Kind, start: str = "", *, dataset: str | None = None) -> list[str]:
+def names_with(path: Path, kind: NameKind, start: str = "", *, dataset: str | None = None) -> list[str]:
     """Return names that begin with a text, sorted; for runs, pieces and calls the numbers, newest first.
 
     Args:

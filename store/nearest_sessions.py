@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from store.datasets import dataset_id
-from store.full_text import match_any, words_of
+from store.full_text import match_any, session_words
 from store.records import Session
 from store.sqlite import Database
 
@@ -41,7 +41,7 @@ def nearest_sessions_of(
     while True:
         near = db.execute(
             "SELECT rowid, rank FROM items_fts WHERE items_fts MATCH ? ORDER BY rank LIMIT ?",
-            [match_any(words_of(session)), looked_at],
+            [match_any(session_words(session)), looked_at],
         ).fetchall()
         rows = db.execute(
             """

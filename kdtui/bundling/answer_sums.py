@@ -10,7 +10,7 @@ from kdtui.bundling.truth import true_bundles
 from store.records import Session
 
 
-class Named(Protocol):
+class BundleWithIntent(Protocol):
     """A predicted bundle: positions from 1, and an intent, which can be empty."""
 
     @property
@@ -31,7 +31,7 @@ class AnswerSums:
         self._bundles = ScoreSums()
         self._intents = IntentSums(cosine)
 
-    def add(self, session: Session, answer: Iterable[Named] | None) -> None:
+    def add(self, session: Session, answer: Iterable[BundleWithIntent] | None) -> None:
         """Add the answer for one session.
 
         Args:

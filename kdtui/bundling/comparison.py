@@ -6,7 +6,7 @@ from kdtui.bundling.metrics import Bundles, pairs
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class BundleMatch:
     """A predicted bundle and the true bundle that it has most in common with.
 
     Attributes:
@@ -25,7 +25,7 @@ class Match:
         return self.true is not None and not self.extra and not self.lacking
 
 
-def match(truth: Bundles, predicted: frozenset[int]) -> Match:
+def match_bundle(truth: Bundles, predicted: frozenset[int]) -> BundleMatch:
     """Find the true bundle most similar to a predicted one by the Jaccard index; on a tie, the first."""
     best: tuple[float, int] | None = None
     for number, true in enumerate(truth):
@@ -34,12 +34,12 @@ def match(truth: Bundles, predicted: frozenset[int]) -> Match:
         if common > 1 and (best is None or likeness > best[0]):
             best = (likeness, number)
     if best is None:
-        return Match(None)
+        return BundleMatch(None)
     true = truth[best[1]]
-    return Match(best[1], tuple(sorted(predicted - true)), tuple(sorted(true - predicted)))
+    return BundleMatch(best[1], tuple(sorted(predicted - true)), tuple(sorted(true - predicted)))
 
 
-def differing(one: Bundles, other: Bundles) -> tuple[list[int], list[int]]:
+def bundle_differences(one: Bundles, other: Bundles) -> tuple[list[int], list[int]]:
     """Return the numbers of the bundles that only `one` has, and of those that only `other` has."""
     return (
         [number for number, bundle in enumerate(one) if bundle not in other],

@@ -14,7 +14,7 @@ def floors_of(session: Session) -> Iterator[list[frozenset[int]]]:
     """Yield the bundles of each floor, in the order of `NAMES`."""
     yield whole_session(session)
     for level in CATEGORY_LEVELS:
-        yield by_category(session, level)
+        yield group_by_category(session, level)
 
 
 def whole_session(session: Session) -> list[frozenset[int]]:
@@ -22,7 +22,7 @@ def whole_session(session: Session) -> list[frozenset[int]]:
     return [frozenset(range(1, len(session.items) + 1))]
 
 
-def by_category(session: Session, level: int) -> list[frozenset[int]]:
+def group_by_category(session: Session, level: int) -> list[frozenset[int]]:
     """Group the items whose first category paths share `level` names; leave out groups of one.
 
     An item without a category is in no group.

@@ -48,7 +48,7 @@ class IntentScores:
         return {name: None if isnan(value) else value for name, value in means.items()}
 
 
-class Compared(NamedTuple):
+class MatchedIntent(NamedTuple):
     """A matched true bundle: its annotated intents, and the predicted one."""
 
     session: int
@@ -56,7 +56,7 @@ class Compared(NamedTuple):
     written: str
 
 
-def words(text: str) -> list[str]:
+def intent_words(text: str) -> list[str]:
     """Return the words of an intent in lower case, without punctuation: "men's" becomes `mens`."""
     return list(_words(text))
 
@@ -94,7 +94,9 @@ def rouge_l(one: str, other: str) -> float:
     return 2 * longest[-1] / (len(left) + len(right))
 
 
-def compared(session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[frozenset[int], str]]) -> list[Compared]:
+def match_intents(
+    session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[frozenset[int], str]]
+) -> list[MatchedIntent]:
     """Match the true bundles of a session with predictions, as described in the module's docstring.
 
     Args:
@@ -134,10 +136,10 @@ class IntentSums:
         for pair in pairs:
             # An empty intent counts as 0 by every measure.
             if pair.written.strip():
-                self._token_f1 += best(token_f1, pair)
-                self._rouge_l += best(rouge_l, pair)
+                self._token_f1 += closest_score(token_f1, pair)
+                self._rouge_l += closest_score(rouge_l, pair)
                 if self._cosine_of is not None:
-                    self._cosine += best(self._cosine_of, pair)
+                    self._cosine += closest_score(self._cosine_of, pair)
 
     def scores(self) -> IntentScores:
         """Return the means over the sessions so far."""
@@ -170,7 +172,7 @@ def score_intents(
     return sums.scores()
 
 
-def best(measure: Callable[[str, str], float], pair: Compared) -> float:
+def closest_score(measure: Callable[[str, str], float], pair: MatchedIntent) -> float:
     """Return the measure for the annotated intent that the predicted one is closest to."""
     return max(measure(intent, pair.written) for intent in pair.wanted)
 
@@ -179,12 +181,12 @@ def _matched(
     session: int,
     wanted: Mapping[frozenset[int], tuple[str, ...]],
     predicted: Sequence[tuple[frozenset[int], str]],
-) -> list[Compared]:
+) -> list[MatchedIntent]:
     found = []
     for positions, intents in wanted.items():
         shared = [len(positions & other) / len(positions | other) for other, _ in predicted]
         if shared and (most := max(shared)) > 0:
-            found.append(Compared(session, intents, predicted[shared.index(most)][1]))
+            found.append(MatchedIntent(session, intents, predicted[shared.index(most)][1]))
     return found
 
 

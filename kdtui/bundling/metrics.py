@@ -223,7 +223,7 @@ def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> S
     return sums.scores()
 
 
-def names_intents(scores: Scores) -> bool:
+def has_intent_scores(scores: Scores) -> bool:
     """Whether any intents were compared."""
     return not isnan(scores.intent_f1)
 

@@ -37,7 +37,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def fit(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int]:
+def fit_widths(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int]:
     """Fit columns into a total width: shrink the longest until it is as narrow as the next one, and so on.
 
     Args:
@@ -85,7 +85,7 @@ def table_lines(
     # With many columns in a narrow terminal, columns are one cell apart.
     gap = 3 if room >= 100 else 1
     edges = (len(columns) - 1) * gap + 2
-    fitted = fit(widths, [index for index, number in enumerate(numeric) if not number], room - edges)
+    fitted = fit_widths(widths, [index for index, number in enumerate(numeric) if not number], room - edges)
 
     folds = [column in wide for column in columns]
 

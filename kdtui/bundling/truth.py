@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from store.records import Bundle, Session
 
-ENOUGH = 2000
+MOST_LEARNED_SESSIONS = 2000
 """Sessions to learn pairs from: reading the titles of a hundred thousand would take hours."""
 
 

@@ -218,20 +218,20 @@ class _Answers:
 
     def to_ask(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
         """What to ask of these sessions; one with fewer than two products that can be judged is answered here."""
-        from kdtui.bundling.described import described, part_of
+        from kdtui.bundling.described import described_positions, restrict_session
 
         for session in sessions:
             if session is None:
                 yield None
                 continue
             self.seen += 1
-            positions = described(session)
+            positions = described_positions(session)
             if len(positions) == len(session.items):
                 yield session
             elif len(positions) < 2:
                 self._print(session, (), positions)
             else:
-                part = part_of(session, positions)
+                part = restrict_session(session, positions)
                 self._parts[id(part)] = part, session, positions
                 yield part
 

@@ -24,7 +24,7 @@ _TITLE = 50
 """Characters of a title in a thought."""
 
 
-def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None) -> Iterator[Rule]:
+def derive_rules(session: Session, answered: Sequence[frozenset[int]] | None = None) -> Iterator[Rule]:
     """Derive rules about categories from the bundles of a session.
 
     Args:
@@ -32,7 +32,7 @@ def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None)
     """
     bundled = pairs(true_bundles(session))
     intents = {
-        pair: intent_of(bundle.intent)
+        pair: clean_intent(bundle.intent)
         for bundle in minimal_bundles(session.bundles)
         for pair in pairs([frozenset(bundle.positions)])
     }
@@ -56,10 +56,10 @@ def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None)
         yield Rule(_sentence(categories, together=False), False, categories)
 
 
-def thought_of(session: Session, bundles: Sequence[Bundle]) -> Thought:
+def compose_thought(session: Session, bundles: Sequence[Bundle]) -> Thought:
     """Compose the reasoning that leads from the products of a session to one or more bundles."""
     steps = tuple(
-        Step(bundle.positions, intent_of(bundle.intent) or "them", _why(session, bundle.positions))
+        Step(bundle.positions, clean_intent(bundle.intent) or "them", _why(session, bundle.positions))
         for bundle in bundles
     )
     inside = {position for bundle in bundles for position in bundle.positions}
@@ -68,7 +68,7 @@ def thought_of(session: Session, bundles: Sequence[Bundle]) -> Thought:
     return Thought(tuple(map(_about, session.items)), steps, left_out)
 
 
-def intent_of(text: str) -> str:
+def clean_intent(text: str) -> str:
     """Return an annotator's intent without quotes, line ends and the full stop."""
     return one_line(text).strip("\"' .,;")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from kdtui.distill.patterns import Match, Pattern, patterns_for
+from kdtui.distill.patterns import Pattern, PatternMatch, patterns_for
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from store.records import Session
@@ -39,30 +39,30 @@ class Applicable:
         """Numbers of the rules and thoughts in the store."""
         return (*(rule.number for rule in self.rules), *(thought.number for thought in self.thoughts))
 
-    def hints(self, session: Session) -> list[Match]:
+    def hints(self, session: Session) -> list[PatternMatch]:
         """Return the patterns that join products of the session, best first."""
         return patterns_for(session, self.patterns, _PATTERNS)
 
     def rule_lines(self, session: Session) -> list[str]:
         """Return the rules as lines that list the matching products."""
-        return [line_of(piece.value, session) for piece in self.rules]
+        return [rule_line(piece.value, session) for piece in self.rules]
 
     def examples(self) -> list[str]:
         """Return the thoughts as texts."""
         return [piece.value.statement for piece in self.thoughts]
 
 
-def roughly(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Estimate the tokens of a text without a tokenizer: a token per three characters, which is rather too many."""
-    return roughly_for(len(text))
+    return estimate_tokens_of(len(text))
 
 
-def roughly_for(characters: int) -> int:
+def estimate_tokens_of(characters: int) -> int:
     """Estimate the tokens of a text with this number of characters."""
     return characters // 3 + 1
 
 
-def line_of(rule: Rule, session: Session) -> str:
+def rule_line(rule: Rule, session: Session) -> str:
     """Return a rule, along with the pairs of products in the session that it is about."""
     pairs = ", ".join(f"{a} and {b}" for a, b in applies_to(rule, session))
     return f"{rule.text}: {pairs}." if pairs else rule.text

@@ -26,7 +26,7 @@ _Numbers: TypeAlias = npt.NDArray[np.intp]
 LEVELS: tuple[int | None, ...] = (0, 1, 2, 3, 4, None)
 """Numbers of names of the main category that count: from none, which makes all products alike, to all."""
 
-NAMES = tuple(f"surprise at level {'all' if level is None else level}" for level in LEVELS)
+SURPRISE_NAMES = tuple(f"surprise at level {'all' if level is None else level}" for level in LEVELS)
 """Columns of `SurpriseFeatures`."""
 
 _UNSEEN = 12.0
@@ -93,7 +93,7 @@ class SurpriseFeatures:
         one, other = kinds[:, rows], kinds[:, columns]
         # A large session has many more pairs of products than pairs of categories.
         few = len(categories) ** 2 < one.size
-        found = np.zeros((len(sessions), len(rows), len(NAMES)))
+        found = np.zeros((len(sessions), len(rows), len(SURPRISE_NAMES)))
         for place, (level, names) in enumerate(zip(self._levels, LEVELS, strict=False)):
             numbers = np.array([level.numbers.get(path[:names], -1) for path in categories], np.intp)
             if few:

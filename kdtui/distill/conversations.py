@@ -96,32 +96,32 @@ def thought_schema(products: int) -> dict[str, Any]:
     }
 
 
-def detection(session: Session, knowledge: Sequence[str]) -> Message:
+def detection_prompt(session: Session, knowledge: Sequence[str]) -> Message:
     """Return the first prompt of self-reflection: find the bundles of a session."""
     return Message("user", prompt_text("detect", products=_products(session), knowledge=_known(knowledge)))
 
 
-def correction() -> Message:
+def correction_prompt() -> Message:
     """Return the second prompt: correct the bundles, in view of their intents."""
     return Message("user", prompt_text("correct"))
 
 
-def reflection(feedback: str) -> Message:
+def reflection_prompt(feedback: str) -> Message:
     """Return the third prompt: reflect on the errors, and write rules that would have avoided them."""
     return Message("user", prompt_text("reflect", feedback=feedback))
 
 
-def adjustment(feedback: str) -> Message:
+def adjustment_prompt(feedback: str) -> Message:
     """Return a prompt of AICL: adjust the bundles, given their errors."""
     return Message("user", prompt_text("adjust", feedback=feedback))
 
 
-def rules_question() -> Message:
+def rules_prompt() -> Message:
     """Return a prompt of AICL: write rules as the conclusion of the conversation."""
     return Message("user", prompt_text("rules"))
 
 
-def thinking(session: Session, knowledge: Sequence[str]) -> Message:
+def thought_prompt(session: Session, knowledge: Sequence[str]) -> Message:
     """Return the prompt for a thought."""
     return Message("user", prompt_text("thought", products=_products(session), knowledge=_known(knowledge)))
 

@@ -2,26 +2,26 @@
 
 from collections.abc import Sequence
 
-from kdtui.bundling.errors_of_bundles import Judged, judge, not_found
+from kdtui.bundling.bundle_errors import BundleErrors, find_errors, missed_bundles
 from kdtui.bundling.truth import minimal_bundles
-from kdtui.distill.annotations import intent_of
+from kdtui.distill.annotations import clean_intent
 from models.bundle_list import WrittenBundle
 from store.records import Session
 
 
-def feedback(session: Session, bundles: Sequence[WrittenBundle]) -> str:
+def write_feedback(session: Session, bundles: Sequence[WrittenBundle]) -> str:
     """Return a line for each bundle of the teacher, and for each true one that it missed."""
-    wanted = [(frozenset(bundle.positions), intent_of(bundle.intent)) for bundle in minimal_bundles(session.bundles)]
+    wanted = [(frozenset(bundle.positions), clean_intent(bundle.intent)) for bundle in minimal_bundles(session.bundles)]
     truth, found = [true for true, _ in wanted], [frozenset(bundle.positions) for bundle in bundles]
-    lines = [f"- {_numbers(bundle)}: {_verdict(judge(truth, bundle), wanted)}" for bundle in found]
+    lines = [f"- {_numbers(bundle)}: {_verdict(find_errors(truth, bundle), wanted)}" for bundle in found]
     lines += [
         f"- {_numbers(true)} ({intent}) was not found"
-        for true, intent in (wanted[number] for number in not_found(truth, found))
+        for true, intent in (wanted[number] for number in missed_bundles(truth, found))
     ]
     return "\n".join(lines) or "- no bundle was found"
 
 
-def _verdict(judged: Judged, wanted: Sequence[tuple[frozenset[int], str]]) -> str:
+def _verdict(judged: BundleErrors, wanted: Sequence[tuple[frozenset[int], str]]) -> str:
     if "single" in judged.types:
         return "has only one product"
     if judged.nearest is None:

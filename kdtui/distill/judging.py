@@ -25,7 +25,7 @@ RATING_SCHEMA: dict[str, Any] = {
 }
 
 
-def rating_question(items: Sequence[Item], intent: str) -> Message:
+def rating_prompt(items: Sequence[Item], intent: str) -> Message:
     """Return the prompt that asks how well an intent names the products of a bundle; both are fenced as data."""
     lines = [f"{number}. {product_line(item)}" for number, item in enumerate(items, start=1)]
     # The prefix prevents an intent of dashes from looking like the closing fence.

@@ -18,16 +18,16 @@ from models.pairs.clustering import Matrix
 from models.unit_vectors import Vectors
 from store.records import CategoryPath, Item, Session
 
-ReadTexts: TypeAlias = Callable[[Sequence[str]], Vectors | None]
+TextReader: TypeAlias = Callable[[Sequence[str]], Vectors | None]
 """Computes vectors of texts: (texts, dimensions), rows of length one; None if there is no model for that."""
 
 TextVectors: TypeAlias = Mapping[str, Vectors]
 """Vectors of texts by text, (dimensions,) each."""
 
-Kind: TypeAlias = Literal["categories and titles", "titles", "categories and words", "words"]
+SessionKind: TypeAlias = Literal["categories and titles", "titles", "categories and words", "words"]
 """What is known of a session's products: whether any has a category, and whether there are vectors of titles."""
 
-Measure: TypeAlias = Literal["depth", "categories", "titles", "words"]
+PairMeasure: TypeAlias = Literal["depth", "categories", "titles", "words"]
 """Measures of the similarity of two products:
 
 - depth: number of names that their category paths share from the top
@@ -36,7 +36,7 @@ Measure: TypeAlias = Literal["depth", "categories", "titles", "words"]
 - words: cosine of their titles as sets of words
 """
 
-MEASURES: dict[Kind, tuple[Measure, ...]] = {
+PAIR_MEASURES: dict[SessionKind, tuple[PairMeasure, ...]] = {
     "categories and titles": ("depth", "categories", "titles"),
     "titles": ("titles",),
     "categories and words": ("depth", "words"),
@@ -58,26 +58,26 @@ _WORDS_AT_ONCE = 4096
 _WORD = compile_pattern(r"[^\W_]+")
 
 
-def feature_names(kind: Kind) -> tuple[str, ...]:
+def feature_names(kind: SessionKind) -> tuple[str, ...]:
     """Return the names of the columns of `features`."""
-    return (*(text.format(measure) for measure in MEASURES[kind] for text in _OF_MEASURE), *_OF_ITEMS)
+    return (*(text.format(measure) for measure in PAIR_MEASURES[kind] for text in _OF_MEASURE), *_OF_ITEMS)
 
 
-def kind_of(session: Session, *, has_vectors: bool) -> Kind:
+def session_kind(session: Session, *, has_vectors: bool) -> SessionKind:
     """Return what is known of the products of a session."""
     if any(item.categories for item in session.items):
         return "categories and titles" if has_vectors else "categories and words"
     return "titles" if has_vectors else "words"
 
 
-def read(sessions: Iterable[Session], reader: ReadTexts | None) -> TextVectors | None:
+def read_text_vectors(sessions: Iterable[Session], reader: TextReader | None) -> TextVectors | None:
     """Return the vectors of all texts that the features of these sessions need; None without a model."""
-    texts = list(dict.fromkeys(text for session in sessions for text in texts_of(session)))
+    texts = list(dict.fromkeys(text for session in sessions for text in texts_to_read(session)))
     rows = None if reader is None else reader(texts)
     return None if rows is None else dict(zip(texts, rows, strict=True))
 
 
-def features(session: Session, kind: Kind, vectors: TextVectors | None) -> Matrix:
+def features(session: Session, kind: SessionKind, vectors: TextVectors | None) -> Matrix:
     """Compute the features of a session: (pairs, features), rows in the order of `pairs_of`, columns by feature name.
 
     A pair is described by itself and in relation to its session: two products that are similar to all others are
@@ -87,7 +87,7 @@ def features(session: Session, kind: Kind, vectors: TextVectors | None) -> Matri
     return np.concatenate(features_alike([session], kind, vectors))
 
 
-def features_alike(sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None) -> Matrix:
+def features_alike(sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None) -> Matrix:
     """Compute the features of sessions with equally many products: (sessions, pairs, features).
 
     The features of a session do not depend on the other sessions.
@@ -98,7 +98,7 @@ def features_alike(sessions: Sequence[Session], kind: Kind, vectors: TextVectors
     rows, columns = np.triu_indices(size, 1)
     found = [
         column
-        for measure in MEASURES[kind]
+        for measure in PAIR_MEASURES[kind]
         for column in _among_others(_measured(sessions, measure, vectors), rows, columns)
     ]
     bare = np.array([[not item.categories for item in session.items] for session in sessions], np.float64)
@@ -111,13 +111,13 @@ def pairs_of(session: Session) -> Iterator[tuple[int, int]]:
     return combinations(range(1, len(session.items) + 1), 2)
 
 
-def texts_of(session: Session) -> Iterator[str]:
+def texts_to_read(session: Session) -> Iterator[str]:
     """Yield the texts of a session whose vectors its features need; with repetitions."""
     for item in session.items:
         yield from (text for text in (_title(item), _narrowest(item)) if text)
 
 
-def words_of(item: Item) -> frozenset[str]:
+def title_words(item: Item) -> frozenset[str]:
     """Return the distinct words of a title, in lower case."""
     return frozenset(_WORD.findall((item.title or "").lower()))
 
@@ -130,7 +130,7 @@ def _narrowest(item: Item) -> str:
     return item.categories[0][-1].strip() if item.categories else ""
 
 
-def _measured(sessions: Sequence[Session], measure: Measure, vectors: TextVectors | None) -> Matrix:
+def _measured(sessions: Sequence[Session], measure: PairMeasure, vectors: TextVectors | None) -> Matrix:
     """Return (sessions, products, products), symmetric; 0 on the diagonals, as self-similarity says nothing."""
     match measure:
         case "depth":
@@ -140,7 +140,7 @@ def _measured(sessions: Sequence[Session], measure: Measure, vectors: TextVector
         case "titles":
             matrix = _cosines([[_title(item) for item in each.items] for each in sessions], vectors)
         case "words":
-            matrix = np.stack([_shared_words([words_of(item) for item in each.items]) for each in sessions])
+            matrix = np.stack([_shared_words([title_words(item) for item in each.items]) for each in sessions])
     every = np.arange(matrix.shape[1])
     matrix[:, every, every] = 0
     return matrix

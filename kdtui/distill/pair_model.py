@@ -11,8 +11,8 @@ from pathlib import Path
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
-from kdtui.distill.category_surprise import NAMES as SURPRISES
-from kdtui.distill.pair_features import MEASURES, Kind, feature_names
+from kdtui.distill.category_surprise import SURPRISE_NAMES
+from kdtui.distill.pair_features import PAIR_MEASURES, SessionKind, feature_names
 from models.errors import ModelError
 from models.pairs.logistic import Regression
 from models.pairs.partitions import CLUSTER_FEATURES, PARTITION_FEATURES, PartitionModel
@@ -41,11 +41,11 @@ class PairModel(Struct, frozen=True):
 
     Attributes:
         trained_on: description of the training sessions.
-        kinds: one model for each kind in `MEASURES`.
+        kinds: one model for each kind in `PAIR_MEASURES`.
     """
 
     trained_on: str
-    kinds: dict[Kind, KindModel]
+    kinds: dict[SessionKind, KindModel]
 
 
 def read_pair_model(path: Path) -> PairModel:
@@ -67,11 +67,11 @@ def read_pair_model(path: Path) -> PairModel:
 
 def has_features(model: PairModel) -> bool:
     """Whether the weights are finite, and match the features of this version."""
-    if set(model.kinds) != set(MEASURES):
+    if set(model.kinds) != set(PAIR_MEASURES):
         return False
     for kind, each in model.kinds.items():
         own = feature_names(kind)
-        every = (*own, *SURPRISES)
+        every = (*own, *SURPRISE_NAMES)
         if tuple(each.alone.weights) != own:
             return False
         if any(tuple(table) != every for table in (each.surprised.weights, each.mean, each.spread)):

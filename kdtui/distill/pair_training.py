@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from kdtui.bundling.metrics import greedy_jaccard, score
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.category_surprise import NAMES as SURPRISES
-from kdtui.distill.category_surprise import SurpriseFeatures, count_surprises
-from kdtui.distill.pair_features import MEASURES, Kind, TextVectors, feature_names, features
+from kdtui.distill.category_surprise import SURPRISE_NAMES, SurpriseFeatures, count_surprises
+from kdtui.distill.pair_features import PAIR_MEASURES, SessionKind, TextVectors, feature_names, features
 from kdtui.distill.pair_model import KindModel, PairModel
-from kdtui.distill.pattern_student import evenly, folds_of, labels_of, without_categories
+from kdtui.distill.pattern_student import pair_labels, pair_weights, split_folds, without_categories
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Regression, fit_regression, sigmoid
 from models.pairs.partitions import Truth, fit_partitions
@@ -59,14 +58,14 @@ def train_pair_model(datasets: Mapping[str, Sequence[Session]], vectors: TextVec
     """
     return PairModel(
         " and ".join(f"{len(sessions):,} sessions of {name}" for name, sessions in datasets.items()),
-        {kind: _train_kind(kind, [*datasets.values()], vectors) for kind in MEASURES},
+        {kind: _train_kind(kind, [*datasets.values()], vectors) for kind in PAIR_MEASURES},
     )
 
 
-def _train_kind(kind: Kind, datasets: Sequence[Sequence[Session]], vectors: TextVectors) -> KindModel:
+def _train_kind(kind: SessionKind, datasets: Sequence[Sequence[Session]], vectors: TextVectors) -> KindModel:
     every = [
         {
-            session.id: _Example(session, features(session, kind, vectors), labels_of(session))
+            session.id: _Example(session, features(session, kind, vectors), pair_labels(session))
             for session in (_seen_as(kind, each) for each in sessions)
         }
         for sessions in datasets
@@ -75,7 +74,9 @@ def _train_kind(kind: Kind, datasets: Sequence[Sequence[Session]], vectors: Text
     fitted = _fit(kind, every, chance)
     # Partitions must be selected by the probabilities of sessions outside the training folds.
     judged: list[tuple[Matrix, Truth]] = []
-    for parts in zip(*([*folds_of([each.session for each in examples.values()])] for examples in every), strict=True):
+    for parts in zip(
+        *([*split_folds([each.session for each in examples.values()])] for examples in every), strict=True
+    ):
         rest = [
             {session.id: examples[session.id] for session in others}
             for examples, (others, _) in zip(every, parts, strict=True)
@@ -89,30 +90,30 @@ def _train_kind(kind: Kind, datasets: Sequence[Sequence[Session]], vectors: Text
     return KindModel(fitted.alone, fitted.surprised, fitted.mean, fitted.spread, fit_partitions(judged, _value))
 
 
-def _seen_as(kind: Kind, session: Session) -> Session:
+def _seen_as(kind: SessionKind, session: Session) -> Session:
     """Return the session with only the knowledge about products that this kind has."""
     return session if kind.startswith("categories") else without_categories(session)
 
 
-def _fit(kind: Kind, datasets: Sequence[Mapping[str, _Example]], chance: random.Random) -> _Fitted:
+def _fit(kind: SessionKind, datasets: Sequence[Mapping[str, _Example]], chance: random.Random) -> _Fitted:
     every = [example for examples in datasets for example in examples.values()]
     alone = fit_regression(
         feature_names(kind),
         np.concatenate([each.own for each in every]),
         np.concatenate([each.labels for each in every]),
-        counts=evenly([each.labels for each in every]),
+        counts=pair_weights([each.labels for each in every]),
         penalty=_PENALTY,
     )
     rows: list[Matrix] = []
     labels: list[npt.NDArray[np.bool_]] = []
     for examples in datasets:
-        for others, part in folds_of([each.session for each in examples.values()]):
+        for others, part in split_folds([each.session for each in examples.values()]):
             held = [examples[session.id] for session in part] * _REPEATS
             rows += _surprised(held, [examples[session.id] for session in others], alone, chance)
             labels += [each.labels for each in held]
     table = np.concatenate(rows)
-    names = (*feature_names(kind), *SURPRISES)
-    fitted = fit_regression(names, table, np.concatenate(labels), counts=evenly(labels), penalty=_PENALTY)
+    names = (*feature_names(kind), *SURPRISE_NAMES)
+    fitted = fit_regression(names, table, np.concatenate(labels), counts=pair_weights(labels), penalty=_PENALTY)
     spread = table.std(axis=0)
     spread[spread == 0] = 1.0
     return _Fitted(

@@ -14,20 +14,19 @@ from msgspec import DecodeError, Struct, ValidationError, json
 from msgspec.structs import replace
 
 from kdtui.bundling.metrics import pairs
-from kdtui.bundling.truth import ENOUGH, true_bundles
+from kdtui.bundling.truth import MOST_LEARNED_SESSIONS, true_bundles
 from kdtui.distill.category_intent import category_intent
-from kdtui.distill.category_surprise import LEVELS, LevelCounts, SurpriseFeatures, count_surprises
-from kdtui.distill.category_surprise import NAMES as SURPRISES
+from kdtui.distill.category_surprise import LEVELS, SURPRISE_NAMES, LevelCounts, SurpriseFeatures, count_surprises
 from kdtui.distill.pair_features import (
-    Kind,
-    ReadTexts,
+    SessionKind,
+    TextReader,
     TextVectors,
     feature_names,
     features,
     features_alike,
-    kind_of,
     pairs_of,
-    read,
+    read_text_vectors,
+    session_kind,
 )
 from kdtui.distill.pair_model import KindModel, PairModel
 from kdtui.errors import KdtuiError
@@ -56,18 +55,18 @@ class Learned(Struct, frozen=True):
         surprises: counts for each of `LEVELS`; empty if there was nothing to learn from.
     """
 
-    kinds: dict[Kind, Regression]
+    kinds: dict[SessionKind, Regression]
     surprises: list[LevelCounts]
 
 
-NOTHING = Learned({}, [])
+NOTHING_LEARNED = Learned({}, [])
 """The result without any training session."""
 
 
 class PatternStudent:
     """Answers the sessions of one dataset, or of none."""
 
-    def __init__(self, model: PairModel, learned: Learned, reader: ReadTexts | None) -> None:
+    def __init__(self, model: PairModel, learned: Learned, reader: TextReader | None) -> None:
         """Build a student.
 
         Args:
@@ -79,33 +78,33 @@ class PatternStudent:
         self._surprises = SurpriseFeatures(learned.surprises)
 
     @classmethod
-    def learn(cls, model: PairModel, train: Sequence[Session], reader: ReadTexts | None) -> "PatternStudent":
+    def learn(cls, model: PairModel, train: Sequence[Session], reader: TextReader | None) -> "PatternStudent":
         """Adapt the model to training sessions.
 
         The features of a training session come from the other folds of the training sessions, as they will for unseen
         sessions.
         """
-        train = learnable(train)
+        train = learnable_sessions(train)
         if not train:
-            return cls(model, NOTHING, reader)
-        vectors = read(train, reader)
-        usual: Kind = "categories and titles" if vectors is not None else "categories and words"
-        bare: Kind = "titles" if vectors is not None else "words"
-        labels = [labels_of(session) for session in train]
-        learned: dict[Kind, Regression] = {}
+            return cls(model, NOTHING_LEARNED, reader)
+        vectors = read_text_vectors(train, reader)
+        usual: SessionKind = "categories and titles" if vectors is not None else "categories and words"
+        bare: SessionKind = "titles" if vectors is not None else "words"
+        labels = [pair_labels(session) for session in train]
+        learned: dict[SessionKind, Regression] = {}
         counted: list[LevelCounts] = []
         for kind, sessions in ((usual, train), (bare, [without_categories(session) for session in train])):
             known = model.kinds[kind]
             own = [features(session, kind, vectors) for session in sessions]
             expected = [sigmoid(known.alone.log_odds(each)) for each in own]
             rows = list(_surprised(sessions, own, expected))
-            learned[kind] = _adapted(known, np.concatenate(rows), np.concatenate(labels), evenly(labels))
+            learned[kind] = _adapted(known, np.concatenate(rows), np.concatenate(labels), pair_weights(labels))
             if kind == usual:
                 counted = count_surprises(zip(sessions, expected, strict=True))
         return cls(model, Learned(learned, counted), reader)
 
     @classmethod
-    def from_json(cls, text: bytes | str, model: PairModel, reader: ReadTexts | None) -> "PatternStudent":
+    def from_json(cls, text: bytes | str, model: PairModel, reader: TextReader | None) -> "PatternStudent":
         """Read a student that `to_json` wrote.
 
         Raises:
@@ -116,7 +115,7 @@ class PatternStudent:
         except (DecodeError, ValidationError) as error:
             raise ValueError(f"this is not a pattern student: {error}") from error
         for kind, regression in learned.kinds.items():
-            if tuple(regression.weights) != (*feature_names(kind), *SURPRISES):
+            if tuple(regression.weights) != (*feature_names(kind), *SURPRISE_NAMES):
                 raise ValueError("this is a pattern student with other features")
             if not np.isfinite([regression.bias, *regression.weights.values()]).all():
                 raise ValueError("this is a pattern student with weights that are not numbers")
@@ -142,13 +141,13 @@ class PatternStudent:
         Returns:
             None if there is no model for vectors, or no text.
         """
-        vectors = read([session], self._reader)
+        vectors = read_text_vectors([session], self._reader)
         return of_length_one(np.mean([*vectors.values()], axis=0)) if vectors else None
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
         """Return the pair probabilities of training sessions by id, each as if its own bundles had not been counted."""
         found: dict[str, Matrix] = {}
-        for others, fold in folds_of(train):
+        for others, fold in split_folds(train):
             counted = SurpriseFeatures(count_surprises((session, self._expected(session)) for session in others))
             found |= {session.id: self._judged(session, counted) for session in fold}
         return found
@@ -174,17 +173,17 @@ class PatternStudent:
         judged = [number for number, session in enumerate(sessions) if len(session.items) <= MOST_PRODUCTS]
         for number in {*range(len(sessions))}.difference(judged):
             found[number] = _too_large(sessions[number])
-        vectors = read([sessions[number] for number in judged], self._reader)
+        vectors = read_text_vectors([sessions[number] for number in judged], self._reader)
         if vectors is None and self._reader is not None and len(judged) > 1:
             # Sessions whose vectors are cached can still use them, even if other sessions lack theirs.
             for number in judged:
                 [found[number]] = self.write_many([sessions[number]])
             return found
-        groups: dict[tuple[int, Kind], list[int]] = {}
+        groups: dict[tuple[int, SessionKind], list[int]] = {}
         for number in judged:
             session = sessions[number]
             if len(session.items) > 1:
-                kind = kind_of(session, has_vectors=vectors is not None)
+                kind = session_kind(session, has_vectors=vectors is not None)
                 groups.setdefault((len(session.items), kind), []).append(number)
         for (_, kind), numbers in groups.items():
             group = [sessions[number] for number in numbers]
@@ -204,12 +203,12 @@ class PatternStudent:
             raise _too_large(session)
         if size < 2:
             return np.zeros((size, size))
-        vectors = read([session], self._reader)
-        kind = kind_of(session, has_vectors=vectors is not None)
+        vectors = read_text_vectors([session], self._reader)
+        kind = session_kind(session, has_vectors=vectors is not None)
         return np.concatenate(self._probabilities([session], kind, vectors, surprises))
 
     def _probabilities(
-        self, sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None, surprises: SurpriseFeatures
+        self, sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None, surprises: SurpriseFeatures
     ) -> Matrix:
         """Return the pair probabilities of sessions with equally many products and the same kind: (sessions, products,
         products)."""
@@ -223,8 +222,8 @@ class PatternStudent:
 
     def _expected(self, session: Session) -> Vector:
         """Return the expected pair probabilities, without the counts."""
-        vectors = read([session], self._reader)
-        kind = kind_of(session, has_vectors=vectors is not None)
+        vectors = read_text_vectors([session], self._reader)
+        kind = session_kind(session, has_vectors=vectors is not None)
         return sigmoid(self._model.kinds[kind].alone.log_odds(features(session, kind, vectors)))
 
 
@@ -239,25 +238,25 @@ def _intent(session: Session, positions: Sequence[int]) -> str:
     return category_intent([session.items[position - 1] for position in positions])
 
 
-def learnable(train: Sequence[Session]) -> list[Session]:
-    """Return the training sessions to learn from: those with pairs, out of a random draw of at most `ENOUGH`."""
-    return [session for session in _some(train, ENOUGH) if 1 < len(session.items) <= MOST_PRODUCTS]
+def learnable_sessions(train: Sequence[Session]) -> list[Session]:
+    """Return the sessions to learn from: those with pairs, out of a random draw of `MOST_LEARNED_SESSIONS` at most."""
+    return [session for session in _some(train, MOST_LEARNED_SESSIONS) if 1 < len(session.items) <= MOST_PRODUCTS]
 
 
-def labels_of(session: Session) -> npt.NDArray[np.bool_]:
+def pair_labels(session: Session) -> npt.NDArray[np.bool_]:
     """Return which pairs of the session share a bundle, in the order of `pairs_of`."""
     together = pairs(true_bundles(session))
     return np.array([pair in together for pair in pairs_of(session)], np.bool_)
 
 
-def evenly(labels: Sequence[npt.NDArray[np.bool_]]) -> Vector:
+def pair_weights(labels: Sequence[npt.NDArray[np.bool_]]) -> Vector:
     """Return the weight of each pair: lower in sessions with many pairs, where each says less; 1 on average."""
     counts = np.concatenate([np.full(len(each), len(each) ** -0.5) for each in labels])
     scaled: Vector = counts * (len(counts) / counts.sum())
     return scaled
 
 
-def folds_of(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[Session]]]:
+def split_folds(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[Session]]]:
     """Split the sessions randomly into `FOLDS` parts; yield the other sessions and the part."""
     mixed = draw_subset(sessions, len(sessions), 0, lambda session: session.id)
     for fold in range(min(FOLDS, len(mixed))):
@@ -275,7 +274,7 @@ def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Seq
     """
     likely = {session.id: each for session, each in zip(sessions, expected, strict=True)}
     found: dict[str, Matrix] = {}
-    for others, part in folds_of(sessions):
+    for others, part in split_folds(sessions):
         counted = SurpriseFeatures(count_surprises((session, likely[session.id]) for session in others))
         found |= {session.id: counted.features(session) for session in part}
     for session, each in zip(sessions, own, strict=True):

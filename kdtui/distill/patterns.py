@@ -195,14 +195,14 @@ def _numbers(bits: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class PatternMatch:
     """A pattern that applies to a session, and the positions of the products that it joins (1-based, ascending)."""
 
     pattern: Pattern
     positions: tuple[int, ...]
 
 
-def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> list[Match]:
+def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> list[PatternMatch]:
     """Return the patterns that apply to a session, most precise first; only one for the same products."""
     by_category: defaultdict[CategoryPath, list[int]] = defaultdict(list)
     for position, item in enumerate(session.items, start=1):
@@ -216,7 +216,7 @@ def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> l
             positions = tuple(sorted(position for path in needed for position in by_category[path]))
             if positions not in best or _strength(pattern) > _strength(best[positions]):
                 best[positions] = pattern
-    matches = [Match(pattern, positions) for positions, pattern in best.items()]
+    matches = [PatternMatch(pattern, positions) for positions, pattern in best.items()]
     return sorted(matches, key=lambda match: (_strength(match.pattern), match.positions), reverse=True)[:limit]
 
 

@@ -5,13 +5,13 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from kdtui.distill.applicable import AICL, Applicable, AppliedPiece, line_of
-from kdtui.distill.lacking import why_lacking
+from kdtui.distill.applicable import AICL, Applicable, AppliedPiece, rule_line
+from kdtui.distill.missing_knowledge import explain_missing_knowledge
 from kdtui.distill.patterns import Pattern, unseen_patterns
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import KdtuiError
-from store.full_text import words_of
+from store.full_text import session_words
 from store.knowledge import Knowledge, find_knowledge, matching_knowledge, pieces_from, sessions_of_piece
 from store.records import Format, RunSettings, Session
 from store.sessions import get_session
@@ -74,11 +74,11 @@ class Retriever:
         self._shown_of = None if settings.domains == "all" else dataset
         for format in cast("tuple[Format, ...]", settings.knowledge):
             if not find_knowledge(db, dataset=self._shown_of, format=format, sample=settings.sample, limit=1):
-                raise KdtuiError(why_lacking(db, dataset, format, settings.sample, settings.domains))
+                raise KdtuiError(explain_missing_knowledge(db, dataset, format, settings.sample, settings.domains))
         # Patterns are few, and any of them can join products without words in common.
         pieces = self._all("pattern")
-        self._patterns = tuple(decoded(piece, Pattern) for piece in pieces if piece.dataset == dataset)
-        self._patterns_of_others = tuple(decoded(piece, Pattern) for piece in pieces if piece.dataset != dataset)
+        self._patterns = tuple(decode_piece(piece, Pattern) for piece in pieces if piece.dataset == dataset)
+        self._patterns_of_others = tuple(decode_piece(piece, Pattern) for piece in pieces if piece.dataset != dataset)
 
     def __call__(self, session: Session) -> Applicable:
         """Return the knowledge that applies to a session, without knowledge of its own bundles.
@@ -88,7 +88,7 @@ class Retriever:
         """
         budget = self._settings.budget or DEFAULT_BUDGET
         # A thought is longer than all rules together, so it gets the remaining budget.
-        rules, left = self._within(self._rules(session), lambda rule: line_of(rule, session), budget)
+        rules, left = self._within(self._rules(session), lambda rule: rule_line(rule, session), budget)
         thoughts, _ = self._within(self._thoughts(session), lambda thought: thought.statement, left)
         patterns = unseen_patterns(session, self._patterns) if session.split == "train" else self._patterns
         return Applicable((*patterns, *self._patterns_of_others), rules, thoughts, self._demonstrations(session))
@@ -97,7 +97,7 @@ class Retriever:
         if "rule" not in self._settings.knowledge:
             return []
         pieces = matching_knowledge(
-            self._db, words_of(session), self._shown_of, "rule", sample=self._settings.sample, limit=_CANDIDATES
+            self._db, session_words(session), self._shown_of, "rule", sample=self._settings.sample, limit=_CANDIDATES
         )
         own = {
             piece.id
@@ -115,7 +115,7 @@ class Retriever:
             if len(found) == wanted:
                 break
             pieces = pieces_from(self._db, dataset, neighbour, "thought", sample=self._settings.sample)
-            found += [AppliedPiece(piece.id, decoded(piece, Thought)) for piece in pieces[:1]]
+            found += [AppliedPiece(piece.id, decode_piece(piece, Thought)) for piece in pieces[:1]]
         return found
 
     def _near(self, session: Session, limit: int) -> list[tuple[str, str]]:
@@ -160,14 +160,14 @@ def rules_that_apply(pieces: Iterable[Knowledge], session: Session, most: int) -
     """
     best: dict[Any, AppliedPiece[Rule]] = {}
     for piece in sorted(pieces, key=lambda each: -(each.precision or 0.0)):
-        rule = decoded(piece, Rule)
+        rule = decode_piece(piece, Rule)
         about = applies_to(rule, session)
         if about or not rule.categories:
             best.setdefault(about or piece.id, AppliedPiece(piece.id, rule))
     return list(best.values())[:most]
 
 
-def decoded(piece: Knowledge, kind: type[Value]) -> Value:
+def decode_piece(piece: Knowledge, kind: type[Value]) -> Value:
     """Decode the content of a stored piece.
 
     Raises:

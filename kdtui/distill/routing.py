@@ -166,7 +166,7 @@ def session_features(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class FittedRouter:
     """The linear model of a router.
 
     Attributes:
@@ -193,7 +193,7 @@ class Fitted:
         return found
 
 
-def fit(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Fitted:
+def fit_router(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> FittedRouter:
     """Fit a router; choose the penalty by cross-validation, on a tie the larger one.
 
     Args:
@@ -204,21 +204,21 @@ def fit(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES
         penalties = (ALWAYS,)
     best = penalties[0]
     if len(penalties) > 1:
-        means = {penalty: float(crossed(features, scores, (penalty,)).mean()) for penalty in penalties}
+        means = {penalty: float(cross_validate(features, scores, (penalty,)).mean()) for penalty in penalties}
         best = max(penalties, key=lambda penalty: (round(means[penalty], 9), penalty))
     return _fit(features, scores, best)
 
 
-def crossed(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Vector:
+def cross_validate(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Vector:
     """Cross-validate a router, including the choice of the penalty: return its score on each session, (sessions,)."""
     found = np.zeros(len(scores))
     for others, part in folds(len(scores)):
-        router = fit(features[others], scores[others], penalties)
+        router = fit_router(features[others], scores[others], penalties)
         found[part] = scores[part, router.chosen(features[part])]
     return found
 
 
-def crossed_best(scores: Matrix) -> Vector:
+def cross_validate_best(scores: Matrix) -> Vector:
     """Cross-validate the choice of the best route: return its score on each session, (sessions,)."""
     found = np.zeros(len(scores))
     for others, part in folds(len(scores)):
@@ -234,7 +234,7 @@ def folds(count: int) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.int
         yield np.setdiff1d(np.arange(count), part), part
 
 
-def _fit(features: Matrix, scores: Matrix, penalty: float) -> Fitted:
+def _fit(features: Matrix, scores: Matrix, penalty: float) -> FittedRouter:
     means = scores.mean(axis=0)
     order = tuple(int(number) for number in np.argsort(-means, kind="stable"))
     mean, spread = features.mean(axis=0), features.std(axis=0)
@@ -246,7 +246,7 @@ def _fit(features: Matrix, scores: Matrix, penalty: float) -> Fitted:
         x = (features - mean) / spread
         # The bias is not penalized: standardized features have mean 0.
         weights[:, 1:] = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ gains).T
-    return Fitted(order, means, mean, spread, weights, penalty)
+    return FittedRouter(order, means, mean, spread, weights, penalty)
 
 
 def _with_ones(features: Matrix) -> Matrix:
@@ -254,7 +254,7 @@ def _with_ones(features: Matrix) -> Matrix:
 
 
 def make_router(
-    fitted: Fitted,
+    fitted: FittedRouter,
     routes: Sequence[tuple[str, RunSettings]],
     names: Sequence[str],
     centres: Mapping[str, Sequence[float]],

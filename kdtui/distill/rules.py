@@ -41,7 +41,7 @@ class Rule(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Consolidated:
+class ConsolidatedRule:
     """A rule, with the sessions that it was found in."""
 
     rule: Rule
@@ -49,7 +49,7 @@ class Consolidated:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class RuleTrial:
     """The results of a rule on sessions that it does not come from.
 
     Attributes:
@@ -95,7 +95,7 @@ def applies_to(rule: Rule, session: Session) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(found))
 
 
-def try_rules(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> list[Trial]:
+def try_rules(rules: Sequence[ConsolidatedRule], sessions: Sequence[Session]) -> list[RuleTrial]:
     """Test each rule on the sessions that it does not come from."""
     by_category: defaultdict[CategoryPath, set[int]] = defaultdict(set)
     for number, session in enumerate(sessions):
@@ -115,11 +115,11 @@ def try_rules(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> lis
             if about:
                 applies += 1
                 right += all((pair in bundled[number]) == each.rule.together for pair in about)
-        trials.append(Trial(len(sessions) - len(own), applies, right))
+        trials.append(RuleTrial(len(sessions) - len(own), applies, right))
     return trials
 
 
-def consolidate(found: Iterable[tuple[Rule, str]]) -> list[Consolidated]:
+def consolidate(found: Iterable[tuple[Rule, str]]) -> list[ConsolidatedRule]:
     """Merge equal rules of many sessions; return those of most sessions first.
 
     Rules about the same categories are equal if both put together, or both leave apart; rules without categories if
@@ -151,7 +151,7 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     return len(one & other) >= _ALIKE * len(one | other)
 
 
-def _merge(group: Sequence[tuple[Rule, str]]) -> Consolidated:
+def _merge(group: Sequence[tuple[Rule, str]]) -> ConsolidatedRule:
     first = group[0][0]
     counts: dict[str, int] = {}
     for rule, _ in group:
@@ -159,4 +159,4 @@ def _merge(group: Sequence[tuple[Rule, str]]) -> Consolidated:
             counts[intent] = counts.get(intent, 0) + 1
     intents = tuple(sorted(counts, key=lambda intent: -counts[intent]))
     sessions = tuple(dict.fromkeys(session for _, session in group))
-    return Consolidated(Rule(first.text, first.together, first.categories, intents), sessions)
+    return ConsolidatedRule(Rule(first.text, first.together, first.categories, intents), sessions)

@@ -17,7 +17,7 @@ import numpy as np
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from models.unit_vectors import Vectors, of_length_one
-from store.full_text import words_of
+from store.full_text import session_words
 from store.records import Session
 
 SampleStrategy: TypeAlias = Literal["random", "length", "longest", "diversity", "difficulty"]
@@ -63,7 +63,7 @@ def farthest_first(sessions: Sequence[Session], seed: int) -> list[str]:
     """Order sessions so that each is the least similar to those before it (Gonzalez, 1985); the first is random."""
     if not sessions:
         return []
-    vectors = session_vectors(sessions)
+    vectors = word_vectors(sessions)
     chosen = [random.Random(seed).randrange(len(sessions))]
     nearest = vectors @ vectors[chosen[0]]
     nearest[chosen[0]] = np.inf
@@ -93,10 +93,10 @@ def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float], how
     return sorted((session.id for session in sessions), key=lambda session_id: (pair_f1[session_id], session_id))
 
 
-def session_vectors(sessions: Sequence[Session]) -> Vectors:
+def word_vectors(sessions: Sequence[Session]) -> Vectors:
     """Return hashed vectors of the words in titles and categories, weighted by rarity: (sessions, dimensions), rows of
     length one."""
-    words = [words_of(session) for session in sessions]
+    words = [session_words(session) for session in sessions]
     count = Counter(word for each in words for word in each)
     vectors = np.zeros((len(sessions), _DIMENSIONS), np.float32)
     for row, each in zip(vectors, words, strict=True):
@@ -106,7 +106,7 @@ def session_vectors(sessions: Sequence[Session]) -> Vectors:
     return of_length_one(vectors)
 
 
-def from_the_front(order: Sequence[str], pieces: Mapping[int, Sequence[str]], ratio: float) -> list[int]:
+def take_from_front(order: Sequence[str], pieces: Mapping[int, Sequence[str]], ratio: float) -> list[int]:
     """Return the numbers of the first pieces, at least one, by an order of their sessions.
 
     Args:

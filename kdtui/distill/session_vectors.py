@@ -11,7 +11,7 @@ from models.unit_vectors import Vectors, of_length_one
 from store.records import Item, Session
 
 
-def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
+def embed_sessions(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
     """Embed sessions: (sessions, dimensions), each row of length one. Products that sessions share are embedded once.
 
     Raises:
@@ -24,14 +24,14 @@ def vectors_of(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
     return of_length_one(means)
 
 
-def means_of_texts(vectors_of: Callable[[Sequence[str]], Vectors], sessions: Sequence[Session]) -> Vectors:
+def mean_text_vectors(text_vectors: Callable[[Sequence[str]], Vectors], sessions: Sequence[Session]) -> Vectors:
     """Return the mean vectors of titles and narrowest category names: (sessions, dimensions), rows of length one.
 
     Args:
-        vectors_of: returns the vectors of texts, (texts, dimensions).
+        text_vectors: returns the vectors of texts, (texts, dimensions).
     """
     texts = [[text for item in session.items for text in _texts(item)] for session in sessions]
-    vectors = vectors_of([text for each in texts for text in each])
+    vectors = text_vectors([text for each in texts for text in each])
     ends = np.cumsum([len(each) for each in texts])
     return of_length_one(np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])]))
 

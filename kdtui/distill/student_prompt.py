@@ -12,7 +12,7 @@ from models.student_protocol import (
 from store.records import Session
 
 
-def prompt(
+def session_prompt(
     session: Session, knowledge: Applicable, form: Form, order: Sequence[int], *, has_evidence: bool = False
 ) -> list[Message]:
     """Return the prompt for a session, with its products in this order and the knowledge that applies to it.

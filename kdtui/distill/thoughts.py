@@ -50,14 +50,14 @@ class Thought(Struct, frozen=True):
         return " ".join(part for part in (f"Products: {products}.", steps, self.left_out) if part)
 
 
-def rejection(thought: Thought, session: Session) -> str | None:
+def rejection_reason(thought: Thought, session: Session) -> str | None:
     """Return why a thought must be rejected; None if its bundles agree with the true ones."""
-    agreement = pair_f1(true_bundles(session), bundles_of(thought))
+    agreement = pair_f1(true_bundles(session), bundles_of_thought(thought))
     if agreement >= AGREEMENT:
         return None
     return f"its bundles agree with the true ones to {agreement:.2f} (pair F1), and {AGREEMENT:g} is needed"
 
 
-def bundles_of(thought: Thought) -> Sequence[frozenset[int]]:
+def bundles_of_thought(thought: Thought) -> Sequence[frozenset[int]]:
     """Return the bundles of a thought."""
     return [frozenset(step.positions) for step in thought.steps]

@@ -105,7 +105,9 @@ def intent_example(session: Session) -> dict[str, Any]:
     }
 
 
-def example(session: Session, prompt: Sequence[Message], completions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def session_example(
+    session: Session, prompt: Sequence[Message], completions: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """Return a training line; the session has its products in the order of the prompt."""
     return {
         "session": session.id,
@@ -115,7 +117,7 @@ def example(session: Session, prompt: Sequence[Message], completions: Sequence[d
     }
 
 
-def encode(line: dict[str, Any]) -> bytes:
+def encode_line(line: dict[str, Any]) -> bytes:
     """Encode a line of JSON Lines."""
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 

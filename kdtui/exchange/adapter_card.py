@@ -234,7 +234,7 @@ def _quoted(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class AboutRouter:
+class RouterFacts:
     """The contents of a router's card.
 
     Attributes:
@@ -250,7 +250,7 @@ class AboutRouter:
     chooses: bool
 
 
-def router_card(about: AboutRouter) -> str:
+def router_card(about: RouterFacts) -> str:
     """Return the card of a folder with a router and its adapters, as Markdown."""
     rows = "\n".join(f"| {_code(name)} | {_code(folder)} | {score:.3f} |" for name, folder, score in about.routes)
     how = "It always takes the best adapter: no feature indicated when another one would be better."

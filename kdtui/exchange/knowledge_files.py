@@ -31,9 +31,9 @@ from kdtui.text import one_line
 from models.files.text_files import NotText, without_mark
 from store.records import CategoryPath, Format
 
-Kind: TypeAlias = Literal["jsonl", "parquet"]
+FileKind: TypeAlias = Literal["jsonl", "parquet"]
 
-KINDS: tuple[Kind, ...] = ("jsonl", "parquet")
+FILE_KINDS: tuple[FileKind, ...] = ("jsonl", "parquet")
 
 CARD = "README.md"
 _NO_LICENCE = "not stated. The titles and intents in it belong to the source; ask there before you publish it"
@@ -78,12 +78,12 @@ class KnowledgeLine(Struct, frozen=True):
         return tuple(each for each in self.sessions if each in keys and own_keys.get(each, keys[each]) == keys[each])
 
 
-def file_of(folder: Path, kind: Kind) -> Path:
+def knowledge_file(folder: Path, kind: FileKind) -> Path:
     """Return the path of the pieces in an exported folder."""
     return folder / f"{_NAME}.{kind}"
 
 
-def encode(lines: Iterable[KnowledgeLine], kind: Kind) -> Iterator[bytes]:
+def encode_knowledge(lines: Iterable[KnowledgeLine], kind: FileKind) -> Iterator[bytes]:
     """Encode pieces as the contents of a file.
 
     Raises:
@@ -94,7 +94,7 @@ def encode(lines: Iterable[KnowledgeLine], kind: Kind) -> Iterator[bytes]:
     return iter([_parquet(list(lines))])
 
 
-def read(path: Path) -> list[KnowledgeLine]:
+def read_knowledge(path: Path) -> list[KnowledgeLine]:
     """Read the pieces of a file, or of an exported folder.
 
     Raises:
@@ -102,7 +102,7 @@ def read(path: Path) -> list[KnowledgeLine]:
         KdtuiError: the file is Parquet, and pyarrow is not installed.
     """
     if path.is_dir():
-        found = [file for file in (file_of(path, "jsonl"), file_of(path, "parquet")) if file.is_file()]
+        found = [file for file in (knowledge_file(path, "jsonl"), knowledge_file(path, "parquet")) if file.is_file()]
         if not found:
             raise BadFile(path, f"there is no {_NAME}.jsonl or {_NAME}.parquet in this folder")
         path = found[0]
@@ -130,8 +130,8 @@ def categories_of(line: KnowledgeLine) -> set[CategoryPath]:
     return set(found.categories)
 
 
-def card(
-    dataset: str, source: str, lines: Sequence[KnowledgeLine], kind: Kind, prompts: str, licence: str | None
+def knowledge_card(
+    dataset: str, source: str, lines: Sequence[KnowledgeLine], kind: FileKind, prompts: str, licence: str | None
 ) -> str:
     """Return the dataset card: what the pieces are, where they come from, and how many there are.
 

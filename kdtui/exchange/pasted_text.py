@@ -43,7 +43,7 @@ def read_typed(text: str, number: int = 1) -> list[Session]:
     return sessions
 
 
-def texts_of(text: str) -> list[str]:
+def session_texts(text: str) -> list[str]:
     """Split a text into parts with one session each; JSON stays whole."""
     text = _readable(text)
     if text.startswith(_JSON):

@@ -29,14 +29,14 @@ import numpy.typing as npt
 
 from kdtui.bundling.metrics import ANSWERED, INTENTS
 from kdtui.statistics.results import LEVEL, Comparison, Estimate
-from kdtui.statistics.seeds import luck_of_seeds, spread_of
+from kdtui.statistics.seeds import pooled_seed_errors, seed_spread
 from kdtui.statistics.sessions import (
     ROUNDING,
     Cell,
     Resampling,
     Vector,
     flip_p,
-    over_sessions,
+    session_intervals,
     student_t,
 )
 
@@ -48,7 +48,7 @@ POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class CellPair:
     """Two cells to compare by a metric that counts every session.
 
     Attributes:
@@ -64,7 +64,7 @@ class Pair:
     other_cell: Cell
 
 
-def estimate(
+def estimate_cells(
     cells: Sequence[Cell], resampling: Resampling | None = None, within: tuple[float, float] = (-inf, inf)
 ) -> list[Estimate]:
     """Estimate one metric of many cells.
@@ -73,18 +73,18 @@ def estimate(
         resampling: the draws; None for the defaults.
         within: range of the metric; intervals are clipped to it.
     """
-    found = over_sessions(cells, resampling or Resampling())
-    by_seeds = luck_of_seeds(cells)
+    found = session_intervals(cells, resampling or Resampling())
+    by_seeds = pooled_seed_errors(cells)
     reach = by_seeds.quantile(LEVEL / 2) * by_seeds.errors
     low = np.maximum(found.mean - np.hypot(found.mean - found.low, reach), within[0])
     high = np.minimum(found.mean + np.hypot(found.high - found.mean, reach), within[1])
     return [
-        Estimate(float(found.mean[at]), float(low[at]), float(high[at]), cell.sessions, cell.seeds, spread_of(cell))
+        Estimate(float(found.mean[at]), float(low[at]), float(high[at]), cell.sessions, cell.seeds, seed_spread(cell))
         for at, cell in enumerate(cells)
     ]
 
 
-def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list[Comparison]:
+def compare_cells(pairs: Sequence[CellPair], resampling: Resampling | None = None) -> list[Comparison]:
     """Compare the pairs of one question. All are corrected together, whatever their metrics and baselines.
 
     Args:
@@ -98,7 +98,7 @@ def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list
         return []
     resampling = resampling or Resampling()
     together = [_differences(pair) for pair in pairs]
-    found = over_sessions(together, resampling)
+    found = session_intervals(together, resampling)
     n = np.array([cell.sessions for cell in together])
     errors = np.array([_standard_error(cell) for cell in together])
     seed_errors, freedom = _luck_of_pairs(pairs)
@@ -146,7 +146,7 @@ def holm(p: npt.ArrayLike) -> Vector:
     return adjusted
 
 
-def _luck_of_pairs(pairs: Sequence[Pair]) -> tuple[Vector, Vector]:
+def _luck_of_pairs(pairs: Sequence[CellPair]) -> tuple[Vector, Vector]:
     """Return the standard errors of the differences due to seeds, and their degrees of freedom, metric by metric."""
     errors, freedom = np.zeros(len(pairs)), np.ones(len(pairs))
     for metric in {pair.metric for pair in pairs}:
@@ -155,7 +155,7 @@ def _luck_of_pairs(pairs: Sequence[Pair]) -> tuple[Vector, Vector]:
         for at in of_metric:
             cells.setdefault(pairs[at].baseline, pairs[at].baseline_cell)
             cells.setdefault(pairs[at].other, pairs[at].other_cell)
-        luck = luck_of_seeds([_where_all_answered(cell) for cell in cells.values()])
+        luck = pooled_seed_errors([_where_all_answered(cell) for cell in cells.values()])
         of_cell = dict(zip(cells, luck.errors, strict=True))
         for at in of_metric:
             errors[at] = np.hypot(of_cell[pairs[at].baseline], of_cell[pairs[at].other])
@@ -167,7 +167,7 @@ def _where_all_answered(cell: Cell) -> Cell:
     return Cell.of(cell.values, cell.weights * (cell.weights > 0).all(axis=0))
 
 
-def _differences(pair: Pair) -> Cell:
+def _differences(pair: CellPair) -> Cell:
     """Return the differences over the sessions that all seeds of both cells have."""
     one, other = pair.baseline_cell, pair.other_cell
     if pair.metric in _LEAVE_OUT:

@@ -9,13 +9,13 @@ import numpy as np
 from kdtui.statistics.sessions import ROUNDING, Cell, Vector, student_t
 
 
-def spread_of(cell: Cell) -> float:
+def seed_spread(cell: Cell) -> float:
     """Return the standard deviation of the values of a cell's seeds; nan with fewer than two."""
     return float(cell.of_seeds.std(ddof=1)) if cell.seeds > 1 else nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeedLuck:
+class SeedErrors:
     """The standard error of each cell's mean due to seeds; 0 if seeds make no difference, or the cell has only one.
 
     Attributes:
@@ -30,13 +30,13 @@ class SeedLuck:
         return float(student_t(self.freedom, alpha)) if self.freedom else 0.0
 
 
-def luck_of_seeds(cells: Sequence[Cell]) -> SeedLuck:
+def pooled_seed_errors(cells: Sequence[Cell]) -> SeedErrors:
     """Pool the variance between seeds over all repeated cells; use a cell's own variance if it is larger."""
-    spreads = np.array([spread_of(cell) for cell in cells])
+    spreads = np.array([seed_spread(cell) for cell in cells])
     free = np.array([cell.seeds - 1 for cell in cells])
     varies = spreads > ROUNDING
     freedom = int(free[varies].sum())
     if not freedom:
-        return SeedLuck(np.zeros(len(cells)), 0)
+        return SeedErrors(np.zeros(len(cells)), 0)
     shared = np.sqrt((free[varies] * spreads[varies] ** 2).sum() / freedom)
-    return SeedLuck(np.where(varies, np.fmax(spreads, shared) / np.sqrt(np.maximum(free, 0) + 1), 0), freedom)
+    return SeedErrors(np.where(varies, np.fmax(spreads, shared) / np.sqrt(np.maximum(free, 0) + 1), 0), freedom)

@@ -145,7 +145,7 @@ class Intervals:
     high: Vector
 
 
-def over_sessions(cells: Sequence[Cell], resampling: Resampling) -> Intervals:
+def session_intervals(cells: Sequence[Cell], resampling: Resampling) -> Intervals:
     """Return the intervals of many cells, with the same draws for all."""
     mean, low, high = (np.full(len(cells), nan) for _ in range(3))
     by_size: dict[int, list[int]] = {}

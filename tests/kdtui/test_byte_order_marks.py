@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.distill.prompt_files import own_file, prompt_text, prompts_hash
+from kdtui.distill.prompt_files import own_prompt_file, prompt_text, prompts_hash
 from kdtui.errors import BadFile
 from kdtui.exchange.pasted_text import read_typed
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -26,7 +26,7 @@ def standard_input(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
-    path = own_file("detect")
+    path = own_prompt_file("detect")
     assert path.is_relative_to(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes("Größe".encode())

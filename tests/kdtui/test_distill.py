@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.annotations import rules_of, thought_of
-from kdtui.distill.rules import Consolidated, Rule, applies_to, consolidate, try_rules
-from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection
+from kdtui.distill.annotations import compose_thought, derive_rules
+from kdtui.distill.rules import ConsolidatedRule, Rule, applies_to, consolidate, try_rules
+from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection_reason
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from store.knowledge import find_knowledge, sessions_of_piece
@@ -38,7 +38,7 @@ def distilled(db: Database, outdoor: Path) -> Database:
 
 
 def test_bundles_say_what_goes_together_and_what_stays_apart() -> None:
-    rules = list(rules_of(session([A, B, C], (1, 2), intent='"a night outside".')))
+    rules = list(derive_rules(session([A, B, C], (1, 2), intent='"a night outside".')))
     assert [(rule.text, rule.together, rule.intents) for rule in rules] == [
         ("Put Outdoor > Mats together with Outdoor > Tents", True, ("a night outside",)),
         ("Leave Kitchen > Pans apart from Outdoor > Mats", False, ()),
@@ -47,16 +47,16 @@ def test_bundles_say_what_goes_together_and_what_stays_apart() -> None:
 
 
 def test_a_session_in_which_both_are_so_gives_no_rule() -> None:
-    assert list(rules_of(session([A, A, A], (1, 2)))) == []
+    assert list(derive_rules(session([A, A, A], (1, 2)))) == []
     # A department alone says too little, and so does no category at all.
-    assert list(rules_of(session([("Shop", "Outdoor"), A], (1, 2)))) == []
-    assert list(rules_of(Session("s", (Item("x"), Item("y")), (Bundle((1, 2)),)))) == []
+    assert list(derive_rules(session([("Shop", "Outdoor"), A], (1, 2)))) == []
+    assert list(derive_rules(Session("s", (Item("x"), Item("y")), (Bundle((1, 2)),)))) == []
 
 
 def test_rules_for_a_model_are_about_what_it_got_wrong() -> None:
     told = session([A, B, C], (1, 2))
-    assert list(rules_of(told, [frozenset({1, 2})])) == []
-    missed = list(rules_of(told, [frozenset({2, 3})]))
+    assert list(derive_rules(told, [frozenset({1, 2})])) == []
+    missed = list(derive_rules(told, [frozenset({2, 3})]))
     assert [(rule.together, rule.categories) for rule in missed] == [(True, (B, A)), (False, (C, B))]
 
 
@@ -83,11 +83,11 @@ def test_a_rule_is_tried_on_the_sessions_it_does_not_come_from() -> None:
         session([A, B, A], (1, 2), name="half"),
         session([A, C], (1, 2), name="other"),
     ]
-    [trial] = try_rules([Consolidated(Rule("x", True, (A, B)), ("own",))], sessions)
+    [trial] = try_rules([ConsolidatedRule(Rule("x", True, (A, B)), ("own",))], sessions)
     assert (trial.sessions, trial.applies, trial.right) == (3, 2, 1)
     assert trial.support == pytest.approx(2 / 3)
     assert trial.precision == 0.5
-    [nothing] = try_rules([Consolidated(Rule("says something else"), ("own",))], sessions)
+    [nothing] = try_rules([ConsolidatedRule(Rule("says something else"), ("own",))], sessions)
     assert (nothing.support, nothing.precision) == (0.0, None)
 
 
@@ -110,7 +110,7 @@ def test_a_rule_is_about_pairs_of_different_products(
 
 def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
     told = session([A, B, C], (1, 2), intent="camping")
-    thought = thought_of(told, told.bundles)
+    thought = compose_thought(told, told.bundles)
     assert thought.statement == (
         "Products: 1. thing 0 [Tents]; 2. thing 1 [Mats]; 3. thing 2 [Pans]. "
         "Shoppers want camping: 1,2, because Tents and Mats complement each other. 3 fit no bundle."
@@ -119,11 +119,11 @@ def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
 
 def test_a_thought_that_ends_elsewhere_is_rejected_with_the_reason() -> None:
     told = session([A, B, C], (1, 2))
-    assert rejection(Thought((), (Step((1, 2), "x", "y"),)), told) is None
-    reason = rejection(Thought((), (Step((2, 3), "x", "y"),)), told)
+    assert rejection_reason(Thought((), (Step((1, 2), "x", "y"),)), told) is None
+    reason = rejection_reason(Thought((), (Step((2, 3), "x", "y"),)), told)
     assert reason is not None
     assert f"{AGREEMENT:g} is needed" in reason
-    assert rejection(Thought((), ()), told) is not None
+    assert rejection_reason(Thought((), ()), told) is not None
 
 
 def test_what_is_stored_knows_where_it_comes_from(distilled: Database) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.applicable import Applicable, estimate_tokens
 from kdtui.workflows.data.embed import embed_dataset
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
@@ -42,7 +42,7 @@ def sample(db: Database, name: str, *datasets: str) -> None:
 
 
 def shown(db: Database, session: Session, *formats: str, **settings: Any) -> Applicable:
-    return make_retriever(db, "outdoor", RunSettings("smollm2", formats, **settings), roughly)(session)
+    return make_retriever(db, "outdoor", RunSettings("smollm2", formats, **settings), estimate_tokens)(session)
 
 
 def datasets(db: Database, found: Applicable) -> set[str]:

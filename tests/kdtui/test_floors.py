@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.bundling.floors import NAMES, by_category, floors_of, whole_session
+from kdtui.bundling.floors import NAMES, floors_of, group_by_category, whole_session
 from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -35,7 +35,7 @@ def test_the_whole_session_is_one_bundle() -> None:
     ("level", "expected"), [(1, [{1, 2, 4, 5}]), (2, [{1, 2}, {4, 5}]), (3, [{4, 5}])], ids=["wide", "middle", "narrow"]
 )
 def test_items_are_grouped_by_their_first_category(level: int, expected: list[set[int]]) -> None:
-    assert by_category(SESSION, level) == expected
+    assert group_by_category(SESSION, level) == expected
 
 
 def test_only_minimal_bundles_are_true() -> None:

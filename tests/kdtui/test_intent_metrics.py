@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.bundling.intent_metrics import IntentSums, rouge_l, score_intents, token_f1, words
+from kdtui.bundling.intent_metrics import IntentSums, intent_words, rouge_l, score_intents, token_f1
 from store.records import Bundle
 
 TEXTS = st.text(alphabet="ab c'é-", max_size=20)
@@ -29,7 +29,7 @@ def test_both_measures_are_symmetric_and_between_0_and_1_and_order_can_only_cost
 
 @given(TEXTS)
 def test_a_text_is_like_itself_unless_it_has_no_word(text: str) -> None:
-    same = 1.0 if words(text) else 0.0
+    same = 1.0 if intent_words(text) else 0.0
     assert token_f1(text, text) == rouge_l(text, text) == same
 
 
@@ -103,7 +103,7 @@ def test_the_order_of_sessions_makes_no_difference_and_nothing_leaves_its_bounds
 def test_the_intents_of_people_are_equal_to_themselves(sessions: list[list[Bundle]]) -> None:
     scores = score_intents(sessions, [named(*((each.positions, each.intent) for each in s)) for s in sessions])
     assert scores.matched == scores.bundles
-    if scores.bundles and all(words(bundle.intent) for session in sessions for bundle in session):
+    if scores.bundles and all(intent_words(bundle.intent) for session in sessions for bundle in session):
         assert scores.token_f1 == scores.rouge_l == 1
 
 

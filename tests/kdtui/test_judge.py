@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.judging import rating_question, read_rating
+from kdtui.distill.judging import rating_prompt, read_rating
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
 from store.predictions import PredictedBundle, Prediction, add_prediction
@@ -89,7 +89,7 @@ def test_products_and_intents_are_fenced_as_data(kdtui: Kdtui, serve: Serve, db:
 
 
 def test_an_intent_of_dashes_does_not_end_the_fence() -> None:
-    question = rating_question([Item("a", "-" * 40), Item("b", None)], "x\n" + "-" * 40)
+    question = rating_prompt([Item("a", "-" * 40), Item("b", None)], "x\n" + "-" * 40)
     assert question.content.splitlines().count("-" * 40) == 4
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdtui.distill.thoughts import Thought
-from kdtui.exchange.knowledge_files import KnowledgeLine, encode, read
+from kdtui.exchange.knowledge_files import KnowledgeLine, encode_knowledge, read_knowledge
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.exchange import import_knowledge
@@ -95,7 +95,7 @@ def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdt
     assert kdtui("sample", "create", "few", "-d", "outdoor", "-f", "thought", "--ratio", 0.2).code == 0
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path / "few", "--sample", "few"]
     assert kdtui(*export).code == 0
-    lines = read(tmp_path / "few")
+    lines = read_knowledge(tmp_path / "few")
     assert {line.format for line in lines} == {"thought"}
     assert len(lines) == len(find_knowledge(known, sample="few"))
     nothing = kdtui(*export, "--format", "rule")
@@ -139,7 +139,7 @@ def pieces_of_kitchen(db: Database) -> list[Knowledge]:
 def test_knowledge_of_another_dataset_says_how_much_of_it_is_foreign(
     known: Database, foreign: Path, kdtui: Kdtui
 ) -> None:
-    lines = read(foreign)
+    lines = read_knowledge(foreign)
     with_sessions = sum(bool(line.sessions) for line in lines)
     result = kdtui("knowledge", "import", foreign, "-d", "kitchen")
     assert result.code == 0
@@ -169,10 +169,11 @@ def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
     assert kdtui("knowledge", "search", "origin:kitchen", "--json").rows == []
     again = tmp_path / "again"
     assert kdtui("knowledge", "export", "-d", "kitchen", "-o", again).code == 0
-    assert {(line.dataset, line.imported_from, line.imported_file) for line in read(again)} == {
+    assert {(line.dataset, line.imported_from, line.imported_file) for line in read_knowledge(again)} == {
         ("kitchen", "outdoor", "out")
     }
-    assert f"{len(read(again))} of the pieces had been imported from `outdoor`" in (again / "README.md").read_text()
+    count = len(read_knowledge(again))
+    assert f"{count} of the pieces had been imported from `outdoor`" in (again / "README.md").read_text()
     kdtui("knowledge", "import", again, "-d", "other")
     assert {piece.origin.dataset for piece in find_knowledge(known, dataset="other") if piece.origin} == {"outdoor"}
 
@@ -247,8 +248,8 @@ LINES = st.lists(
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, lines: list[KnowledgeLine], kind: Any) -> None:
     path = tmp_path_factory.mktemp("any") / f"knowledge.{kind}"
-    path.write_bytes(b"".join(encode(lines, kind)))
-    assert read(path) == lines
+    path.write_bytes(b"".join(encode_knowledge(lines, kind)))
+    assert read_knowledge(path) == lines
 
 
 GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products": [], "steps": []}', "teacher": "t"}

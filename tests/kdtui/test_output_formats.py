@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.bundling.tables import as_csv, csv_lines, fit, markdown_lines
+from kdtui.bundling.tables import as_csv, csv_lines, fit_widths, markdown_lines
 from kdtui.cli.output import print_table
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.sqlite import Database
@@ -130,14 +130,14 @@ def test_numbers_are_exact_in_csv_and_rounded_in_markdown() -> None:
     ],
 )
 def test_the_longest_column_gives_way_first(widths: list[int], room: int, fitted: list[int]) -> None:
-    found = fit(widths, range(len(widths)), room)
+    found = fit_widths(widths, range(len(widths)), room)
     assert sum(found) <= max(room, 4 * len(widths))
     if room >= 4 * len(widths):
         assert found == fitted
 
 
 def test_numbers_are_not_shortened_while_text_can_be() -> None:
-    assert fit([40, 6, 60], [0, 2], 46) == [20, 6, 20]
+    assert fit_widths([40, 6, 60], [0, 2], 46) == [20, 6, 20]
 
 
 def test_elsewhere_than_in_a_terminal_nothing_is_shortened(capfd: pytest.CaptureFixture[str]) -> None:

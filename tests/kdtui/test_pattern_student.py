@@ -18,9 +18,9 @@ from msgspec.structs import replace
 
 from kdtui.bundling import truth
 from kdtui.distill import pattern_student
-from kdtui.distill.pair_features import MEASURES, ReadTexts, feature_names, features, words_of
+from kdtui.distill.pair_features import PAIR_MEASURES, TextReader, feature_names, features, title_words
 from kdtui.distill.pair_model import PairModel, read_pair_model
-from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING, PatternStudent, without_categories
+from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING_LEARNED, PatternStudent, without_categories
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.learning import Learning, untold
@@ -49,7 +49,7 @@ def reader(texts: Sequence[str]) -> Vectors:
     """Texts with the same words have the same vector; those without a common word hardly anything in common."""
     rows = np.zeros((len(texts), 64), np.float32)
     for row, text in zip(rows, texts, strict=True):
-        for word in sorted(words_of(Item("text", text))):
+        for word in sorted(title_words(Item("text", text))):
             row += np.random.default_rng(sum(word.encode())).normal(size=64)
     return of_length_one(rows + 1e-6)
 
@@ -136,7 +136,7 @@ PRODUCTS = st.lists(
 def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: list[Item]) -> None:
     session = Session("any", tuple(items))
     for read in (reader, None):
-        student = PatternStudent(read_pair_model(shipped_pair_model()), NOTHING, read)
+        student = PatternStudent(read_pair_model(shipped_pair_model()), NOTHING_LEARNED, read)
         judged = student.pair_probabilities(session)
         assert np.array_equal(judged, judged.T)
         assert ((judged >= 0) & (judged <= 1)).all()
@@ -165,7 +165,7 @@ def test_sessions_are_answered_together_as_each_is_answered_alone(products: list
 
 
 @cache
-def trained(read: ReadTexts | None) -> PatternStudent:
+def trained(read: TextReader | None) -> PatternStudent:
     """A student that has learned from a few sessions of these categories."""
     chance = random.Random(0)
     train = []
@@ -184,10 +184,10 @@ def test_sessions_whose_texts_are_known_are_judged_by_them_beside_some_whose_are
     def some(texts: Sequence[str]) -> Vectors | None:
         return None if "unknown" in texts else reader(texts)
 
-    student = PatternStudent(model, NOTHING, some)
+    student = PatternStudent(model, NOTHING_LEARNED, some)
     sessions = [of_titles("tent", "tent pegs", "phone case"), of_titles("tent", "tent pegs", "unknown")]
     assert student.write_many(sessions) == [student.write_bundles(session) for session in sessions]
-    words = PatternStudent(model, NOTHING, None)
+    words = PatternStudent(model, NOTHING_LEARNED, None)
     assert student.write_many(sessions)[0] != words.write_many(sessions)[0]
     assert student.write_many(sessions)[1] == words.write_many(sessions)[1]
 
@@ -199,7 +199,7 @@ def test_the_order_of_products_changes_nothing(model: PairModel, train: list[Ses
     assert np.allclose(student.pair_probabilities(backwards)[::-1, ::-1], student.pair_probabilities(session))
 
 
-@pytest.mark.parametrize("kind", MEASURES)
+@pytest.mark.parametrize("kind", PAIR_MEASURES)
 def test_every_feature_has_a_name(kind: Any, train: list[Session]) -> None:
     vectors = dict(zip(texts := _texts(train[0]), reader(texts), strict=True))
     assert features(train[0], kind, vectors).shape[1] == len(feature_names(kind))
@@ -228,7 +228,7 @@ def test_it_learns_from_no_more_sessions_of_a_split_than_are_needed(db: Database
         some = [session.id for session in draw_sessions(db, "outdoor", "train", count)]
         assert set(some) <= set(every)
         assert len(some) == min(count, len(every))
-    assert [session.id for session in draw_sessions(db, "outdoor", "train", truth.ENOUGH)] == every
+    assert [session.id for session in draw_sessions(db, "outdoor", "train", truth.MOST_LEARNED_SESSIONS)] == every
 
 
 @pytest.mark.parametrize("read", [reader, None])
@@ -236,7 +236,7 @@ def test_what_is_bundled_again_and_again_becomes_likelier(model: PairModel, read
     items = [Item("lens", "Lens", (("Camera", "Optics"),)), Item("bag", "Satchel", (("Travel", "Bags"),))]
     other = Item("pan", "Pan", (("Kitchen", "Pans"),))
     sessions = [Session(str(n), (*items, other), (Bundle((1, 2), "trip"),), "train") for n in range(200)]
-    before = PatternStudent(model, NOTHING, read).pair_probabilities(sessions[0])
+    before = PatternStudent(model, NOTHING_LEARNED, read).pair_probabilities(sessions[0])
     chances = [before[0, 1]]
     for count in (20, 200):
         judged = PatternStudent.learn(model, sessions[:count], read).pair_probabilities(sessions[0])
@@ -247,7 +247,7 @@ def test_what_is_bundled_again_and_again_becomes_likelier(model: PairModel, read
 
 
 def test_a_single_training_session_changes_little(model: PairModel, train: list[Session]) -> None:
-    before = PatternStudent(model, NOTHING, reader).pair_probabilities(train[1])
+    before = PatternStudent(model, NOTHING_LEARNED, reader).pair_probabilities(train[1])
     after = PatternStudent.learn(model, train[:1], reader).pair_probabilities(train[1])
     assert not np.array_equal(before, after)
     assert np.abs(before - after).max() < 0.1
@@ -283,7 +283,7 @@ def test_what_is_no_student_is_refused(model: PairModel, damage: str) -> None:
 def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused(
     model: PairModel, train: list[Session]
 ) -> None:
-    student = PatternStudent(model, NOTHING, reader)
+    student = PatternStudent(model, NOTHING_LEARNED, reader)
     kinds = [item for session in train for item in session.items]
     items = tuple(replace(kinds[number % len(kinds)], id=str(number)) for number in range(MOST_PRODUCTS + 1))
     judged = student.pair_probabilities(Session("large", items[:-1]))

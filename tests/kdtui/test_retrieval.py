@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.applicable import Applicable, estimate_tokens
 from kdtui.distill.patterns import mine, patterns_for
 from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
-from kdtui.distill.student_prompt import prompt
+from kdtui.distill.student_prompt import session_prompt
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
-from store.full_text import match_any, words_of
+from store.full_text import match_any, session_words
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of_piece
 from store.nearest_sessions import nearest_sessions
 from store.records import Item, RunSettings, Session
@@ -42,7 +42,7 @@ def known(db: Database, outdoor: Path) -> Database:
 
 def applicable(db: Database, session: Session, *formats: str, **settings: Any) -> Applicable:
     wanted = RunSettings("smollm2", formats, **settings)
-    return Retriever(db, "outdoor", wanted, nearest_for(db, "outdoor", wanted), roughly)(session)
+    return Retriever(db, "outdoor", wanted, nearest_for(db, "outdoor", wanted), estimate_tokens)(session)
 
 
 def test_the_nearest_sessions_share_words_and_are_training_sessions(known: Database) -> None:
@@ -52,7 +52,7 @@ def test_the_nearest_sessions_share_words_and_are_training_sessions(known: Datab
         assert near
         assert set(near) <= train
         first = get_session(known, "outdoor", near[0])
-        assert set(words_of(session)) & set(words_of(first))
+        assert set(session_words(session)) & set(session_words(first))
 
 
 def test_products_of_other_datasets_are_not_in_the_way(
@@ -75,7 +75,7 @@ def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
 
 def test_a_training_session_is_not_shown_the_rules_that_it_alone_has_taught(known: Database) -> None:
     one, other = list(iter_sessions(known, "outdoor", split="train"))[:2]
-    word = words_of(one)[0]
+    word = session_words(one)[0]
     rules = {
         text: NewKnowledge(text, msgspec.json.encode(Rule(text)).decode(), precision=1.0, sessions=sessions)
         for text, sessions in ((f"{word} one", (one.id,)), (f"{word} both", (one.id, other.id)))
@@ -128,7 +128,7 @@ def test_rules_and_thoughts_keep_within_the_budget(known: Database, budget: int)
     for session in iter_sessions(known, "outdoor", split="test"):
         found = applicable(known, session, "rule", "thought", budget=budget, neighbours=6)
         shown = [*found.rule_lines(session), *found.examples()]
-        assert sum(map(roughly, shown)) <= budget
+        assert sum(map(estimate_tokens, shown)) <= budget
 
 
 def test_neighbours_are_as_many_as_asked_for(known: Database) -> None:
@@ -150,7 +150,7 @@ def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> No
     settings = {"neighbours": 2}
     [row] = kdtui("knowledge", "for", session.id, "--json", "-k", 2).rows
     found = applicable(known, session, "pattern", "rule", "thought", **settings)
-    messages = prompt(session, found, "list", range(1, len(session.items) + 1))
+    messages = session_prompt(session, found, "list", range(1, len(session.items) + 1))
     assert row["messages"] == [[message.role, message.content] for message in messages]
     assert row["knowledge"] == list(found.numbers)
     out = kdtui("knowledge", "for", session.id, "-k", 2).out
@@ -200,4 +200,4 @@ def test_any_words_make_a_query(words: list[str]) -> None:
     memory.table("t").insert({"x": "a b c"})
     memory.table("t").enable_fts(["x"])
     session = Session("s", tuple(Item(str(number), word) for number, word in enumerate(words)))
-    memory.execute("SELECT rowid FROM t_fts WHERE t_fts MATCH ?", [match_any(words_of(session))]).fetchall()
+    memory.execute("SELECT rowid FROM t_fts WHERE t_fts MATCH ?", [match_any(session_words(session))]).fetchall()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.routing import ALWAYS, crossed, crossed_best, fit, make_router, vote
+from kdtui.distill.routing import ALWAYS, cross_validate, cross_validate_best, fit_router, make_router, vote
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.records import RunSettings
 from store.sqlite import Database
@@ -33,8 +33,8 @@ def sessions(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_router_learns_which_route_suits_which_session() -> None:
     features, scores = sessions(90)
-    assert crossed(features, scores).mean() > crossed_best(scores).mean() + 0.2
-    fitted = fit(features, scores)
+    assert cross_validate(features, scores).mean() > cross_validate_best(scores).mean() + 0.2
+    fitted = fit_router(features, scores)
     assert fitted.penalty != ALWAYS
     chosen = fitted.chosen(features)
     assert ((chosen == 0) == (features[:, 0] > 0)).mean() > 0.9
@@ -45,7 +45,7 @@ def test_where_no_feature_tells_a_router_loses_little_against_the_best_route(see
     random = np.random.default_rng(seed)
     features = random.normal(size=(90, 8))
     scores = np.clip(np.array([0.6, 0.55, 0.5]) + random.normal(0, 0.25, (90, 3)), 0, 1)
-    assert crossed(features, scores).mean() > crossed_best(scores).mean() - 0.05
+    assert cross_validate(features, scores).mean() > cross_validate_best(scores).mean() - 0.05
 
 
 @given(count=st.integers(2, 40), routes=st.integers(2, 5), width=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
@@ -56,7 +56,7 @@ def test_any_scores_make_a_router_that_chooses_one_of_its_routes(
     features, scores = random.normal(size=(count, width)), random.random((count, routes))
     names = [f"f{number}" for number in range(width)]
     settings = [(f"r{number}", RunSettings("b", adapters=((f"r{number}", 1.0),))) for number in range(routes)]
-    fitted = fit(features, scores)
+    fitted = fit_router(features, scores)
     router = make_router(fitted, settings, names, {}, ["a"], count)
     for row, chosen in zip(features, fitted.chosen(features), strict=True):
         choice = router.choose(dict(zip(names, row.tolist(), strict=True)))
@@ -69,7 +69,7 @@ def test_a_route_that_is_gone_leaves_its_sessions_to_the_best_of_the_others() ->
     features, scores = sessions(90)
     names = [f"f{number}" for number in range(4)]
     routes = [(name, RunSettings("b", adapters=((name, 1.0),))) for name in ("one", "two", "three")]
-    router = make_router(fit(features, scores), routes, names, {}, ["a"], 90)
+    router = make_router(fit_router(features, scores), routes, names, {}, ["a"], 90)
     session = dict(zip(names, (-2.0, 0.0, 0.0, 0.0), strict=True))
     assert router.choose(session).route.name == "two"
     assert router.choose(session, ["one", "three"]).route.name in ("one", "three")
@@ -229,7 +229,7 @@ def routed(adapters: list[str], kdtui: Kdtui, db: Database) -> None:
 
     del kdtui
     assert adapters
-    fitted = fit(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    fitted = fit_router(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
     router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 2)
     import msgspec
 

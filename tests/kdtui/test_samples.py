@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.bundling.histogram import bar, histogram
-from kdtui.distill.sampling import by_length, farthest_first, from_the_front, in_random_order, longest_first
+from kdtui.distill.sampling import by_length, farthest_first, in_random_order, longest_first, take_from_front
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
@@ -81,10 +81,10 @@ def test_the_longest_come_first_and_the_farthest_are_unlike_each_other() -> None
 def test_a_larger_share_holds_the_smaller_one(pieces: dict[int, list[str]], one: float, other: float) -> None:
     small, large = sorted((one, other))
     order = list("hgfedcba")
-    front = from_the_front(order, pieces, large)
-    assert front[: len(from_the_front(order, pieces, small))] == from_the_front(order, pieces, small)
+    front = take_from_front(order, pieces, large)
+    assert front[: len(take_from_front(order, pieces, small))] == take_from_front(order, pieces, small)
     assert 1 <= len(front) <= len(pieces)
-    assert len(from_the_front(order, pieces, 1.0)) == len(pieces)
+    assert len(take_from_front(order, pieces, 1.0)) == len(pieces)
 
 
 @pytest.mark.usefixtures("known")

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.distill.conversations import read_rules, read_thought
-from kdtui.distill.feedback import feedback
+from kdtui.distill.feedback import write_feedback
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.bundle_list import WrittenBundle
@@ -57,15 +57,15 @@ def test_errors_are_told_by_type() -> None:
     def bundle(*positions: int) -> WrittenBundle:
         return WrittenBundle(0, positions, "x", 1.0, complete=True)
 
-    assert feedback(SESSION, [bundle(1, 2)]) == (
+    assert write_feedback(SESSION, [bundle(1, 2)]) == (
         "- 1,2: correct; people wanted: camping\n- 3,4 (cooking) was not found"
     )
-    assert "contains the irrelevant products 3" in feedback(SESSION, [bundle(1, 2, 3)])
-    assert "has only one product" in feedback(SESSION, [bundle(1)])
+    assert "contains the irrelevant products 3" in write_feedback(SESSION, [bundle(1, 2, 3)])
+    assert "has only one product" in write_feedback(SESSION, [bundle(1)])
     one = Session("s", SESSION.items, (Bundle((1, 2, 3), "x"),))
-    assert "misses the products 3; the bundle is 1,2,3" in feedback(one, [bundle(1, 2)])
-    assert "invalid" in feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), [bundle(3, 4)])
-    assert feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), []).startswith("- 1,2 (x) was not found")
+    assert "misses the products 3; the bundle is 1,2,3" in write_feedback(one, [bundle(1, 2)])
+    assert "invalid" in write_feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), [bundle(3, 4)])
+    assert write_feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), []).startswith("- 1,2 (x) was not found")
 
 
 def test_rules_keep_only_categories_that_are_there() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kdtui.errors import BadFile
-from kdtui.exchange.pasted_text import read_stream, read_typed, texts_of
+from kdtui.exchange.pasted_text import read_stream, read_typed, session_texts
 from store.records import Bundle, Item, Session
 
 TENT = {"id": "t", "title": "Tent"}
@@ -33,9 +33,9 @@ def test_an_empty_line_ends_a_session_as_it_does_on_stdin() -> None:
 
 
 def test_each_session_of_titles_has_its_own_part_of_the_text() -> None:
-    assert texts_of("Tent\nPegs\n\n\nKettle\n") == ["Tent\nPegs", "Kettle"]
+    assert session_texts("Tent\nPegs\n\n\nKettle\n") == ["Tent\nPegs", "Kettle"]
     # JSON is not taken apart.
-    assert texts_of('{"session":\n\n"s"}') == ['{"session":\n\n"s"}']
+    assert session_texts('{"session":\n\n"s"}') == ['{"session":\n\n"s"}']
 
 
 @pytest.mark.parametrize("indent", [None, 2])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xllamacpp
 
-from kdtui.distill.session_vectors import vectors_of
+from kdtui.distill.session_vectors import embed_sessions
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.embed import Embedded, embed_dataset, open_embedder
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -273,7 +273,7 @@ def embedding_server() -> Iterator[str]:
 def test_a_real_server_makes_the_vectors_that_the_same_model_makes_here(embedding_server: str) -> None:
     session = Session("s", (Item("1", "Canon camera"), Item("2", "lens for Canon"), Item("3", "a tent for two")))
     with RemoteEmbedder(Endpoint(embedding_server)) as remote, LocalEmbedder(embedded_student()) as local:
-        there, here = vectors_of(remote, [session]), vectors_of(local, [session])
+        there, here = embed_sessions(remote, [session]), embed_sessions(local, [session])
     assert there.shape == here.shape
     assert float((there * here).sum()) > 0.99
 

@@ -13,7 +13,7 @@ import msgspec
 
 from kdtui.distill import annotations
 from kdtui.distill.rules import Rule, consolidate
-from kdtui.distill.thoughts import rejection
+from kdtui.distill.thoughts import rejection_reason
 from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from kdtui.workflows.runs.evaluate import answer_split
@@ -98,7 +98,7 @@ def _settings(db: Database, dataset: str, student: str, limit: int | None, seed:
 
 def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:
     if answer is not None and answer.bundles is not None:
-        yield from annotations.rules_of(session, [frozenset(bundle.positions) for bundle in answer.bundles])
+        yield from annotations.derive_rules(session, [frozenset(bundle.positions) for bundle in answer.bundles])
 
 
 def _thoughts(sessions: Sequence[Session], answers: dict[str, Prediction]) -> Iterator[NewKnowledge]:
@@ -106,10 +106,10 @@ def _thoughts(sessions: Sequence[Session], answers: dict[str, Prediction]) -> It
         answer = answers.get(session.id)
         if answer is None or not answer.bundles:
             continue
-        thought = annotations.thought_of(session, [Bundle(each.positions, each.intent) for each in answer.bundles])
+        thought = annotations.compose_thought(session, [Bundle(each.positions, each.intent) for each in answer.bundles])
         yield NewKnowledge(
             thought.statement,
             msgspec.json.encode(thought).decode(),
-            rejected=rejection(thought, session),
+            rejected=rejection_reason(thought, session),
             sessions=(session.id,),
         )

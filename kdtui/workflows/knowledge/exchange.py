@@ -9,14 +9,14 @@ from kdtui.distill.prompt_files import prompts_hash
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.knowledge_files import (
     CARD,
-    KINDS,
-    Kind,
+    FILE_KINDS,
+    FileKind,
     KnowledgeLine,
-    card,
     categories_of,
-    encode,
-    file_of,
-    read,
+    encode_knowledge,
+    knowledge_card,
+    knowledge_file,
+    read_knowledge,
 )
 from kdtui.exchange.output import write_lines
 from kdtui.text import counted
@@ -43,7 +43,7 @@ def export_knowledge(
     formats: tuple[Format, ...] = FORMATS,
     sample: str | None = None,
     pieces: Iterable[int] | None = None,
-    kind: Kind = "jsonl",
+    kind: FileKind = "jsonl",
     licence: str | None = None,
     replace: bool = False,
 ) -> int:
@@ -64,7 +64,7 @@ def export_knowledge(
         lines += (line for line in _lines(db, dataset, format, sample) if wanted is None or line.id in wanted)
     if not lines:
         raise KdtuiError(f"there is no such knowledge of dataset {dataset!r}; kdtui knowledge ls shows what there is")
-    there = [path for path in (folder / CARD, *(file_of(folder, each) for each in KINDS)) if path.exists()]
+    there = [path for path in (folder / CARD, *(knowledge_file(folder, each) for each in FILE_KINDS)) if path.exists()]
     if there and not replace:
         raise BadFile(there[0], "it is there already; choose another folder, or replace it with --replace")
     if folder.exists() and not folder.is_dir():
@@ -75,11 +75,11 @@ def export_knowledge(
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
     # The name of the file or folder alone: where it was is nobody's business.
     source = Path(dataset_source(db, dataset)).name
-    text = card(dataset, source, lines, kind, prompts_hash(), licence)
-    write_lines(file_of(folder, kind), encode(lines, kind))
-    for other in set(KINDS) - {kind}:
+    text = knowledge_card(dataset, source, lines, kind, prompts_hash(), licence)
+    write_lines(knowledge_file(folder, kind), encode_knowledge(lines, kind))
+    for other in set(FILE_KINDS) - {kind}:
         # It would be read instead.
-        file_of(folder, other).unlink(missing_ok=True)
+        knowledge_file(folder, other).unlink(missing_ok=True)
     write_lines(folder / CARD, [text.encode()])
     return len(lines)
 
@@ -151,7 +151,7 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
         KdtuiError: pyarrow is missing.
     """
     dataset_id(db, dataset)
-    lines = read(path)
+    lines = read_knowledge(path)
     keys = session_keys(db, dataset, (session for line in lines for session in line.sessions))
     categories = main_categories(db, dataset)
     outcomes: Counter[ImportOutcome] = Counter()

@@ -10,17 +10,17 @@ import msgspec
 from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.applicable import roughly_for
-from kdtui.distill.lacking import why_lacking
+from kdtui.distill.applicable import estimate_tokens_of
+from kdtui.distill.missing_knowledge import explain_missing_knowledge
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.sampling import (
     SampleStrategy,
     by_length,
     farthest_first,
-    from_the_front,
     hardest_first,
     in_random_order,
     longest_first,
+    take_from_front,
 )
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
@@ -98,8 +98,8 @@ def create_sample(
         for format in wanted:
             found = _pieces(db, dataset, sessions, format, None if format == "pattern" else teacher)
             if not found:
-                raise KdtuiError(why_lacking(db, dataset, format, None))
-            pieces += from_the_front(order, found, ratio)
+                raise KdtuiError(explain_missing_knowledge(db, dataset, format, None))
+            pieces += take_from_front(order, found, ratio)
             draws.append(Draw(dataset, format, strategy, ratio, seed))
     chosen = sorted(set(pieces))
     save_sample(db, name, draws, chosen, replace=replace)
@@ -243,7 +243,7 @@ def sample_shape(db: Database, name: str) -> SampleShape:
     """
     tokens: Counter[int] = Counter()
     for characters, count in count_lengths(db, name).items():
-        tokens[roughly_for(characters)] += count
+        tokens[estimate_tokens_of(characters)] += count
     return SampleShape(
         count_formats(db, name),
         histogram(tokens),

@@ -6,10 +6,10 @@ from functools import cache
 
 from kdtui.bundling.answer_sums import AnswerSums
 from kdtui.bundling.intent_metrics import IntentScores
-from kdtui.bundling.metrics import Scores, names_intents, pair_f1
+from kdtui.bundling.metrics import Scores, has_intent_scores, pair_f1
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.applicable import AICL, Applicable, roughly
-from kdtui.distill.student_prompt import prompt
+from kdtui.distill.applicable import AICL, Applicable, estimate_tokens
+from kdtui.distill.student_prompt import session_prompt
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
@@ -186,11 +186,11 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
         if settings.knowledge or settings.strategy == AICL:
             from kdtui.workflows.student.nearest import make_retriever
 
-            retrieve = make_retriever(db, run.dataset, settings, roughly)
+            retrieve = make_retriever(db, run.dataset, settings, estimate_tokens)
         sizes = [
             sum(
-                roughly(message.content)
-                for message in prompt(
+                estimate_tokens(message.content)
+                for message in session_prompt(
                     session,
                     Applicable() if retrieve is None else retrieve(session),
                     form,
@@ -239,7 +239,7 @@ def run_in_full(
     [row] = score_runs(db, [summary], check=check)
     found = failures(db, summary.run, most_failures) if summary.failed else ()
     named: Mapping[str, IntentScores] = {}
-    if row.scores is not None and names_intents(row.scores):
+    if row.scores is not None and has_intent_scores(row.scores):
         named = intent_floors(db, summary.run, Checked(Scored.by(summary).sessions(db), check))
     return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run), named)
 

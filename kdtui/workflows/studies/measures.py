@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtui.bundling import floors
-from kdtui.bundling.answer_sums import Named
+from kdtui.bundling.answer_sums import BundleWithIntent
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.statistics.sessions import Cell
@@ -136,7 +136,7 @@ def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> d
     return {name: RunMeasures.of(records) for name, records in found.items()}
 
 
-def _measured(session: Session, bundles: Sequence[Named] | None) -> SessionMeasures:
+def _measured(session: Session, bundles: Sequence[BundleWithIntent] | None) -> SessionMeasures:
     predicted = None
     if bundles is not None:
         predicted = tuple(PredictedBundle((), tuple(each.positions), each.intent, 1.0) for each in bundles)

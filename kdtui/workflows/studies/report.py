@@ -9,7 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from kdtui.bundling.errors_of_bundles import ERROR_TYPES
+from kdtui.bundling.bundle_errors import ERROR_TYPES
 from kdtui.bundling.metrics import EVERY_SESSION
 from kdtui.bundling.tables import markdown_lines, markdown_text
 from kdtui.errors import KdtuiError

@@ -328,13 +328,13 @@ def _source_name(row: JobRow) -> str:
 
 def _against(after: Values, others: Mapping[str, Values]) -> list[Against]:
     # Imported here: scipy takes a third of a second.
-    from kdtui.statistics.estimates import Pair, compare
+    from kdtui.statistics.estimates import CellPair, compare_cells
     from kdtui.statistics.sessions import Cell
 
     found = []
     for name, values in others.items():
         # Each is a question of its own.
-        [each] = compare([Pair(name, "the adapter", "difference", Cell.of(values), Cell.of(after))])
+        [each] = compare_cells([CellPair(name, "the adapter", "difference", Cell.of(values), Cell.of(after))])
         low, high = (each.low, each.high) if isfinite(each.low) and isfinite(each.high) else (None, None)
         found.append(Against(name, sum(values) / len(values), each.difference, low, high, each.p))
     return found

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from kdtui.statistics.estimates import Pair, compare, holm
+from kdtui.statistics.estimates import CellPair, compare_cells, holm
 from kdtui.statistics.results import LEVEL, Comparison
 from kdtui.statistics.sessions import Cell, Matrix, Resampling, Vector
 
@@ -16,12 +16,12 @@ SCORES = [0, 1 / 3, 0.4, 0.5, 2 / 3, 0.8, 1]
 SHARES = [0.15, 0.12, 0.1, 0.13, 0.15, 0.1, 0.25]
 
 
-def pair(one: object, other: object, name: str = "other", metric: str = "pair_f1") -> Pair:
-    return Pair("baseline", name, metric, Cell.of(one), Cell.of(other))  # type: ignore[arg-type]
+def pair(one: object, other: object, name: str = "other", metric: str = "pair_f1") -> CellPair:
+    return CellPair("baseline", name, metric, Cell.of(one), Cell.of(other))  # type: ignore[arg-type]
 
 
 def only(one: object, other: object, resampling: Resampling = FEW) -> Comparison:
-    [found] = compare([pair(one, other)], resampling)
+    [found] = compare_cells([pair(one, other)], resampling)
     return found
 
 
@@ -37,7 +37,9 @@ def test_of_questions_without_an_effect_hardly_any_claims_one(sessions: int) -> 
     chance, claims, questions = np.random.default_rng(8), 0, 300
     for number in range(questions):
         baseline, *others = question(chance, 6, sessions)
-        found = compare([pair(baseline, each, str(at)) for at, each in enumerate(others)], Resampling(800, number))
+        found = compare_cells(
+            [pair(baseline, each, str(at)) for at, each in enumerate(others)], Resampling(800, number)
+        )
         claims += any(each.is_claimed for each in found)
     assert claims <= LEVEL * questions
 
@@ -68,10 +70,12 @@ def test_the_smallest_effect_of_repeated_cells_shows_four_times_in_five_too() ->
     chance, claimed, effects = np.random.default_rng(10), [], []
     for number in range(200):
         cells = np.repeat(question(chance, 4, 90)[:, None], 3, axis=1) + chance.normal(0, 0.03, (4, 3, 1))
-        found = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(200))
+        found = compare_cells([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(200))
         effects.append(found[0].smallest_effect)
         cells[1] += np.mean(effects)
-        again = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(400, number))
+        again = compare_cells(
+            [pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(400, number)
+        )
         claimed.append(again[0].is_claimed)
     assert 0.75 <= np.mean(claimed) <= 0.92
 
@@ -79,7 +83,7 @@ def test_the_smallest_effect_of_repeated_cells_shows_four_times_in_five_too() ->
 def test_the_smallest_effect_is_that_of_a_paired_t_test() -> None:
     chance = np.random.default_rng(3)
     baseline, *others = question(chance, 5, 60)
-    found = compare([pair(baseline, each, str(at)) for at, each in enumerate(others)], FEW)
+    found = compare_cells([pair(baseline, each, str(at)) for at, each in enumerate(others)], FEW)
     for each, other in zip(found, others, strict=True):
         noncentral = each.smallest_effect / ((other - baseline).std(ddof=1) / np.sqrt(60))
         critical = stats.t.ppf(1 - LEVEL / len(others) / 2, 59)
@@ -114,13 +118,13 @@ def test_an_effect_stands_among_many_comparisons_with_few_draws() -> None:
     chance = np.random.default_rng(2)
     cells = question(chance, 400, 60)
     cells[1] = np.clip(cells[0] + 0.3, 0, 1)
-    found = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], FEW)
+    found = compare_cells([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], FEW)
     assert [each.other for each in found if each.is_claimed] == ["0"]
 
 
 def test_an_effect_that_is_beyond_doubt_has_a_p_value_that_no_number_of_comparisons_makes_noise() -> None:
     baseline = question(np.random.default_rng(2), 1, 180)[0]
-    [found] = compare([pair(baseline, baseline + np.random.default_rng(3).normal(0.3, 0.1, 180))], FEW)
+    [found] = compare_cells([pair(baseline, baseline + np.random.default_rng(3).normal(0.3, 0.1, 180))], FEW)
     assert 0 < found.p < 1e-9
 
 
@@ -184,7 +188,7 @@ def test_holm_corrects_each_for_those_that_are_left() -> None:
 def test_all_comparisons_of_a_question_are_corrected_together() -> None:
     baseline, *others = question(np.random.default_rng(3), 4, 60)
     pairs = [pair(baseline, each, str(at), metric) for at, each in enumerate(others) for metric in ("pair_f1", "exact")]
-    found = compare(pairs, FEW)
+    found = compare_cells(pairs, FEW)
     assert [each.adjusted_p for each in found] == pytest.approx(holm([each.p for each in found]))
 
 
@@ -200,7 +204,7 @@ def test_unfinished_cells_are_compared_over_the_sessions_that_both_have() -> Non
 def test_cells_of_several_datasets_are_one_question() -> None:
     chance = np.random.default_rng(3)
     small, large = question(chance, 2, 30), question(chance, 2, 90)
-    found = compare([pair(*small), Pair("b", "o", "pair_f1", Cell.of(large[0]), Cell.of(large[1]))], FEW)
+    found = compare_cells([pair(*small), CellPair("b", "o", "pair_f1", Cell.of(large[0]), Cell.of(large[1]))], FEW)
     assert [each.p for each in found] == [only(*small).p, only(*large).p]
     assert [each.sessions for each in found] == [30, 90]
 
@@ -238,13 +242,13 @@ def test_too_few_sessions_could_not_show_any_effect() -> None:
 
 def test_a_metric_that_weighs_sessions_is_not_compared() -> None:
     with pytest.raises(ValueError, match="hits weighs sessions"):
-        compare([Pair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
+        compare_cells([CellPair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
 
 
 @pytest.mark.parametrize("metric", ["precision", "recall", "recall_2024", "coverage", "set_recall", "gjs", "intent_f1"])
 def test_a_metric_that_leaves_out_other_sessions_for_each_cell_is_not_compared(metric: str) -> None:
     with pytest.raises(ValueError, match=f"{metric} leaves out other sessions"):
-        compare([pair([1, 0, 1], [1, 1, 1], metric=metric)])
+        compare_cells([pair([1, 0, 1], [1, 1, 1], metric=metric)])
 
 
 def test_cells_over_other_sessions_are_not_compared() -> None:
@@ -253,4 +257,4 @@ def test_cells_over_other_sessions_are_not_compared() -> None:
 
 
 def test_a_question_without_comparisons_has_none() -> None:
-    assert compare([]) == []
+    assert compare_cells([]) == []

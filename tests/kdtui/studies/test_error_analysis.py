@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.bundling.errors_of_bundles import judge, not_found
-from kdtui.bundling.floors import by_category
+from kdtui.bundling.bundle_errors import find_errors, missed_bundles
+from kdtui.bundling.floors import group_by_category
 from kdtui.bundling.metrics import Bundles
 from kdtui.bundling.truth import true_bundles
 from kdtui.exchange.bundlerec import read_directory
@@ -43,18 +43,18 @@ def sets(*bundles: tuple[int, ...]) -> Bundles:
 def test_a_bundle_is_of_a_type_of_error(
     predicted: set[int], types: tuple[str, ...], extra: set[int], lacking: set[int]
 ) -> None:
-    judged = judge(TRUTH, frozenset(predicted))
+    judged = find_errors(TRUTH, frozenset(predicted))
     assert judged.types == types
     assert (set(judged.extra), set(judged.lacking)) == (extra, lacking)
 
 
 def test_without_true_bundles_every_bundle_is_invalid() -> None:
-    assert judge([], frozenset({1, 2})).types == ("invalid",)
+    assert find_errors([], frozenset({1, 2})).types == ("invalid",)
 
 
 def test_a_true_bundle_is_found_if_one_of_its_products_is() -> None:
-    assert not_found(TRUTH, sets((5, 6))) == [0]
-    assert not_found(TRUTH, []) == [0, 1]
+    assert missed_bundles(TRUTH, sets((5, 6))) == [0]
+    assert missed_bundles(TRUTH, []) == [0, 1]
 
 
 def test_errors_are_counted_over_sessions_and_seeds() -> None:
@@ -133,7 +133,7 @@ def test_groups_without_an_answer_are_left_out() -> None:
 
 def test_groups_of_real_sessions_hold_every_session_once(real_dataset: Path) -> None:
     sessions = [each for each in read_directory(real_dataset)[0] if each.split == "valid" and each.bundles]
-    answers = {each.id: [bundle for bundle in by_category(each, 2) if len(bundle) > 1] for each in sessions}
+    answers = {each.id: [bundle for bundle in group_by_category(each, 2) if len(bundle) > 1] for each in sessions}
     whole, *groups = analyse_errors(sessions, [answers, answers], FEW)
     for respect in {group.respect for group in groups}:
         parts = [group for group in groups if group.respect == respect]

@@ -16,7 +16,9 @@ _HOW_TO_GET: Mapping[Format, str] = {
 }
 
 
-def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, domains: str = "own") -> str:
+def explain_missing_knowledge(
+    db: Database, dataset: str, format: Format, sample: str | None, domains: str = "own"
+) -> str:
     """Explain that a dataset, or a sample, has no kept piece of a format, and what to do.
 
     Args:

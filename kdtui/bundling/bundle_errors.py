@@ -12,7 +12,7 @@ ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class BundleErrors:
     """A predicted bundle compared with the most similar true one.
 
     Attributes:
@@ -28,26 +28,26 @@ class Judged:
     lacking: frozenset[int] = frozenset()
 
 
-def judge(truth: Bundles, predicted: frozenset[int]) -> Judged:
+def find_errors(truth: Bundles, predicted: frozenset[int]) -> BundleErrors:
     """Find the true bundle most similar to a predicted one by the Jaccard index, and the differences."""
     if len(predicted) < 2:
-        return Judged(("single",))
+        return BundleErrors(("single",))
     nearest = max(
         range(len(truth)),
         key=lambda number: len(truth[number] & predicted) / len(truth[number] | predicted),
         default=None,
     )
     if nearest is None or not truth[nearest] & predicted:
-        return Judged(("invalid",))
+        return BundleErrors(("invalid",))
     extra, lacking = predicted - truth[nearest], truth[nearest] - predicted
     types: list[ErrorType] = []
     if extra:
         types.append("irrelevant")
     if lacking:
         types.append("missing")
-    return Judged(tuple(types) or ("correct",), nearest, extra, lacking)
+    return BundleErrors(tuple(types) or ("correct",), nearest, extra, lacking)
 
 
-def not_found(truth: Bundles, predicted: Bundles) -> list[int]:
+def missed_bundles(truth: Bundles, predicted: Bundles) -> list[int]:
     """Return the numbers of the true bundles that share no product with any predicted one."""
     return [number for number, true in enumerate(truth) if not any(true & bundle for bundle in predicted)]
