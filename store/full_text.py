@@ -8,10 +8,15 @@ from store.records import Session
 _WORD = re.compile(r"[^\W_]+")
 
 
+def words_in(text: str) -> list[str]:
+    """Return the words of a text in lower case, in order and with repetitions."""
+    return _WORD.findall(text.lower())
+
+
 def session_words(session: Session) -> list[str]:
     """Return the distinct words of the products' titles and narrowest category names, in lower case."""
     texts = [text for item in session.items for text in (item.title or "", *(path[-1] for path in item.categories[:1]))]
-    return list(dict.fromkeys(word for text in texts for word in _WORD.findall(text.lower())))
+    return list(dict.fromkeys(word for text in texts for word in words_in(text)))
 
 
 def match_any(words: Iterable[str]) -> str:

@@ -44,6 +44,11 @@ class Item(Struct, frozen=True, gc=False):
     title: Title | None = None
     categories: tuple[CategoryPath, ...] = ()
 
+    @property
+    def main_category(self) -> CategoryPath:
+        """The first category path; empty without categories."""
+        return self.categories[0] if self.categories else ()
+
 
 class Bundle(Struct, frozen=True, gc=False):
     """Products of one session that belong together: their positions in it (1-based, ascending), and the intent."""

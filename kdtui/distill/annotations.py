@@ -8,6 +8,7 @@ from itertools import combinations
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import minimal_bundles, true_bundles
+from kdtui.distill.product_line import product_line
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
 from kdtui.text import one_line
@@ -65,7 +66,7 @@ def compose_thought(session: Session, bundles: Sequence[Bundle]) -> Thought:
     inside = {position for bundle in bundles for position in bundle.positions}
     others = [position for position in range(1, len(session.items) + 1) if position not in inside]
     left_out = f"{','.join(map(str, others))} fit no bundle." if others else ""
-    return Thought(tuple(map(_about, session.items)), steps, left_out)
+    return Thought(tuple(product_line(item, _TITLE) for item in session.items), steps, left_out)
 
 
 def clean_intent(text: str) -> str:
@@ -84,7 +85,7 @@ def _categories_of(session: Session, about: Iterable[tuple[int, int]]) -> set[tu
 
 
 def _category(item: Item) -> CategoryPath | None:
-    path = item.categories[0] if item.categories else ()
+    path = item.main_category
     return path[:_DEPTH] if len(path) >= _LEAST_DEPTH else None
 
 
@@ -94,11 +95,6 @@ def _sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
     if categories[0] == categories[1]:
         return f"Put several products of {one} together" if together else f"Leave products of {one} apart"
     return f"Put {one} together with {other}" if together else f"Leave {one} apart from {other}"
-
-
-def _about(item: Item) -> str:
-    title = one_line(item.title or "", _TITLE) or "(no title)"
-    return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
 
 
 def _why(session: Session, positions: Sequence[int]) -> str:

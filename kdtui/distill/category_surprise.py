@@ -19,7 +19,7 @@ from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import true_bundles
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Vector
-from store.records import CategoryPath, Item, Session
+from store.records import CategoryPath, Session
 
 _Numbers: TypeAlias = npt.NDArray[np.intp]
 
@@ -60,7 +60,7 @@ def count_surprises(sessions: Iterable[tuple[Session, npt.NDArray[np.float64]]])
         bundled = [(a + 1, b + 1) in together for a, b in numbers]
         likely = expected.tolist()
         for level, known, counted in zip(LEVELS, paths, counts, strict=True):
-            kinds = [known.setdefault(_main_category(item)[:level], len(known)) for item in session.items]
+            kinds = [known.setdefault(item.main_category[:level], len(known)) for item in session.items]
             for (a, b), is_bundled, chance in zip(numbers, bundled, likely, strict=True):
                 one, other = kinds[a], kinds[b]
                 count = counted.setdefault((one, other) if one <= other else (other, one), [0, 0, 0.0])
@@ -88,7 +88,7 @@ class SurpriseFeatures:
         rows, columns = np.triu_indices(len(sessions[0].items), 1)
         categories: dict[CategoryPath, int] = {}
         kinds = np.array(
-            [[categories.setdefault(_main_category(item), len(categories)) for item in each.items] for each in sessions]
+            [[categories.setdefault(item.main_category, len(categories)) for item in each.items] for each in sessions]
         ).reshape(len(sessions), -1)
         one, other = kinds[:, rows], kinds[:, columns]
         # A large session has many more pairs of products than pairs of categories.
@@ -137,7 +137,3 @@ class _Level:
         at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         is_known = (self.keys[at] == wanted) & (smaller >= 0)
         return np.where(is_known, self.values[at], 0.0)
-
-
-def _main_category(item: Item) -> CategoryPath:
-    return item.categories[0] if item.categories else ()

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from kdtui.distill.product_line import product_line
 from kdtui.distill.prompt_files import prompt_text
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
@@ -14,12 +15,11 @@ from models.endpoint.json_in_text import object_in
 from models.errors import ModelError
 from models.llama.answer_tokens import INTENT_WORDS
 from models.messages import Message
-from store.records import CategoryPath, Item, Session
+from store.records import CategoryPath, Session
 
-_TITLE = 120
 _RULE = 200
 _WHY = 120
-"""Characters of titles, rules and other texts of a teacher."""
+"""Characters of rules and other texts of a teacher."""
 
 FENCE = "-" * 40
 """Text between two such lines is data, not instructions."""
@@ -178,12 +178,6 @@ def _products(session: Session) -> str:
     return "\n".join([FENCE, *lines, FENCE])
 
 
-def product_line(item: Item) -> str:
-    """Return a product on one line, as shown to a teacher."""
-    title = one_line(item.title or "", _TITLE) or "(no title)"
-    return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
-
-
 def _known(knowledge: Sequence[str]) -> str:
     return "\n".join(["What is known of such sessions:", *map(one_line, knowledge), ""]) if knowledge else ""
 
@@ -192,7 +186,7 @@ def _path_named(name: str, session: Session) -> CategoryPath | None:
     """Return the full category path that a teacher means by a name, from the products of the session."""
     wanted = one_line(name).casefold()
     for item in session.items:
-        path = item.categories[0] if item.categories else ()
+        path = item.main_category
         if path and one_line(path[-1]).casefold() == wanted:
             return path
     return None

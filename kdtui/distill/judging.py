@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kdtui.distill.conversations import FENCE, product_line
+from kdtui.distill.conversations import FENCE
+from kdtui.distill.product_line import product_line
 from kdtui.distill.prompt_files import prompt_text
 from kdtui.text import one_line
 from models.endpoint.json_in_text import object_in

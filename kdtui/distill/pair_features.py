@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import log
-from re import compile as compile_pattern
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from models.pairs.clustering import Matrix
 from models.unit_vectors import Vectors
+from store.full_text import words_in
 from store.records import CategoryPath, Item, Session
 
 TextReader: TypeAlias = Callable[[Sequence[str]], Vectors | None]
@@ -55,7 +55,6 @@ _OF_ITEMS = ("products without a category", "ln(products of the session)")
 _Numbers: TypeAlias = npt.NDArray[np.intp]
 
 _WORDS_AT_ONCE = 4096
-_WORD = compile_pattern(r"[^\W_]+")
 
 
 def feature_names(kind: SessionKind) -> tuple[str, ...]:
@@ -119,7 +118,7 @@ def texts_to_read(session: Session) -> Iterator[str]:
 
 def title_words(item: Item) -> frozenset[str]:
     """Return the distinct words of a title, in lower case."""
-    return frozenset(_WORD.findall((item.title or "").lower()))
+    return frozenset(words_in(item.title or ""))
 
 
 def _title(item: Item) -> str:

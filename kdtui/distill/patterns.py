@@ -164,7 +164,7 @@ def _elements(paths: Iterable[CategoryPath | None]) -> set[_Element]:
 
 def category_at(item: Item, level: int) -> CategoryPath | None:
     """Return the first `level` names of the item's main category path; None if the path is shorter."""
-    path = item.categories[0] if item.categories else ()
+    path = item.main_category
     return path[:level] if len(path) >= level else None
 
 
@@ -206,7 +206,7 @@ def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> l
     """Return the patterns that apply to a session, most precise first; only one for the same products."""
     by_category: defaultdict[CategoryPath, list[int]] = defaultdict(list)
     for position, item in enumerate(session.items, start=1):
-        path = item.categories[0] if item.categories else ()
+        path = item.main_category
         for level in range(1, len(path) + 1):
             by_category[path[:level]].append(position)
     best: dict[tuple[int, ...], Pattern] = {}

@@ -8,15 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from re import compile as compile_pattern
 
 from msgspec import Struct
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import true_bundles
+from store.full_text import words_in
 from store.records import CategoryPath, Session
-
-_WORD = compile_pattern(r"[^\W_]+")
 
 _ALIKE = 0.8
 """Minimum Jaccard index of the words of two rules without categories that count as equal."""
@@ -100,7 +98,7 @@ def try_rules(rules: Sequence[ConsolidatedRule], sessions: Sequence[Session]) ->
     by_category: defaultdict[CategoryPath, set[int]] = defaultdict(set)
     for number, session in enumerate(sessions):
         for item in session.items:
-            path = item.categories[0] if item.categories else ()
+            path = item.main_category
             for depth in range(1, len(path) + 1):
                 by_category[path[:depth]].add(number)
     bundled = [pairs(true_bundles(session)) for session in sessions]
@@ -134,7 +132,7 @@ def consolidate(found: Iterable[tuple[Rule, str]]) -> list[ConsolidatedRule]:
         if rule.categories and rule.together is not None:
             by_categories.setdefault((rule.together, rule.categories), []).append((rule, session))
             continue
-        words = frozenset(_WORD.findall(rule.text.lower()))
+        words = frozenset(words_in(rule.text))
         group = next((group for others, group in in_words if _alike(words, others)), None)
         if group is None:
             in_words.append((words, [(rule, session)]))
