@@ -81,8 +81,8 @@ def p_value(value: float) -> str:
 
 def letter(number: int, *, lower: bool = False) -> str:
     """Return A, B, …, Z, A1, B1, …; lower case marks a student's bundles, upper case the true ones."""
-    found = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
-    return found.lower() if lower else found
+    name = chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
+    return name.lower() if lower else name
 
 
 def duration(seconds: float | None) -> str | None:

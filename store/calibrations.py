@@ -121,10 +121,10 @@ def get_calibration(db: Database, number: int) -> KnownCalibration:
     Raises:
         NotFound: there is no calibration with this number.
     """
-    found = _known(db, "WHERE calibrations.id = ?", [number])
-    if not found:
+    matches = _known(db, "WHERE calibrations.id = ?", [number])
+    if not matches:
         raise NotFound(f"there is no calibration {number}; kdtui calibrate ls shows the numbers")
-    return found[0]
+    return matches[0]
 
 
 def delete_calibration(db: Database, number: int) -> None:
@@ -148,12 +148,12 @@ def _known(db: Database, which: str, values: Sequence[object]) -> list[KnownCali
     rows = db.execute(
         f"SELECT name, student, {_COLUMNS} FROM calibrations JOIN datasets ON datasets.id = dataset_id {which}", values
     ).fetchall()
-    found = []
+    known = []
     for dataset, student, *row in rows:
         name, knowledge, adapters, *shown = msgspec.json.decode(student)
         settings = RunSettings(name, tuple(knowledge), adapters=tuple((path, scale) for path, scale in adapters))
-        found.append(KnownCalibration(dataset, settings, tuple(shown), _stored(row)))
-    return found
+        known.append(KnownCalibration(dataset, settings, tuple(shown), _stored(row)))
+    return known
 
 
 def _stored(row: Sequence[Any]) -> StoredCalibration:

@@ -224,18 +224,18 @@ def _search(db: Database, text: str, failed: bool) -> Iterator[Hits]:
     if failed:
         where += " AND status = 'failed'"
     first, upper = 0, int(db.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()[0])
-    found, told = array("q"), monotonic()
+    ids, yielded_at = array("q"), monotonic()
     while upper > 0:
         rows = db.execute(
             f"SELECT id FROM calls WHERE id > :lower AND id <= :upper AND {where} ORDER BY id DESC",
             {"lower": upper - _SPAN, "upper": upper, "plain": plain, "written": written},
         )
-        found.extend(row[0] for row in rows)
+        ids.extend(row[0] for row in rows)
         upper -= _SPAN
-        if found and ((not first and len(found) >= FIRST) or monotonic() - told > _PAUSE):
-            yield Hits(first, found)
-            first, found, told = first + len(found), array("q"), monotonic()
-    yield Hits(first, found, first + len(found))
+        if ids and ((not first and len(ids) >= FIRST) or monotonic() - yielded_at > _PAUSE):
+            yield Hits(first, ids)
+            first, ids, yielded_at = first + len(ids), array("q"), monotonic()
+    yield Hits(first, ids, first + len(ids))
 
 
 def _pattern(text: str) -> str:

@@ -18,9 +18,9 @@ def count_items_with_categories(db: Database, dataset: str, texts: Sequence[str]
     Raises:
         NotFound: there is no such dataset.
     """
-    found = " OR ".join("instr(categories, ?)" for _ in texts)
+    condition = " OR ".join("instr(categories, ?)" for _ in texts)
     row = db.execute(
-        f"SELECT count(*) FROM items WHERE dataset_id = ? AND ({found})", [dataset_id(db, dataset), *texts]
+        f"SELECT count(*) FROM items WHERE dataset_id = ? AND ({condition})", [dataset_id(db, dataset), *texts]
     )
     return int(row.fetchone()[0])
 
@@ -32,8 +32,8 @@ def main_categories(db: Database, name: str) -> set[CategoryPath]:
         NotFound: there is no such dataset.
     """
     rows = db.execute("SELECT DISTINCT categories FROM items WHERE dataset_id = ?", [dataset_id(db, name)])
-    found: set[CategoryPath] = set()
+    paths: set[CategoryPath] = set()
     for (categories,) in rows:
         for path in decode_categories(categories)[:1]:
-            found.update(path[:level] for level in range(1, len(path) + 1))
-    return found
+            paths.update(path[:level] for level in range(1, len(path) + 1))
+    return paths

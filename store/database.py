@@ -134,10 +134,10 @@ def _opened(path: Path) -> sqlite3.Connection:
         return connection
     # With a write-ahead log, even readers create files in the folder. If they cannot, no process changes the database.
     for suffix in ("-wal", "-journal"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists() and beside.stat().st_size:
+        log = path.with_name(path.name + suffix)
+        if log.exists() and log.stat().st_size:
             raise StoreError(
-                f"{beside.name} holds changes that can only be read where the folder can be written; copy both files "
+                f"{log.name} holds changes that can only be read where the folder can be written; copy both files "
                 "to another folder, and name the copy with --db"
             )
     return _connect(path, "mode=ro&immutable=1")

@@ -197,11 +197,11 @@ class _Writer:
     def _duplicate(self, batch: Sequence[Session]) -> str:
         seen: set[str] = set()
         for session in batch:
-            found = self.connection.execute(
+            row = self.connection.execute(
                 "SELECT 1 FROM sessions WHERE dataset_id = ? AND session = ? AND id < ?",
                 [self.dataset_id, session.id, self._next_session - len(batch)],
             ).fetchone()
-            if found or session.id in seen:
+            if row or session.id in seen:
                 return session.id
             seen.add(session.id)
         raise AssertionError("the database reported a duplicate session that is not in the batch")

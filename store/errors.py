@@ -45,8 +45,8 @@ _ADVICE = {
 
 def explain(error: sqlite3.Error) -> str:
     """Return one sentence on SQLite's error and what to do; SQLite's own message if there is no better one."""
-    said = str(error)
+    message = str(error)
     for part, advice in _ADVICE.items():
-        if part in said:
+        if part in message:
             return advice
-    return f"the database refused: {said}"
+    return f"the database refused: {message}"

@@ -34,11 +34,11 @@ class Hits:
 def hits_of(db: Database, sql: str, values: Sequence[object], *, order: str = "") -> Iterator[Hits]:
     """Run a query whose first column is the row number; yield at least one part, and the total count with the last."""
     cursor = db.execute(sql, list(values))
-    found, size = 0, FIRST
+    seen, size = 0, FIRST
     while True:
         ids = array("q", [row[0] for row in cursor.fetchmany(size)])
         is_last = len(ids) < size
-        yield Hits(found, ids, found + len(ids) if is_last else None, order)
+        yield Hits(seen, ids, seen + len(ids) if is_last else None, order)
         if is_last:
             return
-        found, size = found + len(ids), _PART
+        seen, size = seen + len(ids), _PART

@@ -98,9 +98,9 @@ def check_unused(db: Database, name: str) -> None:
     Raises:
         StoreError: it has trainings.
     """
-    there = db.execute(
+    trainings = db.execute(
         "SELECT jobs.name FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE hosts.name = ? ORDER BY jobs.id", [name]
     ).fetchall()
-    if there:
-        names = ", ".join(job for (job,) in there)
+    if trainings:
+        names = ", ".join(job for (job,) in trainings)
         raise StoreError(f"trainings are on host {name}: {names}; kdtui sft rm deletes them")

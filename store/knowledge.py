@@ -301,10 +301,10 @@ def get_knowledge(db: Database, number: int) -> Knowledge:
     Raises:
         NotFound: there is no piece with this number.
     """
-    found = pieces_by_number(db, [number])
-    if not found:
+    pieces = pieces_by_number(db, [number])
+    if not pieces:
         raise NotFound(f"there is no knowledge number {number}; kdtui knowledge ls shows the numbers")
-    return found[0]
+    return pieces[0]
 
 
 def pieces_of_call(db: Database, call: int) -> list[Knowledge]:
@@ -338,7 +338,7 @@ def sessions_by_knowledge(db: Database, dataset: str, format: Format) -> dict[in
     Raises:
         NotFound: there is no such dataset.
     """
-    found: dict[int, list[str]] = {}
+    sessions: dict[int, list[str]] = {}
     for number, session in db.execute(
         """
         SELECT knowledge_id, session FROM knowledge JOIN knowledge_sessions ON knowledge_id = knowledge.id
@@ -347,8 +347,8 @@ def sessions_by_knowledge(db: Database, dataset: str, format: Format) -> dict[in
         """,
         [dataset_id(db, dataset), format],
     ):
-        found.setdefault(number, []).append(session)
-    return found
+        sessions.setdefault(number, []).append(session)
+    return sessions
 
 
 def parents_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int, list[int]]:
@@ -357,7 +357,7 @@ def parents_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int
     Raises:
         NotFound: there is no such dataset.
     """
-    found: dict[int, list[int]] = {}
+    parents: dict[int, list[int]] = {}
     for number, parent in db.execute(
         """
         SELECT knowledge_id, parent_id FROM knowledge JOIN knowledge_parents ON knowledge_id = knowledge.id
@@ -365,8 +365,8 @@ def parents_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int
         """,
         [dataset_id(db, dataset), format],
     ):
-        found.setdefault(number, []).append(parent)
-    return found
+        parents.setdefault(number, []).append(parent)
+    return parents
 
 
 def sample_id(db: Database, name: str) -> int:

@@ -69,7 +69,7 @@ def session_keys(db: Database, dataset: str, sessions: Iterable[str]) -> dict[st
         NotFound: there is no such dataset.
     """
     number = dataset_id(db, dataset)
-    found = {}
+    keys = {}
     for session in set(sessions):
         items = db.execute(
             """
@@ -80,5 +80,5 @@ def session_keys(db: Database, dataset: str, sessions: Iterable[str]) -> dict[st
         ).fetchall()
         if items:
             products = json.dumps([item for (item,) in items])
-            found[session] = sha256(products.encode()).hexdigest()[:_KEY]
-    return found
+            keys[session] = sha256(products.encode()).hexdigest()[:_KEY]
+    return keys

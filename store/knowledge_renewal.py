@@ -51,17 +51,21 @@ def compare_findings(
     """
     before = _said_before(db, dataset, format, teacher)
     # Of several findings with the same statement, the last one is stored.
-    found = {piece.statement: piece for piece in findings}
+    by_statement = {piece.statement: piece for piece in findings}
     return Renewal(
-        kept=sum(piece.rejected is None for piece in found.values()),
-        rejected=sum(piece.rejected is not None for piece in found.values()),
-        new=sum(statement not in before for statement in found),
-        missing=tuple(piece.number for statement, piece in before.items() if piece.can_go and statement not in found),
+        kept=sum(piece.rejected is None for piece in by_statement.values()),
+        rejected=sum(piece.rejected is not None for piece in by_statement.values()),
+        new=sum(statement not in before for statement in by_statement),
+        missing=tuple(
+            piece.number for statement, piece in before.items() if piece.can_go and statement not in by_statement
+        ),
         worse=tuple(
-            piece.number for statement, piece in before.items() if piece.can_go and _spoils(found.get(statement), piece)
+            piece.number
+            for statement, piece in before.items()
+            if piece.can_go and _spoils(by_statement.get(statement), piece)
         ),
         better=sum(
-            statement in found and found[statement].rejected is None and not piece.is_kept
+            statement in by_statement and by_statement[statement].rejected is None and not piece.is_kept
             for statement, piece in before.items()
         ),
     )
@@ -109,7 +113,7 @@ def replaceable_pieces(db: Database, dataset: str, format: Format, teacher: str)
 
 def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
     """Count the pieces of a teacher that findings could replace, by dataset and format; ignore imported ones."""
-    found: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for sign, condition in ((1, "TRUE"), (-1, "import_id IS NOT NULL")):
         for dataset, format, count in db.execute(
             f"""
@@ -120,8 +124,8 @@ def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
             """,
             [teacher],
         ).fetchall():
-            found[dataset, format] = found.get((dataset, format), 0) + sign * int(count)
-    return {key: count for key, count in found.items() if count}
+            counts[dataset, format] = counts.get((dataset, format), 0) + sign * int(count)
+    return {key: count for key, count in counts.items() if count}
 
 
 @dataclass(frozen=True, slots=True)

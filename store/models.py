@@ -48,8 +48,8 @@ def add_model(db: Database, model: NamedModel) -> None:
 def named_models(db: Database) -> list[NamedModel]:
     """List all named models by name."""
     rows = db.execute("SELECT name, path, source, made, kind FROM models ORDER BY name").fetchall()
-    found = [NamedModel(*row) for row in rows]
-    return [replace(each, path=Path(each.path), made=bool(each.made)) for each in found]
+    models = [NamedModel(*row) for row in rows]
+    return [replace(each, path=Path(each.path), made=bool(each.made)) for each in models]
 
 
 def named_model(db: Database, name: str) -> NamedModel:

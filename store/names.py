@@ -80,5 +80,5 @@ def names_with(path: Path, kind: NameKind, start: str = "", *, dataset: str | No
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=_PATIENCE)) as connection:
         values = {"start": start, "behind": start + _LAST, "dataset": dataset, "most": MOST}
-        found: Sequence[tuple[object]] = connection.execute(_QUERIES[kind], values).fetchall()
-    return [str(name) for (name,) in found]
+        rows: Sequence[tuple[object]] = connection.execute(_QUERIES[kind], values).fetchall()
+    return [str(name) for (name,) in rows]

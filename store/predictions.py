@@ -112,11 +112,11 @@ def _deleted(run: Run, session: str) -> StoreError:
 
 
 def _is_answered(db: Database, run: int, session: str) -> bool:
-    found = db.execute(
+    rows = db.execute(
         "SELECT 1 FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = ? AND session = ?",
         [run, session],
     )
-    return found.fetchone() is not None
+    return rows.fetchone() is not None
 
 
 def count_answers(db: Database, run: Run) -> int:
@@ -179,7 +179,7 @@ def failures(db: Database, run: Run, most: int | None = None) -> list[Prediction
 
 def count_failures(db: Database, runs: Iterable[int]) -> dict[int, dict[str, int]]:
     """Count the failed sessions by reason, for each of these runs that has failures."""
-    found: dict[int, dict[str, int]] = {}
+    counts: dict[int, dict[str, int]] = {}
     for run, reason, count in db.execute(
         """
         SELECT run_id, error, count(*) FROM json_each(?) AS wanted CROSS JOIN predictions ON run_id = wanted.value
@@ -187,8 +187,8 @@ def count_failures(db: Database, runs: Iterable[int]) -> dict[int, dict[str, int
         """,
         [msgspec.json.encode(list(runs)).decode()],
     ).fetchall():
-        found.setdefault(run, {})[reason] = count
-    return found
+        counts.setdefault(run, {})[reason] = count
+    return counts
 
 
 _PREDICTIONS = """

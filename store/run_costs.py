@@ -56,12 +56,12 @@ def update_stretch(db: Database, number: int, stretch: Stretch) -> None:
 
 def stretches(db: Database) -> dict[int, list[Stretch]]:
     """Return the stretches of all runs by run number, oldest first."""
-    found: dict[int, list[Stretch]] = {}
+    by_run: dict[int, list[Stretch]] = {}
     for run, *values in db.execute(
         "SELECT run_id, sessions, seconds, joules, meters, peak_memory_bytes FROM run_stretches ORDER BY id"
     ):
-        found.setdefault(run, []).append(Stretch(*values))
-    return found
+        by_run.setdefault(run, []).append(Stretch(*values))
+    return by_run
 
 
 def token_totals(db: Database, run: int | None = None) -> dict[int, TokenTotals]:

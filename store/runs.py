@@ -141,13 +141,13 @@ def list_runs(db: Database) -> list[RunSummary]:
             """
         )
     }
-    found = []
+    summaries = []
     for row in db.execute(f"{_RUNS} ORDER BY runs.id").fetchall():
         run = _run(row)
         size = sizes.get((run.dataset, run.split), 0)
         answered, failed, seconds = counts.get(run.id, (0, 0, 0.0))
-        found.append(RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds))
-    return found
+        summaries.append(RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds))
+    return summaries
 
 
 def summary_of(db: Database, number: int) -> RunSummary:
@@ -235,8 +235,8 @@ def _run(row: Sequence[Any]) -> Run:
         decoded = msgspec.json.decode(settings, type=RunSettings)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the settings of run {number} cannot be read: {error}") from error
-    found = msgspec.json.decode(tags, type=tuple[str, ...])
-    return Run(number, dataset, split, student, decoded, created_at, finished_at, note or "", found)
+    tag_names = msgspec.json.decode(tags, type=tuple[str, ...])
+    return Run(number, dataset, split, student, decoded, created_at, finished_at, note or "", tag_names)
 
 
 def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:

@@ -219,8 +219,8 @@ def count_shared(db: Database, one: str, other: str) -> int:
     Raises:
         NotFound: one of the samples does not exist.
     """
-    found = db.execute(f"SELECT count(*) {_SHARED}", [sample_id(db, one), sample_id(db, other)]).fetchone()
-    return int(found[0])
+    row = db.execute(f"SELECT count(*) {_SHARED}", [sample_id(db, one), sample_id(db, other)]).fetchone()
+    return int(row[0])
 
 
 def shared_pieces(db: Database, one: str, other: str, *, limit: int = -1) -> Iterator[SampledPiece]:
@@ -252,15 +252,15 @@ def dataset_to_draw_from(db: Database) -> str | None:
 
 def count_kept(db: Database) -> dict[str, dict[str, int]]:
     """Count the kept pieces that samples can be drawn from, by dataset and format."""
-    found: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for dataset, format, count in db.execute(
         """
         SELECT datasets.name, format, count(*) FROM knowledge JOIN datasets ON datasets.id = dataset_id
         WHERE status = 'kept' GROUP BY datasets.name, format ORDER BY datasets.name, format
         """
     ):
-        found.setdefault(dataset, {})[format] = count
-    return found
+        counts.setdefault(dataset, {})[format] = count
+    return counts
 
 
 def sample_uses(db: Database, name: str) -> SampleUses:

@@ -26,20 +26,20 @@ def get_session(db: Database, dataset: str, session: str) -> Session:
     Raises:
         NotFound: there is no such dataset, or no such session in it.
     """
-    found = list(_read(db, "dataset_id = ? AND session = ?", [dataset_id(db, dataset), session], limit=1))
-    if not found:
+    sessions = list(_read(db, "dataset_id = ? AND session = ?", [dataset_id(db, dataset), session], limit=1))
+    if not sessions:
         raise NotFound(f"there is no session {session!r} in dataset {dataset!r}{_where_else(db, dataset, session)}")
-    return found[0]
+    return sessions[0]
 
 
 def _where_else(db: Database, dataset: str, session: str) -> str:
     """Return the end of a message about a missing session: the datasets that have it, or a similar id."""
     number = dataset_id(db, dataset)
-    elsewhere = db.execute(
+    other_datasets = db.execute(
         "SELECT name FROM datasets JOIN sessions ON dataset_id = datasets.id WHERE session = ? ORDER BY name", [session]
     ).fetchall()
-    if elsewhere:
-        return f"; it is in {' and '.join(repr(name) for (name,) in elsewhere[:_NEAR_IDS])}"
+    if other_datasets:
+        return f"; it is in {' and '.join(repr(name) for (name,) in other_datasets[:_NEAR_IDS])}"
     near = [
         row[0]
         for order, comparison in (("", ">="), ("DESC", "<"))
@@ -107,14 +107,14 @@ def draw_session_numbers(db: Database, dataset: str, split: Split, count: int, s
 
 def sessions_by_number(db: Database, numbers: Sequence[int]) -> Iterator[Session]:
     """Iterate over the sessions with these row numbers, in the given order; skip deleted ones."""
-    found = {
+    rows = {
         row[0]: row
         for row in db.execute(
             "SELECT s.id, session, split FROM json_each(?) AS wanted CROSS JOIN sessions AS s ON s.id = wanted.value",
             [msgspec.json.encode(list(numbers)).decode()],
         )
     }
-    yield from _assemble(db, [found[number] for number in numbers if number in found])
+    yield from _assemble(db, [rows[number] for number in numbers if number in rows])
 
 
 def split_size(db: Database, dataset: str, split: Split) -> int:
@@ -177,9 +177,9 @@ def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> It
         """,
         [numbers],
     ):
-        if (found := known.get(item_id)) is None:
-            found = known[item_id] = Item(item, title, decode_categories(categories))
-        items[session_id].append(found)
+        if (known_item := known.get(item_id)) is None:
+            known_item = known[item_id] = Item(item, title, decode_categories(categories))
+        items[session_id].append(known_item)
         places[session_id][item_id] = position
     members: dict[int, list[int]] = {}
     bundles: dict[int, list[tuple[int, str]]] = {row[0]: [] for row in rows}
@@ -210,7 +210,7 @@ def session_by_number(db: Database, number: int) -> Session:
     Raises:
         NotFound: the session has been deleted.
     """
-    found = list(_read(db, "id = ?", [number], limit=1))
-    if not found:
+    sessions = list(_read(db, "id = ?", [number], limit=1))
+    if not sessions:
         raise NotFound("this session no longer exists; its dataset has been replaced or deleted")
-    return found[0]
+    return sessions[0]

@@ -98,13 +98,13 @@ def delete_study(db: Database, name: str) -> None:
 
 def steps_of(db: Database, keys: Sequence[str]) -> dict[str, StoredStep]:
     """Return those of these steps that were started, by key."""
-    found: dict[str, StoredStep] = {}
+    steps: dict[str, StoredStep] = {}
     for first in range(0, len(keys), _AT_ONCE):
         some = keys[first : first + _AT_ONCE]
         marks = ", ".join("?" * len(some))
         rows = db.execute(f"{_STEPS} WHERE key IN ({marks})", list(some)).fetchall()
-        found |= {row[0]: StoredStep(*row) for row in rows}
-    return found
+        steps |= {row[0]: StoredStep(*row) for row in rows}
+    return steps
 
 
 def steps_of_kind(db: Database, kind: str, *, state: StepState, most: int) -> list[StoredStep]:

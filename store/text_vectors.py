@@ -21,21 +21,21 @@ def kept_text_vectors(db: Database, dataset: str, encoder: str, hashes: Sequence
         NotFound: there is no such dataset.
     """
     number = dataset_id(db, dataset)
-    found: dict[bytes, bytes] = {}
+    vectors: dict[bytes, bytes] = {}
     row = db.execute("SELECT id FROM encoders WHERE sha256 = ?", [encoder]).fetchone()
     if row is None:
-        return found
+        return vectors
     for first in range(0, len(hashes), _AT_ONCE):
         part = hashes[first : first + _AT_ONCE]
         marks = ",".join("?" * len(part))
-        found.update(
+        vectors.update(
             db.execute(
                 "SELECT text_hash, vector FROM text_vectors "
                 f"WHERE dataset_id = ? AND encoder_id = ? AND text_hash IN ({marks})",
                 [number, row[0], *part],
             )
         )
-    return found
+    return vectors
 
 
 def save_text_vectors(db: Database, dataset: str, encoder: str, vectors: Mapping[bytes, bytes]) -> None:
@@ -88,12 +88,12 @@ def has_text_vectors(db: Database, dataset: str, encoder: str) -> bool:
     Raises:
         NotFound: there is no such dataset.
     """
-    [found] = db.execute(
+    [exists] = db.execute(
         "SELECT EXISTS (SELECT 1 FROM text_vectors WHERE dataset_id = ? "
         "AND encoder_id = (SELECT id FROM encoders WHERE sha256 = ?))",
         [dataset_id(db, dataset), encoder],
     ).fetchone()
-    return bool(found)
+    return bool(exists)
 
 
 def count_text_vectors(db: Database, dataset: str) -> int:

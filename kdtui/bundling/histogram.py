@@ -50,15 +50,15 @@ def histogram(counts: Mapping[int, int], most: int = 10) -> list[Bin]:
         if (nearly - start) // width + 1 < most:
             closed = (nearly - start) // width + 1
             break
-    found = [0] * closed
+    bin_counts = [0] * closed
     beyond = 0
     for value, number in counts.items():
         place = (value - start) // width
         if place < closed:
-            found[place] += number
+            bin_counts[place] += number
         else:
             beyond += number
-    bins = [Bin(start + at * width, start + (at + 1) * width - 1, number) for at, number in enumerate(found)]
+    bins = [Bin(start + at * width, start + (at + 1) * width - 1, number) for at, number in enumerate(bin_counts)]
     return [*bins, Bin(start + closed * width, None, beyond)] if beyond else bins
 
 

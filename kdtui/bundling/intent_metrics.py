@@ -52,7 +52,7 @@ class MatchedIntent(NamedTuple):
     """A matched true bundle: its annotated intents, and the predicted one."""
 
     session: int
-    wanted: tuple[str, ...]
+    annotated: tuple[str, ...]
     written: str
 
 
@@ -104,7 +104,7 @@ def match_intents(
         truth: all annotated bundles; only the minimal ones count.
         predicted: positions and intents.
     """
-    return _matched(session, _wanted(truth), predicted)
+    return _matched(session, _annotated(truth), predicted)
 
 
 class IntentSums:
@@ -127,10 +127,10 @@ class IntentSums:
             truth: all annotated bundles.
             predicted: positions and intents.
         """
-        wanted = _wanted(truth)
-        pairs = _matched(self._sessions, wanted, predicted)
+        annotated = _annotated(truth)
+        pairs = _matched(self._sessions, annotated, predicted)
         self._sessions += 1
-        self._bundles += len(wanted)
+        self._bundles += len(annotated)
         self._matched += len(pairs)
         self._has_intents = self._has_intents or any(intent.strip() for _, intent in predicted)
         for pair in pairs:
@@ -174,32 +174,32 @@ def score_intents(
 
 def closest_score(measure: Callable[[str, str], float], pair: MatchedIntent) -> float:
     """Return the measure for the annotated intent that the predicted one is closest to."""
-    return max(measure(intent, pair.written) for intent in pair.wanted)
+    return max(measure(intent, pair.written) for intent in pair.annotated)
 
 
 def _matched(
     session: int,
-    wanted: Mapping[frozenset[int], tuple[str, ...]],
+    annotated: Mapping[frozenset[int], tuple[str, ...]],
     predicted: Sequence[tuple[frozenset[int], str]],
 ) -> list[MatchedIntent]:
-    found = []
-    for positions, intents in wanted.items():
+    matches = []
+    for positions, intents in annotated.items():
         shared = [len(positions & other) / len(positions | other) for other, _ in predicted]
         if shared and (most := max(shared)) > 0:
-            found.append(MatchedIntent(session, intents, predicted[shared.index(most)][1]))
-    return found
+            matches.append(MatchedIntent(session, intents, predicted[shared.index(most)][1]))
+    return matches
 
 
-def _wanted(truth: Iterable[Bundle]) -> Mapping[frozenset[int], tuple[str, ...]]:
+def _annotated(truth: Iterable[Bundle]) -> Mapping[frozenset[int], tuple[str, ...]]:
     """Return the minimal bundles of a session that have annotated intents, each with all its intents."""
-    return _wanted_of(tuple(truth))
+    return _annotated_of(tuple(truth))
 
 
 # The answers of several students for one session are scored in turn.
 @lru_cache(maxsize=4)
-def _wanted_of(truth: tuple[Bundle, ...]) -> Mapping[frozenset[int], tuple[str, ...]]:
+def _annotated_of(truth: tuple[Bundle, ...]) -> Mapping[frozenset[int], tuple[str, ...]]:
     intents: dict[frozenset[int], list[str]] = {frozenset(each.positions): [] for each in minimal_bundles(truth)}
     for bundle in truth:
-        if bundle.intent.strip() and (found := intents.get(frozenset(bundle.positions))) is not None:
-            found.append(bundle.intent)
-    return {positions: tuple(found) for positions, found in intents.items() if found}
+        if bundle.intent.strip() and (texts := intents.get(frozenset(bundle.positions))) is not None:
+            texts.append(bundle.intent)
+    return {positions: tuple(texts) for positions, texts in intents.items() if texts}

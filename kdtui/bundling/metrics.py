@@ -160,16 +160,16 @@ class ScoreSums:
             raise ValueError("a session without true bundles cannot be scored")
         predicted = [bundle for bundle in prediction or () if len(bundle) > 1]
         hits = right = 0
-        found = set()
+        hit_bundles = set()
         for bundle in predicted:
             before = hits
             for number, true in enumerate(truth):
                 if bundle <= true:
                     hits += 1
-                    found.add(number)
+                    hit_bundles.add(number)
                     self._coverage += len(bundle) / len(true)
             right += hits > before
-        recall = len(found) / len(truth)
+        recall = len(hit_bundles) / len(truth)
         self._sessions += 1
         self._valid += prediction is not None
         self._hits += hits

@@ -174,13 +174,13 @@ def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Co
 
 
 def _flat(record: Mapping[str, object]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for name, value in record.items():
         if isinstance(value, Mapping) and value:
-            found |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+            fields |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
         else:
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields
 
 
 def _csv_cell(value: object) -> object:

@@ -29,7 +29,7 @@ def _minimal(bundles: tuple[Bundle, ...]) -> tuple[Bundle, ...]:
     for positions in sorted(distinct, key=len):
         if not any(other < positions for position in positions for other in minimal.get(position, ())):
             minimal.setdefault(min(positions, default=0), []).append(positions)
-    kept = {positions for found in minimal.values() for positions in found}
+    kept = {positions for group in minimal.values() for positions in group}
     return tuple(bundle for positions, bundle in distinct.items() if positions in kept)
 
 

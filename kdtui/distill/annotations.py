@@ -76,12 +76,12 @@ def clean_intent(text: str) -> str:
 
 def _categories_of(session: Session, about: Iterable[tuple[int, int]]) -> set[tuple[CategoryPath, CategoryPath]]:
     """Return the categories of pairs of products; leave out pairs without."""
-    found = set()
+    categories = set()
     for a, b in about:
         one, other = _category(session.items[a - 1]), _category(session.items[b - 1])
         if one is not None and other is not None:
-            found.add((min(one, other), max(one, other)))
-    return found
+            categories.add((min(one, other), max(one, other)))
+    return categories
 
 
 def _category(item: Item) -> CategoryPath | None:

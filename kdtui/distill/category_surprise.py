@@ -93,14 +93,14 @@ class SurpriseFeatures:
         one, other = kinds[:, rows], kinds[:, columns]
         # A large session has many more pairs of products than pairs of categories.
         few = len(categories) ** 2 < one.size
-        found = np.zeros((len(sessions), len(rows), len(SURPRISE_NAMES)))
+        table = np.zeros((len(sessions), len(rows), len(SURPRISE_NAMES)))
         for place, (level, names) in enumerate(zip(self._levels, LEVELS, strict=False)):
             numbers = np.array([level.numbers.get(path[:names], -1) for path in categories], np.intp)
             if few:
-                found[:, :, place] = level.surprises(numbers[:, np.newaxis], numbers)[one, other]
+                table[:, :, place] = level.surprises(numbers[:, np.newaxis], numbers)[one, other]
             else:
-                found[:, :, place] = level.surprises(numbers[one], numbers[other])
-        return found
+                table[:, :, place] = level.surprises(numbers[one], numbers[other])
+        return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class _Level:
         smaller, larger = np.minimum(one, other), np.maximum(one, other)
         if not len(self.keys):
             return np.zeros(smaller.shape)
-        wanted = smaller * len(self.numbers) + larger
-        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        is_known = (self.keys[at] == wanted) & (smaller >= 0)
+        pair_keys = smaller * len(self.numbers) + larger
+        at = np.minimum(np.searchsorted(self.keys, pair_keys), len(self.keys) - 1)
+        is_known = (self.keys[at] == pair_keys) & (smaller >= 0)
         return np.where(is_known, self.values[at], 0.0)

@@ -50,24 +50,24 @@ RULES_SCHEMA: dict[str, Any] = {
 }
 
 
-class _ToldRule(Struct):
+class _RuleAnswer(Struct):
     rule: str
     categories: list[str] = []
     together: bool | None = None
 
 
-class _ToldRules(Struct):
-    rules: list[_ToldRule]
+class _RulesAnswer(Struct):
+    rules: list[_RuleAnswer]
 
 
-class _ToldStep(Struct):
+class _StepAnswer(Struct):
     products: list[int]
     intent: str = ""
     why: str = ""
 
 
-class _ToldThought(Struct):
-    bundles: list[_ToldStep]
+class _ThoughtAnswer(Struct):
+    bundles: list[_StepAnswer]
     products: list[str] = []
     left_out: str = ""
 
@@ -132,9 +132,9 @@ def read_rules(text: str, session: Session) -> list[Rule]:
     Raises:
         ModelError: the answer does not have the required JSON.
     """
-    told = _decoded(text, _ToldRules, "rules")
+    answer = _decoded(text, _RulesAnswer, "rules")
     rules = []
-    for each in told.rules[:_MOST_RULES]:
+    for each in answer.rules[:_MOST_RULES]:
         words = one_line(each.rule, _RULE)
         paths = sorted(filter(None, (_path_named(name, session) for name in each.categories[:2])))
         if words:
@@ -149,10 +149,10 @@ def read_thought(text: str, session: Session) -> Thought:
     Raises:
         ModelError: the answer does not have the required JSON, or names products that do not exist.
     """
-    told = _decoded(text, _ToldThought, "bundles")
+    answer = _decoded(text, _ThoughtAnswer, "bundles")
     count = len(session.items)
     steps = []
-    for each in told.bundles:
+    for each in answer.bundles:
         wrong = [number for number in each.products if not 1 <= number <= count]
         if wrong:
             raise ModelError(f"the answer names product {wrong[0]}, and there are {count}")
@@ -160,9 +160,9 @@ def read_thought(text: str, session: Session) -> Thought:
         if len(positions) > 1:
             intent = " ".join(one_line(each.intent).split()[:INTENT_WORDS])
             steps.append(Step(positions, intent or "them", one_line(each.why, _WHY).rstrip(".") or "they fit"))
-    products = [one_line(product, _WHY).rstrip(".") for product in told.products[:count]]
+    products = [one_line(product, _WHY).rstrip(".") for product in answer.products[:count]]
     products += [one_line(item.title or "(no title)", _WHY) for item in session.items[len(products) :]]
-    left_out = one_line(told.left_out, _WHY).rstrip(".")
+    left_out = one_line(answer.left_out, _WHY).rstrip(".")
     return Thought(tuple(products), tuple(steps), f"{left_out}." if left_out else "")
 
 
@@ -184,9 +184,9 @@ def _known(knowledge: Sequence[str]) -> str:
 
 def _path_named(name: str, session: Session) -> CategoryPath | None:
     """Return the full category path that a teacher means by a name, from the products of the session."""
-    wanted = one_line(name).casefold()
+    folded = one_line(name).casefold()
     for item in session.items:
         path = item.main_category
-        if path and one_line(path[-1]).casefold() == wanted:
+        if path and one_line(path[-1]).casefold() == folded:
             return path
     return None

@@ -11,30 +11,32 @@ from store.records import Session
 
 def write_feedback(session: Session, bundles: Sequence[WrittenBundle]) -> str:
     """Return a line for each bundle of the teacher, and for each true one that it missed."""
-    wanted = [(frozenset(bundle.positions), clean_intent(bundle.intent)) for bundle in minimal_bundles(session.bundles)]
-    truth, found = [true for true, _ in wanted], [frozenset(bundle.positions) for bundle in bundles]
-    lines = [f"- {_numbers(bundle)}: {_verdict(find_errors(truth, bundle), wanted)}" for bundle in found]
+    annotated = [
+        (frozenset(bundle.positions), clean_intent(bundle.intent)) for bundle in minimal_bundles(session.bundles)
+    ]
+    truth, predicted = [true for true, _ in annotated], [frozenset(bundle.positions) for bundle in bundles]
+    lines = [f"- {_numbers(bundle)}: {_verdict(find_errors(truth, bundle), annotated)}" for bundle in predicted]
     lines += [
         f"- {_numbers(true)} ({intent}) was not found"
-        for true, intent in (wanted[number] for number in missed_bundles(truth, found))
+        for true, intent in (annotated[number] for number in missed_bundles(truth, predicted))
     ]
     return "\n".join(lines) or "- no bundle was found"
 
 
-def _verdict(judged: BundleErrors, wanted: Sequence[tuple[frozenset[int], str]]) -> str:
-    if "single" in judged.types:
+def _verdict(errors: BundleErrors, annotated: Sequence[tuple[frozenset[int], str]]) -> str:
+    if "single" in errors.types:
         return "has only one product"
-    if judged.nearest is None:
+    if errors.nearest is None:
         return "invalid, it has no two products of any bundle of people"
-    nearest, intent = wanted[judged.nearest]
-    if "correct" in judged.types:
+    nearest, intent = annotated[errors.nearest]
+    if "correct" in errors.types:
         return f"correct; people wanted: {intent}"
-    said = []
-    if judged.extra:
-        said.append(f"contains the irrelevant products {_numbers(judged.extra)}")
-    if judged.lacking:
-        said.append(f"misses the products {_numbers(judged.lacking)}")
-    return f"{' and '.join(said)}; the bundle is {_numbers(nearest)}, people wanted: {intent}"
+    parts = []
+    if errors.extra:
+        parts.append(f"contains the irrelevant products {_numbers(errors.extra)}")
+    if errors.lacking:
+        parts.append(f"misses the products {_numbers(errors.lacking)}")
+    return f"{' and '.join(parts)}; the bundle is {_numbers(nearest)}, people wanted: {intent}"
 
 
 def _numbers(positions: Sequence[int] | frozenset[int]) -> str:

@@ -27,7 +27,7 @@ def explain_missing_knowledge(
     Raises:
         NotFound: there is no such dataset, or no such sample.
     """
-    there = known_formats(db, dataset)
+    formats = known_formats(db, dataset)
     make = f"{_HOW_TO_GET[format]} --dataset {quote(dataset)}"
     if sample is None:
         return f"dataset {dataset!r} has no {format}s yet; find some with: {make}"
@@ -40,10 +40,10 @@ def explain_missing_knowledge(
     lacks = f"sample {sample!r} has no kept {format}s of dataset {dataset!r}; it has {what}"
     if any(other != dataset and each == format and status == "kept" for other, each, status in held):
         lacks += "; --domains all shows those of other datasets, too"
-    if format not in there:
+    if format not in formats:
         return f"{lacks}. The dataset has none either: find some with {make}, and draw a sample with them"
     draw = f"kdtui sample create NAME --add-to {quote(sample)} --dataset {quote(dataset)} --format {format}"
-    usable = [each for each in there if held.get((dataset, each, "kept"))]
+    usable = [each for each in formats if held.get((dataset, each, "kept"))]
     instead = f", or show --knowledge {','.join(usable)}" if usable else ""
     return f"{lacks}. Add some with {draw}{instead}, or leave out --sample"
 

@@ -53,8 +53,8 @@ class NearestIntents:
         places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
         vectors = self._embed(list(places))
         means = np.stack([vectors[[places[text] for text in each]].mean(axis=0) for each in texts])
-        found: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-        return found
+        unit_means: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+        return unit_means
 
 
 def _texts(item: Item) -> list[str]:

@@ -95,14 +95,14 @@ def features_alike(sessions: Sequence[Session], kind: SessionKind, vectors: Text
     if size < 2:
         return np.zeros((len(sessions), 0, len(feature_names(kind))))
     rows, columns = np.triu_indices(size, 1)
-    found = [
+    of_measures = [
         column
         for measure in PAIR_MEASURES[kind]
         for column in _among_others(_measured(sessions, measure, vectors), rows, columns)
     ]
     bare = np.array([[not item.categories for item in session.items] for session in sessions], np.float64)
     of_items = [bare[:, rows] + bare[:, columns], np.full((len(sessions), len(rows)), log(size))]
-    return np.stack([*found, *of_items], axis=-1)
+    return np.stack([*of_measures, *of_items], axis=-1)
 
 
 def pairs_of(session: Session) -> Iterator[tuple[int, int]]:

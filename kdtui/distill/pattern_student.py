@@ -146,11 +146,11 @@ class PatternStudent:
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
         """Return the pair probabilities of training sessions by id, each as if its own bundles had not been counted."""
-        found: dict[str, Matrix] = {}
+        by_id: dict[str, Matrix] = {}
         for others, fold in split_folds(train):
             counted = SurpriseFeatures(count_surprises((session, self._expected(session)) for session in others))
-            found |= {session.id: self._judged(session, counted) for session in fold}
-        return found
+            by_id |= {session.id: self._judged(session, counted) for session in fold}
+        return by_id
 
     def write_bundles(self, session: Session) -> list[WrittenBundle]:
         """Return the bundles of a session, most confident first: the probability of being part of a true bundle.
@@ -158,10 +158,10 @@ class PatternStudent:
         Raises:
             KdtuiError: the session has too many products.
         """
-        [found] = self.write_many([session])
-        if isinstance(found, KdtuiError):
-            raise found
-        return found
+        [result] = self.write_many([session])
+        if isinstance(result, KdtuiError):
+            raise result
+        return result
 
     def write_many(self, sessions: Sequence[Session]) -> list[list[WrittenBundle] | KdtuiError]:
         """Return the bundles of several sessions, as from `write_bundles`, or an error for a session with too many
@@ -169,16 +169,16 @@ class PatternStudent:
 
         This is much faster than one session at a time.
         """
-        found: list[list[WrittenBundle] | KdtuiError] = [[] for _ in sessions]
+        results: list[list[WrittenBundle] | KdtuiError] = [[] for _ in sessions]
         judged = [number for number, session in enumerate(sessions) if len(session.items) <= MOST_PRODUCTS]
         for number in {*range(len(sessions))}.difference(judged):
-            found[number] = _too_large(sessions[number])
+            results[number] = _too_large(sessions[number])
         vectors = read_text_vectors([sessions[number] for number in judged], self._reader)
         if vectors is None and self._reader is not None and len(judged) > 1:
             # Sessions whose vectors are cached can still use them, even if other sessions lack theirs.
             for number in judged:
-                [found[number]] = self.write_many([sessions[number]])
-            return found
+                [results[number]] = self.write_many([sessions[number]])
+            return results
         groups: dict[tuple[int, SessionKind], list[int]] = {}
         for number in judged:
             session = sessions[number]
@@ -190,11 +190,11 @@ class PatternStudent:
             probabilities = self._probabilities(group, kind, vectors, self._surprises)
             partitions = best_partitions(probabilities, self._model.kinds[kind].partitions)
             for number, session, partition in zip(numbers, group, partitions, strict=True):
-                found[number] = [
+                results[number] = [
                     WrittenBundle(at, positions, _intent(session, positions), confidence, complete=True)
                     for at, (confidence, positions) in enumerate(partition)
                 ]
-        return found
+        return results
 
     def _judged(self, session: Session, surprises: SurpriseFeatures) -> Matrix:
         """Return the pair probabilities of a session."""
@@ -214,10 +214,10 @@ class PatternStudent:
         products)."""
         size = len(sessions[0].items)
         regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
-        found = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)
+        table = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)
         matrix = np.zeros((len(sessions), size, size))
         rows, columns = np.triu_indices(size, 1)
-        matrix[:, rows, columns] = sigmoid(regression.log_odds(found))
+        matrix[:, rows, columns] = sigmoid(regression.log_odds(table))
         return matrix + matrix.swapaxes(1, 2)
 
     def _expected(self, session: Session) -> Vector:
@@ -273,12 +273,12 @@ def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Seq
         expected: (pairs,) of each session, expected probabilities without the counts.
     """
     likely = {session.id: each for session, each in zip(sessions, expected, strict=True)}
-    found: dict[str, Matrix] = {}
+    by_id: dict[str, Matrix] = {}
     for others, part in split_folds(sessions):
         counted = SurpriseFeatures(count_surprises((session, likely[session.id]) for session in others))
-        found |= {session.id: counted.features(session) for session in part}
+        by_id |= {session.id: counted.features(session) for session in part}
     for session, each in zip(sessions, own, strict=True):
-        yield np.hstack([each, found[session.id]])
+        yield np.hstack([each, by_id[session.id]])
 
 
 def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:

@@ -70,10 +70,10 @@ def mine(
         min_support: minimum share of bundles that contain a pattern, 0..1; a pattern must occur at least twice.
         max_size: maximum number of categories in a pattern.
     """
-    found = [
+    patterns = [
         pattern for level in sorted(set(levels)) for pattern in _mine_level(sessions, level, min_support, max_size)
     ]
-    return sorted(found, key=lambda pattern: (-pattern.bundles, pattern.categories))
+    return sorted(patterns, key=lambda pattern: (-pattern.bundles, pattern.categories))
 
 
 def _mine_level(sessions: Sequence[Session], level: int, min_support: float, max_size: int) -> Iterator[Pattern]:
@@ -152,14 +152,14 @@ def _pattern(
 
 
 def _elements(paths: Iterable[CategoryPath | None]) -> set[_Element]:
-    found: set[_Element] = set()
+    elements: set[_Element] = set()
     for path in paths:
         if path is not None:
             nth = 1
-            while (path, nth) in found and nth < _MOST_ALIKE:
+            while (path, nth) in elements and nth < _MOST_ALIKE:
                 nth += 1
-            found.add((path, nth))
-    return found
+            elements.add((path, nth))
+    return elements
 
 
 def category_at(item: Item, level: int) -> CategoryPath | None:
@@ -190,8 +190,8 @@ def _numbers(bits: int) -> list[int]:
     import numpy as np
 
     octets = np.frombuffer(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), np.uint8)
-    found: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little")).tolist()
-    return found
+    numbers: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little")).tolist()
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,15 +229,15 @@ def unseen_patterns(session: Session, patterns: Sequence[Pattern]) -> tuple[Patt
     least = min((pattern.bundles for pattern in patterns), default=0)
     here = _paths(session.items)
     own = [_paths([session.items[position - 1] for position in bundle]) for bundle in true_bundles(session)]
-    found = []
+    unseen = []
     for pattern in patterns:
         needed = Counter(pattern.categories)
         if needed <= here:
             left = pattern.bundles - sum(needed <= bundle for bundle in own)
             if left >= least:
                 others = max(1.0, pattern.bundles / pattern.precision - 1)
-                found.append(replace(pattern, bundles=left, precision=min(1.0, left / others)))
-    return tuple(found)
+                unseen.append(replace(pattern, bundles=left, precision=min(1.0, left / others)))
+    return tuple(unseen)
 
 
 def _paths(items: Iterable[Item]) -> Counter[CategoryPath]:

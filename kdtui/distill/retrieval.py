@@ -109,14 +109,14 @@ class Retriever:
     def _thoughts(self, session: Session) -> list[AppliedPiece[Thought]]:
         if "thought" not in self._settings.knowledge:
             return []
-        wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
-        found: list[AppliedPiece[Thought]] = []
-        for dataset, neighbour in self._near(session, wanted * _FURTHER):
-            if len(found) == wanted:
+        count = self._settings.neighbours or DEFAULT_NEIGHBOURS
+        thoughts: list[AppliedPiece[Thought]] = []
+        for dataset, neighbour in self._near(session, count * _FURTHER):
+            if len(thoughts) == count:
                 break
             pieces = pieces_from(self._db, dataset, neighbour, "thought", sample=self._settings.sample)
-            found += [AppliedPiece(piece.id, decode_piece(piece, Thought)) for piece in pieces[:1]]
-        return found
+            thoughts += [AppliedPiece(piece.id, decode_piece(piece, Thought)) for piece in pieces[:1]]
+        return thoughts
 
     def _near(self, session: Session, limit: int) -> list[tuple[str, str]]:
         """Return the nearest training sessions of the datasets whose knowledge is shown, with their datasets."""
@@ -128,8 +128,8 @@ class Retriever:
         """Return the nearest training sessions if the strategy shows demonstrations."""
         if self._settings.strategy != AICL:
             return ()
-        wanted = self._settings.neighbours or DEFAULT_NEIGHBOURS
-        near = self._nearest(session, wanted)
+        count = self._settings.neighbours or DEFAULT_NEIGHBOURS
+        near = self._nearest(session, count)
         return tuple(get_session(self._db, self._dataset, each) for each in near)
 
     def _within(

@@ -151,7 +151,7 @@ def session_features(
     bare = sum(not item.categories for item in session.items)
     tops = {item.categories[0][0] for item in session.items if item.categories}
     narrow = {item.categories[0] for item in session.items if item.categories}
-    found = {
+    features = {
         "ln(products)": log(max(size, 1)),
         "share without a category": bare / max(size, 1),
         "categories a product": len(narrow) / max(size, 1),
@@ -161,8 +161,8 @@ def session_features(
         "share of unsure pairs": float(((pairs > _UNSURE[0]) & (pairs < _UNSURE[1])).mean()),
     }
     for dataset, centre in centres.items():
-        found[f"likeness to {dataset}"] = 0.0 if vector is None else float(np.asarray(centre) @ vector)
-    return found
+        features[f"likeness to {dataset}"] = 0.0 if vector is None else float(np.asarray(centre) @ vector)
+    return features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,8 +189,8 @@ class FittedRouter:
         gains = _with_ones((features - self.mean) / self.spread) @ self.weights.T
         # On a tie, the first route, which is better on average.
         order = np.array(self.order)
-        found: npt.NDArray[np.intp] = order[gains[:, order].argmax(axis=1)]
-        return found
+        numbers: npt.NDArray[np.intp] = order[gains[:, order].argmax(axis=1)]
+        return numbers
 
 
 def fit_router(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> FittedRouter:
@@ -211,19 +211,19 @@ def fit_router(features: Matrix, scores: Matrix, penalties: Sequence[float] = PE
 
 def cross_validate(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Vector:
     """Cross-validate a router, including the choice of the penalty: return its score on each session, (sessions,)."""
-    found = np.zeros(len(scores))
+    crossed_scores = np.zeros(len(scores))
     for others, part in folds(len(scores)):
         router = fit_router(features[others], scores[others], penalties)
-        found[part] = scores[part, router.chosen(features[part])]
-    return found
+        crossed_scores[part] = scores[part, router.chosen(features[part])]
+    return crossed_scores
 
 
 def cross_validate_best(scores: Matrix) -> Vector:
     """Cross-validate the choice of the best route: return its score on each session, (sessions,)."""
-    found = np.zeros(len(scores))
+    crossed_scores = np.zeros(len(scores))
     for others, part in folds(len(scores)):
-        found[part] = scores[part, scores[others].mean(axis=0).argmax()]
-    return found
+        crossed_scores[part] = scores[part, scores[others].mean(axis=0).argmax()]
+    return crossed_scores
 
 
 def folds(count: int) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:

@@ -89,8 +89,10 @@ def applies_to(rule: Rule, session: Session) -> tuple[tuple[int, int], ...]:
     one, other = rule.categories
     if one == other:
         return tuple(combinations(positions_of(session, one), 2))
-    found = {(min(a, b), max(a, b)) for a in positions_of(session, one) for b in positions_of(session, other) if a != b}
-    return tuple(sorted(found))
+    pairs_about = {
+        (min(a, b), max(a, b)) for a in positions_of(session, one) for b in positions_of(session, other) if a != b
+    }
+    return tuple(sorted(pairs_about))
 
 
 def try_rules(rules: Sequence[ConsolidatedRule], sessions: Sequence[Session]) -> list[RuleTrial]:
@@ -107,8 +109,8 @@ def try_rules(rules: Sequence[ConsolidatedRule], sessions: Sequence[Session]) ->
     for each in rules:
         own = {number_of[session] for session in each.sessions if session in number_of}
         applies = right = 0
-        wanted = [by_category.get(category, set()) for category in each.rule.categories]
-        for number in (set.intersection(*wanted) if wanted else set()) - own:
+        sessions_with = [by_category.get(category, set()) for category in each.rule.categories]
+        for number in (set.intersection(*sessions_with) if sessions_with else set()) - own:
             about = applies_to(each.rule, sessions[number])
             if about:
                 applies += 1

@@ -130,23 +130,23 @@ def _splits(path: Path, sessions: dict[str, dict[str, int]]) -> dict[str, Split]
 
 def _by_id(path: Path, name: str) -> dict[str, tuple[int, str]]:
     """Return line number and second column of a file by its first column, which must be unique."""
-    found: dict[str, tuple[int, str]] = {}
+    values: dict[str, tuple[int, str]] = {}
     for line, key, value in _rows(path, name):
-        if key in found:
+        if key in values:
             raise BadFile(
-                path / name, f"{_COLUMNS[name][0]} {key!r} comes twice (first in line {found[key][0]:,})", line
+                path / name, f"{_COLUMNS[name][0]} {key!r} comes twice (first in line {values[key][0]:,})", line
             )
-        found[key] = line, value
-    return found
+        values[key] = line, value
+    return values
 
 
 def _texts(path: Path, name: str) -> dict[str, tuple[int, str]]:
     """Return the same for titles and categories, with a limit on their length."""
-    found = _by_id(path, name)
-    for line, text in found.values():
+    texts = _by_id(path, name)
+    for line, text in texts.values():
         if len(text) > LONGEST_TEXT:
             raise BadFile(path / name, f"a title or a category has more than {LONGEST_TEXT:,} characters", line)
-    return found
+    return texts
 
 
 def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:

@@ -100,7 +100,7 @@ def _bundle(bundle: _BundleLine, positions: dict[str, int], line: _SessionLine, 
 def lines_of_session(path: Path, session: str) -> list[int]:
     """Return the numbers of the lines with a session of this id."""
     with path.open("rb") as file:
-        return [number for number, found, _ in read_sessions(bounded_lines(file, path), path) if found.id == session]
+        return [number for number, read, _ in read_sessions(bounded_lines(file, path), path) if read.id == session]
 
 
 def encode_session(session: Session) -> bytes:

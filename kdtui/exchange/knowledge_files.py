@@ -102,10 +102,10 @@ def read_knowledge(path: Path) -> list[KnowledgeLine]:
         KdtuiError: the file is Parquet, and pyarrow is not installed.
     """
     if path.is_dir():
-        found = [file for file in (knowledge_file(path, "jsonl"), knowledge_file(path, "parquet")) if file.is_file()]
-        if not found:
+        files = [file for file in (knowledge_file(path, "jsonl"), knowledge_file(path, "parquet")) if file.is_file()]
+        if not files:
             raise BadFile(path, f"there is no {_NAME}.jsonl or {_NAME}.parquet in this folder")
-        path = found[0]
+        path = files[0]
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
     lines = []
     for number, row in rows:
@@ -126,8 +126,8 @@ def categories_of(line: KnowledgeLine) -> set[CategoryPath]:
     """Return the categories that products must have for a piece to apply to them; thoughts need none."""
     if line.format == "thought":
         return set()
-    found: Pattern | Rule = msgspec.json.decode(line.content, type=_SHAPES[line.format])
-    return set(found.categories)
+    value: Pattern | Rule = msgspec.json.decode(line.content, type=_SHAPES[line.format])
+    return set(value.categories)
 
 
 def knowledge_card(
@@ -151,7 +151,7 @@ def knowledge_card(
     foreign: dict[str, int] = {}
     for line in lines:
         if line.imported_at is not None:
-            source = line.imported_from or line.imported_file or "elsewhere"
+            source = line.imported_from or line.imported_file or "unknown"
             foreign[source] = foreign.get(source, 0) + 1
     imported = "".join(
         f"\n{count:,} of the pieces had been imported from `{one_line(source)}`.\n"

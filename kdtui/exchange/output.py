@@ -47,8 +47,8 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> int:
 
 def _open_already(path: Path) -> int | None:
     """Return the inherited descriptor that a path stands for, if any."""
-    found = _DESCRIPTOR.fullmatch(str(path))
-    return int(found[1]) if found else _STREAMS.get(str(path))
+    match = _DESCRIPTOR.fullmatch(str(path))
+    return int(match[1]) if match else _STREAMS.get(str(path))
 
 
 def _write(file: BinaryIO, lines: Iterable[bytes]) -> int:

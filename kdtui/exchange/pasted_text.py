@@ -131,7 +131,7 @@ def _is_blank(line: str) -> bool:
 def _json_lines(text: str) -> list[bytes]:
     """Split JSON Lines into lines; convert one object or list on several lines to one object per line."""
     try:
-        found = msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return text.encode("utf-8").splitlines()
-    return [msgspec.json.encode(each) for each in (found if isinstance(found, list) else [found])]
+    return [msgspec.json.encode(each) for each in (value if isinstance(value, list) else [value])]

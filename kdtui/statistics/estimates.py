@@ -73,13 +73,15 @@ def estimate_cells(
         resampling: the draws; None for the defaults.
         within: range of the metric; intervals are clipped to it.
     """
-    found = session_intervals(cells, resampling or Resampling())
+    intervals = session_intervals(cells, resampling or Resampling())
     by_seeds = pooled_seed_errors(cells)
     reach = by_seeds.quantile(LEVEL / 2) * by_seeds.errors
-    low = np.maximum(found.mean - np.hypot(found.mean - found.low, reach), within[0])
-    high = np.minimum(found.mean + np.hypot(found.high - found.mean, reach), within[1])
+    low = np.maximum(intervals.mean - np.hypot(intervals.mean - intervals.low, reach), within[0])
+    high = np.minimum(intervals.mean + np.hypot(intervals.high - intervals.mean, reach), within[1])
     return [
-        Estimate(float(found.mean[at]), float(low[at]), float(high[at]), cell.sessions, cell.seeds, seed_spread(cell))
+        Estimate(
+            float(intervals.mean[at]), float(low[at]), float(high[at]), cell.sessions, cell.seeds, seed_spread(cell)
+        )
         for at, cell in enumerate(cells)
     ]
 
@@ -98,7 +100,7 @@ def compare_cells(pairs: Sequence[CellPair], resampling: Resampling | None = Non
         return []
     resampling = resampling or Resampling()
     together = [_differences(pair) for pair in pairs]
-    found = session_intervals(together, resampling)
+    intervals = session_intervals(together, resampling)
     n = np.array([cell.sessions for cell in together])
     errors = np.array([_standard_error(cell) for cell in together])
     seed_errors, freedom = _luck_of_pairs(pairs)
@@ -108,11 +110,11 @@ def compare_cells(pairs: Sequence[CellPair], resampling: Resampling | None = Non
         return np.asarray(np.hypot(by_sessions, by_seeds))
 
     by_seeds = student_t(freedom, LEVEL / 2) * seed_errors
-    low = found.mean - np.hypot(found.mean - found.low, by_seeds)
-    high = found.mean + np.hypot(found.high - found.mean, by_seeds)
+    low = intervals.mean - np.hypot(intervals.mean - intervals.low, by_seeds)
+    high = intervals.mean + np.hypot(intervals.high - intervals.mean, by_seeds)
     p = flip_p(together, len(pairs), resampling)
     is_repeated = (seed_errors > 0) & (n > 1)
-    p = np.where(is_repeated, np.maximum(p, _level_of(np.abs(found.mean), reach)), p)
+    p = np.where(is_repeated, np.maximum(p, _level_of(np.abs(intervals.mean), reach)), p)
     adjusted = holm(p)
     strictest, both = LEVEL / len(pairs), np.hypot(errors, seed_errors)
     effects = reach(strictest) + student_t(n - 1, 1 - POWER) * both
@@ -123,7 +125,7 @@ def compare_cells(pairs: Sequence[CellPair], resampling: Resampling | None = Non
             pair.baseline,
             pair.other,
             pair.metric,
-            float(found.mean[at]),
+            float(intervals.mean[at]),
             float(low[at]),
             float(high[at]),
             float(p[at]),

@@ -128,12 +128,12 @@ class Resampling:
         self, make: Callable[[np.random.Generator, int], Single], sessions: int, block: int, stream: int, start: int
     ) -> Single:
         key = sessions, block, stream, start
-        found = self._kept.get(key)
-        if found is None:
-            found = make(np.random.default_rng([self.seed, stream, start]), block)
+        made = self._kept.get(key)
+        if made is None:
+            made = make(np.random.default_rng([self.seed, stream, start]), block)
             if len(self._kept) < _KEPT:
-                self._kept[key] = found
-        return found
+                self._kept[key] = made
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,15 +255,15 @@ def flip_p(differences: Sequence[Cell], family: int, resampling: Resampling) -> 
 
 def _as_large(rows: Single, observed: Vector, signs: Iterator[Single]) -> npt.NDArray[np.intp]:
     """Count the flips of each row whose sum is at least as large as the observed one."""
-    found = np.zeros(len(rows), dtype=np.intp)
+    counts = np.zeros(len(rows), dtype=np.intp)
     bound = observed.astype(np.float32)[:, None]
     for block in signs if len(rows) else ():
         for start in range(0, len(rows), _ROWS):
             part = slice(start, start + _ROWS)
             sums = rows[part] @ block.T
             np.abs(sums, out=sums)
-            found[part] += np.count_nonzero(sums >= bound[part], axis=1)
-    return found
+            counts[part] += np.count_nonzero(sums >= bound[part], axis=1)
+    return counts
 
 
 def student_t(freedom: npt.ArrayLike, alpha: npt.ArrayLike) -> Vector:
