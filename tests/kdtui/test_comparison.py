@@ -1,4 +1,4 @@
-"""What is right, too much, lacking and missing of predicted bundles."""
+"""Right, extra, missing and undetected products of predicted bundles."""
 
 import pytest
 
@@ -18,7 +18,7 @@ TRUTH = [frozenset({2, 4}), frozenset({2, 5, 6})]
         ({2, 3}, BundleMatch(None)),
     ],
 )
-def test_a_bundle_is_set_against_the_true_one_that_it_comes_nearest(predicted: set[int], found: BundleMatch) -> None:
+def test_a_bundle_is_compared_with_the_most_similar_true_one(predicted: set[int], found: BundleMatch) -> None:
     assert match_bundle(TRUTH, frozenset(predicted)) == found
 
 
@@ -28,7 +28,7 @@ def test_only_an_exact_match_is_right() -> None:
     assert not match_bundle([], frozenset({1, 2})).is_right
 
 
-def test_two_answers_differ_in_the_bundles_that_one_of_them_has_alone() -> None:
+def test_two_answers_differ_in_the_bundles_of_only_one_of_them() -> None:
     assert bundle_differences(TRUTH, [frozenset({1, 3}), frozenset({2, 4})]) == ([1], [0])
 
 

@@ -1,4 +1,4 @@
-"""Knowledge in files: out, and in again, and for other programs to load."""
+"""Knowledge files: export, import, and loading by other programs."""
 
 import json
 from collections.abc import Callable
@@ -58,13 +58,13 @@ def everything(db: Database, dataset: str) -> set[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_what_goes_out_comes_in_again(known: Database, kdtui: Kdtui, tmp_path: Path, kind: str) -> None:
+def test_an_export_can_be_imported_again(known: Database, kdtui: Kdtui, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "out"
     result = kdtui("knowledge", "export", "-d", "outdoor", "--output", folder, "--as", kind)
     assert result.code == 0, result.err
     assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
     assert everything(known, "other") == everything(known, "outdoor")
-    # Once more changes nothing.
+    # Importing again changes nothing.
     assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
     assert everything(known, "other") == everything(known, "outdoor")
 
@@ -91,7 +91,7 @@ def test_a_folder_is_a_dataset_for_other_programs(
     assert "| pattern | annotations | kept |" in card
 
 
-def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_sample_or_a_format_can_be_exported(known: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("sample", "create", "few", "-d", "outdoor", "-f", "thought", "--ratio", 0.2).code == 0
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path / "few", "--sample", "few"]
     assert kdtui(*export).code == 0
@@ -104,7 +104,7 @@ def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdt
 
 
 @pytest.mark.usefixtures("known")
-def test_nothing_that_is_there_is_written_over_unasked(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten_by_default(kdtui: Kdtui, tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text("of a project")
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path]
@@ -121,7 +121,7 @@ def test_nothing_that_is_there_is_written_over_unasked(kdtui: Kdtui, tmp_path: P
 
 @pytest.fixture
 def foreign(known: Database, tmp_path: Path, kdtui: Kdtui) -> Path:
-    """The knowledge of the outdoor products in a folder, and a dataset `kitchen` whose sessions have the same ids."""
+    """Exported knowledge of the outdoor products, and a dataset `kitchen` whose sessions have the same ids."""
     lines = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines()
     same_ids = tmp_path / "kitchen.jsonl"
     same_ids.write_text(
@@ -136,9 +136,7 @@ def pieces_of_kitchen(db: Database) -> list[Knowledge]:
     return [piece for status in STATUSES for piece in find_knowledge(db, dataset="kitchen", status=status)]
 
 
-def test_knowledge_of_another_dataset_says_how_much_of_it_is_foreign(
-    known: Database, foreign: Path, kdtui: Kdtui
-) -> None:
+def test_importing_from_another_dataset_says_how_much_is_foreign(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     lines = read_knowledge(foreign)
     with_sessions = sum(bool(line.sessions) for line in lines)
     result = kdtui("knowledge", "import", foreign, "-d", "kitchen")
@@ -146,11 +144,11 @@ def test_knowledge_of_another_dataset_says_how_much_of_it_is_foreign(
     assert f"from outdoor into dataset kitchen: {len(lines)} new" in result.err
     assert f"{with_sessions} pieces come from training sessions that are not in dataset kitchen" in result.err
     assert "are about categories that no product of dataset kitchen has" in result.err
-    # The sessions have the same ids, and other products.
+    # The sessions have the same ids, but other products.
     assert not any(sessions_of_piece(known, piece.id) for piece in pieces_of_kitchen(known))
 
 
-def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
+def test_imported_pieces_keep_their_origin_when_exported_again(
     known: Database, foreign: Path, tmp_path: Path, kdtui: Kdtui
 ) -> None:
     kdtui("knowledge", "import", foreign, "-d", "kitchen")
@@ -178,7 +176,7 @@ def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
     assert {piece.origin.dataset for piece in find_knowledge(known, dataset="other") if piece.origin} == {"outdoor"}
 
 
-def test_mining_and_distilling_leave_what_was_imported(known: Database, foreign: Path, kdtui: Kdtui) -> None:
+def test_mining_and_distilling_keep_imported_pieces(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     kdtui("knowledge", "import", foreign, "-d", "kitchen")
     before = pieces_of_kitchen(known)
     for command in (["mine"], ["distill"]):
@@ -190,9 +188,7 @@ def test_mining_and_distilling_leave_what_was_imported(known: Database, foreign:
     assert [own[piece.id] for piece in before] == before
 
 
-def test_what_a_dataset_knows_by_itself_is_not_changed_by_an_import(
-    known: Database, foreign: Path, kdtui: Kdtui
-) -> None:
+def test_an_import_does_not_change_the_datasets_own_pieces(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     before = everything(known, "outdoor")
     result = kdtui("knowledge", "import", foreign, "-d", "outdoor")
     assert f"0 new, {len(before)} that were there already and stay as they are" in result.err
@@ -200,7 +196,7 @@ def test_what_a_dataset_knows_by_itself_is_not_changed_by_an_import(
     assert kdtui("knowledge", "search", "origin:outdoor", "--json").rows == []
 
 
-def test_what_was_imported_and_is_found_here_too_has_the_measures_of_here(
+def test_an_imported_piece_that_is_found_again_gets_its_own_measures(
     known: Database, foreign: Path, kdtui: Kdtui
 ) -> None:
     kdtui("knowledge", "import", foreign, "-d", "other")
@@ -209,13 +205,13 @@ def test_what_was_imported_and_is_found_here_too_has_the_measures_of_here(
     assert found
     assert all(piece.origin is not None for piece in found)
     assert "found here too" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
-    # It came from elsewhere first, and stays whatever is found later.
+    # It was imported first, and stays whatever is found later.
     result = kdtui("knowledge", "mine", "-d", "other", "--level", 4, "--replace")
     assert "deleted" not in result.err
     assert set(found) <= set(find_knowledge(known, dataset="other", format="pattern"))
 
 
-def test_a_file_that_names_no_dataset_is_an_origin_too(known: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_file_without_a_dataset_is_an_origin(known: Database, tmp_path: Path, kdtui: Kdtui) -> None:
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps(GOOD))
     assert kdtui("knowledge", "import", path, "-d", "other").err == (
@@ -267,7 +263,7 @@ GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products":
         ("[1]", "line 2: a piece of knowledge is not as expected"),
     ],
 )
-def test_one_bad_line_and_nothing_comes_in(
+def test_one_bad_line_prevents_the_import(
     known: Database, kdtui: Kdtui, tmp_path: Path, line: str, problem: str
 ) -> None:
     path = tmp_path / "bad.jsonl"
@@ -279,7 +275,7 @@ def test_one_bad_line_and_nothing_comes_in(
 
 
 @pytest.mark.usefixtures("known")
-def test_what_is_no_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_path_without_knowledge_is_reported(kdtui: Kdtui, tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"nothing")
     for path, problem in (
         (tmp_path / "missing.jsonl", "No such file"),
@@ -291,7 +287,7 @@ def test_what_is_no_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> N
         assert problem in result.err
 
 
-def test_a_thought_of_the_file_is_a_thought(known: Database, tmp_path: Path) -> None:
+def test_a_thought_of_a_file_can_be_used(known: Database, tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps({**GOOD, "sessions": ["o01", "nowhere"], "parents": [77]}))
     assert import_knowledge(known, "other", path).new == 1

@@ -1,4 +1,4 @@
-"""Features of pairs of products: against the same written plainly, product by product."""
+"""Features of pairs of products, compared with a plain implementation."""
 
 from itertools import combinations
 from math import log, sqrt
@@ -47,7 +47,7 @@ def vectors_of(session: Session) -> dict[str, Vectors]:
 
 
 def plainly(session: Session, kind: SessionKind, vectors: dict[str, Vectors]) -> list[list[float]]:
-    """The features of each pair, without matrices."""
+    """Compute the features of each pair without matrices."""
 
     def cosine(one: str, other: str) -> float:
         return float(vectors[one] @ vectors[other]) if one and other else 0.0
@@ -92,7 +92,7 @@ def plainly(session: Session, kind: SessionKind, vectors: dict[str, Vectors]) ->
 
 @pytest.mark.parametrize("kind", PAIR_MEASURES)
 @given(session=sessions())
-def test_features_on_matrices_are_those_of_each_pair(kind: SessionKind, session: Session) -> None:
+def test_matrix_features_equal_the_features_of_each_pair(kind: SessionKind, session: Session) -> None:
     vectors = vectors_of(session)
     found = features(session, kind, vectors)
     assert found.shape[1] == len(feature_names(kind))
@@ -100,7 +100,7 @@ def test_features_on_matrices_are_those_of_each_pair(kind: SessionKind, session:
 
 
 @given(train=st.lists(sessions(), max_size=6), session=sessions(), chance=st.floats(0, 1))
-def test_a_surprise_is_what_was_bundled_beyond_what_was_expected(
+def test_a_surprise_is_the_difference_from_the_expected_bundles(
     train: list[Session], session: Session, chance: float
 ) -> None:
     def key(one: Item, other: Item, level: int | None) -> tuple[CategoryPath, ...]:

@@ -1,4 +1,4 @@
-"""The student without a language model: what it knows before it learns, and what it learns from."""
+"""The student without a language model: its shipped knowledge, and its learning."""
 
 import json
 import random
@@ -46,7 +46,7 @@ def model() -> PairModel:
 
 
 def reader(texts: Sequence[str]) -> Vectors:
-    """Texts with the same words have the same vector; those without a common word hardly anything in common."""
+    """Vectors of texts: equal for the same words, almost orthogonal without common words."""
     rows = np.zeros((len(texts), 64), np.float32)
     for row, text in zip(rows, texts, strict=True):
         for word in sorted(title_words(Item("text", text))):
@@ -67,7 +67,7 @@ def told() -> list[str | Learning]:
     return []
 
 
-# What it knows before it learns
+# Before learning
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def told() -> list[str | Learning]:
         (["Espresso machine", "Espresso cups", "Garden hose"], [(1, 2)]),
     ],
 )
-def test_it_bundles_titles_of_no_dataset(
+def test_it_bundles_titles_without_a_dataset(
     titles: list[str], expected: list[tuple[int, ...]], told: list[str | Learning]
 ) -> None:
     with open_pattern_student(None, None, told.append) as student:
@@ -85,7 +85,7 @@ def test_it_bundles_titles_of_no_dataset(
     assert told == []
 
 
-def test_without_its_encoder_it_compares_words_and_says_so(
+def test_without_the_encoder_it_compares_words_and_says_so(
     told: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
@@ -101,7 +101,7 @@ def _damaged() -> Path:
     raise ModelError("minilm.gguf is damaged")
 
 
-def test_a_missing_pair_model_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_pair_model_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"pairs\.json: the pair model is missing; install kdtui again"):
         read_pair_model(tmp_path / "pairs.json")
 
@@ -114,7 +114,7 @@ def test_a_missing_pair_model_is_one_sentence(tmp_path: Path) -> None:
         ('"bias": ', '"bias": 1e999, "": ', "is damaged"),
     ],
 )
-def test_a_pair_model_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_an_unusable_pair_model_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "pairs.json"
     path.write_text(shipped_pair_model().read_text().replace(old, new))
     with pytest.raises(ModelError, match=f"the pair model {said}"):
@@ -133,7 +133,7 @@ PRODUCTS = st.lists(
 
 
 @given(PRODUCTS)
-def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: list[Item]) -> None:
+def test_any_products_get_probabilities_and_disjoint_bundles(items: list[Item]) -> None:
     session = Session("any", tuple(items))
     for read in (reader, None):
         student = PatternStudent(read_pair_model(shipped_pair_model()), NOTHING_LEARNED, read)
@@ -149,14 +149,14 @@ def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: 
 
 PATHS = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(tuple), max_size=3).map(tuple)
 ALIKE = st.lists(
-    # Few different ones, so that pairs are equally likely.
+    # Few distinct products, so that pairs are equally likely.
     st.builds(Item, st.just("x"), st.none() | st.sampled_from(["tent", "tent pegs", "phone case", ""]), PATHS),
     max_size=9,
 )
 
 
 @given(st.lists(PRODUCTS | ALIKE, max_size=12))
-def test_sessions_are_answered_together_as_each_is_answered_alone(products: list[list[Item]]) -> None:
+def test_sessions_in_a_batch_are_answered_like_single_ones(products: list[list[Item]]) -> None:
     sessions = [Session(str(number), tuple(items)) for number, items in enumerate(products)]
     for student in (trained(reader), trained(None)):
         together = student.write_many(sessions)
@@ -166,7 +166,7 @@ def test_sessions_are_answered_together_as_each_is_answered_alone(products: list
 
 @cache
 def trained(read: TextReader | None) -> PatternStudent:
-    """A student that has learned from a few sessions of these categories."""
+    """A student that has learned from a few sessions with these categories."""
     chance = random.Random(0)
     train = []
     for number in range(40):
@@ -180,7 +180,7 @@ def trained(read: TextReader | None) -> PatternStudent:
     return PatternStudent.learn(read_pair_model(shipped_pair_model()), train, read)
 
 
-def test_sessions_whose_texts_are_known_are_judged_by_them_beside_some_whose_are_not(model: PairModel) -> None:
+def test_sessions_with_cached_vectors_use_them_next_to_sessions_without(model: PairModel) -> None:
     def some(texts: Sequence[str]) -> Vectors | None:
         return None if "unknown" in texts else reader(texts)
 
@@ -209,10 +209,10 @@ def _texts(session: Session) -> list[str]:
     return [each for item in session.items for each in (item.title or "", item.categories[0][-1])]
 
 
-# What it learns from
+# Learning
 
 
-def test_of_more_sessions_than_are_needed_some_are_learned_from(
+def test_only_some_of_very_many_sessions_are_learned_from(
     model: PairModel, train: list[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_chance = draw_subset(train, 15, 0, lambda session: session.id)
@@ -222,7 +222,7 @@ def test_of_more_sessions_than_are_needed_some_are_learned_from(
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_from_no_more_sessions_of_a_split_than_are_needed(db: Database) -> None:
+def test_it_learns_from_a_limited_number_of_sessions(db: Database) -> None:
     every = [session.id for session in iter_sessions(db, "outdoor", split="train")]
     for count in (1, 3, 7, len(every), 1000):
         some = [session.id for session in draw_sessions(db, "outdoor", "train", count)]
@@ -232,7 +232,7 @@ def test_it_learns_from_no_more_sessions_of_a_split_than_are_needed(db: Database
 
 
 @pytest.mark.parametrize("read", [reader, None])
-def test_what_is_bundled_again_and_again_becomes_likelier(model: PairModel, read: Any) -> None:
+def test_frequently_bundled_pairs_become_more_likely(model: PairModel, read: Any) -> None:
     items = [Item("lens", "Lens", (("Camera", "Optics"),)), Item("bag", "Satchel", (("Travel", "Bags"),))]
     other = Item("pan", "Pan", (("Kitchen", "Pans"),))
     sessions = [Session(str(n), (*items, other), (Bundle((1, 2), "trip"),), "train") for n in range(200)]
@@ -253,13 +253,13 @@ def test_a_single_training_session_changes_little(model: PairModel, train: list[
     assert np.abs(before - after).max() < 0.1
 
 
-def test_sessions_that_teach_nothing_are_no_error(model: PairModel) -> None:
+def test_sessions_without_information_are_not_an_error(model: PairModel) -> None:
     one = Session("s", (Item("a", "A"), Item("b", "B")), (Bundle((1, 2)),), "train")
     for sessions in ([], [replace(one, items=one.items[:1], bundles=())], [one], [replace(one, bundles=())]):
         assert 0 < PatternStudent.learn(model, sessions, reader).pair_probabilities(one)[0, 1] < 1
 
 
-def test_a_training_session_is_judged_as_if_it_had_not_been_counted(model: PairModel, train: list[Session]) -> None:
+def test_a_training_session_is_judged_without_its_own_counts(model: PairModel, train: list[Session]) -> None:
     student = PatternStudent.learn(model, train, reader)
     unseen = student.unseen_probabilities(train)
     assert set(unseen) == {session.id for session in train}
@@ -267,7 +267,7 @@ def test_a_training_session_is_judged_as_if_it_had_not_been_counted(model: PairM
     assert not np.array_equal(unseen[session.id], student.pair_probabilities(session))
 
 
-def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: list[Session]) -> None:
+def test_learned_weights_survive_encoding_and_decoding(model: PairModel, train: list[Session]) -> None:
     student = PatternStudent.learn(model, train, reader)
     again = PatternStudent.from_json(student.to_json(), model, reader)
     for session in (train[0], without_categories(train[0])):
@@ -275,7 +275,7 @@ def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: 
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"kinds": {}', "[1, 2]", '{"kinds": {"x": 1}, "surprises": []}'])
-def test_what_is_no_student_is_refused(model: PairModel, damage: str) -> None:
+def test_text_that_is_not_a_student_is_refused(model: PairModel, damage: str) -> None:
     with pytest.raises(ValueError, match="not a pattern student"):
         PatternStudent.from_json(damage, model, reader)
 
@@ -293,7 +293,7 @@ def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused
         list(student.write_bundles(Session("larger", items)))
 
 
-# What is kept in the store
+# The cache in the store
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def use(db: Database, told: list[str | Learning] | None = None) -> None:
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_once_for_all_who_ask(db: Database, lessons: list[object], told: list[str | Learning]) -> None:
+def test_it_learns_once_and_caches_the_result(db: Database, lessons: list[object], told: list[str | Learning]) -> None:
     use(db)
     use(db, told)
     assert len(lessons) == 1
@@ -324,7 +324,7 @@ def test_it_learns_once_for_all_who_ask(db: Database, lessons: list[object], tol
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_again_when_a_bundle_of_its_sessions_is_gone(db: Database, lessons: list[object]) -> None:
+def test_it_learns_again_when_a_bundle_is_deleted(db: Database, lessons: list[object]) -> None:
     use(db)
     db.execute("DELETE FROM bundles WHERE id = (SELECT min(id) FROM bundles)")
     use(db)
@@ -336,7 +336,7 @@ def test_it_learns_again_when_a_bundle_of_its_sessions_is_gone(db: Database, les
 @pytest.mark.parametrize(
     "damage", ["''", "'{}'", "substr(learned, 1, 100)", "replace(learned, '\"weights\"', '\"w\"')"]
 )
-def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: list[object], damage: str) -> None:
+def test_it_learns_again_when_the_cache_is_damaged(db: Database, lessons: list[object], damage: str) -> None:
     use(db)
     db.execute(f"UPDATE pattern_students SET learned = {damage}")
     use(db)
@@ -345,7 +345,7 @@ def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: li
 
 
 @pytest.mark.usefixtures("train")
-def test_it_says_how_far_it_has_read_where_that_takes_long(
+def test_it_reports_progress_of_slow_reading(
     db: Database, told: list[str | Learning], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 40)
@@ -356,7 +356,7 @@ def test_it_says_how_far_it_has_read_where_that_takes_long(
 
 
 @pytest.mark.usefixtures("train")
-def test_a_store_that_another_process_writes_to_is_not_waited_for(db: Database, database_of_the_test: Path) -> None:
+def test_it_does_not_wait_for_a_locked_store(db: Database, database_of_the_test: Path) -> None:
     other = sqlite3.connect(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
     use(db)
@@ -365,7 +365,7 @@ def test_a_store_that_another_process_writes_to_is_not_waited_for(db: Database, 
     assert db.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
 
 
-def test_an_answer_from_what_is_kept_waits_for_no_large_library(db: Database, train: list[Session]) -> None:
+def test_a_cached_answer_imports_no_large_library(db: Database, train: list[Session]) -> None:
     session, path = train[0].id, db.execute("PRAGMA database_list").fetchone()[2]
     with open_pattern_student(db, "outdoor", print) as student:
         list(student.write_bundles(train[0]))

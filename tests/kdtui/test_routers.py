@@ -1,4 +1,4 @@
-"""Routers: the adapter that suits a session answers it, and the report says what that is worth."""
+"""Routers: they choose an adapter for each session, and the report says how much that gains."""
 
 import json
 import os
@@ -23,7 +23,7 @@ Kdtui = Callable[..., Any]
 
 
 def sessions(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features of which the first tells which of two routes is better, and the scores of three routes."""
+    """Features of which the first decides which of two routes is better, and the scores of three routes."""
     random = np.random.default_rng(seed)
     features = random.normal(size=(count, 4))
     first = np.clip(0.5 + 0.3 * np.sign(features[:, 0]) + random.normal(0, 0.1, count), 0, 1)
@@ -41,7 +41,7 @@ def test_a_router_learns_which_route_suits_which_session() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_where_no_feature_tells_a_router_loses_little_against_the_best_route(seed: int) -> None:
+def test_without_informative_features_a_router_loses_little(seed: int) -> None:
     random = np.random.default_rng(seed)
     features = random.normal(size=(90, 8))
     scores = np.clip(np.array([0.6, 0.55, 0.5]) + random.normal(0, 0.25, (90, 3)), 0, 1)
@@ -49,7 +49,7 @@ def test_where_no_feature_tells_a_router_loses_little_against_the_best_route(see
 
 
 @given(count=st.integers(2, 40), routes=st.integers(2, 5), width=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
-def test_any_scores_make_a_router_that_chooses_one_of_its_routes(
+def test_any_scores_give_a_router_that_chooses_one_of_its_routes(
     count: int, routes: int, width: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def test_any_scores_make_a_router_that_chooses_one_of_its_routes(
         assert choice.in_words.startswith(f"answered with r{chosen}")
 
 
-def test_a_route_that_is_gone_leaves_its_sessions_to_the_best_of_the_others() -> None:
+def test_sessions_of_a_missing_route_go_to_the_best_remaining_one() -> None:
     features, scores = sessions(90)
     names = [f"f{number}" for number in range(4)]
     routes = [(name, RunSettings("b", adapters=((name, 1.0),))) for name in ("one", "two", "three")]
@@ -76,16 +76,16 @@ def test_a_route_that_is_gone_leaves_its_sessions_to_the_best_of_the_others() ->
     assert router.choose(session, ["three"]).route.name == "three"
 
 
-def test_a_vote_puts_together_what_most_answers_put_together() -> None:
+def test_a_vote_bundles_what_most_answers_bundle() -> None:
     answers = [[frozenset({1, 2}), frozenset({3, 4})], [frozenset({1, 2, 3})], [frozenset({1, 2}), frozenset({4, 5})]]
     assert vote(answers, 5) == [frozenset({1, 2})]
-    # Half is not most.
+    # Half of the answers are not a majority.
     assert vote([[frozenset({1, 2})], []], 2) == []
 
 
 @pytest.fixture
 def adapters(db: Database, few: Path, tmp_path: Path) -> list[str]:
-    """Two adapters of a tiny model that have names, beside a few sessions."""
+    """Two named adapters of a tiny model, and a few sessions."""
     from store.models import NamedModel, add_model
 
     list(import_dataset(db, few, "outdoor"))
@@ -97,7 +97,7 @@ def adapters(db: Database, few: Path, tmp_path: Path) -> list[str]:
     return ["--adapter", "one", "--adapter", "two"]
 
 
-def test_a_router_is_trained_and_answers_as_the_adapters_that_it_chooses(adapters: list[str], kdtui: Kdtui) -> None:
+def test_a_router_is_trained_and_answers_with_the_chosen_adapters(adapters: list[str], kdtui: Kdtui) -> None:
     trained = kdtui("router", "train", "both", *adapters, "--json")
     assert trained.code == 0, trained.err
     rows = {row["name"]: row for row in trained.rows}
@@ -114,14 +114,14 @@ def test_a_router_is_trained_and_answers_as_the_adapters_that_it_chooses(adapter
     assert f"The router both chose: answered with {best}" in shown.out
 
 
-def test_answers_that_are_there_are_not_asked_for_again(adapters: list[str], kdtui: Kdtui) -> None:
+def test_existing_answers_are_reused(adapters: list[str], kdtui: Kdtui) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     before = len(kdtui("run", "ls", "--json").rows)
     assert kdtui("router", "train", "second", *adapters).code == 0
     assert len(kdtui("run", "ls", "--json").rows) == before == 2
 
 
-def test_an_adapter_that_has_changed_since_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_changed_adapter_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     later = time() + 60
     os.utime(tmp_path / "two.gguf", (later, later))
@@ -130,14 +130,14 @@ def test_an_adapter_that_has_changed_since_is_asked_again(adapters: list[str], k
     assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("one") == 1
 
 
-def test_whoever_deletes_an_adapter_is_told_of_its_routers(routed: None, kdtui: Kdtui) -> None:
+def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> None:
     del routed
     result = kdtui("model", "rm", "one")
     assert result.code == 1
     assert "named by 1 router" in result.err
 
 
-def test_a_router_is_compared_on_sessions_that_it_has_not_learned_from(adapters: list[str], kdtui: Kdtui) -> None:
+def test_a_router_is_compared_on_unseen_sessions(adapters: list[str], kdtui: Kdtui) -> None:
     assert kdtui("router", "train", "both", *adapters).code == 0
     compared = kdtui("router", "compare", "both", "--split", "test", "--json")
     assert compared.code == 0, compared.err
@@ -151,7 +151,7 @@ def test_a_router_is_compared_on_sessions_that_it_has_not_learned_from(adapters:
     assert "was fitted to the validation sessions of outdoor" in refused.err
 
 
-def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
+def test_a_router_of_several_datasets_recognizes_the_dataset_of_a_session(
     adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:
     from kdtui.distill.routing import session_features
@@ -178,7 +178,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
     assert "has not seen" not in elsewhere.err
 
 
-def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_missing_adapter_is_left_out(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("router", "train", "both", *adapters).code == 0
     [listed] = kdtui("router", "ls", "--json").rows
     best, other = (route["name"] for route in listed["routes"])
@@ -212,9 +212,7 @@ def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdt
         (["calibrate", "--student", "tiny", "--adapter", "routed:both"], "there is no strategy to choose"),
     ],
 )
-def test_what_a_router_cannot_do_is_refused_with_a_sentence(
-    routed: None, kdtui: Kdtui, command: Sequence[str], said: str
-) -> None:
+def test_an_impossible_router_is_refused(routed: None, kdtui: Kdtui, command: Sequence[str], said: str) -> None:
     del routed
     result = kdtui(*command)
     assert result.code == 1
@@ -223,7 +221,7 @@ def test_what_a_router_cannot_do_is_refused_with_a_sentence(
 
 @pytest.fixture
 def routed(adapters: list[str], kdtui: Kdtui, db: Database) -> None:
-    """A router that is there."""
+    """A stored router."""
     from kdtui.workflows.adapters.routers import routes_of
     from store.routers import save_router
 
@@ -243,7 +241,7 @@ def test_a_router_is_deleted_and_its_adapters_stay(routed: None, kdtui: Kdtui) -
     assert {"one", "two"} <= {row["name"] for row in kdtui("model", "ls", "--json").rows}
 
 
-def test_a_router_that_cannot_be_read_says_what_to_do(kdtui: Kdtui, db: Database) -> None:
+def test_an_unreadable_router_says_what_to_do(kdtui: Kdtui, db: Database) -> None:
     from store.routers import save_router
 
     save_router(db, "broken", json.dumps({"routes": 7}))
