@@ -213,9 +213,9 @@ def calls_after(db: Database, number: int) -> "array[int]":
 
 def _search(db: Database, text: str, failed: bool) -> Iterator[Hits]:
     """Scan all texts, a span of numbers at a time; an index of them would be as large as the rest of the store."""
-    plain = _pattern(text)
+    plain = _like_pattern(text)
     # JSON escapes quotes and line ends.
-    written = _pattern(json.dumps(text, ensure_ascii=False)[1:-1])
+    written = _like_pattern(json.dumps(text, ensure_ascii=False)[1:-1])
     where = """
         (request LIKE :written ESCAPE '\\'
                 AND iif(json_valid(request), json_extract(request, '$.messages'), request) LIKE :written ESCAPE '\\'
@@ -238,7 +238,7 @@ def _search(db: Database, text: str, failed: bool) -> Iterator[Hits]:
     yield Hits(first, ids, first + len(ids))
 
 
-def _pattern(text: str) -> str:
+def _like_pattern(text: str) -> str:
     """Return a LIKE pattern for texts that contain `text`, with special characters escaped."""
     for character in "\\%_":
         text = text.replace(character, f"\\{character}")

@@ -12,7 +12,7 @@ from store.location import begin_use, database_exists, end_use
 from store.migrations import migrations
 from store.sqlite import PATIENCE, Database, execute_when_free, ignore_wait
 
-_READING = 30.0
+_READER_TIMEOUT = 30.0
 """Seconds that a reader waits for a writer to commit if there is no write-ahead log."""
 
 
@@ -30,13 +30,15 @@ def open_database(path: Path, *, make: bool = True, on_wait: Callable[[float], N
     """
     if not database_exists(path):
         if make:
-            return Database(_made(path, on_wait), path, on_wait=on_wait)
-        return Database(_empty(), path, prepare=lambda empty: _in_place_of(empty, path, on_wait), on_wait=on_wait)
-    with _explained(path):
-        connection = _opened(path)
+            return Database(_create(path, on_wait), path, on_wait=on_wait)
+        return Database(
+            _connect_to_memory(), path, prepare=lambda empty: _create_in_place_of(empty, path, on_wait), on_wait=on_wait
+        )
+    with _explain_errors(path):
+        connection = _open_existing(path)
         try:
             db = Database(connection, path, prepare=_use_write_ahead_log, on_wait=on_wait)
-            if _is_behind(db):
+            if _needs_migration(db):
                 _migrate(db)
         except BaseException:
             connection.close()
@@ -45,7 +47,7 @@ def open_database(path: Path, *, make: bool = True, on_wait: Callable[[float], N
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explain_errors(path: Path) -> Iterator[None]:
     """Add the file name to an error, and say what to do."""
     try:
         yield
@@ -75,7 +77,7 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     file = begin_use(path, make="mode=rwc" in query)
     try:
         connection = sqlite3.connect(
-            address, uri=True, timeout=_READING, isolation_level="IMMEDIATE", factory=_Connection
+            address, uri=True, timeout=_READER_TIMEOUT, isolation_level="IMMEDIATE", factory=_Connection
         )
     except BaseException:
         end_use(file)
@@ -86,22 +88,22 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     return connection
 
 
-def _empty() -> sqlite3.Connection:
+def _connect_to_memory() -> sqlite3.Connection:
     """Connect to an empty store in memory."""
     connection = sqlite3.connect(":memory:")
     migrations.apply(Database(connection))
     return connection
 
 
-def _in_place_of(empty: sqlite3.Connection, path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
-    made = _made(path, on_wait)
+def _create_in_place_of(empty: sqlite3.Connection, path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
+    made = _create(path, on_wait)
     empty.close()
     return made
 
 
-def _made(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
+def _create(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
     """Connect to a new store. If several processes create the file at once, the later ones find it complete."""
-    with _explained(path):
+    with _explain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect(path, "mode=rwc")
         try:
@@ -113,7 +115,7 @@ def _made(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
     return connection
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open_existing(path: Path) -> sqlite3.Connection:
     """Connect to an existing file, which may be read-only.
 
     Raises:
@@ -146,7 +148,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _migrate(db: Database) -> None:
     try:
         with db.atomic():
-            if _is_behind(db):
+            if _needs_migration(db):
                 migrations.apply(db)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
@@ -159,7 +161,7 @@ def _migrate(db: Database) -> None:
         ) from error
 
 
-def _is_behind(db: Database) -> bool:
+def _needs_migration(db: Database) -> bool:
     """Whether there are migrations to apply.
 
     Raises:
@@ -173,7 +175,7 @@ def _is_behind(db: Database) -> bool:
     if not applied and db.table_names():
         # Check again: another process may have created the tables between the two queries.
         if migrations.applied(db):
-            return _is_behind(db)
+            return _needs_migration(db)
         raise StoreError("this is another program's database; choose another file with --db")
     return len(applied) < len(known)
 

@@ -150,7 +150,7 @@ class _Writer:
         try:
             execute("INSERT INTO sessions (id, dataset_id, session, split) VALUES (?, ?, ?, ?)", sessions)
         except sqlite3.IntegrityError as error:
-            raise DuplicateSession(self._duplicate(batch)) from error
+            raise DuplicateSession(self._find_duplicate(batch)) from error
         execute("INSERT INTO session_items (session_id, position, item_id) VALUES (?, ?, ?)", session_items)
         execute("INSERT INTO bundles (id, session_id, intent) VALUES (?, ?, ?)", bundles)
         execute("INSERT INTO bundle_items (bundle_id, item_id) VALUES (?, ?)", bundle_items)
@@ -194,7 +194,7 @@ class _Writer:
                 "UPDATE items SET title = ?, categories = CAST(? AS TEXT) WHERE id = ?", [row[3], row[4], number]
             )
 
-    def _duplicate(self, batch: Sequence[Session]) -> str:
+    def _find_duplicate(self, batch: Sequence[Session]) -> str:
         seen: set[str] = set()
         for session in batch:
             row = self.connection.execute(

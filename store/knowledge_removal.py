@@ -15,7 +15,7 @@ _LINKS = {
 }
 """The tables that refer to pieces, and the condition for rows that are deleted with them."""
 
-_STILL_THERE = {
+_RESTORABLE = {
     "knowledge_sessions": "EXISTS (SELECT 1 FROM sessions WHERE id = ?2)",
     "knowledge_parents": "EXISTS (SELECT 1 FROM knowledge WHERE id = ?1) "
     "AND EXISTS (SELECT 1 FROM knowledge WHERE id = ?2)",
@@ -124,7 +124,7 @@ def restore_knowledge(db: Database, removed: RemovedKnowledge) -> None:
         with db.atomic():
             _insert(db, "knowledge", removed.knowledge)
             for table, rows in removed.links.items():
-                condition = _STILL_THERE[table]
+                condition = _RESTORABLE[table]
                 for row in rows:
                     db.execute(f"INSERT OR IGNORE INTO {table} SELECT ?1, ?2 WHERE {condition}", row)
     except sqlite3.IntegrityError as error:

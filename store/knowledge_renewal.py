@@ -49,7 +49,7 @@ def compare_findings(
     Raises:
         NotFound: there is no such dataset.
     """
-    before = _said_before(db, dataset, format, teacher)
+    before = _existing_pieces(db, dataset, format, teacher)
     # Of several findings with the same statement, the last one is stored.
     by_statement = {piece.statement: piece for piece in findings}
     return Renewal(
@@ -62,7 +62,7 @@ def compare_findings(
         worse=tuple(
             piece.number
             for statement, piece in before.items()
-            if piece.can_go and _spoils(by_statement.get(statement), piece)
+            if piece.can_go and _rejects(by_statement.get(statement), piece)
         ),
         better=sum(
             statement in by_statement and by_statement[statement].rejected is None and not piece.is_kept
@@ -88,12 +88,12 @@ def renew_knowledge(
     with db.atomic():
         renewal = compare_findings(db, dataset, format, teacher, findings)
         is_replaced = replace and renewal.can_replace
-        before = _said_before(db, dataset, format, teacher)
+        before = _existing_pieces(db, dataset, format, teacher)
         staying = {
             piece.statement
             for piece in findings
             if (other := before.get(piece.statement)) is not None
-            and _spoils(piece, other)
+            and _rejects(piece, other)
             and not (is_replaced and other.can_go)
         }
         add_knowledge(db, dataset, format, teacher, [piece for piece in findings if piece.statement not in staying])
@@ -108,7 +108,7 @@ def replaceable_pieces(db: Database, dataset: str, format: Format, teacher: str)
     Raises:
         NotFound: there is no such dataset.
     """
-    return tuple(piece.number for piece in _said_before(db, dataset, format, teacher).values() if piece.can_go)
+    return tuple(piece.number for piece in _existing_pieces(db, dataset, format, teacher).values() if piece.can_go)
 
 
 def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
@@ -129,7 +129,7 @@ def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
+class _ExistingPiece:
     """An existing piece; it can be replaced unless it was imported."""
 
     number: int
@@ -137,12 +137,12 @@ class _Before:
     can_go: bool
 
 
-def _spoils(finding: NewKnowledge | None, before: _Before) -> bool:
+def _rejects(finding: NewKnowledge | None, before: _ExistingPiece) -> bool:
     """Whether a finding rejects a usable piece."""
     return finding is not None and finding.rejected is not None and before.is_kept
 
 
-def _said_before(db: Database, dataset: str, format: Format, teacher: str) -> dict[str, _Before]:
+def _existing_pieces(db: Database, dataset: str, format: Format, teacher: str) -> dict[str, _ExistingPiece]:
     """Return the existing pieces of a teacher, by statement."""
     rows = db.execute(
         """
@@ -152,6 +152,6 @@ def _said_before(db: Database, dataset: str, format: Format, teacher: str) -> di
         [dataset_id(db, dataset), format, teacher],
     )
     return {
-        statement: _Before(number, bool(is_kept), bool(can_go))
+        statement: _ExistingPiece(number, bool(is_kept), bool(can_go))
         for statement, number, is_kept, can_go in rows.fetchall()
     }

@@ -20,7 +20,7 @@ from store.sqlite import Database
 RANKED = 5_000
 """Maximum number of text matches that are ranked by relevance; ranking reads each of them."""
 
-_GLANCE = 2_000
+_FRONT = 2_000
 """Pieces at the front of an order to look for the first hits in."""
 
 _LAST = 2 * FIRST
@@ -157,27 +157,27 @@ def search_knowledge(
         many = len(_numbers(db, some, [where.match, ranked + 1])) > ranked
         if sort == "match":
             if not many:
-                yield from hits_of(db, *_ranked(where, reverse=reverse))
+                yield from hits_of(db, *_by_relevance(where, reverse=reverse))
                 return
             note = f"by support: more than {ranked:,} match"
         if not many:
             yield from hits_of(db, *_matches_in_order(where, _order(sort, reverse=reverse)))
             return
-    yield from _many(db, where, sort, reverse=reverse, note=note)
+    yield from _search_in_order(db, where, sort, reverse=reverse, note=note)
 
 
-def _many(db: Database, where: _Where, sort: KnowledgeSort, *, reverse: bool, note: str) -> Iterator[Hits]:
+def _search_in_order(db: Database, where: _Where, sort: KnowledgeSort, *, reverse: bool, note: str) -> Iterator[Hits]:
     """Yield hits that can be very many: the first, the count, the last, and then all."""
     column = _column(sort)
     index = f"knowledge_by_{column}"
     order = _order(sort, reverse=reverse)
     shown = 0
-    first = _glance(db, where, index, order)
+    first = _first_hits(db, where, index, order)
     if len(first) == FIRST:
         yield Hits(0, first, None, note)
         shown = FIRST
         if where.match is None or not where.is_filtered:
-            yield from _end(db, where, index, _order(sort, reverse=not reverse, nulls_last=False), note)
+            yield from _count_and_last_hits(db, where, index, _order(sort, reverse=not reverse, nulls_last=False), note)
     if where.is_filtered and where.match is not None:
         sql, values = _matches_in_order(where, order)
     else:
@@ -192,10 +192,10 @@ def _many(db: Database, where: _Where, sort: KnowledgeSort, *, reverse: bool, no
             if len(first) < FIRST:
                 return
             shown = FIRST
-    yield from _beyond(hits_of(db, sql, values, order=note), shown)
+    yield from _skip_first(hits_of(db, sql, values, order=note), shown)
 
 
-def _beyond(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
+def _skip_first(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
     """Skip the first hits, which have been yielded already."""
     for part in parts:
         ids = part.ids[max(0, shown - part.first) :]
@@ -203,16 +203,16 @@ def _beyond(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
             yield Hits(max(part.first, shown), ids, part.count, part.order)
 
 
-def _glance(db: Database, where: _Where, index: str, order: str, limit: int = FIRST) -> "array[int]":
+def _first_hits(db: Database, where: _Where, index: str, order: str, limit: int = FIRST) -> "array[int]":
     """Return the first hits if they are among the first pieces of the order."""
-    front = f"FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_GLANCE}"
+    front = f"FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_FRONT}"
     conditions = where.sql(among=f"SELECT id {front}")
     # Without filters, the index alone is enough.
     columns = "*" if where.is_filtered else "id"
     return _numbers(db, f"SELECT id FROM (SELECT {columns} {front}) WHERE {conditions} LIMIT {limit}", where.values())
 
 
-def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> Iterator[Hits]:
+def _count_and_last_hits(db: Database, where: _Where, index: str, backwards: str, note: str) -> Iterator[Hits]:
     """Yield the count and the last hits if they can be found quickly."""
     if where.match is not None:
         count = db.execute("SELECT count(*) FROM knowledge_fts WHERE knowledge_fts MATCH ?", [where.match])
@@ -221,7 +221,7 @@ def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> 
     else:
         count = db.execute("SELECT count(*) FROM knowledge")
     total = int(count.fetchone()[0])
-    last = _glance(db, where, index, backwards, _LAST)
+    last = _first_hits(db, where, index, backwards, _LAST)
     if len(last) == _LAST and total >= FIRST + _LAST:
         can_wait = where.match is None and not where.is_filtered
         yield Hits(total - _LAST, array("q", reversed(last)), total, note, can_wait)
@@ -231,7 +231,7 @@ def _numbers(db: Database, sql: str, values: Sequence[object]) -> "array[int]":
     return array("q", [row[0] for row in db.execute(sql, list(values)).fetchall()])
 
 
-def _ranked(where: _Where, *, reverse: bool) -> tuple[str, list[object]]:
+def _by_relevance(where: _Where, *, reverse: bool) -> tuple[str, list[object]]:
     way = "DESC" if reverse else "ASC"
     return _matches_in_order(where, f"rank {way}, id {way}")
 

@@ -67,13 +67,13 @@ def database_exists(path: Path) -> bool:
     with _lock:
         # Closing a file releases all locks that the process holds on it (fcntl(2)), including those of its connections.
         # The next process to close the database would then believe it is the last one, and delete the log in use.
-        beginning = _MAGIC if _in_use[_file(status)] else _beginning(path)
+        beginning = _MAGIC if _in_use[_file_key(status)] else _read_beginning(path)
     if beginning not in (b"", _MAGIC):
         raise StoreError(f"{path}: this file is not an SQLite database; choose another one with --db")
     return bool(beginning)
 
 
-def _beginning(path: Path) -> bytes:
+def _read_beginning(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(len(_MAGIC))
@@ -81,7 +81,7 @@ def _beginning(path: Path) -> bytes:
         raise StoreError(f"{path}: {error.strerror}; choose another with --db") from error
 
 
-def _file(status: os.stat_result) -> _File:
+def _file_key(status: os.stat_result) -> _File:
     return status.st_dev, status.st_ino
 
 
@@ -99,7 +99,7 @@ def begin_use(path: Path, *, make: bool) -> _File:
             # Another process may have created it in the meantime.
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
-        file = _file(path.stat())
+        file = _file_key(path.stat())
         _in_use[file] += 1
         return file
 

@@ -28,11 +28,13 @@ def get_session(db: Database, dataset: str, session: str) -> Session:
     """
     sessions = list(_read(db, "dataset_id = ? AND session = ?", [dataset_id(db, dataset), session], limit=1))
     if not sessions:
-        raise NotFound(f"there is no session {session!r} in dataset {dataset!r}{_where_else(db, dataset, session)}")
+        raise NotFound(
+            f"there is no session {session!r} in dataset {dataset!r}{_hint_for_missing(db, dataset, session)}"
+        )
     return sessions[0]
 
 
-def _where_else(db: Database, dataset: str, session: str) -> str:
+def _hint_for_missing(db: Database, dataset: str, session: str) -> str:
     """Return the end of a message about a missing session: the datasets that have it, or a similar id."""
     number = dataset_id(db, dataset)
     other_datasets = db.execute(

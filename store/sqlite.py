@@ -35,7 +35,7 @@ with _without("numpy", "pandas"):
 PATIENCE = 600.0
 """Seconds to wait for another process that is writing: a large import takes minutes."""
 
-_LOOK = 1.0
+_NOTIFY_INTERVAL = 1.0
 """Seconds between notifications of a caller that waits."""
 
 _LEAST_PAUSE = 0.05
@@ -135,7 +135,7 @@ def execute_when_free(
         while True:
             tried = monotonic()
             left = max(0.0, began + patience - tried)
-            connection.execute(f"PRAGMA busy_timeout = {round(1000 * min(_LOOK, left))}")
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * min(_NOTIFY_INTERVAL, left))}")
             try:
                 return connection.execute(statement)
             except sqlite3.OperationalError as error:
@@ -144,7 +144,7 @@ def execute_when_free(
                 if monotonic() - began >= patience:
                     raise Busy(patience) from error
             sleep(max(0.0, tried + min(_LEAST_PAUSE, left) - monotonic()))
-            if monotonic() - began >= _LOOK:
+            if monotonic() - began >= _NOTIFY_INTERVAL:
                 on_wait(monotonic() - began)
     finally:
         connection.execute(f"PRAGMA busy_timeout = {usual}")

@@ -135,20 +135,20 @@ def begin_step(db: Database, key: str, kind: str, settings: str, basis: str, mad
 
 def add_seconds(db: Database, key: str, seconds: float) -> None:
     """Add to the seconds spent on a step."""
-    _change(db, key, "seconds = coalesce(seconds, 0) + ?", [seconds])
+    _update_step(db, key, "seconds = coalesce(seconds, 0) + ?", [seconds])
 
 
 def finish_step(db: Database, key: str, made: str) -> None:
     """Record that a step is done, and its result."""
-    _change(db, key, "state = 'done', made = ?, reason = NULL, ended_at = ?", [made, now()])
+    _update_step(db, key, "state = 'done', made = ?, reason = NULL, ended_at = ?", [made, now()])
 
 
 def fail_step(db: Database, key: str, reason: str) -> None:
     """Record that a step has failed, and why."""
-    _change(db, key, "state = 'failed', reason = ?, ended_at = ?", [reason, now()])
+    _update_step(db, key, "state = 'failed', reason = ?, ended_at = ?", [reason, now()])
 
 
-def _change(db: Database, key: str, what: str, values: Sequence[Any]) -> None:
+def _update_step(db: Database, key: str, what: str, values: Sequence[Any]) -> None:
     with db.atomic():
         if not db.execute(f"UPDATE study_steps SET {what} WHERE key = ?", [*values, key]).rowcount:
             raise StoreError("a step of the study has been deleted meanwhile")

@@ -104,7 +104,7 @@ def match_intents(
         truth: all annotated bundles; only the minimal ones count.
         predicted: positions and intents.
     """
-    return _matched(session, _annotated(truth), predicted)
+    return _match(session, _annotated(truth), predicted)
 
 
 class IntentSums:
@@ -128,7 +128,7 @@ class IntentSums:
             predicted: positions and intents.
         """
         annotated = _annotated(truth)
-        pairs = _matched(self._sessions, annotated, predicted)
+        pairs = _match(self._sessions, annotated, predicted)
         self._sessions += 1
         self._bundles += len(annotated)
         self._matched += len(pairs)
@@ -177,7 +177,7 @@ def closest_score(measure: Callable[[str, str], float], pair: MatchedIntent) -> 
     return max(measure(intent, pair.written) for intent in pair.annotated)
 
 
-def _matched(
+def _match(
     session: int,
     annotated: Mapping[frozenset[int], tuple[str, ...]],
     predicted: Sequence[tuple[frozenset[int], str]],

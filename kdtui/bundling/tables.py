@@ -92,11 +92,11 @@ def table_lines(
     def lines(row: Sequence[Sequence[str]]) -> list[str]:
         """Return the lines of a row; each cell is a list of texts, one below the other."""
         parts = [
-            [part for text in texts for part in _parts(text, width, folds=fold)]
+            [part for text in texts for part in _fit_text(text, width, folds=fold)]
             for texts, width, fold in zip(row, fitted, folds, strict=True)
         ]
         return [
-            " " + (" " * gap).join(map(_placed, line, fitted, numeric)).rstrip()
+            " " + (" " * gap).join(map(_align, line, fitted, numeric)).rstrip()
             for line in zip_longest(*parts, fillvalue="")
         ]
 
@@ -110,7 +110,7 @@ def as_csv(records: Iterable[Mapping[str, object]]) -> str:
     Text is on one line and without control characters, as in a table. An apostrophe precedes text that a spreadsheet
     would take for a formula. Numbers are exact. Only JSON keeps everything unchanged.
     """
-    rows = [_flat(record) for record in records]
+    rows = [_flatten(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
     # A value can be an object in one record and null in another.
     names = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
@@ -149,7 +149,7 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _parts(text: str, width: int, *, folds: bool) -> list[str]:
+def _fit_text(text: str, width: int, *, folds: bool) -> list[str]:
     """Fit a text into a width: wrapped into several lines, or cut off."""
     if _width(text) <= width:
         return [text]
@@ -163,7 +163,7 @@ def _parts(text: str, width: int, *, folds: bool) -> list[str]:
     return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
 
 
-def _placed(text: str, width: int, right: bool) -> str:
+def _align(text: str, width: int, right: bool) -> str:
     space = " " * (width - _width(text))
     return space + text if right else text + space
 
@@ -173,11 +173,11 @@ def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Co
     return [column in right or any(is_number(row[index]) for row in rows) for index, column in enumerate(columns)]
 
 
-def _flat(record: Mapping[str, object]) -> dict[str, object]:
+def _flatten(record: Mapping[str, object]) -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, value in record.items():
         if isinstance(value, Mapping) and value:
-            fields |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+            fields |= {f"{name}.{inner}": each for inner, each in _flatten(value).items()}
         else:
             fields[name] = value
     return fields

@@ -23,11 +23,11 @@ def best_threshold(judged: Sequence[tuple[Iterable[frozenset[int]], Matrix]]) ->
         for number, clusters in enumerate(average_links(probabilities, _THRESHOLDS)):
             key = tuple(clusters)
             if key not in known:
-                known[key] = _value(true, [frozenset(each) for each in clusters])
+                known[key] = _objective(true, [frozenset(each) for each in clusters])
             total[number] += known[key]
     return _THRESHOLDS[int(total.argmax())]
 
 
-def _value(truth: Sequence[frozenset[int]], predicted: Sequence[frozenset[int]]) -> float:
+def _objective(truth: Sequence[frozenset[int]], predicted: Sequence[frozenset[int]]) -> float:
     scores = score([truth], [predicted])
     return scores.pair_f1 + (scores.strict_precision + scores.strict_recall) / 2

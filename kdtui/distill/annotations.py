@@ -52,15 +52,17 @@ def derive_rules(session: Session, answered: Sequence[frozenset[int]] | None = N
     for categories, pair in together.items():
         # If a session has both kinds of pairs, it says nothing about these categories.
         if categories not in apart and (wrong is None or categories in wrong):
-            yield Rule(_sentence(categories, together=True), True, categories, tuple(filter(None, [intents[pair]])))
+            yield Rule(
+                _rule_sentence(categories, together=True), True, categories, tuple(filter(None, [intents[pair]]))
+            )
     for categories in sorted(apart - together.keys() if wrong is None else (apart - together.keys()) & wrong):
-        yield Rule(_sentence(categories, together=False), False, categories)
+        yield Rule(_rule_sentence(categories, together=False), False, categories)
 
 
 def compose_thought(session: Session, bundles: Sequence[Bundle]) -> Thought:
     """Compose the reasoning that leads from the products of a session to one or more bundles."""
     steps = tuple(
-        Step(bundle.positions, clean_intent(bundle.intent) or "them", _why(session, bundle.positions))
+        Step(bundle.positions, clean_intent(bundle.intent) or "them", _explain(session, bundle.positions))
         for bundle in bundles
     )
     inside = {position for bundle in bundles for position in bundle.positions}
@@ -89,7 +91,7 @@ def _category(item: Item) -> CategoryPath | None:
     return path[:_DEPTH] if len(path) >= _LEAST_DEPTH else None
 
 
-def _sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
+def _rule_sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
     # The first name is the same for the whole shop.
     one, other = (one_line(" > ".join(path[1:] or path)) for path in categories)
     if categories[0] == categories[1]:
@@ -97,7 +99,7 @@ def _sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
     return f"Put {one} together with {other}" if together else f"Leave {one} apart from {other}"
 
 
-def _why(session: Session, positions: Sequence[int]) -> str:
+def _explain(session: Session, positions: Sequence[int]) -> str:
     """Say how the products of a bundle are related, by their categories."""
     names = list(
         dict.fromkeys(

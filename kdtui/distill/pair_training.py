@@ -66,7 +66,7 @@ def _train_kind(kind: SessionKind, datasets: Sequence[Sequence[Session]], vector
     every = [
         {
             session.id: _Example(session, features(session, kind, vectors), pair_labels(session))
-            for session in (_seen_as(kind, each) for each in sessions)
+            for session in (_restrict_to_kind(kind, each) for each in sessions)
         }
         for sessions in datasets
     ]
@@ -84,13 +84,13 @@ def _train_kind(kind: SessionKind, datasets: Sequence[Sequence[Session]], vector
         by_others = _fit(kind, rest, chance)
         for examples, others, (_, part) in zip(every, rest, parts, strict=True):
             held = [examples[session.id] for session in part]
-            for each, rows in zip(held, _surprised(held, [*others.values()], by_others.alone, chance), strict=True):
+            for each, rows in zip(held, _add_surprises(held, [*others.values()], by_others.alone, chance), strict=True):
                 probabilities = _matrix(sigmoid(by_others.surprised.log_odds(rows)), len(each.session.items))
                 judged.append((probabilities, true_bundles(each.session)))
-    return KindModel(fitted.alone, fitted.surprised, fitted.mean, fitted.spread, fit_partitions(judged, _value))
+    return KindModel(fitted.alone, fitted.surprised, fitted.mean, fitted.spread, fit_partitions(judged, _objective))
 
 
-def _seen_as(kind: SessionKind, session: Session) -> Session:
+def _restrict_to_kind(kind: SessionKind, session: Session) -> Session:
     """Return the session with only the knowledge about products that this kind has."""
     return session if kind.startswith("categories") else without_categories(session)
 
@@ -109,7 +109,7 @@ def _fit(kind: SessionKind, datasets: Sequence[Mapping[str, _Example]], chance: 
     for examples in datasets:
         for others, part in split_folds([each.session for each in examples.values()]):
             held = [examples[session.id] for session in part] * _REPEATS
-            rows += _surprised(held, [examples[session.id] for session in others], alone, chance)
+            rows += _add_surprises(held, [examples[session.id] for session in others], alone, chance)
             labels += [each.labels for each in held]
     table = np.concatenate(rows)
     names = (*feature_names(kind), *SURPRISE_NAMES)
@@ -124,7 +124,7 @@ def _fit(kind: SessionKind, datasets: Sequence[Mapping[str, _Example]], chance: 
     )
 
 
-def _surprised(
+def _add_surprises(
     examples: Sequence[_Example], others: Sequence[_Example], alone: Regression, chance: random.Random
 ) -> Iterator[Matrix]:
     """Yield the features of the examples, with surprises from a random number of random other examples."""
@@ -150,7 +150,7 @@ def _matrix(probabilities: npt.NDArray[np.float64], size: int) -> Matrix:
     return matrix + matrix.T
 
 
-def _value(truth: Truth, bundles: Sequence[frozenset[int]]) -> float:
+def _objective(truth: Truth, bundles: Sequence[frozenset[int]]) -> float:
     """Return the objective for choosing bundles: pair F1 and greedy Jaccard score, plus half the strict metrics.
 
     Strict metrics by themselves would favour pairs of products, and pair F1 by itself whole sessions.

@@ -97,8 +97,8 @@ class PatternStudent:
             known = model.kinds[kind]
             own = [features(session, kind, vectors) for session in sessions]
             expected = [sigmoid(known.alone.log_odds(each)) for each in own]
-            rows = list(_surprised(sessions, own, expected))
-            learned[kind] = _adapted(known, np.concatenate(rows), np.concatenate(labels), pair_weights(labels))
+            rows = list(_add_surprises(sessions, own, expected))
+            learned[kind] = _adapt_weights(known, np.concatenate(rows), np.concatenate(labels), pair_weights(labels))
             if kind == usual:
                 counted = count_surprises(zip(sessions, expected, strict=True))
         return cls(model, Learned(learned, counted), reader)
@@ -240,7 +240,9 @@ def _intent(session: Session, positions: Sequence[int]) -> str:
 
 def learnable_sessions(train: Sequence[Session]) -> list[Session]:
     """Return the sessions to learn from: those with pairs, out of a random draw of `MOST_LEARNED_SESSIONS` at most."""
-    return [session for session in _some(train, MOST_LEARNED_SESSIONS) if 1 < len(session.items) <= MOST_PRODUCTS]
+    return [
+        session for session in _draw_at_most(train, MOST_LEARNED_SESSIONS) if 1 < len(session.items) <= MOST_PRODUCTS
+    ]
 
 
 def pair_labels(session: Session) -> npt.NDArray[np.bool_]:
@@ -265,7 +267,7 @@ def split_folds(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], li
         yield [session for session in mixed if session.id not in inside], part
 
 
-def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Sequence[Vector]) -> Iterator[Matrix]:
+def _add_surprises(sessions: Sequence[Session], own: Sequence[Matrix], expected: Sequence[Vector]) -> Iterator[Matrix]:
     """Yield the features of the sessions with surprises counted in the other folds, in the order of the sessions.
 
     Args:
@@ -281,7 +283,7 @@ def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Seq
         yield np.hstack([each, by_id[session.id]])
 
 
-def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:
+def _adapt_weights(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:
     """Fit weights to the pairs, with a prior at the model's weights."""
     names = tuple(model.surprised.weights)
     mean, spread = np.array([*model.mean.values()]), np.array([*model.spread.values()])
@@ -292,7 +294,7 @@ def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], coun
     return Regression(bias - float(mean @ fitted), dict(zip(names, fitted.tolist(), strict=True)))
 
 
-def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
+def _draw_at_most(sessions: Sequence[Session], count: int) -> Sequence[Session]:
     """Draw at most `count` sessions at random."""
     return sessions if len(sessions) <= count else draw_subset(sessions, count, 0, lambda session: session.id)
 

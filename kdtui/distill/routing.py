@@ -96,7 +96,9 @@ class Router(Struct, frozen=True):
         # On a tie, the first route, which is better on average.
         chosen = max(available, key=lambda route: gains[route.name])
         expected = {name: min(max(self.routes[0].score + value, 0.0), 1.0) for name, value in gains.items()}
-        return AdapterChoice(chosen, expected, "" if chosen is best else _strongest(chosen, best, standard, features))
+        return AdapterChoice(
+            chosen, expected, "" if chosen is best else _strongest_argument(chosen, best, standard, features)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ class AdapterChoice:
         )
 
 
-def _strongest(chosen: Route, best: Route, standard: Mapping[str, float], features: Mapping[str, float]) -> str:
+def _strongest_argument(
+    chosen: Route, best: Route, standard: Mapping[str, float], features: Mapping[str, float]
+) -> str:
     """Return the feature that is the strongest argument for a route against the best one on average."""
 
     def speaks(name: str) -> float:

@@ -103,7 +103,7 @@ def compare_cells(pairs: Sequence[CellPair], resampling: Resampling | None = Non
     intervals = session_intervals(together, resampling)
     n = np.array([cell.sessions for cell in together])
     errors = np.array([_standard_error(cell) for cell in together])
-    seed_errors, freedom = _luck_of_pairs(pairs)
+    seed_errors, freedom = _seed_errors_of_pairs(pairs)
 
     def reach(alpha: Vector | float) -> Vector:
         by_sessions, by_seeds = student_t(n - 1, alpha / 2) * errors, student_t(freedom, alpha / 2) * seed_errors
@@ -114,7 +114,7 @@ def compare_cells(pairs: Sequence[CellPair], resampling: Resampling | None = Non
     high = intervals.mean + np.hypot(intervals.high - intervals.mean, by_seeds)
     p = flip_p(together, len(pairs), resampling)
     is_repeated = (seed_errors > 0) & (n > 1)
-    p = np.where(is_repeated, np.maximum(p, _level_of(np.abs(intervals.mean), reach)), p)
+    p = np.where(is_repeated, np.maximum(p, _level_reaching(np.abs(intervals.mean), reach)), p)
     adjusted = holm(p)
     strictest, both = LEVEL / len(pairs), np.hypot(errors, seed_errors)
     effects = reach(strictest) + student_t(n - 1, 1 - POWER) * both
@@ -148,7 +148,7 @@ def holm(p: npt.ArrayLike) -> Vector:
     return adjusted
 
 
-def _luck_of_pairs(pairs: Sequence[CellPair]) -> tuple[Vector, Vector]:
+def _seed_errors_of_pairs(pairs: Sequence[CellPair]) -> tuple[Vector, Vector]:
     """Return the standard errors of the differences due to seeds, and their degrees of freedom, metric by metric."""
     errors, freedom = np.zeros(len(pairs)), np.ones(len(pairs))
     for metric in {pair.metric for pair in pairs}:
@@ -192,7 +192,7 @@ def _standard_error(differences: Cell) -> float:
     return float(error) if error > ROUNDING else 0.0
 
 
-def _level_of(distance: Vector, reach: Callable[[Vector], Vector]) -> Vector:
+def _level_reaching(distance: Vector, reach: Callable[[Vector], Vector]) -> Vector:
     """Return the alpha at which an interval reaches this far; `reach` falls as alpha rises."""
     low, high = np.full(len(distance), -15.0), np.zeros(len(distance))
     for _ in range(50):

@@ -110,7 +110,7 @@ class Resampling:
         size = max(1, _BLOCK // 2 // max(1, sessions))
         for start in range(0, self.count, size):
             block = min(size, self.count - start)
-            yield slice(start, start + block), self._made(draw, sessions, block, 0, start)
+            yield slice(start, start + block), self._block(draw, sessions, block, 0, start)
 
     def signs(self, sessions: int, count: int, number: int = 0) -> Iterator[Single]:
         """Yield `count` rows of random signs, -1 or 1, (flips, sessions), in blocks; `number` selects a stream."""
@@ -122,9 +122,9 @@ class Resampling:
 
         size = max(1, min(_BLOCK // 2 // max(1, sessions), _BLOCK // _ROWS))
         for start in range(0, count, size):
-            yield self._made(flip, sessions, min(size, count - start), 1 + number, start)
+            yield self._block(flip, sessions, min(size, count - start), 1 + number, start)
 
-    def _made(
+    def _block(
         self, make: Callable[[np.random.Generator, int], Single], sessions: int, block: int, stream: int, start: int
     ) -> Single:
         key = sessions, block, stream, start
@@ -168,7 +168,9 @@ def _percentiles(cells: Sequence[Cell], resampling: Resampling) -> tuple[Vector,
     from scipy.special import ndtr
 
     rows = [_as_rows(cell) for cell in cells]
-    moves = _moves(np.concatenate([values for values, _ in rows]), np.concatenate([weights for _, weights in rows]))
+    moves = _ratio_changes(
+        np.concatenate([values for values, _ in rows]), np.concatenate([weights for _, weights in rows])
+    )
     counts = np.array([len(values) for values, _ in rows])
     moved = np.empty((counts.sum(), resampling.count), dtype=np.float32)
     for part, draws in resampling.draws(cells[0].values.shape[1]):
@@ -188,7 +190,7 @@ def _as_rows(cell: Cell) -> tuple[Matrix, Matrix]:
     return cell.values, cell.weights
 
 
-def _moves(values: Matrix, weights: Matrix) -> Callable[[Single], Single]:
+def _ratio_changes(values: Matrix, weights: Matrix) -> Callable[[Single], Single]:
     """Return a function that maps draws, (draws, sessions), to changes of the rows' ratios, (rows, draws)."""
     totals = weights.sum(axis=1, keepdims=True)
     centred = ((values - (values * weights).sum(axis=1, keepdims=True) / totals) * weights).astype(np.float32)
@@ -247,13 +249,13 @@ def flip_p(differences: Sequence[Cell], family: int, resampling: Resampling) -> 
         for number, count in enumerate((resampling.count, more)):
             unclear = np.flatnonzero(~is_tiny & (as_large < _CLEARLY_NOISE))
             signs = resampling.signs(sessions, count, number)
-            as_large[unclear] += _as_large(single[unclear], observed[unclear], signs)
+            as_large[unclear] += _count_as_large(single[unclear], observed[unclear], signs)
             flips[unclear] += count
         p[same] = np.where(is_tiny, bound, (as_large + 1) / (flips + 1))
     return p
 
 
-def _as_large(rows: Single, observed: Vector, signs: Iterator[Single]) -> npt.NDArray[np.intp]:
+def _count_as_large(rows: Single, observed: Vector, signs: Iterator[Single]) -> npt.NDArray[np.intp]:
     """Count the flips of each row whose sum is at least as large as the observed one."""
     counts = np.zeros(len(rows), dtype=np.intp)
     bound = observed.astype(np.float32)[:, None]

@@ -217,7 +217,7 @@ def test_only_some_of_very_many_sessions_are_learned_from(
 ) -> None:
     by_chance = draw_subset(train, 15, 0, lambda session: session.id)
     some = PatternStudent.learn(model, by_chance, reader).pair_probabilities(train[0])
-    monkeypatch.setattr(pattern_student, "ENOUGH", 15)
+    monkeypatch.setattr(pattern_student, "MOST_LEARNED_SESSIONS", 15)
     assert np.array_equal(PatternStudent.learn(model, train, reader).pair_probabilities(train[0]), some)
 
 

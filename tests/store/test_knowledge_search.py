@@ -140,7 +140,7 @@ def test_a_search_finds_exactly_the_matches_in_order(
     glance: int,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(knowledge_search, "_GLANCE", glance)
+        patch.setattr(knowledge_search, "_FRONT", glance)
         ids = join_parts(search_knowledge(made, query, sort, reverse=reverse, ranked=ranked))
     wanted = {row["id"]: row for row in rows if matches(row, query)}
     assert len(ids) == len(set(ids))
