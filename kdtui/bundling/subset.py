@@ -16,5 +16,5 @@ def subset_in_words(split: Split, sessions: int, of: int, seed: int | None) -> s
     if sessions >= of:
         return f"all {of:,} {noun}" if of != 1 else f"the only {noun}"
     if seed is None:
-        return f"the first {sessions:,} of {of:,} {noun}, as imported"
-    return f"{sessions:,} of {of:,} {noun}, drawn by chance, seed {seed}"
+        return f"the first {sessions:,} of {of:,} {noun}, in import order"
+    return f"{sessions:,} of {of:,} {noun}, drawn at random, seed {seed}"

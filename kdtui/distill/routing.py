@@ -123,8 +123,8 @@ class AdapterChoice:
         others = [value for name, value in self.expected.items() if name != self.route.name]
         own = self.expected[self.route.name]
         return (
-            f"answered with {self.route.name}: {self.because}; expected pair F1 {own:.2f}, of the others "
-            f"{max(others):.2f} at most"
+            f"answered with {self.route.name}: {self.because}; expected pair F1 {own:.2f}, at most {max(others):.2f} "
+            "for the others"
         )
 
 

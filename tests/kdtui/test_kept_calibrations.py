@@ -70,7 +70,7 @@ def test_a_better_calibration_stays_where_a_new_one_is_made_on_a_few_sessions(
         result.err
     )
     assert (
-        "over 20 of 26 validation sessions, drawn by chance, seed 3, each judged by a fit on the others" in result.err
+        "over 20 of 26 validation sessions, drawn at random, seed 3, each judged by a fit on the others" in result.err
     )
     assert "as before" in result.out
     assert known(db, model) == before

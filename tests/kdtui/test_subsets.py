@@ -66,11 +66,11 @@ def test_drawn_sessions_of_real_data_have_the_usual_length(db: Database, real_da
 
 def test_an_evaluation_describes_its_sessions(kdtui: Kdtui, db: Database) -> None:
     result = kdtui("evaluate", "--student", "patterns", "--limit", 3)
-    assert "3 of 7 test sessions, drawn by chance, seed 0\n" in result.err
+    assert "3 of 7 test sessions, drawn at random, seed 0\n" in result.err
     assert list(predictions(db, get_run(db, 1))) == [each.id for each in draw_sessions(db, "outdoor", "test", 3)]
     assert get_run(db, 1).settings == RunSettings("patterns", limit=3, seed=0)
     other = kdtui("evaluate", "--student", "patterns", "--limit", 3, "--seed", 5)
-    assert "3 of 7 test sessions, drawn by chance, seed 5\n" in other.err
+    assert "3 of 7 test sessions, drawn at random, seed 5\n" in other.err
     assert list(predictions(db, get_run(db, 2))) == [each.id for each in draw_sessions(db, "outdoor", "test", 3, 5)]
     assert "drawn" not in kdtui("evaluate", "--student", "patterns").err
     rows = kdtui("run", "ls", "--json").rows
@@ -80,10 +80,10 @@ def test_an_evaluation_describes_its_sessions(kdtui: Kdtui, db: Database) -> Non
         (7, None, None, 7),
     ]
     shown = kdtui("run", "show", 2)
-    assert "3 of 7 test sessions, drawn by chance, seed 5" in shown.out
+    assert "3 of 7 test sessions, drawn at random, seed 5" in shown.out
     assert "repeat it with: kdtui evaluate --dataset outdoor --student patterns --limit 3 --seed 5" in shown.err
     assert "of 7, seed 5" in kdtui("run", "ls").out
-    assert "3 of 7 test sessions, drawn by chance, seed 0" in kdtui("evaluate", "--floors-only", "--limit", 3).err
+    assert "3 of 7 test sessions, drawn at random, seed 0" in kdtui("evaluate", "--floors-only", "--limit", 3).err
 
 
 def test_a_limit_of_at_least_all_sessions_makes_no_difference(kdtui: Kdtui, db: Database) -> None:
@@ -104,17 +104,17 @@ def test_a_run_of_an_earlier_version_resumes_with_its_sessions(kdtui: Kdtui, db:
     start_run(db, "outdoor", "test", "patterns", RunSettings("patterns", limit=3))
     first = [session.id for session in iter_sessions(db, "outdoor", split="test", limit=3)]
     result = kdtui("evaluate", "--resume", 1)
-    assert "the first 3 of 7 test sessions, as imported\n" in result.err
+    assert "the first 3 of 7 test sessions, in import order\n" in result.err
     assert list(predictions(db, get_run(db, 1))) == first
     shown = kdtui("run", "show", 1)
-    assert "the first 3 of 7 test sessions, as imported" in shown.out
+    assert "the first 3 of 7 test sessions, in import order" in shown.out
     assert "an earlier version took the first sessions" in shown.err
     assert "of 7, the first" in kdtui("run", "ls").out
 
 
 def test_knowledge_is_distilled_from_drawn_sessions(kdtui: Kdtui, db: Database) -> None:
     result = kdtui("knowledge", "distill", "--format", "thought", "--limit", 5, "--seed", 2, "--json")
-    assert "from 5 of 22 training sessions, drawn by chance, seed 2\n" in result.err
+    assert "from 5 of 22 training sessions, drawn at random, seed 2\n" in result.err
     origin = {
         row[0]
         for row in db.execute(

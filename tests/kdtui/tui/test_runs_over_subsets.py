@@ -75,7 +75,7 @@ async def test_each_subset_has_one_row_of_floors_that_says_which_it_is(subsets: 
         ]
         await pilot.press("home", "enter")
         await settle(pilot)
-        assert "the first 3 of 7 test sessions, as imported" in shown(app, "#everything")
+        assert "the first 3 of 7 test sessions, in import order" in shown(app, "#everything")
 
 
 async def test_runs_over_the_same_sessions_alone_are_plotted_together(subsets: Path, settle: Settle) -> None:
@@ -89,7 +89,7 @@ async def test_runs_over_the_same_sessions_alone_are_plotted_together(subsets: P
             content: Any = app.screen.query_one(QualityPlot)._content
             points, _, _, title, _ = content
             assert {point.number for point in points} == plotted
-        assert "demo-outdoor, 3 of 7 test sessions, drawn by chance, seed 0" in title
+        assert "demo-outdoor, 3 of 7 test sessions, drawn at random, seed 0" in title
 
 
 async def test_a_row_says_that_floors_are_being_computed(
