@@ -9,5 +9,5 @@ class BadFile(KdtuiError):
     """A file has invalid content; the message begins with the file and, if known, the line."""
 
     def __init__(self, path: object, problem: str, line: int | None = None) -> None:
-        place = f"{path}" if line is None else f"{path}, line {line:,}"
-        super().__init__(f"{place}: {problem}")
+        where = f"{path}" if line is None else f"{path}, line {line:,}"
+        super().__init__(f"{where}: {problem}")

@@ -170,7 +170,7 @@ def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> It
     numbers = msgspec.json.encode([row[0] for row in rows])
     items: dict[int, list[Item]] = {row[0]: [] for row in rows}
     known: dict[int, Item] = {}
-    places: dict[int, dict[int, int]] = {row[0]: {} for row in rows}
+    positions: dict[int, dict[int, int]] = {row[0]: {} for row in rows}
     for session_id, position, item_id, item, title, categories in db.execute(
         """
         SELECT session_id, position, items.id, item, title, categories
@@ -182,7 +182,7 @@ def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> It
         if (known_item := known.get(item_id)) is None:
             known_item = known[item_id] = Item(item, title, decode_categories(categories))
         items[session_id].append(known_item)
-        places[session_id][item_id] = position
+        positions[session_id][item_id] = position
     members: dict[int, list[int]] = {}
     bundles: dict[int, list[tuple[int, str]]] = {row[0]: [] for row in rows}
     for bundle_id, session_id, intent, item_id in db.execute(
@@ -196,7 +196,7 @@ def _assemble(db: Database, rows: Sequence[tuple[int, str, Split | None]]) -> It
         if bundle_id not in members:
             members[bundle_id] = []
             bundles[session_id].append((bundle_id, intent))
-        members[bundle_id].append(places[session_id][item_id])
+        members[bundle_id].append(positions[session_id][item_id])
     for number, session, split in rows:
         yield Session(
             session,

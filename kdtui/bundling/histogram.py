@@ -53,9 +53,9 @@ def histogram(counts: Mapping[int, int], most: int = 10) -> list[Bin]:
     bin_counts = [0] * closed
     beyond = 0
     for value, number in counts.items():
-        place = (value - start) // width
-        if place < closed:
-            bin_counts[place] += number
+        index = (value - start) // width
+        if index < closed:
+            bin_counts[index] += number
         else:
             beyond += number
     bins = [Bin(start + at * width, start + (at + 1) * width - 1, number) for at, number in enumerate(bin_counts)]

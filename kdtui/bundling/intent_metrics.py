@@ -89,8 +89,8 @@ def rouge_l(one: str, other: str) -> float:
     longest = [0] * (len(right) + 1)
     for word in left:
         before = longest[:]
-        for place, each in enumerate(right, start=1):
-            longest[place] = before[place - 1] + 1 if word == each else max(before[place], longest[place - 1])
+        for column, each in enumerate(right, start=1):
+            longest[column] = before[column - 1] + 1 if word == each else max(before[column], longest[column - 1])
     return 2 * longest[-1] / (len(left) + len(right))
 
 

@@ -58,15 +58,15 @@ def count_surprises(sessions: Iterable[tuple[Session, npt.NDArray[np.float64]]])
         together = pairs(true_bundles(session))
         numbers = list(combinations(range(len(session.items)), 2))
         bundled = [(a + 1, b + 1) in together for a, b in numbers]
-        likely = expected.tolist()
+        probabilities = expected.tolist()
         for level, known, counted in zip(LEVELS, paths, counts, strict=True):
             kinds = [known.setdefault(item.main_category[:level], len(known)) for item in session.items]
-            for (a, b), is_bundled, chance in zip(numbers, bundled, likely, strict=True):
+            for (a, b), is_bundled, probability in zip(numbers, bundled, probabilities, strict=True):
                 one, other = kinds[a], kinds[b]
                 count = counted.setdefault((one, other) if one <= other else (other, one), [0, 0, 0.0])
                 count[0] += 1
                 count[1] += is_bundled
-                count[2] += chance
+                count[2] += probability
     return [
         LevelCounts(list(known), [(*key, int(n), int(k), round(e, 4)) for key, (n, k, e) in counted.items()])
         for known, counted in zip(paths, counts, strict=True)
@@ -94,12 +94,12 @@ class SurpriseFeatures:
         # A large session has many more pairs of products than pairs of categories.
         few = len(categories) ** 2 < one.size
         table = np.zeros((len(sessions), len(rows), len(SURPRISE_NAMES)))
-        for place, (level, names) in enumerate(zip(self._levels, LEVELS, strict=False)):
+        for column, (level, names) in enumerate(zip(self._levels, LEVELS, strict=False)):
             numbers = np.array([level.numbers.get(path[:names], -1) for path in categories], np.intp)
             if few:
-                table[:, :, place] = level.surprises(numbers[:, np.newaxis], numbers)[one, other]
+                table[:, :, column] = level.surprises(numbers[:, np.newaxis], numbers)[one, other]
             else:
-                table[:, :, place] = level.surprises(numbers[one], numbers[other])
+                table[:, :, column] = level.surprises(numbers[one], numbers[other])
         return table
 
 

@@ -50,9 +50,9 @@ class NearestIntents:
     def _means(self, bundles: Sequence[Sequence[Item]]) -> Vectors:
         """Return the mean vector of the texts of each bundle, of length one: (bundles, dimensions)."""
         texts = [[text for item in bundle for text in _texts(item)] for bundle in bundles]
-        places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-        vectors = self._embed(list(places))
-        means = np.stack([vectors[[places[text] for text in each]].mean(axis=0) for each in texts])
+        rows = {text: row for row, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+        vectors = self._embed(list(rows))
+        means = np.stack([vectors[[rows[text] for text in each]].mean(axis=0) for each in texts])
         unit_means: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
         return unit_means
 

@@ -174,15 +174,15 @@ def _among_others(matrix: Matrix, rows: _Numbers, columns: _Numbers) -> Iterator
 def _cosines(texts: Sequence[Sequence[str]], vectors: TextVectors | None) -> Matrix:
     """Return cosines, (sessions, texts, texts); 0 for empty texts."""
     assert vectors is not None
-    places = {
+    row_of = {
         text: number for number, text in enumerate(dict.fromkeys(text for each in texts for text in each if text))
     }
-    if not places:
+    if not row_of:
         return np.zeros((len(texts), len(texts[0]), len(texts[0])))
-    known = np.stack([vectors[text] for text in places])
+    known = np.stack([vectors[text] for text in row_of])
     # The last row stands for an empty text.
     rows = np.concatenate([known, np.zeros((1, known.shape[1]), np.float32)])
-    chosen = rows[[[places.get(text, len(places)) for text in each] for each in texts]]
+    chosen = rows[[[row_of.get(text, len(row_of)) for text in each] for each in texts]]
     cosines: Matrix = (chosen @ chosen.swapaxes(1, 2)).astype(np.float64)
     return cosines
 

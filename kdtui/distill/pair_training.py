@@ -70,8 +70,8 @@ def _train_kind(kind: SessionKind, datasets: Sequence[Sequence[Session]], vector
         }
         for sessions in datasets
     ]
-    chance = random.Random(0)
-    fitted = _fit(kind, every, chance)
+    rng = random.Random(0)
+    fitted = _fit(kind, every, rng)
     # Partitions must be selected by the probabilities of sessions outside the training folds.
     judged: list[tuple[Matrix, Truth]] = []
     for parts in zip(
@@ -81,10 +81,10 @@ def _train_kind(kind: SessionKind, datasets: Sequence[Sequence[Session]], vector
             {session.id: examples[session.id] for session in others}
             for examples, (others, _) in zip(every, parts, strict=True)
         ]
-        by_others = _fit(kind, rest, chance)
+        by_others = _fit(kind, rest, rng)
         for examples, others, (_, part) in zip(every, rest, parts, strict=True):
             held = [examples[session.id] for session in part]
-            for each, rows in zip(held, _add_surprises(held, [*others.values()], by_others.alone, chance), strict=True):
+            for each, rows in zip(held, _add_surprises(held, [*others.values()], by_others.alone, rng), strict=True):
                 probabilities = _matrix(sigmoid(by_others.surprised.log_odds(rows)), len(each.session.items))
                 judged.append((probabilities, true_bundles(each.session)))
     return KindModel(fitted.alone, fitted.surprised, fitted.mean, fitted.spread, fit_partitions(judged, _objective))
@@ -95,7 +95,7 @@ def _restrict_to_kind(kind: SessionKind, session: Session) -> Session:
     return session if kind.startswith("categories") else without_categories(session)
 
 
-def _fit(kind: SessionKind, datasets: Sequence[Mapping[str, _Example]], chance: random.Random) -> _Fitted:
+def _fit(kind: SessionKind, datasets: Sequence[Mapping[str, _Example]], rng: random.Random) -> _Fitted:
     every = [example for examples in datasets for example in examples.values()]
     alone = fit_regression(
         feature_names(kind),
@@ -109,7 +109,7 @@ def _fit(kind: SessionKind, datasets: Sequence[Mapping[str, _Example]], chance: 
     for examples in datasets:
         for others, part in split_folds([each.session for each in examples.values()]):
             held = [examples[session.id] for session in part] * _REPEATS
-            rows += _add_surprises(held, [examples[session.id] for session in others], alone, chance)
+            rows += _add_surprises(held, [examples[session.id] for session in others], alone, rng)
             labels += [each.labels for each in held]
     table = np.concatenate(rows)
     names = (*feature_names(kind), *SURPRISE_NAMES)
@@ -125,7 +125,7 @@ def _fit(kind: SessionKind, datasets: Sequence[Mapping[str, _Example]], chance: 
 
 
 def _add_surprises(
-    examples: Sequence[_Example], others: Sequence[_Example], alone: Regression, chance: random.Random
+    examples: Sequence[_Example], others: Sequence[_Example], alone: Regression, rng: random.Random
 ) -> Iterator[Matrix]:
     """Yield the features of the examples, with surprises from a random number of random other examples."""
     expected = [sigmoid(alone.log_odds(each.own)) for each in others]
@@ -134,14 +134,12 @@ def _add_surprises(
         draws = 1 if amount in (0, None) else _DRAWS
         counted.append([])
         for _ in range(draws):
-            chosen = (
-                range(len(others)) if amount is None else chance.sample(range(len(others)), min(amount, len(others)))
-            )
+            chosen = range(len(others)) if amount is None else rng.sample(range(len(others)), min(amount, len(others)))
             counted[-1].append(
                 SurpriseFeatures(count_surprises((others[number].session, expected[number]) for number in chosen))
             )
     for each in examples:
-        yield np.hstack([each.own, chance.choice(chance.choice(counted)).features(each.session)])
+        yield np.hstack([each.own, rng.choice(rng.choice(counted)).features(each.session)])
 
 
 def _matrix(probabilities: npt.NDArray[np.float64], size: int) -> Matrix:

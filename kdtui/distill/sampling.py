@@ -41,16 +41,16 @@ def by_length(sessions: Sequence[Session], seed: int) -> list[str]:
         random
     u per length.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     length_of = {session.id: len(session.items) for session in sessions}
     of_length: defaultdict[int, list[str]] = defaultdict(list)
     for session_id in in_random_order(sessions, seed):
         of_length[length_of[session_id]].append(session_id)
-    places: list[tuple[float, str]] = []
+    positions: list[tuple[float, str]] = []
     for _, members in sorted(of_length.items()):
-        offset = chance.random()
-        places += [((number - offset) / len(members), member) for number, member in enumerate(members, start=1)]
-    return [session_id for _, session_id in sorted(places)]
+        offset = rng.random()
+        positions += [((number - offset) / len(members), member) for number, member in enumerate(members, start=1)]
+    return [session_id for _, session_id in sorted(positions)]
 
 
 def longest_first(sessions: Sequence[Session], seed: int) -> list[str]:
@@ -114,10 +114,12 @@ def take_from_front(order: Sequence[str], pieces: Mapping[int, Sequence[str]], r
         pieces: sessions that each piece comes from, by number; a piece without a session comes last.
         ratio: above 0, at most 1.
     """
-    place = {session: number for number, session in enumerate(order)}
+    position = {session: number for number, session in enumerate(order)}
 
     def earliest(number: int) -> tuple[int, int]:
-        return min((place[session] for session in pieces[number] if session in place), default=len(place)), number
+        return min(
+            (position[session] for session in pieces[number] if session in position), default=len(position)
+        ), number
 
     ranked = sorted(pieces, key=earliest)
     return ranked[: ceil(ratio * len(ranked))]

@@ -18,9 +18,9 @@ def embed_sessions(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
         ModelError: the embedder fails.
     """
     texts = [[_text(item) for item in session.items] for session in sessions]
-    place = {text: number for number, text in enumerate(dict.fromkeys(text for each in texts for text in each))}
-    vectors = embedder.embed(list(place))
-    means = np.stack([vectors[[place[text] for text in each]].mean(axis=0) for each in texts])
+    row_of = {text: number for number, text in enumerate(dict.fromkeys(text for each in texts for text in each))}
+    vectors = embedder.embed(list(row_of))
+    means = np.stack([vectors[[row_of[text] for text in each]].mean(axis=0) for each in texts])
     return of_length_one(means)
 
 

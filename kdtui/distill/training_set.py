@@ -32,9 +32,9 @@ def shuffled(size: int, seed: object) -> list[int]:
 
 def reordered(session: Session, order: Sequence[int]) -> Session:
     """Return the session with its products in another order, and its bundles adjusted."""
-    place = {position: number for number, position in enumerate(order, start=1)}
+    position_of = {position: number for number, position in enumerate(order, start=1)}
     bundles = tuple(
-        Bundle(tuple(sorted(place[position] for position in bundle.positions)), bundle.intent)
+        Bundle(tuple(sorted(position_of[position] for position in bundle.positions)), bundle.intent)
         for bundle in session.bundles
     )
     return Session(session.id, tuple(session.items[position - 1] for position in order), bundles, session.split)

@@ -102,8 +102,8 @@ class Resampling:
     def draws(self, sessions: int) -> Iterator[tuple[slice, Single]]:
         """Yield blocks of draws: a slice of draw numbers, and how often each session is drawn, (draws, sessions)."""
 
-        def draw(chance: np.random.Generator, block: int) -> Single:
-            drawn = chance.integers(0, sessions, (block, sessions)) + sessions * np.arange(block)[:, None]
+        def draw(rng: np.random.Generator, block: int) -> Single:
+            drawn = rng.integers(0, sessions, (block, sessions)) + sessions * np.arange(block)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=block * sessions).reshape(block, sessions)
             return counts.astype(np.float32)
 
@@ -115,8 +115,8 @@ class Resampling:
     def signs(self, sessions: int, count: int, number: int = 0) -> Iterator[Single]:
         """Yield `count` rows of random signs, -1 or 1, (flips, sessions), in blocks; `number` selects a stream."""
 
-        def flip(chance: np.random.Generator, block: int) -> Single:
-            bits = np.frombuffer(chance.bytes(ceil(block * sessions / 8)), dtype=np.uint8)
+        def flip(rng: np.random.Generator, block: int) -> Single:
+            bits = np.frombuffer(rng.bytes(ceil(block * sessions / 8)), dtype=np.uint8)
             flips = np.unpackbits(bits, count=block * sessions).reshape(block, sessions)
             return flips.astype(np.float32) * 2 - 1
 
@@ -212,11 +212,11 @@ def _ratio_changes(values: Matrix, weights: Matrix) -> Callable[[Single], Single
 def _quantile(ascending: Single, level: Vector) -> Vector:
     """Return a quantile of each row, each at its own level."""
     last = ascending.shape[1] - 1
-    place = np.clip(level * (last + 2) - 1, 0, last)
-    below = np.floor(place).astype(np.intp)
+    position = np.clip(level * (last + 2) - 1, 0, last)
+    below = np.floor(position).astype(np.intp)
     rows = np.arange(len(ascending))
     one, next_one = ascending[rows, below], ascending[rows, np.minimum(below + 1, last)]
-    return np.asarray(one + (place - below) * (next_one.astype(np.float64) - one))
+    return np.asarray(one + (position - below) * (next_one.astype(np.float64) - one))
 
 
 def flip_p(differences: Sequence[Cell], family: int, resampling: Resampling) -> Vector:
