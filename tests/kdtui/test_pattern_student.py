@@ -63,7 +63,7 @@ def bundles(student: PatternStudent, session: Session) -> list[tuple[int, ...]]:
 
 
 @pytest.fixture
-def told() -> list[str | Learning]:
+def notes() -> list[str | Learning]:
     return []
 
 
@@ -78,23 +78,23 @@ def told() -> list[str | Learning]:
     ],
 )
 def test_it_bundles_titles_without_a_dataset(
-    titles: list[str], expected: list[tuple[int, ...]], told: list[str | Learning]
+    titles: list[str], expected: list[tuple[int, ...]], notes: list[str | Learning]
 ) -> None:
-    with open_pattern_student(None, None, told.append) as student:
+    with open_pattern_student(None, None, notes.append) as student:
         assert sorted(bundles(student, of_titles(*titles))) == expected
-    assert told == []
+    assert notes == []
 
 
 def test_without_the_encoder_it_compares_words_and_says_so(
-    told: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    notes: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
     monkeypatch.setattr("models.llama.embedding.checked_encoder", _damaged)
-    with open_pattern_student(None, None, told.append) as student:
+    with open_pattern_student(None, None, notes.append) as student:
         judged = student.pair_probabilities(of_titles("Two-person tent", "Tent for four", "Phone case"))
         student.pair_probabilities(of_titles("Tent", "Kettle"))
     assert judged[0, 1] > judged[0, 2]
-    assert told == ["products are compared without what their titles mean: minilm.gguf is damaged"]
+    assert notes == ["products are compared without what their titles mean: minilm.gguf is damaged"]
 
 
 def _damaged() -> Path:
@@ -107,17 +107,17 @@ def test_a_missing_pair_model_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('"alone"', '"lone"', "is damaged"),
         ('"depth":', '"death":', "is of another version"),
         ('"bias": ', '"bias": 1e999, "": ', "is damaged"),
     ],
 )
-def test_an_unusable_pair_model_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_an_unusable_pair_model_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "pairs.json"
     path.write_text(shipped_pair_model().read_text().replace(old, new))
-    with pytest.raises(ModelError, match=f"the pair model {said}"):
+    with pytest.raises(ModelError, match=f"the pair model {message}"):
         read_pair_model(path)
 
 
@@ -310,17 +310,17 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-def use(db: Database, told: list[str | Learning] | None = None) -> None:
-    with open_pattern_student(db, "outdoor", untold if told is None else told.append):
+def use(db: Database, notes: list[str | Learning] | None = None) -> None:
+    with open_pattern_student(db, "outdoor", untold if notes is None else notes.append):
         pass
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_once_and_caches_the_result(db: Database, lessons: list[object], told: list[str | Learning]) -> None:
+def test_it_learns_once_and_caches_the_result(db: Database, lessons: list[object], notes: list[str | Learning]) -> None:
     use(db)
-    use(db, told)
+    use(db, notes)
     assert len(lessons) == 1
-    assert told == []
+    assert notes == []
 
 
 @pytest.mark.usefixtures("train")
@@ -346,11 +346,11 @@ def test_it_learns_again_when_the_cache_is_damaged(db: Database, lessons: list[o
 
 @pytest.mark.usefixtures("train")
 def test_it_reports_progress_of_slow_reading(
-    db: Database, told: list[str | Learning], monkeypatch: pytest.MonkeyPatch
+    db: Database, notes: list[str | Learning], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 40)
-    use(db, told)
-    steps = [each for each in told if isinstance(each, Learning)]
+    use(db, notes)
+    steps = [each for each in notes if isinstance(each, Learning)]
     assert [each.done for each in steps] == [*range(0, steps[0].total, 40), steps[0].total]
     assert steps[0].text.endswith(" sessions of outdoor, once")
 

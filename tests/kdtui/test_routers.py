@@ -194,7 +194,7 @@ def test_a_missing_adapter_is_left_out(adapters: list[str], kdtui: Kdtui, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["router", "train", "x", "--adapter", "one"], "give --adapter twice or more"),
         (["router", "train", "x", "--adapter", "one", "--adapter", "nobody"], "there is no adapter 'nobody'"),
@@ -212,11 +212,11 @@ def test_a_missing_adapter_is_left_out(adapters: list[str], kdtui: Kdtui, tmp_pa
         (["calibrate", "--student", "tiny", "--adapter", "routed:both"], "there is no strategy to choose"),
     ],
 )
-def test_an_impossible_router_is_refused(routed: None, kdtui: Kdtui, command: Sequence[str], said: str) -> None:
+def test_an_impossible_router_is_refused(routed: None, kdtui: Kdtui, command: Sequence[str], message: str) -> None:
     del routed
     result = kdtui(*command)
     assert result.code == 1
-    assert said in result.err
+    assert message in result.err
 
 
 @pytest.fixture
