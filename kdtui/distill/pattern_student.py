@@ -210,8 +210,7 @@ class PatternStudent:
     def _probabilities(
         self, sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None, surprises: SurpriseFeatures
     ) -> Matrix:
-        """Return the pair probabilities of sessions with equally many products and the same kind: (sessions, products,
-        products)."""
+        """Return the pair probabilities of sessions of one size and kind: (sessions, products, products)."""
         size = len(sessions[0].items)
         regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
         table = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)

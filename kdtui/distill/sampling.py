@@ -94,8 +94,7 @@ def hardest_first(sessions: Sequence[Session], pair_f1: Mapping[str, float], how
 
 
 def word_vectors(sessions: Sequence[Session]) -> Vectors:
-    """Return hashed vectors of the words in titles and categories, weighted by rarity: (sessions, dimensions), rows of
-    length one."""
+    """Hash the words of titles and categories, weighted by rarity: (sessions, dimensions), rows of length one."""
     words = [session_words(session) for session in sessions]
     count = Counter(word for each in words for word in each)
     vectors = np.zeros((len(sessions), _DIMENSIONS), np.float32)
