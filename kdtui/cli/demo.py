@@ -18,7 +18,8 @@ def demo(
     what to type next."""
     from kdtui.cli.evaluate import evaluate
     from kdtui.cli.generate import generate
-    from kdtui.cli.study import answers, run
+    from kdtui.cli.study import answers
+    from kdtui.cli.study_run import run
     from kdtui.workflows.demo import DATASETS, import_demo, save_demo_study
 
     with open_store(db) as store:

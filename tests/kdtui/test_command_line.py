@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kdtui.cli.evaluate import evaluate
-from kdtui.cli.study import run as run_study
+from kdtui.cli.study_run import run as run_study
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.sqlite import Database
 
@@ -90,7 +90,7 @@ def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
 ) -> None:
     # Of each dataset, and in the study, it answers one session: all of them take half a minute.
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", partial(evaluate, limit=1))
-    monkeypatch.setattr("kdtui.cli.study.run", partial(run_study, sessions=1, replace=True))
+    monkeypatch.setattr("kdtui.cli.study_run.run", partial(run_study, sessions=1, replace=True))
     list(import_dataset(db, few, "demo-outdoor"))
     result = kdtui("demo")
     assert result.code == 0

@@ -49,7 +49,7 @@ def test_the_usual_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -
 def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.generate.generate", lambda **_: None)
-    monkeypatch.setattr("kdtui.cli.study.run", lambda **_: None)
+    monkeypatch.setattr("kdtui.cli.study_run.run", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.study.answers", lambda **_: None)
     told = kdtui("demo", "--db", other).out.splitlines()
     assert len(told) == 8

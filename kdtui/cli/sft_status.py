@@ -1,0 +1,186 @@
+"""`kdtui sft ls`, `show` and `logs`: the state of trainings."""
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdtui.cli.options import (
+    DatabaseOption,
+    JsonOption,
+    OutputOption,
+    chosen_output,
+    next_command,
+    open_store,
+)
+from kdtui.cli.output import live_table, print_gap, print_json, print_table, print_text, say
+from kdtui.cli.sft_options import NameArgument
+from kdtui.cli.trainings import (
+    curve,
+    fetched,
+    follow_training,
+    look,
+    print_log,
+    say_what_waits,
+    try_to_fetch,
+)
+
+if TYPE_CHECKING:
+    from kdtui.workflows.job_state import JobRow
+
+
+def ls(
+    cached: Annotated[bool, typer.Option("--cached", help="As they were seen last, without asking hosts.")] = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
+    known."""
+    from kdtui.workflows.job_state import all_jobs
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        rows = all_jobs(store)
+        if not rows:
+            print_table(_COLUMNS, (), output=told, empty=_no_training())
+            return
+        events = []
+        with nullcontext() if told != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
+            if show is not None:
+                show(map(_cells, rows))
+            # Imported here: the first line does not wait for it.
+            from kdtui.workflows.training.on_host import CameHome, refresh
+
+            for event in () if cached else refresh(store, bring_home=True):
+                events.append(event)
+                # What has come home becomes ready for use by that.
+                rows = all_jobs(store)
+                if show is not None:
+                    show(map(_cells, rows))
+        if told != "table":
+            print_table(_COLUMNS, map(_cells, rows), output=told, records=map(_to_json, rows))
+        for event in events:
+            if isinstance(event, CameHome):
+                say(f"kdtui: {event.problem}" if event.problem else fetched(event.name, event.files))
+            elif event.problem:
+                say(f"kdtui: {event.problem}; its trainings are shown as they were seen last")
+        for row in rows:
+            say_what_waits(row)
+
+
+def _no_training() -> str:
+    launch = next_command("sft", "launch", "--dataset", "NAME", "--name", "NAME")
+    return f"there is no training yet; start one with: {launch}"
+
+
+_COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
+
+
+def _cells(row: "JobRow") -> tuple[object, ...]:
+    from kdtui.text import ago, duration
+
+    status = row.status
+    return (
+        row.job.name,
+        row.job.host or "here",
+        status.state,
+        status.step,
+        status.steps,
+        status.loss,
+        status.pair_f1,
+        None if status.tokens_per_second is None else round(status.tokens_per_second),
+        duration(status.eta_seconds),
+        ago(row.job.seen_at),
+        ", ".join(row.job.settings.datasets),
+    )
+
+
+def show(
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+) -> None:
+    """Show a training: how it is, what it is made of and what it began from, its loss and pair F1 so far, and at its
+    end whether it helped."""
+    from msgspec import to_builtins
+
+    from kdtui.text import duration
+    from kdtui.workflows.job_state import is_to_fetch, one_job
+    from kdtui.workflows.training.outcomes import conclude
+    from store.default_adapters import default_adapters
+
+    told = chosen_output(output, as_json)
+    with open_store(db) as store:
+        look(store, name)
+        row = one_job(store, name)
+        if is_to_fetch(row):
+            try_to_fetch(store, name)
+            row = one_job(store, name)
+        outcome = conclude(store, row)
+        defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
+    say_what_waits(row)
+    worth = {"outcome": outcome and {"verdict": outcome.verdict, **to_builtins(outcome)}, "default_of": defaults}
+    if told == "json":
+        print_json(_to_json(row) | worth)
+        return
+    status, settings = row.status, row.job.settings
+    shown = _to_json(row) | {
+        "datasets": ", ".join(settings.datasets),
+        "knowledge": ", ".join(settings.knowledge) or None,
+        "target": "the student writes the knowledge" if settings.target else None,
+        "eta_seconds": duration(status.eta_seconds),
+        "to_evaluate": "when it is done" if row.job.evaluate else None,
+        "peak_memory": None if status.pace is None else f"{status.pace.peak_memory_bytes / 1e9:,.1f} GB",
+        "pace": None,
+        "curve": None,
+        "evaluations": None,
+        "folder": str(row.job.folder),
+        "outcome": outcome and "; ".join(outcome.in_words),
+        "default_of": ", ".join(defaults) or None,
+    }
+    print_table(
+        ["" if told == "table" else "what", "value"],
+        [(key, value) for key, value in shown.items() if value is not None],
+        wide=["value"],
+        output=told,
+    )
+    if status.curve and told == "table":
+        print_text(f"loss     {curve(status.curve)}  {status.curve[0]:.3f} to {status.curve[-1]:.3f}")
+    values = [value for _, _, value in status.evaluations if value is not None]
+    if values and told == "table":
+        print_text(f"pair F1  {curve(values)}  {values[0]:.3f} to {values[-1]:.3f}")
+    if status.evaluations:
+        print_gap(told)
+        print_table(["step", "validation loss", "pair F1"], status.evaluations, output=told)
+
+
+def logs(
+    name: NameArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the training ends.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Print the log of a training; followed, until it ends, with its loss and pair F1 in the last line."""
+    from kdtui.workflows.training import jobs, on_host
+    from store.jobs import get_job
+
+    with open_store(db) as store:
+        if follow:
+            follow_training(store, name, db)
+            return
+        job = get_job(store, name)
+        print_log(jobs.log_of(job) if job.host is None else on_host.log_of(store, job))
+
+
+def _to_json(row: "JobRow") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    import msgspec
+
+    return {
+        "name": row.job.name,
+        **asdict(row.status),
+        **msgspec.to_builtins(row.job.settings),
+        "host": row.job.host,
+        "to_evaluate": row.job.evaluate,
+        "seen_at": row.job.seen_at,
+        "created_at": row.job.created_at,
+    }
