@@ -194,27 +194,19 @@ def fetched(name: str, files: int, *, is_done: bool = True) -> str:
 
 
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
-    """Score the adapter of a training on the validation splits of what it was trained on, and remember that."""
-    from kdtui.cli.evaluate import evaluate
+    """Score the adapter of a training on the validation splits of its datasets, and record that this is done."""
+    from kdtui.cli.evaluation import run_evaluation
+    from kdtui.cli.student_messages import StudentMessages
     from kdtui.workflows.job_state import one_job
+    from kdtui.workflows.runs.scored import Scored
     from kdtui.workflows.training.evaluate import asked_as_trained
     from store.jobs import remember_evaluation
 
     row = one_job(store, name)
     settings = asked_as_trained(store, row)
     for dataset in row.job.settings.datasets:
-        evaluate(
-            dataset=dataset,
-            split="valid",
-            student=settings.student,
-            adapter=[name],
-            knowledge=",".join(settings.knowledge) or "none",
-            sample=settings.sample,
-            neighbours=settings.neighbours,
-            budget=settings.budget,
-            strategy=settings.strategy,
-            db=db,
-        )
+        with StudentMessages() as tell:
+            run_evaluation(store, Scored.among(store, dataset, "valid", None, None), settings, tell, db=db)
     remember_evaluation(store, name)
 
 
