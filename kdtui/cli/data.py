@@ -78,13 +78,13 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
     from store.datasets import list_datasets
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         summaries = list_datasets(store)
     print_table(
         ["dataset", "items", "sessions", "with bundles", "bundles", "train", "valid", "test"],
         [(s.name, s.items, s.sessions, s.bundled, s.bundles, s.train, s.valid, s.test) for s in summaries],
-        output=told,
+        output=printed_as,
         records=map(asdict, summaries),
         empty=no_dataset_yet(),
     )
@@ -106,10 +106,10 @@ def show(
     from kdtui.text import letter
     from store.datasets import get_session
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         found = get_session(store, chosen_dataset(store, dataset), session)
-    if told == "json":
+    if printed_as == "json":
         print(encode_session(found).decode(), end="", flush=True)
         return
     letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
@@ -129,15 +129,15 @@ def show(
             for position, item in enumerate(found.items, start=1)
         ],
         wide=["product", "category"],
-        output=told,
+        output=printed_as,
     )
     if letters:
-        print_gap(told)
+        print_gap(printed_as)
         print_table(
             ["bundle", "products", "intent"],
             [(letter, ", ".join(map(str, bundle.positions)), bundle.intent) for bundle, letter in letters.items()],
             wide=["intent"],
-            output=told,
+            output=printed_as,
         )
     dropped = len(found.bundles) - len(letters)
     if dropped:
@@ -227,10 +227,10 @@ def rm(
 
     with open_store(db) as store:
         chosen = {name: _what_goes_with(store, name) for name in dict.fromkeys(datasets)}
-        confirm_removal({f"dataset {name}": told for name, told in chosen.items()}, yes=yes)
-        for name, told in chosen.items():
+        confirm_removal({f"dataset {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
             delete_dataset(store, name)
-            say(", ".join([f"deleted dataset {name}", *told]))
+            say(", ".join([f"deleted dataset {name}", *notes]))
 
 
 def _what_goes_with(store: "Database", dataset: str) -> list[str]:

@@ -156,7 +156,7 @@ def distill(
 
     if any("pattern" in formats(value) for value in format_ or ()):
         raise KdtuiError("patterns are mined, with kdtui knowledge mine; of what is distilled there are: rule, thought")
-    named, told = formats_and_output(format_, as_json, DISTILLED)
+    named, printed_as = formats_and_output(format_, as_json, DISTILLED)
     wanted = named or DISTILLED
     # A budget, too, takes some of the sessions.
     drawn_by = check_seed(1 if limit is None and (max_calls is not None or max_cost is not None) else limit, seed)
@@ -171,13 +171,13 @@ def distill(
             findings = compose_findings(store, name, wanted, limit, drawn_by)
             agreed = _may_replace(loss_by(store, findings), replace)
             for event in store_findings(store, findings, replace=agreed):
-                _print_distilled(event, name, told, replace)
+                _print_distilled(event, name, printed_as, replace)
             return
         if not is_endpoint(teacher):
             if dry_run:
                 check_student(store, teacher)
                 raise KdtuiError(f"{teacher} is a student of your own, and costs nothing; leave out --dry-run")
-            _have_answered(store, name, wanted, teacher, limit, drawn_by, told, replace)
+            _have_answered(store, name, wanted, teacher, limit, drawn_by, printed_as, replace)
             return
         check_address(teacher)
         from kdtui.workflows.calls.costs import Budget, Prices
@@ -198,7 +198,7 @@ def distill(
             retry_failed,
             seed=drawn_by,
         )
-        _ask_model(store, job, told, replace, dry_run=dry_run)
+        _ask_model(store, job, printed_as, replace, dry_run=dry_run)
 
 
 def _may_replace(loss: "Loss", option: bool | None) -> bool:

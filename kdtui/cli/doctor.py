@@ -12,13 +12,13 @@ def doctor(output: OutputOption = None, as_json: JsonOption = False, db: Databas
     """Check versions, database, models, CPU and GPU; exit code 1 when something needed is missing."""
     from kdtui.workflows.diagnose import diagnose
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     findings = list(diagnose(database_path(db)))
     print_table(
-        ["" if told == "table" else "state", "what", "found"],
+        ["" if printed_as == "table" else "state", "what", "found"],
         [({"ok": "ok", "optional": "-", "missing": "MISSING"}[f.state], f.name, f.found) for f in findings],
         wide=["found"],
-        output=told,
+        output=printed_as,
         records=map(asdict, findings),
     )
     if any(finding.state == "missing" for finding in findings):

@@ -138,7 +138,7 @@ def evaluate(
     from kdtui.workflows.runs.scored import Scored
     from kdtui.workflows.student.as_trained import settings_as_trained
 
-    printed = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     if floors_only and resume is not None:
         raise typer.BadParameter("--resume is about a run, and --floors-only makes none")
     if floors_only and tag:
@@ -191,7 +191,7 @@ def evaluate(
             tags=tag or (),
             published=published,
             judge=rater,
-            output=printed,
+            output=printed_as,
             db=db,
         )
 

@@ -103,7 +103,7 @@ def generate(
     from models.student_protocol import NAP, Noted
     from store.datasets import get_session
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     if bool(sessions) == bool(title):
         raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
     if sessions is not None and "-" in sessions[1:] + sessions[: len(sessions) > 1]:
@@ -144,7 +144,7 @@ def generate(
             # Every id is looked up before the student is loaded.
             asked = [get_session(store, name, wanted) for wanted in sessions or []]
         types = sessions == ["-"] and sys.stdin.isatty()
-        answers = _Answers(told, growing=None if told != "table" or types else Growing.in_terminal())
+        answers = _Answers(printed_as, growing=None if printed_as != "table" or types else Growing.in_terminal())
         with StudentMessages(answers.say) as tell, open_student(store, name, settings, tell) as ready, closing(answers):
             shown = answers.to_ask(asked)
             if show_prompt:
@@ -152,7 +152,7 @@ def generate(
                     if session is None:
                         sleep(NAP)
                     else:
-                        _print_explanation(session, ready.explain(session), as_json=told == "json")
+                        _print_explanation(session, ready.explain(session), as_json=printed_as == "json")
             else:
                 for event in answer(ready, shown):
                     if isinstance(event, Noted):
@@ -327,16 +327,16 @@ class _Answers:
         if not bundles and len(session.items) - len(left_out) < 2:
             reason = "a bundle needs two products" + (" of which something is known" if left_out else "")
         if self._output == "json":
-            told = {"session": session.id, "bundles": msgspec.to_builtins(bundles)}
+            record = {"session": session.id, "bundles": msgspec.to_builtins(bundles)}
             if choice is not None:
-                told["adapter"] = {
+                record["adapter"] = {
                     "name": choice.route.name,
                     "because": choice.because or None,
                     "expected_pair_f1": choice.expected,
                 }
             if left_out:
-                told["not_judged"] = [session.items[at - 1].id for at in left_out]
-            print_json(told if reason is None else told | {"reason": reason})
+                record["not_judged"] = [session.items[at - 1].id for at in left_out]
+            print_json(record if reason is None else record | {"reason": reason})
             return
         if self._output == "table":
             print(*_heading(session), flush=True)

@@ -148,14 +148,14 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
     from store.hosts import list_hosts
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         hosts = list_hosts(store)
     print_table(
         ["name", "ssh", "workdir", "how"],
         [(host.name, host.ssh or "this machine", host.workdir, _how(host.settings)) for host in hosts],
         wide=["workdir", "how"],
-        output=told,
+        output=printed_as,
         records=(
             {"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **msgspec.to_builtins(host.settings)}
             for host in hosts
@@ -180,21 +180,23 @@ def check(
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.hosts import check_for
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         looked_at = check_for(store, name, base)
     findings = []
     for finding in looked_at:
         findings.append(finding)
-        if told == "json":
+        if printed_as == "json":
             print_json(asdict(finding))
-    if told != "json":
-        headings = ["", "", "found", "what to do"] if told == "table" else ["what", "state", "found", "what to do"]
+    if printed_as != "json":
+        headings = (
+            ["", "", "found", "what to do"] if printed_as == "table" else ["what", "state", "found", "what to do"]
+        )
         print_table(
             headings,
             [(each.name, each.state, each.found, each.advice or None) for each in findings],
             wide=["found", "what to do"],
-            output=told,
+            output=printed_as,
         )
     missing = [each.name for each in findings if each.state == "missing"]
     if missing:
@@ -274,7 +276,7 @@ def rm(
         for host in hosts:
             check_unused(store, host.name)
         stays = {host.name: [f"whose folder stays: {host.workdir}"] for host in hosts}
-        confirm_removal({f"host {name}": told for name, told in stays.items()}, yes=yes)
+        confirm_removal({f"host {name}": notes for name, notes in stays.items()}, yes=yes)
         for host in hosts:
             forget_host(store, host.name)
             if host.ssh is not None:

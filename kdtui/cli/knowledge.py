@@ -123,7 +123,7 @@ def ls(
     from kdtui.workflows.knowledge.pieces import search_pieces, why_nothing_found
     from store.records import FORMATS, KnowledgeQuery
 
-    wanted, told = formats_and_output(format_, as_json, FORMATS)
+    wanted, printed_as = formats_and_output(format_, as_json, FORMATS)
     query = KnowledgeQuery(
         formats=wanted,
         datasets=(dataset,) if dataset is not None else (),
@@ -133,7 +133,7 @@ def ls(
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
-    _print_pieces(pieces, told, limit, otherwise)
+    _print_pieces(pieces, printed_as, limit, otherwise)
 
 
 def search(
@@ -162,7 +162,7 @@ def search(
     from kdtui.workflows.knowledge.query import parse_query
     from store.records import FORMATS
 
-    wanted, told = formats_and_output(format_, as_json, FORMATS)
+    wanted, printed_as = formats_and_output(format_, as_json, FORMATS)
     query = parse_query(text)
     query = replace(
         query,
@@ -173,7 +173,7 @@ def search(
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
-    _print_pieces(pieces, told, limit, otherwise)
+    _print_pieces(pieces, printed_as, limit, otherwise)
 
 
 def rm(
@@ -197,16 +197,16 @@ def rm(
         if chosen is None:
             raise typer.BadParameter("say which, by their numbers or with --query")
         found = dependents_of(store, chosen)
-        told = counts(
+        notes = counts(
             {
                 "link to a training session|links to training sessions": found.sessions,
                 "origin of another piece|origins of other pieces": found.children,
             }
         ) + ([f"out of {counted(len(found.samples), 'sample')}: {', '.join(found.samples)}"] if found.samples else [])
         what = f"{counted(found.pieces, 'piece')} of knowledge"
-        confirm_removal({what: told}, yes=yes)
+        confirm_removal({what: notes}, yes=yes)
         remove_knowledge(store, chosen)
-    say(", ".join([f"deleted {what}", *told]))
+    say(", ".join([f"deleted {what}", *notes]))
 
 
 def show(
@@ -226,11 +226,11 @@ def show(
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
     from kdtui.workflows.knowledge.about_piece import about_piece, told_origin
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         about = about_piece(store, number)
     piece, origin = about.piece, about.origin
-    if told == "json":
+    if printed_as == "json":
         print_json(
             _to_json(piece)
             | {
@@ -244,12 +244,12 @@ def show(
         return
     shown = _to_json(piece) | {"content": piece.content, "origin": told_origin(piece), "own": None}
     print_table(
-        ["" if told == "table" else "what", "value"],
+        ["" if printed_as == "table" else "what", "value"],
         [(key, value) for key, value in shown.items() if value is not None],
         wide=["value"],
-        output=told,
+        output=printed_as,
     )
-    if told != "table":
+    if printed_as != "table":
         return
     print_tree(f"{piece.format} {piece.id} comes from", _branches(origin))
     uses = [
@@ -266,8 +266,8 @@ def _branches(origin: "Origin") -> "list[Branch]":
     from kdtui.workflows.knowledge.about_piece import told_origin
 
     branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
-    if (told := told_origin(origin.piece)) is not None:
-        branches.append((told, []))
+    if (origin_text := told_origin(origin.piece)) is not None:
+        branches.append((origin_text, []))
     if origin.piece.call_id is not None:
         branches.append((f"call {origin.piece.call_id}", []))
     branches += [(f"session {session}", []) for session in origin.sessions[:_SESSIONS_SHOWN]]

@@ -34,7 +34,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     """List the models that --student takes by name, and the adapters that --adapter takes."""
     from kdtui.workflows.manage_models import list_models
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = list(list_models(store))
     print_table(
@@ -54,7 +54,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
             for row in rows
         ],
         wide=["from"],
-        output=told,
+        output=printed_as,
         records=(
             {
                 "name": row.name,
@@ -92,11 +92,11 @@ def show(
 
     from kdtui.workflows.student.describe_model import describe_model, detail_lines, fitting, summary_lines
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         found = describe_model(store, name)
         fits = list(fitting(store, found)) if found.adapter is not None else []
-    if told == "json":
+    if printed_as == "json":
         info = found.row.info
         print_json(
             {
@@ -114,7 +114,7 @@ def show(
         )
         return
     rows = [*summary_lines(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *detail_lines(found)]
-    print_table(["what", "value"], rows, wide=["value"], output=told)
+    print_table(["what", "value"], rows, wide=["value"], output=printed_as)
 
 
 @app.command(
@@ -278,8 +278,8 @@ def export(
             router = adapter.removeprefix(ROUTED)
             moved = export_router(store, router, output, licence=licence, base=base, replace=replace)
             say(moved.in_words)
-            for told in moved.notes:
-                say(f"note: {told}")
+            for note in moved.notes:
+                say(f"note: {note}")
             return
         made = export_adapter(store, adapter, output, licence=licence, base=base, replace=replace)
     say(made.in_words)
@@ -308,7 +308,7 @@ def rm(
             named = counts({"run": runs_of_model(store, name), "router": routers_with(store, name)}, "named by")
             own = own_files(model)
             chosen[name] = [f"with {own}" if own is not None else f"whose file stays: {model.path}", *named]
-        confirm_removal({f"model {name}": told for name, told in chosen.items()}, yes=yes)
-        for name, told in chosen.items():
+        confirm_removal({f"model {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
             remove_model(store, name)
-            say(", ".join([f"deleted model {name}", *told]))
+            say(", ".join([f"deleted model {name}", *notes]))

@@ -82,13 +82,13 @@ def train(
     """
     from kdtui.workflows.adapters.routers import RouterTrained, train_router
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
         datasets = dataset or [chosen_dataset(store, None)]
         events = train_router(store, name, datasets, adapter, limit=limit, replace_old=replace, tell=tell)
         trained = _follow(events)
     assert isinstance(trained, RouterTrained)
-    _print_report(trained.report, told)
+    _print_report(trained.report, printed_as)
     say(f"{trained.report.in_words}; each session was judged by a router that was fitted to others")
     _say_if_constant(trained.router)
 
@@ -109,11 +109,11 @@ def compare(
     """Compare a router with other ways to use its adapters, on sessions that it has not learned from."""
     from kdtui.workflows.adapters.routers import Report, compare_routes
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
         found = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
     assert isinstance(found, Report)
-    _print_report(found, told)
+    _print_report(found, printed_as)
     say(found.in_words)
 
 
@@ -123,7 +123,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     from kdtui.workflows.student.routed import load_router
     from store.routers import list_routers
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         found = [(stored, load_router(store, stored.name)) for stored in list_routers(store)]
     print_table(
@@ -139,7 +139,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
         ],
         wide=("adapters",),
         right=("sessions",),
-        output=told,
+        output=printed_as,
         records=(
             {"name": stored.name, "created_at": stored.created_at, **_described(router)} for stored, router in found
         ),
@@ -154,11 +154,11 @@ def show(
     """Show a router: its adapters, the best on average first, and what speaks for each."""
     from kdtui.workflows.student.routed import adapters_there, load_router
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         router = load_router(store, name)
         _, missing = adapters_there(store, router)
-    if told == "json":
+    if printed_as == "json":
         print_json({"name": name, **_described(router), "missing": missing})
         return
     features = [
@@ -170,7 +170,7 @@ def show(
         ("expected gain by", *names),
         [("mean pair F1", *(f"{route.score:.3f}" for route in router.routes)), *features],
         right=names,
-        output=told,
+        output=printed_as,
     )
     _say_if_constant(router)
     for route, why in missing.items():
@@ -235,7 +235,7 @@ def _described(router: "Router") -> dict[str, object]:
     return found
 
 
-def _print_report(report: "Report", told: Output) -> None:
+def _print_report(report: "Report", printed_as: Output) -> None:
     from dataclasses import asdict
 
     print_table(
@@ -250,7 +250,7 @@ def _print_report(report: "Report", told: Output) -> None:
             for row in report.rows
         ],
         right=("pair F1", "95 % interval"),
-        output=told,
+        output=printed_as,
         records=(
             {"name": row.name, **asdict(row.estimate), "chosen_for": report.took.get(row.name)} for row in report.rows
         ),

@@ -47,7 +47,7 @@ def ls(
     from kdtui.workflows.runs.runs import score_runs
     from store.runs import list_runs
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         every = list_runs(store)
         wanted = [each for each in every if set(tag or ()) <= set(each.run.tags)]
@@ -63,7 +63,7 @@ def ls(
         list(shown),
         zip(*shown.values(), strict=True),
         wide=_WIDE,
-        output=told,
+        output=printed_as,
         records=(row.to_json() for row in rows),
         empty=nothing,
     )
@@ -143,7 +143,7 @@ def show(
     from kdtui.workflows.student.command_options import evaluate_arguments, resume_arguments
     from store.runs import summary_of
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         summary = summary_of(store, number)
         scored = Scored.by(summary)
@@ -154,11 +154,11 @@ def show(
             with progress_of("floors", summary.sessions) as check:
                 floors = floors_over(store, scored, check=check)
         with progress_of("scores", summary.sessions) as check:
-            most = None if told == "json" else _FAILURES
+            most = None if printed_as == "json" else _FAILURES
             found = run_in_full(store, summary, floors=tuple(floors), most_failures=most, check=check)
     row, run = found.row, found.row.summary.run
     repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
-    if told == "json":
+    if printed_as == "json":
         print_json(
             {
                 **row.to_json(),
@@ -172,9 +172,9 @@ def show(
             }
         )
         return
-    settings = [(name, _told(value)) for name, value in msgspec.to_builtins(run.settings).items() if value]
+    settings = [(name, _setting_text(value)) for name, value in msgspec.to_builtins(run.settings).items() if value]
     print_table(
-        ["" if told == "table" else "what", f"run {run.id}"],
+        ["" if printed_as == "table" else "what", f"run {run.id}"],
         [
             ("name", run.name),
             ("dataset", f"{run.dataset} {run.split}"),
@@ -193,21 +193,21 @@ def show(
             *settings,
         ],
         wide=[f"run {run.id}"],
-        output=told,
+        output=printed_as,
     )
     rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
     if row.scores is not None:
         rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, found.intent_floors))
     if rows:
-        print_gap(told)
-        print_rows(rows, told)
+        print_gap(printed_as)
+        print_rows(rows, printed_as)
     if found.failures:
-        print_gap(told)
+        print_gap(printed_as)
         print_table(
             ["session", "why it has no answer"],
             [(failure.session, failure.error) for failure in found.failures],
             wide=["why it has no answer"],
-            output=told,
+            output=printed_as,
         )
         if (more := row.summary.failed - len(found.failures)) > 0:
             say(f"and {more:,} more; --json has all")
@@ -233,7 +233,7 @@ def compare(
     from kdtui.workflows.runs.runs import compare_runs
     from store.runs import summary_of
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         first, second = summary_of(store, one), summary_of(store, other)
         with progress_of("sessions", min(first.answered, second.answered)) as check:
@@ -245,7 +245,7 @@ def compare(
             (row.session, *row.f1, f"{row.difference:+.3f}", *("yes" if exact else "no" for exact in row.exact))
             for row in found.rows
         ],
-        output=told,
+        output=printed_as,
         records=(
             {
                 "session": row.session,
@@ -258,11 +258,11 @@ def compare(
             for row in found.rows
         ),
     )
-    if told == "json":
+    if printed_as == "json":
         return
-    if told in ("table", "markdown"):
-        print_gap(told)
-        print_rows(found.results, told)
+    if printed_as in ("table", "markdown"):
+        print_gap(printed_as)
+        print_rows(found.results, printed_as)
     say(
         f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
         f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"
@@ -322,17 +322,17 @@ def rm(
             summary = summary_of(store, number)
             about = f"{summary.run.name} on {summary.run.dataset} {summary.run.split}"
             chosen[number] = [about, *counts({"answer": summary.answered})]
-        confirm_removal({f"run {number}": told for number, told in chosen.items()}, yes=yes)
-        for number, told in chosen.items():
+        confirm_removal({f"run {number}": notes for number, notes in chosen.items()}, yes=yes)
+        for number, notes in chosen.items():
             delete_run(store, number)
-            say(", ".join([f"deleted run {number}", *told]))
+            say(", ".join([f"deleted run {number}", *notes]))
 
 
 def _state(summary: "RunSummary") -> str:
     return "finished" if summary.is_over else "unfinished"
 
 
-def _told(value: object) -> object:
+def _setting_text(value: object) -> object:
     """A setting: what has several parts, as one text."""
     if not isinstance(value, list | tuple):
         return value

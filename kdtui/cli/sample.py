@@ -174,14 +174,14 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     from kdtui.workflows.knowledge.sample_summary import how_drawn
     from store.samples import list_samples
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         found = list_samples(store)
     print_table(
         ["name", "pieces", "drawn"],
         [(sample.name, sample.pieces, how_drawn(sample)) for sample in found],
         wide=["drawn"],
-        output=told,
+        output=printed_as,
         records=(
             {
                 "name": sample.name,
@@ -207,10 +207,10 @@ def show(
     from kdtui.workflows.knowledge.sample_summary import how_drawn
     from store.samples import get_sample, uses_of
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         sample, shape, uses = get_sample(store, name), sample_shape(store, name), uses_of(store, name)
-    if told == "json":
+    if printed_as == "json":
         print_json(
             {
                 "name": sample.name,
@@ -234,11 +234,11 @@ def show(
         largest = max((count for _, count in values), default=0)
         what = "sessions" if heading == "products" else "pieces"
         if heading != "format":
-            print_gap(told)
-        if told == "table":
+            print_gap(printed_as)
+        if printed_as == "table":
             print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
         else:
-            print_table([heading, what], values, output=told)
+            print_table([heading, what], values, output=printed_as)
     if shape.without_session:
         say(
             f"{counted(shape.without_session, 'piece names', 'pieces name')} no session here: patterns come from too "
@@ -264,7 +264,7 @@ def compare(
     from kdtui.workflows.knowledge.sample import overlap
     from store.samples import shared_pieces
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         found = overlap(store, one, other)
         pieces = list(shared_pieces(store, one, other)) if shared else []
@@ -273,10 +273,10 @@ def compare(
             ["id", "format", "dataset", "statement"],
             [(piece.number, piece.format, piece.dataset, piece.statement) for piece in pieces],
             wide=["statement"],
-            output=told,
+            output=printed_as,
         )
         return
-    if told == "json":
+    if printed_as == "json":
         print_json({"common": found.common, "pieces": [found.first, found.second], "jaccard": found.jaccard})
         return
     print_table(
@@ -285,7 +285,7 @@ def compare(
             (name, size, found.common / size if size else None)
             for name, size in ((one, found.first), (other, found.second))
         ],
-        output=told,
+        output=printed_as,
     )
     say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
 
@@ -302,7 +302,7 @@ def rm(names: NamesArgument, yes: YesOption = False, db: DatabaseOption = None) 
             named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "named by")
             pieces = counted(get_sample(store, name).pieces, "piece stays", "pieces stay")
             chosen[name] = [f"whose {pieces}", *named]
-        confirm_removal({f"sample {name}": told for name, told in chosen.items()}, yes=yes)
-        for name, told in chosen.items():
+        confirm_removal({f"sample {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
             delete_sample(store, name)
-            say(", ".join([f"deleted sample {name}", *told]))
+            say(", ".join([f"deleted sample {name}", *notes]))

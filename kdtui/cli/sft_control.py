@@ -162,7 +162,7 @@ def rm(
             )
             where = [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'goes, too'}"]
             chosen[name] = [*found, *where, *counts({"run": runs_of_model(store, name)}, "named by")]
-        confirm_removal({f"training {name}": told for name, told in chosen.items()}, yes=yes)
-        for name, told in chosen.items():
+        confirm_removal({f"training {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
             remove(store, name, keep=keep)
-            say(", ".join([f"deleted training {name}", *told]))
+            say(", ".join([f"deleted training {name}", *notes]))

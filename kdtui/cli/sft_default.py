@@ -46,7 +46,7 @@ def default(
     from kdtui.workflows.adapters.defaults import drop_default, make_default
     from store.default_adapters import default_adapters
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     if none and adapter is not None:
         raise typer.BadParameter("--none takes the default away; name no adapter")
     with open_store(db) as store:
@@ -61,6 +61,6 @@ def default(
             print_table(
                 ["dataset", "adapter"],
                 rows,
-                output=told,
+                output=printed_as,
                 empty="no dataset has a default adapter; the shipped student answers them all",
             )

@@ -87,7 +87,7 @@ def data(
     from kdtui.exchange.output import write_lines
     from kdtui.workflows.training.dataset import token_statistics, training_examples, validation_examples
 
-    told = chosen_output(printed, as_json)
+    printed_as = chosen_output(printed, as_json)
     examples = training_examples if split == "train" else validation_examples
 
     with open_store(db) as store:
@@ -113,8 +113,8 @@ def data(
             raise KdtuiError(f"there is no session of the split {split!r} to show")
         statistics = token_statistics(store, base, lines, longest)
     # Beside the numbers as data, examples would be in the way.
-    for line in lines[: show if told in ("table", "json") else 0]:
-        if told == "json":
+    for line in lines[: show if printed_as in ("table", "json") else 0]:
+        if printed_as == "json":
             print_json(line)
             continue
         for message in line["prompt"]:
@@ -129,7 +129,7 @@ def data(
         "longest": statistics.longest,
         "too long": statistics.too_long,
     }
-    print_table(list(found), [list(found.values())], output=told)
+    print_table(list(found), [list(found.values())], output=printed_as)
 
 
 def launch(

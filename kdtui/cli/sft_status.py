@@ -39,14 +39,14 @@ def ls(
     known."""
     from kdtui.workflows.job_state import all_jobs
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = all_jobs(store)
         if not rows:
-            print_table(_COLUMNS, (), output=told, empty=_no_training())
+            print_table(_COLUMNS, (), output=printed_as, empty=_no_training())
             return
         events = []
-        with nullcontext() if told != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
+        with nullcontext() if printed_as != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
             if show is not None:
                 show(map(_cells, rows))
             # Imported here: the first line does not wait for it.
@@ -58,8 +58,8 @@ def ls(
                 rows = all_jobs(store)
                 if show is not None:
                     show(map(_cells, rows))
-        if told != "table":
-            print_table(_COLUMNS, map(_cells, rows), output=told, records=map(_to_json, rows))
+        if printed_as != "table":
+            print_table(_COLUMNS, map(_cells, rows), output=printed_as, records=map(_to_json, rows))
         for event in events:
             if isinstance(event, CameHome):
                 say(f"kdtui: {event.problem}" if event.problem else fetched(event.name, event.files))
@@ -108,7 +108,7 @@ def show(
     from kdtui.workflows.training.outcomes import conclude
     from store.default_adapters import default_adapters
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         look(store, name)
         row = one_job(store, name)
@@ -119,7 +119,7 @@ def show(
         defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
     say_what_waits(row)
     worth = {"outcome": outcome and {"verdict": outcome.verdict, **to_builtins(outcome)}, "default_of": defaults}
-    if told == "json":
+    if printed_as == "json":
         print_json(_to_json(row) | worth)
         return
     status, settings = row.status, row.job.settings
@@ -138,19 +138,19 @@ def show(
         "default_of": ", ".join(defaults) or None,
     }
     print_table(
-        ["" if told == "table" else "what", "value"],
+        ["" if printed_as == "table" else "what", "value"],
         [(key, value) for key, value in shown.items() if value is not None],
         wide=["value"],
-        output=told,
+        output=printed_as,
     )
-    if status.curve and told == "table":
+    if status.curve and printed_as == "table":
         print_text(f"loss     {curve(status.curve)}  {status.curve[0]:.3f} to {status.curve[-1]:.3f}")
     values = [value for _, _, value in status.evaluations if value is not None]
-    if values and told == "table":
+    if values and printed_as == "table":
         print_text(f"pair F1  {curve(values)}  {values[0]:.3f} to {values[-1]:.3f}")
     if status.evaluations:
-        print_gap(told)
-        print_table(["step", "validation loss", "pair F1"], status.evaluations, output=told)
+        print_gap(printed_as)
+        print_table(["step", "validation loss", "pair F1"], status.evaluations, output=printed_as)
 
 
 def logs(

@@ -46,7 +46,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     """List the studies and their progress."""
     from kdtui.workflows.studies.overview import study_rows
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = study_rows(store)
     print_table(
@@ -65,7 +65,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
             for row in rows
         ],
         wide=["study", "datasets", "state"],
-        output=told,
+        output=printed_as,
         records=[row.to_json() for row in rows],
         empty="there is no study yet; run one with: kdtui study run rq3 --dataset NAME",
     )
@@ -82,7 +82,7 @@ def show(
     """Show the cells of a study, their progress, and their scores."""
     from kdtui.workflows.studies.overview import cell_rows, open_study
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         found, plan = open_study(store, name)
         if spec:
@@ -105,7 +105,7 @@ def show(
             for row in rows
         ],
         wide=["cell", "state"],
-        output=told,
+        output=printed_as,
         records=[row.to_json() for row in rows],
     )
 
@@ -147,22 +147,22 @@ def answers(
     from kdtui.workflows.studies.results import study_results
     from kdtui.workflows.studies.verdicts import phrase
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         _, plan = open_study(store, name)
         results = study_results(store, plan)
     records = []
     for found in results.questions:
         names = {row.name: row.label_in(found.question) for row in found.rows}
-        if told in ("table", "markdown"):
-            heading = markdown_text if told == "markdown" else str
+        if printed_as in ("table", "markdown"):
+            heading = markdown_text if printed_as == "markdown" else str
             paragraphs = [found.question.title, found.answer, *([found.caveat] if found.caveat else [])]
-            print_text(("\n\n" if told == "markdown" else "\n").join(map(heading, paragraphs)))
+            print_text(("\n\n" if printed_as == "markdown" else "\n").join(map(heading, paragraphs)))
             print_table(
                 ["cell", "baseline", "difference"],
                 [(names[each.other], names[each.baseline], phrase(each)) for each in found.comparisons],
                 wide=["cell", "baseline", "difference"],
-                output=told,
+                output=printed_as,
             )
         elif not found.comparisons:
             say(f"{found.question.title}: {found.answer}")
@@ -170,8 +170,8 @@ def answers(
             {"question": found.question.title, "answer": found.answer, **asdict(each), "phrase": phrase(each)}
             for each in found.comparisons
         ]
-    if told in ("json", "csv") and records:
-        print_table([], [], output=told, records=records)
+    if printed_as in ("json", "csv") and records:
+        print_table([], [], output=printed_as, records=records)
 
 
 @app.command(

@@ -105,7 +105,7 @@ def run(
     from kdtui.workflows.studies.forecast import check_budget, forecast
     from kdtui.workflows.studies.plan import cells_named, check_models, make_plan, narrowed
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         spec = _spec(
             store,
@@ -125,15 +125,15 @@ def run(
         cells = cells_named(whole, cell or ())
         plan = narrowed(whole, cells)
         expected = forecast(store, plan, retry_failed=retry_failed)
-        if dry_run or told != "json":
-            _print_plan(plan, expected, told if dry_run else "table", to_stdout=dry_run)
+        if dry_run or printed_as != "json":
+            _print_plan(plan, expected, printed_as if dry_run else "table", to_stdout=dry_run)
         if dry_run:
             return
         check_budget(expected)
         if cells and not plan.to_do(retry_failed=retry_failed) and not plan.failed:
             say(f"nothing is left to do of {', '.join(plan.cell_names[key] for key in cells)}")
-        failed, kept = _run(store, spec, source, database_path(db), told, cells, retry_failed=retry_failed)
-        if told != "json":
+        failed, kept = _run(store, spec, source, database_path(db), printed_as, cells, retry_failed=retry_failed)
+        if printed_as != "json":
             _say_what_there_is(make_plan(store, spec), db)
     problems = []
     if failed:
@@ -223,7 +223,7 @@ def _run(
     spec: "Spec",
     source: str,
     database: Path,
-    told: Output,
+    printed_as: Output,
     cells: Sequence[str],
     *,
     retry_failed: bool,
@@ -253,7 +253,7 @@ def _run(
             running = study.run_study(store, spec, jobs_folder(database), retry_failed=retry_failed, cells=cells)
             with closing(running) as events:
                 for event in events:
-                    if told == "json" and not isinstance(event, study.Planned | study.StepProgress):
+                    if printed_as == "json" and not isinstance(event, study.Planned | study.StepProgress):
                         print_json(_to_json(event))
                     match event:
                         case study.Planned(plan):

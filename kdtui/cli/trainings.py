@@ -120,7 +120,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
     from models.sft.processes import HasStopped, Stopping
 
     left: tuple[str, ...] = ()
-    is_told = False
+    has_begun = False
     said_at = 0.0
     try:
         with waiting_line() as show:
@@ -128,8 +128,8 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
                 match event:
                     case HasStopped():
                         left = event.left
-                    case Stopping() if not is_told:
-                        is_told = True
+                    case Stopping() if not has_begun:
+                        has_begun = True
                         say(
                             f"training {name} is told to stop: if it has begun, it finishes its step and writes a "
                             f"checkpoint; what is left of it after {event.grace:,.0f} seconds is killed"
@@ -144,7 +144,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
                             said_at = event.seconds
                             say(waits)
     except KeyboardInterrupt:
-        if is_told:
+        if has_begun:
             say(f"training {name} stops by itself; {next_command('sft', 'cancel', name, '--now')} kills it")
         raise
     row = one_job(store, name)

@@ -106,7 +106,7 @@ def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert out == ""
-    assert "go on with: kdtui evaluate --resume 1" in err
+    assert "resume with: kdtui evaluate --resume 1" in err
     assert "Traceback" not in err
     assert 2 <= db.execute("SELECT count(*) FROM predictions").fetchone()[0] < 22
 

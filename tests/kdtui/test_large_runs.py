@@ -281,7 +281,7 @@ def test_a_run_of_the_pattern_student_is_its_floor_and_has_one_row(kdtui: Kdtui,
     for _ in range(2):
         beside = kdtui("evaluate", "--student", "patterns", "--json", "--split", "valid")
         assert scores(beside.rows) == scores(alone.rows)
-    assert "run 2 answers as the floor patterns; the row patterns stands for both" in beside.err
+    assert "run 2 has the scores of the floor patterns; they share the row patterns" in beside.err
     shown = kdtui("run", "show", 2)
     assert shown.out.count("\n patterns ") == 4, "a row in each table: three of scores, and one of costs"
     first = kdtui("evaluate", "--student", "patterns", "--json")

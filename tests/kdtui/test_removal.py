@@ -69,7 +69,7 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(
         monkeypatch.setattr(sys, "stdin", nobody)
         result = kdtui(*command)
     assert (result.code, result.out) == (1, "")
-    assert "kdtui: --yes is needed to delete where nobody can be asked: " in result.err
+    assert "kdtui: --yes is needed to delete without a terminal: " in result.err
     assert COMMANDS[command] in result.err
     assert result.err.count("\n") == 1
     assert rows(db) == before
@@ -134,5 +134,5 @@ def test_a_terminal_is_asked(db: Database, database_of_the_test: Path, answer: s
         assert select.select([process.stderr], [], [], 60)[0]
         rest = process.stderr.read()
     assert process.returncode == code
-    assert rest.startswith("deleted dataset outdoor" if code == 0 else "kdtui: nothing is deleted")
+    assert rest.startswith("deleted dataset outdoor" if code == 0 else "kdtui: nothing was deleted")
     assert db.execute("SELECT count(*) FROM datasets").fetchone() == (left,)

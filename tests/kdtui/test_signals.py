@@ -74,7 +74,7 @@ def test_an_evaluation_keeps_its_answers(db: Database, tmp_path: Path, number: i
         until(lambda: count(db, "predictions") >= 2)
         returned, out, err = ended(process, number)
     assert (returned, out) == (code, "")
-    assert "what was answered is kept, go on with: kdtui evaluate --resume 1" in err
+    assert "finished answers are kept, resume with: kdtui evaluate --resume 1" in err
     assert 2 <= count(db, "predictions") < 22
 
 

@@ -18,7 +18,7 @@ CASES = [
     Case(
         "an option stands before the command that it belongs to",
         ("calibrate", "--dataset", "demo", "ls"),
-        "what goes with ls stands behind it",
+        "put the options of ls after its name",
         code=2,
     ),
     Case(
