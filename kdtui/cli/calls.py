@@ -140,7 +140,7 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
     if output != "json" and any(row.is_estimated for row in rows):
         say("~ marks estimates: the server did not report all token counts")
     if more:
-        say(f"there are more than these {limit:,}; --limit shows them")
+        say(f"there are more than these {limit:,}; --limit shows more")
 
 
 def spent(tally: "Tally") -> str:

@@ -201,7 +201,7 @@ def test_without_prices_a_cost_is_unknown_and_never_0(db: Database, serve: Serve
     url, _ = serve(good)
     dry = distil(kdtui, url, "--dry-run")
     assert "unknown" in dry.out
-    assert "no prices were given" in dry.err
+    assert "the cost is unknown without --prompt-price" in dry.err
     assert distil(kdtui, url, "--dry-run", "--json").rows[0]["estimate"]["cost"] is None
     result = distil(kdtui, url, "--limit", 3)
     assert "3 paid, cost unknown: no prices given" in result.err

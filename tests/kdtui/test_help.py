@@ -62,7 +62,7 @@ def test_the_first_page_says_how_the_app_is_opened(kdtui: Kdtui) -> None:
 
 def test_a_number_is_explained_with_its_range_and_default(kdtui: Kdtui) -> None:
     text = " ".join(kdtui("knowledge", "mine", "--help").out.split())
-    assert "--max-size N Most categories in a pattern. [2 to 6; default: 3]" in text
-    assert "--seed N Seed of the 7:1:2 split, where the data has none. [default: 0]" in " ".join(
+    assert "--max-size N Maximum number of categories in a pattern. [2 to 6; default: 3]" in text
+    assert "--seed N Seed of the 7:1:2 split, if the data has no splits. [default: 0]" in " ".join(
         kdtui("data", "import", "--help").out.split()
     )

@@ -58,7 +58,7 @@ def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch
 
 def test_a_replaced_dataset_says_what_went_with_the_one_before(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
     command = ["data", "import", outdoor, "--dataset", "outdoor", "--replace", "--db", other]
-    assert "the dataset of that name is replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
+    assert "the dataset of that name was replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
     fresh = ["data", "import", outdoor, "--dataset", "new", "--replace", "--db", other]
     assert "replaced" not in kdtui(*fresh).err
 

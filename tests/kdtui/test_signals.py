@@ -120,7 +120,7 @@ def test_calls_under_way_are_waited_for(db: Database, serve: Serve, number: int,
         until(lambda: count(db, "calls") >= 3)
         returned, _, err = ended(process, number)
     assert returned == code
-    assert "what was answered is kept" in err
+    assert "finished answers are kept" in err
     assert count(db, "calls") == len(fake.asked)
 
 

@@ -21,9 +21,7 @@ CASES = [
         "an option is misspelled", ("evaluate", "--datset", "x"), "no such option --datset; did you mean --dataset?\n"
     ),
     wrong("an option is like no other", ("data", "ls", "--zzz"), "no such option --zzz; kdtui data ls --help lists"),
-    wrong(
-        "an option stands before the command", ("--dataset", "x"), "put it after a command: kdtui COMMAND --dataset"
-    ),
+    wrong("an option stands before the command", ("--dataset", "x"), "put it after a command: kdtui COMMAND --dataset"),
     wrong("a command is misspelled", ("evalute",), "there is no command 'evalute'; did you mean 'evaluate'?\n"),
     wrong(
         "a command has a name from other programs",

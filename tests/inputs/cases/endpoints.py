@@ -54,7 +54,7 @@ CASES = [
     Case(
         "the cost of a student here is asked for",
         (*DISTILL, "smollm2", "--dry-run"),
-        "smollm2 is a student of your own, and costs nothing",
+        "smollm2 runs on this machine and costs nothing",
         before=(DEMO,),
     ),
     Case(

@@ -70,7 +70,7 @@ CASES = [
     Case(
         "a judge that is free is given a budget",
         (*_RUN, "--judge", "smollm2", "--max-calls", "3"),
-        "smollm2 is a judge of your own, and costs nothing; leave out --max-calls",
+        "smollm2 runs on this machine and costs nothing; leave out --max-calls",
         code=2,
         before=(DEMO,),
     ),

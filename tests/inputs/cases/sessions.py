@@ -33,9 +33,9 @@ CASES = [
         forbidden=("xxxxx",),
     ),
     Case(
-        "stdin stands beside a session",
+        "stdin is combined with the id of a session",
         ("generate", "o01", "-"),
-        "- reads sessions from stdin, and stands alone",
+        "- reads sessions from stdin, and cannot be combined with ids",
         code=2,
     ),
     Case(
