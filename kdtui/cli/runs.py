@@ -1,4 +1,4 @@
-"""`kdtui run`: the runs that `kdtui evaluate` has made."""
+"""`kdtui run`: list, compare and annotate the runs of kdtui evaluate."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +26,7 @@ app = App(
 )
 
 _FAILURES = 200
-"""Sessions without an answer that a table lists."""
+"""Maximum number of failed sessions in a table."""
 
 RunArgument = Annotated[
     int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST, autocompletion=completion.names("runs"))
@@ -37,27 +37,29 @@ RunArgument = Annotated[
 def ls(
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", help="Only runs under this word; may be repeated, for those under all.", metavar="WORD"),
+        typer.Option(
+            "--tag", help="Only runs with this tag; may be repeated, for runs with all of them.", metavar="WORD"
+        ),
     ] = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """List all runs with their scores over what they have answered."""
+    """List all runs with their scores over the answered sessions."""
     from kdtui.workflows.runs.runs import score_runs
     from store.runs import list_runs
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         every = list_runs(store)
-        wanted = [each for each in every if set(tag or ()) <= set(each.run.tags)]
-        with progress_of("scores", sum(each.sessions for each in wanted)) as check:
-            rows = sorted(score_runs(store, wanted, check=check), key=lambda row: row.summary.run.id)
+        chosen = [each for each in every if set(tag or ()) <= set(each.run.tags)]
+        with progress_of("scores", sum(each.sessions for each in chosen)) as check:
+            rows = sorted(score_runs(store, chosen, check=check), key=lambda row: row.summary.run.id)
     nothing = f"there is no run yet; make one with: {next_command('evaluate', '--dataset', 'NAME')}"
     if every and tag:
-        nothing = f"none of {counted(len(every), 'run')} is under {' and '.join(tag)}"
+        nothing = f"none of {counted(len(every), 'run')} has the tag {' and '.join(tag)}"
     columns = {title: [value(row) for row in rows] for title, value in _COLUMNS.items()}
-    # What no run has would only take room.
+    # A column that is empty in every row is left out.
     shown = {title: values for title, values in columns.items() if any(value != "" for value in values)}
     print_table(
         list(shown),
@@ -70,7 +72,7 @@ def ls(
 
 
 def _subset(summary: "RunSummary") -> str:
-    """Of which sessions of its split a run is about a part, and how they were chosen; empty where of all."""
+    """Describe the subset of its split that a run is about; empty if it is about all sessions."""
     from kdtui.workflows.runs.scored import Scored
 
     scored = Scored.by(summary)
@@ -86,7 +88,7 @@ def _student(row: "RunRow") -> str:
 
 
 def _tokens(row: "RunRow") -> object:
-    """Read and written for a session; empty where not known."""
+    """Return the prompt and answer tokens of a session; empty if unknown."""
     prompt, written = row.cost.prompt_tokens, row.cost.completion_tokens
     return "" if prompt is None or written is None else round(prompt + written)
 
@@ -98,7 +100,7 @@ def _adapters(row: "RunRow") -> str:
 
 
 _COLUMNS: "dict[str, Callable[[RunRow], object]]" = {
-    # As text: with commas a number is no name any more.
+    # As text, without thousands separators: users type this number.
     "run": lambda row: str(row.summary.run.id),
     "student": _student,
     "knowledge": lambda row: ", ".join(row.summary.run.settings.knowledge),
@@ -132,7 +134,7 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
+    """Show a run in full: settings, scores next to the floors, errors, and how to repeat it."""
     import msgspec
 
     from kdtui.workflows.runs.evaluate import ResultRow
@@ -148,7 +150,7 @@ def show(
         summary = summary_of(store, number)
         scored = Scored.by(summary)
         others = published_results(store, scored) if published else []
-        # A dataset that has no such split any more has none; what the run is stays true.
+        # The dataset may have lost this split since; then there are no floors.
         floors: list[ResultRow] = []
         if scored.split_size:
             with progress_of("floors", summary.sessions) as check:
@@ -210,11 +212,13 @@ def show(
             output=printed_as,
         )
         if (more := row.summary.failed - len(found.failures)) > 0:
-            say(f"and {more:,} more; --json has all")
+            say(f"and {more:,} more; --json lists all")
     if not row.summary.is_over:
-        say(f"go on with: {next_command(*resume_arguments(run.id), db=db)}")
+        say(f"resume with: {next_command(*resume_arguments(run.id), db=db)}")
     if scored.are_the_first:
-        say("an earlier version took the first sessions as imported; --resume goes on with them, and a new run draws")
+        say(
+            "an earlier version took the first sessions in order of import; --resume keeps them, a new run draws others"
+        )
     say(f"repeat it with: {repeat}")
 
 
@@ -226,9 +230,9 @@ def compare(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Compare two runs session by session, those first where the second does worst.
+    """Compare two runs session by session; sessions in which the second run is worst come first.
 
-    All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
+    Then come all scores over these sessions, with the costs of a session; JSON and CSV have only the sessions.
     """
     from kdtui.workflows.runs.runs import compare_runs
     from store.runs import summary_of
@@ -269,8 +273,8 @@ def compare(
     )
     if any(found.alone):
         say(
-            f"left out: {counted(found.alone[0], 'session')} that only run {one} has answered, {found.alone[1]:,} only "
-            f"{other}"
+            f"left out: {counted(found.alone[0], 'session')} that only run {one} has answered, and {found.alone[1]:,} "
+            f"that only run {other} has answered"
         )
 
 
@@ -278,10 +282,10 @@ def compare(
 def tag(
     number: RunArgument,
     words: Annotated[list[str], typer.Argument(help="Tags, each one word.", metavar="WORD…")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take these tags away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove these tags instead.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Put a run under words, to find it by: kdtui run ls --tag WORD."""
+    """Add tags to a run, or remove them; kdtui run ls --tag WORD finds the run."""
     from store.runs import tag_run
 
     with open_store(db) as store:
@@ -292,15 +296,15 @@ def tag(
 @app.command("note", examples=["kdtui run note 1 'with the new titles'"])
 def note(
     number: RunArgument,
-    text: Annotated[str, typer.Argument(help="What to note; nothing between quotes takes the note away.")],
+    text: Annotated[str, typer.Argument(help="The note; an empty text removes it.")],
     db: DatabaseOption = None,
 ) -> None:
-    """Note something of a run, in place of what was noted before."""
+    """Set the note of a run, in place of an earlier one."""
     from store.runs import note_run
 
     with open_store(db) as store:
         run = note_run(store, number, text)
-    say(f"run {number} is noted: {run.note}" if run.note else f"run {number} has no note any more")
+    say(f"run {number} has the note: {run.note}" if run.note else f"run {number} has no note now")
 
 
 @app.command("rm", examples=["kdtui run rm 1", "kdtui run rm 1 3-5 --yes"])
@@ -333,7 +337,7 @@ def _state(summary: "RunSummary") -> str:
 
 
 def _setting_text(value: object) -> object:
-    """A setting: what has several parts, as one text."""
+    """Return a setting as one value; lists become text."""
     if not isinstance(value, list | tuple):
         return value
     return ", ".join(" x ".join(map(str, each)) if isinstance(each, list | tuple) else str(each) for each in value)

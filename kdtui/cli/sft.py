@@ -4,7 +4,7 @@ from kdtui.cli import sft_control, sft_default, sft_launch, sft_status
 from kdtui.cli.commands import App
 
 app = App(
-    "Fine-tune a student with LoRA, and follow the training.",
+    "Fine-tune a student with LoRA and manage trainings.",
     examples=["kdtui sft launch --name camping --dataset demo-outdoor", "kdtui sft ls"],
     no_args_is_help=True,
 )

@@ -19,7 +19,7 @@ from kdtui.cli.trainings import (
     evaluate_adapter,
     fetch_adapter,
     follow_training,
-    look,
+    refresh_training,
     start_training,
     stop_training,
 )
@@ -27,10 +27,10 @@ from kdtui.cli.trainings import (
 
 def cancel(
     name: NameArgument,
-    now: Annotated[bool, typer.Option("--now", help="Kill it, without a checkpoint of what it did last.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Kill it at once, without a last checkpoint.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Stop a training; it leaves a checkpoint, from which kdtui sft resume goes on."""
+    """Stop a training after it has written a checkpoint; kdtui sft resume continues from there."""
     with open_store(db) as store:
         stop_training(store, name, now=now)
 
@@ -38,29 +38,28 @@ def cancel(
 def resume(
     name: NameArgument,
     host: HostOption = None,
-    local: Annotated[bool, typer.Option("--local", help="On this machine.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Resume on this machine.")] = False,
     from_here: Annotated[
         bool,
-        typer.Option(
-            "--from-here", help="Its host is gone for good: go on elsewhere from the checkpoints that are here."
-        ),
+        typer.Option("--from-here", help="Its host is lost: resume from the checkpoints on this machine."),
     ] = False,
     base: Annotated[
-        str | None, typer.Option("--base", help="Where its base is here, if it was taken over.", metavar="BASE")
+        str | None,
+        typer.Option("--base", help="The base on this machine, for a training that was adopted.", metavar="BASE"),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the progress until the training ends.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Go on with a training from its last checkpoint: where it was, on another host, or here."""
+    """Resume a training from its last checkpoint: where it ran, on another host, or on this machine."""
     from kdtui.workflows.model_names import trainable
     from kdtui.workflows.training.base_files import find_base
     from kdtui.workflows.training.on_host import move
     from store.jobs import get_job
 
     if local and host is not None:
-        raise typer.BadParameter("--local is here, and --host elsewhere")
+        raise typer.BadParameter("--local and --host contradict each other; give only one of them")
     if from_here and not local and host is None:
-        raise typer.BadParameter("--from-here needs --local or --host, to say where to go on")
+        raise typer.BadParameter("--from-here needs --local or --host, which says where to resume")
     with open_store(db) as store:
         job = get_job(store, name)
         if base is not None:
@@ -68,7 +67,7 @@ def resume(
         if (local or host is not None) and job.host != host:
             move(store, job, host, from_here=from_here)
             if from_here and job.host is not None:
-                say(f"host {job.host} was not asked; if it comes back, its copy of {name} must not go on")
+                say(f"host {job.host} was not asked; if it comes back, do not resume its copy of {name}")
         start_training(store, name)
         if follow:
             follow_training(store, name, db)
@@ -76,33 +75,35 @@ def resume(
 
 def fetch(
     name: NameArgument,
-    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="The checkpoints too.")] = False,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Fetch the checkpoints, too.")] = False,
     evaluate: EvaluateOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Bring home the adapter of a training on a host, and evaluate it if that was asked for; what is here whole already
-    does not come again."""
+    """Copy the adapter of a training from its host, and evaluate it if the training was launched with --evaluate.
+
+    Files that are already complete on this machine are not copied again.
+    """
     from kdtui.workflows.job_state import is_to_fetch, one_job
 
     with open_store(db) as store:
         row = one_job(store, name)
-        waits = evaluate or row.job.evaluate
+        to_evaluate = evaluate or row.job.evaluate
         is_here = row.job.host is not None and row.status.state == "done" and not is_to_fetch(row)
-        # What is here is evaluated without its host, which may be gone.
-        if checkpoints or not (is_here and waits):
+        # An adapter that is on this machine is evaluated without its host, which may be gone.
+        if checkpoints or not (is_here and to_evaluate):
             fetch_adapter(store, name, checkpoints=checkpoints)
-        if waits and one_job(store, name).status.state == "done":
+        if to_evaluate and one_job(store, name).status.state == "done":
             evaluate_adapter(store, name, db)
 
 
 def adopt(
     place: Annotated[
         str,
-        typer.Argument(help="A host, and the name of a training there; all of them without.", metavar="HOST[:NAME]"),
+        typer.Argument(help="A host, or one training on it.", metavar="HOST[:NAME]"),
     ],
     db: DatabaseOption = None,
 ) -> None:
-    """Take over what another machine has started on a host, or what this store has forgotten: one training, or all."""
+    """Add trainings on a host that another machine started, or that this store has lost: one, or all of them."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.on_host import adopt as take_over
     from kdtui.workflows.training.on_host import adopt_all
@@ -111,26 +112,22 @@ def adopt(
 
     host, colon, folder = place.partition(":")
     if not host or (colon and not folder):
-        raise typer.BadParameter("say HOST, or HOST:NAME, such as gpu:camping")
+        raise typer.BadParameter("give HOST, or HOST:NAME, such as gpu:camping")
     with open_store(db) as store:
         known = get_host(store, host)
         if not folder:
             found = []
             for each in adopt_all(store, known, jobs_folder(database_path(db))):
                 found.append(each)
-                say(f"kdtui: {each.problem}" if each.problem else f"training {each.name} is known now")
+                say(f"kdtui: {each.problem}" if each.problem else f"added training {each.name}")
             if any(each.problem for each in found):
-                raise KdtuiError(f"not all trainings of host {host} could be taken over")
-            say(
-                f"{next_command('sft', 'ls')} says how they are"
-                if found
-                else f"host {host} has no training that is not known"
-            )
+                raise KdtuiError(f"could not add all trainings of host {host}")
+            say(f"{next_command('sft', 'ls')} shows their states" if found else f"host {host} has no other trainings")
             return
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
         take_over(store, known, name, jobs_folder(database_path(db)))
-        look(store, name)
-    say(f"training {name} is known now; {next_command('sft', 'show', name)} says how it is")
+        refresh_training(store, name)
+    say(f"added training {name}; {next_command('sft', 'show', name)} shows its state")
 
 
 def rm(
@@ -139,12 +136,10 @@ def rm(
         typer.Argument(help="Names of trainings.", metavar="NAME", autocompletion=completion.names("trainings")),
     ],
     yes: YesOption = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave their directories on the hosts, and only forget them.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep their directories on the hosts.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete trainings with their folders, checkpoints and adapters, on their hosts too."""
+    """Delete trainings with their folders, checkpoints and adapters, also on their hosts."""
     from kdtui.workflows.training.service import remove
     from models.sft.job_files import ADAPTER, CHECKPOINTS
     from store.jobs import get_job
@@ -160,7 +155,9 @@ def rm(
                     "adapter": int((job.folder / ADAPTER).is_dir()),
                 }
             )
-            where = [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'goes, too'}"]
+            where = (
+                [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'is deleted, too'}"]
+            )
             chosen[name] = [*found, *where, *counts({"run": runs_of_model(store, name)}, "named by")]
         confirm_removal({f"training {name}": notes for name, notes in chosen.items()}, yes=yes)
         for name, notes in chosen.items():

@@ -19,7 +19,7 @@ def default(
     adapter: Annotated[
         str | None,
         typer.Argument(
-            help="The adapter, by its name; without it, the defaults are listed.",
+            help="Name of an adapter; without one, list the defaults.",
             metavar="ADAPTER",
             autocompletion=completion.names("adapters", "shipped"),
         ),
@@ -29,38 +29,39 @@ def default(
         typer.Option(
             "--dataset",
             "-d",
-            help="Of this dataset; may be repeated; otherwise of those that the adapter was trained on.",
+            help="For this dataset; may be repeated. By default, the datasets that the adapter was trained on.",
             metavar="NAME",
             autocompletion=completion.names("datasets"),
         ),
     ] = None,
-    none: Annotated[
-        bool, typer.Option("--none", help="Have the shipped student answer it again; without --dataset, all.")
-    ] = False,
+    none: Annotated[bool, typer.Option("--none", help="Remove the default of --dataset, or of all datasets.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Say which adapter answers a dataset where neither --student nor --adapter is given, or list those that do. A
-    training that has helped becomes the default by itself."""
+    """Set the default adapter of datasets, or list the defaults.
+
+    A dataset is answered with its default adapter if neither --student nor --adapter is given. A training that helped
+    becomes the default automatically.
+    """
     from kdtui.workflows.adapters.defaults import drop_default, make_default
     from store.default_adapters import default_adapters
 
     printed_as = chosen_output(output, as_json)
     if none and adapter is not None:
-        raise typer.BadParameter("--none takes the default away; name no adapter")
+        raise typer.BadParameter("--none removes a default; leave out the adapter")
     with open_store(db) as store:
         if none:
             for name, before in drop_default(store, dataset or ()).items():
                 say(f"{before} is no longer the default adapter of {name}")
         elif adapter is not None:
             for name in make_default(store, adapter, dataset or ()):
-                say(f"{adapter} is the default adapter of {name} now")
+                say(f"{adapter} is now the default adapter of {name}")
         else:
             rows = [(name, each) for name, each in default_adapters(store).items() if name in (dataset or [name])]
             print_table(
                 ["dataset", "adapter"],
                 rows,
                 output=printed_as,
-                empty="no dataset has a default adapter; the shipped student answers them all",
+                empty="no dataset has a default adapter; the shipped student answers all of them",
             )

@@ -1,4 +1,4 @@
-"""`kdtui sft data` and `kdtui sft launch`: what a training learns from, and its start."""
+"""`kdtui sft data` and `kdtui sft launch`: show the training data, and start a training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -69,19 +69,21 @@ def data(
     seed: SeedOption = 0,
     base: BaseOption = "smollm2",
     split: Annotated[
-        Literal["train", "valid"], typer.Option(help="valid is what the training is judged on as it goes.")
+        Literal["train", "valid"], typer.Option(help="Split to show; a training is evaluated on valid.")
     ] = "train",
     longest: LongestOption = 2048,
-    show: Annotated[int, typer.Option("--show", help="So many examples, whole.", min=0)] = 1,
+    show: Annotated[int, typer.Option("--show", help="Print N examples in full.", min=0)] = 1,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write it for TRL, Axolotl or LLaMA-Factory.", metavar="FILE"),
+        typer.Option(
+            "--output", "-o", help="Write the examples for TRL, Axolotl or LLaMA-Factory to this file.", metavar="FILE"
+        ),
     ] = None,
     printed: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show what would be trained on, and how many tokens it has; or write it as rows of prompt and completion."""
+    """Show the training examples and their token counts, or write them as rows of prompt and completion."""
     from kdtui.distill.training_set import as_prompt_completion, encode
     from kdtui.errors import KdtuiError
     from kdtui.exchange.output import write_lines
@@ -110,9 +112,9 @@ def data(
             return
         lines = list(examples(store, settings))
         if not lines:
-            raise KdtuiError(f"there is no session of the split {split!r} to show")
+            raise KdtuiError(f"there is no session in the split {split!r} to show")
         statistics = token_statistics(store, base, lines, longest)
-    # Beside the numbers as data, examples would be in the way.
+    # In CSV and Markdown, examples would break the table of numbers.
     for line in lines[: show if printed_as in ("table", "json") else 0]:
         if printed_as == "json":
             print_json(line)
@@ -133,7 +135,7 @@ def data(
 
 
 def launch(
-    name: Annotated[str, typer.Option("--name", help="What to call the training and its adapter.", metavar="NAME")],
+    name: Annotated[str, typer.Option("--name", help="Name for the training and its adapter.", metavar="NAME")],
     dataset: DatasetsOption = None,
     source: FromOption = None,
     form: LaunchedFormOption = None,
@@ -147,44 +149,54 @@ def launch(
     epochs: EpochsOption = 2,
     seed: SeedOption = 0,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter (16).", min=1)] = None,
-    alpha: Annotated[float | None, typer.Option(help="How strongly it acts, over its rank; twice the rank.")] = None,
-    dropout: Annotated[float, typer.Option(help="Share of the adapter's inputs that is left out, by chance.")] = 0.0,
-    learning_rate: Annotated[
-        float | None, typer.Option(help=f"At its highest ({RATE}, or {CONTINUED_RATE} with --from).")
+    alpha: Annotated[
+        float | None, typer.Option(help="Alpha of the adapter, which is scaled by alpha / rank (twice the rank).")
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch; fewer take less memory.", min=1)] = 2048,
-    accumulate: Annotated[int, typer.Option(help="Batches of a step; more take no more memory.", min=1)] = 1,
+    dropout: Annotated[float, typer.Option(help="Dropout rate of the adapter's inputs.")] = 0.0,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=f"Peak learning rate ({RATE}, or {CONTINUED_RATE} with --from).")
+    ] = None,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch; fewer need less memory.", min=1)] = 2048,
+    accumulate: Annotated[
+        int, typer.Option(help="Batches in a step (gradient accumulation); more need no more memory.", min=1)
+    ] = 1,
     longest: LongestOption = 2048,
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="auto is bfloat16 on GPUs that have it.")
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="Precision of the computation; auto: bfloat16 on GPUs that support it."),
     ] = "auto",
-    recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, and a third more time.")] = False,
-    evaluations: Annotated[int, typer.Option(help="On the validation sessions, per epoch.", min=1)] = 2,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Recompute activations: less memory, a third more time.")
+    ] = False,
+    evaluations: Annotated[int, typer.Option(help="Evaluations on the validation split per epoch.", min=1)] = 2,
     patience: Annotated[
-        int | None, typer.Option(help="End after so many evaluations without a better one.", min=1, metavar="N")
+        int | None, typer.Option(help="Stop early after N evaluations without improvement.", min=1, metavar="N")
     ] = None,
-    checkpoints: Annotated[int, typer.Option(help="Per epoch.", min=1)] = 4,
+    checkpoints: Annotated[int, typer.Option(help="Checkpoints per epoch.", min=1)] = 4,
     host: HostOption = None,
-    local: Annotated[bool, typer.Option("--local", help="On this machine, as without --host.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Train on this machine, as without --host.")] = False,
     after: Annotated[
         str | None,
         typer.Option(
             "--after",
-            help="Begin when this training is done; it is on the same host.",
+            help="Start when this training, on the same host, is done.",
             metavar="JOB",
             autocompletion=completion.names("trainings"),
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Show it until it ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the progress until the training ends.")] = False,
     evaluate: EvaluateOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would take, in tokens, time and memory, and start nothing.")
+        bool, typer.Option("--dry-run", help="Only print an estimate of tokens, time and memory.")
     ] = False,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
-    by what trainings took there before."""
+    """Start a training on this machine or on a host.
+
+    It continues when the terminal is closed. First an estimate of its time and memory is printed, based on earlier
+    trainings there.
+    """
     from kdtui.workflows.training.estimate import estimate
     from kdtui.workflows.training.service import TrainingPlan, check_training, jobs_folder, prepare_training
     from kdtui.workflows.training.start_from import Terms, find_source, taken_over
@@ -192,11 +204,11 @@ def launch(
     from store.jobs import get_job
 
     if local and host is not None:
-        raise typer.BadParameter("--local is here, and --host elsewhere")
+        raise typer.BadParameter("--local and --host contradict each other; give only one of them")
     with open_store(db) as store:
         if after is not None and get_job(store, after).host != host:
             raise typer.BadParameter(f"training {after} is not on the same host")
-        said = Terms(
+        given = Terms(
             form,
             None if knowledge is None else formats(knowledge),
             None if usage is None else usage == "target",
@@ -204,8 +216,8 @@ def launch(
             rank,
             alpha,
         )
-        begun = None if source is None else find_source(store, source)
-        terms = said if begun is None else taken_over(begun, said)
+        start = None if source is None else find_source(store, source)
+        terms = given if start is None else taken_over(start, given)
         settings = _settings(
             store,
             dataset,
@@ -218,13 +230,13 @@ def launch(
             epochs=epochs,
             seed=seed,
             limit=limit,
-            began_from=None if begun is None else begun.name,
+            began_from=None if start is None else start.name,
         )
         plan = TrainingPlan(
             name,
             settings,
             terms.base or NAME,
-            source=begun,
+            source=start,
             rank=terms.rank,
             alpha=terms.alpha,
             dropout=dropout,
@@ -244,12 +256,12 @@ def launch(
         if dry_run:
             check_training(store, plan, jobs_folder(database_path(db)))
             print_estimate(estimate(store, plan), plan, as_json=as_json)
-            say_about_source(store, plan, said)
+            say_about_source(store, plan, given)
             return
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
-        say(f"training {name}: in {ready.folder}")
+        say(f"training {name} is in {ready.folder}")
         say_estimate(store, plan, as_json=as_json)
-        say_about_source(store, plan, said)
+        say_about_source(store, plan, given)
         start_training(store, name)
         if follow:
             follow_training(store, name, db)

@@ -14,33 +14,35 @@ DatasetsOption = Annotated[
     typer.Option(
         "--dataset",
         "-d",
-        help="Whose training sessions; may be repeated.",
+        help="Train on the sessions of this dataset; may be repeated.",
         metavar="NAME",
         autocompletion=completion.names("datasets"),
     ),
 ]
-_ASKED = "What the student is asked: about pairs, for a list, or for the intents of bundles"
-FormOption = Annotated[Literal["pairs", "list", "intents"], typer.Option("--form", help=f"{_ASKED}.")]
+_FORMS = "What the student learns: to judge pairs, to write the list of bundles, or to write intents"
+FormOption = Annotated[Literal["pairs", "list", "intents"], typer.Option("--form", help=f"{_FORMS}.")]
 LaunchedFormOption = Annotated[
-    Literal["pairs", "list", "intents"] | None, typer.Option("--form", help=f"{_ASKED} (pairs).")
+    Literal["pairs", "list", "intents"] | None, typer.Option("--form", help=f"{_FORMS}; by default pairs.")
 ]
-_SHOWN = typer.Option(
+_KNOWLEDGE = typer.Option(
     "--knowledge",
-    help="Formats to learn with, comma-separated: pattern, rule, thought.",
+    help="Knowledge formats to train with, comma-separated: pattern, rule, thought.",
     metavar="FORMATS",
     autocompletion=completion.lists(*completion.FORMATS),
 )
-ShownOption = Annotated[str, _SHOWN]
-LaunchedKnowledgeOption = Annotated[str | None, _SHOWN]
-_USED = "Knowledge is shown in the prompt, or learned to be written before a list"
-UsageOption = Annotated[Literal["context", "target"], typer.Option("--as", help=f"{_USED}.")]
-LaunchedUsageOption = Annotated[Literal["context", "target"] | None, typer.Option("--as", help=f"{_USED} (context).")]
-EpochsOption = Annotated[int, typer.Option(help="Rounds; the products are shuffled in each.", min=1)]
-SeedOption = Annotated[int, typer.Option(help="The same seed gives the same adapter.", min=0)]
-LongestOption = Annotated[int, typer.Option(help="Longer examples are skipped.", min=1, metavar="TOKENS")]
+ShownOption = Annotated[str, _KNOWLEDGE]
+LaunchedKnowledgeOption = Annotated[str | None, _KNOWLEDGE]
+_USAGES = "Show knowledge in the prompt (context), or train the student to write it before a list (target)"
+UsageOption = Annotated[Literal["context", "target"], typer.Option("--as", help=f"{_USAGES}.")]
+LaunchedUsageOption = Annotated[
+    Literal["context", "target"] | None, typer.Option("--as", help=f"{_USAGES}; by default context.")
+]
+EpochsOption = Annotated[int, typer.Option(help="Number of epochs; products are shuffled in each.", min=1)]
+SeedOption = Annotated[int, typer.Option(help="Seed of the training; the same seed gives the same adapter.", min=0)]
+LongestOption = Annotated[int, typer.Option(help="Skip longer examples.", min=1, metavar="TOKENS")]
 _BASE = typer.Option(
     "--base",
-    help="smollm2 (embedded), a name that kdtui model ls shows, a GGUF file, or a folder or id of transformers.",
+    help="Base model: smollm2 (embedded), a name from kdtui model ls, a GGUF file, or a transformers folder or id.",
     metavar="BASE",
     autocompletion=completion.names("bases", "smollm2"),
 )
@@ -52,7 +54,7 @@ HostOption = Annotated[
     str | None,
     typer.Option(
         "--host",
-        help="On this host; kdtui host ls shows them.",
+        help="Train on this host; kdtui host ls lists the hosts.",
         metavar="NAME",
         autocompletion=completion.names("hosts"),
     ),
@@ -61,13 +63,15 @@ FromOption = Annotated[
     str | None,
     typer.Option(
         "--from",
-        help="Begin from this adapter: shipped, that of a training, a folder of PEFT or a GGUF file. Its form, "
-        "knowledge, rank and alpha are taken over.",
+        help="Start from this adapter (shipped, a training, a PEFT folder or a GGUF file), with its form, knowledge, "
+        "rank and alpha.",
         metavar="ADAPTER",
         autocompletion=completion.names("adapters", "shipped"),
     ),
 ]
 EvaluateOption = Annotated[
     bool,
-    typer.Option("--evaluate", help="When it is done, score the adapter on the validation splits of its datasets."),
+    typer.Option(
+        "--evaluate", help="When the training is done, score the adapter on the validation splits of its datasets."
+    ),
 ]

@@ -1,4 +1,4 @@
-"""`kdtui sft ls`, `show` and `logs`: the state of trainings."""
+"""`kdtui sft ls`, `show` and `logs`: show the state of trainings."""
 
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,11 +17,11 @@ from kdtui.cli.output import live_table, print_gap, print_json, print_table, pri
 from kdtui.cli.sft_options import NameArgument
 from kdtui.cli.trainings import (
     curve,
-    fetched,
+    fetched_message,
     follow_training,
-    look,
     print_log,
-    say_what_waits,
+    refresh_training,
+    say_if_to_evaluate,
     try_to_fetch,
 )
 
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 
 
 def ls(
-    cached: Annotated[bool, typer.Option("--cached", help="As they were seen last, without asking hosts.")] = False,
+    cached: Annotated[bool, typer.Option("--cached", help="Show the last known states, without asking hosts.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
-    known."""
+    """List the trainings, newest first.
+
+    Trainings on hosts are first shown in their last known state, and updated when their host has answered.
+    """
     from kdtui.workflows.job_state import all_jobs
 
     printed_as = chosen_output(output, as_json)
@@ -49,12 +51,12 @@ def ls(
         with nullcontext() if printed_as != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
             if show is not None:
                 show(map(_cells, rows))
-            # Imported here: the first line does not wait for it.
+            # Imported here: the first table does not wait for it.
             from kdtui.workflows.training.on_host import CameHome, refresh
 
             for event in () if cached else refresh(store, bring_home=True):
                 events.append(event)
-                # What has come home becomes ready for use by that.
+                # A fetched adapter becomes ready for use when all_jobs reads it.
                 rows = all_jobs(store)
                 if show is not None:
                     show(map(_cells, rows))
@@ -62,11 +64,11 @@ def ls(
             print_table(_COLUMNS, map(_cells, rows), output=printed_as, records=map(_to_json, rows))
         for event in events:
             if isinstance(event, CameHome):
-                say(f"kdtui: {event.problem}" if event.problem else fetched(event.name, event.files))
+                say(f"kdtui: {event.problem}" if event.problem else fetched_message(event.name, event.files))
             elif event.problem:
-                say(f"kdtui: {event.problem}; its trainings are shown as they were seen last")
+                say(f"kdtui: {event.problem}; its trainings are shown in their last known state")
         for row in rows:
-            say_what_waits(row)
+            say_if_to_evaluate(row)
 
 
 def _no_training() -> str:
@@ -99,8 +101,7 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
 def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
-    """Show a training: how it is, what it is made of and what it began from, its loss and pair F1 so far, and at its
-    end whether it helped."""
+    """Show a training: its state, settings and source, its loss and pair F1, and at the end whether it helped."""
     from msgspec import to_builtins
 
     from kdtui.text import duration
@@ -110,14 +111,14 @@ def show(
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        look(store, name)
+        refresh_training(store, name)
         row = one_job(store, name)
         if is_to_fetch(row):
             try_to_fetch(store, name)
             row = one_job(store, name)
         outcome = conclude(store, row)
         defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
-    say_what_waits(row)
+    say_if_to_evaluate(row)
     worth = {"outcome": outcome and {"verdict": outcome.verdict, **to_builtins(outcome)}, "default_of": defaults}
     if printed_as == "json":
         print_json(_to_json(row) | worth)
@@ -155,10 +156,10 @@ def show(
 
 def logs(
     name: NameArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the training ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the training ends.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Print the log of a training; followed, until it ends, with its loss and pair F1 in the last line."""
+    """Print the log of a training; with --follow, also its loss and pair F1 below."""
     from kdtui.workflows.training import jobs, on_host
     from store.jobs import get_job
 

@@ -1,4 +1,4 @@
-"""`kdtui study`: the experiment of the paper, on any dataset and student."""
+"""`kdtui study`: grids of students, such as the experiments of the paper."""
 
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +79,7 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show the cells of a study, their progress, and their scores."""
+    """Show the cells of a study, with their progress and scores."""
     from kdtui.workflows.studies.overview import cell_rows, open_study
 
     printed_as = chosen_output(output, as_json)
@@ -117,7 +117,7 @@ def show(
 def report(
     name: StudyArgument,
     folder: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder to write to.", metavar="FOLDER", file_okay=False)
+        Path, typer.Option("--output", "-o", help="Folder to write to.", metavar="FOLDER", file_okay=False)
     ] = Path(),
     db: DatabaseOption = None,
 ) -> None:
@@ -185,18 +185,18 @@ def export(
     name: StudyArgument,
     path: Annotated[
         Path,
-        typer.Option("--output", "-o", help="A file ending in .csv or .parquet; - for CSV on stdout.", metavar="FILE"),
+        typer.Option("--output", "-o", help="File ending in .csv or .parquet; - for CSV on stdout.", metavar="FILE"),
     ] = Path("-"),
     db: DatabaseOption = None,
 ) -> None:
-    """Write the measures of a study as a tidy table: one row for each cell and session."""
+    """Export the measures of a study as a tidy table: one row for each cell and session."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.export import export_rows, write_csv, write_parquet
     from kdtui.workflows.studies.overview import open_study
 
-    # Pipes and devices have names of their own, and take CSV.
+    # Pipes and devices can have any name, and get CSV.
     if path.suffix.lower() not in (".csv", ".parquet") and (path.is_file() or not path.exists()) and str(path) != "-":
-        raise KdtuiError(f"{path}: the ending says what to write; name a file ending in .csv or .parquet")
+        raise KdtuiError(f"{path}: the format is unknown; name a file ending in .csv or .parquet")
     with open_store(db) as store:
         _, plan = open_study(store, name)
         write = write_parquet if path.suffix.lower() == ".parquet" else write_csv
@@ -206,11 +206,11 @@ def export(
 
 @app.command("rm", examples=["kdtui study rm rq3-demo-outdoor"])
 def rm(name: StudyArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
-    """Delete a study. Its runs, samples and adapters stay: other studies may have them in common."""
+    """Delete a study. Its runs, samples and adapters stay, because other studies may share them."""
     from store.studies import delete_study, get_study
 
     with open_store(db) as store:
         get_study(store, name)
         confirm_removal({f"study {name}": ["its runs, samples and adapters stay"]}, yes=yes)
         delete_study(store, name)
-    say(f"deleted study {name}; its runs, samples and adapters are still there")
+    say(f"deleted study {name}; its runs, samples and adapters stay")

@@ -50,7 +50,9 @@ def run(
     name: Annotated[str | None, typer.Option("--name", help="Name of the study.", metavar="NAME")] = None,
     student: Annotated[
         list[str] | None,
-        typer.Option("--student", help="Base models, instead of those of the study; may be repeated.", metavar="MODEL"),
+        typer.Option(
+            "--student", help="Use this base model instead of those of the study; may be repeated.", metavar="MODEL"
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Train and sample with this many seeds.", min=1, max=1000, metavar="N")
@@ -84,22 +86,22 @@ def run(
         list[str] | None,
         typer.Option(
             "--cell",
-            help="Do this cell alone, with the steps that it needs, by its name in study show; may be repeated.",
+            help="Run only this cell and the steps that it needs, by its name in study show; may be repeated.",
             metavar="CELL",
         ),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of another study of the same name; its runs stay.")
+        bool, typer.Option("--replace", help="Replace a different study of the same name; its runs stay.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing else.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Plan a study, and do what is left of it.
+    """Plan a study and run its remaining steps.
 
-    Each finished step is kept: the same command resumes a study that was interrupted, extends one, and repeats nothing.
-    Cells that studies share are computed once. When a step fails, the command says why and continues with the others.
+    Finished steps are kept: the same command resumes an interrupted study, extends one, and repeats nothing. Cells that
+    studies share are computed once. If a step fails, the command says why and continues with the others.
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.forecast import check_budget, forecast
@@ -131,22 +133,22 @@ def run(
             return
         check_budget(expected)
         if cells and not plan.to_do(retry_failed=retry_failed) and not plan.failed:
-            say(f"nothing is left to do of {', '.join(plan.cell_names[key] for key in cells)}")
+            say(f"these cells are done: {', '.join(plan.cell_names[key] for key in cells)}")
         failed, kept = _run(store, spec, source, database_path(db), printed_as, cells, retry_failed=retry_failed)
         if printed_as != "json":
-            _say_what_there_is(make_plan(store, spec), db)
+            _say_how_to_report(make_plan(store, spec), db)
     problems = []
     if failed:
         them = "it" if failed == 1 else "them"
-        problems.append(f"{counted(failed, 'step')} failed, and what needs {them} was left out")
+        problems.append(f"{counted(failed, 'step')} failed, and the steps that need {them} were left out")
     if kept:
-        problems.append(f"{counted(kept, 'finished cell')} could not be tried again")
+        problems.append(f"{counted(kept, 'finished cell')} could not be retried")
     if problems:
-        raise KdtuiError(f"{'; '.join(problems)}; try again with --retry-failed")
+        raise KdtuiError(f"{'; '.join(problems)}; retry with --retry-failed")
 
 
-def _say_what_there_is(plan: "StudyPlan", db: Path | None) -> None:
-    """Say how the report is written, where there is something to report, and what is missing of it."""
+def _say_how_to_report(plan: "StudyPlan", db: Path | None) -> None:
+    """Say how to write the report, and what is missing in it."""
     done, cells = sum(cell.status == "done" for cell in plan.cells), len(plan.cells)
     if plan.unanswered:
         _say_unanswered(plan)
@@ -158,10 +160,10 @@ def _say_what_there_is(plan: "StudyPlan", db: Path | None) -> None:
 
 
 def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:
-    """Say what becomes of a stored study of the same name.
+    """Say what happens to a stored study of the same name.
 
     Raises:
-        KdtuiError: it is another one, and is not to be replaced.
+        KdtuiError: it is a different study, and --replace was not given.
     """
     from kdtui.errors import KdtuiError
     from kdtui.workflows.studies.chosen import earlier_study
@@ -170,12 +172,12 @@ def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:
     if earlier is None or not earlier.in_words:
         return
     if earlier.is_another and not replace:
-        raise KdtuiError(f"{earlier.in_words}; call this one otherwise with --name, or take its place with --replace")
+        raise KdtuiError(f"{earlier.in_words}; give this one another --name, or replace the earlier one with --replace")
     say(earlier.in_words)
 
 
 def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **changes: Any) -> "Spec":
-    """The study that a user names, with what the options change."""
+    """Return the study that the user names, with the changes of the options."""
     from kdtui.cli.options import chosen_dataset
     from kdtui.workflows.studies.chosen import chosen_spec
     from kdtui.workflows.studies.spec import PRESETS
@@ -185,13 +187,13 @@ def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **cha
     return chosen_spec(store, source, dataset, **changes)
 
 
-def _print_plan(plan: "StudyPlan", told_by: "Forecast", output: Output, *, to_stdout: bool) -> None:
-    """The plan as a table on stdout, or in short on stderr."""
+def _print_plan(plan: "StudyPlan", expected: "Forecast", output: Output, *, to_stdout: bool) -> None:
+    """Print the plan: as a table on stdout, or in short on stderr."""
     from kdtui.text import duration
     from kdtui.workflows.studies.forecast import cells_in_words, plan_in_words, step_counts
 
     if not to_stdout:
-        for line in plan_in_words(plan, told_by):
+        for line in plan_in_words(plan, expected):
             say(line)
         return
     for note in plan.notes:
@@ -200,16 +202,16 @@ def _print_plan(plan: "StudyPlan", told_by: "Forecast", output: Output, *, to_st
         ["" if output == "table" else "steps", "all", "done", "to do", "failed", "time, about"],
         [
             (each.name, each.every, each.done, each.to_do, each.failed, duration(each.seconds))
-            for each in step_counts(plan, told_by)
+            for each in step_counts(plan, expected)
         ],
         right=["time, about"],
         output=output,
-        records=[told_by.to_json(plan)] if output == "json" else None,
+        records=[expected.to_json(plan)] if output == "json" else None,
     )
     say(cells_in_words(plan))
-    for line in told_by.in_words():
+    for line in expected.in_words():
         say(line)
-    if plan.unanswered and not told_by.again[0]:
+    if plan.unanswered and not expected.again[0]:
         _say_unanswered(plan)
 
 
@@ -257,7 +259,7 @@ def _run(
                         print_json(_to_json(event))
                     match event:
                         case study.Planned(plan):
-                            # Not before: a study that is refused must not change the one that is running.
+                            # Save only now: a study that is refused must not change the one that is running.
                             save_study(store, spec.name, to_toml(spec), source)
                             progress.update(whole, total=len(plan.to_do(retry_failed=retry_failed)))
                             failed = 0 if retry_failed else plan.failed
@@ -288,7 +290,7 @@ def _run(
 
 
 def _to_json(event: Any) -> dict[str, object]:
-    """An event as a flat object."""
+    """Return an event as a flat object."""
     from kdtui.workflows.studies.labels import label
 
     content: dict[str, object] = {"event": type(event).__name__}

@@ -403,7 +403,7 @@ def test_of_many_failures_a_table_lists_some_and_json_all(
     monkeypatch.setattr(cli_runs, "_FAILURES", 20)
     table = kdtui("run", "show", run.id)
     assert table.out.count("it is too hot") == 20
-    assert "and 2 more; --json has all" in table.err
+    assert "and 2 more; --json lists all" in table.err
     assert len(kdtui("run", "show", run.id, "--json").rows[0]["errors"]) == 22
 
 

@@ -43,7 +43,7 @@ def test_a_run_is_gone_on_with_where_it_is(kdtui: Kdtui, other: Path, before: bo
 def test_the_usual_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     start_run(db, "outdoor", "test", "patterns", RunSettings("patterns", limit=1))
-    assert "go on with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
+    assert "resume with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
 
 
 def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:

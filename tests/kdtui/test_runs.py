@@ -70,8 +70,8 @@ def test_a_run_is_shown_in_full(kdtui: Kdtui) -> None:
     assert [floor["name"] for floor in shown["floors"]][-2:] == ["patterns", "truth"]
     result = kdtui("run", "show", 2)
     assert "too long" in result.out
-    assert "go on with: kdtui evaluate --resume 2" in result.err
-    assert "go on with" not in kdtui("run", "show", 1).err
+    assert "resume with: kdtui evaluate --resume 2" in result.err
+    assert "resume with" not in kdtui("run", "show", 1).err
 
 
 @pytest.mark.usefixtures("two_runs")
@@ -99,7 +99,7 @@ def test_two_runs_are_compared_session_by_session_the_worst_first(kdtui: Kdtui) 
     assert all(row["difference"] == row["pair_f1"][1] - row["pair_f1"][0] for row in result.rows)
     result = kdtui("run", "compare", 1, 2)
     assert "over 3 sessions run 2 is better on 0, worse on 3, and equal on 0" in result.err
-    assert "left out: 4 sessions that only run 1 has answered, 0 only 2" in result.err
+    assert "left out: 4 sessions that only run 1 has answered, and 0 that only run 2 has answered" in result.err
     assert all(row["difference"] == 0 for row in kdtui("run", "compare", 1, 1, "--json").rows)
 
 
@@ -221,7 +221,7 @@ def test_tags_find_runs_again(kdtui: Kdtui) -> None:
         return [row["run"] for row in kdtui("run", "ls", *options, "--json").rows]
 
     assert (under("paper"), under("paper", "größe"), under("new"), under("none")) == ([1, 2, 3], [1], [3], [])
-    assert "none of 3 runs is under none" in kdtui("run", "ls", "--tag", "none").err
+    assert "none of 3 runs has the tag none" in kdtui("run", "ls", "--tag", "none").err
     assert kdtui("run", "ls", "--json").rows[0]["tags"] == ["größe", "paper"]
     assert "größe, paper" in kdtui("run", "ls").out
     assert "größe, paper" in kdtui("run", "show", 1).out
@@ -239,8 +239,8 @@ def test_a_note_is_kept_with_a_run(kdtui: Kdtui) -> None:
     assert kdtui("run", "show", 1, "--json").rows[0]["note"] == "before the  <fix>\nof 'sizes'"
     assert "before the <fix> of 'sizes'" in kdtui("run", "show", 1).out
     assert "before the <fix> of 'sizes'" in kdtui("run", "ls").out
-    assert kdtui("run", "note", 1, "other").err == "run 1 is noted: other\n"
-    assert kdtui("run", "note", 1, " ").err == "run 1 has no note any more\n"
+    assert kdtui("run", "note", 1, "other").err == "run 1 has the note: other\n"
+    assert kdtui("run", "note", 1, " ").err == "run 1 has no note now\n"
     assert [row["note"] for row in kdtui("run", "ls", "--json").rows] == [None, None]
 
 

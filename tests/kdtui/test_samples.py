@@ -117,7 +117,7 @@ def test_a_sample_is_shown_with_what_is_in_it(known: Database, kdtui: Kdtui) -> 
     add_job(known, "trained", Path("nowhere"), TrainingSettings(("one",), sample="x"), "key")
     shown = kdtui("sample", "show", "x")
     assert "█" in shown.out
-    assert f"it is named by run {run.id}, training trained" in shown.err
+    assert f"used by run {run.id}, training trained" in shown.err
     assert "there is no sample 'y'" in kdtui("sample", "show", "y").err
 
 
@@ -209,13 +209,13 @@ def test_a_sample_by_query_or_numbers_has_nothing_rejected_unless_asked_for(know
     assert pieces_of(known, "r") == sorted(rejected)
 
 
-def test_a_sample_that_takes_the_place_of_another_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
+def test_a_sample_that_replaces_another_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "x", "-d", "one", "-f", "rule").code == 0
     size = len(pieces_of(known, "x"))
     run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
     replaced = kdtui("sample", "create", "x", "-d", "one", "-f", "thought", "--replace")
-    assert f"it takes the place of one with {size} pieces; run {run.id} used that one" in replaced.err
-    assert "takes the place" not in kdtui("sample", "create", "y", "-d", "one", "--replace").err
+    assert f"it replaces a sample with {size} pieces; run {run.id} used the old one" in replaced.err
+    assert "it replaces" not in kdtui("sample", "create", "y", "-d", "one", "--replace").err
 
 
 def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, kdtui: Kdtui) -> None:

@@ -90,7 +90,7 @@ def test_what_was_generated_has_been_printed(outdoor: Path, number: int, code: i
         # The second is under way, or done; no more is coming.
         returned, _, err = ended(process, number)
     assert returned == code
-    assert "could not be answered" not in err
+    assert "could not answer" not in err
 
 
 @ends

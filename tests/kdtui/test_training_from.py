@@ -138,7 +138,7 @@ def test_with_few_sessions_a_launch_proposes_an_adapter(kdtui: Kdtui) -> None:
     result = kdtui("sft", "launch", "--name", "few", "--dry-run")
     assert result.code == 0, result.err
     assert (
-        "6 training sessions teach little from the base alone; begin from an adapter with: "
+        "6 training sessions teach little from the base alone; start from an adapter with: "
         "kdtui sft launch --name few --dataset outdoor --from shipped"
     ) in result.err
     assert "teach little" not in result.out

@@ -102,9 +102,9 @@ CASES = [
     refused("a seed is too large to be stored", "sample", "create", "x", "--seed", "9" * 30, expected="--seed"),
     refused("a sample has a blank name", "sample", "create", " ", expected="a sample needs a name"),
     refused(
-        "what is rejected is to be drawn",
+        "a draw is to include rejected pieces",
         *("sample", "create", "x", "--all"),
-        expected="what is drawn is never rejected",
+        expected="rejected pieces are never drawn",
     ),
     *(
         Case(

@@ -96,9 +96,9 @@ CASES = [
         before=(DEMO,),
     ),
     Case(
-        "a default that is taken away and named at once",
+        "--none comes with an adapter",
         ("sft", "default", "shipped", "--none"),
-        "--none takes the default away; name no adapter",
+        "--none removes a default; leave out the adapter",
         code=2,
     ),
     Case(
