@@ -203,7 +203,7 @@ def ls(
         if dataset is not None:
             # An unknown dataset is an error, not an empty list.
             dataset_id(store, dataset)
-        found = [each for each in list_calibrations(store) if dataset in (None, each.dataset)]
+        calibrations = [each for each in list_calibrations(store) if dataset in (None, each.dataset)]
     print_table(
         ["number", "dataset", "student", "strategy", "", "sessions", "pair F1", "error", "s/session", "when"],
         [
@@ -220,11 +220,11 @@ def ls(
                 each.calibration.seconds_per_session,
                 each.calibration.created_at,
             )
-            for each in found
+            for each in calibrations
         ],
         wide=["dataset", "student"],
         output=printed_as,
-        records=map(_to_json, found),
+        records=map(_to_json, calibrations),
         empty="there is no calibration yet; make one with: "
         + next_command("calibrate", "--dataset", "NAME", "--student", "STUDENT"),
     )
@@ -239,16 +239,16 @@ def show(
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = get_calibration(store, number)
-    stored = found.calibration
+        known = get_calibration(store, number)
+    stored = known.calibration
     if printed_as == "json":
-        print_json(_to_json(found) | {"weights": _weights(stored.weights), "session_f1": stored.session_f1})
+        print_json(_to_json(known) | {"weights": _weights(stored.weights), "session_f1": stored.session_f1})
         return
     weights = _weights(stored.weights)
     print_table(
         ["", f"calibration {number}"],
         [
-            *((key, value) for key, value in _to_json(found).items() if key != "number" and value not in (None, [])),
+            *((key, value) for key, value in _to_json(known).items() if key != "number" and value not in (None, [])),
             *(
                 (f"{part}: {name}", value)
                 for part, values in (weights.items() if isinstance(weights, dict) else ())
@@ -272,12 +272,12 @@ def rm(
 
     with open_store(db) as store:
         chosen = {number: get_calibration(store, number) for number in parse_numbers(" ".join(numbers))}
-        confirm_removal({f"calibration {number}": _about(found) for number, found in chosen.items()}, yes=yes)
-        for number, found in chosen.items():
+        confirm_removal({f"calibration {number}": _about(known) for number, known in chosen.items()}, yes=yes)
+        for number, known in chosen.items():
             delete_calibration(store, number)
-            say(", ".join([f"deleted calibration {number}", *_about(found)]))
-            if found.calibration.chosen:
-                say(f"its strategy was in use; {_student(found)} counts as not calibrated on that dataset now")
+            say(", ".join([f"deleted calibration {number}", *_about(known)]))
+            if known.calibration.chosen:
+                say(f"its strategy was in use; {_student(known)} counts as not calibrated on that dataset now")
 
 
 def _about(known: "KnownCalibration") -> list[str]:

@@ -65,14 +65,14 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
     from kdtui.workflows.calls.call_report import call_text
     from store.calls import call_in_full
 
-    found = call_in_full(store, number)
+    full_call = call_in_full(store, number)
     if output == "json":
-        shown = asdict(found.call) | {"knowledge": [piece.id for piece in found.pieces]}
+        shown = asdict(full_call.call) | {"knowledge": [piece.id for piece in full_call.pieces]}
         with suppress(ValueError):
-            shown["request"] = json.loads(found.call.request)
+            shown["request"] = json.loads(full_call.call.request)
         print_json(shown)
         return
-    print(fit_lines(call_text(found)), flush=True)
+    print(fit_lines(call_text(full_call)), flush=True)
 
 
 def _print_totals(store: "Database", output: Output) -> None:

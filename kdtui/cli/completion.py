@@ -42,13 +42,13 @@ def names(kind: "Kind", *also: str) -> Completer:
     """
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        found = [word for word in also if word.startswith(incomplete)]
+        matches = [word for word in also if word.startswith(incomplete)]
         # The file may be no database, or one of another version.
         with suppress(Exception):
             from store.names import names_with
 
-            found += names_with(_database(ctx), kind, incomplete, dataset=_option(ctx, "dataset"))
-        return [name for name in found if _WORD.fullmatch(name) and not name.startswith("-")]
+            matches += names_with(_database(ctx), kind, incomplete, dataset=_option(ctx, "dataset"))
+        return [name for name in matches if _WORD.fullmatch(name) and not name.startswith("-")]
 
     return complete
 
@@ -126,11 +126,11 @@ def _shell() -> str:
 
     from kdtui.errors import KdtuiError
 
-    found = _get_shell_name() or Path(os.environ.get("SHELL", "")).name
-    if found not in SHELLS:
-        what = f"{found} is not supported" if found else "the shell is not known"
+    shell = _get_shell_name() or Path(os.environ.get("SHELL", "")).name
+    if shell not in SHELLS:
+        what = f"{shell} is not supported" if shell else "the shell is not known"
         raise KdtuiError(f"{what}; run this in one of: {', '.join(SHELLS)}")
-    return found
+    return shell
 
 
 def _database(ctx: typer.Context) -> Path:

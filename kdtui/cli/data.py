@@ -108,11 +108,11 @@ def show(
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = get_session(store, chosen_dataset(store, dataset), session)
+        stored = get_session(store, chosen_dataset(store, dataset), session)
     if printed_as == "json":
-        print(encode_session(found).decode(), end="", flush=True)
+        print(encode_session(stored).decode(), end="", flush=True)
         return
-    letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
+    letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(stored.bundles))}
     letters_at: dict[int, list[str]] = {}
     for bundle, name in letters.items():
         for position in bundle.positions:
@@ -126,7 +126,7 @@ def show(
                 item.title,
                 " > ".join(item.categories[0]) if item.categories else None,
             )
-            for position, item in enumerate(found.items, start=1)
+            for position, item in enumerate(stored.items, start=1)
         ],
         wide=["product", "category"],
         output=printed_as,
@@ -139,7 +139,7 @@ def show(
             wide=["intent"],
             output=printed_as,
         )
-    dropped = len(found.bundles) - len(letters)
+    dropped = len(stored.bundles) - len(letters)
     if dropped:
         say(
             f"{counted(dropped, 'more bundle contains or equals', 'more bundles contain or equal')} one of these; the "
@@ -237,13 +237,13 @@ def _what_goes_with(store: "Database", dataset: str) -> list[str]:
     """Describe what is deleted with a dataset."""
     from store.dataset_contents import dataset_contents
 
-    found = dataset_contents(store, dataset)
+    contents = dataset_contents(store, dataset)
     return counts(
         {
-            "session": found.sessions,
-            "piece of knowledge|pieces of knowledge": found.knowledge,
-            "run": found.runs,
-            "vector": found.vectors,
-            "calibration": found.calibrations,
+            "session": contents.sessions,
+            "piece of knowledge|pieces of knowledge": contents.knowledge,
+            "run": contents.runs,
+            "vector": contents.vectors,
+            "calibration": contents.calibrations,
         }
-    ) + counts({"sample": found.samples}, "out of")
+    ) + counts({"sample": contents.samples}, "out of")

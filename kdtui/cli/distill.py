@@ -158,7 +158,7 @@ def distill(
     if any("pattern" in formats(value) for value in format_ or ()):
         raise KdtuiError("patterns are mined, with kdtui knowledge mine; distill makes: rule, thought")
     named, printed_as = formats_and_output(format_, as_json, DISTILLED)
-    wanted = named or DISTILLED
+    chosen_formats = named or DISTILLED
     # A budget draws sessions too, so --seed is valid with it.
     draw_seed = check_seed(1 if limit is None and (max_calls is not None or max_cost is not None) else limit, seed)
     with open_store(db) as store:
@@ -169,7 +169,7 @@ def distill(
         if teacher == ANNOTATIONS:
             if dry_run:
                 raise KdtuiError("the annotations cost nothing; leave out --dry-run")
-            findings = compose_findings(store, name, wanted, limit, draw_seed)
+            findings = compose_findings(store, name, chosen_formats, limit, draw_seed)
             agreed = _may_replace(loss_by(store, findings), replace)
             for event in store_findings(store, findings, replace=agreed):
                 _print_distilled(event, name, printed_as, replace)
@@ -178,7 +178,7 @@ def distill(
             if dry_run:
                 check_student(store, teacher)
                 raise KdtuiError(f"{teacher} runs on this machine and costs nothing; leave out --dry-run")
-            _distil_with_student(store, name, wanted, teacher, limit, draw_seed, printed_as, replace)
+            _distil_with_student(store, name, chosen_formats, teacher, limit, draw_seed, printed_as, replace)
             return
         check_address(teacher)
         from kdtui.workflows.calls.costs import Budget, Prices
@@ -189,7 +189,7 @@ def distill(
         url, _, model = teacher.partition("#")
         job = DistillationRequest(
             name,
-            wanted,
+            chosen_formats,
             Endpoint(url, model or None, key),
             Pace(concurrency, per_minute, tokens_per_minute, timeout),
             Prices(prompt_price, answer_price),
@@ -222,7 +222,7 @@ def _may_replace(loss: "Loss", option: bool | None) -> bool:
 def _distil_with_student(
     store: "Database",
     dataset: str,
-    wanted: "tuple[Format, ...]",
+    chosen_formats: "tuple[Format, ...]",
     student: str,
     limit: int | None,
     seed: int,
@@ -237,12 +237,12 @@ def _distil_with_student(
     from models.student_protocol import Noted
 
     # Ask the user before the long work, not after it.
-    loss = largest_loss(store, dataset, wanted, student_as_teacher(store, dataset, student))
+    loss = largest_loss(store, dataset, chosen_formats, student_as_teacher(store, dataset, student))
     agreed = _may_replace(loss, replace)
     with progress_bar() as progress:
         task = progress.add_task("sessions", total=len(training_sessions(store, dataset, limit, seed)))
         try:
-            for event in distil_with_student(store, dataset, wanted, student, limit, seed, replace=agreed):
+            for event in distil_with_student(store, dataset, chosen_formats, student, limit, seed, replace=agreed):
                 if isinstance(event, SessionAnswered):
                     progress.advance(task)
                     if event.prediction.error is not None:

@@ -145,7 +145,7 @@ def evaluate(
         raise typer.BadParameter("--tag is about a run, and --floors-only makes none")
     if floors_only and judge is not None:
         raise typer.BadParameter("--judge rates the intents of a run, and --floors-only makes none")
-    drawn_by: int | None = check_seed(limit, seed)
+    draw_seed: int | None = check_seed(limit, seed)
     with open_store(db) as store, StudentMessages() as tell:
         rater = chosen_judge(
             store,
@@ -158,9 +158,9 @@ def evaluate(
         )
         run = _resumed(store, resume, tag or ()) if resume is not None else None
         if run is not None:
-            dataset, split, limit, drawn_by = run.dataset, run.split, run.settings.limit, run.settings.seed
+            dataset, split, limit, draw_seed = run.dataset, run.split, run.settings.limit, run.settings.seed
         name = chosen_dataset(store, dataset)
-        scored = Scored.among(store, name, split, limit, drawn_by)
+        scored = Scored.among(store, name, split, limit, draw_seed)
         settings = None
         if run is None and not floors_only:
             settings = settings_as_trained(

@@ -29,7 +29,7 @@ class Growing:
 
     @classmethod
     def in_terminal(cls) -> Growing | None:
-        """Return None if stdout is no terminal, or one that cannot erase lines."""
+        """Return None if stdout is not a terminal, or one that cannot erase lines."""
         if not sys.stdout.isatty():
             return None
         growing = cls()

@@ -196,14 +196,18 @@ def rm(
         chosen = chosen_pieces(store, " ".join(numbers) if numbers else None, query)
         if chosen is None:
             raise typer.BadParameter("give the numbers of pieces, or --query")
-        found = dependents_of(store, chosen)
+        dependents = dependents_of(store, chosen)
         notes = counts(
             {
-                "link to a training session|links to training sessions": found.sessions,
-                "origin of another piece|origins of other pieces": found.children,
+                "link to a training session|links to training sessions": dependents.sessions,
+                "origin of another piece|origins of other pieces": dependents.children,
             }
-        ) + ([f"out of {counted(len(found.samples), 'sample')}: {', '.join(found.samples)}"] if found.samples else [])
-        what = f"{counted(found.pieces, 'piece')} of knowledge"
+        ) + (
+            [f"out of {counted(len(dependents.samples), 'sample')}: {', '.join(dependents.samples)}"]
+            if dependents.samples
+            else []
+        )
+        what = f"{counted(dependents.pieces, 'piece')} of knowledge"
         confirm_removal({what: notes}, yes=yes)
         remove_knowledge(store, chosen)
     say(", ".join([f"deleted {what}", *notes]))

@@ -94,26 +94,30 @@ def show(
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = describe_model(store, name)
-        fits = list(fitting(store, found)) if found.adapter is not None else []
+        details = describe_model(store, name)
+        fits = list(fitting(store, details)) if details.adapter is not None else []
     if printed_as == "json":
-        info = found.row.info
+        info = details.row.info
         print_json(
             {
                 "name": name,
-                "kind": found.row.kind,
-                "path": str(found.row.path),
-                "source": found.row.source,
-                "problem": found.row.problem,
+                "kind": details.row.kind,
+                "path": str(details.row.path),
+                "source": details.row.source,
+                "problem": details.row.problem,
                 "info": info and asdict(info),
-                "header": found.header,
-                "adapter": found.adapter and asdict(found.adapter),
-                "training": found.training,
+                "header": details.header,
+                "adapter": details.adapter and asdict(details.adapter),
+                "training": details.training,
                 "fits": [asdict(each) for each in fits],
             }
         )
         return
-    rows = [*summary_lines(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *detail_lines(found)]
+    rows = [
+        *summary_lines(details),
+        *(("fits", f"{each.base}: {each.answer}") for each in fits),
+        *detail_lines(details),
+    ]
     print_table(["what", "value"], rows, wide=["value"], output=printed_as)
 
 
@@ -304,7 +308,7 @@ def rm(
         chosen = {}
         for name in dict.fromkeys(names):
             model = named_model(store, name)
-            named = counts({"run": runs_of_model(store, name), "router": routers_with(store, name)}, "named by")
+            named = counts({"run": runs_of_model(store, name), "router": routers_with(store, name)}, "used by")
             own = own_files(model)
             chosen[name] = [f"with {own}" if own is not None else f"whose file stays: {model.path}", *named]
         confirm_removal({f"model {name}": notes for name, notes in chosen.items()}, yes=yes)

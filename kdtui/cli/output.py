@@ -115,7 +115,7 @@ def print_gap(output: Output) -> None:
 def live_table(
     columns: Sequence[str], *, wide: Container[str] = ()
 ) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
-    """Show a table on stdout that is updated in place. If stdout is no terminal, print only its last state.
+    """Show a table on stdout that is updated in place. If stdout is not a terminal, print only its last state.
 
     Yields:
         a function that shows new rows in place of the old ones.
@@ -174,7 +174,7 @@ def print_tree(title: str, branches: Sequence[Branch]) -> None:
 
 
 def progress_bar() -> Progress:
-    """Make a progress bar on stderr that disappears at the end; disabled if stderr is no terminal."""
+    """Make a progress bar on stderr that disappears at the end; disabled if stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -194,7 +194,7 @@ def waiting_line() -> Iterator[Callable[[str], None] | None]:
     """Show a status line on stderr while waiting; it disappears at the end.
 
     Yields:
-        a function that sets the text of the line; None if stderr is no terminal.
+        a function that sets the text of the line; None if stderr is not a terminal.
     """
     from rich.console import Console
     from rich.text import Text

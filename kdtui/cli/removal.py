@@ -19,7 +19,7 @@ def confirm_removal(things: Mapping[str, Iterable[str]], *, yes: bool) -> None:
         yes: whether --yes was given; then nothing is asked.
 
     Raises:
-        KdtuiError: the answer is no, or stdin is no terminal.
+        KdtuiError: the answer is no, or stdin is not a terminal.
     """
     from kdtui.errors import KdtuiError
 

@@ -109,10 +109,10 @@ def compare(
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
-        found = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
-    assert isinstance(found, Report)
-    _print_report(found, printed_as)
-    say(found.in_words)
+        report = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
+    assert isinstance(report, Report)
+    _print_report(report, printed_as)
+    say(report.in_words)
 
 
 @app.command("ls", examples=["kdtui router ls"])
@@ -123,7 +123,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = [(stored, load_router(store, stored.name)) for stored in list_routers(store)]
+        routers = [(stored, load_router(store, stored.name)) for stored in list_routers(store)]
     print_table(
         ("router", "datasets", "sessions", "adapters"),
         [
@@ -133,13 +133,13 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
                 f"{router.sessions:,}",
                 ", ".join(route.name for route in router.routes),
             )
-            for stored, router in found
+            for stored, router in routers
         ],
         wide=("adapters",),
         right=("sessions",),
         output=printed_as,
         records=(
-            {"name": stored.name, "created_at": stored.created_at, **_to_json(router)} for stored, router in found
+            {"name": stored.name, "created_at": stored.created_at, **_to_json(router)} for stored, router in routers
         ),
         empty="there is no router yet; train one with: kdtui router train",
     )

@@ -157,19 +157,19 @@ def show(
                 floors = floors_over(store, scored, check=check)
         with progress_of("scores", summary.sessions) as check:
             most = None if printed_as == "json" else _FAILURES
-            found = run_in_full(store, summary, floors=tuple(floors), most_failures=most, check=check)
-    row, run = found.row, found.row.summary.run
+            full = run_in_full(store, summary, floors=tuple(floors), most_failures=most, check=check)
+    row, run = full.row, full.row.summary.run
     repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
     if printed_as == "json":
         print_json(
             {
                 **row.to_json(),
                 "settings": msgspec.to_builtins(run.settings),
-                "prompt_tokens": found.prompt_tokens,
-                "intent_floors": {name: scores.to_json() for name, scores in found.intent_floors.items()} or None,
-                "floors": [floor.to_json() for floor in found.floors],
+                "prompt_tokens": full.prompt_tokens,
+                "intent_floors": {name: scores.to_json() for name, scores in full.intent_floors.items()} or None,
+                "floors": [floor.to_json() for floor in full.floors],
                 **({"published": [{**other.to_json(), "source": other.source} for other in others]} if others else {}),
-                "errors": {failure.session: failure.error for failure in found.failures},
+                "errors": {failure.session: failure.error for failure in full.failures},
                 "repeat": repeat,
             }
         )
@@ -191,27 +191,27 @@ def show(
             ("state", _state(row.summary)),
             ("seconds a session", row.summary.seconds_per_session),
             *row.cost.in_words,
-            ("tokens a prompt, about", None if found.prompt_tokens is None else round(found.prompt_tokens)),
+            ("tokens a prompt, about", None if full.prompt_tokens is None else round(full.prompt_tokens)),
             *settings,
         ],
         wide=[f"run {run.id}"],
         output=printed_as,
     )
-    rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
+    rows: list[ResultRow | PublishedRow] = [*full.floors[:-1], *others, *full.floors[-1:]]
     if row.scores is not None:
-        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, found.intent_floors))
+        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, full.intent_floors))
     if rows:
         print_gap(printed_as)
         print_rows(rows, printed_as)
-    if found.failures:
+    if full.failures:
         print_gap(printed_as)
         print_table(
             ["session", "why it has no answer"],
-            [(failure.session, failure.error) for failure in found.failures],
+            [(failure.session, failure.error) for failure in full.failures],
             wide=["why it has no answer"],
             output=printed_as,
         )
-        if (more := row.summary.failed - len(found.failures)) > 0:
+        if (more := row.summary.failed - len(full.failures)) > 0:
             say(f"and {more:,} more; --json lists all")
     if not row.summary.is_over:
         say(f"resume with: {next_command(*resume_arguments(run.id), db=db)}")
@@ -241,13 +241,13 @@ def compare(
     with open_store(db) as store:
         first, second = summary_of(store, one), summary_of(store, other)
         with progress_of("sessions", min(first.answered, second.answered)) as check:
-            found = compare_runs(store, first.run, second.run, check=check)
-    names = [f"run {run.id}" for run in found.runs]
+            comparison = compare_runs(store, first.run, second.run, check=check)
+    names = [f"run {run.id}" for run in comparison.runs]
     print_table(
         ["session", *(f"{name}\npair F1" for name in names), "difference", *(f"{name}\nexact" for name in names)],
         [
             (row.session, *row.f1, f"{row.difference:+.3f}", *("yes" if exact else "no" for exact in row.exact))
-            for row in found.rows
+            for row in comparison.rows
         ],
         output=printed_as,
         records=(
@@ -259,22 +259,22 @@ def compare(
                 "exact": list(row.exact),
                 "difference": row.difference,
             }
-            for row in found.rows
+            for row in comparison.rows
         ),
     )
     if printed_as == "json":
         return
     if printed_as in ("table", "markdown"):
         print_gap(printed_as)
-        print_rows(found.results, printed_as)
+        print_rows(comparison.results, printed_as)
     say(
-        f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
-        f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"
+        f"over {counted(len(comparison.rows), 'session')} run {other} is better on {comparison.won:,}, "
+        f"worse on {comparison.lost:,}, and equal on {comparison.equal:,}; pair F1 {comparison.means[0]:.3f} and {comparison.means[1]:.3f}"
     )
-    if any(found.alone):
+    if any(comparison.alone):
         say(
-            f"left out: {counted(found.alone[0], 'session')} that only run {one} has answered, and {found.alone[1]:,} "
-            f"that only run {other} has answered"
+            f"left out: {counted(comparison.alone[0], 'session')} that only run {one} has answered, "
+            f"and {comparison.alone[1]:,} that only run {other} has answered"
         )
 
 

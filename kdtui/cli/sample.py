@@ -177,10 +177,10 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = list_samples(store)
+        samples = list_samples(store)
     print_table(
         ["name", "pieces", "drawn"],
-        [(sample.name, sample.pieces, how_drawn(sample)) for sample in found],
+        [(sample.name, sample.pieces, how_drawn(sample)) for sample in samples],
         wide=["drawn"],
         output=printed_as,
         records=(
@@ -190,7 +190,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
                 "draws": msgspec.to_builtins(sample.draws),
                 "created_at": sample.created_at,
             }
-            for sample in found
+            for sample in samples
         ),
         empty=f"there is no sample yet; {next_command('sample', 'create', 'NAME')} draws one",
     )
@@ -267,7 +267,7 @@ def compare(
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = overlap(store, one, other)
+        result = overlap(store, one, other)
         pieces = list(shared_pieces(store, one, other)) if shared else []
     if shared:
         print_table(
@@ -278,17 +278,17 @@ def compare(
         )
         return
     if printed_as == "json":
-        print_json({"common": found.common, "pieces": [found.first, found.second], "jaccard": found.jaccard})
+        print_json({"common": result.common, "pieces": [result.first, result.second], "jaccard": result.jaccard})
         return
     print_table(
         ["sample", "pieces", "share in the other"],
         [
-            (name, size, found.common / size if size else None)
-            for name, size in ((one, found.first), (other, found.second))
+            (name, size, result.common / size if size else None)
+            for name, size in ((one, result.first), (other, result.second))
         ],
         output=printed_as,
     )
-    say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
+    say(f"{counted(result.common, 'piece is', 'pieces are')} in both (Jaccard {result.jaccard:.3f})")
 
 
 @app.command("rm", examples=["kdtui sample rm half", "kdtui sample rm half tents --yes"])
@@ -300,7 +300,7 @@ def rm(names: NamesArgument, yes: YesOption = False, db: DatabaseOption = None) 
         chosen = {}
         for name in dict.fromkeys(names):
             uses = uses_of(store, name)
-            named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "named by")
+            named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "used by")
             pieces = counted(get_sample(store, name).pieces, "piece stays", "pieces stay")
             chosen[name] = [f"whose {pieces}", *named]
         confirm_removal({f"sample {name}": notes for name, notes in chosen.items()}, yes=yes)

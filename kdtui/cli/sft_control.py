@@ -116,13 +116,13 @@ def adopt(
     with open_store(db) as store:
         known = get_host(store, host)
         if not folder:
-            found = []
+            adopted = []
             for each in adopt_all(store, known, jobs_folder(database_path(db))):
-                found.append(each)
+                adopted.append(each)
                 say(f"kdtui: {each.problem}" if each.problem else f"added training {each.name}")
-            if any(each.problem for each in found):
+            if any(each.problem for each in adopted):
                 raise KdtuiError(f"could not add all trainings of host {host}")
-            say(f"{next_command('sft', 'ls')} shows their states" if found else f"host {host} has no other trainings")
+            say(f"{next_command('sft', 'ls')} shows their states" if adopted else f"host {host} has no other trainings")
             return
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
         take_over(store, known, name, jobs_folder(database_path(db)))
@@ -149,7 +149,7 @@ def rm(
         chosen = {}
         for name in dict.fromkeys(names):
             job = get_job(store, name)
-            found = counts(
+            files = counts(
                 {
                     "checkpoint": len(list(job.folder.glob(f"{CHECKPOINTS}/*"))),
                     "adapter": int((job.folder / ADAPTER).is_dir()),
@@ -158,7 +158,7 @@ def rm(
             where = (
                 [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'is deleted, too'}"]
             )
-            chosen[name] = [*found, *where, *counts({"run": runs_of_model(store, name)}, "named by")]
+            chosen[name] = [*files, *where, *counts({"run": runs_of_model(store, name)}, "used by")]
         confirm_removal({f"training {name}": notes for name, notes in chosen.items()}, yes=yes)
         for name, notes in chosen.items():
             remove(store, name, keep=keep)

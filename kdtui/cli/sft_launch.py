@@ -122,7 +122,7 @@ def data(
         for message in line["prompt"]:
             print_text(f"[{message['role']}]\n{message['content']}\n")
         print_text("\n".join(f"{each['given']} ->{each['answer']}" for each in line["completions"]) + "\n")
-    found = {
+    numbers = {
         "examples": len(lines),
         "tokens": statistics.tokens,
         "learned": statistics.learned,
@@ -131,7 +131,7 @@ def data(
         "longest": statistics.longest,
         "too long": statistics.too_long,
     }
-    print_table(list(found), [list(found.values())], output=printed_as)
+    print_table(list(numbers), [list(numbers.values())], output=printed_as)
 
 
 def launch(

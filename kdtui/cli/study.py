@@ -84,9 +84,9 @@ def show(
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found, plan = open_study(store, name)
+        study, plan = open_study(store, name)
         if spec:
-            print_text(found.spec.rstrip("\n"))
+            print_text(study.spec.rstrip("\n"))
             return
         rows = cell_rows(store, plan)
     print_table(
@@ -152,23 +152,23 @@ def answers(
         _, plan = open_study(store, name)
         results = study_results(store, plan)
     records = []
-    for found in results.questions:
-        names = {row.name: row.label_in(found.question) for row in found.rows}
+    for section in results.questions:
+        names = {row.name: row.label_in(section.question) for row in section.rows}
         if printed_as in ("table", "markdown"):
             heading = markdown_text if printed_as == "markdown" else str
-            paragraphs = [found.question.title, found.answer, *([found.caveat] if found.caveat else [])]
+            paragraphs = [section.question.title, section.answer, *([section.caveat] if section.caveat else [])]
             print_text(("\n\n" if printed_as == "markdown" else "\n").join(map(heading, paragraphs)))
             print_table(
                 ["cell", "baseline", "difference"],
-                [(names[each.other], names[each.baseline], phrase(each)) for each in found.comparisons],
+                [(names[each.other], names[each.baseline], phrase(each)) for each in section.comparisons],
                 wide=["cell", "baseline", "difference"],
                 output=printed_as,
             )
-        elif not found.comparisons:
-            say(f"{found.question.title}: {found.answer}")
+        elif not section.comparisons:
+            say(f"{section.question.title}: {section.answer}")
         records += [
-            {"question": found.question.title, "answer": found.answer, **asdict(each), "phrase": phrase(each)}
-            for each in found.comparisons
+            {"question": section.question.title, "answer": section.answer, **asdict(each), "phrase": phrase(each)}
+            for each in section.comparisons
         ]
     if printed_as in ("json", "csv") and records:
         print_table([], [], output=printed_as, records=records)

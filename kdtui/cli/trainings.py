@@ -71,13 +71,13 @@ def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> N
     from models.errors import ModelError
 
     try:
-        found = estimate(store, plan)
+        forecast = estimate(store, plan)
     except (KdtuiError, ModelError) as problem:
         say(f"kdtui: the time and memory cannot be estimated: {problem}")
         return
     if as_json:
-        print_estimate(found, plan, as_json=True)
-    for line in in_words(found, plan):
+        print_estimate(forecast, plan, as_json=True)
+    for line in in_words(forecast, plan):
         say(line)
 
 
@@ -95,20 +95,20 @@ def say_about_source(store: "Database", plan: "TrainingPlan", given: "Terms") ->
         say(f"kdtui: {sessions} teach little from the base alone; start from an adapter with: {proposed}")
 
 
-def print_estimate(found: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:
+def print_estimate(forecast: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:
     """Print the estimate of a training."""
     from dataclasses import asdict
 
     from kdtui.workflows.training.estimate import in_words
 
     if as_json:
-        print_json({"name": plan.name, "host": plan.host, **asdict(found)})
+        print_json({"name": plan.name, "host": plan.host, **asdict(forecast)})
         return
-    print_text("\n".join(in_words(found, plan)))
+    print_text("\n".join(in_words(forecast, plan)))
 
 
 _SECONDS_BETWEEN_LINES = 10.0
-"""Seconds between two lines about a training that stops, if stderr is no terminal."""
+"""Seconds between two lines about a training that stops, if stderr is not a terminal."""
 
 
 def stop_training(store: "Database", name: str, *, now: bool) -> None:

@@ -45,7 +45,7 @@ def stored(db: Database, outdoor: Path, tmp_path: Path) -> None:
 
 COMMANDS: dict[tuple[str, ...], str] = {
     ("data", "rm", "outdoor"): "dataset outdoor, with 36 sessions, ",
-    ("sample", "rm", "one"): "sample one, whose 20 pieces stay, named by 2 runs and 2 trainings",
+    ("sample", "rm", "one"): "sample one, whose 20 pieces stay, used by 2 runs and 2 trainings",
     ("run", "rm", "1"): "run 1, one on outdoor test, with 1 answer",
     ("host", "rm", "one"): "host one, whose folder stays: ~/kdtui",
     ("model", "rm", "one"): "model one, whose file stays: ",

@@ -134,7 +134,7 @@ def test_whoever_deletes_an_adapter_is_told_of_its_routers(routed: None, kdtui: 
     del routed
     result = kdtui("model", "rm", "one")
     assert result.code == 1
-    assert "named by 1 router" in result.err
+    assert "used by 1 router" in result.err
 
 
 def test_a_router_is_compared_on_sessions_that_it_has_not_learned_from(adapters: list[str], kdtui: Kdtui) -> None:
