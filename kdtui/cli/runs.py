@@ -269,7 +269,8 @@ def compare(
         print_rows(comparison.results, printed_as)
     say(
         f"over {counted(len(comparison.rows), 'session')} run {other} is better on {comparison.won:,}, "
-        f"worse on {comparison.lost:,}, and equal on {comparison.equal:,}; pair F1 {comparison.means[0]:.3f} and {comparison.means[1]:.3f}"
+        f"worse on {comparison.lost:,}, and equal on {comparison.equal:,}; "
+        f"pair F1 {comparison.means[0]:.3f} and {comparison.means[1]:.3f}"
     )
     if any(comparison.alone):
         say(

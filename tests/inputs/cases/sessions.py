@@ -1,4 +1,4 @@
-"""Sessions that are typed or come from other programs, and what is too large to be one."""
+"""Typed and imported sessions, also with texts that are too large."""
 
 from tests.inputs.case import Case
 
@@ -52,7 +52,7 @@ CASES = [
         files={"s.jsonl": f'{{"session": "s", "more": {"[" * 100_000}{"]" * 100_000}, "items": [{{"id": "i"}}]}}'},
     ),
     Case(
-        "a file to import has a line without an end",
+        "a file to import has an endless line",
         _IMPORT,
         "{tmp}/s.jsonl, line 2: this line is longer than 64 MB",
         files={"s.jsonl": b'{"session": "s", "items": [{"id": "i"}]}\n' + b" " * 64_000_001},
