@@ -1,4 +1,4 @@
-"""Help pages: examples that can be run, words instead of internals, and sentences that are whole."""
+"""Help pages: valid examples, words instead of internals, and whole sentences."""
 
 import re
 import shlex
@@ -45,7 +45,7 @@ def test_each_example_can_be_parsed(path: str, example: str) -> None:
         if path in ("kdtui data ls", "kdtui data show", "kdtui knowledge for", "kdtui knowledge ls", "kdtui run ls")
     ],
 )
-def test_examples_that_change_nothing_run_after_the_demo_is_imported(
+def test_read_only_examples_run_after_the_import_of_the_demo(
     kdtui: Kdtui, outdoor: Any, path: str, example: str
 ) -> None:
     assert path
@@ -56,7 +56,7 @@ def test_examples_that_change_nothing_run_after_the_demo_is_imported(
     assert result.code == 0, result.err
 
 
-def test_the_first_page_says_how_the_app_is_opened(kdtui: Kdtui) -> None:
+def test_the_first_page_says_how_to_open_the_app(kdtui: Kdtui) -> None:
     assert "Without a command, the app opens." in kdtui("--help").out
 
 

@@ -1,4 +1,4 @@
-"""Commands that delete: what goes with it is said, a terminal is asked, and nothing else deletes without --yes."""
+"""Commands that delete: they say what is deleted along with a thing, and need a confirmation or --yes."""
 
 import os
 import pty
@@ -61,7 +61,7 @@ def rows(db: Database) -> list[int]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_nothing_is_deleted_where_nobody_can_be_asked(
+def test_nothing_is_deleted_without_a_terminal(
     db: Database, kdtui: Kdtui, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = rows(db)
@@ -76,7 +76,9 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_with_yes_it_is_deleted_and_said_with_what_went(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_with_yes_a_thing_is_deleted_and_the_message_says_what_went_with_it(
+    db: Database, kdtui: Kdtui, command: tuple[str, ...]
+) -> None:
     before = rows(db)
     result = kdtui(*command, "--yes")
     assert (result.code, result.out) == (0, "")
@@ -95,7 +97,7 @@ def test_with_yes_it_is_deleted_and_said_with_what_went(db: Database, kdtui: Kdt
         (("sft", "rm", "training-one", "training-two"), 2),
     ],
 )
-def test_several_are_deleted_at_once(kdtui: Kdtui, command: tuple[str, ...], again: int) -> None:
+def test_several_things_are_deleted_at_once(kdtui: Kdtui, command: tuple[str, ...], again: int) -> None:
     result = kdtui(*command, "-y")
     assert result.code == 0, result.err
     assert result.err.count("deleted ") == again
@@ -113,7 +115,7 @@ def test_several_are_deleted_at_once(kdtui: Kdtui, command: tuple[str, ...], aga
         ("sft", "rm", "training-one", "three"),
     ],
 )
-def test_one_that_is_not_there_keeps_the_others(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_an_unknown_name_deletes_nothing(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
     before = rows(db)
     result = kdtui(*command, "--yes")
     assert result.code == 1
@@ -122,7 +124,9 @@ def test_one_that_is_not_there_keeps_the_others(db: Database, kdtui: Kdtui, comm
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 0), ("n", 1, 1), ("", 1, 1), ("\x04", 1, 1)])
-def test_a_terminal_is_asked(db: Database, database_of_the_test: Path, answer: str, code: int, left: int) -> None:
+def test_the_user_is_asked_in_a_terminal(
+    db: Database, database_of_the_test: Path, answer: str, code: int, left: int
+) -> None:
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "kdtui", "data", "rm", "outdoor", "--db", str(database_of_the_test)]
     with subprocess.Popen(command, stdin=follower, stderr=subprocess.PIPE, text=True) as process:
