@@ -83,7 +83,7 @@ def without_command(
         typer.Option(
             "--install-completion",
             help="Let this shell complete commands, options and names.",
-            callback=completion.install,
+            callback=completion.install_script,
             is_eager=True,
         ),
     ] = False,
@@ -92,7 +92,7 @@ def without_command(
         typer.Option(
             "--show-completion",
             help="Print the completion script instead of installing it.",
-            callback=completion.show,
+            callback=completion.show_script,
             is_eager=True,
         ),
     ] = False,
@@ -107,7 +107,7 @@ def without_command(
     raise typer.Exit(context.obj(database_path(db)))
 
 
-def run(open_app: Callable[[Path], int]) -> None:
+def run_command_line(open_app: Callable[[Path], int]) -> None:
     """Run the command line. An error that the user can fix is one sentence on stderr, and exit code 1.
 
     Args:
@@ -121,8 +121,8 @@ def run(open_app: Callable[[Path], int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    if completion.prepare():
-        completion.answer(partial(app, prog_name="kdtui"))
+    if completion.prepare_answer():
+        completion.answer_shell(partial(app, prog_name="kdtui"))
     try:
         for argument in sys.argv:
             if _is_undecodable(argument):

@@ -72,7 +72,7 @@ def calibrate(
             "--strategy",
             help="Try only this strategy; may be repeated.",
             metavar="NAME",
-            autocompletion=completion.words(*completion.STRATEGIES[:3]),
+            autocompletion=completion.one_of(*completion.STRATEGIES[:3]),
         ),
     ] = None,
     tokens: ContextOption = None,

@@ -37,7 +37,7 @@ _SYNONYMS = {"list": "ls", "delete": "rm", "remove": "rm", "add": "create", "sta
 """Names that other programs use for commands of this one."""
 
 
-class Command(TyperCommand):
+class CommandWithExamples(TyperCommand):
     """A command whose help page describes its values in words and ends with examples."""
 
     # parse_args refuses extra arguments, with a sentence.
@@ -60,7 +60,7 @@ class Command(TyperCommand):
         _format_examples(self, formatter)
 
 
-class Group(TyperGroup):
+class GroupWithExamples(TyperGroup):
     """A group of commands. Its help page lists each with the first sentence of its help."""
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, AnyCommand | None, list[str]]:
@@ -106,13 +106,13 @@ class App(typer.Typer):
     def __init__(self, summary: str, *, examples: Sequence[str] = (), **options: Any) -> None:
         # Plain help: rich would more than double the time of `kdtui --help`.
         plain = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
-        super().__init__(cls=Group, help=summary, epilog="\n".join(examples), **plain | options)
+        super().__init__(cls=GroupWithExamples, help=summary, epilog="\n".join(examples), **plain | options)
 
     def command(  # type: ignore[override]
         self, name: str, *, examples: Sequence[str] = (), **options: Any
     ) -> Callable[[Function], Function]:
         """Declare a command, with examples for the end of its help page."""
-        return super().command(name, cls=Command, epilog="\n".join(examples), **options)
+        return super().command(name, cls=CommandWithExamples, epilog="\n".join(examples), **options)
 
 
 def summary(command: AnyCommand) -> str:
@@ -240,7 +240,7 @@ def _is_unlimited(param: Parameter) -> bool:
     return param.max is not None and param.max >= LARGEST - 1
 
 
-def _usage_pieces(command: Command, context: Context) -> list[str]:
+def _usage_pieces(command: CommandWithExamples, context: Context) -> list[str]:
     pieces = [command.options_metavar] if command.options_metavar else []
     for param in command.get_params(context):
         if isinstance(param, TyperArgument):

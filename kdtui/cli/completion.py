@@ -53,7 +53,7 @@ def names(kind: "Kind", *also: str) -> Completer:
     return complete
 
 
-def words(*offered: str) -> Completer:
+def one_of(*offered: str) -> Completer:
     """Complete words that an option takes."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
@@ -62,7 +62,7 @@ def words(*offered: str) -> Completer:
     return complete
 
 
-def lists(*offered: str) -> Completer:
+def several_of(*offered: str) -> Completer:
     """Complete comma-separated words of which an option takes several."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
@@ -73,7 +73,7 @@ def lists(*offered: str) -> Completer:
     return complete
 
 
-def prepare() -> bool:
+def prepare_answer() -> bool:
     """Prepare the answer if a shell asks for completions, and return whether it does."""
     if VARIABLE not in os.environ:
         return False
@@ -83,7 +83,7 @@ def prepare() -> bool:
     return True
 
 
-def answer(app: Callable[[], object]) -> NoReturn:
+def answer_shell(app: Callable[[], object]) -> NoReturn:
     """Print the completions for the shell and exit. An error prints nothing, to keep the half-typed line clean.
 
     Args:
@@ -94,7 +94,7 @@ def answer(app: Callable[[], object]) -> NoReturn:
     sys.exit(1)
 
 
-def install(value: bool) -> None:
+def install_script(value: bool) -> None:
     """Install the completion script for the current shell and exit."""
     if not value:
         return
@@ -106,7 +106,7 @@ def install(value: bool) -> None:
     raise typer.Exit
 
 
-def show(value: bool) -> None:
+def show_script(value: bool) -> None:
     """Print the completion script and exit."""
     if not value:
         return

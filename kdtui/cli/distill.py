@@ -92,7 +92,7 @@ def distill(
             help="Only this format of knowledge (rule, thought), or the output format (table, json, csv, markdown); "
             "may be repeated.",
             metavar="FORMAT",
-            autocompletion=completion.lists("rule", "thought", *OUTPUTS),
+            autocompletion=completion.several_of("rule", "thought", *OUTPUTS),
         ),
     ] = None,
     teacher: Annotated[

@@ -31,7 +31,7 @@ def export(
             "-f",
             help="Formats, comma-separated: pattern, rule, thought.",
             metavar="FORMATS",
-            autocompletion=completion.lists(*completion.FORMATS),
+            autocompletion=completion.several_of(*completion.FORMATS),
         ),
     ] = "pattern,rule,thought",
     sample: SampleOption = None,

@@ -186,7 +186,7 @@ def quantize(
             "--to",
             help="Q4_0, Q4_K_M, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.",
             metavar="KIND",
-            autocompletion=completion.words(*completion.QUANTIZATIONS),
+            autocompletion=completion.one_of(*completion.QUANTIZATIONS),
         ),
     ] = "Q4_0",
     name: NameOption = None,

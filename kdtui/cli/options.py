@@ -62,7 +62,7 @@ KnowledgeFormatOption = Annotated[
         help="Only this format of knowledge (pattern, rule, thought), or the output format (table, json, csv, "
         "markdown); may be repeated.",
         metavar="FORMAT",
-        autocompletion=completion.lists(*completion.FORMATS, *OUTPUTS),
+        autocompletion=completion.several_of(*completion.FORMATS, *OUTPUTS),
     ),
 ]
 # Commands look for one row more than the limit, to know whether there are more.
@@ -111,7 +111,7 @@ KnowledgeOption = Annotated[
         "--knowledge",
         help="Knowledge in the prompt, comma-separated: pattern, rule, thought.",
         metavar="FORMATS",
-        autocompletion=completion.lists(*completion.FORMATS),
+        autocompletion=completion.several_of(*completion.FORMATS),
     ),
 ]
 AskedKnowledgeOption = Annotated[
@@ -121,7 +121,7 @@ AskedKnowledgeOption = Annotated[
         help="Knowledge in the prompt, comma-separated: pattern, rule, thought; or none. By default the formats that "
         "the adapter was trained with.",
         metavar="FORMATS",
-        autocompletion=completion.lists(*completion.FORMATS, "none"),
+        autocompletion=completion.several_of(*completion.FORMATS, "none"),
     ),
 ]
 SampleOption = Annotated[
@@ -164,7 +164,7 @@ StrategyOption = Annotated[
         "--strategy",
         help="list, drafts, pairs or aicl; by default the calibrated strategy, that of the adapter, or list.",
         metavar="NAME",
-        autocompletion=completion.words(*completion.STRATEGIES),
+        autocompletion=completion.one_of(*completion.STRATEGIES),
     ),
 ]
 AdapterOption = Annotated[

@@ -71,7 +71,7 @@ def create(
             "-f",
             help="Formats, comma-separated: pattern, rule, thought; all by default.",
             metavar="FORMATS",
-            autocompletion=completion.lists(*completion.FORMATS),
+            autocompletion=completion.several_of(*completion.FORMATS),
         ),
     ] = None,
     strategy: Annotated[

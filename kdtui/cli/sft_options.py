@@ -28,7 +28,7 @@ _KNOWLEDGE = typer.Option(
     "--knowledge",
     help="Knowledge formats to train with, comma-separated: pattern, rule, thought.",
     metavar="FORMATS",
-    autocompletion=completion.lists(*completion.FORMATS),
+    autocompletion=completion.several_of(*completion.FORMATS),
 )
 ShownOption = Annotated[str, _KNOWLEDGE]
 LaunchedKnowledgeOption = Annotated[str | None, _KNOWLEDGE]

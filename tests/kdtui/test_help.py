@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.cli.commands import Command, Group, examples_of, summary
+from kdtui.cli.commands import CommandWithExamples, GroupWithExamples, examples_of, summary
 from tests.help_pages import PAGES, parse
 
 Kdtui = Callable[..., Any]
@@ -15,7 +15,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.mark.parametrize("path", PAGES)
 def test_each_page_is_in_words_and_has_an_example(kdtui: Kdtui, path: str) -> None:
-    assert isinstance(PAGES[path], Command | Group)
+    assert isinstance(PAGES[path], CommandWithExamples | GroupWithExamples)
     result = kdtui(*path.split()[1:], "--help")
     assert result.code == 0
     assert result.out.startswith(f"Usage: {path} ")
