@@ -75,7 +75,7 @@ def evaluate(
     resume: Annotated[
         int | None,
         typer.Option(
-            help="Resume this run with its own settings; settings among the options are ignored.",
+            help="Resume this run with its own settings; other settings are ignored.",
             metavar="RUN",
             max=LARGEST,
             autocompletion=completion.names("runs"),

@@ -26,7 +26,7 @@ app = App(
     no_args_is_help=True,
 )
 
-NameOption = Annotated[str | None, typer.Option("--name", help="Name for the result.", metavar="NAME")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name for the model or adapter.", metavar="NAME")]
 
 
 @app.command("ls", examples=["kdtui model ls"])

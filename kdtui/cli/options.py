@@ -81,7 +81,7 @@ SessionsOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", help="Seed of the draw of --limit (0).", min=0, max=LARGEST, metavar="N"),
+    typer.Option("--seed", help="Seed for drawing the sessions of --limit (0).", min=0, max=LARGEST, metavar="N"),
 ]
 StudentOption = Annotated[
     str,
@@ -195,7 +195,8 @@ MaxCallsOption = Annotated[
     typer.Option("--max-calls", help="Pay for at most N calls.", min=0, max=LARGEST, metavar="N"),
 ]
 MaxCostOption = Annotated[
-    float | None, typer.Option("--max-cost", help="Pay at most this amount, by these prices.", min=0, metavar="COST")
+    float | None,
+    typer.Option("--max-cost", help="Pay at most this amount, by the given prices.", min=0, metavar="COST"),
 ]
 AnswerTokensOption = Annotated[
     int | None,
@@ -311,13 +312,13 @@ def open_store(option: Path | None) -> Iterator[Database]:
 
 
 def check_seed(limit: int | None, seed: int | None) -> int:
-    """Return the seed of the draw of --limit.
+    """Return the seed for drawing the sessions of --limit.
 
     Raises:
         BadParameter: there is a seed, but no limit.
     """
     if seed is not None and limit is None:
-        raise typer.BadParameter("--seed is the seed of the draw of --limit; give --limit too", param_hint="--seed")
+        raise typer.BadParameter("--seed is for drawing the sessions of --limit; give --limit too", param_hint="--seed")
     return seed or 0
 
 

@@ -127,4 +127,4 @@ def test_knowledge_is_distilled_from_sessions_that_are_drawn(kdtui: Kdtui, db: D
 def test_a_seed_without_a_limit_draws_nothing_and_is_wrong_usage(kdtui: Kdtui, command: list[str]) -> None:
     result = kdtui(*command, "--seed", 1)
     assert result.code == 2
-    assert "--seed is the seed of the draw of --limit; give --limit too" in " ".join(result.err.split())
+    assert "--seed is for drawing the sessions of --limit; give --limit too" in " ".join(result.err.split())
