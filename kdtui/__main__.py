@@ -1,4 +1,4 @@
-"""The program: the command line, and the app if there is no command. Neither knows the other."""
+"""The program: the command line, and the app where no command is given. Neither face knows the other."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def main() -> None:
 
 
 def _open_app(database: Path) -> int:
-    # Imported here: commands do not need Textual.
+    # Imported here: a command has no use for Textual.
     from kdtui.tui.app import run_app
 
     return run_app(database)

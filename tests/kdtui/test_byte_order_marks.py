@@ -1,4 +1,4 @@
-"""A byte order mark is accepted at the beginning of every text that users write."""
+"""Editors that write a byte order mark at the beginning of a text are understood wherever a person writes one."""
 
 import io
 import sys
@@ -25,7 +25,7 @@ def standard_input(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
 
 
-def test_a_prompt_of_the_user(tmp_path: Path) -> None:
+def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
     path = own_file("detect")
     assert path.is_relative_to(tmp_path)
     path.parent.mkdir(parents=True)
@@ -42,7 +42,7 @@ def test_a_prompt_of_the_user(tmp_path: Path) -> None:
         prompt_text("detect")
 
 
-def test_pasted_text() -> None:
+def test_what_is_pasted() -> None:
     [session] = read_typed("\ufeffTent\nPegs")
     assert [item.title for item in session.items] == ["Tent", "Pegs"]
     [session] = read_typed('\ufeff{"session": "s", "items": [{"id": "a"}]}')
