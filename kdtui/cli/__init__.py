@@ -29,7 +29,7 @@ from kdtui.cli import (
 )
 from kdtui.cli.commands import App, NoArgsIsHelpError, UsageError, explain_usage
 from kdtui.cli.options import DatabaseOption, database_path, remember_database
-from kdtui.cli.signals import ended_like_interrupts
+from kdtui.cli.signals import signals_as_interrupts
 
 app = App(
     "Distil an LLM's knowledge of product bundles into a small local student.\n\nWithout a command, the app opens.",
@@ -127,7 +127,7 @@ def run_command_line(open_app: Callable[[Path], int]) -> None:
         for argument in sys.argv:
             if _is_undecodable(argument):
                 raise KdtuiError(f"the argument {argument!r} is not UTF-8 text")
-        with ended_like_interrupts():
+        with signals_as_interrupts():
             sys.exit(app(obj=open_app, prog_name="kdtui", standalone_mode=False))
     except UsageError as error:
         _explain_wrong_usage(error)

@@ -10,7 +10,7 @@ import typer
 
 from kdtui.bundling.tables import table_lines
 from kdtui.cli import completion
-from kdtui.cli.growing import Growing
+from kdtui.cli.live_lines import LiveLines
 from kdtui.cli.options import (
     AdapterOption,
     AskedKnowledgeOption,
@@ -145,9 +145,11 @@ def generate(
             # Look up all ids before the student is loaded.
             asked = [get_session(store, name, session_id) for session_id in sessions or []]
         is_typing = sessions == ["-"] and sys.stdin.isatty()
-        answers = _Answers(printed_as, growing=None if printed_as != "table" or is_typing else Growing.in_terminal())
+        answers = _AnswerPrinter(
+            printed_as, live=None if printed_as != "table" or is_typing else LiveLines.in_terminal()
+        )
         with StudentMessages(answers.say) as tell, open_student(store, name, settings, tell) as ready, closing(answers):
-            shown = answers.to_ask(asked)
+            shown = answers.without_unknown_products(asked)
             if show_prompt:
                 for session in shown:
                     if session is None:
@@ -159,7 +161,7 @@ def generate(
                     if isinstance(event, Noted):
                         answers.say(f"kdtui: {event.text}")
                     elif isinstance(event, BundleGrew):
-                        answers.grow(event.session, event.bundle)
+                        answers.show_bundle(event.session, event.bundle)
                     elif isinstance(event, SessionAnswered):
                         answers.print(event.session, event.prediction, event.choice)
         if incoming is not None:
@@ -192,14 +194,14 @@ def _typed_session(titles: list[str]) -> "Session":
     return Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles, start=1)))
 
 
-class _Answers:
+class _AnswerPrinter:
     """Prints answers as they arrive.
 
     Products without a title and a category are removed from a session before the student is asked, and named with the
     answer.
 
     Args:
-        growing: shows partial answers; None to show none.
+        live: shows partial answers; None to show none.
 
     Attributes:
         seen: number of sessions.
@@ -207,17 +209,17 @@ class _Answers:
         empty: number of sessions in which the student found no bundle.
     """
 
-    def __init__(self, output: Output, *, growing: Growing | None = None) -> None:
+    def __init__(self, output: Output, *, live: LiveLines | None = None) -> None:
         self.seen = self.failed = self.empty = 0
         self._output = output
-        self._growing = growing
+        self._live = live
         # By the id() of the session that the student is asked: that part, the whole session, and its positions there.
         self._parts: dict[int, tuple[Session, Session, tuple[int, ...]]] = {}
         # Partial answers, by the id() of the session that the student is asked.
-        self._grown: dict[int, tuple[Session, dict[int, WrittenBundle]]] = {}
+        self._partial: dict[int, tuple[Session, dict[int, WrittenBundle]]] = {}
         self._header: Sequence[str] | None = _COLUMNS
 
-    def to_ask(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
+    def without_unknown_products(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
         """Yield the sessions to ask about. A session with fewer than two described products is answered at once."""
         from kdtui.bundling.described import described, part_of
 
@@ -236,30 +238,30 @@ class _Answers:
                 self._parts[id(part)] = part, session, positions
                 yield part
 
-    def grow(self, asked: "Session", bundle: "WrittenBundle") -> None:
+    def show_bundle(self, asked: "Session", bundle: "WrittenBundle") -> None:
         """Show a bundle of a partial answer, unless it arrives complete and its session is not shown yet."""
-        if self._growing is None or (bundle.complete and id(asked) not in self._grown):
+        if self._live is None or (bundle.complete and id(asked) not in self._partial):
             return
-        _, bundles = self._grown.setdefault(id(asked), (asked, {}))
+        _, bundles = self._partial.setdefault(id(asked), (asked, {}))
         bundles[bundle.number] = bundle
-        self._show()
+        self._show_partial()
 
-    def _show(self) -> None:
-        if self._growing is None or not self._grown:
+    def _show_partial(self) -> None:
+        if self._live is None or not self._partial:
             return
-        width = self._growing.width
+        width = self._live.width
         # A generator: only as many sessions as fit on the screen are formatted.
-        self._growing.show(
+        self._live.show(
             ([*_heading(session), *head], body)
-            for session, bundles in map(self._so_far, self._grown.values())
+            for session, bundles in map(self._partial_bundles, self._partial.values())
             for head, body in [table_lines(_BUNDLE_COLUMNS, _bundle_rows(session, bundles), width, wide=_WIDE)]
         )
 
-    def _so_far(
-        self, grown: "tuple[Session, dict[int, WrittenBundle]]"
+    def _partial_bundles(
+        self, partial: "tuple[Session, dict[int, WrittenBundle]]"
     ) -> "tuple[Session, list[tuple[tuple[int, ...], float, str]]]":
         """Return a session and its bundles so far."""
-        asked, bundles = grown
+        asked, bundles = partial
         _, session, positions = self._parts.get(id(asked), (asked, asked, None))
         return session, [
             (
@@ -272,29 +274,29 @@ class _Answers:
 
     def say(self, message: str) -> None:
         """Print a message above the partial answers."""
-        if self._growing is not None:
-            self._growing.clear()
+        if self._live is not None:
+            self._live.clear()
         say(message)
-        self._show()
+        self._show_partial()
 
     def close(self) -> None:
         """Print the partial answers of sessions that will not be answered."""
-        if self._growing is None:
+        if self._live is None:
             return
-        self._growing.clear()
-        for grown in self._grown.values():
-            session, bundles = self._so_far(grown)
+        self._live.clear()
+        for partial in self._partial.values():
+            session, bundles = self._partial_bundles(partial)
             print(*_heading(session), flush=True)
             _print_bundles(session, bundles)
-        self._grown.clear()
+        self._partial.clear()
 
     def print(self, asked: "Session", prediction: "Prediction", choice: "AdapterChoice | None" = None) -> None:
         """Print an answer, and the adapter that a router chose for it."""
         from msgspec.structs import replace
 
-        if self._growing is not None:
-            self._growing.clear()
-            self._grown.pop(id(asked), None)
+        if self._live is not None:
+            self._live.clear()
+            self._partial.pop(id(asked), None)
         _, session, positions = self._parts.pop(id(asked), (asked, asked, None))
         if prediction.error is not None:
             self.failed += 1
@@ -304,7 +306,7 @@ class _Answers:
         self.empty += not bundles
         bundles = tuple(replace(bundle, positions=_in_whole_session(bundle.positions, positions)) for bundle in bundles)
         self._print(session, bundles, positions, choice)
-        self._show()
+        self._show_partial()
 
     def _print(
         self,

@@ -9,7 +9,7 @@ from types import FrameType
 
 
 @contextmanager
-def ended_like_interrupts() -> Iterator[None]:
+def signals_as_interrupts() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a command like ctrl+c: finished work is kept, half-done work is rolled back.
 
     The exit code is 128 plus the number of the signal, as in shells.
@@ -40,7 +40,7 @@ def ended_like_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def interrupted_afterwards() -> Iterator[None]:
+def delayed_interrupts() -> Iterator[None]:
     """Delay ctrl+c and similar signals until the end: a half-drawn screen could not be cleaned up."""
     if current_thread() is not main_thread():
         yield

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from kdtui.cli.signals import interrupted_afterwards
+from kdtui.cli.signals import delayed_interrupts
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
 
-class Growing:
+class LiveLines:
     """Lines at the bottom of a terminal that are updated in place and removed before other output.
 
     Attributes:
@@ -28,12 +28,12 @@ class Growing:
         self.width = self._console.width
 
     @classmethod
-    def in_terminal(cls) -> Growing | None:
+    def in_terminal(cls) -> LiveLines | None:
         """Return None if stdout is not a terminal, or one that cannot erase lines."""
         if not sys.stdout.isatty():
             return None
-        growing = cls()
-        return None if growing._console.is_dumb_terminal else growing
+        lines = cls()
+        return None if lines._console.is_dumb_terminal else lines
 
     def show(self, blocks: Iterable[tuple[list[str], list[str]]]) -> None:
         """Replace the lines by those of these blocks, each with a head and a body.
@@ -49,7 +49,7 @@ class Growing:
             if len(lines) >= self._console.height:
                 break
         whole = Text("\n", no_wrap=True, overflow="crop").join(lines)
-        with interrupted_afterwards():
+        with delayed_interrupts():
             if self._live is None:
                 # Other output is only printed after the display is cleared.
                 self._live = Live(
@@ -67,7 +67,7 @@ class Growing:
         """Remove the lines."""
         if self._live is None:
             return
-        with interrupted_afterwards():
+        with delayed_interrupts():
             live, self._live = self._live, None
             # When a live display stops, it prints all of its lines, which may be more than the screen has.
             live.update("")
