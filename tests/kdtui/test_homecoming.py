@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 def far(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The workdir of a host `far`, whose trainings are done at once."""
     assert server.process is not None
-    adapter = stand_in.adapter_by_chance(tmp_path / "made")
+    adapter = stand_in.random_adapter(tmp_path / "made")
     stand_in.set_up(tmp_path / "far", f'cp -r "{adapter}" "$3/adapter"\necho 0 >"$3/exit_code"\n')
     options = ["--ssh", "gpu", "--workdir", tmp_path / "far", "--python", sys.executable]
     assert kdtui("host", "add", "far", *options).code == 0

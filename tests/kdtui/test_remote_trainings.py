@@ -281,7 +281,7 @@ def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
     kdtui("host", "set", "far", "--python", "/nowhere/python")
     assert "there is no Python at /nowhere/python" in kdtui("sft", "resume", "later").err
     kdtui("host", "set", "far", "--python", sys.executable)
-    stand_in.set_up(workdir, f'cp -r "{stand_in.adapter_by_chance(tmp_path / "made")}" "$3/adapter"; {DONE}')
+    stand_in.set_up(workdir, f'cp -r "{stand_in.random_adapter(tmp_path / "made")}" "$3/adapter"; {DONE}')
     job = workdir / "jobs" / "later"
     job.mkdir(parents=True)
     (job / "id").write_text("somebody else's")
