@@ -79,7 +79,7 @@ def fetch(
     evaluate: EvaluateOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Copy the adapter of a training from its host, and evaluate it if the training was launched with --evaluate.
+    """Copy the adapter of a training from its host, and evaluate it if --evaluate is given here or was at the launch.
 
     Files that are already complete on this machine are not copied again.
     """
