@@ -63,7 +63,7 @@ def test_tokens_that_are_not_told_are_estimated_and_marked(db: Database, serve: 
     assert f"cost ~{spent(db):.4f} (tokens of 3 calls estimated)" in result.err
     shown = kdtui("knowledge", "calls")
     assert "~" in shown.out
-    assert "~ is an estimate" in shown.err
+    assert "~ marks estimates" in shown.err
     assert "estimated: the server did not tell" in kdtui("knowledge", "calls", 1).out
     assert all(row["is_estimated"] for row in kdtui("knowledge", "calls", "--json").rows)
     assert kdtui("knowledge", "calls", "--totals", "--json").rows[0]["estimated"] == 3
@@ -201,7 +201,7 @@ def test_without_prices_a_cost_is_unknown_and_never_0(db: Database, serve: Serve
     url, _ = serve(good)
     dry = distil(kdtui, url, "--dry-run")
     assert "unknown" in dry.out
-    assert "no prices were given" in dry.err
+    assert "the cost is unknown without --prompt-price" in dry.err
     assert distil(kdtui, url, "--dry-run", "--json").rows[0]["estimate"]["cost"] is None
     result = distil(kdtui, url, "--limit", 3)
     assert "3 paid, cost unknown: no prices given" in result.err

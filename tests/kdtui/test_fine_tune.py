@@ -239,7 +239,7 @@ def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tmp_path / "jobs" / "seen"
-    stand_in.adapter_by_chance(job / "adapter")
+    stand_in.random_adapter(job / "adapter")
     (job / "job.json").write_text('{"base": "tiny.gguf"}')
     (job / EXIT_CODE).write_text("0")
     add_job(db, "seen", job, TrainingSettings(("outdoor",)), "seen")

@@ -260,8 +260,8 @@ def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["add", "far"], "say --ssh ALIAS, or --local"),
-        (["add", "far", "--local", "--ssh", "gpu"], "say --ssh ALIAS, or --local"),
+        (["add", "far"], "give --ssh ALIAS, or --local"),
+        (["add", "far", "--local", "--ssh", "gpu"], "give --ssh ALIAS, or --local"),
         (["add", "here", "--local", "--workdir", "/x"], "is what lists of trainings call this machine"),
         (["add", "../far", "--local", "--workdir", "/x"], "cannot be a name"),
         (["add", "far", "--local", "--workdir", "/x\ny"], "a name of one line"),
@@ -427,7 +427,7 @@ def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
     # No key is needed any more, and a connection that is there is not made again.
     (server.folder / "authorized_keys").write_text("")
     assert kdtui("host", "check", "far").code == 0
-    assert "there is a connection to far already" in kdtui("host", "connect", "far").err
+    assert "there is already a connection to far" in kdtui("host", "connect", "far").err
     assert log.read_text().count("Accepted publickey") == 1
     assert kdtui("host", "rm", "far", "--yes").code == 0
     assert server.process is not None
@@ -435,7 +435,7 @@ def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
     until(lambda: not children(pid))
     add(kdtui, tmp_path)
     result = kdtui("host", "connect", "far")
-    assert (result.code, "did not let us in" in result.err) == (1, True)
+    assert (result.code, "could not log in to host" in result.err) == (1, True)
 
 
 def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:

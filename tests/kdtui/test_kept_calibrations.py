@@ -182,7 +182,7 @@ def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, m
     for row in rows:
         result = kdtui("calibrate", "rm", row["number"], "--yes")
         assert f"deleted calibration {row['number']}, student by {row['strategy']} on outdoor" in result.err
-        assert ("as if it had not been calibrated" in result.err) == row["chosen"]
+        assert ("counts as not calibrated" in result.err) == row["chosen"]
     assert calibrations(db, "outdoor", settings_for(str(model))) == {}
 
 
@@ -201,7 +201,7 @@ def test_deleting_is_confirmed(
     about = f"calibration {number}, student by pairs on outdoor, fitted on 26 sessions, pair F1"
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)
-    assert f"--yes is needed to delete where nobody can be asked: {about}" in result.err
+    assert f"--yes is needed to delete without a terminal: {about}" in result.err
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)

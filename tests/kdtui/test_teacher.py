@@ -177,7 +177,7 @@ def test_a_budget_of_calls_is_never_passed(db: Database, serve: Serve, kdtui: Kd
     url, fake = serve(good)
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--max-calls", limit)
     assert result.code == 1
-    assert "the same command goes on from there" in result.err
+    assert "the same command resumes" in result.err
     assert len(fake.asked) == len(calls(db)) == limit
 
 
@@ -486,14 +486,14 @@ import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
+from kdtui.workflows.knowledge.distill_with_model import DistillationRequest, distil_with_model
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace
 from store.database import open_database
 
 def distil():
     db = open_database(Path(os.environ["KDTUI_DB"]))
-    job = Job("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
+    job = DistillationRequest("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
     for _ in distil_with_model(db, job):
         pass
 
@@ -560,7 +560,7 @@ def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session]
     interrupted.set()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
-    assert "what was answered is kept" in err
+    assert "finished answers are kept" in err
     assert len(calls(db)) == len(fake.asked) < 4 * len(train)
     assert all(row["status"] == "answered" for row in calls(db))
 
