@@ -166,7 +166,7 @@ def said(out: Kept, err: Kept) -> str:
     return f"it says “{words}”{size}" if words else "it says nothing"
 
 
-ADVICE = (
+START_UP_ADVICE = (
     "let that file do nothing where there is no terminal, with a first line such as “[ -t 0 ] || return” in ~/.bashrc"
 )
 """What to do about start-up files."""
@@ -181,12 +181,12 @@ def ended_early(name: str, code: int | None, words: str) -> str:
     if code == NO_INPUT:
         return (
             f"host {name}: it lets us in, but a start-up file of its shell, such as ~/.bashrc, reads the input that is "
-            f"meant for our command ({words}); {ADVICE}"
+            f"meant for our command ({words}); {START_UP_ADVICE}"
         )
     how = "" if code is None else f" with exit code {code}"
     return (
         f"host {name}: it lets us in, but its shell ended{how} before it ran our command ({words}); if a start-up file "
-        f"such as ~/.bashrc ends it or starts something else, {ADVICE}"
+        f"such as ~/.bashrc ends it or starts something else, {START_UP_ADVICE}"
     )
 
 
@@ -194,10 +194,13 @@ def never_ran(name: str, words: str) -> str:
     """The sentence about a shell that does not come to our command."""
     return (
         f"host {name}: it lets us in, but its shell has not run our command after {STARTS:g} seconds ({words}); if a "
-        f"start-up file such as ~/.bashrc waits for an answer or starts something else, {ADVICE}"
+        f"start-up file such as ~/.bashrc waits for an answer or starts something else, {START_UP_ADVICE}"
     )
 
 
 def never_stops(name: str, words: str) -> str:
     """The sentence about start-up files that print without end."""
-    return f"host {name}: a start-up file of its shell, such as ~/.bashrc, does not stop printing ({words}); {ADVICE}"
+    return (
+        f"host {name}: a start-up file of its shell, such as ~/.bashrc, does not stop printing ({words}); "
+        f"{START_UP_ADVICE}"
+    )

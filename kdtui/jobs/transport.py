@@ -371,3 +371,9 @@ def environment_words(name: str) -> list[str]:
         return shlex.split(os.environ.get(name, ""))
     except ValueError as error:
         raise KdtuiError(f"{name} is no command: {error}") from error
+
+
+def error_line(err: str) -> str:
+    """Return the last line that a failed program printed."""
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it says no more"

@@ -12,7 +12,7 @@ from typing import Any
 from models.adapters.conversion import MANIFEST_KEY, Array, folder_vectors
 from models.chat import ChatTokenizer
 from models.errors import ModelError
-from models.files.file_cache import remembered
+from models.files.file_cache import compute_cached
 from models.files.gguf_magic import check_magic
 from models.files.gguf_vectors import check_layout, gguf_vectors
 from models.files.json_files import is_deep
@@ -60,7 +60,7 @@ def norms_hash(weights: Path, cache: Path | None = None) -> str:
     Raises:
         ModelError: they cannot be read.
     """
-    return remembered(weights, _norms_hash, cache)
+    return compute_cached(weights, _norms_hash, cache)
 
 
 def _norms_hash(weights: Path) -> str:
@@ -86,7 +86,7 @@ def adapter_manifest(adapter: Path, cache: Path | None = None) -> dict[str, Any]
     Raises:
         ModelError: the file cannot be read.
     """
-    manifest: dict[str, Any] = json.loads(remembered(adapter, _manifest_text, cache))
+    manifest: dict[str, Any] = json.loads(compute_cached(adapter, _manifest_text, cache))
     return manifest
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from models.files.whole_files import write_whole
 
 
-def remembered(path: Path, compute: Callable[[Path], str], cache: Path | None) -> str:
+def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | None) -> str:
     """What `compute` says of a file, computed again when its size or its time of change is another.
 
     Args:

@@ -26,6 +26,9 @@ SPEAKER = "models.sft: "
 
 LOG, LAUNCH, CHECKPOINTS = "log", "launch.json", "checkpoints"
 
+ID = "id"
+"""The file with the key of a training: two trainings of the same name have different keys."""
+
 START = "start"
 """The folder with the adapter that the training begins from, if it begins from one."""
 
@@ -41,6 +44,7 @@ _ENDS = 5.0
 """Seconds that a trainer which was killed may take to let go of its directory."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 
 from models.adapters.conversion import CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.errors import ModelError
+from models.files.hashing import file_sha256
 from models.files.json_files import read_object
-from models.sft.host import sha256
 from models.sft.job import Lora, Start
 from models.sft.job_files import START
 
@@ -53,7 +53,7 @@ def copy_start(adapter: Path, job: Path) -> str:
     for name in (CONFIG, WEIGHTS, MANIFEST):
         if (adapter / name).exists():
             shutil.copyfile(adapter / name, target / name)
-    return sha256(target / WEIGHTS)
+    return file_sha256(target / WEIGHTS)
 
 
 def start_lora(job: Path, dropout: float) -> Any:
@@ -86,7 +86,7 @@ def load_start(model: Any, job: Path, start: Start) -> None:
 
     path = job / START / WEIGHTS
     try:
-        if sha256(path) != start.sha256:
+        if file_sha256(path) != start.sha256:
             raise ModelError(f"{path}: these are not the weights of {start.name} that this training was made with")
         found = set_peft_model_state_dict(model, load_file(path))
     except (OSError, SafetensorError) as error:

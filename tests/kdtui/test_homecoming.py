@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.sft.host import sha256
+from models.files.hashing import file_sha256
 from models.sft.job_files import EXIT_CODE
 from models.sft.processes import stop
 from models.sft.state import starter
@@ -143,7 +143,7 @@ def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
     assert 0 < came < large.stat().st_size
     result = kdtui("sft", "fetch", "one", "--checkpoints")
     assert result.code == 0, result.err
-    assert sha256(here) == sha256(large)
+    assert file_sha256(here) == file_sha256(large)
     assert (here.parent / "state.json").exists()
     assert {"adapter", "one.gguf"} <= {path.name for path in home.iterdir()}
     assert not [*home.rglob("*.part"), *home.glob("coming")]

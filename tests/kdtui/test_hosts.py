@@ -25,6 +25,7 @@ from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
 from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from models.sft.protocol import StatusRequest
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.records import HostSettings
@@ -98,7 +99,7 @@ def test_a_python_with_another_version_of_the_package_is_sent_ours(host: Host, t
     python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}/other" exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     with_other = Host("far", "gpu", host.workdir, HostSettings(python=str(python)))
-    assert asked(with_other, lambda client: client.ask("status", jobs=[])) == {}
+    assert asked(with_other, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
 @pytest.mark.usefixtures("server")
@@ -183,7 +184,7 @@ def test_a_host_that_cannot_be_reached_says_why(
 ) -> None:
     spoil(server)
     with pytest.raises(TransportError) as problem:
-        asked(host, lambda client: client.ask("status", jobs=[]))
+        asked(host, lambda client: client.ask(StatusRequest(())))
     assert said in str(problem.value)
     assert "\n" not in str(problem.value)
 
@@ -203,7 +204,7 @@ def test_a_machine_without_a_network_does_not_blame_the_host(words: str, said: s
 def test_a_changed_key_is_looked_at_by_the_command_that_is_advised(server: sshd.Sshd, host: Host) -> None:
     changed_key(server)
     with pytest.raises(TransportError) as problem:
-        asked(host, lambda client: client.ask("status", jobs=[]))
+        asked(host, lambda client: client.ask(StatusRequest(())))
     command = str(problem.value).rpartition("what its owner says: ")[2]
     shown = subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
     another = server.folder / "another.pub"
@@ -308,7 +309,7 @@ def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None
         file.write('ForceCommand sh -c \'echo "Welcome to the cluster"; eval "$SSH_ORIGINAL_COMMAND"; echo Bye\'\n')
     server.start()
     assert asyncio.run(ran(host, "echo", "hello")).out == b"hello\n"
-    assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
+    assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
 def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
@@ -368,9 +369,9 @@ def test_the_cipher_is_a_fast_one_unless_the_configuration_names_one(
 
 def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd, host: Host) -> None:
     async def many(client: HostClient) -> list[Any]:
-        return await asyncio.gather(*(client.ask("status", jobs=[]) for _ in range(6)))
+        return await asyncio.gather(*(client.ask(StatusRequest(())) for _ in range(6)))
 
-    asked(host, lambda client: client.bring_code())
+    asked(host, lambda client: client.send_code())
     before = (server.folder / "sshd.log").read_text().count("Accepted publickey")
     assert asked(host, many) == [{}] * 6
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == before + 1
@@ -414,7 +415,7 @@ def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, mon
         frozen.bind(shared_socket("gpu"))
         frozen.listen()
         assert not ask_shared("gpu", "check")
-        assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
+        assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
 def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(

@@ -124,15 +124,16 @@ def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
     another_machine_again = tmp_path / "another" / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(another_machine_again))
     result = kdtui("sft", "resume", "one")
-    assert (result.code, "it goes on on host second (other)" in result.err) == (1, True), result.err
+    assert (result.code, "it continues on host second (other)" in result.err) == (1, True), result.err
     assert not job.exists()
     [row] = kdtui("sft", "ls", "--json").rows
-    assert (row["state"], row["reason"]) == ("failed", "it goes on on host second (other)")
+    assert (row["state"], row["reason"]) == ("failed", "it continues on host second (other)")
     # Its training set does not help: whatever a machine remembers, the host knows.
     (here,) = (tmp_path / "another" / "jobs").iterdir()
     shutil.copy(tmp_path / "second" / "jobs" / "one" / "train.jsonl", here)
     result = kdtui("sft", "resume", "one")
-    assert (result.code, "goes on on host second (other), and no more here" in result.err) == (1, True), result.err
+    is_told = "continues on host second (other) and cannot be started here" in result.err
+    assert (result.code, is_told) == (1, True), result.err
     # It may come back, and its name may be used again.
     monkeypatch.setenv("KDTUI_DB", str(first))
     assert kdtui("sft", "resume", "one", "--host", "far").code == 0

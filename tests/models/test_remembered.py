@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.files.file_cache import remembered
+from models.files.file_cache import compute_cached
 
 
 def test_what_is_computed_of_a_file_is_computed_again_when_it_changes(tmp_path: Path) -> None:
@@ -17,11 +17,11 @@ def test_what_is_computed_of_a_file_is_computed_again_when_it_changes(tmp_path: 
         return path.read_text()
 
     path.write_text("one")
-    assert [remembered(path, compute, cache) for _ in range(3)] == ["one"] * 3
+    assert [compute_cached(path, compute, cache) for _ in range(3)] == ["one"] * 3
     assert len(asked) == 1
     path.write_text("other")
-    assert remembered(path, compute, cache) == "other"
-    assert remembered(path, compute, None) == "other"
+    assert compute_cached(path, compute, cache) == "other"
+    assert compute_cached(path, compute, None) == "other"
     assert len(asked) == 3
     assert not list(cache.glob("*.part"))
 
@@ -30,25 +30,25 @@ def test_a_cache_that_cannot_be_used_costs_time_only(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("one")
     (tmp_path / "cache").write_text("no folder")
-    assert remembered(path, Path.read_text, tmp_path / "cache") == "one"
+    assert compute_cached(path, Path.read_text, tmp_path / "cache") == "one"
 
 
 @pytest.mark.parametrize("size", [0, 10, 64, 66])
 def test_a_file_of_the_cache_that_is_cut_off_is_computed_again_and_replaced(tmp_path: Path, size: int) -> None:
     path, cache = tmp_path / "file", tmp_path / "cache"
     path.write_text("one")
-    assert remembered(path, Path.read_text, cache) == "one"
+    assert compute_cached(path, Path.read_text, cache) == "one"
     [place] = cache.iterdir()
     whole = place.read_bytes()
     os.truncate(place, size)
-    assert remembered(path, Path.read_text, cache) == "one"
+    assert compute_cached(path, Path.read_text, cache) == "one"
     assert place.read_bytes() == whole
 
 
 def test_what_an_older_version_has_remembered_is_computed_again(tmp_path: Path) -> None:
     path, cache = tmp_path / "file", tmp_path / "cache"
     path.write_text("one")
-    remembered(path, Path.read_text, cache)
+    compute_cached(path, Path.read_text, cache)
     [place] = cache.iterdir()
     place.write_bytes(b"\xff no digest")
-    assert remembered(path, Path.read_text, cache) == "one"
+    assert compute_cached(path, Path.read_text, cache) == "one"

@@ -15,8 +15,8 @@ from kdtui.workflows.manage_models import is_repository
 from kdtui.workflows.student.manifest import training_of
 from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert, largest_rank
 from models.adapters.provenance import ABOUT_BASE, says_base
+from models.files.hashing import file_sha256
 from models.files.json_files import read_object
-from models.sft.host import sha256
 from store.models import named_model
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _manifest(sources: Sequence[tuple[AdapterSource, float]], ranks: Sequence[in
         if isinstance(trained.get("merged"), Mapping):
             # In a line: what was merged again and again would be nested ever more deeply.
             trained["merged"] = " + ".join(map(str, trained["merged"]))
-        merged[key] = {"weight": weight, "rank": rank, "sha256": sha256(weights), "trained": trained}
+        merged[key] = {"weight": weight, "rank": rank, "sha256": file_sha256(weights), "trained": trained}
     # What was taken in says itself what it was trained on, which no dataset here need be.
     data = [each["data"] for each in manifests if isinstance(each.get("data"), Mapping)]
     return {

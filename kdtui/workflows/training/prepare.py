@@ -13,9 +13,8 @@ import msgspec
 from kdtui.errors import KdtuiError
 from kdtui.workflows.manage_models import checked_name
 from models.files.whole_files import put_in_place
-from models.sft.host import ID
 from models.sft.job import Job, Start, read_job
-from models.sft.job_files import JOB, TRAIN, VALID
+from models.sft.job_files import ID, JOB, TRAIN, VALID
 from store.datasets import dataset_id
 from store.errors import NotFound
 from store.jobs import add_job, get_job, new_key
