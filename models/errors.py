@@ -30,6 +30,6 @@ class Cancelled(Exception):
     """What a model was asked is not wanted any more. It is no error, and nothing may take it for one."""
 
 
-def no_numbers(file: str) -> str:
+def not_finite(file: str) -> str:
     """That the model of a file computes no numbers, and what to do about it."""
-    return f"{file}: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"
+    return f"{file}: the model computes NaN instead of numbers; its weights are damaged, so fetch or quantize it again"

@@ -22,7 +22,7 @@ from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from models.adapters.conversion import BASE_CONFIG, MANIFEST, WEIGHTS, check_trainable, configured_shape
-from models.errors import ModelError, no_numbers
+from models.errors import ModelError, not_finite
 from models.files.whole_files import put_in_place, write_whole
 from models.sft.answers import answers_to
 from models.sft.base import load_base
@@ -254,7 +254,7 @@ class Training:
         norm = accelerator.clip_grad_norm_(self._trained, self._job.optimizer.clip)
         if not math.isfinite(loss) and not progress.step:
             # Nothing has been learned yet that could have led there.
-            raise ModelError(no_numbers(self._job.base))
+            raise ModelError(not_finite(self._job.base))
         if not math.isfinite(loss) or not math.isfinite(float(norm)):
             is_kept = bool(whole_checkpoints(self._folder / FOLDER))
             kept = "the last checkpoint is from before" if is_kept else "no checkpoint was written yet"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.llama.threads import FreeProcessors, processors, threads_beside
+from models.llama.threads import FreeProcessors, processors, threads_next_to
 from tests.processors import all_of_them
 from tests.waiting import PATIENCE
 
@@ -29,15 +29,15 @@ def busy() -> Iterator[None]:
 
 @given(st.floats(0, 64), st.integers(1, 64))
 def test_there_is_always_a_thread_and_never_more_than_cores(others: float, cores: int) -> None:
-    assert 1 <= threads_beside(others, cores) <= cores
+    assert 1 <= threads_next_to(others, cores) <= cores
 
 
 def test_whole_processors_of_others_are_left_to_them() -> None:
-    assert threads_beside(0.0, 8) == 8
-    assert threads_beside(0.2, 8) == 8
-    assert threads_beside(2.0, 8) == 6
+    assert threads_next_to(0.0, 8) == 8
+    assert threads_next_to(0.2, 8) == 8
+    assert threads_next_to(2.0, 8) == 6
     # Two threads and another program on two processors: the other gets two thirds of one.
-    assert threads_beside(0.67, 2) == 1
+    assert threads_next_to(0.67, 2) == 1
 
 
 @pytest.mark.usefixtures("busy")

@@ -1,4 +1,4 @@
-"""Ways to get bundles out of a language model: the list, drafts of it, and pairs."""
+"""Ways to get bundles from a language model: a list, drafts of lists, and pairs."""
 
 from models.llama.strategies.base import PairStrategy, Strategy
 from models.llama.strategies.drafts import Drafts
@@ -12,17 +12,17 @@ __all__ = ["DEFAULT_CALIBRATIONS", "PairStrategy", "Strategy", "make_strategy"]
 _PAIRS_AT_ITS_WORD = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)
 
 DEFAULT_CALIBRATIONS: dict[StrategyName, Calibration] = {
-    # Fitted on 1,191 bundles that the embedded student listed for the validation sessions of two public datasets,
-    # with and without patterns; .22 of its bundles were right.
+    # Fitted on 1,191 bundles that the embedded student listed for the validation sessions of two public datasets, with
+    # and without patterns; 22% of its bundles were right.
     "list": Calibration(BundleCalibration(bias=1.18, score=0.22, size=-1.16, session=-0.44)),
     "drafts": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
     "pairs": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
 }
-"""For a model that has not been calibrated on the data at hand: a list as the embedded student's, pairs at its word."""
+"""For a model that is not calibrated on the user's data: lists as of the embedded student, pairs uncalibrated."""
 
 
 def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> Listing | Drafts | Pairs:
-    """A strategy, for a model that is calibrated like this."""
+    """Return a strategy for a model with this calibration."""
     calibration = calibration or DEFAULT_CALIBRATIONS[name]
     match name:
         case "list":

@@ -1,4 +1,4 @@
-"""The strategy of the paper: the student writes the list of bundles, token after token, the likeliest each time."""
+"""The strategy of the paper: the student writes the list of bundles token by token, the likeliest token each time."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ class Listing:
         self._calibration = calibration
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
-        """One branch: the prompt, and the list behind it."""
+        """Plan one branch: the prompt, and the list after it."""
         prompt = chat.prompt(task.ask("list", task.in_order))
 
         def calibrated(bundle: WrittenBundle) -> WrittenBundle:

@@ -12,7 +12,7 @@ import pytest
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.embedding import RemoteEmbedder
 from models.errors import ModelError
-from models.llama.context import are_numbers
+from models.llama.context import are_comparable
 from models.llama.embedding import LocalEmbedder
 from models.llama.strategies import make_strategy
 from models.llama.student import Student
@@ -36,7 +36,7 @@ def test_a_model_with_damaged_weights_is_named(tmp_path: Path, strategy: str, no
     path = make_model(tmp_path / "damaged.gguf", norm=norm)
     with (
         Student(path) as student,
-        pytest.raises(ModelError, match=r"damaged\.gguf: the model computes no numbers; its weights are damaged"),
+        pytest.raises(ModelError, match=r"damaged\.gguf: the model computes NaN instead of numbers; its weights are damaged"),
     ):
         list(student.answer([SessionTask("s", 4, ask)], make_strategy(strategy, PAIRS)))  # type: ignore[arg-type]
 
@@ -45,14 +45,14 @@ def test_an_adapter_that_acts_too_strongly_is_named_and_a_student_answers_again_
     path = make_model(tmp_path / "sound.gguf")
     adapter = make_adapter(tmp_path / "strong.gguf")
     with Student(path) as student:
-        with pytest.raises(ModelError, match=r"with the adapter .*strong\.gguf x 1e\+38 the model computes no numbers"):
+        with pytest.raises(ModelError, match=r"with the adapter .*strong\.gguf x 1e\+38 the model computes NaN instead of numbers"):
             list(student.answer([SessionTask("s", 4, ask, (Adapter(adapter, 1e38),))]))
         assert list(student.answer([SessionTask("s", 4, ask)]))
 
 
 def test_a_model_with_damaged_weights_makes_no_vectors(tmp_path: Path) -> None:
     path = make_model(tmp_path / "damaged.gguf", norm=math.nan)
-    with LocalEmbedder(path) as embedder, pytest.raises(ModelError, match="the model computes no numbers"):
+    with LocalEmbedder(path) as embedder, pytest.raises(ModelError, match="the model computes NaN instead of numbers"):
         embedder.embed(["a tent"])
 
 
@@ -88,7 +88,7 @@ def test_one_logit_that_is_no_number_is_enough(
     expected: bool,
 ) -> None:
     rows = np.random.default_rng(0).normal(size=(2, 50_000)).astype(np.float32)
-    assert are_numbers(change(rows).astype(np.float32)) == expected
+    assert are_comparable(change(rows).astype(np.float32)) == expected
 
 
 def test_to_look_costs_next_to_nothing() -> None:
@@ -97,7 +97,7 @@ def test_to_look_costs_next_to_nothing() -> None:
     times = []
     for _ in range(50):
         started = perf_counter()
-        are_numbers(rows)
+        are_comparable(rows)
         times.append(perf_counter() - started)
     # The quickest: others may compute beside.
     assert min(times) < 0.0005
