@@ -35,7 +35,7 @@ class Cancellation:
 
     @property
     def is_cancelled(self) -> bool:
-    """Whether `cancel` was called."""
+        """Whether `cancel` was called."""
         return bool(self.flag[0])
 
     @contextmanager

@@ -105,7 +105,7 @@ class LlamaContext:
             self.handle = None
 
     def use_threads(self, threads: int) -> None:
-        """Decode the next batches with so many threads."""
+        """Decode the next batches with this number of threads."""
         llama_cpp.llama_set_n_threads(self.handle, threads, threads)
 
     def use_adapters(self, adapters: Sequence[Adapter]) -> None:
@@ -185,8 +185,8 @@ class LlamaContext:
             return not_finite(str(self._model.path))
         adapters = ", ".join(f"{adapter.path} x {adapter.scale:g}" for adapter in self._adapters)
         return (
-            f"{self._model.path}: with the adapter {adapters} the model computes NaN instead of numbers; lower its weight "
-            "(such as NAME=0.5), or leave it out with --adapter none"
+            f"{self._model.path}: with the adapter {adapters} the model computes NaN instead of numbers; lower its "
+            "weight (such as NAME=0.5), or leave it out with --adapter none"
         )
 
 

@@ -46,7 +46,6 @@ _ENDS = 5.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-
 @contextmanager
 def held(job: Path) -> Iterator[None]:
     """Hold a job directory: one trainer at a time works in it, and says who it is.

@@ -36,7 +36,9 @@ def test_a_model_with_damaged_weights_is_named(tmp_path: Path, strategy: str, no
     path = make_model(tmp_path / "damaged.gguf", norm=norm)
     with (
         Student(path) as student,
-        pytest.raises(ModelError, match=r"damaged\.gguf: the model computes NaN instead of numbers; its weights are damaged"),
+        pytest.raises(
+            ModelError, match=r"damaged\.gguf: the model computes NaN instead of numbers; its weights are damaged"
+        ),
     ):
         list(student.answer([SessionTask("s", 4, ask)], make_strategy(strategy, PAIRS)))  # type: ignore[arg-type]
 
@@ -45,7 +47,9 @@ def test_an_adapter_that_acts_too_strongly_is_named_and_a_student_answers_again_
     path = make_model(tmp_path / "sound.gguf")
     adapter = make_adapter(tmp_path / "strong.gguf")
     with Student(path) as student:
-        with pytest.raises(ModelError, match=r"with the adapter .*strong\.gguf x 1e\+38 the model computes NaN instead of numbers"):
+        with pytest.raises(
+            ModelError, match=r"with the adapter .*strong\.gguf x 1e\+38 the model computes NaN instead of numbers"
+        ):
             list(student.answer([SessionTask("s", 4, ask, (Adapter(adapter, 1e38),))]))
         assert list(student.answer([SessionTask("s", 4, ask)]))
 

@@ -447,4 +447,5 @@ def test_a_base_with_damaged_weights_is_named_before_anything_is_learned(job: Pa
     write_job(job, base=str(base))
     result = train(job)
     assert result.returncode == 1
-    assert f"{base}: the model computes NaN instead of numbers; its weights are damaged" in result.stderr.splitlines()[-1]
+    expected = f"{base}: the model computes NaN instead of numbers; its weights are damaged"
+    assert expected in result.stderr.splitlines()[-1]

@@ -15,7 +15,7 @@ Emit: TypeAlias = Callable[[WrittenBundle], None]
 
 
 def given_scores(task: SessionTask) -> Matrix | None:
-    """Return how likely each pair is by other sessions, (products, products); None if the questions do not tell that."""
+    """Return how likely each pair is by other sessions, (products, products); None if the task has no evidence."""
     return None if task.evidence is None else task.evidence()
 
 
