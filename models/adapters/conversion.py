@@ -26,10 +26,10 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 MANIFEST = "manifest.json"
 BASE_CONFIG = "base_config.json"
-"""What transformers says of the base, beside an adapter: the base itself may be elsewhere by then."""
+"""The configuration of the base in transformers, next to an adapter: the base itself may be gone later."""
 
 MANIFEST_KEY = "kdtui.manifest"
-"""Under which a GGUF adapter carries its manifest, as JSON."""
+"""The key under which a GGUF adapter stores its manifest, as JSON."""
 
 _ARCHITECTURES = {
     "llama": "llama",
@@ -39,27 +39,27 @@ _ARCHITECTURES = {
     "gemma3": "gemma3",
     "gemma3_text": "gemma3",
 }
-"""What llama.cpp calls the architectures of transformers."""
+"""llama.cpp's names for architectures of transformers."""
 
 _PERMUTED = {"llama"}
-"""Where llama.cpp has the two halves of each rotated head interleaved, row by row."""
+"""Architectures for which llama.cpp interleaves the two halves of each rotated head, row by row."""
 
-_HELD = {
+_SUPPORTED = {
     *("r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "ensure_weight_tying"),
     *("task_type", "peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision"),
     *("inference_mode", "runtime_config", "eva_config", "megatron_core", "qalora_group_size"),
 }
-"""Settings of PEFT that a GGUF adapter holds, or that it need not hold. All others have to ask for nothing: one that is
-not known here may change anything."""
+"""Settings of PEFT that a GGUF adapter holds, or need not hold. All other settings must have no effect: an unknown one
+can change anything."""
 
-_NOTHING: tuple[object, ...] = (None, False, "none", [], {}, ())
+_NO_EFFECT: tuple[object, ...] = (None, False, "none", [], {}, ())
 
-_KEEPING_THE_BASE: tuple[object, ...] = (True, False, "gaussian", "orthogonal", "eva", "mica")
-"""What adapters may begin with; other beginnings are taken out of the weights of the base, which is another then."""
+_INITS_THAT_KEEP_THE_BASE: tuple[object, ...] = (True, False, "gaussian", "orthogonal", "eva", "mica")
+"""Initializations that keep the base. Others subtract from the weights of the base, which then differ."""
 
 _NORMS_FROM_ONE = {"gemma3"}
-"""Where transformers has norms as what they differ from 1 by, and llama.cpp as they are."""
+"""Architectures whose norms transformers stores as their difference from 1, and llama.cpp as they are."""
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 
@@ -67,18 +67,18 @@ _LINEAR = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
-"""What transformers calls the linear layers of these architectures."""
+"""The names of the linear layers of these architectures in transformers."""
 
-_MOST_LAYERS = 1000
-"""Of a base. Names are made for each, and a configuration from elsewhere may claim any number."""
+_MAX_LAYERS = 1000
+"""Layers of a base. Names are made for each, and an untrusted configuration can claim any number."""
 
 _PREFIX = "base_model.model."
-"""Before the names of modules in a PEFT adapter."""
+"""The prefix of module names in a PEFT adapter."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseShape:
-    """What of a base decides how its adapters are written. `architecture` is llama.cpp's name."""
+    """What determines how adapters of a base are written. `architecture` is llama.cpp's name."""
 
     architecture: str
     layers: int
@@ -109,13 +109,13 @@ def check_trainable(config: Mapping[str, Any]) -> None:
     """Refuse a LoRA configuration (the fields of `adapter_config.json`) that no GGUF adapter can hold.
 
     Raises:
-        ModelError: it names the setting.
+        ModelError: a setting has no place in GGUF; the message names it.
     """
     if config.get("peft_type", "LORA") != "LORA":
-        raise ModelError(f"llama.cpp knows LoRA adapters, and no {config['peft_type']}; train with peft_type LORA")
+        raise ModelError(f"llama.cpp knows only LoRA adapters, not {config['peft_type']}; train with peft_type LORA")
     for name, value in config.items():
-        allowed = _KEEPING_THE_BASE if name == "init_lora_weights" else _NOTHING
-        if name not in _HELD and value not in allowed:
+        allowed = _INITS_THAT_KEEP_THE_BASE if name == "init_lora_weights" else _NO_EFFECT
+        if name not in _SUPPORTED and value not in allowed:
             raise ModelError(f"a GGUF adapter cannot hold {name}={value!r}; train without it")
     targets = config.get("target_modules") or ()
     named = [targets] if isinstance(targets, str) else targets
@@ -125,15 +125,15 @@ def check_trainable(config: Mapping[str, Any]) -> None:
 
 
 def base_shape(base: Path) -> BaseShape:
-    """The shape of a base: a GGUF file, a folder of transformers, or an adapter that its own trainer wrote.
+    """Return the shape of a base: a GGUF file, a folder of transformers, or an adapter folder that its trainer wrote.
 
     Raises:
-        ModelError: it is neither, or of an architecture whose adapters cannot be converted.
+        ModelError: it is neither, or adapters for its architecture cannot be converted.
     """
     if base.is_dir():
-        beside = base / BASE_CONFIG
-        return configured_shape(read_object(beside if beside.exists() else base / "config.json"), str(base))
-    # Imported here: llama.cpp is not where trainings run, and they check their settings by this module.
+        copied = base / BASE_CONFIG
+        return configured_shape(read_object(copied if copied.exists() else base / "config.json"), str(base))
+    # Imported here: machines that only train lack llama.cpp, and use this module to check settings.
     from models.llama.model_header import meta_value, vocabulary_only
 
     with vocabulary_only(base) as model:
@@ -148,10 +148,10 @@ def base_shape(base: Path) -> BaseShape:
 
 
 def configured_shape(config: Mapping[str, Any], base: str) -> BaseShape:
-    """The shape of a base by its configuration in transformers (the fields of `config.json`).
+    """Return the shape of a base by its configuration in transformers (the fields of `config.json`).
 
     Raises:
-        ModelError: it is of an architecture whose adapters cannot be converted.
+        ModelError: adapters for its architecture cannot be converted.
     """
     kind = str(config.get("model_type"))
     if kind not in _ARCHITECTURES:
@@ -163,21 +163,21 @@ def configured_shape(config: Mapping[str, Any], base: str) -> BaseShape:
         layers = int(config["num_hidden_layers"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{base}: config.json does not say how many layers and heads there are") from error
-    if not 0 < layers <= _MOST_LAYERS or heads < 1 or keys < 1:
+    if not 0 < layers <= _MAX_LAYERS or heads < 1 or keys < 1:
         raise ModelError(f"{base}: config.json says {layers:,} layers and {heads:,} heads, which no base has")
     return BaseShape(_ARCHITECTURES[kind], layers, heads, keys)
 
 
 def convert(adapter: Path, base: Path, output: Path) -> None:
-    """Write a PEFT adapter as GGUF, whole or not at all; a manifest in its folder goes with it.
+    """Write a PEFT adapter as GGUF, completely or not at all, with the manifest in its folder.
 
     Args:
         adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`.
-        base: what the adapter was trained on: a GGUF file, or a folder of transformers; or the adapter's own folder,
-            where its trainer left the configuration of the base.
+        base: the base of the adapter: a GGUF file, or a folder of transformers; or the adapter's own folder, if its
+            trainer left the configuration of the base there.
 
     Raises:
-        ModelError: a file is missing or damaged, GGUF cannot hold the adapter, or it is none for this base.
+        ModelError: a file is missing or damaged, GGUF cannot hold the adapter, or it is for another base.
     """
     # Imported here: it takes a fifth of a second.
     from gguf import GGUFWriter
@@ -198,7 +198,7 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
             writer.add_string(MANIFEST_KEY, json.dumps(read_object(manifest), sort_keys=True))
         for name, delta in _pairs(adapter, shape):
             writer.add_tensor(f"{name}.lora_a", delta.a)
-            # llama.cpp scales by alpha / rank, whatever PEFT does for this weight.
+            # llama.cpp scales by alpha / rank; PEFT can scale each weight differently.
             scaled = delta.b * (delta.scale * delta.rank / alpha)
             writer.add_tensor(f"{name}.lora_b", scaled.astype(delta.b.dtype))
         writer.write_header_to_file()
@@ -213,12 +213,12 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
 
 
 def peft_deltas(adapter: Path) -> dict[str, Delta]:
-    """What a PEFT adapter adds to each module that it changes, by the name of the module in transformers.
+    """Return what a PEFT adapter adds to each module, by the name of the module in transformers.
 
-    Matrices of 16 bits stay so.
+    16-bit matrices stay 16-bit.
 
     Raises:
-        ModelError: a file is missing or damaged, or the adapter is no plain LoRA.
+        ModelError: a file is missing or damaged, or the adapter is not a plain LoRA.
     """
     config = read_object(adapter / CONFIG)
     check_trainable(config)
@@ -239,15 +239,15 @@ def peft_deltas(adapter: Path) -> dict[str, Delta]:
             raise ModelError(f"{adapter}: the two matrices for {module} have the ranks {len(a)} and {b.shape[1]}")
         delta = found[module] = Delta(a, b, scale_of(config, module, len(a)))
         if not (isfinite(delta.scale) and np.isfinite(a).all() and np.isfinite(b).all()):
-            raise ModelError(f"{adapter}: what it adds to {module} is no number; its weights are damaged")
+            raise ModelError(f"{adapter}: what it adds to {module} is not a number; its weights are damaged")
     return found
 
 
 def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
-    """The same of a GGUF adapter for a base of this shape.
+    """Do the same for a GGUF adapter for a base of this shape.
 
     Raises:
-        ModelError: the file cannot be read, is for another architecture, or changes what PEFT has no name for.
+        ModelError: the file cannot be read, is for another architecture, or changes weights that PEFT has no name for.
     """
     names = gguf_names(shape)
     modules = {
@@ -266,27 +266,27 @@ def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
         if a is None or b is None or a.ndim != 2 or b.ndim != 2 or not len(a) or len(a) != b.shape[1]:
             raise ModelError(f"{adapter}: the two matrices for {name} do not belong together")
         module = modules[name]
-        # llama.cpp takes an alpha of 0 for none.
+        # llama.cpp takes an alpha of 0 for no alpha.
         found[module] = Delta(a, _in_halves(b, shape, module), alpha / len(a) if alpha else 1.0)
     if not found:
         raise ModelError(f"{adapter}: there is nothing in this adapter")
     return found
 
 
-def check_numbers(adapter: Path) -> None:
+def check_finite(adapter: Path) -> None:
     """Refuse a GGUF adapter that is damaged.
 
     Raises:
-        ModelError: it cannot be read, or has values that are no numbers.
+        ModelError: it cannot be read, or has values that are not numbers.
     """
     _, alpha, tensors = _gguf_tensors(adapter)
     for name, values in tensors.items():
         if not (isfinite(alpha) and np.isfinite(values).all()):
-            raise ModelError(f"{adapter}: what it adds by {name} is no number; its weights are damaged")
+            raise ModelError(f"{adapter}: what it adds by {name} is not a number; its weights are damaged")
 
 
 def _gguf_tensors(adapter: Path) -> tuple[str, float, dict[str, Array]]:
-    """The architecture, alpha, and the matrices of a GGUF adapter, in 32 bits."""
+    """Return the architecture, alpha, and the matrices of a GGUF adapter, in 32 bits."""
     from gguf import GGUFReader
     from gguf.quants import dequantize
 
@@ -301,7 +301,7 @@ def _gguf_tensors(adapter: Path) -> tuple[str, float, dict[str, Array]]:
 
 
 def misfit(deltas: Mapping[str, Delta], base: Path) -> str | None:
-    """Why an adapter has no place in a base, as a clause; None where it has.
+    """Return why an adapter does not fit a base, as a clause; None if it fits.
 
     Args:
         base: a GGUF file.
@@ -325,22 +325,22 @@ def misfit(deltas: Mapping[str, Delta], base: Path) -> str | None:
 
 
 def largest_rank(deltas: Mapping[str, Delta]) -> int:
-    """The longest side of the weights that are changed: no adapter needs a higher rank."""
+    """Return the longest side of the weights that are changed: no adapter needs a higher rank."""
     return max(max(len(delta.b), int(delta.a.shape[1])) for delta in deltas.values())
 
 
 def _pairs(adapter: Path, shape: BaseShape) -> Iterator[tuple[str, Delta]]:
-    """For each weight that a PEFT adapter changes: its name in llama.cpp, and the change as llama.cpp has it."""
+    """Yield name and change, as llama.cpp has them, of each weight that a PEFT adapter changes."""
     names = gguf_names(shape)
     for module, delta in peft_deltas(adapter).items():
         name = names.get_name(module.replace("language_model.", ""))
         if name is None or module.rpartition(".")[2] in _EMBEDDINGS:
             raise ModelError(f"{adapter}: a GGUF adapter for {shape.architecture} cannot hold changes of {module}")
-        yield f"{name}.weight", replace(delta, b=_in_turn(delta.b, shape, module))
+        yield f"{name}.weight", replace(delta, b=_interleaved(delta.b, shape, module))
 
 
-def _in_turn(rows: Array, shape: BaseShape, module: str) -> Array:
-    """Rows of a module as llama.cpp has them: where heads are rotated, the two halves of each head in turn."""
+def _interleaved(rows: Array, shape: BaseShape, module: str) -> Array:
+    """Return rows of a module in the order of llama.cpp, which interleaves the two halves of each rotated head."""
     if not is_permuted(shape, module):
         return rows
     heads = _heads(rows, shape, module)
@@ -348,7 +348,7 @@ def _in_turn(rows: Array, shape: BaseShape, module: str) -> Array:
 
 
 def _in_halves(rows: Array, shape: BaseShape, module: str) -> Array:
-    """The opposite: rows of a module as transformers has them, given as llama.cpp has them."""
+    """Reverse `interleaved`: return rows of a module in the order of transformers."""
     if not is_permuted(shape, module):
         return rows
     heads = _heads(rows, shape, module)
@@ -356,12 +356,12 @@ def _in_halves(rows: Array, shape: BaseShape, module: str) -> Array:
 
 
 def is_permuted(shape: BaseShape, module: str) -> bool:
-    """Whether llama.cpp has the rows of a module in another order than transformers."""
+    """Tell whether llama.cpp has the rows of a module in another order than transformers."""
     return shape.architecture in _PERMUTED and module.endswith(("q_proj", "k_proj"))
 
 
 def _heads(rows: Array, shape: BaseShape, module: str) -> int:
-    """How many heads the rows of a permuted module are of."""
+    """Return the number of heads in the rows of a permuted module."""
     heads = shape.heads if module.endswith("q_proj") else shape.key_heads
     if len(rows) % (2 * heads):
         raise ModelError(f"{len(rows)} rows are not those of {heads} heads; was the adapter trained on another base?")
@@ -369,31 +369,30 @@ def _heads(rows: Array, shape: BaseShape, module: str) -> int:
 
 
 def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """What PEFT multiplies `B @ A` with: alpha / rank, or alpha / sqrt(rank) (rsLoRA, Kalajdzievski, 2023).
+    """Return what PEFT multiplies `B @ A` with: alpha / rank, or alpha / sqrt(rank) (rsLoRA, Kalajdzievski, 2023).
 
     Raises:
-        ModelError: a key of `alpha_pattern` is no regular expression.
+        ModelError: a key of `alpha_pattern` is not a regular expression.
     """
     alpha = config.get("lora_alpha") or 1
     for key, value in (config.get("alpha_pattern") or {}).items():
         try:
-            # As PEFT does it: the first one that the end of the name matches, from a dot or the beginning on.
+            # As in PEFT: the first key that matches the end of the name, from a dot or the beginning on.
             if re.match(rf"(.*\.)?({key})$", module):
                 alpha = value
                 break
         except re.error as error:
-            raise ModelError(f"alpha_pattern: {key!r} is no regular expression ({error})") from error
+            raise ModelError(f"alpha_pattern: {key!r} is not a regular expression ({error})") from error
     return float(alpha) / (sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def folder_vectors(folder: Path) -> Iterator[tuple[str, Array]]:
-    """The weights of a folder of transformers that are vectors, as a GGUF file of them has them: with their names there
-    and as numbers of 32 bits.
+    """Yield the vectors among the weights of a folder of transformers as a GGUF file has them: same names, 32 bits.
 
     Raises:
-        ModelError: they cannot be read, or are of an architecture whose adapters cannot be converted.
+        ModelError: they cannot be read, or adapters for their architecture cannot be converted.
     """
-    # Imported here: seconds.
+    # Imported here: it takes seconds.
     from safetensors import SafetensorError, safe_open
 
     shape = base_shape(folder)
@@ -413,14 +412,14 @@ def folder_vectors(folder: Path) -> Iterator[tuple[str, Array]]:
                     if shape.architecture in _NORMS_FROM_ONE and module.endswith("norm"):
                         values = values + np.float32(1)
                     if kind == "bias":
-                        values = _in_turn(values[:, None], shape, module)[:, 0]
+                        values = _interleaved(values[:, None], shape, module)[:, 0]
                     yield f"{name}.{kind}", values
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: its weights cannot be read ({error})") from error
 
 
 def gguf_names(shape: BaseShape) -> Any:
-    """What llama.cpp calls the modules of transformers."""
+    """Return the map from module names of transformers to those of llama.cpp."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
     arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == shape.architecture)
@@ -428,10 +427,10 @@ def gguf_names(shape: BaseShape) -> Any:
 
 
 def read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:
-    """The tensors of a file with their names, as numbers of 32 bits, or of 16 (F16) where they are that.
+    """Yield the tensors of a file with their names, in 32 bits, or in 16 bits if they are F16.
 
     Raises:
-        ModelError: it cannot be read, or holds what is no weight.
+        ModelError: it cannot be read, or holds something other than weights.
     """
     from safetensors import SafetensorError, deserialize
 
@@ -440,15 +439,15 @@ def read_safetensors(path: Path) -> Iterator[tuple[str, Array]]:
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
     except SafetensorError as error:
-        raise ModelError(f"{path}: this is no whole safetensors file") from error
+        raise ModelError(f"{path}: this safetensors file is incomplete or damaged") from error
     kinds: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "BF16": "<u2"}
     for name, tensor in tensors:
         kind = tensor["dtype"]
         if kind not in kinds:
-            raise ModelError(f"{path}: {name} is of the type {kind}, which is not that of an adapter")
+            raise ModelError(f"{path}: {name} is of the type {kind}, which adapters do not have")
         values = np.frombuffer(tensor["data"], kinds[kind]).reshape(tensor["shape"])
         if kind == "BF16":
-            # The upper half of a 32-bit number.
+            # BF16 is the upper half of a 32-bit number.
             values = (values.astype(np.uint32) << 16).view(np.float32)
         yield name, values.astype(np.float16 if kind == "F16" else np.float32)
 

@@ -11,7 +11,7 @@ _DEEPEST = 32
 
 
 def is_deep(content: Any) -> bool:
-    """Whether JSON is nested more deeply than anybody writes it: walking through it could exhaust the stack."""
+    """Tell whether JSON is nested more deeply than any real file: walking through it could exhaust the stack."""
     level = [content]
     for _ in range(_DEEPEST):
         level = [
@@ -26,7 +26,7 @@ def is_deep(content: Any) -> bool:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a file.
+    """Read the object in a file.
 
     Raises:
         ModelError: the file is missing, or holds something else.
@@ -38,7 +38,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except NotText as error:
         raise ModelError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: this is no JSON") from error
+        raise ModelError(f"{path}: this is not JSON") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: an object is expected")
     return content

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.embedded import ENCODER_TOKENS, checked_encoder
 from models.errors import ModelError, not_finite
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from models.vocabulary import Token
 
 _MAX_TOKENS = 512
@@ -112,4 +112,4 @@ def checked_vectors(rows: Sequence[Sequence[float]] | Vectors, where: str, other
         raise ModelError(f"{where} returns something other than vectors of equal length")
     if not np.isfinite(vectors).all():
         raise ModelError(otherwise)
-    return of_length_one(vectors)
+    return scaled_to_one(vectors)

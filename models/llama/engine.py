@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from models.bundle_list import WrittenBundle
-from models.completion import NOT_TOLD, Usage
+from models.completion import UNKNOWN_USAGE, Usage
 from models.llama.context import MOST_ROWS, MOST_SEQUENCES, LlamaContext, TokenRun
 from models.llama.decoding import Branch, Program, Read
 from models.llama.saved_prefixes import LEAST_TOKENS, SavedPrefixes
@@ -88,7 +88,7 @@ class SessionInEngine:
     plan: AnswerPlan
     answer: list[WrittenBundle] | None = None
     seconds: float = 0.0
-    usage: Usage = NOT_TOLD
+    usage: Usage = UNKNOWN_USAGE
 
 
 @dataclass(eq=False, slots=True)

@@ -10,7 +10,7 @@ from models.files.whole_files import put_in_place
 from models.llama.bindings import llama_cpp
 from models.llama.model import last_error, prepare_backend
 from models.llama.model_header import meta_value, vocabulary_only
-from models.subprocess_call import steps_apart
+from models.subprocess_call import steps_in_process
 
 QUANTIZATIONS: dict[str, int] = {
     "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
@@ -106,7 +106,7 @@ def quantizing(source: Path, target: Path, quantization: str, threads: int) -> G
         target.parent.mkdir(parents=True, exist_ok=True)
         # A large model takes minutes, in which llama.cpp would swallow an interrupt. A damaged model can crash it.
         try:
-            with closing(steps_apart(_write, source, part, quantization, threads, every=_LOOK)) as steps:
+            with closing(steps_in_process(_write, source, part, quantization, threads, every=_LOOK)) as steps:
                 for _ in steps:
                     yield part.stat().st_size if part.exists() else 0
         except ModelError as error:

@@ -23,7 +23,7 @@ from models.llama.strategies.choosing import plan_choice
 from models.llama.threads import FreeProcessors
 from models.messages import Message
 from models.pairs.clustering import Matrix
-from models.student_protocol import NAP, Adapter, Answered, Grew, Refused, SessionTask, StudentEvent
+from models.student_protocol import IDLE_SECONDS, Adapter, Answered, Grew, Refused, SessionTask, StudentEvent
 from models.vocabulary import Token
 
 DEFAULT_CONTEXT = 4096
@@ -200,7 +200,7 @@ class Student(AbstractContextManager["Student"]):
                 while events:
                     yield events.popleft()
                 if more and self._engine.idle:
-                    sleep(NAP)
+                    sleep(IDLE_SECONDS)
                 for job in self._engine.step():
                     assert job.answer is not None
                     events.append(Answered(jobs.pop(job).key, job.answer, job.seconds, job.usage))

@@ -232,7 +232,7 @@ def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtu
     assert (good["state"], bad["state"]) == ("done", "failed")
     assert "its adapter cannot be converted" in bad["reason"]
     result = kdtui("generate", "o34", "--adapter", "bad")
-    assert (result.code, "no whole safetensors file" in result.err) == (1, True)
+    assert (result.code, "safetensors file is incomplete or damaged" in result.err) == (1, True)
 
 
 def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once(

@@ -12,7 +12,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.calibrate import Compared, Earlier, Judged, compare, sessions_to_learn_from
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
-from models.pairs.calibration import AT_ITS_WORD, Calibration
+from models.pairs.calibration import UNCALIBRATED, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
 from store.sessions import iter_sessions
 from store.sqlite import Database
@@ -125,7 +125,7 @@ def test_a_strategy_that_is_not_tried_keeps_its_calibration(kdtui: Kdtui, db: Da
 
 
 def judged(f1: list[float]) -> Judged:
-    return Judged(Calibration(AT_ITS_WORD), [], f1, 0.0)
+    return Judged(Calibration(UNCALIBRATED), [], f1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
     new: list[float], fitted_on: int, is_kept: bool
 ) -> None:
     ids = [str(number) for number in range(20)]
-    earlier = Earlier(Calibration(AT_ITS_WORD), fitted_on, dict.fromkeys(ids, 0.5))
+    earlier = Earlier(Calibration(UNCALIBRATED), fitted_on, dict.fromkeys(ids, 0.5))
     compared, f1 = compare("pairs", earlier, judged(new), ids)
     assert compared.is_kept == is_kept
     assert f1 == [0.5] * 20

@@ -186,7 +186,7 @@ def test_a_store_that_was_lost_is_made_anew_from_the_host(
     (far / "jobs" / "what is being brought").mkdir()
     result = kdtui("sft", "adopt", "far")
     assert (result.code, result.err.count("added training")) == (1, 2), result.err
-    assert "job.json: this is no JSON" in result.err
+    assert "job.json: this is not JSON" in result.err
     rows = kdtui("sft", "ls", "--cached", "--json").rows
     assert {row["name"]: row["state"] for row in rows} == {"one": "stopped", "two": "stopped"}
     shutil.rmtree(far / "jobs" / "three")

@@ -205,7 +205,7 @@ FAULTS: dict[str, Callable[[Fake, int], None]] = {
         fake, lambda rows: [{**each, "embedding": []} for each in rows]
     ),
     "else than vectors": lambda fake, _: embeddings(fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]),
-    "form of its own": lambda fake, _: fake.send({"vectors": []}),
+    "unknown format": lambda fake, _: fake.send({"vectors": []}),
     "usable answer": lambda fake, _: fake.send(b"<html>"),
     "another key": lambda fake, _: fake.send({"error": {"message": "no"}}, 401),
     "has no model 'm'": lambda fake, _: fake.send({"error": {"message": "no"}}, 404),

@@ -209,7 +209,7 @@ def test_what_peft_writes_of_a_plain_adapter_is_not_refused(settings: dict[str, 
 
 
 def test_a_pattern_that_is_no_regular_expression_is_named() -> None:
-    with pytest.raises(ModelError, match=r"alpha_pattern: '\(' is no regular expression"):
+    with pytest.raises(ModelError, match=r"alpha_pattern: '\(' is not a regular expression"):
         scale_of({"alpha_pattern": {"(": 2}}, "model.layers.0.self_attn.q_proj", 4)
 
 
@@ -235,7 +235,7 @@ _KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
         (_without(WEIGHTS), "No such file"),
         (lambda folder: (folder / CONFIG).write_text("{"), "no JSON"),
         (lambda folder: (folder / CONFIG).write_text("[]"), "an object is expected"),
-        (lambda folder: os.truncate(folder / WEIGHTS, 500), "no whole safetensors file"),
+        (lambda folder: os.truncate(folder / WEIGHTS, 500), "safetensors file is incomplete or damaged"),
         (_with_weights(lambda _: {}), "nothing in this adapter"),
         (_with_weights(lambda w: {k: v for k, v in w.items() if k != _KEY}), "one matrix for model.layers.0"),
         (_with_weights(lambda w: w | {_KEY: w[_KEY][:-3].clone()}), "trained on another base"),

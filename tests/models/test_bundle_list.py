@@ -12,7 +12,7 @@ from models.bundle_list import BundleList, longest_bundle
 def test_every_sequence_of_choices_ends_in_valid_bundles(products: int, data: st.DataObject) -> None:
     written = BundleList(products)
     text = ""
-    while written.may_go_on and (not written.finished or data.draw(st.booleans())):
+    while written.can_continue and (not written.finished or data.draw(st.booleans())):
         numbers: tuple[int, ...] = ()
         while not text.endswith(":"):
             choices = written.choices(numbers)

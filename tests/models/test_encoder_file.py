@@ -10,7 +10,7 @@ import pytest
 
 from models.files.encoder_file import main
 from models.llama.embedding import LocalEmbedder
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -75,7 +75,7 @@ def by_transformers(folder: Path) -> Vectors:
         for text in TEXTS:
             tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST)
             rows.append(model(**tokens).last_hidden_state[0].mean(0).numpy())
-    return of_length_one(np.stack(rows))
+    return scaled_to_one(np.stack(rows))
 
 
 @pytest.mark.parametrize(("kind", "least"), [("F32", 0.9999), ("Q8_0", 0.999)])

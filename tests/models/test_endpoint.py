@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from models.completion import NO_TOKENS, NOT_TOLD, Usage
+from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
@@ -104,16 +104,16 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
         (lambda fake: fake.send({"error": {"message": "no \x1b[31mmemory\n"}}, 500), "with status 500"),
         (lambda fake: fake.send({"error": "bad"}, 400), "with status 400"),
         (lambda fake: fake.complete("I would put 1 and 2 together"), "not the JSON that was asked for"),
-        (lambda fake: fake.complete('{"bundles": [{"pro', "length"), "has no end"),
-        (lambda fake: fake.complete(None), "answers nothing"),
-        (lambda fake: fake.complete("", "length"), "has no end"),
-        (lambda fake: fake.complete(5), "in a form of its own"),
-        (lambda fake: fake.complete(GOOD, logprobs=["x"]), "in a form of its own"),
+        (lambda fake: fake.complete('{"bundles": [{"pro', "length"), "was cut off"),
+        (lambda fake: fake.complete(None), "gives an empty answer"),
+        (lambda fake: fake.complete("", "length"), "was cut off"),
+        (lambda fake: fake.complete(5), "in an unknown format"),
+        (lambda fake: fake.complete(GOOD, logprobs=["x"]), "in an unknown format"),
         (lambda fake: fake.drop(), "cannot be reached"),
         (lambda fake: fake.send({"error": {"message": fake.headers["Authorization"]}}, 400), "Bearer …"),
-        (lambda fake: fake.send({"choices": []}), "in a form of its own"),
+        (lambda fake: fake.send({"choices": []}), "in an unknown format"),
         (lambda fake: fake.send(b"<html>"), "usable answer"),
-        (lambda fake: fake.send(["what"]), "in a form of its own"),
+        (lambda fake: fake.send(["what"]), "in an unknown format"),
         (lambda fake: fake.gate.wait(PATIENCE), "did not answer in 2 seconds"),
     ],
     ids=[
@@ -242,7 +242,7 @@ def test_a_key_may_end_in_a_newline_but_not_hold_what_no_header_may(
 def test_an_odd_list_of_models_is_one_sentence(serve: Serve, monkeypatch: pytest.MonkeyPatch, body: object) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
     monkeypatch.setattr(handler, "do_GET", lambda fake: fake.send(body))
-    with pytest.raises(ModelError, match="lists its models in a form of its own"):
+    with pytest.raises(ModelError, match="lists its models in an unknown format"):
         EndpointStudent(Endpoint(url))
 
 
@@ -322,5 +322,5 @@ def test_an_answer_bears_the_tokens_that_the_server_counts_and_none_where_it_doe
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
         found = events(student, [task(place, ["a", "b"]) for place in range(4)] + [task("alone", ["a"])])
     usage = {event.key: event.usage for event in found if isinstance(event, Answered | Refused)}
-    assert usage == {0: Usage(120, 30), 1: NOT_TOLD, 2: Usage(90, 5), 3: Usage(80, 7), "alone": NO_TOKENS}
+    assert usage == {0: Usage(120, 30), 1: UNKNOWN_USAGE, 2: Usage(90, 5), 3: Usage(80, 7), "alone": NO_TOKENS}
     assert [event.key for event in found if isinstance(event, Refused)] == [2, 3]

@@ -70,7 +70,7 @@ def test_an_endpoint_whose_vectors_are_no_numbers_is_named(serve: Serve, value: 
     url, _ = serve(reply)
     with (
         RemoteEmbedder(Endpoint(url, "m")) as embedder,
-        pytest.raises(ModelError, match=r"makes vectors whose values are no numbers|usable answer"),
+        pytest.raises(ModelError, match=r"makes vectors whose values are not numbers|usable answer"),
     ):
         embedder.embed(["a tent"])
 

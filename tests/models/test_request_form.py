@@ -1,4 +1,4 @@
-"""Servers that refuse a part of a usual request: what they take is learned once, and said once."""
+"""Servers that refuse a part of a standard request: what they accept is learned once, and reported once."""
 
 import json
 import threading
@@ -159,18 +159,18 @@ def error(message: str, **more: str) -> dict[str, Any]:
 
 
 ENDS: dict[str, tuple[int, dict[str, Any], str]] = {
-    "key": (401, error("Incorrect API key provided"), "wants another key than the variable OPENAI_API_KEY holds"),
+    "key": (401, error("Incorrect API key provided"), "refuses the key in the variable OPENAI_API_KEY holds"),
     "country": (403, error("Country not supported"), "(Country not supported)"),
     "quota": (
         429,
         error("You exceeded your current quota", type="insufficient_quota", code="insufficient_quota"),
-        "has nothing left to be spent with the key in OPENAI_API_KEY (You exceeded your current quota)",
+        "has no credit left for the key in OPENAI_API_KEY (You exceeded your current quota)",
     ),
-    "quota by type": (429, error("Pay first", type="insufficient_quota"), "nothing left to be spent"),
-    "balance": (402, error("Insufficient Balance"), "nothing left to be spent with the key in OPENAI_API_KEY (Insuff"),
-    "model": (404, error("The model `m` does not exist", code="model_not_found"), "no model 'm', or does nothing of"),
+    "quota by type": (429, error("Pay first", type="insufficient_quota"), "no credit left for the key"),
+    "balance": (402, error("Insufficient Balance"), "no credit left for the key in OPENAI_API_KEY (Insuff"),
+    "model": (404, error("The model `m` does not exist", code="model_not_found"), "no model 'm', or does not take"),
     "model with 400": (400, error("Invalid model: m", type="invalid_model"), "has no model 'm'"),
-    "in an answer": (200, error("No credits", code="402"), "nothing left to be spent"),
+    "in an answer": (200, error("No credits", code="402"), "no credit left for the key"),
 }
 
 

@@ -89,9 +89,9 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert last["peak_memory_bytes"] > 1e8
     assert last["eta_seconds"] == 0
     convert(job / "adapter", base, job / "adapter.gguf")
-    from models.pairs.calibration import AT_ITS_WORD, Calibration, PairCalibration
+    from models.pairs.calibration import UNCALIBRATED, Calibration, PairCalibration
 
-    strategy = make_strategy("pairs", Calibration(AT_ITS_WORD, PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)))
+    strategy = make_strategy("pairs", Calibration(UNCALIBRATED, PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)))
 
     def ask(_: object, order: Any) -> list[Message]:
         words = ["phone", "phone", "camp", "camp"]

@@ -342,7 +342,7 @@ def test_a_tokenizer_that_ends_no_answer_is_one_sentence(
 Damage = Callable[[Path], object]
 DAMAGES: dict[str, Damage] = {
     "No such file": lambda job: (job / "job.json").unlink(),
-    "this is no JSON": lambda job: (job / "job.json").write_text("{"),
+    "this is not JSON": lambda job: (job / "job.json").write_text("{"),
     "an object is expected": lambda job: (job / "job.json").write_text("[1]"),
     "there is no setting 'epoch'": lambda job: write_job(job, epoch=3),
     "epochs cannot be 0": lambda job: write_job(job, epochs=0),

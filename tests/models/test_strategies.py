@@ -22,7 +22,7 @@ from models.llama.strategies.pairs import Pairs
 from models.llama.strategies.writing import write_list
 from models.llama.student import Student
 from models.messages import Message
-from models.pairs.calibration import AT_ITS_WORD, Calibration, PairCalibration
+from models.pairs.calibration import UNCALIBRATED, Calibration, PairCalibration
 from models.pairs.clustering import Matrix, average_link, average_links
 from models.prompt_format import pair_question
 from models.student_protocol import STRATEGIES, Answered, Form, Grew, IntentPrompt, Refused, SessionTask, StrategyName
@@ -172,7 +172,7 @@ def test_every_question_says_its_own_evidence(student: Student, monkeypatch: pyt
 def test_a_threshold_decides_how_much_is_put_together(student: Student) -> None:
     session = task("s", WORDS)
     for threshold, expected in ((0.0, [tuple(range(1, 8))]), (1.0, [])):
-        way = Pairs(Calibration(AT_ITS_WORD, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
+        way = Pairs(Calibration(UNCALIBRATED, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
         [answer] = [event for event in student.answer([session], way) if isinstance(event, Answered)]
         assert [bundle.positions for bundle in answer.bundles] == expected
 
@@ -248,7 +248,7 @@ def test_where_answers_have_no_weight_bundles_are_there_before_a_token_is_read(
     evidence = np.full((4, 4), 0.1)
     evidence[0, 2] = evidence[2, 0] = 0.9
     asked: list[tuple[Form, tuple[int, ...]]] = []
-    events = student.answer([told_task(WORDS[:4], evidence, asked)], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
+    events = student.answer([told_task(WORDS[:4], evidence, asked)], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE)))
     first = next(events)
     assert isinstance(first, Grew)
     assert (first.bundle.positions, first.bundle.intent) == ((1, 3), "")
@@ -264,10 +264,10 @@ def test_a_session_without_bundles_is_not_read_at_all_where_answers_have_no_weig
     student: Student, decoded: list[int]
 ) -> None:
     quiet = told_task(WORDS[:5], np.full((5, 5), 0.1), [])
-    list(student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))))
+    list(student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE))))
     decoded.clear()
     # The second time what prompts share has been read.
-    [answer] = student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
+    [answer] = student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE)))
     assert isinstance(answer, Answered)
     assert (answer.bundles, decoded) == ([], [])
 
@@ -278,7 +278,7 @@ def test_hundreds_of_products_get_bundles_where_no_question_is_asked(student: St
     [answer] = [
         event
         for event in student.answer(
-            [told_task(["x"] * 200, evidence, [])], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))
+            [told_task(["x"] * 200, evidence, [])], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE))
         )
         if isinstance(event, Answered)
     ]

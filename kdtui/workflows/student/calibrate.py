@@ -36,7 +36,7 @@ from models.llama.strategies import make_strategy
 from models.llama.strategies.base import given_scores
 from models.llama.strategies.listing import Listing
 from models.pairs.calibration import (
-    AT_ITS_WORD,
+    UNCALIBRATED,
     Calibration,
     PairCalibration,
     expected_calibration_error,
@@ -362,7 +362,7 @@ def _judge(
     sessions = [cast("Session", task.key) for task in tasks]
     lists: dict[object, Found] = {}
     matrices: dict[object, Matrix] = {}
-    strategy = make_strategy(name, Calibration(AT_ITS_WORD) if name == "list" else None)
+    strategy = make_strategy(name, Calibration(UNCALIBRATED) if name == "list" else None)
     if isinstance(strategy, Listing):
         for event in student.answer(tasks, strategy):
             if isinstance(event, Answered):

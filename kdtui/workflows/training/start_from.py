@@ -234,10 +234,10 @@ def check_fits(db: Database, source: StartAdapter, base: str) -> None:
         ModelError: it says what differs, or the base cannot be loaded.
     """
     from kdtui.workflows.training.dataset import open_vocabulary
-    from models.adapters.provenance import check_adapter, says_base
+    from models.adapters.provenance import check_adapter, names_base
 
     place = trainable(db, base)
-    if not says_base(source.manifest):
+    if not names_base(source.manifest):
         return
     manifest = dict(source.manifest)
     if not Path(place).exists():

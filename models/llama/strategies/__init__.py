@@ -4,19 +4,19 @@ from models.llama.strategies.base import PairStrategy, Strategy
 from models.llama.strategies.drafts import Drafts
 from models.llama.strategies.listing import Listing
 from models.llama.strategies.pairs import Pairs
-from models.pairs.calibration import AT_ITS_WORD, BundleCalibration, Calibration, PairCalibration
+from models.pairs.calibration import UNCALIBRATED, BundleCalibration, Calibration, PairCalibration
 from models.student_protocol import StrategyName
 
 __all__ = ["DEFAULT_CALIBRATIONS", "PairStrategy", "Strategy", "make_strategy"]
 
-_PAIRS_AT_ITS_WORD = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)
+_UNCALIBRATED_PAIRS = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)
 
 DEFAULT_CALIBRATIONS: dict[StrategyName, Calibration] = {
     # Fitted on 1,191 bundles that the embedded student listed for the validation sessions of two public datasets, with
     # and without patterns; 22% of its bundles were right.
     "list": Calibration(BundleCalibration(bias=1.18, score=0.22, size=-1.16, session=-0.44)),
-    "drafts": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
-    "pairs": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
+    "drafts": Calibration(UNCALIBRATED, _UNCALIBRATED_PAIRS),
+    "pairs": Calibration(UNCALIBRATED, _UNCALIBRATED_PAIRS),
 }
 """For a model that is not calibrated on the user's data: lists as of the embedded student, pairs uncalibrated."""
 

@@ -119,7 +119,7 @@ def _sampler(seed: int) -> Pick:
 
 
 def _votes(drafts: Sequence[Sequence[WrittenBundle]], products: int) -> Matrix:
-    """Return the log odds (products, products) that two products share a bundle, with half a vote more for each side."""
+    """Return the log odds (products, products) that two products share a bundle, with half a vote more each way."""
     counts = np.zeros((products, products))
     for draft in drafts:
         pairs = {pair for bundle in draft for pair in combinations(bundle.positions, 2)}

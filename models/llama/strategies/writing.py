@@ -103,7 +103,7 @@ def write_list(
         bundle = WrittenBundle(len(bundles), numbers.numbers, "", confidence, complete=False)
         emit(bundle)
         left = limit - branch.length - len(pending)
-        continues = written.may_go_on and left >= 2 * bundle_tokens(answer, products)
+        continues = written.can_continue and left >= 2 * bundle_tokens(answer, products)
         ends = [answer.newline, answer.end] if continues else [answer.end]
         intent, end = yield from write_intent(answer, branch, pending, ends, partial(_grow, emit, bundle))
         bundles.append(replace(bundle, intent=intent, complete=True))

@@ -59,9 +59,9 @@ _DATA_HANDLERS: dict[type[Request[Any]], Callable[[Path, Any, io.BufferedReader]
     UnpackRequest: files.unpack_files,
 }
 
-_KINDS: dict[str, type[Request[Any]]] = {
-    kind.do: kind for kind in (*_HANDLERS, *_DATA_HANDLERS, CancelRequest, SendRequest)
-}
+_REQUESTS: tuple[type[Request[Any]], ...] = (*_HANDLERS, *_DATA_HANDLERS, CancelRequest, SendRequest)
+
+_KINDS = {kind.do: kind for kind in _REQUESTS}
 
 
 class _Input(io.RawIOBase):
