@@ -60,5 +60,5 @@ def answers_to(
     )
     for example in given:
         lines = [next(texts).strip().split("\n")[0].strip() for _ in example.branches]
-        found[places[id(example)]] = {"write_greedily": lines}
+        found[places[id(example)]] = {"written": lines}
     return found
