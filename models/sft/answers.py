@@ -1,4 +1,4 @@
-"""What a model answers to validation examples: the answers themselves, to be scored by whoever knows the sessions."""
+"""A model's answers to validation examples, to be scored later by code that knows the sessions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from models.sft.objective import Objective
 from models.sft.writing import write_greedily
 
 _MORE = 4
-"""Tokens that an answer may have beyond the longest one that was to be learned."""
+"""Tokens that an answer can have in addition to the longest correct answer."""
 
 
 def answers_to(
@@ -24,15 +24,15 @@ def answers_to(
     *,
     between: Callable[[], object] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """The answer to each example, in the order of the examples:
+    """Return the answer to each example, in the order of the examples.
 
-    - `{"pairs": [[1, 2, 0.7], …]}`: the logit of yes less that of no, of each pair that it asks about;
-    - `{"bundles": [[1, 3], …]}`: of a list;
-    - `{"written": ["weekend camping", …]}`: where the bundles are given, the first line behind each of them.
+    - `{"pairs": [[1, 2, 0.7], …]}`: the logit of yes minus that of no, for each pair that the example asks about;
+    - `{"bundles": [[1, 3], …]}`: the bundles of a list;
+    - `{"written": ["weekend camping", …]}`: if the bundles are given, the first line that is written after each.
 
     Args:
         tokens: of a batch.
-        between: called again and again; it may raise, to end this.
+        between: called repeatedly; it can raise an exception to end this.
     """
     found: list[dict[str, Any]] = [{} for _ in examples]
     places = {id(example): at for at, example in enumerate(examples)}
@@ -48,7 +48,7 @@ def answers_to(
     ):
         found[places[id(example)]] = {"bundles": [sorted(each) for each in bundles]}
     given = [each for each in others if each.bundles is None]
-    # Before the training the model does not know when to end.
+    # Before the training the model does not know when to stop.
     most = max((branch.learned for each in given for branch in each.branches), default=0) + _MORE
     prompts = [
         (*each.prompt, *branch.tokens[: len(branch.tokens) - branch.learned])

@@ -184,11 +184,11 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert "training long has stopped: it left a checkpoint at step" in result.err
     [stopped] = kdtui("sft", "ls", "--json").rows
     assert stopped["state"] == "stopped"
-    assert "told to stop: finishing the step, then writing a checkpoint" in kdtui("sft", "logs", "long").out
-    assert f"; it goes on from step {stopped['reason'].split()[-1]}" in kdtui("sft", "logs", "long").out
+    assert "stopping: finishing the step, then writing a checkpoint" in kdtui("sft", "logs", "long").out
+    assert f"; it resumes from step {stopped['reason'].split()[-1]}" in kdtui("sft", "logs", "long").out
     assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
     assert kdtui("sft", "resume", "long", "--follow").code == 0
-    assert "going on from step" in kdtui("sft", "logs", "long").out
+    assert "resuming from step" in kdtui("sft", "logs", "long").out
     assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err
 
 
@@ -210,7 +210,7 @@ def test_a_killed_training_is_failed_and_goes_on(
 def test_a_training_that_fails_says_why(kdtui: Kdtui, launch: Kdtui) -> None:
     result = launch("wild", "--learning-rate", 1e30, "--epochs", 3, "--follow")
     assert result.code == 1
-    assert re.search("training 'wild' has failed: models.sft: the loss .*is no number any more", result.err)
+    assert re.search("training 'wild' has failed: models.sft: the loss .*is not a number any more", result.err)
     [row] = kdtui("sft", "ls", "--json").rows
     assert row["state"] == "failed"
     assert "lower optimizer.learning_rate (--learning-rate, now" in row["reason"]

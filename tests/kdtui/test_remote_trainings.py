@@ -85,7 +85,7 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     assert state(kdtui, "far-one") == "stopped"
     result = kdtui("sft", "resume", "far-one", "--follow")
     assert result.code == 0, result.err
-    assert "going on from step" in result.err
+    assert "resuming from step" in result.err
     steps = [line.partition(":")[0] for line in result.err.splitlines() if line.startswith("step ")]
     assert len(steps) == len(set(steps)) > 0, "each line comes once"
     assert "Loop <" not in result.err, "nothing is said of how it works"
@@ -237,7 +237,7 @@ def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: P
     assert "ended from outside (killed, out of memory, or" in kdtui("sft", "show", "moving").out
     result = kdtui("sft", "resume", "moving", "--host", "second")
     assert result.code == 0, result.err
-    until(lambda: "going on from step" in kdtui("sft", "logs", "moving").out)
+    until(lambda: "resuming from step" in kdtui("sft", "logs", "moving").out)
     assert kdtui("sft", "cancel", "moving").code == 0
     assert list((other / "jobs" / "moving" / "checkpoints").iterdir())
 

@@ -82,7 +82,7 @@ def test_a_training_goes_through_slurm_and_comes_home(
     until(lambda: state(kdtui, "queued") == "queued")
     assert not (job / "adapter").exists()
     until(lambda: begins_again(kdtui, "queued"))
-    until(lambda: "going on from step" in kdtui("sft", "logs", "queued").out)
+    until(lambda: "resuming from step" in kdtui("sft", "logs", "queued").out)
     assert kdtui("sft", "cancel", "queued").code == 0
     assert state(kdtui, "queued") == "stopped"
     assert "it runs on cluster as Slurm job 2" in kdtui("sft", "resume", "queued").err
@@ -110,7 +110,7 @@ def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
     assert kdtui("sft", "cancel", "three", "--now").code == 0
     [three] = [row for row in kdtui("sft", "ls", "--json").rows if row["name"] == "three"]
     assert three["state"] == "stopped"
-    assert three["reason"].endswith("there is no checkpoint, so it begins anew")
+    assert three["reason"].endswith("there is no checkpoint, so it starts again")
     assert result.code == 0
     kdtui("host", "set", "cluster", "--partition", "no-such-partition")
     result = launch(kdtui, base, "four", "--host", "cluster")

@@ -46,7 +46,7 @@ def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path
     assert len(left) >= 2
     status = job_status(tmp_path)
     assert status.state == "stopped"
-    assert status.reason == "killed at once, without a checkpoint; there is no checkpoint, so it begins anew"
+    assert status.reason == "killed at once, without a checkpoint; there is no checkpoint, so it starts again"
     assert stop(tmp_path, grace=0.5) == []
 
 
@@ -154,7 +154,7 @@ def test_who_waits_for_a_training_to_stop_is_told_each_second(tmp_path: Path) ->
     waits = [event for event in events if isinstance(event, Stopping)]
     assert [int(each.seconds) for each in waits] == [0, 1, 2]
     assert {(each.grace, each.said) for each in waits} == {(2.5, "step 3 of 40")}
-    assert job_status(tmp_path).reason == "killed after 3 s without a checkpoint; it goes on from step 2"
+    assert job_status(tmp_path).reason == "killed after 3 s without a checkpoint; it resumes from step 2"
     assert last_line(tmp_path) == job_status(tmp_path).reason
 
 
@@ -173,9 +173,9 @@ def test_a_kill_need_not_wait_for_who_waits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("checkpoints", "step", "reason"),
     [
-        ((), None, "it had not come to its first checkpoint; there is no checkpoint, so it begins anew"),
-        ((), 3, "it wrote no checkpoint at step 3; there is no checkpoint, so it begins anew"),
-        ((2,), 3, "it wrote no checkpoint at step 3; it goes on from step 2"),
+        ((), None, "it had not reached its first checkpoint; there is no checkpoint, so it starts again"),
+        ((), 3, "it wrote no checkpoint at step 3; there is no checkpoint, so it starts again"),
+        ((2,), 3, "it wrote no checkpoint at step 3; it resumes from step 2"),
         ((2, 4), 3, "it left a checkpoint at step 4"),
     ],
 )

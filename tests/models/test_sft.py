@@ -28,7 +28,7 @@ from models.sft.base import Base, load_base
 from models.sft.checkpoints import whole_checkpoints
 from models.sft.evaluation import evaluate
 from models.sft.examples import Branch, Example, batches, read_examples
-from models.sft.job import Job, Optimizer, read_job
+from models.sft.job import Optimizer, read_job
 from models.sft.objective import Batch, Objective, collate
 from models.sft.state import job_status
 from models.student_protocol import Adapter, Answered, SessionTask
@@ -152,7 +152,7 @@ def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:
     write_job(job, longest=500, epochs=1)
     result = train(job)
     assert result.returncode == 0
-    assert "train.jsonl: 1 examples are longer than 500 tokens, and skipped" in result.stderr
+    assert "train.jsonl: 1 examples are longer than 500 tokens and are skipped" in result.stderr
     assert job_status(job).skipped == 1
 
 
@@ -169,7 +169,7 @@ def test_examples_that_are_longer_than_the_context_of_the_base_are_skipped_too(
     write_job(job, base=str(make_model(tmp_path / "short.gguf", context=context)), epochs=1)
     result = train(job)
     assert result.returncode == 0
-    assert f"train.jsonl: {skipped[0]} examples are longer than {context} tokens, and skipped" in result.stderr
+    assert f"train.jsonl: {skipped[0]} examples are longer than {context} tokens and are skipped" in result.stderr
     assert job_status(job).skipped == sum(skipped)
 
 
@@ -184,7 +184,7 @@ def test_a_trainer_beats_while_it_loads_the_base(job: Path, monkeypatch: pytest.
     monkeypatch.setattr(job_files, "_BEAT_SECONDS", 0.01)
     monkeypatch.setattr(training, "load_base", slow)
     with pytest.raises(ModelError, match="loaded"):
-        training.Training(job)
+        training.Trainer(job)
 
 
 def test_a_base_without_a_chat_template_is_trained_on_paragraphs_and_that_is_said(job: Path, tmp_path: Path) -> None:
@@ -402,15 +402,12 @@ def test_accelerate_launches_it_unchanged(job: Path) -> None:
     assert job_status(job).state == "done"
 
 
-def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine() -> None:
-    from models.sft.training import Training
-
-    training = Training.__new__(Training)
-    training._job = Job("base", optimizer=Optimizer(learning_rate=2.0, warmup=0.1))
-    rates = [training._rate(step, 110) for step in range(110)]
+def test_the_learning_rate_rises_linearly_and_falls_in_half_a_cosine() -> None:
+    optimizer = Optimizer(learning_rate=2.0, warmup=0.1)
+    rates = [optimizer.rate_at(step, 110) for step in range(110)]
     assert rates[:11] == pytest.approx([2 * number / 12 for number in range(1, 12)])
     assert rates[11] == pytest.approx(2)
-    assert training._rate(60, 109) == pytest.approx(1, rel=0.02)
+    assert optimizer.rate_at(60, 109) == pytest.approx(1, rel=0.02)
     assert rates[11:] == sorted(rates[11:], reverse=True)
     assert 0 < rates[-1] < 0.002
 

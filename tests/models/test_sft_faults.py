@@ -77,7 +77,7 @@ def goes_on_to_the_same(job: Path, whole: Path) -> None:
     was_done = (job / "exit_code").exists() and (job / "exit_code").read_text() == "0\n"
     result = train(job)
     assert result.returncode == 0
-    assert was_done or "going on from step" in result.stderr
+    assert was_done or "resuming from step" in result.stderr
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
     assert [each["step"] for each in metrics(job) if "valid_loss" in each] == [
         each["step"] for each in metrics(whole) if "valid_loss" in each
@@ -128,7 +128,7 @@ def test_a_second_trainer_refuses_and_leaves_the_first_alone(job: Path) -> None:
     with held(job):
         result = train(job)
         assert result.returncode == 1
-        assert "another trainer is at work here" in result.stderr
+        assert "another trainer is running in it" in result.stderr
         assert json.loads((job / "pid").read_text())["pid"] == os.getpid()
         assert not (job / "exit_code").exists()
     assert train(job).returncode == 0
@@ -142,7 +142,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: 
     write_job(job, epochs=9, checkpoints=1, evaluations=1, optimizer={"learning_rate": 1e30, "clip": 1e30})
     result = train(job)
     assert result.returncode == 1
-    assert "the loss is no number any more at step" in result.stderr.splitlines()[-1]
+    assert "the loss is not a number any more at step" in result.stderr.splitlines()[-1]
     assert "lower optimizer.learning_rate" in result.stderr
     assert "the last checkpoint is from before" in result.stderr
     kept = load_file(good / "adapter_model.safetensors")
@@ -188,7 +188,7 @@ def test_a_full_disk_costs_neither_the_adapter_nor_its_manifest(
     monkeypatch.setattr("models.sft.training.shutil.copytree", full)
     handler = signal.getsignal(signal.SIGTERM)
     with held(job):
-        training.Training(job).run()
+        training.Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
     assert "which cannot be copied (No space left on device)" in capfd.readouterr().err
     assert weights(job)
@@ -202,7 +202,7 @@ def test_a_full_disk_costs_metrics_and_says_so_once(
     from models.sft.__main__ import main
 
     write_job(job, epochs=1)
-    monkeypatch.setattr("models.sft.training._LOG_SECONDS", 0)
+    monkeypatch.setattr("models.sft.throughput._LOG_SECONDS", 0)
     # What cannot be opened for writing stands for what cannot be written.
     (job / "metrics.jsonl").symlink_to("/dev/full")
     handler = signal.getsignal(signal.SIGTERM)
@@ -214,7 +214,7 @@ def test_a_full_disk_costs_metrics_and_says_so_once(
 
 
 def test_the_manifest_names_the_step_that_the_adapter_is_of(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.sft.training import Training
+    from models.sft.training import Trainer
 
     def nearly(folder: Path, progress: Any, *rest: Any) -> Path:
         if progress.best and progress.best[1] == progress.step:
@@ -226,7 +226,7 @@ def test_the_manifest_names_the_step_that_the_adapter_is_of(job: Path, monkeypat
     monkeypatch.setattr("models.sft.training.save_checkpoint", nearly)
     handler = signal.getsignal(signal.SIGTERM)
     with held(job):
-        Training(job).run()
+        Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
     manifest = json.loads((job / "adapter" / "manifest.json").read_text())
     [first, last] = [each["step"] for each in metrics(job) if "valid_loss" in each]
@@ -267,7 +267,7 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     whole = tmp_path / "whole"
     shutil.copytree(job, whole)
     handler = signal.getsignal(signal.SIGTERM)
-    training.Training(whole).run()
+    training.Trainer(whole).run()
     from models.sft.writing import write_greedily
 
     beats = []
@@ -281,11 +281,11 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(evaluation, "write_greedily", stopped)
         with pytest.raises(training.Stopped):
-            training.Training(job).run()
+            training.Trainer(job).run()
     assert len(beats) == 1
     assert (job / "heartbeat").exists()
     assert job_status(job).evaluations == ()
-    training.Training(job).run()
+    training.Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
     judged = [
@@ -360,7 +360,7 @@ DAMAGES: dict[str, Damage] = {
     "no example that can be used": lambda job: (job / "train.jsonl").write_text(""),
     "longer than 5 tokens": lambda job: write_job(job, longest=5),
     "a line is no JSON": lambda job: (job / "train.jsonl").write_text("{]"),
-    "line 1: this is no example": lambda job: (job / "train.jsonl").write_text('{"session": "1"}'),
+    "line 1: this is not an example": lambda job: (job / "train.jsonl").write_text('{"session": "1"}'),
     "an answer is empty": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[{"answer": ""}])),
     "there are no completions": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[])),
 }
@@ -404,7 +404,7 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(job: Path, 
     assert result.returncode == 0, result.stderr
     said = result.stdout + result.stderr
     assert f"{newest.name} is damaged ({name}" in said
-    assert f"going on from step {int(before.name.removeprefix('step-')):,}" in said
+    assert f"resuming from step {int(before.name.removeprefix('step-')):,}" in said
     assert whole_checkpoints(job / "checkpoints")[-1] == newest
     assert (job / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
 
@@ -418,7 +418,7 @@ def test_where_all_checkpoints_are_damaged_the_newest_is_named(job: Path) -> Non
     result = train(job)
     assert result.returncode == 1
     assert str(newest) in result.stderr.splitlines()[-1]
-    assert "to begin anew" in result.stderr
+    assert "to start again" in result.stderr
 
 
 def test_a_full_memory_says_which_setting_to_lower(

@@ -13,7 +13,7 @@ from models.errors import ModelError
 from models.sft.base import load_base
 from models.sft.job_files import START
 from models.sft.start import copy_start, start_config
-from models.sft.training import Training
+from models.sft.training import Trainer
 from tests.models.tiny import make_model
 from tests.models.tiny_job import train, weights, write_job
 
@@ -60,7 +60,7 @@ def test_before_its_first_step_it_says_what_its_source_says(
     adapter = source(base, tmp_path / "source", **settings)
     begin_from(job, adapter)
     wanted = logits(PeftModel.from_pretrained(load_base(str(base)).model, str(adapter)))
-    found = logits(Training(job)._model)
+    found = logits(Trainer(job)._model)
     assert float((found - wanted).abs().max()) < 1e-5
     assert float((found - logits(load_base(str(base)).model)).abs().max()) > 1e-2
 
