@@ -12,7 +12,7 @@ _BATCH_BYTES = 1 << 25
 FileT = TypeVar("FileT", bound=tuple[object, ...])
 
 
-def batches(files: Sequence[tuple[FileT, int]]) -> Iterator[list[FileT]]:
+def file_batches(files: Sequence[tuple[FileT, int]]) -> Iterator[list[FileT]]:
     """Divide files, each with its size in bytes, into batches that travel in turn."""
     batch: list[FileT] = []
     total = 0

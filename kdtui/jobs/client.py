@@ -10,7 +10,7 @@ from typing import Any
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, error_line, run, stream
+from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, error_line, run_command, stream_command
 from models.errors import ModelError
 from models.sft.host.workdir import NEW_WORKDIR, WORKDIR_ADVICE
 from models.sft.processes import HasStopped, Stopping
@@ -97,7 +97,7 @@ class HostClient:
         raise self._no_answer(done.code, done.err)
 
     async def cancel(self, job: str, key: str, grace: float) -> AsyncIterator[Stopping | HasStopped]:
-        """Stop a training, and report the progress of the wait; see `models.sft.processes.stop`.
+        """Stop a training, and report the progress of the wait; see `models.sft.processes.stop_trainer`.
 
         Raises:
             TransportError: the connection was lost; the training stops nevertheless.
@@ -105,7 +105,7 @@ class HostClient:
         """
         request = CancelRequest(job, key, grace)
         incomplete = b""
-        async for chunk in stream(self._transport, self._python, request_line(request, str(self._workdir))):
+        async for chunk in stream_command(self._transport, self._python, request_line(request, str(self._workdir))):
             *lines, incomplete = (incomplete + chunk).split(b"\n")
             for line in lines:
                 content = json.loads(line)
@@ -125,7 +125,7 @@ class HostClient:
         """
         line, newline = b"", b""
         sent = request_line(request, str(self._workdir))
-        async for chunk in stream(self._transport, self._python, sent, timeout=timeout):
+        async for chunk in stream_command(self._transport, self._python, sent, timeout=timeout):
             if not newline:
                 line, newline, chunk = (line + chunk).partition(b"\n")
                 if newline:
@@ -153,7 +153,8 @@ class HostClient:
         """
         # Its input closes when this process ends, for whatever reason, and so no tail stays there.
         script = 'tail -c "+$2" -F "$1" 2>/dev/null & tail=$!; cat >/dev/null; kill "$tail"'
-        async for chunk in stream(self._transport, ["sh", "-c", script, "sh", path, str(offset + 1)], timeout=None):
+        command = ["sh", "-c", script, "sh", path, str(offset + 1)]
+        async for chunk in stream_command(self._transport, command, timeout=None):
             yield chunk
 
     async def pieces(self, path: str) -> AsyncIterator[bytes]:
@@ -162,7 +163,7 @@ class HostClient:
         Raises:
             TransportError: the connection was lost.
         """
-        async for chunk in stream(self._transport, ["cat", path]):
+        async for chunk in stream_command(self._transport, ["cat", path]):
             yield chunk
 
     async def read(self, path: str, offset: int) -> bytes:
@@ -242,7 +243,7 @@ class HostClient:
     async def _run(
         self, command: list[str], data: bytes | AsyncIterable[bytes] = b"", *, timeout: float = TIMEOUT
     ) -> Completed:
-        return await run(self._transport, command, data, timeout=timeout)
+        return await run_command(self._transport, command, data, timeout=timeout)
 
     def _not_writable(self, err: str) -> WorkdirError:
         lower = err.lower()

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.batches import SMALL, batches
+from kdtui.jobs.batches import SMALL, file_batches
 from kdtui.jobs.client import READ_TIMEOUT, HostClient
 from models.files.hashing import file_sha256, prefix_digest
 from models.files.whole_files import put_in_place, write_whole
@@ -56,7 +56,7 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
                 shutil.copyfile(target / name, partial / name)
         missing = [each for each in needed if not _has_hash(partial / each.name, each.sha256)]
         small = [each for each in missing if each.size <= SMALL]
-        for batch in batches([(each, each.size) for each in small]):
+        for batch in file_batches([(each, each.size) for each in small]):
             await _download_small(client, job, [each.name for each in batch], partial)
         for each in small:
             if not _has_hash(partial / each.name, each.sha256):

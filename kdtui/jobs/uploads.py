@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from kdtui.jobs import package
-from kdtui.jobs.batches import SMALL, batches
+from kdtui.jobs.batches import SMALL, file_batches
 from kdtui.jobs.client import READ_TIMEOUT, HostClient
 from models.sft.protocol import ReceiveRequest, UnpackRequest
 
@@ -20,7 +20,7 @@ async def upload(client: HostClient, tree: package.Tree, received: Mapping[str, 
         KdtuiError: the host has no room, or a file arrived damaged.
     """
     small = [(each, each.size) for each in tree.files if not received[each.name] and each.size <= SMALL]
-    for batch in batches(small):
+    for batch in file_batches(small):
         names = [each.name for each in batch]
         with package.packed(batch[0].path.parent, names, {}) as file:
             expected = {each.name: each.sha256 for each in batch}

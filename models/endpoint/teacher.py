@@ -52,7 +52,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RequestLimits:
     """The limits of requests to a server: number at a time, requests and tokens per minute, and timeout in seconds."""
 
     concurrency: int = 16
@@ -100,7 +100,7 @@ class Teacher:
         ModelError: the key cannot be sent, or the proxy cannot be used.
     """
 
-    def __init__(self, endpoint: Endpoint, pace: Pace, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, endpoint: Endpoint, pace: RequestLimits, notice: Callable[[str], None] = lambda _: None) -> None:
         from aiolimiter import AsyncLimiter
 
         self._server = ChatServer(endpoint, concurrency=pace.concurrency, timeout=pace.timeout, notice=notice)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelError
-from models.files.text_files import NotText, decoded
+from models.files.text_files import NotText, decode_text
 
 _DEEPEST = 32
 
@@ -32,7 +32,7 @@ def read_object(path: Path) -> dict[str, Any]:
         ModelError: the file is missing, or holds something else.
     """
     try:
-        content = json.loads(decoded(path.read_bytes()))
+        content = json.loads(decode_text(path.read_bytes()))
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
     except NotText as error:

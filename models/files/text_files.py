@@ -49,7 +49,7 @@ def without_mark(data: bytes) -> bytes:
     return data
 
 
-def decoded(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """Decode the content of a file.
 
     Raises:

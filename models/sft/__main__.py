@@ -9,8 +9,8 @@ from pathlib import Path
 from time import monotonic
 
 from models.errors import ModelError
-from models.sft.base import missing
-from models.sft.job_files import SPEAKER, STOPPED, end, held
+from models.sft.base import missing_package
+from models.sft.job_files import SPEAKER, STOPPED, locked_job, write_exit_code
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     try:
         # Of several processes only the first one writes.
         is_first = os.environ.get("RANK", "0") == "0"
-        with held(folder) if is_first else nullcontext():
+        with locked_job(folder) if is_first else nullcontext():
             code, began = 1, monotonic()
             if is_first:
                 _say("importing torch and transformers")
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 def _end(folder: Path, code: int) -> None:
     try:
-        end(folder, code)
+        write_exit_code(folder, code)
     except OSError:
         # The last line of the log must stay the reason of the failure.
         if code in (0, STOPPED):
@@ -66,11 +66,11 @@ def _train(folder: Path, began: float) -> int:
             gc.freeze()
             gc.enable()
     except ImportError as error:
-        raise missing(error) from error
+        raise missing_package(error) from error
     try:
         Trainer(folder, began).run()
-    except Stopped as end:
-        _say(str(end))
+    except Stopped as stopped:
+        _say(str(stopped))
         return STOPPED
     return 0
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from models.sft.base import HubVocabulary
-from models.sft.evaluation import judge, written_bundles
+from models.sft.evaluation import score_examples, written_bundles
 from models.sft.examples import Example
 from models.sft.objective import Objective
 from models.sft.writing import write_greedily
@@ -15,7 +15,7 @@ _MORE = 4
 """Tokens that an answer can have in addition to the longest correct answer."""
 
 
-def answers_to(
+def answer_examples(
     objective: Objective,
     examples: Sequence[Example],
     vocabulary: HubVocabulary,
@@ -37,7 +37,7 @@ def answers_to(
     found: list[dict[str, Any]] = [{} for _ in examples]
     places = {id(example): at for at, example in enumerate(examples)}
     asked = [each for each in examples if any(branch.pair is not None for branch in each.branches)]
-    for judged in judge(objective, asked, vocabulary, tokens, device):
+    for judged in score_examples(objective, asked, vocabulary, tokens, device):
         pairs = [[*pair, score] for pair, score in sorted(judged.scores.items())]
         found[places[id(judged.example)]] = {"pairs": pairs}
         between()

@@ -40,7 +40,7 @@ class ValidationScores:
         return -self.loss if self.pair_f1 is None else self.pair_f1
 
 
-def evaluate(
+def evaluate_model(
     objective: Objective,
     examples: Sequence[Example],
     vocabulary: HubVocabulary,
@@ -56,7 +56,7 @@ def evaluate(
             exception to end this.
     """
     judged = []
-    for each in judge(objective, examples, vocabulary, tokens, device):
+    for each in score_examples(objective, examples, vocabulary, tokens, device):
         judged.append(each)
         between()
     known = [each for each in judged if each.example.bundles is not None]
@@ -70,7 +70,7 @@ def evaluate(
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredExample:
     """The scores of a model for an example.
 
     Attributes:
@@ -83,9 +83,9 @@ class Judged:
     scores: dict[tuple[int, int], float]
 
 
-def judge(
+def score_examples(
     objective: Objective, examples: Sequence[Example], vocabulary: HubVocabulary, tokens: int, device: torch.device
-) -> Iterator[Judged]:
+) -> Iterator[ScoredExample]:
     """Score examples in batches of `tokens` tokens; they are yielded in another order."""
     yes, no = vocabulary.tokenize(YES), vocabulary.tokenize(NO)
     apart = next(at for at in range(min(len(yes), len(no))) if yes[at] != no[at])
@@ -100,7 +100,7 @@ def judge(
                 if branch.pair is not None:
                     scores[branch.pair] = odds[place + apart]
                 place += branch.learned
-            yield Judged(example, -float(found[first:place].sum()), scores)
+            yield ScoredExample(example, -float(found[first:place].sum()), scores)
 
 
 def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], float]]]) -> list[float]:

@@ -25,7 +25,7 @@ _ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class ExampleBranch:
     """Tokens after the prompt, of which the last `learned` are the answer.
 
     Attributes:
@@ -50,7 +50,7 @@ class Example:
     session: str
     epoch: int | None
     prompt: tuple[Token, ...]
-    branches: tuple[Branch, ...]
+    branches: tuple[ExampleBranch, ...]
     bundles: tuple[frozenset[int], ...] | None
     dataset: str = ""
 
@@ -139,7 +139,7 @@ def read_example(content: Any, chat: ChatTokenizer, vocabulary: Vocabulary, wher
         raise ModelError(f"{where}: this is not an example ({error!r})") from error
 
 
-def _branch(content: Any, vocabulary: Vocabulary, end: Token) -> Branch:
+def _branch(content: Any, vocabulary: Vocabulary, end: Token) -> ExampleBranch:
     given, answer = content.get("given", ""), content["answer"]
     if not isinstance(given, str) or not isinstance(answer, str):
         raise ValueError("given and answer are texts")
@@ -152,7 +152,7 @@ def _branch(content: Any, vocabulary: Vocabulary, end: Token) -> Branch:
     if pair is not None:
         one, other = map(int, pair)
         pair = (one, other)
-    return Branch((*vocabulary.tokenize(given), *learned), len(learned), pair)
+    return ExampleBranch((*vocabulary.tokenize(given), *learned), len(learned), pair)
 
 
 def batches(examples: Sequence[Example], tokens: int) -> list[list[Example]]:

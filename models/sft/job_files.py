@@ -47,7 +47,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextmanager
-def held(job: Path) -> Iterator[None]:
+def locked_job(job: Path) -> Iterator[None]:
     """Lock a job directory for one trainer, and write which process that is.
 
     Raises:
@@ -136,7 +136,7 @@ def beating(job: Path) -> Iterator[None]:
         beats.join()
 
 
-def end(job: Path, code: int) -> None:
+def write_exit_code(job: Path, code: int) -> None:
     """Write how the training ended: 0 for done, `STOPPED`, `KILLED`, anything else for failed."""
     write_whole(job / EXIT_CODE, f"{code}\n")
 

@@ -17,14 +17,14 @@ from time import monotonic, sleep
 
 from models.errors import ModelError
 from models.files.whole_files import write_whole
-from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, end, identity
+from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, identity, write_exit_code
 from models.sft.state import (
     ACTIVE,
     KILL,
     ended,
-    goes_on_from,
-    last_line,
+    last_log_line,
     own_state,
+    resume_point,
     starter,
     state_of_exit_code,
     trainer,
@@ -47,7 +47,7 @@ _LOOK = 2.0
 
 
 @contextmanager
-def launching(folder: Path) -> Iterator[None]:
+def launch_lock(folder: Path) -> Iterator[None]:
     """Lock the start and the end of the training in a directory against other clients.
 
     Raises:
@@ -61,7 +61,7 @@ def launching(folder: Path) -> Iterator[None]:
         yield
 
 
-def start(
+def start_trainer(
     folder: Path,
     *,
     python: str | None = None,
@@ -80,7 +80,7 @@ def start(
     Raises:
         ModelError: it does not start.
     """
-    with launching(folder):
+    with launch_lock(folder):
         if (running := _running_process(folder)) is not None:
             return running
         (folder / EXIT_CODE).unlink(missing_ok=True)
@@ -95,7 +95,7 @@ def start(
     while trainer(folder) is None and process.poll() is None and after is None and monotonic() < limit:
         sleep(0.02)
     if process.poll() is not None and ended(folder) is None:
-        raise ModelError(f"the trainer did not start ({last_line(folder)}); its log is {folder / LOG}")
+        raise ModelError(f"the trainer did not start ({last_log_line(folder)}); its log is {folder / LOG}")
     return process.pid
 
 
@@ -105,7 +105,7 @@ def start_commands(folder: Path, commands: Sequence[Sequence[str]]) -> int:
     Raises:
         ModelError: another client starts them right now.
     """
-    with launching(folder):
+    with launch_lock(folder):
         if (running := _running_process(folder)) is not None:
             return running
         (folder / EXIT_CODE).unlink(missing_ok=True)
@@ -183,7 +183,7 @@ class HasStopped:
     left: tuple[str, ...]
 
 
-def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStopped]:
+def stop_trainer(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStopped]:
     """Stop a trainer and wait for it; kill the rest of it and of its children afterwards.
 
     If the caller closes the iterator early, the trainer still stops by itself.
@@ -194,15 +194,15 @@ def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStoppe
     Raises:
         ModelError: another client starts or ends it right now.
     """
-    with launching(folder) if grace else nullcontext():
+    with launch_lock(folder) if grace else nullcontext():
         pid = trainer(folder) or starter(folder)
         if pid is not None and grace:
             _signal(pid, signal.SIGTERM)
         began = monotonic()
-        yield from waited_for(folder, grace, lambda: bool(_family(folder)))
+        yield from wait_for_stop(folder, grace, lambda: bool(_family(folder)))
         if family := _family(folder):
             # First: another client that waits for its end has to see what ended it.
-            tell_kill(folder, monotonic() - began)
+            record_kill(folder, monotonic() - began)
         killed = []
         for process in family:
             killed.append(f"{process} ({_command(process)})")
@@ -214,7 +214,7 @@ def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStoppe
             (folder / EXIT_CODE).unlink()
         if not left and ended(folder) is None:
             # It was stopped before it could write this itself.
-            end(folder, STOPPED)
+            write_exit_code(folder, STOPPED)
         yield HasStopped(
             (
                 *(f"killed {each}" for each in killed),
@@ -223,28 +223,28 @@ def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStoppe
         )
 
 
-def waited_for(folder: Path, grace: float, is_there: Callable[[], bool], pause: float = 0.05) -> Iterator[Stopping]:
+def wait_for_stop(folder: Path, grace: float, is_there: Callable[[], bool], pause: float = 0.05) -> Iterator[Stopping]:
     """Wait until a training has stopped, at most `grace` seconds, and report once per second."""
     began = monotonic()
     reported_at = 0
     if grace:
-        yield Stopping(0.0, grace, last_line(folder))
+        yield Stopping(0.0, grace, last_log_line(folder))
     while (seconds := monotonic() - began) < grace and is_there():
         if seconds >= reported_at + 1:
             reported_at = int(seconds)
-            yield Stopping(seconds, grace, last_line(folder))
+            yield Stopping(seconds, grace, last_log_line(folder))
         sleep(pause)
 
 
-def tell_kill(folder: Path, seconds: float) -> None:
+def record_kill(folder: Path, seconds: float) -> None:
     """Write to the log and as exit code that a training is killed, `seconds` after it was asked to stop."""
     after = f"after {seconds:.0f} s without a checkpoint" if seconds >= 1 else "at once, without a checkpoint"
     # A training on a full disk has to be killed all the same.
     with suppress(OSError):
         with (folder / LOG).open("a", encoding="utf-8") as log:
             # The trainer can be in the middle of a line.
-            log.write(f"\n{KILL}{after}; {goes_on_from(folder)}\n")
-        end(folder, KILLED)
+            log.write(f"\n{KILL}{after}; {resume_point(folder)}\n")
+        write_exit_code(folder, KILLED)
 
 
 def _signal(pid: int, number: int) -> None:
@@ -293,7 +293,7 @@ def wait_and_train(before: Path, folder: Path, command: Sequence[str]) -> None:
     code = ended(before)
     if code is None or state_of_exit_code(code) != "done":
         print(f"the previous training, {before}, is not done; start this one anyway with kdtui sft resume")
-        end(folder, 1)
+        write_exit_code(folder, 1)
         return
     os.execvp(command[0], list(command))
 
@@ -308,7 +308,7 @@ def run_commands(folder: Path, commands: Sequence[Sequence[str]]) -> None:
             if code:
                 break
     finally:
-        end(folder, code)
+        write_exit_code(folder, code)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from time import monotonic
 
 from models.errors import ModelError
 from models.files.whole_files import write_whole
-from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, end
-from models.sft.processes import HasStopped, Stopping, launching, tell_kill, waited_for
+from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, write_exit_code
+from models.sft.processes import HasStopped, Stopping, launch_lock, record_kill, wait_for_stop
 from models.sft.state import State, ended, is_beating, launch_of, state_of_exit_code
 
 SCRIPT = "slurm.sh"
@@ -34,7 +34,7 @@ def submit(folder: Path, job_id: str, script: str, after: Path | None) -> int:
     Raises:
         ModelError: Slurm refuses; the message is Slurm's.
     """
-    with launching(folder):
+    with launch_lock(folder):
         name = f"kdtui-{job_id}"
         # Looked up by name: the answer to an earlier submission can have been lost.
         known = [
@@ -60,7 +60,7 @@ def submit(folder: Path, job_id: str, script: str, after: Path | None) -> int:
         return number
 
 
-def cancel(folder: Path, grace: float) -> Iterator[Stopping | HasStopped]:
+def cancel_job(folder: Path, grace: float) -> Iterator[Stopping | HasStopped]:
     """Stop a training with a checkpoint, and remove it from the queue.
 
     Args:
@@ -69,7 +69,7 @@ def cancel(folder: Path, grace: float) -> Iterator[Stopping | HasStopped]:
     Raises:
         ModelError: Slurm refuses.
     """
-    with launching(folder) if grace else nullcontext():
+    with launch_lock(folder) if grace else nullcontext():
         number = launch_of(folder).get("slurm")
         if type(number) is not int:
             raise ModelError(f"{folder / LAUNCH}: it has no number of a Slurm job any more; squeue --me shows it")
@@ -81,17 +81,17 @@ def cancel(folder: Path, grace: float) -> Iterator[Stopping | HasStopped]:
             # Only to the steps of the job: its script still writes how it ended.
             _output_lines(["scancel", "--signal=TERM", str(number)])
         began = monotonic()
-        yield from waited_for(folder, grace, lambda: _current_state(folder) in _RUNNING | _QUEUED | {_ENDING}, _LOOK)
+        yield from wait_for_stop(folder, grace, lambda: _current_state(folder) in _RUNNING | _QUEUED | {_ENDING}, _LOOK)
         killed: tuple[str, ...] = ()
         if _current_state(folder) in _RUNNING | _QUEUED:
             killed = (f"killed Slurm job {number}",)
             # First: another client that waits for its end has to see what ended it.
-            tell_kill(folder, monotonic() - began)
+            record_kill(folder, monotonic() - began)
             if not grace:
                 _output_lines(["scancel", "--signal=KILL", "--full", str(number)])
             _output_lines(["scancel", str(number)])
         if ended(folder) is None:
-            end(folder, STOPPED)
+            write_exit_code(folder, STOPPED)
         yield HasStopped(killed)
 
 
@@ -101,13 +101,13 @@ def _current_state(folder: Path) -> str | None:
     Raises:
         ModelError: Slurm does not answer, which tells nothing about the training.
     """
-    queue = Queue([folder])
+    queue = SlurmQueue([folder])
     if queue.problem is not None:
         raise ModelError(queue.problem)
     return queue.word(folder)
 
 
-class Queue:
+class SlurmQueue:
     """Slurm's states of trainings, all from one query."""
 
     def __init__(self, folders: Iterable[Path]) -> None:

@@ -40,7 +40,7 @@ ACTIVE: tuple[State, ...] = ("queued", "running", "stalled")
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class TrainingPace:
     """The speed and the needs of a training, to estimate later ones.
 
     Attributes:
@@ -87,7 +87,7 @@ class JobStatus:
     curve: tuple[float, ...] = ()
     evaluations: tuple[tuple[int, float, float | None], ...] = ()
     skipped: int | None = None
-    pace: Pace | None = None
+    pace: TrainingPace | None = None
 
 
 def job_status(folder: Path, state: State | None = None, reason: str | None = None) -> JobStatus:
@@ -112,7 +112,7 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
             if _is_number(took) and _is_number(of) and of:
                 valid_seconds.append(took / of)
     if state == "failed" and reason is None:
-        reason = last_line(folder) if ended(folder) is not None else _last_words(folder) or _FROM_OUTSIDE
+        reason = last_log_line(folder) if ended(folder) is not None else _last_words(folder) or _FROM_OUTSIDE
     if state == "stopped" and reason is None:
         reason = _kill(folder) if ended(folder) == KILLED else _left(folder, logged.get("step"))
     return JobStatus(
@@ -131,7 +131,7 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
     )
 
 
-def _pace(logged: dict[str, Any], valid_seconds: list[float]) -> Pace | None:
+def _pace(logged: dict[str, Any], valid_seconds: list[float]) -> TrainingPace | None:
     """Return what a line of metrics has measured; None if it has not."""
     numbers = [logged.get(name) for name in ("step_tokens_per_second", "start_seconds", "peak_memory_bytes")]
     names = [logged.get(name) for name in ("device", "machine")]
@@ -139,7 +139,7 @@ def _pace(logged: dict[str, Any], valid_seconds: list[float]) -> Pace | None:
         return None
     speed, start, memory = (float(each or 0) for each in numbers)
     mean = sum(valid_seconds) / len(valid_seconds) if valid_seconds else None
-    return Pace(speed, start, mean, int(memory), *map(str, names)) if speed > 0 else None
+    return TrainingPace(speed, start, mean, int(memory), *map(str, names)) if speed > 0 else None
 
 
 def metrics(folder: Path) -> Iterator[dict[str, Any]]:
@@ -158,7 +158,7 @@ def metrics(folder: Path) -> Iterator[dict[str, Any]]:
             yield found
 
 
-def last_line(folder: Path) -> str:
+def last_log_line(folder: Path) -> str:
     """Return the last non-empty line of the log."""
     lines = _last_lines(folder)
     return "there is no log" if lines is None else next(reversed(lines), "the log is empty")
@@ -178,7 +178,7 @@ def _last_lines(folder: Path) -> list[str] | None:
 def _kill(folder: Path) -> str:
     """Return how a training was killed, by its log; its launcher can have added lines after that."""
     lines = [line for line in _last_lines(folder) or () if line.startswith(KILL)]
-    return next(reversed(lines), f"{KILL}without a checkpoint; {goes_on_from(folder)}")
+    return next(reversed(lines), f"{KILL}without a checkpoint; {resume_point(folder)}")
 
 
 def last_checkpoint(folder: Path) -> int | None:
@@ -187,7 +187,7 @@ def last_checkpoint(folder: Path) -> int | None:
     return max((int(each) for name in names if (each := name.removeprefix("step-")).isdecimal()), default=None)
 
 
-def goes_on_from(folder: Path) -> str:
+def resume_point(folder: Path) -> str:
     """Return where an ended training resumes, as the end of a sentence."""
     step = last_checkpoint(folder)
     return "there is no checkpoint, so it starts again" if step is None else f"it resumes from step {step:,}"
@@ -199,7 +199,7 @@ def _left(folder: Path, step: int | None) -> str:
     if saved is not None and saved >= (step or 0):
         return f"it left a checkpoint at step {saved:,}"
     at = "it had not reached its first checkpoint" if step is None else f"it wrote no checkpoint at step {step:,}"
-    return f"{at}; {goes_on_from(folder)}"
+    return f"{at}; {resume_point(folder)}"
 
 
 def _last_words(folder: Path) -> str | None:
@@ -210,7 +210,7 @@ def _last_words(folder: Path) -> str | None:
             return None
     except OSError:
         return None
-    line = last_line(folder)
+    line = last_log_line(folder)
     return line if line.startswith(SPEAKER) else None
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from models.adapters.conversion import BASE_CONFIG, MANIFEST, WEIGHTS, configured_shape
 from models.errors import ModelError, not_finite
 from models.files.whole_files import put_in_place, write_whole
-from models.sft.answers import answers_to
+from models.sft.answers import answer_examples
 from models.sft.base import load_base
 from models.sft.checkpoints import (
     FOLDER,
@@ -36,7 +36,7 @@ from models.sft.checkpoints import (
     step_of,
     whole_checkpoints,
 )
-from models.sft.evaluation import ValidationScores, evaluate
+from models.sft.evaluation import ValidationScores, evaluate_model
 from models.sft.examples import Example, batches, read_examples
 from models.sft.job import read_job, spread
 from models.sft.job_files import (
@@ -53,7 +53,7 @@ from models.sft.job_files import (
 from models.sft.lora_model import add_lora, is_bfloat16, lora_config
 from models.sft.objective import Objective, collate
 from models.sft.start import load_start
-from models.sft.state import goes_on_from
+from models.sft.state import resume_point
 from models.sft.throughput import Throughput, device_name, peak_memory
 
 _ANSWER_BATCHES = 4
@@ -187,7 +187,7 @@ class Trainer:
                 if number in save_at or improved or is_exhausted or is_stopping:
                     self._save()
                 if is_stopping:
-                    raise Stopped(f"stopped at step {progress.step:,}; {goes_on_from(self._folder)}")
+                    raise Stopped(f"stopped at step {progress.step:,}; {resume_point(self._folder)}")
                 if is_exhausted:
                     self._say(
                         f"stopping early: no evaluation was better than that of step {(progress.best or (0, 0))[1]:,}"
@@ -280,7 +280,7 @@ class Trainer:
         self._objective.eval()
         scores = None
         with suppress(Stopped):
-            scores = evaluate(
+            scores = evaluate_model(
                 self._accelerator.unwrap_model(self._objective),
                 self._valid.usable,
                 self._vocabulary,
@@ -323,7 +323,7 @@ class Trainer:
         """Write a heartbeat and check for a stop, between two parts of an evaluation."""
         beat(self._folder)
         if self._is_stopping:
-            raise Stopped(f"stopped at step {self._progress.step:,}; {goes_on_from(self._folder)}")
+            raise Stopped(f"stopped at step {self._progress.step:,}; {resume_point(self._folder)}")
 
     def _log(self, values: dict[str, Any]) -> None:
         """Append a line of metrics; the training continues even if the disk is full."""
@@ -395,7 +395,7 @@ class Trainer:
 
     def _answers(self) -> list[dict[str, Any]]:
         assert self._valid is not None
-        return answers_to(
+        return answer_examples(
             self._accelerator.unwrap_model(self._objective),
             self._valid.usable,
             self._vocabulary,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.sft.processes import start
+from models.sft.processes import start_trainer
 from models.sft.state import job_status
 from store.hosts import Host, add_host
 from store.jobs import add_job
@@ -40,7 +40,7 @@ def made(db: Database, tmp_path: Path) -> Callable[[str | None], Path]:
         (folder / "checkpoints" / "step-00000007").mkdir(parents=True)
         add_job(db, "deaf", here, TrainingSettings(("outdoor",)), "key", host=host)
         (tmp_path / "bin").mkdir()
-        start(folder, python=str(stubborn(tmp_path / "bin")))
+        start_trainer(folder, python=str(stubborn(tmp_path / "bin")))
         return folder
 
     return make

@@ -55,9 +55,9 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
     # A model by chance writes on to the end.
-    monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
+    monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 
 
 def folder(db: Database, name: str) -> Path:
@@ -164,7 +164,7 @@ def test_what_is_said_of_a_training_is_what_its_job_has(
     launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It need not run.
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", lambda *_, **__: os.getpid())
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", lambda *_, **__: os.getpid())
     said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
     assert launch("said", *said).code == 0
     job = read_job(folder(db, "said") / "job.json")
@@ -202,7 +202,7 @@ def test_a_killed_training_is_failed_and_goes_on(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: job_status(where).state == "failed")
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
     assert kdtui("sft", "resume", "killed", "--follow").code == 0
 
 

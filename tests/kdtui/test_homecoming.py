@@ -12,7 +12,7 @@ import pytest
 
 from models.files.hashing import file_sha256
 from models.sft.job_files import EXIT_CODE
-from models.sft.processes import stop
+from models.sft.processes import stop_trainer
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
@@ -194,5 +194,5 @@ def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
         assert kdtui("sft", "resume", "one").code == 0
         assert starter(job) == pid is not None
     finally:
-        stop(job, grace=5)
+        stop_trainer(job, grace=5)
     assert not [each for each in job.parent.iterdir() if each.name.endswith(".part")]

@@ -24,7 +24,7 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
-from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
 from models.sft.protocol import StatusRequest
 from models.sft.state import starter
 from store.hosts import Host, add_host
@@ -47,7 +47,7 @@ async def ran(host: Host, *arguments: str, **more: Any) -> Any:
     transport = SshTransport(host.name, host.ssh or "")
     await transport.open()
     try:
-        return await run(transport, arguments, **more)
+        return await run_command(transport, arguments, **more)
     finally:
         await transport.close()
 
@@ -172,10 +172,10 @@ def bad_configuration(server: sshd.Sshd) -> None:
         (changed_key, "its key is not the one that is known, so it may be another machine"),
         (wrong_key, "it refuses your key (Permission denied (publickey)); for a key with a passphrase: ssh-add"),
         (encrypted_key, "for a key with a passphrase: ssh-add"),
-        (nobody_there, "nobody listens there"),
+        (nobody_there, "nothing listens on that port"),
         (no_such_name, "there is no machine of that name"),
-        (jump_host_down, "the jump host is down, or does not let through (ssh: connect to host 127.0.0.1 port"),
-        (jump_host_refuses, "does not let through (channel 0: open failed: connect failed: Connection refused"),
+        (jump_host_down, "the jump host is down, or does not let the connection through (ssh: connect to host 127.0.0.1 port"),
+        (jump_host_refuses, "does not let the connection through (channel 0: open failed: connect failed: Connection refused"),
         (bad_configuration, "ssh's configuration is wrong"),
     ],
 )
@@ -252,7 +252,7 @@ def test_a_server_that_says_nothing_is_given_up(
     "alias", ["-oProxyCommand=touch /tmp/x", "a b", "", "gpu\n", "gpu;reboot", "$(reboot)", "-", "--"]
 )
 def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: str) -> None:
-    with pytest.raises(KdtuiError, match="is no host for ssh"):
+    with pytest.raises(KdtuiError, match="is not a host for ssh"):
         check_alias(alias)
     result = kdtui("host", "add", "far", f"--ssh={alias}", "--workdir", "/x")
     assert result.code == 1
@@ -286,7 +286,7 @@ def test_what_is_no_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], sai
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), max_size=4))
 def test_arguments_arrive_as_they_are(arguments: list[str]) -> None:
-    done = asyncio.run(run(LocalTransport("here"), ["printf", "%s\\0", *arguments, "end"]))
+    done = asyncio.run(run_command(LocalTransport("here"), ["printf", "%s\\0", *arguments, "end"]))
     assert done.out.decode() == "".join(f"{each}\0" for each in [*arguments, "end"])
 
 
@@ -299,7 +299,7 @@ def test_arguments_arrive_through_ssh_too(host: Host) -> None:
 @pytest.mark.parametrize("code", [0, 1, 7, 255])
 def test_the_exit_code_of_a_command_is_its_own(host: Host, code: int) -> None:
     assert asyncio.run(ran(host, "sh", "-c", f"echo out; echo err >&2; exit {code}")) == asyncio.run(
-        run(LocalTransport("here"), ["sh", "-c", f"echo out; echo err >&2; exit {code}"])
+        run_command(LocalTransport("here"), ["sh", "-c", f"echo out; echo err >&2; exit {code}"])
     )
 
 
@@ -320,7 +320,7 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
         transport = SshTransport("far", "gpu")
         await transport.open()
         try:
-            return b"".join([chunk async for chunk in stream(transport, ["printf", "a\\n\\nb\\n"])])
+            return b"".join([chunk async for chunk in stream_command(transport, ["printf", "a\\n\\nb\\n"])])
         finally:
             await transport.close()
 
@@ -332,7 +332,7 @@ def test_what_a_program_has_said_comes_before_it_says_more(host: Host, over_ssh:
     async def last_letters(transport: LocalTransport | SshTransport) -> None:
         async def said(letter: str) -> None:
             program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
-            async with aclosing(stream(transport, program)) as chunks:
+            async with aclosing(stream_command(transport, program)) as chunks:
                 assert await anext(chunks) == letter.encode()
 
         # What separates output from the rest is by chance.
@@ -385,7 +385,7 @@ def test_more_commands_than_a_connection_takes_wait_for_each_other() -> None:
         transport = SshTransport("far", "gpu")
         await transport.open()
         try:
-            return await asyncio.gather(*(run(transport, ["sleep", "0.3"]) for _ in range(24)))
+            return await asyncio.gather(*(run_command(transport, ["sleep", "0.3"]) for _ in range(24)))
         finally:
             await transport.close()
 
@@ -484,7 +484,7 @@ def test_a_frozen_network_is_noticed(server: sshd.Sshd) -> None:
             frozen = family(server.process.pid)
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
-            await run(transport, ["true"], timeout=2 * PATIENCE)
+            await run_command(transport, ["true"], timeout=2 * PATIENCE)
         finally:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)

@@ -19,7 +19,7 @@ from kdtui.jobs.transport import TransportError
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from kdtui.workflows.training.on_host import ConnectionLost, follow
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
-from models.sft.processes import stop
+from models.sft.processes import stop_trainer
 from models.sft.state import job_status, starter, trainer
 from store.jobs import add_job, get_job
 from store.records import TrainingSettings
@@ -99,7 +99,7 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     server.stop()
     result = kdtui("sft", "ls", "--json")
     assert (result.code, result.rows[0]["state"]) == (0, "done")
-    assert "nobody listens there" in result.err
+    assert "nothing listens on that port" in result.err
     server.start()
     assert kdtui("sft", "rm", "far-one", "--yes").code == 0
     assert not job.exists()
@@ -217,7 +217,7 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
         assert state(kdtui, "frozen") == "running"
     finally:
         if job.exists():
-            list(stop(job, grace=5))
+            list(stop_trainer(job, grace=5))
 
 
 @needs_sshd
@@ -274,7 +274,7 @@ def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
     result = launch(kdtui, base, "later", "--host", "far", "--epochs", 1)
     assert result.code == 1
     assert "kdtui sft resume later starts or resumes it" in result.err
-    assert "nobody listens there" in result.err.splitlines()[-1]
+    assert "nothing listens on that port" in result.err.splitlines()[-1]
     [row] = kdtui("sft", "ls", "--json").rows
     assert row["state"] == "created"
     server.start()

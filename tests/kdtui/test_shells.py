@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
 from store.hosts import Host
 from tests import sshd
 from tests.needs import needs_shells
@@ -36,7 +36,7 @@ async def ran(*arguments: str, **more: Any) -> Any:
     transport = SshTransport("far", "gpu")
     await transport.open()
     try:
-        done = await run(transport, arguments, **more)
+        done = await run_command(transport, arguments, **more)
         return done, transport.greeting
     finally:
         await transport.close()
@@ -46,7 +46,7 @@ async def streamed(*arguments: str) -> bytes:
     transport = SshTransport("far", "gpu")
     await transport.open()
     try:
-        async with aclosing(stream(transport, arguments)) as chunks:
+        async with aclosing(stream_command(transport, arguments)) as chunks:
             return b"".join([chunk async for chunk in chunks])
     finally:
         await transport.close()
@@ -176,7 +176,7 @@ def test_a_host_that_lets_through_one_command_says_so(server: sshd.Sshd, host: H
         file.write("MaxSessions 1\n")
     server.start()
     assert host.ssh == "gpu"
-    assert "it lets no more commands through one connection" in refused("true")
+    assert "it allows no more commands through one connection" in refused("true")
 
 
 @pytest.mark.usefixtures("home")
@@ -203,5 +203,5 @@ def test_a_check_says_what_start_up_files_say(home: Path, kdtui: Kdtui, tmp_path
 
 def test_any_byte_of_an_argument_arrives() -> None:
     every = "".join(map(chr, range(1, 0x500)))
-    done = asyncio.run(run(LocalTransport("here"), ["printf", "%s", every]))
+    done = asyncio.run(run_command(LocalTransport("here"), ["printf", "%s", every]))
     assert done.out.decode() == every

@@ -12,7 +12,7 @@ import pytest
 from kdtui.jobs.slurm_script import slurm_script
 from models.errors import ModelError
 from models.sft.job_files import LAUNCH
-from models.sft.slurm import Queue
+from models.sft.slurm import SlurmQueue
 from models.sft.slurm import cancel as cancel_on_slurm
 from models.sft.state import trainer
 from store.records import HostSettings
@@ -158,7 +158,7 @@ def test_what_the_accounts_of_slurm_say_of_a_training_is_told(
     told_by_slurm("squeue", "")
     told_by_slurm("sacct", "OUT_OF_MEMORY")
     (tmp_path / LAUNCH).write_text('{"launcher": "slurm", "slurm": 7}')
-    assert Queue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
+    assert SlurmQueue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
 
 
 def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(

@@ -268,12 +268,12 @@ def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path)
         "import asyncio, os, signal, sys\nfrom pathlib import Path\n"
         "from kdtui.jobs import client, downloads\n"
         "from store.hosts import Host\nfrom store.records import HostSettings\n"
-        "whole = client.stream\n"
+        "whole = client.stream_command\n"
         "async def torn(*arguments, **more):\n"
         "    async for chunk in whole(*arguments, **more):\n"
         "        yield chunk\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "client.stream = torn\n"
+        "client.stream_command = torn\n"
         "async def main():\n"
         "    host = Host('far', 'gpu', sys.argv[1], HostSettings(python=sys.executable))\n"
         "    async with client.reach(host) as reached:\n"
@@ -312,7 +312,7 @@ def test_a_file_that_does_not_come_whole_twice_is_no_file(
     async def spoiled(*_: object, **__: object) -> AsyncIterator[bytes]:
         yield b"something else"
 
-    monkeypatch.setattr("kdtui.jobs.client.stream", spoiled)
+    monkeypatch.setattr("kdtui.jobs.client.stream_command", spoiled)
     with pytest.raises(KdtuiError, match="large arrived incomplete or damaged; try again"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
     assert not list((tmp_path / "home").rglob("large*"))

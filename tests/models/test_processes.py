@@ -11,10 +11,10 @@ import pytest
 
 from models.errors import ModelError
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, identity
-from models.sft.processes import HasStopped, Stopping, launching, start
+from models.sft.processes import HasStopped, Stopping, launch_lock, start_trainer
 from models.sft.processes import stop as stopping
-from models.sft.slurm import Queue
-from models.sft.state import JobStatus, job_status, last_line
+from models.sft.slurm import SlurmQueue
+from models.sft.state import JobStatus, job_status, last_log_line
 from tests.waiting import PATIENCE, until
 
 
@@ -38,7 +38,7 @@ def stop(folder: Path, *, grace: float) -> list[str]:
 
 
 def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
-    start(tmp_path, python=str(stubborn(tmp_path)))
+    start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     assert job_status(tmp_path).state == "running"
     until((tmp_path / "begun").exists)
     left = stop(tmp_path, grace=0.5)
@@ -52,26 +52,26 @@ def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path
 
 def test_a_training_is_started_once_by_several_clients(tmp_path: Path) -> None:
     python = str(stubborn(tmp_path))
-    first = start(tmp_path, python=python)
-    assert start(tmp_path, python=python) == first
+    first = start_trainer(tmp_path, python=python)
+    assert start_trainer(tmp_path, python=python) == first
     stop(tmp_path, grace=0.1)
-    with launching(tmp_path), pytest.raises(ModelError, match="another client"):
-        start(tmp_path, python=python)
+    with launch_lock(tmp_path), pytest.raises(ModelError, match="another client"):
+        start_trainer(tmp_path, python=python)
 
 
 def test_a_training_waits_for_another_and_fails_with_it(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     for folder in (before, after):
         folder.mkdir()
-    start(before, python=str(stubborn(before)))
-    start(after, python="/bin/true", after=before)
+    start_trainer(before, python=str(stubborn(before)))
+    start_trainer(after, python="/bin/true", after=before)
     assert job_status(after).state == "queued"
     stop(before, grace=0.1)
     until(lambda: job_status(after).state == "failed")
     assert "is not done; kdtui sft resume" in (job_status(after).reason or "")
     (before / EXIT_CODE).write_text("0")
     # A command that is found by its name, as it is by default.
-    start(after, python="echo", after=before)
+    start_trainer(after, python="echo", after=before)
     until(lambda: "-m models.sft" in (after / "log").read_text())
 
 
@@ -79,25 +79,25 @@ def test_a_training_that_has_ended_and_is_not_gone_yet_is_started_anew(tmp_path:
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho begun\necho 1 > "$3/exit_code"\nexec sleep 1\n')
     python.chmod(0o755)
-    first = start(tmp_path, python=str(python))
+    first = start_trainer(tmp_path, python=str(python))
     until(lambda: job_status(tmp_path).state == "failed")
-    assert start(tmp_path, python=str(python)) != first
+    assert start_trainer(tmp_path, python=str(python)) != first
     until(lambda: (tmp_path / "log").read_text() == "begun\nbegun\n")
 
 
 def test_how_it_ended_before_says_nothing_of_a_trainer_that_does_not_start(tmp_path: Path) -> None:
     (tmp_path / EXIT_CODE).write_text("0")
     with pytest.raises(ModelError, match="the trainer did not start"):
-        start(tmp_path, python="/bin/false")
+        start_trainer(tmp_path, python="/bin/false")
 
 
 def test_how_it_ended_before_says_nothing_of_one_that_waits(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     for folder in (before, after):
         folder.mkdir()
-    start(before, python=str(stubborn(before)))
+    start_trainer(before, python=str(stubborn(before)))
     (after / EXIT_CODE).write_text("1")
-    start(after, python="/bin/true", after=before)
+    start_trainer(after, python="/bin/true", after=before)
     assert job_status(after).state == "queued"
     for folder in (after, before):
         stop(folder, grace=0.1)
@@ -142,11 +142,11 @@ def test_a_directory_that_was_edited_by_hand_still_has_a_state(tmp_path: Path, n
     assert status.state in ("created", "failed", "done")
     assert status.loss is None
     assert msgspec.json.decode(msgspec.json.encode(asdict(status)), type=JobStatus) == status
-    assert b"launcher" not in content or Queue([tmp_path]).word(tmp_path) is None
+    assert b"launcher" not in content or SlurmQueue([tmp_path]).word(tmp_path) is None
 
 
 def test_who_waits_for_a_training_to_stop_is_told_each_second(tmp_path: Path) -> None:
-    start(tmp_path, python=str(stubborn(tmp_path)))
+    start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     (tmp_path / LOG).write_text("step 3 of 40\n")
     (tmp_path / "checkpoints" / "step-00000002").mkdir(parents=True)
     (tmp_path / "checkpoints" / "step-00000003.part").mkdir()
@@ -155,11 +155,11 @@ def test_who_waits_for_a_training_to_stop_is_told_each_second(tmp_path: Path) ->
     assert [int(each.seconds) for each in waits] == [0, 1, 2]
     assert {(each.grace, each.said) for each in waits} == {(2.5, "step 3 of 40")}
     assert job_status(tmp_path).reason == "killed after 3 s without a checkpoint; it resumes from step 2"
-    assert last_line(tmp_path) == job_status(tmp_path).reason
+    assert last_log_line(tmp_path) == job_status(tmp_path).reason
 
 
 def test_a_kill_need_not_wait_for_who_waits(tmp_path: Path) -> None:
-    start(tmp_path, python=str(stubborn(tmp_path)))
+    start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     waiting = stopping(tmp_path, grace=60)
     assert isinstance(next(waiting), Stopping)
     with pytest.raises(ModelError, match="another client"):

@@ -26,8 +26,8 @@ from models.llama.student import Student
 from models.messages import Message
 from models.sft.base import Base, load_base
 from models.sft.checkpoints import whole_checkpoints
-from models.sft.evaluation import evaluate
-from models.sft.examples import Branch, Example, batches, read_examples
+from models.sft.evaluation import evaluate_model
+from models.sft.examples import Example, ExampleBranch, batches, read_examples
 from models.sft.job import Optimizer, read_job
 from models.sft.objective import Batch, Objective, collate
 from models.sft.state import job_status
@@ -64,7 +64,7 @@ def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pyte
         return really(q, k, v, attn_mask=attn_mask, **named)
 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
-    examples = [Example("s", None, (1,) * length, (Branch((2, 3), 2, None),), None) for length in (3, 7)]
+    examples = [Example("s", None, (1,) * length, (ExampleBranch((2, 3), 2, None),), None) for length in (3, 7)]
     together = Objective(loaded.model)(collate(examples))
     assert masks
     assert set(masks) == {None}
@@ -283,7 +283,7 @@ def test_training_reads_what_a_student_is_asked(base: Path, loaded: Base) -> Non
 
 def examples_strategy(size: int) -> st.SearchStrategy[list[Example]]:
     tokens = st.lists(st.integers(3, size - 1), min_size=1, max_size=6).map(tuple)
-    branch = tokens.flatmap(lambda t: st.integers(1, len(t)).map(lambda learned: Branch(t, learned, None)))
+    branch = tokens.flatmap(lambda t: st.integers(1, len(t)).map(lambda learned: ExampleBranch(t, learned, None)))
     example = st.builds(
         Example,
         session=st.just("s"),
@@ -343,7 +343,7 @@ def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), tokens=st.integers(1, 1000))
 def test_batches_keep_to_the_tokens_and_lose_no_example(lengths: list[int], tokens: int) -> None:
     examples = [
-        Example(str(number), None, (5,) * length, (Branch((5,), 1, None),), None)
+        Example(str(number), None, (5,) * length, (ExampleBranch((5,), 1, None),), None)
         for number, length in enumerate(lengths)
     ]
     found = batches(examples, tokens)
@@ -356,7 +356,7 @@ def test_a_list_is_judged_by_what_is_written(loaded: Base, tmp_path: Path) -> No
     path = tmp_path / "valid.jsonl"
     path.write_text(line(["camp", "camp"], completions=[{"answer": "1,2: kit", "end": True}]) + "\n")
     examples = read_examples(path, loaded.vocabulary, longest=999).usable
-    found = evaluate(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
+    found = evaluate_model(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
     assert found.pair_f1 is not None
     assert 0 <= found.pair_f1 <= 1
 
@@ -365,7 +365,7 @@ def test_a_student_that_gets_every_pair_wrong_has_a_pair_f1_of_nothing(loaded: B
     path = tmp_path / "valid.jsonl"
     path.write_text(line(["camp", "camp"], bundles=[[1, 3]]) + "\n")
     examples = read_examples(path, loaded.vocabulary, longest=999).usable
-    found = evaluate(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
+    found = evaluate_model(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
     assert found.pair_f1 == found.value == 0
 
 

@@ -25,7 +25,7 @@ import models.sft
 from models.errors import ModelError
 from models.sft.base import load_base, load_vocabulary
 from models.sft.checkpoints import save_checkpoint, whole_checkpoints
-from models.sft.job_files import held
+from models.sft.job_files import locked_job
 from models.sft.state import job_status
 from tests.models.tiny import make_model
 from tests.models.tiny_job import as_folder, line, metrics, on_two_processes, start, train, weights, write_job
@@ -125,7 +125,7 @@ def test_a_disk_that_is_full_from_the_beginning_is_said(job: Path, tmp_path: Pat
 
 
 def test_a_second_trainer_refuses_and_leaves_the_first_alone(job: Path) -> None:
-    with held(job):
+    with locked_job(job):
         result = train(job)
         assert result.returncode == 1
         assert "another trainer is running in it" in result.stderr
@@ -187,7 +187,7 @@ def test_a_full_disk_costs_neither_the_adapter_nor_its_manifest(
     write_job(job, epochs=1)
     monkeypatch.setattr("models.sft.training.shutil.copytree", full)
     handler = signal.getsignal(signal.SIGTERM)
-    with held(job):
+    with locked_job(job):
         training.Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
     assert "which cannot be copied (No space left on device)" in capfd.readouterr().err
@@ -225,7 +225,7 @@ def test_the_manifest_names_the_step_that_the_adapter_is_of(job: Path, monkeypat
     write_job(job, epochs=1, evaluations=2, optimizer={"learning_rate": 1e-12})
     monkeypatch.setattr("models.sft.training.save_checkpoint", nearly)
     handler = signal.getsignal(signal.SIGTERM)
-    with held(job):
+    with locked_job(job):
         Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
     manifest = json.loads((job / "adapter" / "manifest.json").read_text())
@@ -260,7 +260,7 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     from models.sft import evaluation, training
 
     # A model by chance writes on to the end.
-    monkeypatch.setattr(evaluation, "_MOST_WRITTEN", 16)
+    monkeypatch.setattr(evaluation, "_MAX_LIST_TOKENS", 16)
     lists = [line(["camp", "phone"], completions=[{"answer": "1,2: kit", "end": True}]) for _ in range(4)]
     (job / "valid.jsonl").write_text("\n".join(lists) + "\n")
     write_job(job, epochs=1, evaluations=2, checkpoints=1)

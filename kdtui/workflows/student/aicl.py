@@ -29,7 +29,7 @@ from models.bundle_list import WrittenBundle
 from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
 from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
 from models.messages import Message
 from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, StudentEvent
@@ -90,7 +90,7 @@ def answer_by_aicl(
 
 async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> PaidCalls:
     await when_free(db, partial(take_in, db))
-    teacher = Teacher(endpoint, Pace(), notice)
+    teacher = Teacher(endpoint, RequestLimits(), notice)
     try:
         # Who has a student answer anew wants an answer where there was none.
         return PaidCalls(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)

@@ -34,7 +34,7 @@ from kdtui.workflows.student.settings import check_settings
 from kdtui.workflows.student.strategy import weights_of
 from models.llama.strategies import make_strategy
 from models.llama.strategies.base import given_scores
-from models.llama.strategies.listing import Listing
+from models.llama.strategies.listing import ListStrategy
 from models.pairs.calibration import (
     UNCALIBRATED,
     Calibration,
@@ -363,7 +363,7 @@ def _judge(
     lists: dict[object, Found] = {}
     matrices: dict[object, Matrix] = {}
     strategy = make_strategy(name, Calibration(UNCALIBRATED) if name == "list" else None)
-    if isinstance(strategy, Listing):
+    if isinstance(strategy, ListStrategy):
         for event in student.answer(tasks, strategy):
             if isinstance(event, Answered):
                 lists[event.key] = [(bundle.confidence, bundle.positions) for bundle in event.bundles]

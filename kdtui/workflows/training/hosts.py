@@ -16,7 +16,7 @@ from kdtui.jobs.client import WorkdirError, connected, reach
 from kdtui.jobs.package import TRAINER_PACKAGES
 from kdtui.jobs.shell import START_UP_ADVICE
 from kdtui.jobs.ssh import check_alias, checks_keys
-from kdtui.jobs.transport import TransportError, error_line, run
+from kdtui.jobs.transport import TransportError, error_line, run_command
 from kdtui.jobs.uploads import upload
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
@@ -94,7 +94,7 @@ def _in_full(name: str, ssh: str | None, workdir: str) -> str:
 
     async def ask() -> str:
         async with connected(name, ssh) as transport:
-            done = await run(transport, ["sh", "-c", "cd && pwd"])
+            done = await run_command(transport, ["sh", "-c", "cd && pwd"])
         found = done.out.decode("utf-8", "replace").removesuffix("\n")
         if done.code or not found.startswith("/"):
             raise KdtuiError(

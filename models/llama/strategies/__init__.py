@@ -2,7 +2,7 @@
 
 from models.llama.strategies.base import PairStrategy, Strategy
 from models.llama.strategies.drafts import Drafts
-from models.llama.strategies.listing import Listing
+from models.llama.strategies.listing import ListStrategy
 from models.llama.strategies.pairs import Pairs
 from models.pairs.calibration import UNCALIBRATED, BundleCalibration, Calibration, PairCalibration
 from models.student_protocol import StrategyName
@@ -21,12 +21,12 @@ DEFAULT_CALIBRATIONS: dict[StrategyName, Calibration] = {
 """For a model that is not calibrated on the user's data: lists as of the embedded student, pairs uncalibrated."""
 
 
-def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> Listing | Drafts | Pairs:
+def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> ListStrategy | Drafts | Pairs:
     """Return a strategy for a model with this calibration."""
     calibration = calibration or DEFAULT_CALIBRATIONS[name]
     match name:
         case "list":
-            return Listing(calibration.bundle)
+            return ListStrategy(calibration.bundle)
         case "drafts":
             return Drafts(calibration)
         case "pairs":

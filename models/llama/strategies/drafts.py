@@ -17,7 +17,7 @@ from models.llama.answer_tokens import AnswerTokens
 from models.llama.decoding import Program, together
 from models.llama.engine import AnswerPlan, Workspace
 from models.llama.strategies.base import Emit, given_scores
-from models.llama.strategies.writing import Pick, most_tokens, write_list
+from models.llama.strategies.writing import Pick, most_list_tokens, write_list
 from models.pairs.calibration import Calibration
 from models.pairs.clustering import Matrix, likely_bundles
 from models.student_protocol import SessionTask
@@ -73,7 +73,7 @@ def _plan(
     orders = _orders(task.products)
     prompts = [chat.prompt(task.ask("list", order)) for order in orders]
     shared = prompts[0].shared
-    each = most_tokens(answer, task.products, thinks=task.thinks) + max(len(prompt.own) for prompt in prompts)
+    each = most_list_tokens(answer, task.products, thinks=task.thinks) + max(len(prompt.own) for prompt in prompts)
     # If a session fills the cache, its drafts run in turn.
     width = max(1, min(_TOGETHER, (room - len(shared)) // each))
 

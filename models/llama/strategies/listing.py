@@ -8,12 +8,12 @@ from models.llama.answer_tokens import AnswerTokens
 from models.llama.decoding import Program
 from models.llama.engine import AnswerPlan, Workspace
 from models.llama.strategies.base import Emit
-from models.llama.strategies.writing import most_tokens, write_list
+from models.llama.strategies.writing import most_list_tokens, write_list
 from models.pairs.calibration import BundleCalibration
 from models.student_protocol import SessionTask
 
 
-class Listing:
+class ListStrategy:
     """One greedy list per session."""
 
     def __init__(self, calibration: BundleCalibration) -> None:
@@ -40,5 +40,5 @@ class Listing:
             return [calibrated(bundle) for bundle in bundles]
 
         return AnswerPlan(
-            prompt.shared, len(prompt.own) + most_tokens(answer, task.products, thinks=task.thinks), 1, start
+            prompt.shared, len(prompt.own) + most_list_tokens(answer, task.products, thinks=task.thinks), 1, start
         )

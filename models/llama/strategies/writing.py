@@ -32,7 +32,7 @@ def likeliest(probabilities: npt.NDArray[np.float64]) -> int:
     return int(probabilities.argmax())
 
 
-def most_tokens(answer: AnswerTokens, products: int, *, thinks: bool = False) -> int:
+def most_list_tokens(answer: AnswerTokens, products: int, *, thinks: bool = False) -> int:
     """Return the most tokens of a list: the longest bundle, and as many pairs as there can be.
 
     Args:
@@ -73,7 +73,7 @@ def write_list(
     """
     branch.given += len(prompt)
     pending = (yield from write_thought(answer, branch, prompt)) if thinks else list(prompt)
-    limit = branch.length + len(pending) + most_tokens(answer, products)
+    limit = branch.length + len(pending) + most_list_tokens(answer, products)
     written = BundleList(products)
     bundles: list[WrittenBundle] = []
     boldness = min(answer.most_guesses, _FIRST_GUESSES)

@@ -87,14 +87,14 @@ def launch_training(workdir: Path, request: LaunchRequest, data: io.BufferedRead
     if request.launcher == "slurm":
         return LaunchAnswer(slurm.submit(job, request.id, request.script or "", after))
     return LaunchAnswer(
-        processes.start(job, python=request.python, code=request.code, processes=request.processes, after=after)
+        processes.start_trainer(job, python=request.python, code=request.code, processes=request.processes, after=after)
     )
 
 
 def training_statuses(workdir: Path, request: StatusRequest) -> StatusAnswer:
     """Return the states of trainings."""
     folders = {name: workdir / JOBS / name for name in request.jobs}
-    queue = slurm.Queue(folders.values())
+    queue = slurm.SlurmQueue(folders.values())
     return StatusAnswer({name: _status(folder, queue) for name, folder in folders.items()})
 
 
@@ -106,7 +106,7 @@ def cancel_training(workdir: Path, request: CancelRequest, report: Callable[[Sto
     """
     job = existing_job(workdir, request.job, request.id)
     is_slurm = launch_of(job).get("launcher") == "slurm"
-    events = slurm.cancel(job, request.grace) if is_slurm else processes.stop(job, grace=request.grace)
+    events = slurm.cancel_job(job, request.grace) if is_slurm else processes.stop_trainer(job, grace=request.grace)
     stopped = HasStopped(())
     for event in events:
         if isinstance(event, Stopping):
@@ -170,11 +170,11 @@ def _remove(job: Path, key: str) -> None:
 
 
 def _state(job: Path) -> str:
-    state: str = _status(job, slurm.Queue([job])).status["state"]
+    state: str = _status(job, slurm.SlurmQueue([job])).status["state"]
     return state
 
 
-def _status(folder: Path, queue: slurm.Queue) -> TrainingAnswer:
+def _status(folder: Path, queue: slurm.SlurmQueue) -> TrainingAnswer:
     if not folder.is_dir():
         note = read_moved_note(folder)
         gone = JobStatus("failed", reason=f"it continues {note['to']}" if note else DIRECTORY_GONE)
