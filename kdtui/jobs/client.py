@@ -14,7 +14,7 @@ from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, 
 from models.errors import ModelError
 from models.sft.host.workdir import NEW_WORKDIR, WORKDIR_ADVICE
 from models.sft.processes import HasStopped, Stopping
-from models.sft.protocol import AnswerT, CancelRequest, Request, check_version, read, request_line
+from models.sft.protocol import AnswerT, CancelRequest, Request, check_version, read_message, request_line
 from store.hosts import Host
 
 READ_TIMEOUT = TIMEOUT * 10
@@ -166,7 +166,7 @@ class HostClient:
         async for chunk in stream_command(self._transport, ["cat", path]):
             yield chunk
 
-    async def read(self, path: str, offset: int) -> bytes:
+    async def read_message(self, path: str, offset: int) -> bytes:
         """Return the content of a file from an offset on; empty if it does not exist.
 
         Raises:
@@ -236,7 +236,7 @@ class HostClient:
 
     def _checked(self, kind: Any, content: object) -> Any:
         try:
-            return read(kind, content)
+            return read_message(kind, content)
         except ModelError as problem:
             raise KdtuiError(f"host {self.host.name}: {problem}") from problem
 

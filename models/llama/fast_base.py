@@ -52,12 +52,12 @@ def fast_embedded_student(cache: Path) -> Path:
     if target.is_file():
         return target
     # Imported here: after the first answer on a machine, the file exists.
-    from models.llama.quantization import quantize_model
+    from models.llama.quantization import quantize_file
 
     # Two processes that begin at the same time make a file each, and the later one replaces an equal one.
     mine = target.with_suffix(f".{os.getpid()}.gguf")
     try:
-        quantize_model(source, mine, "Q4_0", processors())
+        quantize_file(source, mine, "Q4_0", processors())
         mine.replace(target)
     except (ModelError, OSError):
         with suppress(OSError):

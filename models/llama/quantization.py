@@ -22,7 +22,7 @@ QUANTIZATIONS: dict[str, int] = {
     "F16": llama_cpp.LLAMA_FTYPE_MOSTLY_F16,
     "F32": llama_cpp.LLAMA_FTYPE_ALL_F32,
 }
-"""The quantizations that `quantize_model` makes, from the fewest bits to the most."""
+"""The quantizations that `quantize_file` makes, from the fewest bits to the most."""
 
 _LOOK = 0.2
 """Seconds between two checks of the number of bytes written."""
@@ -76,7 +76,7 @@ def model_info(path: Path) -> ModelInfo:
         )
 
 
-def quantize_model(source: Path, target: Path, quantization: str, threads: int) -> None:
+def quantize_file(source: Path, target: Path, quantization: str, threads: int) -> None:
     """Quantize the weights of a model, completely or not at all.
 
     A model that is quantized already loses a little more than one that is not.
@@ -89,13 +89,13 @@ def quantize_model(source: Path, target: Path, quantization: str, threads: int) 
 
 
 def quantizing(source: Path, target: Path, quantization: str, threads: int) -> Generator[int, None, None]:
-    """Do the same as `quantize_model`, with progress. Closing the generator stops it and leaves nothing behind.
+    """Do the same as `quantize_file`, with progress. Closing the generator stops it and leaves nothing behind.
 
     Yields:
         the number of bytes written so far, every now and then.
 
     Raises:
-        ModelError: as `quantize_model`.
+        ModelError: as `quantize_file`.
     """
     model_info(source)
     if target.exists():

@@ -28,7 +28,7 @@ class Request(Generic[AnswerT]):
 
     Attributes:
         do: its name in JSON.
-        answer: the type of its answer, as `read` takes it.
+        answer: the type of its answer, as `read_message` takes it.
     """
 
     do: ClassVar[str]
@@ -439,7 +439,7 @@ def read_request(kind: type[MessageT], content: Mapping[str, Any]) -> MessageT:
     """
     check_version(content, "the client", "use the same version of kdtui on both machines")
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    request: MessageT = read(kind, {name: value for name, value in content.items() if name in names})
+    request: MessageT = read_message(kind, {name: value for name, value in content.items() if name in names})
     return request
 
 
@@ -457,7 +457,7 @@ def check_version(content: Mapping[str, Any], sender: str, advice: str) -> None:
         raise ModelError(f"{sender} speaks {theirs} of the protocol, and version {PROTOCOL} is needed; {advice}")
 
 
-def read(kind: Any, content: object) -> Any:
+def read_message(kind: Any, content: object) -> Any:
     """Read a value of a type from JSON.
 
     Args:

@@ -40,7 +40,7 @@ ACTIVE: tuple[State, ...] = ("queued", "running", "stalled")
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingPace:
+class MeasuredPace:
     """The speed and the needs of a training, to estimate later ones.
 
     Attributes:
@@ -87,7 +87,7 @@ class JobStatus:
     curve: tuple[float, ...] = ()
     evaluations: tuple[tuple[int, float, float | None], ...] = ()
     skipped: int | None = None
-    pace: TrainingPace | None = None
+    pace: MeasuredPace | None = None
 
 
 def job_status(folder: Path, state: State | None = None, reason: str | None = None) -> JobStatus:
@@ -131,7 +131,7 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
     )
 
 
-def _pace(logged: dict[str, Any], valid_seconds: list[float]) -> TrainingPace | None:
+def _pace(logged: dict[str, Any], valid_seconds: list[float]) -> MeasuredPace | None:
     """Return what a line of metrics has measured; None if it has not."""
     numbers = [logged.get(name) for name in ("step_tokens_per_second", "start_seconds", "peak_memory_bytes")]
     names = [logged.get(name) for name in ("device", "machine")]
@@ -139,7 +139,7 @@ def _pace(logged: dict[str, Any], valid_seconds: list[float]) -> TrainingPace | 
         return None
     speed, start, memory = (float(each or 0) for each in numbers)
     mean = sum(valid_seconds) / len(valid_seconds) if valid_seconds else None
-    return TrainingPace(speed, start, mean, int(memory), *map(str, names)) if speed > 0 else None
+    return MeasuredPace(speed, start, mean, int(memory), *map(str, names)) if speed > 0 else None
 
 
 def metrics(folder: Path) -> Iterator[dict[str, Any]]:

@@ -174,8 +174,8 @@ def bad_configuration(server: sshd.Sshd) -> None:
         (encrypted_key, "for a key with a passphrase: ssh-add"),
         (nobody_there, "nothing listens on that port"),
         (no_such_name, "there is no machine of that name"),
-        (jump_host_down, "the jump host is down, or does not let the connection through (ssh: connect to host 127.0.0.1 port"),
-        (jump_host_refuses, "does not let the connection through (channel 0: open failed: connect failed: Connection refused"),
+        (jump_host_down, "the jump host is down, or does not let the connection through (ssh: connect to"),
+        (jump_host_refuses, "the connection through (channel 0: open failed: connect failed: Connection refused"),
         (bad_configuration, "ssh's configuration is wrong"),
     ],
 )

@@ -13,7 +13,7 @@ from kdtui.jobs.slurm_script import slurm_script
 from models.errors import ModelError
 from models.sft.job_files import LAUNCH
 from models.sft.slurm import SlurmQueue
-from models.sft.slurm import cancel as cancel_on_slurm
+from models.sft.slurm import cancel_job as cancel_on_slurm
 from models.sft.state import trainer
 from store.records import HostSettings
 from tests import slurm, sshd

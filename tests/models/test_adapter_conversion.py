@@ -30,7 +30,7 @@ from models.adapters.conversion import (
 )
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.llama.quantization import quantize_model
+from models.llama.quantization import quantize_file
 from tests.models.tiny import make_model
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -154,7 +154,7 @@ def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path, monk
     for name in ("GGUFReader", "get_tensor_name_map"):
         monkeypatch.setattr(gguf, name, cache(getattr(gguf, name)))
     base = tmp_path / "student.gguf"
-    quantize_model(embedded_student(), base, "F32", 2)
+    quantize_file(embedded_student(), base, "F32", 2)
     adapted = train_by_chance(full_precision(base))
     adapted.save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", embedded_student(), tmp_path / "adapter.gguf")

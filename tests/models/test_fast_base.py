@@ -17,7 +17,7 @@ def kept(cache: Path) -> Path:
 
 def test_it_has_a_fast_kernel_and_is_made_once(kept: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert model_info(kept).quantization == "Q4_0"
-    monkeypatch.setattr("models.llama.quantization.quantize_model", lambda *_: pytest.fail("it is made again"))
+    monkeypatch.setattr("models.llama.quantization.quantize_file", lambda *_: pytest.fail("it is made again"))
     assert fast_embedded_student(cache / "kdtui" / "models") == kept
 
 

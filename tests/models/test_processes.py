@@ -12,7 +12,7 @@ import pytest
 from models.errors import ModelError
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, identity
 from models.sft.processes import HasStopped, Stopping, launch_lock, start_trainer
-from models.sft.processes import stop as stopping
+from models.sft.processes import stop_trainer as stopping
 from models.sft.slurm import SlurmQueue
 from models.sft.state import JobStatus, job_status, last_log_line
 from tests.waiting import PATIENCE, until
