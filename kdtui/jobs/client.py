@@ -13,8 +13,9 @@ from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, error_line, run_command, stream_command
 from models.errors import ModelError
 from models.sft.host.workdir import NEW_WORKDIR, WORKDIR_ADVICE
+from models.sft.messages_as_json import AnswerT, Request, check_version, read_message, request_line
 from models.sft.processes import HasStopped, Stopping
-from models.sft.protocol import AnswerT, CancelRequest, Request, check_version, read_message, request_line
+from models.sft.protocol import CancelRequest
 from store.hosts import Host
 
 READ_TIMEOUT = TIMEOUT * 10

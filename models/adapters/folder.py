@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.adapters.conversion import CONFIG, WEIGHTS, BaseShape, Delta
+from models.adapters.base_shape import BaseShape
+from models.adapters.deltas import Delta
+from models.adapters.peft_settings import CONFIG, WEIGHTS
 from models.errors import ModelError
 from models.files.whole_files import write_whole
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 from typing import Any, BinaryIO
 
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.adapters.folder import SUMS
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.errors import ModelError
 from models.files.json_files import is_deep, read_object
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.adapters.conversion import Delta
+from models.adapters.deltas import Delta
 from models.errors import ModelError
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.adapters.conversion import CONFIG, MANIFEST, WEIGHTS, base_shape, gguf_deltas
+from models.adapters.base_shape import base_shape
+from models.adapters.deltas import gguf_deltas
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS
 from models.adapters.provenance import adapter_info
 from models.errors import ModelError
 

@@ -9,7 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from models.adapters.conversion import MANIFEST_KEY, Array, folder_vectors
+from models.adapters.base_shape import Array
+from models.adapters.conversion import MANIFEST_KEY
+from models.adapters.folder_weights import folder_vectors
 from models.chat import ChatTokenizer
 from models.errors import ModelError
 from models.files.file_cache import compute_cached

@@ -68,6 +68,24 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+@contextmanager
+def replacing_path(target: Path) -> Iterator[Path]:
+    """Yield a path for a library to write a new file to, which replaces `target` at the end.
+
+    After an error everything is as before. The path depends only on `target`, so that the next attempt overwrites what
+    a killed process left.
+
+    Raises:
+        OSError: the file cannot be written or renamed.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        yield part
+        put_in_place(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def put_in_place(part: Path, target: Path) -> None:
     """Write a file or a folder to disk, and then rename it to its target. A file can replace another.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ModelError
-from models.files.whole_files import put_in_place
+from models.files.whole_files import replacing_path
 from models.llama.bindings import llama_cpp
 from models.llama.model import last_error, prepare_backend
 from models.llama.model_header import meta_value, vocabulary_only
@@ -101,26 +101,23 @@ def quantizing(source: Path, target: Path, quantization: str, threads: int) -> G
     if target.exists():
         # It can be the source, or another database's model.
         raise ModelError(f"{target}: there is a file of this name already; choose another name, or delete it")
-    part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A large model takes minutes, in which llama.cpp would swallow an interrupt. A damaged model can crash it.
-        try:
-            with closing(steps_in_process(_write, source, part, quantization, threads, every=_LOOK)) as steps:
-                for _ in steps:
-                    yield part.stat().st_size if part.exists() else 0
-        except ModelError as error:
-            if "iostream" in str(error):
-                # C++ does not say why it cannot write.
-                raise ModelError(f"{target}: cannot be written whole; the disk may be full") from error
-            raise ModelError(f"{source}: llama.cpp cannot quantize this model ({error})") from error
-        # A full disk shows only in the written file.
-        model_info(part)
-        put_in_place(part, target)
+        with replacing_path(target) as part:
+            # A large model takes minutes, in which llama.cpp would swallow an interrupt. A damaged model can crash it.
+            try:
+                with closing(steps_in_process(_write, source, part, quantization, threads, every=_LOOK)) as steps:
+                    for _ in steps:
+                        yield part.stat().st_size if part.exists() else 0
+            except ModelError as error:
+                if "iostream" in str(error):
+                    # C++ does not say why it cannot write.
+                    raise ModelError(f"{target}: cannot be written whole; the disk may be full") from error
+                raise ModelError(f"{source}: llama.cpp cannot quantize this model ({error})") from error
+            # A full disk shows only in the written file.
+            model_info(part)
     except OSError as error:
         raise ModelError(f"{target}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write(source: Path, target: Path, quantization: str, threads: int) -> None:

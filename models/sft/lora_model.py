@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from models.adapters.conversion import check_trainable
+from models.adapters.peft_settings import check_trainable
 from models.errors import ModelError
 from models.sft.base import Base
 from models.sft.job import Job, Precision

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.adapters.conversion import CONFIG, MANIFEST, WEIGHTS, check_trainable
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.errors import ModelError
 from models.files.hashing import file_sha256
 from models.files.json_files import read_object

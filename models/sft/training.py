@@ -20,7 +20,8 @@ from accelerate import Accelerator
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from models.adapters.conversion import BASE_CONFIG, MANIFEST, WEIGHTS, configured_shape
+from models.adapters.base_shape import configured_shape
+from models.adapters.peft_settings import BASE_CONFIG, MANIFEST, WEIGHTS
 from models.errors import ModelError, not_finite
 from models.files.whole_files import put_in_place, write_whole
 from models.sft.answers import answer_examples

@@ -14,7 +14,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters.conversion import convert
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
 from models.adapters.provenance import adapter_manifest
 from store.models import named_model
 from store.sqlite import Database

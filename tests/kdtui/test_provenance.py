@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from models.adapters.conversion import MANIFEST, convert
+from models.adapters.conversion import convert
+from models.adapters.peft_settings import MANIFEST
 from models.adapters.provenance import about_base, adapter_manifest, norms_hash
 from models.errors import ModelError
 from models.llama.model import LlamaModel

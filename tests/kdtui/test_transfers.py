@@ -20,6 +20,7 @@ from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.downloads import download, download_folder
 from kdtui.jobs.uploads import upload
 from models.files.hashing import file_sha256
+from models.sft.messages_as_json import request_line
 from models.sft.protocol import (
     FilesAnswer,
     InventoryRequest,
@@ -27,7 +28,6 @@ from models.sft.protocol import (
     ReceiveRequest,
     RemoveRequest,
     UnpackRequest,
-    request_line,
 )
 from store.hosts import Host
 from tests import sshd

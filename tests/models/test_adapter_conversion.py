@@ -18,16 +18,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, MistralForCausalLM, PreTrainedModel
 
-from models.adapters.conversion import (
-    CONFIG,
-    MANIFEST,
-    MANIFEST_KEY,
-    WEIGHTS,
-    base_shape,
-    check_trainable,
-    convert,
-    scale_of,
-)
+from models.adapters.base_shape import base_shape
+from models.adapters.conversion import MANIFEST_KEY, convert
+from models.adapters.deltas import scale_of
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.llama.quantization import quantize_file

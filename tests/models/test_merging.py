@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
 
-from models.adapters.conversion import BaseShape, Delta, base_shape, convert, gguf_deltas, peft_deltas
+from models.adapters.base_shape import BaseShape, base_shape
+from models.adapters.conversion import convert
+from models.adapters.deltas import Delta, gguf_deltas, peft_deltas
 from models.adapters.folder import write_adapter
 from models.adapters.merging import reduced, weighted_sum
 from models.errors import ModelError

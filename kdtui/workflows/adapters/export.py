@@ -24,8 +24,9 @@ from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.published import fingerprint
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.runs.session_measures import measures_of
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters.conversion import convert
 from models.adapters.folder import SUMS, has_patterns, plain_config, write_adapter, write_json
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.files.hashing import file_sha256

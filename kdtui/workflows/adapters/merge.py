@@ -13,7 +13,9 @@ from kdtui.workflows.adapters.merge_request import check_merge, merged_name
 from kdtui.workflows.adapters.sources import AdapterSource, adapter_source, bare_name, base_config_of, public_base
 from kdtui.workflows.manage_models import is_repository
 from kdtui.workflows.student.manifest import training_of
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert, largest_rank
+from models.adapters.conversion import convert
+from models.adapters.deltas import largest_rank
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
 from models.adapters.provenance import ABOUT_BASE, names_base
 from models.files.hashing import file_sha256
 from models.files.json_files import read_object

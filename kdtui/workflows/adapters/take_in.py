@@ -13,21 +13,11 @@ from kdtui.workflows.adapters.export import KIND
 from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
 from kdtui.workflows.adapters.sources import bare_name, without_paths
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model, slug
-from models.adapters.conversion import (
-    BASE_CONFIG,
-    CONFIG,
-    MANIFEST,
-    BaseShape,
-    Delta,
-    base_shape,
-    check_finite,
-    configured_shape,
-    convert,
-    gguf_deltas,
-    misfit,
-    peft_deltas,
-)
+from models.adapters.base_shape import BaseShape, base_shape, configured_shape
+from models.adapters.conversion import convert
+from models.adapters.deltas import Delta, check_finite, gguf_deltas, misfit, peft_deltas
 from models.adapters.foreign import check_config, copy_files, read_described
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST
 from models.adapters.provenance import adapter_info, check_adapter, names_base
 from models.embedded import HUB_ID, NAME
 from models.errors import ModelError

@@ -26,7 +26,7 @@ from kdtui.workflows.training.base_files import check_base, find_base
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen, check_active
 from kdtui.workflows.training.paces import keep as keep_pace
 from models.files.json_files import read_object
-from models.files.whole_files import put_in_place
+from models.files.whole_files import replacing
 from models.sft.job_files import ADAPTER, CHECKPOINTS, ID, JOB, LOG, METRICS, START, TRAIN, VALID
 from models.sft.processes import HasStopped, Stopping
 from models.sft.protocol import (
@@ -297,11 +297,9 @@ async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
     count = await download(client, job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
     # Before the adapter: what has an adapter here is not fetched again by itself.
     for name in (LOG, METRICS):
-        part = job.folder / f"{name}.part"
-        with part.open("wb") as file:
+        with replacing(job.folder / name) as file:
             async for chunk in client.pieces(f"{client.job_folder(job.name)}/{name}"):
                 file.write(chunk)
-        put_in_place(part, job.folder / name)
     if seen.state == "done":
         count += await download(client, job.name, job.key, [ADAPTER], job.folder)
     return count

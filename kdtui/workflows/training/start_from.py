@@ -14,7 +14,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, known_status
 from kdtui.workflows.model_names import trainable
 from kdtui.workflows.student.manifest import training_of
-from models.adapters.conversion import CONFIG, MANIFEST
+from models.adapters.peft_settings import CONFIG, MANIFEST
 from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
 from models.errors import ModelError
 from models.files.json_files import read_object

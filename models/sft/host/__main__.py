@@ -13,9 +13,9 @@ from typing import Any
 from models.errors import ModelError
 from models.sft.host import files, jobs, machine
 from models.sft.host.workdir import WORKDIR_ADVICE
+from models.sft.messages_as_json import PROTOCOL, Request, read_request
 from models.sft.processes import Stopping
 from models.sft.protocol import (
-    PROTOCOL,
     CancelRequest,
     CheckRequest,
     DescribeRequest,
@@ -26,14 +26,12 @@ from models.sft.protocol import (
     LeaveRequest,
     ReceiveRequest,
     RemoveRequest,
-    Request,
     SendRequest,
     SetupRequest,
     SetupStatusRequest,
     StatusRequest,
     TrainingsRequest,
     UnpackRequest,
-    read_request,
 )
 
 _SILENCE = 60.0

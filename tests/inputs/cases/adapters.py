@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from models.adapters.conversion import Delta, base_shape
+from models.adapters.base_shape import base_shape
+from models.adapters.deltas import Delta
 from models.adapters.folder import write_adapter
 from tests.inputs.case import Case
 from tests.models.tiny import WIDTH, make_adapter, make_model
