@@ -430,7 +430,6 @@ class Trainer:
         return bool(self._accelerator.is_main_process)
 
     def _say(self, text: str) -> None:
-        # The log can be on a full disk.
         if self._is_main:
             with suppress(OSError):
                 print(text, file=sys.stderr, flush=True)

@@ -89,7 +89,7 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert kdtui("host", "ls", "--json").rows == []
 
 
-def test_a_python_with_another_version_of_the_package_is_sent_ours(host: Host, tmp_path: Path) -> None:
+def test_an_installed_package_of_another_version_is_not_used(host: Host, tmp_path: Path) -> None:
     other = tmp_path / "other" / "models" / "sft"
     other.mkdir(parents=True)
     for folder in (other, other.parent):
@@ -197,11 +197,11 @@ def test_a_host_that_cannot_be_reached_says_why(
         ("ssh: connect to host gpu port 22: Connection timed out", "is it up?"),
     ],
 )
-def test_a_machine_without_a_network_does_not_blame_the_host(words: str, said: str) -> None:
+def test_a_missing_local_network_is_not_blamed_on_the_host(words: str, said: str) -> None:
     assert said in str(SshTransport("far", "gpu").explain(words))
 
 
-def test_a_changed_key_is_looked_at_by_the_command_that_is_advised(server: sshd.Sshd, host: Host) -> None:
+def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) -> None:
     changed_key(server)
     with pytest.raises(TransportError) as problem:
         asked(host, lambda client: client.ask(StatusRequest(())))
@@ -224,9 +224,7 @@ def test_a_check_says_whether_keys_are_checked(
 
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])
-def test_a_server_that_says_nothing_is_given_up(
-    server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_is_given_up(server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.jobs.ssh._OPENS", 3.0)
     monkeypatch.setattr("kdtui.jobs.ssh._CONNECT", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -251,7 +249,7 @@ def test_a_server_that_says_nothing_is_given_up(
 @pytest.mark.parametrize(
     "alias", ["-oProxyCommand=touch /tmp/x", "a b", "", "gpu\n", "gpu;reboot", "$(reboot)", "-", "--"]
 )
-def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: str) -> None:
+def test_an_alias_that_ssh_could_misread_is_refused(kdtui: Kdtui, alias: str) -> None:
     with pytest.raises(KdtuiError, match="is not a host for ssh"):
         check_alias(alias)
     result = kdtui("host", "add", "far", f"--ssh={alias}", "--workdir", "/x")
@@ -277,7 +275,7 @@ def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: 
         (["setup", "far", "--wheels", "/nowhere"], "does not exist"),
     ],
 )
-def test_what_is_no_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_a_wrong_host_gives_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
     result = kdtui("host", *arguments)
     assert result.code in (1, 2)
     assert said in result.err
@@ -303,7 +301,7 @@ def test_the_exit_code_of_a_command_is_its_own(host: Host, code: int) -> None:
     )
 
 
-def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None:
+def test_the_greeting_of_a_shell_is_not_taken_for_an_answer(server: sshd.Sshd, host: Host) -> None:
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
         file.write('ForceCommand sh -c \'echo "Welcome to the cluster"; eval "$SSH_ORIGINAL_COMMAND"; echo Bye\'\n')
@@ -312,7 +310,7 @@ def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None
     assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
-def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
+def test_sent_and_received_bytes_are_equal(host: Host) -> None:
     content = os.urandom(3_000_000)
     assert asyncio.run(ran(host, "cat", data=content)).out == content
 
@@ -328,7 +326,7 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
 
 
 @pytest.mark.parametrize("over_ssh", [False, True])
-def test_what_a_program_has_said_comes_before_it_says_more(host: Host, over_ssh: bool) -> None:
+def test_output_arrives_before_the_program_ends(host: Host, over_ssh: bool) -> None:
     async def last_letters(transport: LocalTransport | SshTransport) -> None:
         async def said(letter: str) -> None:
             program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
@@ -367,7 +365,7 @@ def test_the_cipher_is_a_fast_one_unless_the_configuration_names_one(
     assert f"kex: client->server cipher: {used} " in log.read_text()
 
 
-def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd, host: Host) -> None:
+def test_one_connection_serves_all_commands_and_is_closed_afterwards(server: sshd.Sshd, host: Host) -> None:
     async def many(client: HostClient) -> list[Any]:
         return await asyncio.gather(*(client.ask(StatusRequest(())) for _ in range(6)))
 
@@ -380,7 +378,7 @@ def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd
 
 
 @pytest.mark.usefixtures("server")
-def test_more_commands_than_a_connection_takes_wait_for_each_other() -> None:
+def test_commands_beyond_the_limit_of_a_connection_wait() -> None:
     async def many() -> list[Any]:
         transport = SshTransport("far", "gpu")
         await transport.open()
@@ -409,7 +407,7 @@ def test_a_cancel_while_a_connection_opens_leaves_nothing_behind(server: sshd.Ss
         asyncio.run(cancel())
 
 
-def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_shared_connection_is_not_used(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.jobs.ssh._ASKS", 0.3)
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(shared_socket("gpu"))
@@ -418,7 +416,7 @@ def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, mon
         assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
-def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
+def test_a_shared_connection_serves_all_commands_until_the_host_is_removed(
     kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path
 ) -> None:
     add(kdtui, tmp_path, "--python", quick)
@@ -439,7 +437,7 @@ def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
     assert (result.code, "could not log in to host" in result.err) == (1, True)
 
 
-def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+def test_a_dead_connection_is_replaced(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
     add(kdtui, tmp_path, "--python", quick)
     kdtui("host", "connect", "far")
     server.stop()
@@ -501,7 +499,7 @@ def test_a_command_that_hangs_is_given_up(host: Host) -> None:
         asyncio.run(ran(host, "sleep", "60", timeout=0.5))
 
 
-def test_what_takes_long_and_moves_is_not_given_up(host: Host) -> None:
+def test_a_slow_command_with_output_is_not_given_up(host: Host) -> None:
     done = asyncio.run(ran(host, "sh", "-c", "for i in 1 2 3 4; do sleep 0.8; echo $i; done", timeout=3.0))
     assert done.out == b"1\n2\n3\n4\n"
 
@@ -518,7 +516,7 @@ def tiny_wheel(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
+def test_a_host_is_set_up_from_wheels_and_resumes_after_a_failure(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -542,7 +540,7 @@ def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_set_up_goes_on_without_its_client_and_the_next_one_waits_for_it(
+def test_a_setup_continues_without_its_client_and_the_next_client_waits(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -583,7 +581,7 @@ def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, qu
 
 
 @pytest.mark.usefixtures("server")
-def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+def test_gpus_are_reported_as_by_their_driver(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
     add(kdtui, tmp_path, "--python", quick)
     [gpus] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
     tools = tmp_path / "tools"
@@ -599,7 +597,7 @@ def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Ssh
         assert (gpus["state"], gpus["advice"]) == ("note", "trainings run, slowly")
 
 
-def test_what_a_host_installs_is_what_kdtui_is_tested_with() -> None:
+def test_a_host_installs_the_tested_versions() -> None:
     pinned = dict(
         line.split("==")
         for line in Path(__file__).parents[2].joinpath("constraints.txt").read_text().splitlines()

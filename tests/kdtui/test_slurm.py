@@ -52,7 +52,7 @@ def cluster(tmp_path: Path, kdtui: Kdtui, server: sshd.Sshd, monkeypatch: pytest
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
-def test_a_training_goes_through_slurm_and_comes_home(
+def test_a_training_runs_through_slurm_and_is_fetched(
     kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "check", "cluster").code == 0
@@ -95,7 +95,7 @@ def test_a_training_goes_through_slurm_and_comes_home(
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
-def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
+def test_slurm_starts_a_training_after_another_and_reports_one_that_it_ended(
     kdtui: Kdtui, base: Path, cluster: Path
 ) -> None:
     assert launch(kdtui, base, "one", "--host", "cluster", "--epochs", 40).code == 0
@@ -118,7 +118,7 @@ def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
     assert "invalid partition" in result.err.lower()
 
 
-def test_the_script_says_what_slurm_is_to_give() -> None:
+def test_the_script_requests_the_resources() -> None:
     settings = HostSettings(
         launcher="slurm",
         processes=4,
@@ -152,16 +152,14 @@ def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return tell
 
 
-def test_what_the_accounts_of_slurm_say_of_a_training_is_told(
-    tmp_path: Path, told_by_slurm: Callable[[str, str], None]
-) -> None:
+def test_the_accounts_of_slurm_are_reported(tmp_path: Path, told_by_slurm: Callable[[str, str], None]) -> None:
     told_by_slurm("squeue", "")
     told_by_slurm("sacct", "OUT_OF_MEMORY")
     (tmp_path / LAUNCH).write_text('{"launcher": "slurm", "slurm": 7}')
     assert SlurmQueue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
 
 
-def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
+def test_a_damaged_slurm_launch_file_cannot_be_cancelled(
     tmp_path: Path, told_by_slurm: Callable[[str, str], None]
 ) -> None:
     told_by_slurm("squeue", "")
@@ -171,7 +169,7 @@ def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
 
 
 @pytest.mark.parametrize(("said", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])
-def test_a_step_of_slurm_has_the_processors_of_its_job(
+def test_a_slurm_step_has_the_processors_of_its_job(
     tmp_path: Path, told_by_slurm: Callable[[str, str], None], said: dict[str, str], processors: str
 ) -> None:
     told_by_slurm("srun", "'\"$SRUN_CPUS_PER_TASK\"'")

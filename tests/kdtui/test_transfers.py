@@ -36,7 +36,7 @@ from tests.sshd import children
 from tests.waiting import until
 
 
-def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
+def test_an_upload_resumes_where_a_killed_client_stopped(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(os.urandom(1 << 20) * 100)
     code = (
@@ -71,7 +71,7 @@ def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Ss
     assert json.loads(third.stdout)["base.gguf"] == "whole"
 
 
-def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Path) -> None:
+def test_a_client_with_a_frozen_network_does_not_block_others(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(os.urandom(4_000_000))
     tree = package.Tree.of(path)
@@ -111,7 +111,7 @@ def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Pat
     assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
 
 
-def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) -> None:
+def test_a_stalled_upload_of_a_training_is_given_up(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "models.sft.host"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -125,7 +125,7 @@ def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) 
     assert not list((tmp_path / "jobs").glob(".*.part"))
 
 
-def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> None:
+def test_removing_a_training_deletes_what_a_killed_client_left(host: Host) -> None:
     jobs = Path(host.workdir) / "jobs"
     (jobs / ".one.key.part").mkdir(parents=True)
     (jobs / ".one.key.lock").touch()
@@ -133,7 +133,7 @@ def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> Non
     assert not list(jobs.iterdir())
 
 
-def test_a_training_that_another_client_brings_is_not_removed(host: Host) -> None:
+def test_a_training_that_another_client_uploads_is_not_removed(host: Host) -> None:
     part = Path(host.workdir) / "jobs" / ".one.key.part"
     part.mkdir(parents=True)
     with part.with_suffix(".lock").open("ab") as lock:
@@ -145,7 +145,7 @@ def test_a_training_that_another_client_brings_is_not_removed(host: Host) -> Non
     assert not list(part.parent.iterdir())
 
 
-def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
+def test_a_damaged_upload_is_deleted(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(b"right" * 1000)
     tree = package.Tree.of(path)
@@ -159,9 +159,7 @@ def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: 
     assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
 
 
-def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
-    host: Host, server: sshd.Sshd, tmp_path: Path
-) -> None:
+def test_small_files_are_uploaded_together_and_only_missing_ones(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     folder = tmp_path / "wheels"
     folder.mkdir()
     for number in range(200):
@@ -189,7 +187,7 @@ def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
     assert file_sha256(there / "it's 7") == file_sha256(folder / "it's 7")
 
 
-def test_small_files_that_come_changed_or_half_are_refused(host: Host, tmp_path: Path) -> None:
+def test_damaged_or_incomplete_small_files_are_refused(host: Host, tmp_path: Path) -> None:
     folder = tmp_path / "base"
     folder.mkdir()
     for name in ("one", "two"):
@@ -234,7 +232,7 @@ def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Path) -> None:
+def test_downloaded_files_are_complete_and_not_downloaded_twice(host: Host, tmp_path: Path) -> None:
     job = Path(host.workdir) / "jobs" / "one" / "adapter"
     (job / "deep er").mkdir(parents=True)
     (job / "large").write_bytes(os.urandom(3_000_000))
@@ -258,7 +256,7 @@ def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Pat
     assert (target / "adapter" / "large").read_bytes() == (job / "large").read_bytes()
 
 
-def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path) -> None:
+def test_a_checkpoint_is_moved_into_place_when_complete(host: Host, tmp_path: Path) -> None:
     checkpoint = Path(host.workdir) / "jobs" / "one" / "checkpoints" / "step-00000001"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text("{}")
@@ -293,7 +291,7 @@ def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path)
     assert not (home / "coming").exists()
 
 
-def test_two_processes_do_not_fetch_a_training_at_once(host: Host, tmp_path: Path) -> None:
+def test_two_processes_do_not_download_a_training_at_once(host: Host, tmp_path: Path) -> None:
     (Path(host.workdir) / "jobs" / "one" / "adapter").mkdir(parents=True)
     with (
         download_folder(tmp_path / "home"),
@@ -302,7 +300,7 @@ def test_two_processes_do_not_fetch_a_training_at_once(host: Host, tmp_path: Pat
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
 
 
-def test_a_file_that_does_not_come_whole_twice_is_no_file(
+def test_a_file_that_arrives_damaged_twice_is_not_kept(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = Path(host.workdir) / "jobs" / "one" / "adapter"
@@ -318,7 +316,7 @@ def test_a_file_that_does_not_come_whole_twice_is_no_file(
     assert not list((tmp_path / "home").rglob("large*"))
 
 
-def test_a_host_leads_nobody_out_of_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_cannot_write_outside_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def lie(*_: object, **__: object) -> Any:
         return FilesAnswer((("../../evil", 4, "0" * 64),))
 

@@ -81,7 +81,7 @@ def some_tokens(size: int) -> list[int]:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "gemma3"])
-def test_an_adapter_says_the_same_in_llama_cpp(tmp_path: Path, architecture: str) -> None:
+def test_a_converted_adapter_has_the_same_logits_in_llama_cpp(tmp_path: Path, architecture: str) -> None:
     base = make_model(tmp_path / "base.gguf", architecture="llama" if architecture == "mistral" else architecture)
     model = full_precision(base)
     if architecture == "mistral":
@@ -128,7 +128,7 @@ def test_every_scaling_and_choice_of_weights_is_kept(tmp_path: Path, settings: d
     assert np.abs(logits_there(adapted, tokens) - changed).max() < 1e-3
 
 
-def test_weights_of_sixteen_bits_are_read_as_they_are(tmp_path: Path) -> None:
+def test_16_bit_weights_stay_16_bit(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base.gguf")
     adapted = train_by_chance(full_precision(base))
     adapted.save_pretrained(tmp_path / "adapter")
@@ -143,7 +143,9 @@ def test_weights_of_sixteen_bits_are_read_as_they_are(tmp_path: Path) -> None:
         assert np.array_equal(tensor.data, weights[key].to(kind).float().numpy())
 
 
-def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_student_has_the_same_logits_with_a_converted_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # transformers reads the file with its large vocabulary twice, and composes the names for each of its modules.
     for name in ("GGUFReader", "get_tensor_name_map"):
         monkeypatch.setattr(gguf, name, cache(getattr(gguf, name)))
@@ -181,7 +183,9 @@ def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path, monk
         ({"of_another_version": 1}, "of_another_version=1"),
     ],
 )
-def test_what_gguf_cannot_hold_is_refused_by_name_before_training(settings: dict[str, Any], named: str) -> None:
+def test_settings_that_gguf_cannot_hold_are_refused_by_name_before_training(
+    settings: dict[str, Any], named: str
+) -> None:
     with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows LoRA") as refused:
         check_trainable({"peft_type": "LORA", "r": 4, "lora_alpha": 4, **settings})
     assert named in str(refused.value)
@@ -198,16 +202,16 @@ def test_what_gguf_cannot_hold_is_refused_by_name_before_training(settings: dict
         {"layers_to_transform": [0], "layers_pattern": "layers"},
     ],
 )
-def test_what_peft_writes_of_a_plain_adapter_is_not_refused(settings: dict[str, Any]) -> None:
+def test_all_settings_of_a_plain_peft_adapter_are_accepted(settings: dict[str, Any]) -> None:
     check_trainable(LoraConfig(target_modules=LINEAR, **settings).to_dict() | {"peft_type": "LORA"})
 
 
-def test_a_pattern_that_is_no_regular_expression_is_named() -> None:
+def test_an_invalid_pattern_is_named() -> None:
     with pytest.raises(ModelError, match=r"alpha_pattern: '\(' is not a regular expression"):
         scale_of({"alpha_pattern": {"(": 2}}, "model.layers.0.self_attn.q_proj", 4)
 
 
-def test_a_usual_configuration_is_not_refused() -> None:
+def test_a_default_configuration_is_accepted() -> None:
     check_trainable(LoraConfig(r=4, target_modules=LINEAR).to_dict() | {"peft_type": "LORA"})
 
 
@@ -242,7 +246,7 @@ _KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
         (_with_weights(lambda w: w | {_KEY: w[_KEY].to(torch.int32)}), "of the type I32"),
     ],
 )
-def test_a_damaged_adapter_is_one_sentence_and_leaves_nothing(
+def test_a_damaged_adapter_gives_one_sentence_and_leaves_no_file(
     tmp_path: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
     base = make_model(tmp_path / "base.gguf")
@@ -270,7 +274,7 @@ def test_a_folder_and_a_file_have_the_same_shape(tmp_path: Path) -> None:
     assert base_shape(tmp_path) == base_shape(base)
 
 
-def test_the_manifest_goes_with_the_adapter(tmp_path: Path) -> None:
+def test_the_manifest_is_converted_with_the_adapter(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base.gguf")
     train_by_chance(full_precision(base)).save_pretrained(tmp_path / "adapter")
     (tmp_path / "adapter" / MANIFEST).write_text(json.dumps({"base": "base", "seed": 3}))

@@ -47,7 +47,7 @@ def test_a_bundle_needs_two_products() -> None:
     assert BundleList(3).choices(()) == ["1,", "2,"]
 
 
-def test_a_bundle_is_not_written_twice_even_when_it_is_the_only_way_on() -> None:
+def test_a_bundle_is_not_written_twice_even_if_it_is_the_only_choice() -> None:
     written = BundleList(4)
     written.finished.append((3, 4))
     assert "3," not in written.choices(())

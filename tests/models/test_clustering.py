@@ -14,7 +14,7 @@ PROBABILITIES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]) | st.floats(0,
 
 
 @given(st.data(), st.integers(2, 9), st.lists(PROBABILITIES, max_size=5))
-def test_they_are_those_of_scipy(data: st.DataObject, size: int, thresholds: list[float]) -> None:
+def test_clusters_equal_those_of_scipy(data: st.DataObject, size: int, thresholds: list[float]) -> None:
     probabilities = np.zeros((size, size))
     for one, other in combinations(range(size), 2):
         probabilities[one, other] = probabilities[other, one] = data.draw(PROBABILITIES)
@@ -25,5 +25,5 @@ def test_they_are_those_of_scipy(data: st.DataObject, size: int, thresholds: lis
         assert found == sorted(group for group in groups if len(group) > 1)
 
 
-def test_there_are_none_of_one_product() -> None:
+def test_one_product_has_no_clusters() -> None:
     assert average_links(np.zeros((1, 1)), [0.1, 0.9]) == [[], []]

@@ -98,7 +98,7 @@ EMPTY: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("kind", EMPTY)
-def test_why_there_is_no_text_is_said(kind: str) -> None:
+def test_the_reason_for_a_missing_text_is_given(kind: str) -> None:
     content, reason = EMPTY[kind]
     with pytest.raises(NoText) as caught:
         read(content)
@@ -124,7 +124,7 @@ OTHER: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("kind", OTHER)
-def test_what_is_no_completion_is_named_in_the_words_of_the_server(kind: str) -> None:
+def test_a_body_that_is_not_a_completion_is_described_with_the_servers_message(kind: str) -> None:
     content, reason = OTHER[kind]
     with pytest.raises(ModelError) as caught:
         read(content)
@@ -169,7 +169,7 @@ def test_an_error_with_status_200_is_an_error(content: bytes, status: int | None
         ([3, 4], Usage()),
     ],
 )
-def test_tokens_are_those_that_a_server_can_have_counted(told: object, usage: Usage) -> None:
+def test_only_plausible_token_counts_are_accepted(told: object, usage: Usage) -> None:
     assert read_completion(answer(usage=told, content="x"), "h", "m", one_line_of).usage == usage
 
 
@@ -190,7 +190,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @given(
     st.binary(max_size=99) | JSON.map(lambda value: json.dumps(value).encode()) | JSON.map(lambda each: stream(each))
 )
-def test_any_body_is_a_text_or_an_error_of_our_own(content: bytes) -> None:
+def test_any_body_is_a_text_or_a_model_error(content: bytes) -> None:
     said = ""
     try:
         read(content)
@@ -200,7 +200,7 @@ def test_any_body_is_a_text_or_an_error_of_our_own(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["refusal", "content filter", "tool", "reasoning"])
-def test_a_student_without_a_text_costs_its_session_alone(serve: Serve, kind: str) -> None:
+def test_an_answer_without_a_text_refuses_only_its_session(serve: Serve, kind: str) -> None:
     content, reason = EMPTY[kind]
     reason = reason.replace("http://h/v1", "http://127.0.0.1")
 

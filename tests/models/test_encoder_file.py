@@ -79,7 +79,7 @@ def by_transformers(folder: Path) -> Vectors:
 
 
 @pytest.mark.parametrize(("kind", "least"), [("F32", 0.9999), ("Q8_0", 0.999)])
-def test_llama_cpp_makes_the_vectors_that_transformers_makes(
+def test_llama_cpp_makes_the_same_vectors_as_transformers(
     folder: Path, tmp_path: Path, kind: str, least: float
 ) -> None:
     target = tmp_path / "encoder.gguf"
@@ -126,7 +126,7 @@ REFUSED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_llama_cpp_would_compute_otherwise_is_refused_in_one_sentence(
+def test_an_encoder_that_llama_cpp_computes_differently_is_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], message: str
 ) -> None:
     REFUSED[message](folder)

@@ -53,7 +53,7 @@ def test_a_real_server_answers_with_legal_bundles(llama_server: str) -> None:
     assert nothing.bundles == []
 
 
-def test_what_is_asked_keeps_to_the_schema_and_names_the_adapter(serve: Serve) -> None:
+def test_requests_have_the_schema_and_name_the_adapter(serve: Serve) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "adapter")) as student:
         found = events(student, [task("s", ["tent", "pegs"])])
@@ -65,7 +65,7 @@ def test_what_is_asked_keeps_to_the_schema_and_names_the_adapter(serve: Serve) -
     assert asked["response_format"]["json_schema"]["strict"] is True
 
 
-def test_requests_run_side_by_side_but_not_more_than_allowed(serve: Serve) -> None:
+def test_requests_run_concurrently_up_to_the_limit(serve: Serve) -> None:
     barrier = threading.Barrier(3)
 
     def reply(fake: Fake, _: int) -> None:
@@ -80,7 +80,7 @@ def test_requests_run_side_by_side_but_not_more_than_allowed(serve: Serve) -> No
     assert handler.most_at_once == 3
 
 
-def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Serve) -> None:
+def test_sessions_are_taken_when_needed_and_available(serve: Serve) -> None:
     url, _ = serve(lambda fake, _: fake.complete(GOOD))
     taken = 0
 
@@ -133,7 +133,7 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
         "slow",
     ],
 )
-def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
+def test_one_bad_answer_refuses_only_its_session(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, reply: Callable[[Fake], None], reason: str
 ) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
@@ -157,7 +157,7 @@ def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
     assert handler.asked[0]["authorization"] == "Bearer secret-of-the-test"
 
 
-def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     with (
         EndpointStudent(Endpoint("http://127.0.0.1:9/v1", "m")) as student,
@@ -166,7 +166,7 @@ def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.Mon
         events(student, [task(place, ["a", "b"]) for place in range(1000)])
 
 
-def test_a_server_that_goes_away_costs_what_it_was_asked_and_then_ends_the_run(
+def test_a_server_that_disappears_fails_running_requests_and_then_ends_the_run(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
@@ -179,9 +179,7 @@ def test_a_server_that_goes_away_costs_what_it_was_asked_and_then_ends_the_run(
     assert len(handler.asked) == 3
 
 
-def test_a_server_that_starts_anew_loses_no_more_than_was_under_way(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restarted_server_loses_only_running_requests(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     url, _ = serve(lambda fake, number: fake.drop() if number == 1 else fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
@@ -190,7 +188,7 @@ def test_a_server_that_starts_anew_loses_no_more_than_was_under_way(
     assert [event.key for event in found if isinstance(event, Answered)] == [0, 2, 3]
 
 
-def test_answers_come_in_the_order_in_which_they_are_done(serve: Serve) -> None:
+def test_answers_arrive_in_the_order_of_completion(serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         # The first waits for the last.
         if number == 2:
@@ -213,7 +211,7 @@ def test_answers_come_in_the_order_in_which_they_are_done(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("logprobs", "confidence"), [([], 0.5), ([-1e9], 0.0), ([1e6], 1.0), ([float("nan")], 0.5), ([0, 0], 1.0)]
 )
-def test_a_confidence_is_a_probability_whatever_the_server_says(
+def test_a_confidence_is_a_probability_whatever_the_server_returns(
     serve: Serve, logprobs: list[float], confidence: float
 ) -> None:
     url, _ = serve(lambda fake, _: fake.complete(GOOD, logprobs=logprobs))
@@ -223,7 +221,7 @@ def test_a_confidence_is_a_probability_whatever_the_server_says(
     assert grew.bundle.confidence == confidence
 
 
-def test_a_key_may_end_in_a_newline_but_not_hold_what_no_header_may(
+def test_a_key_can_end_in_a_newline_but_must_be_valid_in_a_header(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
@@ -239,7 +237,9 @@ def test_a_key_may_end_in_a_newline_but_not_hold_what_no_header_may(
 
 
 @pytest.mark.parametrize("body", [{"data": [1]}, ["what"], {"data": 3}])
-def test_an_odd_list_of_models_is_one_sentence(serve: Serve, monkeypatch: pytest.MonkeyPatch, body: object) -> None:
+def test_a_malformed_list_of_models_gives_one_sentence(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, body: object
+) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
     monkeypatch.setattr(handler, "do_GET", lambda fake: fake.send(body))
     with pytest.raises(ModelError, match="lists its models in an unknown format"):
@@ -247,19 +247,19 @@ def test_an_odd_list_of_models_is_one_sentence(serve: Serve, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "has no model 'm'"), (401, "wants another key")])
-def test_a_model_or_a_key_that_is_wrong_ends_the_run(serve: Serve, status: int, reason: str) -> None:
+def test_a_wrong_model_or_key_ends_the_run(serve: Serve, status: int, reason: str) -> None:
     url, _ = serve(lambda fake, _: fake.send({"error": {"message": "no"}}, status))
     with EndpointStudent(Endpoint(url, "m")) as student, pytest.raises(ModelError, match=reason):
         events(student, [task("s", ["a", "b"])])
 
 
-def test_a_server_with_several_models_wants_one_named(serve: Serve) -> None:
+def test_a_server_with_several_models_needs_a_name(serve: Serve) -> None:
     url, _ = serve(lambda fake, _: fake.complete(GOOD))
     with pytest.raises(ModelError, match="as URL#MODEL; it has: 'base', 'adapter'"):
         EndpointStudent(Endpoint(url))
 
 
-def test_closing_hangs_up_at_once(serve: Serve) -> None:
+def test_closing_disconnects_at_once(serve: Serve) -> None:
     asked, hung_up = threading.Event(), threading.Event()
 
     def reply(fake: Fake, number: int) -> None:
@@ -294,7 +294,7 @@ with EndpointStudent(Endpoint(sys.argv[1], "m"), concurrency=2) as student:
 """
 
 
-def test_a_program_that_is_cancelled_ends_though_the_server_is_slow(serve: Serve) -> None:
+def test_a_cancelled_program_ends_even_if_the_server_is_slow(serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         if number:
             fake.gate.wait(2 * PATIENCE)
@@ -306,7 +306,7 @@ def test_a_program_that_is_cancelled_ends_though_the_server_is_slow(serve: Serve
     subprocess.run([sys.executable, "-c", _PROGRAM, url], check=True, timeout=PATIENCE, cwd=Path(__file__).parents[2])
 
 
-def test_an_answer_bears_the_tokens_that_the_server_counts_and_none_where_it_does_not(serve: Serve) -> None:
+def test_an_answer_has_the_token_counts_of_the_server_if_it_returns_them(serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         if number == 0:
             fake.complete(GOOD, usage=(120, 30))

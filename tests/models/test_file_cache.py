@@ -8,7 +8,7 @@ import pytest
 from models.files.file_cache import compute_cached
 
 
-def test_what_is_computed_of_a_file_is_computed_again_when_it_changes(tmp_path: Path) -> None:
+def test_a_changed_file_is_computed_again(tmp_path: Path) -> None:
     path, cache = tmp_path / "it's a file", tmp_path / "cache"
     asked = []
 
@@ -26,7 +26,7 @@ def test_what_is_computed_of_a_file_is_computed_again_when_it_changes(tmp_path: 
     assert not list(cache.glob("*.part"))
 
 
-def test_a_cache_that_cannot_be_used_costs_time_only(tmp_path: Path) -> None:
+def test_an_unusable_cache_only_costs_time(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("one")
     (tmp_path / "cache").write_text("no folder")
@@ -34,7 +34,7 @@ def test_a_cache_that_cannot_be_used_costs_time_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10, 64, 66])
-def test_a_file_of_the_cache_that_is_cut_off_is_computed_again_and_replaced(tmp_path: Path, size: int) -> None:
+def test_a_truncated_cache_file_is_computed_again_and_replaced(tmp_path: Path, size: int) -> None:
     path, cache = tmp_path / "file", tmp_path / "cache"
     path.write_text("one")
     assert compute_cached(path, Path.read_text, cache) == "one"
@@ -45,7 +45,7 @@ def test_a_file_of_the_cache_that_is_cut_off_is_computed_again_and_replaced(tmp_
     assert place.read_bytes() == whole
 
 
-def test_what_an_older_version_has_remembered_is_computed_again(tmp_path: Path) -> None:
+def test_a_cache_file_of_an_older_version_is_computed_again(tmp_path: Path) -> None:
     path, cache = tmp_path / "file", tmp_path / "cache"
     path.write_text("one")
     compute_cached(path, Path.read_text, cache)

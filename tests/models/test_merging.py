@@ -84,7 +84,7 @@ class Trained:
     ],
     ids=["plain", "rank-stabilized", "three ranks and patterns", "modules of one layer", "one alone"],
 )
-def test_the_sum_is_what_the_parts_add_to_the_base(
+def test_the_merged_adapter_adds_the_sum_of_its_parts(
     tmp_path: Path, parts: Sequence[tuple[dict[str, Any], float]]
 ) -> None:
     trained = Trained(tmp_path)
@@ -96,7 +96,7 @@ def test_the_sum_is_what_the_parts_add_to_the_base(
     assert np.abs(there - trained.said_here()).max() < 1e-3
 
 
-def test_a_rank_stabilized_adapter_alone_says_what_it_said(tmp_path: Path) -> None:
+def test_a_single_rank_stabilized_adapter_is_unchanged(tmp_path: Path) -> None:
     trained = Trained(tmp_path)
     adapter = trained.adapter("a", 1.0, 3, **RANK_STABILIZED)
     own = PeftModel.from_pretrained(full_precision(trained.base), str(tmp_path / "a")).eval()
@@ -116,7 +116,7 @@ def test_adapters_of_other_architectures_are_merged_too(tmp_path: Path, architec
     assert np.abs(trained.expected - trained.said_here()).max() < 3e-3
 
 
-def test_a_full_rank_loses_nothing_and_a_smaller_one_what_it_says(tmp_path: Path) -> None:
+def test_a_full_rank_loses_nothing_and_a_smaller_one_what_it_reports(tmp_path: Path) -> None:
     trained = Trained(tmp_path)
     adapters = [trained.adapter("a", 1.0, 1, **PLAIN), trained.adapter("b", 1.0, 2, **RANK_STABILIZED)]
     whole = weighted_sum(adapters)
@@ -184,7 +184,7 @@ def test_adapters_that_cancel_each_other_out_cannot_be_reduced() -> None:
         reduced(whole, 1)
 
 
-def test_weights_of_another_size_or_beyond_all_numbers_are_one_sentence() -> None:
+def test_weights_of_another_size_or_overflow_give_one_sentence() -> None:
     small, chance = by_chance(np.random.default_rng(0), 2, ["q"]), np.random.default_rng(1)
     wide = {"q": Delta(chance.normal(size=(2, 9)).astype(np.float32), small["q"].b, 1.0)}
     with pytest.raises(ModelError, match="a and b cannot be merged: they change q, which is 6 x 8 in one, and 6 x 9"):
@@ -196,7 +196,7 @@ def test_weights_of_another_size_or_beyond_all_numbers_are_one_sentence() -> Non
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3"])
-def test_a_gguf_adapter_is_read_back_as_it_was_in_peft(tmp_path: Path, architecture: str) -> None:
+def test_a_gguf_adapter_converts_back_to_the_same_peft_adapter(tmp_path: Path, architecture: str) -> None:
     base = make_model(tmp_path / "base.gguf", architecture=architecture)
     train_by_chance(full_precision(base), **PATTERNS, target_modules=LINEAR).save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
@@ -207,7 +207,7 @@ def test_a_gguf_adapter_is_read_back_as_it_was_in_peft(tmp_path: Path, architect
         assert again.scale * again.b @ again.a == pytest.approx(delta.scale * delta.b @ delta.a, abs=1e-5)
 
 
-def test_a_gguf_adapter_of_another_architecture_is_one_sentence(tmp_path: Path) -> None:
+def test_a_gguf_adapter_of_another_architecture_gives_one_sentence(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base.gguf")
     train_by_chance(full_precision(base)).save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")

@@ -43,7 +43,7 @@ def test_a_model_with_damaged_weights_is_named(tmp_path: Path, strategy: str, no
         list(student.answer([SessionTask("s", 4, ask)], make_strategy(strategy, PAIRS)))  # type: ignore[arg-type]
 
 
-def test_an_adapter_that_acts_too_strongly_is_named_and_a_student_answers_again_without(tmp_path: Path) -> None:
+def test_an_adapter_with_too_large_a_scale_is_named_and_the_student_works_without_it(tmp_path: Path) -> None:
     path = make_model(tmp_path / "sound.gguf")
     adapter = make_adapter(tmp_path / "strong.gguf")
     with Student(path) as student:
@@ -61,7 +61,7 @@ def test_a_model_with_damaged_weights_makes_no_vectors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e39", "-1e400"])
-def test_an_endpoint_whose_vectors_are_no_numbers_is_named(serve: Serve, value: str) -> None:
+def test_an_endpoint_with_vectors_that_are_not_numbers_is_named(serve: Serve, value: str) -> None:
     def reply(fake: Fake, _: int) -> None:
         vector = {"object": "embedding", "index": 0, "embedding": [0.5, "VALUE"]}
         content = json.dumps({"object": "list", "model": "m", "data": [vector]}).replace('"VALUE"', value)
@@ -87,7 +87,7 @@ def test_an_endpoint_whose_vectors_are_no_numbers_is_named(serve: Serve, value: 
     ],
     ids=["numbers", "one is NaN", "one is infinite", "one is impossible", "large"],
 )
-def test_one_logit_that_is_no_number_is_enough(
+def test_one_logit_that_is_not_a_number_is_found(
     change: Callable[[np.ndarray], np.ndarray],
     expected: bool,
 ) -> None:
@@ -95,7 +95,7 @@ def test_one_logit_that_is_no_number_is_enough(
     assert are_comparable(change(rows).astype(np.float32)) == expected
 
 
-def test_to_look_costs_next_to_nothing() -> None:
+def test_the_check_of_logits_is_almost_free() -> None:
     """Per token of a vocabulary of fifty thousand words, where computing it takes ten milliseconds at the least."""
     rows = np.zeros((1, 50_000), np.float32)
     times = []

@@ -37,7 +37,7 @@ def stop(folder: Path, *, grace: float) -> list[str]:
     return list(end.left)
 
 
-def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+def test_a_trainer_that_does_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
     start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     assert job_status(tmp_path).state == "running"
     until((tmp_path / "begun").exists)
@@ -75,7 +75,7 @@ def test_a_training_waits_for_another_and_fails_with_it(tmp_path: Path) -> None:
     until(lambda: "-m models.sft" in (after / "log").read_text())
 
 
-def test_a_training_that_has_ended_and_is_not_gone_yet_is_started_anew(tmp_path: Path) -> None:
+def test_a_training_that_is_just_ending_is_started_again(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho begun\necho 1 > "$3/exit_code"\nexec sleep 1\n')
     python.chmod(0o755)
@@ -85,13 +85,13 @@ def test_a_training_that_has_ended_and_is_not_gone_yet_is_started_anew(tmp_path:
     until(lambda: (tmp_path / "log").read_text() == "begun\nbegun\n")
 
 
-def test_how_it_ended_before_says_nothing_of_a_trainer_that_does_not_start(tmp_path: Path) -> None:
+def test_an_old_exit_code_does_not_hide_that_a_trainer_cannot_start(tmp_path: Path) -> None:
     (tmp_path / EXIT_CODE).write_text("0")
     with pytest.raises(ModelError, match="the trainer did not start"):
         start_trainer(tmp_path, python="/bin/false")
 
 
-def test_how_it_ended_before_says_nothing_of_one_that_waits(tmp_path: Path) -> None:
+def test_an_old_exit_code_does_not_hide_that_a_training_waits(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     for folder in (before, after):
         folder.mkdir()
@@ -103,7 +103,7 @@ def test_how_it_ended_before_says_nothing_of_one_that_waits(tmp_path: Path) -> N
         stop(folder, grace=0.1)
 
 
-def test_a_trainer_that_was_started_by_hand_is_ended_too(tmp_path: Path) -> None:
+def test_a_trainer_that_was_started_by_hand_is_stopped_too(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"])
     (tmp_path / "pid").write_text(json.dumps(identity(process.pid)))
     assert stop(tmp_path, grace=5) == []
@@ -111,7 +111,7 @@ def test_a_trainer_that_was_started_by_hand_is_ended_too(tmp_path: Path) -> None
     assert job_status(tmp_path).state == "stopped"
 
 
-def test_a_host_that_was_started_anew_runs_nothing(tmp_path: Path) -> None:
+def test_after_a_restart_of_the_machine_nothing_runs(tmp_path: Path) -> None:
     here = identity(os.getpid())
     (tmp_path / LAUNCH).write_text(json.dumps(here | {"boot": "another"}))
     assert job_status(tmp_path).state == "failed"
@@ -145,7 +145,7 @@ def test_a_directory_that_was_edited_by_hand_still_has_a_state(tmp_path: Path, n
     assert b"launcher" not in content or SlurmQueue([tmp_path]).word(tmp_path) is None
 
 
-def test_who_waits_for_a_training_to_stop_is_told_each_second(tmp_path: Path) -> None:
+def test_progress_is_reported_each_second_while_a_training_stops(tmp_path: Path) -> None:
     start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     (tmp_path / LOG).write_text("step 3 of 40\n")
     (tmp_path / "checkpoints" / "step-00000002").mkdir(parents=True)
@@ -158,7 +158,7 @@ def test_who_waits_for_a_training_to_stop_is_told_each_second(tmp_path: Path) ->
     assert last_log_line(tmp_path) == job_status(tmp_path).reason
 
 
-def test_a_kill_need_not_wait_for_who_waits(tmp_path: Path) -> None:
+def test_a_kill_does_not_wait_for_another_client(tmp_path: Path) -> None:
     start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     waiting = stopping(tmp_path, grace=60)
     assert isinstance(next(waiting), Stopping)
@@ -179,7 +179,7 @@ def test_a_kill_need_not_wait_for_who_waits(tmp_path: Path) -> None:
         ((2, 4), 3, "it left a checkpoint at step 4"),
     ],
 )
-def test_a_training_that_has_stopped_says_where_it_goes_on(
+def test_a_stopped_training_says_where_it_resumes(
     tmp_path: Path, checkpoints: tuple[int, ...], step: int | None, reason: str
 ) -> None:
     for each in checkpoints:

@@ -72,7 +72,7 @@ def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pyte
     assert float(together) == pytest.approx(float(sum(alone)), rel=1e-5)
 
 
-def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: Path) -> None:
+def test_a_trained_adapter_answers_in_llama_cpp(job: Path, base: Path) -> None:
     write_job(job, epochs=20, optimizer={"learning_rate": 0.003})
     result = train(job)
     assert result.returncode == 0, result.stderr
@@ -106,7 +106,7 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert sorted(bundle.positions for bundle in answer.bundles) == [(1, 3), (2, 4)]
 
 
-def test_the_same_seed_is_the_same_adapter_and_another_is_another(job: Path) -> None:
+def test_the_adapter_depends_only_on_the_seed(job: Path) -> None:
     found = []
     for seed in (1, 1, 2):
         shutil.rmtree(job / "checkpoints", ignore_errors=True)
@@ -128,7 +128,7 @@ def test_only_new_checkpoints_and_the_best_are_kept(job: Path) -> None:
     assert not list(job.rglob("*.pt"))
 
 
-def test_patience_ends_a_training_that_gets_no_better(job: Path) -> None:
+def test_patience_stops_a_training_without_improvement(job: Path) -> None:
     write_job(job, epochs=50, patience=2, optimizer={"learning_rate": 1e-12})
     result = train(job)
     assert result.returncode == 0
@@ -136,7 +136,7 @@ def test_patience_ends_a_training_that_gets_no_better(job: Path) -> None:
     assert metrics(job)[-1]["step"] < 50
 
 
-def test_the_adapter_is_that_of_the_best_evaluation(job: Path) -> None:
+def test_the_adapter_comes_from_the_best_evaluation(job: Path) -> None:
     write_job(job, epochs=4)
     assert train(job).returncode == 0
     manifest = json.loads((job / "adapter" / "manifest.json").read_text())
@@ -156,9 +156,7 @@ def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:
     assert job_status(job).skipped == 1
 
 
-def test_examples_that_are_longer_than_the_context_of_the_base_are_skipped_too(
-    job: Path, loaded: Base, tmp_path: Path
-) -> None:
+def test_examples_longer_than_the_context_of_the_base_are_skipped_too(job: Path, loaded: Base, tmp_path: Path) -> None:
     lengths = [
         [each.length for each in read_examples(job / f"{name}.jsonl", loaded.vocabulary, longest=999).usable]
         for name in ("train", "valid")
@@ -173,7 +171,7 @@ def test_examples_that_are_longer_than_the_context_of_the_base_are_skipped_too(
     assert job_status(job).skipped == sum(skipped)
 
 
-def test_a_trainer_beats_while_it_loads_the_base(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_writes_heartbeats_while_it_loads_the_base(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.sft import job_files, training
 
     def slow(_: str) -> Base:
@@ -187,7 +185,7 @@ def test_a_trainer_beats_while_it_loads_the_base(job: Path, monkeypatch: pytest.
         training.Trainer(job)
 
 
-def test_a_base_without_a_chat_template_is_trained_on_paragraphs_and_that_is_said(job: Path, tmp_path: Path) -> None:
+def test_a_base_without_a_chat_template_is_trained_on_paragraphs_with_a_note(job: Path, tmp_path: Path) -> None:
     write_job(job, base=str(make_model(tmp_path / "plain.gguf", template=None)), epochs=1)
     result = train(job)
     assert result.returncode == 0, result.stderr
@@ -195,7 +193,7 @@ def test_a_base_without_a_chat_template_is_trained_on_paragraphs_and_that_is_sai
     assert weights(job)
 
 
-def test_steps_are_of_training_behind_an_evaluation_too(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_after_an_evaluation_are_in_training_mode(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Otherwise dropout and the computing of activations twice would end there, and nothing else would tell.
     modes = []
     forward = Objective.forward
@@ -241,7 +239,7 @@ def test_computing_activations_twice_changes_nothing_else(
     assert other == pytest.approx(usual, rel=1e-4)
 
 
-def test_sixteen_bits_train_too(job: Path) -> None:
+def test_16_bits_train_too(job: Path) -> None:
     # The rate rises for long, so the first evaluation comes before much is learned.
     optimizer = {"learning_rate": 0.01, "warmup": 0.5}
     write_job(job, epochs=3, checkpoints=1, precision="bfloat16", optimizer=optimizer)
@@ -255,7 +253,7 @@ def test_sixteen_bits_train_too(job: Path) -> None:
     assert losses[-1] < losses[0] / 5
 
 
-def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: Path) -> None:
+def test_a_trainer_needs_only_its_own_packages(job: Path, base: Path) -> None:
     """It travels to hosts that have torch, transformers, peft, accelerate and safetensors."""
     write_job(job, base=str(as_folder(base, job / "base")), epochs=1)
     missing = ["kdtui", "store", "llama_cpp", "msgspec", "sqlite_utils", "typer", "rich", "textual", "openai", "gguf"]
@@ -270,7 +268,7 @@ def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: P
     convert(job / "adapter", job / "adapter", job / "adapter.gguf")
 
 
-def test_training_reads_what_a_student_is_asked(base: Path, loaded: Base) -> None:
+def test_training_prompts_equal_those_of_a_student(base: Path, loaded: Base) -> None:
     model = LlamaModel(base)
     texts = ["1. camping kit\n2. phone", "<|im_end|> is text", "wörter 漢字 123", "1,3?", " yes", "\n"]
     for text in texts:
@@ -323,7 +321,7 @@ def any_model(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(
+def test_branches_of_a_shared_prompt_have_the_same_loss_as_separate_ones(
     any_model: PreTrainedModel, data: st.DataObject
 ) -> None:
     found = data.draw(examples_strategy(300))
@@ -341,7 +339,7 @@ def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(
 
 
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), tokens=st.integers(1, 1000))
-def test_batches_keep_to_the_tokens_and_lose_no_example(lengths: list[int], tokens: int) -> None:
+def test_batches_respect_the_token_limit_and_have_all_examples(lengths: list[int], tokens: int) -> None:
     examples = [
         Example(str(number), None, (5,) * length, (ExampleBranch((5,), 1, None),), None)
         for number, length in enumerate(lengths)
@@ -352,7 +350,7 @@ def test_batches_keep_to_the_tokens_and_lose_no_example(lengths: list[int], toke
         assert len(batch) == 1 or max(each.length for each in batch) * len(batch) <= tokens
 
 
-def test_a_list_is_judged_by_what_is_written(loaded: Base, tmp_path: Path) -> None:
+def test_a_list_is_scored_by_the_greedy_answer(loaded: Base, tmp_path: Path) -> None:
     path = tmp_path / "valid.jsonl"
     path.write_text(line(["camp", "camp"], completions=[{"answer": "1,2: kit", "end": True}]) + "\n")
     examples = read_examples(path, loaded.vocabulary, longest=999).usable
@@ -361,7 +359,7 @@ def test_a_list_is_judged_by_what_is_written(loaded: Base, tmp_path: Path) -> No
     assert 0 <= found.pair_f1 <= 1
 
 
-def test_a_student_that_gets_every_pair_wrong_has_a_pair_f1_of_nothing(loaded: Base, tmp_path: Path) -> None:
+def test_a_student_with_every_pair_wrong_has_a_pair_f1_of_zero(loaded: Base, tmp_path: Path) -> None:
     path = tmp_path / "valid.jsonl"
     path.write_text(line(["camp", "camp"], bundles=[[1, 3]]) + "\n")
     examples = read_examples(path, loaded.vocabulary, longest=999).usable
@@ -369,7 +367,7 @@ def test_a_student_that_gets_every_pair_wrong_has_a_pair_f1_of_nothing(loaded: B
     assert found.pair_f1 == found.value == 0
 
 
-def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
+def test_two_processes_train_like_one(job: Path, tmp_path: Path) -> None:
     """The gradient is that of all batches, however many processes share them."""
     write_job(job, epochs=1, evaluations=1, optimizer={"learning_rate": 0.001, "accumulate": 2})
     alone = tmp_path / "alone"

@@ -32,7 +32,7 @@ from tests.models.tiny_job import as_folder, line, metrics, on_two_processes, st
 from tests.waiting import until
 
 
-def test_a_stopped_training_goes_on_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
+def test_a_stopped_training_resumes_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
     write_job(job, epochs=4, checkpoints=6, lora={"rank": 4, "dropout": 0.1})
     whole = tmp_path / "whole"
     shutil.copytree(job, whole)
@@ -48,10 +48,10 @@ def test_a_stopped_training_goes_on_to_the_same_adapter(job: Path, tmp_path: Pat
     stopping.join()
     assert (job / "exit_code").read_text() == "143\n"
     assert not (job / "adapter").exists()
-    goes_on_to_the_same(job, whole)
+    resumes_to_the_same(job, whole)
 
 
-def test_killed_at_any_moment_a_training_goes_on_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
+def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -69,10 +69,10 @@ def test_killed_at_any_moment_a_training_goes_on_to_the_same_adapter(job: Path, 
     until(partial(_beats_after, job, time.time()))
     time.sleep(chance.uniform(0, 0.8))
     kill(process)
-    goes_on_to_the_same(job, whole)
+    resumes_to_the_same(job, whole)
 
 
-def goes_on_to_the_same(job: Path, whole: Path) -> None:
+def resumes_to_the_same(job: Path, whole: Path) -> None:
     """Train to the end; what comes out is what came out of the same training that went through."""
     was_done = (job / "exit_code").exists() and (job / "exit_code").read_text() == "0\n"
     result = train(job)
@@ -107,7 +107,7 @@ def test_a_stop_signal_reaches_all_processes(job: Path) -> None:
     assert (job / "exit_code").read_text() == "143\n"
 
 
-def test_a_disk_that_is_full_from_the_beginning_is_said(job: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_beginning_is_reported(job: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(small)], check=False).returncode:
@@ -134,7 +134,7 @@ def test_a_second_trainer_refuses_and_leaves_the_first_alone(job: Path) -> None:
     assert train(job).returncode == 0
 
 
-def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: Path) -> None:
+def test_a_nan_loss_stops_the_training_and_keeps_the_checkpoints(job: Path) -> None:
     write_job(job, epochs=1)
     assert train(job).returncode == 0
     good = whole_checkpoints(job / "checkpoints")[-1]
@@ -150,9 +150,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: 
     assert all(torch.equal(value, kept[name]) for name, value in expected.items())
 
 
-def test_a_loss_that_is_no_number_from_the_beginning_leaves_nothing_and_says_so(
-    job: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_nan_loss_before_the_first_checkpoint_is_reported(job: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from models.sft.__main__ import main
 
     write_job(job, checkpoints=1, evaluations=1, optimizer={"learning_rate": 1e30, "clip": 1e30, "warmup": 0})
@@ -162,7 +160,7 @@ def test_a_loss_that_is_no_number_from_the_beginning_leaves_nothing_and_says_so(
     assert "(--learning-rate, now 1e+30); no checkpoint was written yet" in capfd.readouterr().err.splitlines()[-1]
 
 
-def test_a_base_whose_adapters_cannot_be_converted_is_refused_before_the_training(
+def test_a_base_without_convertible_adapters_is_refused_before_the_training(
     job: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
@@ -176,7 +174,7 @@ def test_a_base_whose_adapters_cannot_be_converted_is_refused_before_the_trainin
     assert not (job / "metrics.jsonl").exists()
 
 
-def test_a_full_disk_costs_neither_the_adapter_nor_its_manifest(
+def test_a_full_disk_still_leaves_the_adapter_with_its_manifest(
     job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft import training
@@ -196,7 +194,7 @@ def test_a_full_disk_costs_neither_the_adapter_nor_its_manifest(
     assert not (job / "adapter" / "optimizer.safetensors").exists()
 
 
-def test_a_full_disk_costs_metrics_and_says_so_once(
+def test_a_full_disk_costs_only_metrics_and_is_reported_once(
     job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
@@ -213,7 +211,7 @@ def test_a_full_disk_costs_metrics_and_says_so_once(
     assert weights(job)
 
 
-def test_the_manifest_names_the_step_that_the_adapter_is_of(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manifest_names_the_step_of_the_adapter(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.sft.training import Trainer
 
     def nearly(folder: Path, progress: Any, *rest: Any) -> Path:
@@ -233,7 +231,7 @@ def test_the_manifest_names_the_step_that_the_adapter_is_of(job: Path, monkeypat
     assert manifest["step"] == manifest["steps"] == last > first
 
 
-def test_where_there_is_no_room_to_say_how_a_training_ended_the_log_says_why(
+def test_without_room_for_the_exit_code_the_log_has_the_reason(
     job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
@@ -253,7 +251,7 @@ def test_where_there_is_no_room_to_say_how_a_training_ended_the_log_says_why(
     assert "ended from outside" in (job_status(job).reason or "")
 
 
-def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
+def test_a_stop_ends_an_evaluation_which_is_repeated_on_resume(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The validation sessions are lists, which are written in batches."""
@@ -316,7 +314,7 @@ def test_a_trainer_without_its_packages_says_how_to_get_them(
 
 
 @pytest.mark.parametrize("load", [load_base, load_vocabulary])
-def test_a_base_that_nothing_is_there_to_load_with_is_one_sentence(
+def test_a_base_without_its_loader_package_gives_one_sentence(
     base: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[str], object]
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
@@ -324,7 +322,7 @@ def test_a_base_that_nothing_is_there_to_load_with_is_one_sentence(
         load(str(base))
 
 
-def test_a_tokenizer_that_ends_no_answer_is_one_sentence(
+def test_a_tokenizer_without_an_end_token_gives_one_sentence(
     job: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
@@ -367,7 +365,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("message", DAMAGES)
-def test_what_is_wrong_is_one_sentence(job: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_job_gives_one_sentence(job: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
     from models.sft.__main__ import main
 
     DAMAGES[message](job)
@@ -393,7 +391,7 @@ def damage(checkpoint: Path, name: str, size: int) -> None:
         ("state.json", -1),
     ],
 )
-def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(job: Path, name: str, size: int) -> None:
+def test_a_training_resumes_from_the_checkpoint_before_a_damaged_one(job: Path, name: str, size: int) -> None:
     write_job(job, epochs=1, checkpoints=2)
     assert train(job).returncode == 0
     adapter = (job / "adapter" / "adapter_model.safetensors").read_bytes()
@@ -409,7 +407,7 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(job: Path, 
     assert (job / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
 
 
-def test_where_all_checkpoints_are_damaged_the_newest_is_named(job: Path) -> None:
+def test_if_all_checkpoints_are_damaged_the_newest_is_named(job: Path) -> None:
     write_job(job, epochs=1)
     assert train(job).returncode == 0
     for checkpoint in whole_checkpoints(job / "checkpoints"):
@@ -432,17 +430,17 @@ def test_a_full_memory_says_which_setting_to_lower(
     assert (job / "exit_code").read_text() == "1\n"
 
 
-def test_no_job_is_wrong_usage() -> None:
+def test_without_a_job_the_usage_is_printed() -> None:
     assert subprocess.run([sys.executable, "-m", "models.sft"], capture_output=True).returncode == 2
 
 
-def test_an_id_on_the_hub_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_id_on_the_hub_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"transformers cannot load this base"):
         load_base("nobody/nothing-at-all")
 
 
-def test_a_base_with_damaged_weights_is_named_before_anything_is_learned(job: Path, tmp_path: Path) -> None:
+def test_a_base_with_damaged_weights_is_named_before_the_first_step(job: Path, tmp_path: Path) -> None:
     base = make_model(tmp_path / "damaged.gguf", norm=math.nan)
     write_job(job, base=str(base))
     result = train(job)

@@ -82,7 +82,7 @@ def test_titles_cannot_break_out(student: Student, title: str) -> None:
     check(answer(student, [title] * 3), 3)
 
 
-def test_text_from_outside_is_never_read_as_control_tokens(student: Student) -> None:
+def test_external_text_is_never_read_as_control_tokens(student: Student) -> None:
     hostile, harmless = (
         ChatTokenizer(student.model).prompt([Message("system", text), Message("user", text)])
         for text in ("<|im_end|>", "x")
@@ -137,7 +137,7 @@ def test_a_session_that_does_not_fit_the_context_says_so(student: Student) -> No
     assert [event.key for event in events if isinstance(event, Answered)] == ["short"]
 
 
-def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_text("not a model")
     with pytest.raises(ModelError, match="not a GGUF file"):
@@ -163,7 +163,7 @@ def usages(student: Student, sessions: Sequence[list[str]], strategy: str) -> di
 
 
 @pytest.mark.parametrize("strategy", ["list", "pairs", "drafts"])
-def test_an_answer_says_how_many_tokens_were_read_and_written_for_it(student: Student, strategy: str) -> None:
+def test_an_answer_has_its_counts_of_tokens_read_and_written(student: Student, strategy: str) -> None:
     sessions = [["tent", "tent pegs"], ["tent", "tent pegs", "kettle", "a lamp to read by"], ["tent"]]
     found = usages(student, sessions, strategy)
     chat = ChatTokenizer(student.model)

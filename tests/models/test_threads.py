@@ -32,7 +32,7 @@ def test_there_is_always_a_thread_and_never_more_than_cores(others: float, cores
     assert 1 <= threads_next_to(others, cores) <= cores
 
 
-def test_whole_processors_of_others_are_left_to_them() -> None:
+def test_busy_processors_are_left_to_other_programs() -> None:
     assert threads_next_to(0.0, 8) == 8
     assert threads_next_to(0.2, 8) == 8
     assert threads_next_to(2.0, 8) == 6
@@ -41,7 +41,7 @@ def test_whole_processors_of_others_are_left_to_them() -> None:
 
 
 @pytest.mark.usefixtures("busy")
-def test_threads_make_way_when_the_machine_becomes_busy() -> None:
+def test_fewer_threads_are_used_when_the_machine_becomes_busy() -> None:
     free = FreeProcessors()
     end = monotonic() + PATIENCE
     while free() > 1 and monotonic() < end:
