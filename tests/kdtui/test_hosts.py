@@ -1,4 +1,4 @@
-"""Hosts behind a real sshd: what is wrong with the way to them is one clear sentence, and nothing is left there."""
+"""Hosts behind a real sshd: each connection problem gives one clear sentence, and nothing stays on the host."""
 
 import asyncio
 import os
@@ -60,7 +60,7 @@ def add(kdtui: Kdtui, tmp_path: Path, *more: object) -> Any:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
-    """A Python with all packages, but its torch tells at once that there is no GPU: the real one takes seconds."""
+    """Make a Python with all packages, whose torch reports at once that there is no GPU: the real one takes seconds."""
     torch = tmp_path / "quick" / "torch"
     torch.mkdir(parents=True)
     (torch / "__init__.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
@@ -333,7 +333,7 @@ def test_output_arrives_before_the_program_ends(host: Host, over_ssh: bool) -> N
             async with aclosing(stream_command(transport, program)) as chunks:
                 assert await anext(chunks) == letter.encode()
 
-        # What separates output from the rest is by chance.
+        # The marks around the output are random.
         await asyncio.wait_for(asyncio.gather(*map(said, "0123456789abcdef")), 30)
 
     async def both() -> None:
@@ -401,7 +401,7 @@ def test_a_cancel_while_a_connection_opens_leaves_nothing_behind(server: sshd.Ss
             opening.cancel()
             await asyncio.wait([opening])
             connection.close()
-            # The loop would end them when it ends itself.
+            # The event loop would end them when it ends.
             assert not [each for each in psutil.Process().children() if each.name() == "ssh"]
 
         asyncio.run(cancel())
@@ -423,7 +423,7 @@ def test_a_shared_connection_serves_all_commands_until_the_host_is_removed(
     assert "connected to far" in kdtui("host", "connect", "far").err
     log = server.folder / "sshd.log"
     assert log.read_text().count("Accepted publickey") == 1
-    # No key is needed any more, and a connection that is there is not made again.
+    # No key is needed any more, and an existing connection is not replaced.
     (server.folder / "authorized_keys").write_text("")
     assert kdtui("host", "check", "far").code == 0
     assert "there is already a connection to far" in kdtui("host", "connect", "far").err
@@ -531,7 +531,7 @@ def test_a_host_is_set_up_from_wheels_and_resumes_after_a_failure(
     assert (result.code, "host far is ready" in result.err) == (0, True)
     python = tmp_path / "there" / "venv" / "bin" / "python"
     assert subprocess.run([python, "-c", "import tinywheel"], check=False).returncode == 0
-    # It is made once, and anew for other packages.
+    # It is made once, and again for other packages.
     size = (tmp_path / "there" / "setup" / "log").stat().st_size
     assert "host far is ready already" in kdtui("host", "setup", "far", "--wheels", tmp_path).err
     assert (tmp_path / "there" / "setup" / "log").stat().st_size == size

@@ -1,4 +1,4 @@
-"""Trainings through a real one-node Slurm, and what is said to Slurm and heard from it."""
+"""Trainings through a real Slurm with one node, and the commands and answers of Slurm."""
 
 import os
 import subprocess
@@ -23,12 +23,12 @@ from tests.waiting import held_still, until
 
 
 def begins_again(kdtui: Kdtui, name: str) -> bool:
-    """Have Slurm begin the first job at once, where it would wait for two minutes; whether it runs."""
+    """Have Slurm start the requeued job at once instead of after two minutes; return whether it runs."""
     asked = ["squeue", "--noheader", "--jobs", "1", "--format", "%T"]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    # While what is left of it is cleared away, Slurm takes no update, or forgets it.
+    # While Slurm cleans up after the job, it refuses or forgets updates.
     if told == "PENDING":
-        # Its node takes none that begins in the second in which it ended ("Job credential revoked").
+        # Its node refuses a job in the second in which the last one ended ("Job credential revoked").
         time.sleep(2)
         subprocess.run(["scontrol", "update", "JobId=1", "StartTime=now"], capture_output=True, check=False)
     return state(kdtui, name) == "running"
@@ -64,7 +64,7 @@ def test_a_training_runs_through_slurm_and_is_fetched(
     kill_a_client_that_watches("queued")
     until(lambda: has_learned(job))
     with held_still(trainer(job)):
-        # Another machine takes it over, and sees how it is.
+        # Another machine adopts it, and sees its state.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
         options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
         assert kdtui("host", "add", "cluster", *options).code == 0
@@ -73,11 +73,11 @@ def test_a_training_runs_through_slurm_and_is_fetched(
         assert row["state"] == "running"
         assert row["loss"] > 0
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
-        # Submitted once, it is not submitted again, though the answer was lost.
+        # It is not submitted again, although the answer was lost.
         (job / LAUNCH).unlink()
         assert "as Slurm job 1" in kdtui("sft", "resume", "queued").err
         assert state(kdtui, "queued") == "running"
-    # The time is up: Slurm tells the steps, and the script has the rest trained in a new job.
+    # At the time limit Slurm signals the steps, and the script requeues the rest.
     subprocess.run(["scancel", "--signal=TERM", "1"], check=True)
     until(lambda: state(kdtui, "queued") == "queued")
     assert not (job / "adapter").exists()
@@ -141,7 +141,7 @@ def test_the_script_requests_the_resources() -> None:
 
 @pytest.fixture
 def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Have one of Slurm's commands, which is no real one, say something: a cluster with accounts, for one."""
+    """Return a function that replaces one of Slurm's commands by one that prints a text."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
 

@@ -1,4 +1,4 @@
-"""Files to a host and from it: whole or not at all, gone on with where they were left, and never out of the folder."""
+"""Uploads and downloads: complete or not at all, resumed after a failure, and never outside the folder."""
 
 import asyncio
 import fcntl
@@ -176,7 +176,7 @@ def test_small_files_are_uploaded_together_and_only_missing_ones(host: Host, ser
     asked(host, lambda client: client.send_code())
     before = server.commands
     assert set(asked(host, bring).values()) == {0}
-    # One question, one for all that is small, and one for what is large.
+    # One inventory, one upload of all small files, and one of the large file.
     assert server.commands - before == 3
     there = Path(host.workdir) / "blobs" / tree.key
     assert {path.name: file_sha256(path) for path in there.iterdir()} == {each.name: each.sha256 for each in tree.files}
@@ -240,7 +240,7 @@ def test_downloaded_files_are_complete_and_not_downloaded_twice(host: Host, tmp_
         (job / "deep er" / f"it's {number}").write_bytes(os.urandom(number))
     (job / "half.part").write_bytes(b"not yet")
     target = tmp_path / "home"
-    # As a killed client left it.
+    # The remains of a killed client.
     (target / "coming" / "adapter").mkdir(parents=True)
     (target / "coming" / "adapter" / "large.part").write_bytes((job / "large").read_bytes()[:1_000_000])
     assert asked(host, lambda client: download(client, "one", "key", ["adapter"], target)) == 41
@@ -283,7 +283,7 @@ def test_a_checkpoint_is_moved_into_place_when_complete(host: Host, tmp_path: Pa
     assert (home / "coming" / "checkpoints" / checkpoint.name / "state.json").exists()
     assert not (home / "checkpoints").exists()
     assert asked(host, lambda client: download(client, "one", "key", ["checkpoints"], home)) == 2
-    # One of before, half there and taken for whole, is made whole too.
+    # An incomplete checkpoint of an older version is completed too.
     (home / "checkpoints" / checkpoint.name / "optimizer.safetensors").unlink()
     assert asked(host, lambda client: download(client, "one", "key", ["checkpoints"], home)) == 1
     for path in checkpoint.iterdir():

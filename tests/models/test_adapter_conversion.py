@@ -1,4 +1,4 @@
-"""Adapters of PEFT in llama.cpp: they say the same there, and what cannot be converted is refused by name."""
+"""Conversion of PEFT adapters: same logits in llama.cpp, and unsupported settings are refused by name."""
 
 import json
 import os
@@ -31,9 +31,9 @@ LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 
 
 def full_precision(base: Path) -> PreTrainedModel:
-    """A GGUF model as transformers has it."""
+    """Load a GGUF model in transformers."""
     config = AutoConfig.from_pretrained(base.parent, gguf_file=base.name)
-    # For qwen3 transformers does not read the size of a head; that of all real ones is 128.
+    # For qwen3 transformers does not read the size of a head, which is 128 in all real models.
     config.head_dim = config.hidden_size // config.num_attention_heads
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         base.parent, gguf_file=base.name, config=config, dtype=torch.float32
@@ -42,7 +42,7 @@ def full_precision(base: Path) -> PreTrainedModel:
 
 
 def train_by_chance(model: PreTrainedModel, seed: int = 0, **settings: Any) -> PeftModel:
-    """An adapter with random weights, large enough to change every logit."""
+    """Make an adapter with random weights, large enough to change every logit."""
     config = LoraConfig(**{"r": 4, "lora_alpha": 6, "target_modules": LINEAR, **settings})
     adapted: PeftModel = get_peft_model(model, config)
     generator = torch.Generator().manual_seed(seed)
@@ -59,7 +59,7 @@ def logits_there(model: PreTrainedModel | PeftModel, tokens: Sequence[int]) -> n
 
 
 def logits_here(base: Path, adapter: Path | None, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
-    """All in 32 bits, the cache too, which a student keeps in 16."""
+    """Compute in 32 bits; a student keeps its cache in 16 bits."""
     model = llama_cpp.Llama(
         str(base),
         lora_path=str(adapter) if adapter else None,
@@ -90,7 +90,7 @@ def test_a_converted_adapter_has_the_same_logits_in_llama_cpp(tmp_path: Path, ar
         other.load_state_dict(model.state_dict())
         model = other.eval()
     if architecture == "gemma3":
-        # The file has no place for it: llama.cpp takes the usual one, and transformers that of a large model.
+        # GGUF does not store it: llama.cpp uses the default, and transformers the value of a large model.
         for layer in model.model.layers:
             layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
     tokens = some_tokens(model.config.vocab_size)
@@ -146,7 +146,7 @@ def test_16_bit_weights_stay_16_bit(tmp_path: Path) -> None:
 def test_the_embedded_student_has_the_same_logits_with_a_converted_adapter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # transformers reads the file with its large vocabulary twice, and composes the names for each of its modules.
+    # transformers parses the large vocabulary twice, and makes the table of names for each module.
     for name in ("GGUFReader", "get_tensor_name_map"):
         monkeypatch.setattr(gguf, name, cache(getattr(gguf, name)))
     base = tmp_path / "student.gguf"

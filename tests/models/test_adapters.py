@@ -35,7 +35,7 @@ def task(key: object, *adapters: Adapter) -> SessionTask:
 
 
 def answers(student: Student, tasks: Sequence[SessionTask]) -> dict[object, tuple[tuple[int, ...], float]]:
-    """The first bundle of each answer: sums in another order may change a choice in the later ones."""
+    """Return the first bundle of each answer: sums in another order can change a choice in later ones."""
     return {
         event.key: (event.bundles[0].positions, round(event.bundles[0].confidence, 2))
         for event in student.answer(tasks)

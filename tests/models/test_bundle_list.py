@@ -1,4 +1,4 @@
-"""What a student may write: whatever it chooses, the list parses and holds only what a bundle may be."""
+"""The format of a list: any sequence of choices parses to valid bundles."""
 
 import re
 

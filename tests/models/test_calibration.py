@@ -1,4 +1,4 @@
-"""Calibration: confidence becomes the share that is right."""
+"""Calibration: a confidence equals the share of right answers."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from models.pairs.calibration import (
 def test_an_overconfident_model_is_corrected() -> None:
     random = np.random.default_rng(0)
     said = random.uniform(0.05, 0.999, 4000)
-    # It is right about half as often as it says, and less so for large bundles.
+    # It is right about half as often as it says, and less often for large bundles.
     sizes = random.integers(2, 8, 4000)
     right = random.random(4000) < said / 2 / np.log(sizes + 1)
     examples = [(float(p), int(size), 10, bool(hit)) for p, size, hit in zip(said, sizes, right, strict=True)]
@@ -29,7 +29,7 @@ def test_an_overconfident_model_is_corrected() -> None:
 
 
 def test_pairs_are_fitted_relative_to_the_mean_of_their_session() -> None:
-    """A model that says yes to everything in one session and no in another is judged by the difference."""
+    """A model that says yes to everything in one session and no in another is judged by the differences."""
     random = np.random.default_rng(1)
     scores, together = [], []
     for _ in range(60):

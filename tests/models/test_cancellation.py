@@ -1,4 +1,4 @@
-"""What llama.cpp computes ends as soon as nobody wants it any more, and nothing is freed that a thread is in."""
+"""Computations of llama.cpp can be cancelled, and nothing is freed while a thread uses it."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ TOKENS = 128
 
 @pytest.fixture
 def context() -> Iterator[LlamaContext]:
-    """One that reads so many tokens in one batch: that takes a while."""
+    """A context whose batches are large enough to take a while."""
     model = LlamaModel(embedded_student())
     context = LlamaContext(model, cells=TOKENS, batch=TOKENS, threads=1, flash=False)
     yield context
@@ -41,7 +41,7 @@ def tokens_kept(context: LlamaContext) -> int:
 
 
 def interrupted_in(function: str, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGINT) -> None:
-    """Interrupt this thread when it is in a function of llama.cpp, once."""
+    """Interrupt this thread once, when it is in a function of llama.cpp."""
     really, is_in = getattr(llama_cpp, function), threading.Event()
 
     def entered(*arguments: Any) -> Any:
@@ -83,7 +83,7 @@ def test_a_batch_is_cancelled_from_another_thread(context: LlamaContext, monkeyp
 
 
 def cancelling(wish: Cancellation, function: Any) -> Any:
-    """The function, while another thread cancels."""
+    """Wrap a function so that another thread cancels it."""
 
     def called(*arguments: Any) -> Any:
         threading.Thread(target=wish.cancel).start()
@@ -140,7 +140,7 @@ def test_an_interrupt_cancels_the_loading_of_a_model(monkeypatch: pytest.MonkeyP
 
 
 def load_again_and_again() -> None:
-    """A model may be loaded before an interrupt comes; then the next is not."""
+    """Load models until the interrupt arrives: the first can be loaded before it."""
     while True:
         LlamaModel(embedded_student()).close()
 

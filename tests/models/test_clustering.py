@@ -1,4 +1,4 @@
-"""Clusters of pairs: cut once for all thresholds, they are those that scipy cuts for each."""
+"""Clusters of pairs: one clustering for all thresholds equals scipy's clusters for each."""
 
 from itertools import combinations
 
@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from models.pairs.clustering import average_links
 
-# Few values, so that distances and thresholds are often the same.
+# Few values, so that distances and thresholds are often equal.
 PROBABILITIES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]) | st.floats(0, 1)
 
 

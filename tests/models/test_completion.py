@@ -1,4 +1,4 @@
-"""What servers answer with status 200: read in all the forms that a text has, and named where it is something else."""
+"""Answers with status 200: texts are read in every form, and anything else is described."""
 
 import json
 from collections.abc import Callable
@@ -158,10 +158,10 @@ def test_an_error_with_status_200_is_an_error(content: bytes, status: int | None
         ({"prompt_tokens": 3, "completion_tokens": 4}, Usage(3, 4)),
         ({"input_tokens": 3, "output_tokens": 4}, Usage(3, 4)),
         ({"prompt_tokens": 3.0, "completion_tokens": 4}, Usage(3, 4)),
-        # Reasoning that is paid for and counted in the total alone.
+        # Reasoning that is charged but counted only in the total.
         ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 50}, Usage(3, 47)),
         ({"prompt_tokens": 3}, Usage(3, None)),
-        # What no server has counted.
+        # Implausible counts.
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage()),
         ({"prompt_tokens": True, "completion_tokens": "9"}, Usage()),
         ({"prompt_tokens": -3, "completion_tokens": 1e300}, Usage()),

@@ -1,4 +1,4 @@
-"""Sentence encoders of transformers become GGUF files, whose vectors are the same."""
+"""Sentence encoders of transformers are converted to GGUF files with the same vectors."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ WIDTH, MOST = 64, 24
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random encoder, as sentence-transformers saves it."""
+    """Make a small random encoder in the format of sentence-transformers."""
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = transformers.BertConfig(
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change."""
+    """Copy the encoder, so that a test can change it."""
     target = tmp_path / "source"
     target.mkdir()
     for file in made.iterdir():

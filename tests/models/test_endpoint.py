@@ -1,4 +1,4 @@
-"""A student behind an endpoint: a real llama-server, and a small server that does what a real one should not."""
+"""A student behind an endpoint: a real llama-server, and a small server that misbehaves."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def test_a_real_server_answers_with_legal_bundles(llama_server: str) -> None:
         for bundle in answer.bundles:
             assert 2 <= len(bundle.positions) <= products
             assert 1 <= bundle.positions[0] < bundle.positions[-1] <= products
-            # This server tells probabilities.
+            # This server returns probabilities.
             assert 0 < bundle.confidence < 1
             assert bundle.confidence != 0.5
     nothing = found["none"]
@@ -69,7 +69,7 @@ def test_requests_run_concurrently_up_to_the_limit(serve: Serve) -> None:
     barrier = threading.Barrier(3)
 
     def reply(fake: Fake, _: int) -> None:
-        # Nobody is answered before three are here.
+        # No request is answered before three have arrived.
         barrier.wait(PATIENCE)
         fake.complete(GOOD)
 
@@ -144,7 +144,7 @@ def test_one_bad_answer_refuses_only_its_session(
         reply(fake) if bad else fake.complete(GOOD)
 
     url, handler = serve(some)
-    # The others are not to come too late on a busy machine.
+    # The others must not time out on a busy machine.
     timeout = 2.0 if "did not answer" in reason else PATIENCE
     with EndpointStudent(Endpoint(url, "m"), concurrency=1, timeout=timeout) as student:
         found = events(student, [task("good", ["a", "b"]), task("bad", ["bad", "b"]), task("after", ["a", "b"])])
@@ -277,7 +277,7 @@ def test_closing_disconnects_at_once(serve: Serve) -> None:
         next(found)
         assert asked.wait(PATIENCE)
         found.close()
-        # Before the student is closed: the app keeps it for the next session. The request itself has no end.
+        # Before the student is closed: the app keeps it for the next session. The request itself never ends.
         assert hung_up.wait(PATIENCE)
 
 
@@ -302,7 +302,7 @@ def test_a_cancelled_program_ends_even_if_the_server_is_slow(serve: Serve) -> No
             fake.complete(GOOD)
 
     url, _ = serve(reply)
-    # Less than half the time that the requests may take.
+    # Less than half the timeout of the requests.
     subprocess.run([sys.executable, "-c", _PROGRAM, url], check=True, timeout=PATIENCE, cwd=Path(__file__).parents[2])
 
 
@@ -313,7 +313,7 @@ def test_an_answer_has_the_token_counts_of_the_server_if_it_returns_them(serve: 
         elif number == 1:
             fake.complete(GOOD, usage=None)
         elif number == 2:
-            # Paid for, and of no use.
+            # Charged, but useless.
             fake.complete("nothing", usage=(90, 5))
         else:
             fake.complete("", usage=(80, 7), finish="length", reasoning_content="well")

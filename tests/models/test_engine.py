@@ -1,4 +1,4 @@
-"""Many sessions decoded together: the answers are those of each session alone, whatever the vocabulary."""
+"""Many sessions decoded together have the same answers as each session alone, with any vocabulary."""
 
 import gc
 from collections.abc import Generator, Iterator, Sequence
@@ -61,7 +61,7 @@ def answers(student: Student, tasks: Sequence[SessionTask | None]) -> dict[objec
 
 
 def first_bundle(student: Student, task: SessionTask) -> WrittenBundle:
-    """What an answer begins with; the rest is not waited for."""
+    """Return the first bundle of an answer, without waiting for the rest."""
     events = cast("Generator[StudentEvent]", student.answer([task]))
     found = next(event.bundle for event in events if isinstance(event, Grew) and event.bundle.complete)
     events.close()
@@ -103,12 +103,12 @@ def test_answers_are_the_same_together_and_alone(student: Student) -> None:
     for each in tasks:
         alone = answers(student, [each])[each.key]
         assert written(alone) == written(together[each.key])
-        # The cache rounds to 16 bits, and sums are made in another order.
+        # The cache rounds to 16 bits, and the order of sums differs.
         assert [b.confidence for b in alone] == pytest.approx([b.confidence for b in together[each.key]], rel=0.01)
 
 
 def test_the_embedded_student_decides_the_same_together_and_alone(embedded: Student) -> None:
-    """Its sums are rounded to 8 bits on the way: where two choices are about as likely, either may win.
+    """Its sums are rounded to 8 bits: of two choices with similar probabilities either can win.
 
     So one session of sixteen may differ, and a probability by a tenth of itself.
     """
@@ -154,7 +154,7 @@ def test_a_common_beginning_of_prompts_is_read_once(
     tokens_read.clear()
     answers(student, tasks)
     assert shared > 100
-    # Kept from one call to the next, and never read eight times.
+    # Kept between calls, and never read eight times.
     assert shared - 40 < first - sum(tokens_read) <= shared
     assert sum(tokens_read) < 8 * shared
 
@@ -205,7 +205,7 @@ def test_a_template_without_a_system_role_gets_the_instructions_from_the_user(fo
         prompt = prompt_of(student, task("a", ["camp", "kit"]))
         text = b"".join(map(student.model.piece, prompt.shared + prompt.own)).decode()
         assert text == "user\nWrite bundles.\n\n1. camp\n2. kit\nassistant"
-        # The instructions are shared all the same.
+        # The instructions are shared nevertheless.
         assert b"Write bundles." in b"".join(map(student.model.piece, prompt.shared))
 
 
@@ -244,7 +244,7 @@ def test_closing_stops_within_one_batch(student: Student, tokens_read: list[int]
     batches = len(tokens_read)
     events.close()
     assert len(tokens_read) == batches
-    # No session of the hundred but those in the works has been read.
+    # Of the hundred sessions only the running ones have been read.
     assert sum(tokens_read) < 30 * len(prompt_of(student, task("x", ["camp", "kit", "pan"])).own)
     assert set(answers(student, [task("next", ["camp", "kit"])])) == {"next"}
 

@@ -1,4 +1,4 @@
-"""The embedded student is made fast once, and what is kept of it is not trusted blindly."""
+"""The fast version of the embedded student is made once, and a damaged file is replaced."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is computed of a file is computed once, until the file changes."""
+"""The cache of slow computations on files."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The vectors of GGUF files are those that the package gguf reads, without its wait for the vocabulary."""
+"""The vectors of GGUF files equal those of the package gguf, without reading the vocabulary."""
 
 from pathlib import Path
 from typing import get_args
@@ -78,7 +78,7 @@ def test_a_malformed_file_gives_one_sentence(tmp_path: Path, spoiled: bytes) -> 
 
 
 HEADER = b"GGUF\x03\0\0\0" + bytes(8) + b"\x01" + bytes(7)
-"""Of a file without tensors, with one value."""
+"""The header of a file without tensors, with one value."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is guessed ahead of the student: legal numbers, and intents as they were before."""
+"""Guesses for the student: legal numbers, and intents that continue as before."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_every_guess_is_legal(answer: AnswerTokens, products: int, most: int, da
     assert len(legal) == len(guesses) + 1
     assert all(guess in tokens for guess, tokens in zip(guesses, legal, strict=False))
     for guess, tokens in zip(guesses, legal, strict=False):
-        # Guessing has not moved what is written.
+        # Guessing does not change what is written.
         assert numbers.legal == tokens
         numbers.take(guess)
         assert not numbers.complete

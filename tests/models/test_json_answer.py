@@ -1,4 +1,4 @@
-"""The JSON of an endpoint: what keeps to the schema is taken as it is, and nonsense is one clear error."""
+"""The JSON of an endpoint: valid answers are kept unchanged, and nonsense gives one clear error."""
 
 import json
 from typing import Any

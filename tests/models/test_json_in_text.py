@@ -1,4 +1,4 @@
-"""The JSON object of an answer is found in whatever a model writes around it, and hostile text takes no longer."""
+"""The JSON object of an answer is found among other text, in linear time even for hostile text."""
 
 import json
 from time import process_time
@@ -155,5 +155,5 @@ def test_hostile_text_takes_linear_time(unit: str, first: str) -> None:
             object_in(text, "bundles")
         return process_time() - started
 
-    # A text ten times as long may not take a hundred times as long; what a machine does besides counts for little.
+    # A text ten times as long must not take a hundred times as long; the load of the machine matters little.
     assert min(seconds(200_000) for _ in range(2)) < 40 * max(seconds(20_000), 0.005)

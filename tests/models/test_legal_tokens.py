@@ -1,4 +1,4 @@
-"""Which tokens of a vocabulary may stand in an answer is found out for those that the model is likely to choose."""
+"""Legal tokens of a vocabulary: only likely tokens are checked."""
 
 import numpy as np
 import numpy.typing as npt

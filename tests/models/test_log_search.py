@@ -1,4 +1,4 @@
-"""A text in a log is found wherever it is, forwards and backwards, once around, in slices of any size."""
+"""Log search: forwards and backwards, once around, in slices of any size."""
 
 from pathlib import Path
 

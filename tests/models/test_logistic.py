@@ -1,4 +1,4 @@
-"""Our logistic regression has the minimum that scikit-learn's has."""
+"""The logistic regression has the same minimum as scikit-learn's."""
 
 import numpy as np
 import pytest

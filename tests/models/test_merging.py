@@ -1,4 +1,4 @@
-"""A merged adapter says what its parts add to the base together, in PEFT and in llama.cpp."""
+"""A merged adapter has the logits of the sum of its parts, in PEFT and in llama.cpp."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ ONE_LAYER: dict[str, Any] = {"r": 5, "layers_to_transform": [1], "target_modules
 
 
 class Trained:
-    """A tiny base, adapters for it, and what the base says with their weighted deltas added to its weights."""
+    """A tiny base, adapters for it, and the base with their weighted deltas added to its weights."""
 
     def __init__(self, folder: Path, architecture: str = "llama") -> None:
         self.base = make_model(folder / "base.gguf", architecture=architecture)
@@ -49,7 +49,7 @@ class Trained:
     def adapter(self, name: str, weight: float, seed: int, **settings: Any) -> tuple[str, dict[str, Delta], float]:
         adapted = train_by_chance(full_precision(self.base), seed, **settings)
         adapted.save_pretrained(self.folder / name)
-        # By PEFT itself, layer by layer.
+        # With PEFT's own deltas, layer by layer.
         for module, layer in adapted.get_base_model().named_modules():
             if hasattr(layer, "get_delta_weight"):
                 target = self.weights.get_submodule(module)
@@ -61,14 +61,14 @@ class Trained:
         return logits_there(self.weights, self.tokens)
 
     def said_by(self, deltas: dict[str, Delta]) -> Logits:
-        """What PEFT says with these deltas as an adapter."""
+        """Return PEFT's logits with these deltas as an adapter."""
         folder = self.folder / "merged"
         folder.mkdir(exist_ok=True)
         write_adapter(folder, deltas, self.shape, "base")
         return logits_there(PeftModel.from_pretrained(full_precision(self.base), str(folder)).eval(), self.tokens)
 
     def said_here(self) -> Logits:
-        """What llama.cpp says with the adapter that PEFT was asked with."""
+        """Return llama.cpp's logits with the same adapter."""
         convert(self.folder / "merged", self.base, self.folder / "merged.gguf")
         return logits_here(self.base, self.folder / "merged.gguf", self.tokens)
 
@@ -108,7 +108,7 @@ def test_a_single_rank_stabilized_adapter_is_unchanged(tmp_path: Path) -> None:
 def test_adapters_of_other_architectures_are_merged_too(tmp_path: Path, architecture: str) -> None:
     trained = Trained(tmp_path, architecture)
     if architecture == "gemma3":
-        # As llama.cpp has it; see the conversion of adapters.
+        # llama.cpp's default; see the tests of the conversion.
         for layer in trained.weights.model.layers:
             layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
     adapters = [trained.adapter("a", 0.5, 1, **PLAIN), trained.adapter("b", 2.0, 2, **ATTENTION)]

@@ -1,4 +1,4 @@
-"""Weights that are damaged, or changed too much, compute no numbers: that is said, and nothing is made of it."""
+"""Damaged weights and too large scales give NaN, which is reported and never used."""
 
 import json
 import math
@@ -81,7 +81,7 @@ def test_an_endpoint_with_vectors_that_are_not_numbers_is_named(serve: Serve, va
         (lambda rows: rows, True),
         (lambda rows: np.where(rows == rows[1, 7], np.nan, rows), False),
         (lambda rows: np.where(rows == rows[1, 7], np.inf, rows), False),
-        # A word that is never to be chosen, and numbers whose sum is larger than any of 32 bits.
+        # A forbidden token, and numbers whose sum overflows 32 bits.
         (lambda rows: np.where(rows == rows[1, 7], -np.inf, rows), True),
         (lambda rows: np.full_like(rows, 1e35), True),
     ],
@@ -96,12 +96,12 @@ def test_one_logit_that_is_not_a_number_is_found(
 
 
 def test_the_check_of_logits_is_almost_free() -> None:
-    """Per token of a vocabulary of fifty thousand words, where computing it takes ten milliseconds at the least."""
+    """Measure a vocabulary of fifty thousand tokens, for which computing the logits takes at least ten milliseconds."""
     rows = np.zeros((1, 50_000), np.float32)
     times = []
     for _ in range(50):
         started = perf_counter()
         are_comparable(rows)
         times.append(perf_counter() - started)
-    # The quickest: others may compute beside.
+    # The fastest try, because other programs can run at the same time.
     assert min(times) < 0.0005

@@ -1,4 +1,4 @@
-"""Choosing bundles from the probabilities of pairs."""
+"""Partitions of a session by the probabilities of its pairs."""
 
 from itertools import combinations
 
@@ -60,7 +60,7 @@ def test_the_order_of_products_changes_no_bundle() -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_the_model_is_fitted_to_the_given_value(together: bool) -> None:
-    """Probabilities leave it open whether three products are one bundle or a pair; the value decides."""
+    """By the probabilities three products can be one bundle or a pair; the value decides."""
     chance = np.random.default_rng(0)
     sessions = []
     for _ in range(60):

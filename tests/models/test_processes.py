@@ -1,4 +1,4 @@
-"""The processes of trainings: started once, ended with all that they started, and found from what their files say."""
+"""The processes of trainings: started once, stopped with their children, and found by their files."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE, until
 
 
 def stubborn(folder: Path) -> Path:
-    """A Python that starts a child in a session of its own, and heeds no signal; neither does the child."""
+    """Make a Python that starts a child in a session of its own; both ignore signals."""
     path = folder / "python"
     path.write_text(
         "#!/bin/sh\ntrap '' TERM\n"
@@ -31,7 +31,7 @@ def stubborn(folder: Path) -> Path:
 
 
 def stop(folder: Path, *, grace: float) -> list[str]:
-    """Stop a training; what had to be killed, and what could not be."""
+    """Stop a training; return what had to be killed, and what could not be."""
     *_, end = stopping(folder, grace=grace)
     assert isinstance(end, HasStopped)
     return list(end.left)
@@ -70,7 +70,7 @@ def test_a_training_waits_for_another_and_fails_with_it(tmp_path: Path) -> None:
     until(lambda: job_status(after).state == "failed")
     assert "is not done; kdtui sft resume" in (job_status(after).reason or "")
     (before / EXIT_CODE).write_text("0")
-    # A command that is found by its name, as it is by default.
+    # A command that is found by its name, as by default.
     start_trainer(after, python="echo", after=before)
     until(lambda: "-m models.sft" in (after / "log").read_text())
 
@@ -165,7 +165,7 @@ def test_a_kill_does_not_wait_for_another_client(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="another client"):
         next(stopping(tmp_path, grace=60))
     assert len(stop(tmp_path, grace=0)) >= 2
-    # Who waited sees what has ended it.
+    # The waiting client sees what ended it.
     assert [event for event in waiting if isinstance(event, HasStopped)] == [HasStopped(())]
     assert "killed at once" in str(job_status(tmp_path).reason)
 

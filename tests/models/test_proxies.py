@@ -1,4 +1,4 @@
-"""Proxies of the environment: used for what is elsewhere, never for this machine, named where they cannot be used."""
+"""Proxies of the environment: used for other machines, never for this one, and named if unusable."""
 
 import pytest
 

@@ -35,7 +35,7 @@ LOGPROBS = openai_says("", "You are not allowed to request logprobs from this mo
 
 
 def reasoning_model(fake: Fake, _: int) -> None:
-    """As those of today: one refusal at a time."""
+    """Refuse one parameter at a time, as reasoning models do."""
     if "max_tokens" in fake.body:
         fake.send(MAX_TOKENS, 400)
     elif "temperature" in fake.body:
@@ -62,7 +62,7 @@ def test_a_reasoning_model_gets_its_request_form_and_the_user_one_note(serve: Se
     [note] = [event.text for event in found if isinstance(event, Noted)]
     assert "max_completion_tokens instead of max_tokens" in note
     assert "without a temperature and probabilities of tokens" in note
-    # The first call has learned it for all.
+    # The first call has learned the form for all.
     refused = [body for body in fake.asked if {"max_tokens", "temperature", "logprobs"} & set(body)]
     assert len(refused) == 3
     assert len(fake.asked) == 23
@@ -90,7 +90,7 @@ def test_a_slow_first_call_does_not_block_the_others(serve: Serve, monkeypatch: 
     monkeypatch.setattr("models.endpoint.chat_server._HEAD_START", 0.01)
 
     def reply(fake: Fake, number: int) -> None:
-        # The first is answered when the second has been.
+        # The first is answered after the second.
         if number == 0:
             fake.gate.wait(20)
         fake.complete(GOOD)
@@ -126,7 +126,7 @@ SAID: list[tuple[int | None, object, RequestForm]] = [
         },
         RequestForm(limit="max_completion_tokens", logprobs=False),
     ),
-    # What is wrong with the request is something else.
+    # Errors about something else.
     (400, {"error": {"message": "max_tokens is too large: 1024; the maximum context length is 512"}}, RequestForm()),
     (400, {"error": {"message": "Invalid 'messages': say temperature", "param": "messages"}}, RequestForm()),
     (429, {"error": {"message": "max_tokens are limited; temperature"}}, RequestForm()),

@@ -1,4 +1,4 @@
-"""What prompts have in common is read by one process, and loaded by the next."""
+"""The common beginning of prompts is read by one process, and loaded by the next."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Ask = Callable[..., tuple[int, list[tuple[int, ...]]]]
 
 @pytest.fixture
 def ask(tmp_path: Path, tokens_read: list[int]) -> Ask:
-    """Ask in a new process, as far as the cache can tell: tokens that were read, and the bundles."""
+    """Ask a new student, which has only the cache on disk; return the tokens that it read, and the bundles."""
 
     def run(model: Path, *adapters: Adapter, instructions: str = INSTRUCTIONS) -> tuple[int, list[tuple[int, ...]]]:
         messages = [Message("system", instructions), Message("user", "1. camp\n2. kit\n3. phone")]

@@ -1,4 +1,4 @@
-"""The trainer: it learns what it is shown, and a student answers it. All with tiny models, for real."""
+"""The trainer with tiny models: it learns its examples, and a student answers with the result."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def test_the_file_of_a_base_is_parsed_once(base: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(gguf.GGUFReader, "__init__", counted)
     loaded = [load_base(str(base)) for _ in range(2)]
-    # And anew the next time: it may be another file then.
+    # Parsed again the next time, because the file can be another one then.
     assert parsed == ["base.gguf"] * 2
     assert all(
         torch.equal(one, other)
@@ -56,7 +56,7 @@ def test_the_file_of_a_base_is_parsed_once(base: Path, monkeypatch: pytest.Monke
 
 
 def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With one, attention is computed in full, and the fastest kernels do not take it.
+    # With a mask the fastest attention kernels cannot be used.
     really, masks = functional.scaled_dot_product_attention, []
 
     def noted(q: Any, k: Any, v: Any, *, attn_mask: torch.Tensor | None = None, **named: Any) -> torch.Tensor:
@@ -81,7 +81,7 @@ def test_a_trained_adapter_answers_in_llama_cpp(job: Path, base: Path) -> None:
     assert len(evaluations) == 40
     assert max(each["pair_f1"] for each in evaluations) > 0.95
     assert (job / "exit_code").read_text() == "0\n"
-    # Each of these can take long, and somebody looks at the log meanwhile.
+    # Each of these can take long, so the log says what is running.
     begins = ["importing torch and transformers", f"loading {base.name}", "reading the examples"]
     assert [line for line in result.stderr.splitlines() if line in begins] == begins
     last = [each for each in found if "loss" in each][-1]
@@ -194,7 +194,7 @@ def test_a_base_without_a_chat_template_is_trained_on_paragraphs_with_a_note(job
 
 
 def test_steps_after_an_evaluation_are_in_training_mode(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise dropout and the computing of activations twice would end there, and nothing else would tell.
+    # Otherwise dropout and recomputation would be off from then on, without any other sign.
     modes = []
     forward = Objective.forward
 
@@ -207,7 +207,7 @@ def test_steps_after_an_evaluation_are_in_training_mode(job: Path, monkeypatch: 
     judged = [each["step"] for each in metrics(job) if "valid_loss" in each]
     assert judged[0] < len(modes)
     assert all(modes)
-    # Its plans for each shape of a batch would take longer than the steps of a GPU.
+    # Its plans for each shape of a batch would take longer than the steps on a GPU.
     assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
@@ -219,7 +219,7 @@ def test_computing_activations_twice_changes_nothing_else(
 
     def forward(self: LlamaMLP, hidden: torch.Tensor) -> torch.Tensor:
         nonlocal computed
-        # Not for an evaluation, nor where there is nothing to go back from.
+        # Not in an evaluation, which has no backward pass.
         computed += torch.is_grad_enabled()
         result: torch.Tensor = really_forward(self, hidden)
         return result
@@ -240,10 +240,10 @@ def test_computing_activations_twice_changes_nothing_else(
 
 
 def test_16_bits_train_too(job: Path) -> None:
-    # The rate rises for long, so the first evaluation comes before much is learned.
+    # The warm-up is long, so the first evaluation comes before much is learned.
     optimizer = {"learning_rate": 0.01, "warmup": 0.5}
     write_job(job, epochs=3, checkpoints=1, precision="bfloat16", optimizer=optimizer)
-    # What a process computes in, Accelerate keeps to its end.
+    # Accelerate keeps the precision until the process ends.
     command = [sys.executable, "-m", "models.sft", str(job)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
@@ -254,7 +254,7 @@ def test_16_bits_train_too(job: Path) -> None:
 
 
 def test_a_trainer_needs_only_its_own_packages(job: Path, base: Path) -> None:
-    """It travels to hosts that have torch, transformers, peft, accelerate and safetensors."""
+    """It is sent to hosts with only torch, transformers, peft, accelerate and safetensors."""
     write_job(job, base=str(as_folder(base, job / "base")), epochs=1)
     missing = ["kdtui", "store", "llama_cpp", "msgspec", "sqlite_utils", "typer", "rich", "textual", "openai", "gguf"]
     program = (
@@ -264,7 +264,7 @@ def test_a_trainer_needs_only_its_own_packages(job: Path, base: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    # What is to be known for the conversion has come with it.
+    # The adapter has what its conversion needs.
     convert(job / "adapter", job / "adapter", job / "adapter.gguf")
 
 
@@ -294,7 +294,7 @@ def examples_strategy(size: int) -> st.SearchStrategy[list[Example]]:
 
 
 def tiny_config(architecture: str) -> PretrainedConfig:
-    """A model of each architecture that can be trained; those with a sliding window see few tokens at a time."""
+    """Return a tiny configuration of each trainable architecture; a sliding window is a few tokens."""
     sizes: dict[str, Any] = {
         "vocab_size": 300,
         "hidden_size": 32,
@@ -314,7 +314,7 @@ def any_model(request: pytest.FixtureRequest) -> PreTrainedModel:
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(tiny_config(request.param)).float().eval()
     for each in model.parameters():
-        # Larger than they begin with, so that what is seen makes a difference.
+        # Larger than the initial values, so that attention makes a difference.
         each.data *= 4 if each.ndim > 1 else 1
     return model
 
@@ -368,7 +368,7 @@ def test_a_student_with_every_pair_wrong_has_a_pair_f1_of_zero(loaded: Base, tmp
 
 
 def test_two_processes_train_like_one(job: Path, tmp_path: Path) -> None:
-    """The gradient is that of all batches, however many processes share them."""
+    """The gradient is that of all batches, with any number of processes."""
     write_job(job, epochs=1, evaluations=1, optimizer={"learning_rate": 0.001, "accumulate": 2})
     alone = tmp_path / "alone"
     shutil.copytree(job, alone)
@@ -380,7 +380,7 @@ def test_two_processes_train_like_one(job: Path, tmp_path: Path) -> None:
     assert [each["step"] for each in one] == [each["step"] for each in two]
     assert two[0]["valid_loss"] == pytest.approx(one[0]["valid_loss"], rel=1e-2)
     learned, shared = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (alone, job))
-    # These begin as zeros: all that is in them was learned.
+    # These matrices begin as zeros, so their content was learned.
     changed = [name for name in learned if "lora_B" in name]
     total = sum(float(learned[name].square().sum()) for name in changed)
     apart = sum(float((learned[name] - shared[name]).square().sum()) for name in changed)
@@ -389,7 +389,7 @@ def test_two_processes_train_like_one(job: Path, tmp_path: Path) -> None:
 
 
 def test_accelerate_launches_it_unchanged(job: Path) -> None:
-    """On processors it starts one process; on GPUs one for each, as torchrun does."""
+    """On processors Accelerate starts one process; on GPUs one for each, like torchrun."""
     write_job(job, epochs=1, evaluations=1)
     where = ["--cpu", "--num_processes", "1", "--num_machines", "1"]
     how = ["--mixed_precision", "no", "--dynamo_backend", "no"]

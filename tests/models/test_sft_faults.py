@@ -1,4 +1,4 @@
-"""What goes wrong in a training: it is stopped or killed, disk or memory are full, a file is missing or damaged."""
+"""Failures of a training: a stop, a kill, full disk or memory, missing or damaged files."""
 
 import json
 import math
@@ -59,7 +59,7 @@ def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, 
     whole = tmp_path / "whole"
     shutil.copytree(job, whole)
     assert train(whole).returncode == 0
-    # First where there is something to go on from.
+    # The first kill comes after the first checkpoint.
     process = start(job)
     until(lambda: len(whole_checkpoints(job / "checkpoints")) > 1)
     kill(process)
@@ -73,7 +73,7 @@ def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, 
 
 
 def resumes_to_the_same(job: Path, whole: Path) -> None:
-    """Train to the end; what comes out is what came out of the same training that went through."""
+    """Train to the end; the result equals that of the same training without interruption."""
     was_done = (job / "exit_code").exists() and (job / "exit_code").read_text() == "0\n"
     result = train(job)
     assert result.returncode == 0
@@ -201,7 +201,7 @@ def test_a_full_disk_costs_only_metrics_and_is_reported_once(
 
     write_job(job, epochs=1)
     monkeypatch.setattr("models.sft.throughput._LOG_SECONDS", 0)
-    # What cannot be opened for writing stands for what cannot be written.
+    # /dev/full simulates a full disk.
     (job / "metrics.jsonl").symlink_to("/dev/full")
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("models.sft.training.forget_metrics", lambda *_, **__: None)
@@ -219,7 +219,7 @@ def test_the_manifest_names_the_step_of_the_adapter(job: Path, monkeypatch: pyte
             raise OSError(28, "No space left on device")
         return save_checkpoint(folder, progress, *rest)
 
-    # The first evaluation is the best one, and there is no room for its checkpoint.
+    # The first evaluation is the best, and there is no room for its checkpoint.
     write_job(job, epochs=1, evaluations=2, optimizer={"learning_rate": 1e-12})
     monkeypatch.setattr("models.sft.training.save_checkpoint", nearly)
     handler = signal.getsignal(signal.SIGTERM)
@@ -246,7 +246,7 @@ def test_without_room_for_the_exit_code_the_log_has_the_reason(
     (job / "log").write_text(capfd.readouterr().err)
     assert job_status(job).state == "failed"
     assert "epochs cannot be 0" in (job_status(job).reason or "")
-    # The next one is killed before it says anything.
+    # The next trainer is killed before it writes anything.
     os.utime(job / "log", (1, 1))
     assert "ended from outside" in (job_status(job).reason or "")
 
@@ -254,10 +254,10 @@ def test_without_room_for_the_exit_code_the_log_has_the_reason(
 def test_a_stop_ends_an_evaluation_which_is_repeated_on_resume(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The validation sessions are lists, which are written in batches."""
+    """The validation sessions are lists, which are generated in batches."""
     from models.sft import evaluation, training
 
-    # A model by chance writes on to the end.
+    # A random model generates up to the limit.
     monkeypatch.setattr(evaluation, "_MAX_LIST_TOKENS", 16)
     lists = [line(["camp", "phone"], completions=[{"answer": "1,2: kit", "end": True}]) for _ in range(4)]
     (job / "valid.jsonl").write_text("\n".join(lists) + "\n")
@@ -299,7 +299,7 @@ def test_a_stop_ends_an_evaluation_which_is_repeated_on_resume(
 def test_a_trainer_without_its_packages_says_how_to_get_them(
     job: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Imported anew, as by a trainer that begins.
+    # Imported again, as in a new trainer.
     for name in [name for name in sys.modules if name.startswith("models.sft.") and not name.endswith("__main__")]:
         monkeypatch.delattr(models.sft, name.rpartition(".")[2])
         monkeypatch.delitem(sys.modules, name)

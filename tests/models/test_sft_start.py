@@ -1,4 +1,4 @@
-"""Trainings that begin from an adapter: its weights are the first ones, and answers from before and after are kept."""
+"""Trainings that continue an adapter: they start with its weights, and keep answers from before and after."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ TOKENS = torch.arange(3, 40)[None]
 
 
 def source(base: Path, folder: Path, **settings: Any) -> Path:
-    """An adapter with random weights, as PEFT writes it."""
+    """Write an adapter with random weights in the format of PEFT."""
     torch.manual_seed(3)
     options = {"r": 4, "lora_alpha": 12, "target_modules": ["q_proj", "up_proj"], "task_type": "CAUSAL_LM"}
     model = get_peft_model(load_base(str(base)).model, LoraConfig(**(options | settings)))
@@ -73,7 +73,7 @@ def test_a_continued_training_keeps_answers_from_before_and_after(job: Path, tmp
     for name in ("checkpoints", "adapter"):
         shutil.rmtree(job / name)
     begin_from(job, first, epochs=1)
-    # What happens to the source later changes nothing.
+    # Later changes of the source have no effect.
     shutil.rmtree(first)
     result = train(job)
     assert result.returncode == 0, result.stderr

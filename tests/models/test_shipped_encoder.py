@@ -1,4 +1,4 @@
-"""The sentence encoder that comes along: its vectors are those of the model it was made of, for any text."""
+"""The shipped sentence encoder: its vectors equal those of the original model."""
 
 import hashlib
 from pathlib import Path
@@ -24,7 +24,7 @@ COSINES = [
     [-0.0249, 0.0718, -0.0437, 1.0, 0.0834],
     [0.0151, 0.0414, -0.0098, 0.0834, 1.0],
 ]
-"""By all-MiniLM-L6-v2 in transformers, with weights of 32 bits."""
+"""From all-MiniLM-L6-v2 in transformers, with 32-bit weights."""
 
 ODD = [
     "",

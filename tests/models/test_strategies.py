@@ -1,4 +1,4 @@
-"""Strategies: whatever they ask of the model, bundles are legal, and confident as they are calibrated to be."""
+"""Strategies: bundles are legal, and their confidences are calibrated."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ def test_a_thought_is_a_line_of_text_before_the_list(student: Student) -> None:
     read: list[int] = []
 
     def sure_of(wanted: Sequence[int]) -> list[WrittenBundle]:
-        """What is written with a model that is sure of every token."""
+        """Return the answer of a model that is sure of every token."""
         program = write_list(answer, Branch(0, 0), prompt, 2, lambda _: None, thinks=True)
         found = None
         try:
@@ -128,7 +128,7 @@ def test_sessions_are_judged_the_same_together_and_alone(student: Student, strat
     for each in tasks:
         alone = judged(student, [each], way)[each.key]
         assert (alone == alone.T).all()
-        # A sampled token may be another one where the probabilities differ in the last digits.
+        # A sampled token can differ if the probabilities differ in the last digits.
         if strategy == "pairs":
             assert alone == pytest.approx(together[each.key], abs=0.05)
 
@@ -178,7 +178,7 @@ def test_a_threshold_decides_how_much_is_joined(student: Student) -> None:
 
 
 def test_intents_of_pairs_grow_concurrently(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a random model would put together is beside the point here.
+    # The joins of a random model do not matter in this test.
     monkeypatch.setattr("models.pairs.bundles.likely_bundles", lambda *_: [(0.9, (1, 2)), (0.8, (3, 4, 7))])
     events = [event for event in student.answer([task("s", WORDS)], make_strategy("pairs")) if isinstance(event, Grew)]
     grown = [event.bundle.number for event in events if event.bundle.intent]
@@ -186,7 +186,7 @@ def test_intents_of_pairs_grow_concurrently(student: Student, monkeypatch: pytes
         [(1, 2), (3, 4, 7)],
         [(3, 4, 7), (1, 2)],
     )
-    # Each step gives every bundle a token: the second has begun before the first has two.
+    # Each step adds a token to every bundle: the second begins before the first has two.
     assert grown[:2] == [0, 1]
 
 
@@ -230,7 +230,7 @@ BY_EVIDENCE = PairCalibration(bias=0.0, score=0.0, mean=0.0, size=0.0, threshold
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many tokens each step has decoded."""
+    """Record the number of tokens of each step."""
     steps: list[int] = []
     decode = LlamaContext.decode
 
@@ -250,7 +250,7 @@ def test_if_answers_have_no_weight_bundles_come_before_any_token_is_read(student
     first = next(events)
     assert isinstance(first, Grew)
     assert (first.bundle.positions, first.bundle.intent) == ((1, 3), "")
-    # What prompts share is read with the first step.
+    # The first step reads the common beginning of prompts.
     assert len(decoded) <= 1
     [answer] = [event for event in events if isinstance(event, Answered)]
     assert [bundle.positions for bundle in answer.bundles] == [(1, 3)]
@@ -262,7 +262,7 @@ def test_a_session_without_bundles_is_not_read_if_answers_have_no_weight(student
     quiet = told_task(WORDS[:5], np.full((5, 5), 0.1), [])
     list(student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE))))
     decoded.clear()
-    # The second time what prompts share has been read.
+    # The second time the common beginning has been read.
     [answer] = student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE)))
     assert isinstance(answer, Answered)
     assert (answer.bundles, decoded) == ([], [])
@@ -304,7 +304,7 @@ def test_intents_are_asked_for_by_the_products_of_each_bundle(student: Student) 
     assert set(questions) == {(1, 3), (2, 4)}
     assert all(bundle.complete and bundle.intent for bundle in found["s"])
     assert [bundle.intent for bundle in found["s"]] == [bundle.intent for bundle in found["t"]]
-    # A bundle is there before its intent.
+    # A bundle is emitted before its intent.
     grown = [event.bundle for event in events if isinstance(event, Grew) and event.key == "s"]
     assert grown[:2] == bundles
 

@@ -1,4 +1,4 @@
-"""Threads: as many as there are processors that nobody else is using."""
+"""The number of threads follows the processors that other programs leave free."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """As many other programs at work as there are processors."""
+    """Run as many other programs as there are processors."""
     with ExitStack() as stack:
         stack.enter_context(all_of_them())
         for _ in range(processors()):
@@ -36,7 +36,7 @@ def test_busy_processors_are_left_to_other_programs() -> None:
     assert threads_next_to(0.0, 8) == 8
     assert threads_next_to(0.2, 8) == 8
     assert threads_next_to(2.0, 8) == 6
-    # Two threads and another program on two processors: the other gets two thirds of one.
+    # With two threads and another program on two processors, the other program gets two thirds of one.
     assert threads_next_to(0.67, 2) == 1
 
 

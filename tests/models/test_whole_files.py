@@ -1,4 +1,4 @@
-"""Files and folders that are written are there whole, or not at all."""
+"""Files and folders are written completely or not at all."""
 
 import os
 from pathlib import Path
