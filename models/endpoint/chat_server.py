@@ -120,7 +120,7 @@ class ChatServer:
         self._key = os.environ.get(endpoint.key, "").strip()
         # Errors about such a header would show it.
         if not (self._key.isascii() and self._key.isprintable()):
-            raise ModelError(f"the variable {endpoint.key} holds characters that no key has; set it anew")
+            raise ModelError(f"the variable {endpoint.key} holds characters that no key has; set it again")
         self._heard = False
         self._failures = 0
         self._form = self._noted_form = RequestForm()

@@ -100,7 +100,7 @@ class _Stem:
     users: int = 0
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         return self.branch.length == self.tokens
 
 
@@ -157,7 +157,7 @@ class Engine:
         return self._context.cells
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether no job is waiting or running."""
         return not self._waiting and not self._running
 
@@ -184,7 +184,7 @@ class Engine:
                 self._free_sequences.append(sequence)
         for shared, stem in list(self._stems.items()):
             stem.users = 0
-            if not stem.ready:
+            if not stem.is_ready:
                 self._drop_stem(shared)
         self._free_cells = self._context.cells - sum(map(len, self._stems))
 
@@ -272,7 +272,7 @@ class Engine:
                 self._read_stem(shared)
             self._stems.move_to_end(shared)
             stem = self._stems[shared]
-            if not stem.ready or not self._make_room(job.plan.cells, job.plan.branches, keep=shared):
+            if not stem.is_ready or not self._make_room(job.plan.cells, job.plan.branches, keep=shared):
                 return
             self._waiting.popleft()
             self._start(job, stem)
@@ -358,7 +358,7 @@ class Engine:
             if cells <= self._free_cells and branches <= len(self._free_sequences):
                 break
             stem = self._stems[shared]
-            if shared != keep and not stem.users and stem.ready:
+            if shared != keep and not stem.users and stem.is_ready:
                 self._drop_stem(shared)
         return cells <= self._free_cells and branches <= len(self._free_sequences)
 

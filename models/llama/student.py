@@ -194,12 +194,12 @@ class Student(AbstractContextManager["Student"]):
                 if more and self._engine.waiting < self._sessions:
                     taken, more = _take(source, _LOOKAHEAD)
                     self._submit(taken, plan, jobs, events.append)
-                elif self._engine.idle:
+                elif self._engine.is_idle:
                     return
                 # Events that need no decoding come first.
                 while events:
                     yield events.popleft()
-                if more and self._engine.idle:
+                if more and self._engine.is_idle:
                     sleep(IDLE_SECONDS)
                 for job in self._engine.step():
                     assert job.answer is not None

@@ -48,7 +48,7 @@ def test_one_below_what_can_only_be_read_says_so(kdtui: Kdtui, db: Database, hos
         add_host(db, replace(host, workdir=str(tmp_path / "frozen" / "it's" / "deep")))
         said = refused(kdtui, host)
         assert "Read-only file system" in said
-        assert "that file system can only be read; add the host anew with another --workdir" in said
+        assert "that file system can only be read; add the host again with another --workdir" in said
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
@@ -72,7 +72,7 @@ def test_one_where_no_folder_can_be_made_says_so(kdtui: Kdtui, db: Database, hos
         ("Disk quota exceeded", "your quota is used up; delete something of yours there"),
         ("Permission denied", "you may not write there"),
         ("No space left on device", "make room below the workdir"),
-        ("Input/output error", "add the host anew with another --workdir"),
+        ("Input/output error", "add the host again with another --workdir"),
     ],
 )
 def test_whatever_keeps_it_from_being_made_is_told_with_what_to_do(

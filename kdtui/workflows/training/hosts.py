@@ -175,7 +175,7 @@ def _findings(host: Host, checked: CheckAnswer, base: Path | None, now: float) -
     yield HostFinding("python", "ok", f"{checked.python} ({host.settings.python})")
     if not checked.writable:
         yield HostFinding(
-            "disk", "missing", f"{host.workdir} cannot be written", "add the host anew with another --workdir"
+            "disk", "missing", f"{host.workdir} cannot be written", "add the host again with another --workdir"
         )
     else:
         free = checked.free_bytes

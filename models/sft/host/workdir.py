@@ -13,7 +13,7 @@ from models.files.json_files import read_object
 from models.sft.job_files import ID
 from models.sft.state import ended
 
-NEW_WORKDIR = "add the host anew with another --workdir"
+NEW_WORKDIR = "add the host again with another --workdir"
 
 WORKDIR_ADVICE = {
     errno.ENOSPC: "make room below the workdir, and try again",
