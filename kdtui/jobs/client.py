@@ -167,7 +167,7 @@ class HostClient:
         async for chunk in stream_command(self._transport, ["cat", path]):
             yield chunk
 
-    async def read_message(self, path: str, offset: int) -> bytes:
+    async def read(self, path: str, offset: int) -> bytes:
         """Return the content of a file from an offset on; empty if it does not exist.
 
         Raises:

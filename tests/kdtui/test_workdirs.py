@@ -57,7 +57,7 @@ def test_one_with_a_file_in_its_place_says_so(
 ) -> None:
     (tmp_path / "a file").write_text("mine")
     add_host(db, replace(host, workdir=f"{tmp_path}/a file{below}"))
-    assert "a file is in the place of a folder; move it away, or add the host anew" in refused(kdtui, host)
+    assert "a file is in the place of a folder; move it away, or add the host again" in refused(kdtui, host)
     assert (tmp_path / "a file").read_text() == "mine"
 
 

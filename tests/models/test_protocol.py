@@ -43,7 +43,13 @@ def test_an_answer_has_the_types_of_its_fields() -> None:
     files = read_message(FilesAnswer, {"files": [["adapter/large", 9, None], ["log", 0, "abc"]]})
     assert files == FilesAnswer((("adapter/large", 9, None), ("log", 0, "abc")))
     assert read_message(FindAnswer, {"search": {"text": "x", "start": 0}}) == FindAnswer(search=Search("x", 0))
-    found = {"files": {"a": "whole", "b": 3}, "id": None, "state": None, "python": None, "packages": {"found": {}}}
+    found: dict[str, object] = {
+        "files": {"a": "whole", "b": 3},
+        "id": None,
+        "state": None,
+        "python": None,
+        "packages": {"found": {}},
+    }
     assert read_message(InventoryAnswer, found).files == {"a": "whole", "b": 3}
 
 
