@@ -163,7 +163,7 @@ def start_up_words(out: TextEnds, err: TextEnds) -> str:
     # The beginning of stderr can be from ssh itself, unless there is very much of it.
     words = out.first_words or (err.first_words if err.size > _TAIL else err.last_words)
     size = f", {(out.size + err.size) / 1e6:,.1f} MB in all" if out.size + err.size > 1e5 else ""
-    return f"it says “{words}”{size}" if words else "it says nothing"
+    return f"it prints “{words}”{size}" if words else "it prints nothing"
 
 
 START_UP_ADVICE = (
@@ -180,12 +180,12 @@ def ended_early(name: str, code: int | None, words: str) -> str:
     """
     if code == NO_INPUT:
         return (
-            f"host {name}: it lets us in, but a start-up file of its shell, such as ~/.bashrc, reads the input that is "
+            f"host {name}: the login works, but a start-up file of its shell, such as ~/.bashrc, reads the input that is "
             f"meant for our command ({words}); {START_UP_ADVICE}"
         )
     how = "" if code is None else f" with exit code {code}"
     return (
-        f"host {name}: it lets us in, but its shell ended{how} before it ran our command ({words}); if a start-up file "
+        f"host {name}: the login works, but its shell ended{how} before it ran our command ({words}); if a start-up file "
         f"such as ~/.bashrc ends it or starts something else, {START_UP_ADVICE}"
     )
 
@@ -193,7 +193,7 @@ def ended_early(name: str, code: int | None, words: str) -> str:
 def never_ran(name: str, words: str) -> str:
     """Return the sentence about a shell that does not run the command."""
     return (
-        f"host {name}: it lets us in, but its shell has not run our command after {STARTS:g} seconds ({words}); if a "
+        f"host {name}: the login works, but its shell has not run our command after {STARTS:g} seconds ({words}); if a "
         f"start-up file such as ~/.bashrc waits for an answer or starts something else, {START_UP_ADVICE}"
     )
 

@@ -377,7 +377,9 @@ class LocalTransport:
     async def lost(self, command: Unfinished) -> TransportError:
         """Return the error: the shell was killed, because `/bin/sh -c` reads no start-up files."""
         words = command.errors.strip().splitlines()
-        return TransportError(f"{self.name}: the command was ended ({words[-1] if words else 'it says no more'})")
+        return TransportError(
+            f"{self.name}: the command was ended ({words[-1] if words else 'without an error message'})"
+        )
 
 
 def environment_words(name: str) -> list[str]:
@@ -391,4 +393,4 @@ def environment_words(name: str) -> list[str]:
 def error_line(err: str) -> str:
     """Return the last line that a failed program printed."""
     lines = [line.strip() for line in err.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it says no more"
+    return lines[-1][:300] if lines else "no error message"

@@ -154,7 +154,7 @@ class SlurmQueue:
             return state_of_exit_code(code), None
         if word in (*_RUNNING, _ENDING):
             return ("running" if is_beating(folder) or word == _ENDING else "stalled"), None
-        return "failed", f"Slurm has ended it ({_history(self._numbers[folder]) or word or 'it says no more'})"
+        return "failed", f"Slurm has ended it ({_history(self._numbers[folder]) or word or 'without an error message'})"
 
 
 def _history(number: str) -> str | None:

@@ -138,7 +138,7 @@ def test_a_training_that_another_client_uploads_is_not_removed(host: Host) -> No
     part.mkdir(parents=True)
     with part.with_suffix(".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(KdtuiError, match="another client is bringing this; try again in a minute"):
+        with pytest.raises(KdtuiError, match="another client is uploading this; try again in a minute"):
             asked(host, lambda client: client.ask(RemoveRequest("one", "key")))
     assert part.exists()
     asked(host, lambda client: client.ask(RemoveRequest("one", "key")))

@@ -101,7 +101,7 @@ def locked(file: IO[bytes], what: Path) -> Iterator[None]:
     Raises:
         ModelError: another client has locked it.
     """
-    busy = f"{what}: another client is bringing this; try again in a minute"
+    busy = f"{what}: another client is uploading this; try again in a minute"
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
