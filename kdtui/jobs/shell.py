@@ -180,13 +180,13 @@ def ended_early(name: str, code: int | None, words: str) -> str:
     """
     if code == NO_INPUT:
         return (
-            f"host {name}: the login works, but a start-up file of its shell, such as ~/.bashrc, reads the input that is "
-            f"meant for our command ({words}); {START_UP_ADVICE}"
+            f"host {name}: the login works, but a start-up file of its shell, such as ~/.bashrc, reads the input that "
+            f"is meant for our command ({words}); {START_UP_ADVICE}"
         )
     how = "" if code is None else f" with exit code {code}"
     return (
-        f"host {name}: the login works, but its shell ended{how} before it ran our command ({words}); if a start-up file "
-        f"such as ~/.bashrc ends it or starts something else, {START_UP_ADVICE}"
+        f"host {name}: the login works, but its shell ended{how} before it ran our command ({words}); if a start-up "
+        f"file such as ~/.bashrc ends it or starts something else, {START_UP_ADVICE}"
     )
 
 

@@ -224,7 +224,7 @@ class SshTransport:
                 return TransportError(f"host {self.name}: {sentence.format(alias=self._alias, found=words, **named)}")
         lines = [line.strip() for line in errors.splitlines() if line.strip() and "banner" not in line.lower()]
         return TransportError(
-            f"host {self.name}: the connection was lost ({lines[-1][:200] if lines else 'ssh printed no error'}); try again"
+            f"host {self.name}: the connection was lost ({lines[-1][:200] if lines else 'no error message'}); try again"
         )
 
     async def _read_errors(self, master: asyncio.subprocess.Process, output: MarkedOutput) -> None:
