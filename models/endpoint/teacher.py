@@ -100,14 +100,14 @@ class Teacher:
         ModelError: the key cannot be sent, or the proxy cannot be used.
     """
 
-    def __init__(self, endpoint: Endpoint, pace: RequestLimits, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, endpoint: Endpoint, limits: RequestLimits, notice: Callable[[str], None] = lambda _: None) -> None:
         from aiolimiter import AsyncLimiter
 
-        self._server = ChatServer(endpoint, concurrency=pace.concurrency, timeout=pace.timeout, notice=notice)
+        self._server = ChatServer(endpoint, concurrency=limits.concurrency, timeout=limits.timeout, notice=notice)
         self.endpoint = endpoint
-        self.pace = pace
-        self._requests = AsyncLimiter(pace.requests_per_minute) if pace.requests_per_minute else None
-        self._tokens = AsyncLimiter(pace.tokens_per_minute) if pace.tokens_per_minute else None
+        self.limits = limits
+        self._requests = AsyncLimiter(limits.requests_per_minute) if limits.requests_per_minute else None
+        self._tokens = AsyncLimiter(limits.tokens_per_minute) if limits.tokens_per_minute else None
 
     async def close(self) -> None:
         """Close all connections."""

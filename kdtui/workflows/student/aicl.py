@@ -68,7 +68,7 @@ def answer_by_aicl(
         counted: set[str] = set()
         try:
             while more or running:
-                while more and len(running) < ledger.teacher.pace.concurrency:
+                while more and len(running) < ledger.teacher.limits.concurrency:
                     try:
                         session = next(source)
                     except StopIteration:
