@@ -100,7 +100,9 @@ class Teacher:
         ModelError: the key cannot be sent, or the proxy cannot be used.
     """
 
-    def __init__(self, endpoint: Endpoint, limits: RequestLimits, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, limits: RequestLimits, notice: Callable[[str], None] = lambda _: None
+    ) -> None:
         from aiolimiter import AsyncLimiter
 
         self._server = ChatServer(endpoint, concurrency=limits.concurrency, timeout=limits.timeout, notice=notice)
