@@ -252,7 +252,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (set_header(2**25, b" " * 2**25), "its list of tensors has 33,554,432 bytes"),
         (cut(WEIGHTS), f"{WEIGHTS}: this safetensors file is incomplete or damaged"),
         (cut(CONFIG), f"{CONFIG}: this is not JSON"),
-        (put(CONFIG, "x"), f"{CONFIG}: its SHA-256 is another"),
+        (put(CONFIG, "x"), f"{CONFIG}: its SHA-256 differs"),
         (change_json(CONFIG, use_dora=True), "cannot hold use_dora=True"),
         (change_json(CONFIG, bias="all"), "cannot hold bias='all'"),
         (change_json(CONFIG, lora_alpha="x"), "lora_alpha cannot be 'x'"),

@@ -201,7 +201,7 @@ def test_an_endpoint_embeds_each_product_once(serve: Serve, kdtui: Kdtui, db: Da
 FAULTS: dict[str, Callable[[Fake, int], None]] = {
     "was sent": lambda fake, _: embeddings(fake, lambda rows: rows[1:]),
     "of one length": lambda fake, _: embeddings(fake, lambda rows: [{**rows[0], "embedding": [1.0]}, *rows[1:]]),
-    "something else than vectors": lambda fake, _: embeddings(
+    "something other than vectors": lambda fake, _: embeddings(
         fake, lambda rows: [{**each, "embedding": []} for each in rows]
     ),
     "else than vectors": lambda fake, _: embeddings(fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]),

@@ -246,7 +246,7 @@ def test_a_malformed_list_of_models_gives_one_sentence(
         EndpointStudent(Endpoint(url))
 
 
-@pytest.mark.parametrize(("status", "reason"), [(404, "has no model 'm'"), (401, "wants another key")])
+@pytest.mark.parametrize(("status", "reason"), [(404, "has no model 'm'"), (401, "refuses the key in")])
 def test_a_wrong_model_or_key_ends_the_run(serve: Serve, status: int, reason: str) -> None:
     url, _ = serve(lambda fake, _: fake.send({"error": {"message": "no"}}, status))
     with EndpointStudent(Endpoint(url, "m")) as student, pytest.raises(ModelError, match=reason):

@@ -68,7 +68,7 @@ def test_a_training_waits_for_another_and_fails_with_it(tmp_path: Path) -> None:
     assert job_status(after).state == "queued"
     stop(before, grace=0.1)
     until(lambda: job_status(after).state == "failed")
-    assert "is not done; kdtui sft resume" in (job_status(after).reason or "")
+    assert "is not done; start this one anyway" in (job_status(after).reason or "")
     (before / EXIT_CODE).write_text("0")
     # A command that is found by its name, as by default.
     start_trainer(after, python="echo", after=before)

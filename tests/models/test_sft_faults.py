@@ -188,7 +188,7 @@ def test_a_full_disk_still_leaves_the_adapter_with_its_manifest(
     with locked_job(job):
         training.Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
-    assert "which cannot be copied (No space left on device)" in capfd.readouterr().err
+    assert "because it cannot be copied (No space left on device)" in capfd.readouterr().err
     assert weights(job)
     assert json.loads((job / "adapter" / "manifest.json").read_text())["base"]
     assert not (job / "adapter" / "optimizer.safetensors").exists()
@@ -355,7 +355,7 @@ DAMAGES: dict[str, Damage] = {
     "cannot hold changes of lm_head": lambda job: write_job(job, lora={"targets": ["q_proj", "lm_head"]}),
     "no weights of the names": lambda job: write_job(job, lora={"targets": ["nothing"]}),
     "train.jsonl: No such file": lambda job: (job / "train.jsonl").unlink(),
-    "no example that can be used": lambda job: (job / "train.jsonl").write_text(""),
+    "no example can be used": lambda job: (job / "train.jsonl").write_text(""),
     "longer than 5 tokens": lambda job: write_job(job, longest=5),
     "a line is no JSON": lambda job: (job / "train.jsonl").write_text("{]"),
     "line 1: this is not an example": lambda job: (job / "train.jsonl").write_text('{"session": "1"}'),

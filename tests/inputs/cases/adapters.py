@@ -65,7 +65,7 @@ _SPOILED: tuple[tuple[str, dict[str, bytes], str], ...] = (
     (
         "does not have its hash",
         {"a/SHA256SUMS": b"0" * 64 + b"  adapter_model.safetensors\n"},
-        "its SHA-256 is another",
+        "its SHA-256 differs",
     ),
     ("has a kind of its own", {"a/manifest.json": b'{"kind": "\\u001b[31m"}'}, "which this version of kdtui does not"),
 )
