@@ -139,7 +139,7 @@ def test_a_followed_log_continues_after_a_lost_connection(
     assert found == b"one\ntwo\nthree\nfour, the last one"
     assert (states[0], states[-1], losses) == ("running", "done", 1)
     server.stop()
-    with pytest.raises(TransportError, match="nobody listens"):
+    with pytest.raises(TransportError, match="nothing listens"):
         list(follow(db, get_job(db, "long")))
 
 

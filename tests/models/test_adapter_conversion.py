@@ -186,7 +186,7 @@ def test_the_embedded_student_has_the_same_logits_with_a_converted_adapter(
 def test_settings_that_gguf_cannot_hold_are_refused_by_name_before_training(
     settings: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows LoRA") as refused:
+    with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows only LoRA") as refused:
         check_trainable({"peft_type": "LORA", "r": 4, "lora_alpha": 4, **settings})
     assert named in str(refused.value)
 
@@ -231,7 +231,7 @@ _KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
     [
         (_without(CONFIG), "No such file"),
         (_without(WEIGHTS), "No such file"),
-        (lambda folder: (folder / CONFIG).write_text("{"), "no JSON"),
+        (lambda folder: (folder / CONFIG).write_text("{"), "not JSON"),
         (lambda folder: (folder / CONFIG).write_text("[]"), "an object is expected"),
         (lambda folder: os.truncate(folder / WEIGHTS, 500), "safetensors file is incomplete or damaged"),
         (_with_weights(lambda _: {}), "nothing in this adapter"),

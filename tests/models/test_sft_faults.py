@@ -357,7 +357,7 @@ DAMAGES: dict[str, Damage] = {
     "train.jsonl: No such file": lambda job: (job / "train.jsonl").unlink(),
     "no example can be used": lambda job: (job / "train.jsonl").write_text(""),
     "longer than 5 tokens": lambda job: write_job(job, longest=5),
-    "a line is no JSON": lambda job: (job / "train.jsonl").write_text("{]"),
+    "a line is not JSON": lambda job: (job / "train.jsonl").write_text("{]"),
     "line 1: this is not an example": lambda job: (job / "train.jsonl").write_text('{"session": "1"}'),
     "an answer is empty": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[{"answer": ""}])),
     "there are no completions": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[])),
