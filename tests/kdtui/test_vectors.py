@@ -204,7 +204,9 @@ FAULTS: dict[str, Callable[[Fake, int], None]] = {
     "something other than vectors": lambda fake, _: embeddings(
         fake, lambda rows: [{**each, "embedding": []} for each in rows]
     ),
-    "other than vectors of": lambda fake, _: embeddings(fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]),
+    "other than vectors of": lambda fake, _: embeddings(
+        fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]
+    ),
     "unknown format": lambda fake, _: fake.send({"vectors": []}),
     "usable answer": lambda fake, _: fake.send(b"<html>"),
     "refuses the key": lambda fake, _: fake.send({"error": {"message": "no"}}, 401),
