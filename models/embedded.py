@@ -71,11 +71,11 @@ def checked_encoder() -> Path:
     path = shipped_encoder()
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}; install kdtui again") from error
     # Weights with a few wrong bits load, but make meaningless vectors.
-    if found != ENCODER_SHA256:
+    if digest != ENCODER_SHA256:
         raise ModelError(f"{path}: the sentence encoder is damaged; install kdtui again")
     return path
 

@@ -63,17 +63,17 @@ def peft_deltas(adapter: Path) -> dict[str, Delta]:
         modules.setdefault(module.removeprefix(_PREFIX), {})[kind] = value
     if not modules:
         raise ModelError(f"{adapter}: there is nothing in this adapter")
-    found = {}
+    deltas = {}
     for module, both in sorted(modules.items()):
         if len(both) < 2 or any(array.ndim != 2 for array in both.values()):
             raise ModelError(f"{adapter}: it holds one matrix for {module}, and two are needed")
         a, b = both["lora_A"], both["lora_B"]
         if not len(a) or len(a) != b.shape[1]:
             raise ModelError(f"{adapter}: the two matrices for {module} have the ranks {len(a)} and {b.shape[1]}")
-        delta = found[module] = Delta(a, b, scale_of(config, module, len(a)))
+        delta = deltas[module] = Delta(a, b, scale_of(config, module, len(a)))
         if not (isfinite(delta.scale) and np.isfinite(a).all() and np.isfinite(b).all()):
             raise ModelError(f"{adapter}: what it adds to {module} is not a number; its weights are damaged")
-    return found
+    return deltas
 
 
 def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
@@ -91,7 +91,7 @@ def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
     architecture, alpha, tensors = _gguf_tensors(adapter)
     if architecture != shape.architecture:
         raise ModelError(f"{adapter}: it is for the architecture {architecture}, not {shape.architecture}")
-    found = {}
+    deltas = {}
     for name in sorted({name.rpartition(".")[0] for name in tensors}):
         if name not in modules:
             raise ModelError(f"{adapter}: it changes {name}, which has no place in a PEFT adapter")
@@ -100,10 +100,10 @@ def gguf_deltas(adapter: Path, shape: BaseShape) -> dict[str, Delta]:
             raise ModelError(f"{adapter}: the two matrices for {name} do not belong together")
         module = modules[name]
         # llama.cpp takes an alpha of 0 for no alpha.
-        found[module] = Delta(a, in_halves(b, shape, module), alpha / len(a) if alpha else 1.0)
-    if not found:
+        deltas[module] = Delta(a, in_halves(b, shape, module), alpha / len(a) if alpha else 1.0)
+    if not deltas:
         raise ModelError(f"{adapter}: there is nothing in this adapter")
-    return found
+    return deltas
 
 
 def check_finite(adapter: Path) -> None:

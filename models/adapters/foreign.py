@@ -70,22 +70,22 @@ def copy_files(folder: Path, into: Path, gguf: str | None = None) -> str | None:
         ModelError: it holds no adapter, a pickle, or a link; or a file is too large, or differs from `SHA256SUMS`.
     """
     names = _names(folder)
-    found = None
+    chosen = None
     if gguf is not None or WEIGHTS not in names:
-        found = _gguf_file(folder, names, gguf)
-        wanted = [name for name in (found, SUMS) if name in names]
+        chosen = _gguf_file(folder, names, gguf)
+        wanted = [name for name in (chosen, SUMS) if name in names]
     else:
         if CONFIG not in names:
             raise ModelError(f"{folder / CONFIG}: this file is missing, and the weights are useless without it")
         wanted = [name for name in (WEIGHTS, *_SMALL) if name in names]
-    if found is None:
+    if chosen is None:
         # Before the large files are copied.
         _check_header(folder / WEIGHTS)
     sums = {name: _copy(folder / name, into / name, _LARGEST_SMALL if name in _SMALL else _LARGEST) for name in wanted}
     if SUMS in sums:
         _check_sums(folder, into / SUMS, sums)
         (into / SUMS).unlink()
-    return found
+    return chosen
 
 
 def read_described(path: Path) -> dict[str, Any]:
@@ -96,10 +96,10 @@ def read_described(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         return {}
-    found = read_object(path)
-    if is_deep(found):
+    content = read_object(path)
+    if is_deep(content):
         raise ModelError(f"{path.name}: it is nested too deeply")
-    return found
+    return content
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -136,14 +136,14 @@ def _names(folder: Path) -> set[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            found = {}
+            entries_by_name = {}
             for entry in entries:
-                found[entry.name] = entry
-                if len(found) > _MAX_FILES:
+                entries_by_name[entry.name] = entry
+                if len(entries_by_name) > _MAX_FILES:
                     raise ModelError(f"{folder}: it holds more than {_MAX_FILES:,} files, and no adapter has that many")
     except OSError as error:
         raise ModelError(f"{folder}: {error.strerror}") from error
-    names = {name for name, entry in found.items() if not entry.is_dir(follow_symlinks=False)}
+    names = {name for name, entry in entries_by_name.items() if not entry.is_dir(follow_symlinks=False)}
     pickles = sorted(name for name in names if Path(name).suffix in _PICKLES)
     # Other files of a trainer, such as the state of its optimizer, are neither read nor copied.
     if wrong := [
@@ -206,7 +206,7 @@ def _copy(source: Path, target: Path, most: int) -> str:
     return digest.hexdigest()
 
 
-def _check_sums(folder: Path, listed: Path, found: Mapping[str, str]) -> None:
+def _check_sums(folder: Path, listed: Path, copied_sums: Mapping[str, str]) -> None:
     """Compare the hashes of the copied files with a list."""
     listed_sums = {}
     text = listed.read_bytes().decode("utf-8", "replace")
@@ -220,7 +220,7 @@ def _check_sums(folder: Path, listed: Path, found: Mapping[str, str]) -> None:
         if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
             raise ModelError(f"{folder / SUMS}, line {number:,}: {name!r} is not a file of this folder")
         listed_sums[name] = match[1].lower()
-    for name, hash_ in found.items():
+    for name, hash_ in copied_sums.items():
         if name == SUMS:
             continue
         if name not in listed_sums:

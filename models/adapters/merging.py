@@ -24,7 +24,7 @@ def weighted_sum(adapters: Sequence[tuple[str, Mapping[str, Delta], float]]) -> 
     Raises:
         ModelError: they change a module with different sizes, or the sum exceeds 32 bits.
     """
-    found: dict[str, Delta] = {}
+    merged: dict[str, Delta] = {}
     of = {module: name for name, deltas, _ in reversed(adapters) for module in deltas}
     for module in sorted(of):
         parts = [(name, deltas[module], weight) for name, deltas, weight in adapters if module in deltas]
@@ -39,10 +39,10 @@ def weighted_sum(adapters: Sequence[tuple[str, Mapping[str, Delta], float]]) -> 
         with np.errstate(over="ignore", invalid="ignore"):
             a = np.vstack([delta.a for _, delta, _ in parts]).astype(np.float32)
             b = np.hstack([delta.b.astype(np.float64) * (weight * delta.scale) for _, delta, weight in parts])
-            found[module] = Delta(a, b.astype(np.float32), 1.0)
-        if not (np.isfinite(found[module].a).all() and np.isfinite(found[module].b).all()):
+            merged[module] = Delta(a, b.astype(np.float32), 1.0)
+        if not (np.isfinite(merged[module].a).all() and np.isfinite(merged[module].b).all()):
             raise ModelError(f"the adapters cannot be merged: what they add to {module} is not a number")
-    return found
+    return merged
 
 
 def reduced(deltas: Mapping[str, Delta], rank: int) -> tuple[dict[str, Delta], float]:
@@ -51,7 +51,7 @@ def reduced(deltas: Mapping[str, Delta], rank: int) -> tuple[dict[str, Delta], f
     Raises:
         ModelError: all deltas are 0.
     """
-    found = {}
+    smaller = {}
     kept = total = 0.0
     for module, delta in deltas.items():
         # The singular values of B A are those of the product of two small triangular matrices.
@@ -64,7 +64,7 @@ def reduced(deltas: Mapping[str, Delta], rank: int) -> tuple[dict[str, Delta], f
         roots = np.sqrt(values[:rank])
         a = (vh[:rank] * roots[:, None]) @ right.T
         b = (left @ u[:, :rank]) * roots
-        found[module] = Delta(a.astype(np.float32), b.astype(np.float32), 1.0)
+        smaller[module] = Delta(a.astype(np.float32), b.astype(np.float32), 1.0)
     if total == 0.0:
         raise ModelError("the adapters cancel each other out: their sum is zero")
-    return found, kept / total
+    return smaller, kept / total

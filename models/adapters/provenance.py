@@ -67,11 +67,11 @@ def norms_hash(weights: Path, cache: Path | None = None) -> str:
 
 def _norms_hash(weights: Path) -> str:
     vectors = dict(folder_vectors(weights) if weights.is_dir() else _gguf_vectors(weights))
-    found = sha256()
+    digest = sha256()
     for name, values in sorted(vectors.items()):
-        found.update(name.encode())
-        found.update(values.tobytes())
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def _gguf_vectors(gguf: Path) -> Iterator[tuple[str, Array]]:
@@ -142,7 +142,7 @@ def adapter_info(adapter: Path) -> AdapterInfo:
             for tensor in reader.tensors
             if tensor.name.endswith(".lora_a")
         }
-        layers = [int(found[1]) for name in shapes if (found := _LAYER.match(name))]
+        layers = [int(match[1]) for name in shapes if (match := _LAYER.match(name))]
         if is_deep(manifest):
             raise ValueError("its manifest is nested too deeply")
         return AdapterInfo(
@@ -178,14 +178,14 @@ def check_adapter(
     if not names_base(manifest):
         return
     # The hash takes longest, and is checked last.
-    found = about_base(vocabulary, None)
+    actual = about_base(vocabulary, None)
     trained = manifest.get("base") or "another base"
-    if manifest.get("chat_template_sha256") != found["chat_template_sha256"]:
+    if manifest.get("chat_template_sha256") != actual["chat_template_sha256"]:
         raise ModelError(f"{adapter}: it was trained with another chat template than that of {gguf.name}, on {trained}")
-    if manifest.get("end_of_answer") != found["end_of_answer"]:
+    if manifest.get("end_of_answer") != actual["end_of_answer"]:
         raise ModelError(
             f"{adapter}: it was trained to end answers with {manifest.get('end_of_answer')!r}, "
-            f"and {gguf.name} ends them with {found['end_of_answer']!r}"
+            f"and {gguf.name} ends them with {actual['end_of_answer']!r}"
         )
     if manifest.get("norms_sha256") is not None and manifest["norms_sha256"] != norms_hash(gguf, cache):
         raise ModelError(f"{adapter}: it was trained on other weights than those of {gguf.name}, on {trained}")

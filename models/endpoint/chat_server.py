@@ -236,17 +236,19 @@ class ChatServer:
     def _refused(self, refusal: Refusal) -> ModelError:
         """Return the error for a refusal: of this session, or of all."""
         where, endpoint = self.url, self._endpoint
-        said = f" ({self._shown(refusal.words)})" if refusal.words else ""
+        reason = f" ({self._shown(refusal.words)})" if refusal.words else ""
         if refusal.status == 402 or refusal.kinds & _NOTHING_LEFT:
-            return Unreachable(f"{where} has no credit left for the key in {endpoint.key}{said}")
+            return Unreachable(f"{where} has no credit left for the key in {endpoint.key}{reason}")
         if refusal.status == 401 or (refusal.status == 403 and not _OF_THIS_QUESTION.search(refusal.words)):
-            return Unreachable(f"{where} refuses the key in the variable {endpoint.key}{said}")
+            return Unreachable(f"{where} refuses the key in the variable {endpoint.key}{reason}")
         if refusal.status == 404 or refusal.kinds & _NO_MODEL or refusal.parameter == "model":
             if endpoint.model is None:
-                return Unreachable(f"{where} has no list of models, or the address is wrong; try URL/v1#MODEL{said}")
-            return Unreachable(f"{where} has no model {endpoint.model!r}, or does not take this kind of request{said}")
+                return Unreachable(f"{where} has no list of models, or the address is wrong; try URL/v1#MODEL{reason}")
+            return Unreachable(
+                f"{where} has no model {endpoint.model!r}, or does not take this kind of request{reason}"
+            )
         how = f"with status {refusal.status}" if refusal.status is not None else "with an error"
-        return ModelError(f"{where} answers {how}{said}")
+        return ModelError(f"{where} answers {how}{reason}")
 
     def _unanswered(self, error: Exception) -> ModelError:
         """Return the error for a missing answer: to this session, or to all."""
@@ -258,16 +260,16 @@ class ChatServer:
         if is_late:
             text = f"{where} did not answer in {self._timeout:g} seconds; is it overloaded?"
         else:
-            said = self._shown(str(cause)) or type(cause).__name__
-            text = f"{where} cannot be reached ({said}); is the server running?"
+            reason = self._shown(str(cause)) or type(cause).__name__
+            text = f"{where} cannot be reached ({reason}); is the server running?"
         self._failures += 1
         # When a server restarts, all running requests can be lost at once; those after them should be answered.
         is_gone = self._failures >= 2 * self._concurrency or not (is_late or self._heard)
         return Unreachable(text) if is_gone else ModelError(text)
 
-    def _shown(self, said: object) -> str:
+    def _shown(self, message: object) -> str:
         """Return a server's message as an error can show it. It can repeat the key that it was sent."""
-        words = one_line_of(said)
+        words = one_line_of(message)
         words = words.replace(self._key, "…") if self._key else words
         return words if len(words) <= _EXCERPT else words[: _EXCERPT - 1] + "…"
 
@@ -324,8 +326,9 @@ def _refusal(error: Exception) -> Refusal:
     """Read the refusal from an error of openai, or from an answer."""
     if isinstance(error, RefusedInAnswer):
         return error.refusal
-    told: Any = error
-    return refusal_of(told.status_code, told.message if told.body is None else told.body)
+    status_error: Any = error
+    body = status_error.message if status_error.body is None else status_error.body
+    return refusal_of(status_error.status_code, body)
 
 
 def _pause(state: "RetryCallState") -> float:

@@ -34,9 +34,9 @@ def object_in(text: str, key: str) -> JsonObject:
     """
     bare = text.strip()
     for candidate in _candidates(bare):
-        found = _with_key(_decoded(candidate), key)
-        if found is not None:
-            return found
+        content = _with_key(_decoded(candidate), key)
+        if content is not None:
+            return content
     raise not_asked_for(text)
 
 
@@ -82,18 +82,18 @@ def _objects(text: str) -> list[tuple[int, int]]:
     where this one would. Two attempts that read the same text at the same time differ in what they take for strings. So
     no text is read more than twice, and the total time is linear.
     """
-    found: list[tuple[int, int]] = []
+    spans_found: list[tuple[int, int]] = []
     met: set[int] = set()
     start = text.find("{")
     while start >= 0:
         following = start + 1
         if start not in met:
             spans = _attempt(text, start, met)
-            found += spans
+            spans_found += spans
             if spans and spans[-1][0] == start:
                 following = spans[-1][1]
         start = text.find("{", following)
-    return _outermost(found)
+    return _outermost(spans_found)
 
 
 def _attempt(text: str, start: int, met: set[int]) -> list[tuple[int, int]]:

@@ -100,8 +100,8 @@ def _check(folder: Path, config: dict[str, Any], vocabulary: list[str]) -> None:
         "vectors that are not the mean of the tokens": not mean,
         f"a vocabulary without {', '.join(missing)}": bool(missing),
     }
-    for what, found in refused.items():
-        if found:
+    for what, is_refused in refused.items():
+        if is_refused:
             raise ModelError(f"{folder}: an encoder with {what} cannot be converted")
 
 

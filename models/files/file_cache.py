@@ -20,25 +20,25 @@ def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | Non
         known = path.stat()
         key = sha256(f"{path.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
         place = cache / key
-        if (found := _read(place)) is not None:
-            return found
+        if (value := _read(place)) is not None:
+            return value
     except OSError:
         return compute(path)
-    found = compute(path)
+    value = compute(path)
     # A cache that cannot be used only costs time.
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
-        write_whole(place, f"{_digest(found)} {found}")
-    return found
+        write_whole(place, f"{_digest(value)} {value}")
+    return value
 
 
 def _read(place: Path) -> str | None:
     """Return the content of a file of the cache; None if there is none, or it is damaged."""
     if not place.is_file():
         return None
-    digest, _, found = place.read_bytes().decode("utf-8", "replace").partition(" ")
-    return found if digest == _digest(found) else None
+    digest, _, value = place.read_bytes().decode("utf-8", "replace").partition(" ")
+    return value if digest == _digest(value) else None
 
 
-def _digest(found: str) -> str:
-    return sha256(found.encode("utf-8", "replace")).hexdigest()
+def _digest(value: str) -> str:
+    return sha256(value.encode("utf-8", "replace")).hexdigest()

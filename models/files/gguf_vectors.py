@@ -105,7 +105,7 @@ def _layout(data: mmap.mmap) -> _Layout:
         if key == b"general.alignment" and kind == _UINT32:
             (alignment,) = struct.unpack_from("<I", data, at + 4)
         at = _end(data, at + 4, kind)
-    found = []
+    layouts = []
     for _ in range(tensors):
         name, at = _text(data, at)
         (dimensions,) = struct.unpack_from("<I", data, at)
@@ -113,13 +113,13 @@ def _layout(data: mmap.mmap) -> _Layout:
             raise ValueError(f"a tensor has {dimensions:,} dimensions")
         *shape, kind, offset = struct.unpack_from(f"<{dimensions}QIQ", data, at + 4)
         at += 4 + 8 * dimensions + 12
-        found.append((name, tuple(shape), kind, offset))
+        layouts.append((name, tuple(shape), kind, offset))
     if not alignment:
         raise ValueError("its tensors are aligned to 0 bytes")
     start = -(-at // alignment) * alignment
-    if at > len(data) or any(start + offset > len(data) for *_, offset in found):
+    if at > len(data) or any(start + offset > len(data) for *_, offset in layouts):
         raise ValueError("it ends before what its header says")
-    return _Layout([(name, shape, kind, start + offset) for name, shape, kind, offset in found], at)
+    return _Layout([(name, shape, kind, start + offset) for name, shape, kind, offset in layouts], at)
 
 
 def _text(data: mmap.mmap, at: int) -> tuple[bytes, int]:

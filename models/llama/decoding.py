@@ -64,9 +64,9 @@ def together(programs: Sequence[Program[Answer]]) -> Program[list[Answer]]:
     answers: dict[int, Answer] = {}
     running: dict[int, tuple[Program[Answer], list[Read]]] = {}
 
-    def advance(number: int, program: Program[Answer], found: list[Any] | None) -> None:
+    def advance(number: int, program: Program[Answer], results: list[Any] | None) -> None:
         try:
-            running[number] = program, next(program) if found is None else program.send(found)
+            running[number] = program, next(program) if results is None else program.send(results)
         except StopIteration as end:
             running.pop(number, None)
             answers[number] = end.value
@@ -74,9 +74,9 @@ def together(programs: Sequence[Program[Answer]]) -> Program[list[Answer]]:
     for number, program in enumerate(programs):
         advance(number, program, None)
     while running:
-        found = yield [read for _, reads in running.values() for read in reads]
+        results = yield [read for _, reads in running.values() for read in reads]
         start = 0
         for number, (program, reads) in list(running.items()):
-            advance(number, program, found[start : start + len(reads)])
+            advance(number, program, results[start : start + len(reads)])
             start += len(reads)
     return [answers[number] for number in range(len(programs))]

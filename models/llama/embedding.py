@@ -71,8 +71,8 @@ class LocalEmbedder(AbstractContextManager["LocalEmbedder"]):
         """Embed texts as `Embedder` says; what a text has after its first tokens does not count."""
         if not texts:
             return np.empty((0, self._context.width), np.float32)
-        found = self._context.vectors([self._tokens_of(text) for text in texts])
-        return checked_vectors(found, str(self._model.path), not_finite(str(self._model.path)))
+        vectors = self._context.vectors([self._tokens_of(text) for text in texts])
+        return checked_vectors(vectors, str(self._model.path), not_finite(str(self._model.path)))
 
     def _tokens_of(self, text: str) -> list[Token]:
         # A token has at least one letter, and no relevant token has this many: a novel is not read to its end.

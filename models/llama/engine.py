@@ -118,12 +118,12 @@ class _Reading:
 
 @dataclass(eq=False, slots=True)
 class _Running:
-    """A program between two reads. `found` is filled while its reads are decoded."""
+    """A program between two reads. `results` is filled while its reads are decoded."""
 
     program: Program[Any]
     finish: Callable[[Any], None]
     readings: list[_Reading] = field(default_factory=list)
-    found: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
 
 
 class Engine:
@@ -214,11 +214,11 @@ class Engine:
                 reading.decoded += count
                 reading.read.branch.length += count
                 if reading.read.look is not None and not reading.left:
-                    running.found[place] = reading.read.look(rows[row : row + reading.read.wanted])
+                    running.results[place] = reading.read.look(rows[row : row + reading.read.wanted])
                     row += reading.read.wanted
             for running in list(dict.fromkeys(running for running, *_ in chosen)):
                 if not any(reading.left for reading in running.readings):
-                    self._advance(running, running.found)
+                    self._advance(running, running.results)
         finished, self._finished = self._finished, []
         return finished
 
@@ -307,9 +307,9 @@ class Engine:
         self._running.append(running)
         self._advance(running, None)
 
-    def _advance(self, running: _Running, found: list[Any] | None) -> None:
+    def _advance(self, running: _Running, results: list[Any] | None) -> None:
         try:
-            reads = next(running.program) if found is None else running.program.send(found)
+            reads = next(running.program) if results is None else running.program.send(results)
             while not reads:
                 reads = running.program.send([])
         except StopIteration as end:
@@ -320,7 +320,7 @@ class Engine:
             # Wrong guesses at the end of a branch are replaced by the new tokens.
             self._context.remove(read.branch.sequence, read.branch.length)
         running.readings = [_Reading(read) for read in reads]
-        running.found = [None] * len(reads)
+        running.results = [None] * len(reads)
 
     def _read_stem(self, shared: tuple[Token, ...]) -> None:
         """Load a stem, or begin to read it after its longest common beginning with another stem."""

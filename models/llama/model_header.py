@@ -44,9 +44,9 @@ def meta_value(model: object, key: str) -> str:
 def meta_values(model: object) -> dict[str, str]:
     """Return all metadata except lists such as the vocabulary; each value at most 255 bytes."""
     buffer = ctypes.create_string_buffer(_LONGEST)
-    found = {}
+    values = {}
     for index in range(llama_cpp.llama_model_meta_count(model)):
         llama_cpp.llama_model_meta_key_by_index(model, index, buffer, len(buffer))
         key = buffer.value.decode("utf-8", "replace")
-        found[key] = meta_value(model, key)
-    return found
+        values[key] = meta_value(model, key)
+    return values

@@ -78,15 +78,15 @@ class PooledContext:
             Cancelled: the cancellation in force was cancelled.
             ModelError: llama.cpp fails.
         """
-        found = np.empty((len(texts), self._width), np.float32)
+        rows = np.empty((len(texts), self._width), np.float32)
         done = 0
         for part in self._batches(texts):
             self._compute(part)
             for sequence in range(len(part)):
                 row = llama_cpp.llama_get_embeddings_seq(self._context, sequence)
-                found[done + sequence] = np.ctypeslib.as_array(row, shape=(self._width,))
+                rows[done + sequence] = np.ctypeslib.as_array(row, shape=(self._width,))
             done += len(part)
-        return found
+        return rows
 
     def _batches(self, texts: Sequence[Sequence[Token]]) -> Iterator[list[Sequence[Token]]]:
         part: list[Sequence[Token]] = []

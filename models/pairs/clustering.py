@@ -39,7 +39,7 @@ def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[li
     # Each merge is of clusters farther apart than the one before, so a threshold allows the first N merges.
     allowed = [sum(distance <= 1 - threshold for distance, _, _ in merges) for threshold in thresholds]
     cluster_of = [[number] for number in range(1, size + 1)]
-    found = {0: list[tuple[int, ...]]()}
+    clusters_after = {0: list[tuple[int, ...]]()}
     for done, (_, one, other) in enumerate(merges[: max(allowed, default=0)], start=1):
         small, large = sorted((cluster_of[one], cluster_of[other]), key=len)
         large += small
@@ -47,8 +47,8 @@ def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[li
             cluster_of[number - 1] = large
         if done in allowed:
             clusters = {id(cluster): cluster for cluster in cluster_of}
-            found[done] = sorted(tuple(sorted(cluster)) for cluster in clusters.values() if len(cluster) > 1)
-    return [found[count] for count in allowed]
+            clusters_after[done] = sorted(tuple(sorted(cluster)) for cluster in clusters.values() if len(cluster) > 1)
+    return [clusters_after[count] for count in allowed]
 
 
 def all_merges(probabilities: Matrix, link: Link) -> list[tuple[float, int, int]]:
@@ -98,12 +98,12 @@ def all_merges(probabilities: Matrix, link: Link) -> list[tuple[float, int, int]
 
 def likely_bundles(probabilities: Matrix, threshold: float) -> list[tuple[float, tuple[int, ...]]]:
     """Return clusters of products, each with the mean probability of its pairs, the likeliest first."""
-    found = []
+    bundles = []
     for positions in average_link(probabilities, threshold):
         of_pairs = [
             float(probabilities[one - 1, other - 1])
             for place, one in enumerate(positions)
             for other in positions[:place]
         ]
-        found.append((fsum(of_pairs) / len(of_pairs), positions))
-    return sorted(found, key=lambda each: (-each[0], each[1]))
+        bundles.append((fsum(of_pairs) / len(of_pairs), positions))
+    return sorted(bundles, key=lambda each: (-each[0], each[1]))

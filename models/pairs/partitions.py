@@ -73,8 +73,8 @@ def best_partition(probabilities: Matrix, model: PartitionModel) -> list[tuple[f
         For each bundle the probability that it is a true one or a part of one, and its product numbers, 1-based and
         ascending; the likeliest first. None if there are fewer than two products.
     """
-    [found] = best_partitions(probabilities[np.newaxis], model)
-    return found
+    [bundles] = best_partitions(probabilities[np.newaxis], model)
+    return bundles
 
 
 def best_partitions(probabilities: Matrix, model: PartitionModel) -> list[list[tuple[float, tuple[int, ...]]]]:
@@ -90,13 +90,13 @@ def best_partitions(probabilities: Matrix, model: PartitionModel) -> list[list[t
     # Of equal values the first, so the links of a session are compared together.
     chosen = values.reshape(len(probabilities), -1).argmax(axis=1).tolist()
     count = stages.totals.shape[1]
-    found = []
+    best = []
     for session, place in enumerate(chosen):
         row, stage = session * len(_LINKS) + place // count, place % count
         chances = inside[row].tolist()
         bundles = [(chances[cluster], positions) for cluster, positions in stages.clusters_at(row, stage)]
-        found.append(sorted(bundles, key=lambda each: (-each[0], each[1])))
-    return found
+        best.append(sorted(bundles, key=lambda each: (-each[0], each[1])))
+    return best
 
 
 def fit_partitions(
@@ -189,11 +189,11 @@ class _Stages:
 
     def clusters_at(self, row: int, stage: int) -> list[tuple[int, tuple[int, ...]]]:
         """Return the clusters at a stage, each with its product numbers, 1-based and ascending."""
-        found: dict[int, list[int]] = {}
+        members: dict[int, list[int]] = {}
         for product, cluster in enumerate(self.cluster_of[row, stage].tolist(), start=1):
             if cluster >= 0:
-                found.setdefault(cluster, []).append(product)
-        return [(cluster, tuple(products)) for cluster, products in found.items()]
+                members.setdefault(cluster, []).append(product)
+        return [(cluster, tuple(products)) for cluster, products in members.items()]
 
 
 def _stages(probabilities: Matrix) -> _Stages:

@@ -34,19 +34,19 @@ def answer_examples(
         tokens: of a batch.
         between: called repeatedly; it can raise an exception to end this.
     """
-    found: list[dict[str, Any]] = [{} for _ in examples]
+    answers: list[dict[str, Any]] = [{} for _ in examples]
     places = {id(example): at for at, example in enumerate(examples)}
     asked = [each for each in examples if any(branch.pair is not None for branch in each.branches)]
     for judged in score_examples(objective, asked, vocabulary, tokens, device):
         pairs = [[*pair, score] for pair, score in sorted(judged.scores.items())]
-        found[places[id(judged.example)]] = {"pairs": pairs}
+        answers[places[id(judged.example)]] = {"pairs": pairs}
         between()
     others = [each for each in examples if not any(branch.pair is not None for branch in each.branches)]
     listed = [each for each in others if each.bundles is not None]
     for example, bundles in zip(
         listed, written_bundles(objective.model, listed, vocabulary, tokens, device, between=between), strict=True
     ):
-        found[places[id(example)]] = {"bundles": [sorted(each) for each in bundles]}
+        answers[places[id(example)]] = {"bundles": [sorted(each) for each in bundles]}
     given = [each for each in others if each.bundles is None]
     # Before the training the model does not know when to stop.
     most = max((branch.learned for each in given for branch in each.branches), default=0) + _MORE
@@ -60,5 +60,5 @@ def answer_examples(
     )
     for example in given:
         lines = [next(texts).strip().split("\n")[0].strip() for _ in example.branches]
-        found[places[id(example)]] = {"written": lines}
-    return found
+        answers[places[id(example)]] = {"written": lines}
+    return answers

@@ -120,8 +120,8 @@ class HubVocabulary:
 
     def chat_template(self) -> str | None:
         """Return the template of the tokenizer; of several, the default one."""
-        found = self._tokenizer.chat_template
-        template: str | None = found.get("default") if isinstance(found, dict) else found
+        templates = self._tokenizer.chat_template
+        template: str | None = templates.get("default") if isinstance(templates, dict) else templates
         return template
 
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[Token]:
@@ -138,8 +138,10 @@ class HubVocabulary:
         return bool(self._tokenizer("a").input_ids[:1] == [self._tokenizer.bos_token_id])
 
     def _raw(self, text: str, *, special: bool) -> list[Token]:
-        found: list[Token] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not special).input_ids
-        return found
+        tokens: list[Token] = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=not special
+        ).input_ids
+        return tokens
 
     def end_of_turn(self) -> Token:
         """Return the token that ends an answer; -1 if the vocabulary has none."""

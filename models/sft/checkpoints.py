@@ -95,8 +95,8 @@ def whole_checkpoints(folder: Path) -> list[Path]:
 
 def damaged_checkpoints(folder: Path) -> dict[Path, str]:
     """Return the damaged checkpoints, such as after a power failure, and what is wrong with each."""
-    found = {path: _damage(path) for path in _checkpoints(folder)}
-    return {path: problem for path, problem in found.items() if problem is not None}
+    problems = {path: _damage(path) for path in _checkpoints(folder)}
+    return {path: problem for path, problem in problems.items() if problem is not None}
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -64,7 +64,9 @@ def evaluate_model(
     values = _pair_f1_of_scores(asked) if asked else []
     listed = [each.example for each in known if not each.scores]
     bundles = written_bundles(objective.model, listed, vocabulary, tokens, device, between=between)
-    values += [_pair_f1(_pairs(found), example) for example, found in zip(listed, bundles, strict=True)]
+    values += [
+        _pair_f1(_pairs(listed_bundles), example) for example, listed_bundles in zip(listed, bundles, strict=True)
+    ]
     loss, answers = sum(each.loss for each in judged), sum(each.example.learned for each in judged)
     return ValidationScores(loss / answers, sum(values) / len(values) if values else None)
 
@@ -91,7 +93,7 @@ def score_examples(
     apart = next(at for at in range(min(len(yes), len(no))) if yes[at] != no[at])
     among = torch.tensor([yes[apart], no[apart]], device=device)
     for batch in batches(examples, tokens):
-        found, chosen = objective.log_probabilities(collate(batch).to(device), among)
+        log_probabilities, chosen = objective.log_probabilities(collate(batch).to(device), among)
         odds = (chosen[:, 0] - chosen[:, 1]).tolist()
         place = 0
         for example in batch:
@@ -100,7 +102,7 @@ def score_examples(
                 if branch.pair is not None:
                     scores[branch.pair] = odds[place + apart]
                 place += branch.learned
-            yield ScoredExample(example, -float(found[first:place].sum()), scores)
+            yield ScoredExample(example, -float(log_probabilities[first:place].sum()), scores)
 
 
 def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], float]]]) -> list[float]:
@@ -115,10 +117,10 @@ def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], flo
     return max(map(values, _GRID), key=sum)
 
 
-def _pair_f1(found: set[tuple[int, int]], example: Example) -> float:
+def _pair_f1(predicted: set[tuple[int, int]], example: Example) -> float:
     """Return 2|P∩T| / (|P|+|T|) over the pairs of products that share a bundle; 1 if there are none in either."""
     true = _pairs(example.bundles or ())
-    return 2 * len(found & true) / (len(found) + len(true)) if found or true else 1.0
+    return 2 * len(predicted & true) / (len(predicted) + len(true)) if predicted or true else 1.0
 
 
 def _pairs(bundles: Iterable[Iterable[int]]) -> set[tuple[int, int]]:

@@ -160,10 +160,10 @@ def batches(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
 
     Each batch has at most `tokens` tokens with the padding; a longer example is a batch by itself.
     """
-    found: list[list[Example]] = []
+    groups: list[list[Example]] = []
     for example in sorted(examples, key=lambda each: -each.length):
-        if found and found[-1][0].length * (len(found[-1]) + 1) <= tokens:
-            found[-1].append(example)
+        if groups and groups[-1][0].length * (len(groups[-1]) + 1) <= tokens:
+            groups[-1].append(example)
         else:
-            found.append([example])
-    return found
+            groups.append([example])
+    return groups

@@ -39,9 +39,9 @@ def look_further(log: Path, search: Search) -> int | Search | None:
         file.seek(low)
         # A match can begin in the slice and end after it.
         data = file.read(high - low + len(wanted) - 1)
-    found = [match.start() for match in pattern.finditer(data)] if search.text else []
-    if found:
-        return low + (_last(pattern, data, found[-1]) if search.backwards else found[0])
+    matches = [match.start() for match in pattern.finditer(data)] if search.text else []
+    if matches:
+        return low + (_last(pattern, data, matches[-1]) if search.backwards else matches[0])
     further = replace(search, looked=search.looked + high - low)
     return further if further.looked < size else None
 

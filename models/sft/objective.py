@@ -102,13 +102,13 @@ class Objective(nn.Module):  # type: ignore[misc]
     def log_probabilities(self, batch: Batch, among: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log probability of each answer token, (answers,), and its logits of `among`, (answers, among)."""
         hidden = self._hidden(batch)
-        found, chosen = [], []
+        log_probabilities, chosen = [], []
         for first in range(0, len(batch.targets), _ROWS):
             logits = self._logits(hidden[first : first + _ROWS])
             targets = batch.targets[first : first + _ROWS, None]
-            found.append(logits.log_softmax(-1).gather(1, targets)[:, 0])
+            log_probabilities.append(logits.log_softmax(-1).gather(1, targets)[:, 0])
             chosen.append(logits[:, among])
-        return torch.cat(found), torch.cat(chosen)
+        return torch.cat(log_probabilities), torch.cat(chosen)
 
     def _hidden(self, batch: Batch) -> Tensor:
         """Return (answers, width): the last hidden states where answers are predicted."""

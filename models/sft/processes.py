@@ -164,12 +164,12 @@ class Stopping:
     Attributes:
         seconds: since then.
         grace: seconds after which it is killed.
-        said: the last line of its log.
+        log_line: the last line of its log.
     """
 
     seconds: float
     grace: float
-    said: str
+    log_line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,16 +258,16 @@ def _family(folder: Path) -> list[int]:
     """Return the processes of a training, including children in sessions of their own."""
     mark = f"{_MARK}={folder}".encode()
     # A trainer that was started by hand has no mark.
-    found = [pid for pid in (trainer(folder), starter(folder)) if pid is not None]
-    found += [child for pid in found for child in _children(pid)]
+    pids = [pid for pid in (trainer(folder), starter(folder)) if pid is not None]
+    pids += [child for pid in pids for child in _children(pid)]
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (path / "environ").read_bytes().split(b"\0") and identity(int(path.name))["started"] is not None:
-                found.append(int(path.name))
+                pids.append(int(path.name))
         except OSError:
             # It has ended, or belongs to another user.
             continue
-    return [pid for pid in dict.fromkeys(found) if pid != os.getpid()]
+    return [pid for pid in dict.fromkeys(pids) if pid != os.getpid()]
 
 
 def _children(pid: int) -> list[int]:

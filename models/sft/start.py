@@ -89,12 +89,12 @@ def load_start(model: Any, job: Path, start: Start) -> None:
     try:
         if file_sha256(path) != start.sha256:
             raise ModelError(f"{path}: these are not the weights of {start.name} that this training was made with")
-        found = set_peft_model_state_dict(model, load_file(path))
+        result = set_peft_model_state_dict(model, load_file(path))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: it cannot be read ({error})") from error
     except RuntimeError as error:
         raise ModelError(f"{path}: these weights have other sizes than those of the base") from error
-    missing = [name for name in found.missing_keys if "lora_" in name]
-    if missing or found.unexpected_keys:
-        name = (missing or found.unexpected_keys)[0]
+    missing = [name for name in result.missing_keys if "lora_" in name]
+    if missing or result.unexpected_keys:
+        name = (missing or result.unexpected_keys)[0]
         raise ModelError(f"{path}: these weights are not those of an adapter for this base ({name})")

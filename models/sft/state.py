@@ -150,12 +150,12 @@ def metrics(folder: Path) -> Iterator[dict[str, Any]]:
         return
     for line in lines:
         try:
-            found = json.loads(line)
+            content = json.loads(line)
         except ValueError:
             continue
         # Users edit files, and a full disk truncates them.
-        if isinstance(found, dict) and type(step := found.get("step")) is int and _is_number(step):
-            yield found
+        if isinstance(content, dict) and type(step := content.get("step")) is int and _is_number(step):
+            yield content
 
 
 def last_log_line(folder: Path) -> str:
@@ -253,10 +253,10 @@ def state_of_exit_code(code: int) -> State:
 def launch_of(folder: Path) -> dict[str, Any]:
     """Return how the training in a directory was started; empty if it was not, or if that cannot be read."""
     try:
-        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))
+        content = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def is_beating(folder: Path) -> bool:

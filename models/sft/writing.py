@@ -28,7 +28,7 @@ def write_greedily(
         between: called after each batch; it can raise an exception to end this.
     """
     end = ChatTokenizer(vocabulary).end
-    found = [""] * len(prompts)
+    texts = [""] * len(prompts)
     # Prompts of similar length share a batch, so that there is little padding.
     waiting = sorted(range(len(prompts)), key=lambda at: -len(prompts[at]))
     while waiting:
@@ -51,6 +51,6 @@ def write_greedily(
                 pad_token_id=end,
             )[:, longest:]
         for at, answer in zip(batch, answers.tolist(), strict=True):
-            found[at] = vocabulary.text(answer[: answer.index(end)] if end in answer else answer)
+            texts[at] = vocabulary.text(answer[: answer.index(end)] if end in answer else answer)
         between()
-    return found
+    return texts

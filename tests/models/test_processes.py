@@ -153,7 +153,7 @@ def test_progress_is_reported_each_second_while_a_training_stops(tmp_path: Path)
     events = list(stopping(tmp_path, grace=2.5))
     waits = [event for event in events if isinstance(event, Stopping)]
     assert [int(each.seconds) for each in waits] == [0, 1, 2]
-    assert {(each.grace, each.said) for each in waits} == {(2.5, "step 3 of 40")}
+    assert {(each.grace, each.log_line) for each in waits} == {(2.5, "step 3 of 40")}
     assert job_status(tmp_path).reason == "killed after 3 s without a checkpoint; it resumes from step 2"
     assert last_log_line(tmp_path) == job_status(tmp_path).reason
 

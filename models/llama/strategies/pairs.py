@@ -158,10 +158,10 @@ def _scores(
     for first in range(0, len(pairs), WIDTH):
         part = pairs[first : first + WIDTH]
         forks = [workspace.fork(branch) for _ in part]
-        found = yield [
+        log_odds = yield [
             Read(fork, (*answer.spell(question(a, b)), *before), look) for fork, (a, b) in zip(forks, part, strict=True)
         ]
-        for fork, (a, b), score in zip(forks, part, found, strict=True):
+        for fork, (a, b), score in zip(forks, part, log_odds, strict=True):
             # The question follows the prompt; the answer is one token, whose logit is used but which is not read.
             fork.given, fork.written = fork.length - branch.length, 1
             scores[a - 1, b - 1] = scores[b - 1, a - 1] = score

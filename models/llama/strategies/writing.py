@@ -145,9 +145,9 @@ def write_intent(
     while True:
         guesses = answer.intents.guess(written, min(answer.most_guesses, INTENT_TOKENS - len(written)))
         look = partial(_text_or_end, answer, not written, guesses, ends)
-        [found] = yield [Read(branch, [*pending, *guesses], look, len(guesses))]
+        [choices] = yield [Read(branch, [*pending, *guesses], look, len(guesses))]
         start = branch.length - len(guesses)
-        for place, (text, end, ends_here) in enumerate(found):
+        for place, (text, end, ends_here) in enumerate(choices):
             branch.length = start + place
             new_word = answer.begins_word(text) and len(data.split()) == INTENT_WORDS
             if ends_here or new_word or len(written) == INTENT_TOKENS:
@@ -206,13 +206,13 @@ def _text_or_end(
     Args:
         first: whether the intent is still to begin, so that it cannot end.
     """
-    found = []
+    choices = []
     for place, row in enumerate(logits):
         begins = first and not place
         end = max(ends, key=lambda token: float(row[token]))
         text = (answer.intent_start if begins else answer.intent_middle).likeliest(row)
         ends_here = not begins and bool(row[end] > row[text])
-        found.append((text, end, ends_here))
+        choices.append((text, end, ends_here))
         if ends_here or place == len(guesses) or text != guesses[place]:
             break
-    return found
+    return choices
