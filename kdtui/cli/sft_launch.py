@@ -108,7 +108,8 @@ def data(
         )
         if output is not None:
             rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
-            say(f"wrote {counted(write_lines(output, map(encode_line, rows)), 'row')} of prompt and completion to {output}")
+            written = write_lines(output, map(encode_line, rows))
+            say(f"wrote {counted(written, 'row')} of prompt and completion to {output}")
             return
         lines = list(examples(store, settings))
         if not lines:
