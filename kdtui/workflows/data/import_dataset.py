@@ -89,7 +89,7 @@ def look_at_source(path: Path) -> DatasetSource:
     """
     if path.is_dir():
         if not (path / bundlerec.SESSION_ITEM).is_file():
-            raise BadFile(path, f"this is no dataset: a BundleRec directory has a file {bundlerec.SESSION_ITEM}")
+            raise BadFile(path, f"this is not a dataset: a BundleRec directory contains {bundlerec.SESSION_ITEM}")
         return DatasetSource("BundleRec directory", (path / bundlerec.SPLIT).exists())
     if path.exists() and not path.is_file():
         raise BadFile(path, "this is neither a directory nor a file")
