@@ -17,9 +17,10 @@ from time import perf_counter
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
+from kdtui.workflows.studies.check_spec import checked
 from kdtui.workflows.studies.plan import Look, make_plan
 from kdtui.workflows.studies.report import write_report
-from kdtui.workflows.studies.spec import Question, Spec, checked
+from kdtui.workflows.studies.spec import Question, Spec
 from kdtui.workflows.studies.steps import encoded
 from store.database import open_database
 from store.records import RunSettings, Session

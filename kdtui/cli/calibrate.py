@@ -98,12 +98,12 @@ def calibrate(
     from kdtui.workflows.student.calibrate import (
         Calibrated,
         ChoiceStays,
-        Compared,
         SessionJudged,
         StrategyLeftOut,
         sessions_to_learn_from,
     )
     from kdtui.workflows.student.calibrate import calibrate as run
+    from kdtui.workflows.student.earlier_calibration import Compared
     from kdtui.workflows.student.limits import check_calibratable
     from models.student_protocol import STRATEGIES
     from store.datasets import split_size

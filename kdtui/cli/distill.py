@@ -32,7 +32,7 @@ from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
     from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
@@ -181,7 +181,7 @@ def distill(
             return
         check_address(teacher)
         from kdtui.workflows.calls.costs import Budget, Prices
-        from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+        from kdtui.workflows.knowledge.distillation_request import DistillationRequest
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import Pace
 
@@ -262,17 +262,17 @@ def _ask_model(
     from dataclasses import replace as changed
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.calls.asker import Tally
     from kdtui.workflows.calls.costs import cost_text
+    from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.knowledge.distill_with_model import (
         DistillProgress,
         DistillStopped,
         SessionFailed,
         distil_with_model,
-        model_as_teacher,
-        rehearse,
     )
+    from kdtui.workflows.knowledge.distillation_request import model_as_teacher
     from kdtui.workflows.knowledge.findings import Distilled, largest_loss
+    from kdtui.workflows.knowledge.rehearse import rehearse
     from models.student_protocol import Noted
 
     if dry_run:

@@ -9,7 +9,7 @@ from kdtui.cli.output import progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.runs.judge import Judge, JudgeEvent
-    from kdtui.workflows.runs.judge_here import JudgeHere
+    from kdtui.workflows.runs.local_judge import JudgeHere
     from kdtui.workflows.runs.ratings import Ratings
     from store.records import Session
     from store.runs import Run
@@ -50,7 +50,7 @@ def chosen_judge(
         return None
     # Imported here: only who has intents rated needs them.
     if not is_endpoint(name):
-        from kdtui.workflows.runs.judge_here import judge_here
+        from kdtui.workflows.runs.local_judge import judge_here
 
         if options:
             raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
@@ -76,7 +76,7 @@ def rated(
 
     from kdtui.cli.calls import spent
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.calls.asker import Tally
+    from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.runs.judge import NotRated, Rated, count_intents
     from kdtui.workflows.runs.ratings import Ratings
     from models.errors import ModelError
@@ -115,7 +115,7 @@ def _events(
 ) -> "Generator[JudgeEvent]":
     """The events of the one or the other judge."""
     from kdtui.workflows.runs.judge import Judge, rate_intents
-    from kdtui.workflows.runs.judge_here import rate_intents_here
+    from kdtui.workflows.runs.local_judge import rate_intents_here
 
     if isinstance(judge, Judge):
         return rate_intents(store, run, sessions, judge)

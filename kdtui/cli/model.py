@@ -145,8 +145,8 @@ def add(
 
     with open_store(db) as store:
         if Path(source).is_dir():
-            from kdtui.workflows.adapters.share_router import is_router, take_in_router
-            from kdtui.workflows.adapters.take_in import take_in
+            from kdtui.workflows.adapters.exchange_router import is_router, take_in_router
+            from kdtui.workflows.adapters.import_adapter import take_in
 
             if is_router(Path(source)):
                 moved = take_in_router(store, Path(source), name, models_folder(database_path(db)))
@@ -269,8 +269,8 @@ def export(
     db: DatabaseOption = None,
 ) -> None:
     """Write an adapter into a folder that PEFT, llama.cpp, vLLM and kdtui load as it is, with a card for hubs."""
+    from kdtui.workflows.adapters.exchange_router import export_router
     from kdtui.workflows.adapters.export import export_adapter
-    from kdtui.workflows.adapters.share_router import export_router
     from kdtui.workflows.model_names import ROUTED
 
     with open_store(db) as store:

@@ -471,7 +471,7 @@ def logs(
     db: DatabaseOption = None,
 ) -> None:
     """Print the log of a training; followed, until it ends, with its loss and pair F1 in the last line."""
-    from kdtui.workflows.training import jobs, on_host
+    from kdtui.workflows.training import follow_on_host, jobs
     from store.jobs import get_job
 
     with open_store(db) as store:
@@ -479,7 +479,7 @@ def logs(
             follow_training(store, name, db)
             return
         job = get_job(store, name)
-        print_log(jobs.log_of(job) if job.host is None else on_host.log_of(store, job))
+        print_log(jobs.log_of(job) if job.host is None else follow_on_host.log_of(store, job))
 
 
 @app.command("cancel", examples=["kdtui sft cancel camping", "kdtui sft cancel camping --now"])
@@ -513,7 +513,7 @@ def resume(
     """Go on with a training from its last checkpoint: where it was, on another host, or here."""
     from kdtui.workflows.model_names import trainable
     from kdtui.workflows.training.base_files import find_base
-    from kdtui.workflows.training.on_host import move
+    from kdtui.workflows.training.move import move
     from store.jobs import get_job
 
     if local and host is not None:
@@ -565,8 +565,8 @@ def adopt(
 ) -> None:
     """Take over what another machine has started on a host, or what this store has forgotten: one training, or all."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.on_host import adopt as take_over
-    from kdtui.workflows.training.on_host import adopt_all
+    from kdtui.workflows.training.adopt import adopt as take_over
+    from kdtui.workflows.training.adopt import adopt_all
     from kdtui.workflows.training.service import jobs_folder
     from store.hosts import get_host
 

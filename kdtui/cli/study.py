@@ -185,7 +185,7 @@ def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:
         KdtuiError: it is another one, and is not to be replaced.
     """
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.studies.chosen import earlier_study
+    from kdtui.workflows.studies.choose_spec import earlier_study
 
     earlier = earlier_study(store, spec)
     if earlier is None or not earlier.in_words:
@@ -198,7 +198,7 @@ def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:
 def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **changes: Any) -> "Spec":
     """The study that a user names, with what the options change."""
     from kdtui.cli.options import chosen_dataset
-    from kdtui.workflows.studies.chosen import chosen_spec
+    from kdtui.workflows.studies.choose_spec import chosen_spec
     from kdtui.workflows.studies.spec import PRESETS
 
     if source in PRESETS and not dataset:
@@ -256,7 +256,7 @@ def _run(
     """
     from kdtui.workflows.studies import run as study
     from kdtui.workflows.studies.labels import label
-    from kdtui.workflows.studies.spec import to_toml
+    from kdtui.workflows.studies.spec_files import to_toml
     from kdtui.workflows.training.service import jobs_folder
     from store.studies import save_study
 

@@ -25,7 +25,9 @@ def start_training(store: "Database", name: str) -> None:
     from kdtui.errors import KdtuiError
     from kdtui.jobs.transport import TransportError
     from kdtui.workflows.job_state import known_status
-    from kdtui.workflows.training import on_host, service
+    from kdtui.workflows.training import service
+    from kdtui.workflows.training.launch_on_host import Bringing, Launched, Submitting
+    from kdtui.workflows.training.on_host import HostSeen
     from store.jobs import get_job
 
     job = get_job(store, name)
@@ -36,16 +38,16 @@ def start_training(store: "Database", name: str) -> None:
                     shown = next_command("sft", "logs", name, "--follow")
                     stops = next_command("sft", "cancel", name)
                     say(f"it runs as process {pid}; {shown} shows it, and {stops} stops it")
-                case on_host.Bringing(what, size):
+                case Bringing(what, size):
                     say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
-                case on_host.Submitting(script):
+                case Submitting(script):
                     for line in script.rstrip().splitlines():
                         say(f"  {line}")
-                case on_host.Launched(host, number, launcher):
+                case Launched(host, number, launcher):
                     what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
                     shown = next_command("sft", "logs", name, "--follow")
                     say(f"it runs on {host} as {what}; {shown} shows it")
-                case on_host.HostSeen(_, problem) if problem is not None:
+                case HostSeen(_, problem) if problem is not None:
                     _say_cached(problem)
     except KdtuiError as problem:
         if isinstance(problem, TransportError):
@@ -250,10 +252,10 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
 
     from kdtui.errors import KdtuiError
     from kdtui.workflows.job_state import is_to_fetch, one_job
-    from kdtui.workflows.training import jobs, on_host
+    from kdtui.workflows.training import follow_on_host, jobs
 
     job = one_job(store, name).job
-    events = jobs.follow(job.folder) if job.host is None else on_host.follow(store, job)
+    events = jobs.follow(job.folder) if job.host is None else follow_on_host.follow(store, job)
     decoder = getincrementaldecoder("utf-8")("replace")
     held = ""
     with progress_bar() as progress:
@@ -264,7 +266,7 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
                 for line in lines:
                     say(line)
                 continue
-            if isinstance(event, on_host.ConnectionLost):
+            if isinstance(event, follow_on_host.ConnectionLost):
                 say(f"kdtui: {event.problem}; trying again")
                 continue
             status = event.status

@@ -8,7 +8,7 @@ from kdtui.text import counted
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import DISTILLED, distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.studies.spec import parsed, to_toml
+from kdtui.workflows.studies.spec_files import parsed, to_toml
 from store.datasets import dataset_names
 from store.knowledge import known_formats
 from store.sqlite import Database

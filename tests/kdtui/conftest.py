@@ -11,7 +11,8 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.studies.run import run_study
-from kdtui.workflows.studies.spec import Spec, TrainingOptions, changed, preset, to_toml
+from kdtui.workflows.studies.spec import Spec, TrainingOptions
+from kdtui.workflows.studies.spec_files import changed, preset, to_toml
 from store.database import open_database
 from store.hosts import Host
 from store.records import HostSettings

@@ -11,7 +11,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.student.calibrate import PairScores, choose, judge_pairs
+from kdtui.workflows.student.cross_validation import PairScores, choose, judge_pairs
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.llama.student import Student

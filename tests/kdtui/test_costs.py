@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.calls.asker import ANSWER_TOKENS
 from kdtui.workflows.calls.costs import Prices, cost_text
+from kdtui.workflows.calls.requests import ANSWER_TOKENS
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.datasets import iter_sessions

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.student.calibrate import Compared, Earlier, Judged, compare, sessions_to_learn_from
+from kdtui.workflows.student.calibrate import sessions_to_learn_from
+from kdtui.workflows.student.cross_validation import Judged
+from kdtui.workflows.student.earlier_calibration import Compared, Earlier, compare
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.pairs.calibration import AT_ITS_WORD, Calibration

@@ -16,8 +16,8 @@ import pytest
 
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TransportError
+from kdtui.workflows.training.follow_on_host import ConnectionLost, follow
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
-from kdtui.workflows.training.on_host import ConnectionLost, follow
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
 from models.sft.processes import stop
 from models.sft.state import job_status, starter, trainer
@@ -110,8 +110,8 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
 def test_a_followed_log_goes_on_behind_a_lost_connection(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.on_host.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.training.on_host._LOOK", 0.5)
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
     job = workdir / "jobs" / "long"
     job.mkdir(parents=True)
     (job / "id").write_text("key")
@@ -147,8 +147,8 @@ def test_a_followed_log_goes_on_behind_a_lost_connection(
 def test_a_followed_log_goes_on_behind_a_network_that_froze(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.on_host.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.training.on_host._LOOK", 0.5)
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
     monkeypatch.setattr("kdtui.jobs.client.SshTransport", partial(SshTransport, keepalive=1))
     job = workdir / "jobs" / "long"
     job.mkdir(parents=True)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from kdtui.distill.routing import fit, make_router
+from kdtui.workflows.adapters.exchange_router import export_router
 from kdtui.workflows.adapters.routers import routes_of
-from kdtui.workflows.adapters.share_router import export_router
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.models import NamedModel, add_model

@@ -486,14 +486,15 @@ import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
+from kdtui.workflows.knowledge.distill_with_model import distil_with_model
+from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace
 from store.database import open_database
 
 def distil():
     db = open_database(Path(os.environ["KDTUI_DB"]))
-    job = Job("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
+    job = DistillationRequest("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
     for _ in distil_with_model(db, job):
         pass
 

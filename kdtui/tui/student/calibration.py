@@ -66,7 +66,8 @@ class CalibrationTask(Task):
 
     def note(self, event: object) -> None:
         """Note what has been judged, left out, or found."""
-        from kdtui.workflows.student.calibrate import Calibrated, ChoiceStays, Compared, SessionJudged, StrategyLeftOut
+        from kdtui.workflows.student.calibrate import Calibrated, ChoiceStays, SessionJudged, StrategyLeftOut
+        from kdtui.workflows.student.earlier_calibration import Compared
 
         match event:
             case SessionJudged(strategy):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
+from kdtui.workflows.adapters.kept_adapters import free_adapter_name, new_adapter
 from kdtui.workflows.adapters.merge_request import check_merge, merged_name
 from kdtui.workflows.adapters.sources import AdapterSource, adapter_source, bare_name, base_config_of, public_base
 from kdtui.workflows.manage_models import is_repository

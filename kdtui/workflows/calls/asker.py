@@ -5,91 +5,36 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
-import msgspec
-
-from kdtui.distill.applicable import roughly_for
+from kdtui.workflows.calls.answers import FailedBefore
 from kdtui.workflows.calls.costs import Budget, Prices
+from kdtui.workflows.calls.requests import (
+    _USUAL_ANSWER,
+    ANSWER_TOKENS,
+    _prompt_tokens,
+    _roughly,
+    _written,
+    key_of,
+    most_tokens,
+    request_of,
+    teacher_name,
+)
+from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import PaidCall, drop, folder_of, set_aside
 from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.completion import Usage
-from models.endpoint.json_in_text import without_thoughts
-from models.endpoint.teacher import NoAnswer, Reply, Teacher, TeacherQuestion
+from models.endpoint.teacher import NoAnswer, Teacher, TeacherQuestion
 from models.errors import ModelError
 from models.messages import Message
 from store.calls import Call, known_call
 from store.sqlite import Database
 
-ANSWER_TOKENS = 1024
-"""Of an answer at most, where nothing else is said: bundles with their reasons are some hundreds."""
-
-_TEMPLATE_TOKENS = 16
-"""That the chat template of a model puts around a message, at most."""
-
-_USUAL_ANSWER = 200
-"""Tokens of an answer that has not been given yet, for an estimate."""
-
-_USUAL_QUESTION = 250
-"""Tokens of a later question of a conversation, which says what was wrong with the answers before it."""
-
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What has been asked: answered from the ledger, or paid for.
-
-    Attributes:
-        failed: calls without a usable answer; those that the server answered have cost.
-        cost: of all calls; None where no prices are known.
-        estimated: calls whose tokens the server does not tell.
-        most_cost: what calls that are not made yet may cost at most, about.
-    """
-
-    hits: int = 0
-    paid: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float | None = None
-    estimated: int = 0
-    most_cost: float | None = None
-
-    def add(self, prompt_tokens: int, completion_tokens: int, cost: float | None, *, is_estimated: bool) -> None:
-        """Count what a call took."""
-        self.prompt_tokens += prompt_tokens
-        self.completion_tokens += completion_tokens
-        if cost is not None:
-            self.cost = (self.cost or 0.0) + cost
-        self.estimated += is_estimated
-
 
 class BudgetReached(Exception):
     """The next call might pass the budget, or nothing more is to be asked; none has been made."""
-
-
-class NotPaidYet(Exception):
-    """A rehearsal has come to a call that is not in the ledger."""
-
-
-class FailedBefore(ModelError):
-    """A call has failed for good in an earlier run, and is not paid for again."""
-
-    def __init__(self, call: Call) -> None:
-        super().__init__(f"{call.error} (call {call.id}, before; --retry-failed asks again)")
-
-
-class Unusable(ModelError):
-    """The answer of a call is of no use."""
-
-    def __init__(self, problem: str, call: Call) -> None:
-        super().__init__(problem)
-        self.call = call
 
 
 class Asker(Protocol):
@@ -321,137 +266,3 @@ class PaidCalls:
         await self.gate.passed()
         if self.gate.closed:
             raise BudgetReached
-
-
-@dataclass(slots=True)
-class Rehearsal:
-    """Answers from the ledger alone, and adds up what the others would cost; see `PaidCalls`."""
-
-    db: Database
-    model: str
-    prices: Prices
-    answer_tokens: int | None = None
-    retry_failed: bool = False
-    tally: Tally = field(init=False)
-    asked: int = 0
-    _prompt: int = 0
-    _most_prompt: int = 0
-    _unusable: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.tally = Tally(cost=self.prices.of(0, 0), most_cost=self.prices.of(0, 0))
-
-    async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:  # noqa: ARG002
-        """See `Asker`.
-
-        Raises:
-            NotPaidYet: the answer is not in the ledger.
-            FailedBefore: it has failed for good, and is not to be tried again.
-        """
-        self.asked += 1
-        question = TeacherQuestion(tuple(messages), schema, self._most_answer)
-        call = known_call(self.db, key_of(request_of(self.model, question)))
-        is_useless = call is not None and (call.status == "failed" or call.key in self._unusable)
-        if call is not None and not (is_useless and self.retry_failed):
-            self.tally.hits += 1
-            if call.status == "failed":
-                raise FailedBefore(call)
-            return call
-        self._prompt, self._most_prompt = _prompt_tokens(messages), most_tokens(messages)
-        self._count()
-        raise NotPaidYet
-
-    def gives_up(self, call: Call) -> bool:
-        """See `Ledger.gives_up`."""
-        if not self.retry_failed or call.key in self._unusable:
-            return True
-        self._unusable.add(call.key)
-        # It is asked again from the first question on.
-        self.tally.hits -= self.asked
-        self.asked = 0
-        return False
-
-    def count_further(self, calls: int) -> None:
-        """Count the calls of a conversation that follow one that is not in the ledger: each repeats what was said."""
-        for _ in range(calls):
-            self._prompt += _USUAL_ANSWER + _USUAL_QUESTION
-            self._most_prompt += 2 * self._most_answer
-            self._count()
-
-    @property
-    def _most_answer(self) -> int:
-        return self.answer_tokens or ANSWER_TOKENS
-
-    def _count(self) -> None:
-        self.tally.paid += 1
-        answer = min(_USUAL_ANSWER, self._most_answer)
-        self.tally.add(self._prompt, answer, self.prices.of(self._prompt, answer), is_estimated=True)
-        most = self.prices.of(self._most_prompt, self._most_answer)
-        if most is not None:
-            self.tally.most_cost = (self.tally.most_cost or 0.0) + most
-
-
-def read_answer(call: Call, read: Callable[[str], T]) -> T:
-    """What is made of the answer of a call.
-
-    Raises:
-        Unusable: it is cut off, or nothing can be made of it.
-    """
-    if call.finish_reason == "length":
-        problem = f"the answer of call {call.id} is cut off; allow longer ones with --answer-tokens"
-        raise Unusable(problem, call)
-    try:
-        return read(call.response or "")
-    except ModelError as error:
-        raise Unusable(str(error), call) from error
-
-
-def text_of(call: Call) -> str:
-    """The answer of a call, without the thoughts before it.
-
-    Raises:
-        Unusable: it is cut off.
-    """
-    return read_answer(call, without_thoughts)
-
-
-def most_tokens(messages: Sequence[Message]) -> int:
-    """Tokens that messages are at most: each has a byte at least, whatever the script; the template adds a few."""
-    return sum(len(message.content.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for message in messages)
-
-
-def _prompt_tokens(messages: Sequence[Message]) -> int:
-    return sum(_roughly(message.content) for message in messages)
-
-
-def _written(reply: Reply) -> int:
-    return _roughly(reply.text + reply.thoughts)
-
-
-def _roughly(text: str) -> int:
-    """Tokens of a text in any script: many have a token or more for each character, and two or three bytes for it."""
-    return roughly_for(len(text.encode("utf-8", "replace")))
-
-
-def request_of(model: str, question: TeacherQuestion) -> str:
-    """All that shapes an answer, as JSON with sorted keys."""
-    return msgspec.json.encode(
-        {
-            "model": model,
-            "messages": [[message.role, message.content] for message in question.messages],
-            "schema": question.schema,
-            "max_tokens": question.most_tokens,
-            "temperature": 0,
-        },
-        order="sorted",
-    ).decode()
-
-
-def key_of(request: str) -> str:
-    """The hash of a request."""
-    return sha256(request.encode()).hexdigest()
-
-
-def teacher_name(url: str, model: str) -> str:
-    """What to call a teacher behind an endpoint."""
-    return f"{model} at {urlsplit(url).netloc.rpartition('@')[2]}"

@@ -1,74 +1,35 @@
 """A language model as the teacher: its rules by self-reflection, and its thoughts, from each training session."""
 
 import asyncio
-import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import current_thread, main_thread
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import msgspec
-
-from kdtui.distill.applicable import line_of
-from kdtui.distill.conversations import (
-    RULES_SCHEMA,
-    correction,
-    detection,
-    read_rules,
-    read_thought,
-    reflection,
-    thinking,
-    thought_schema,
-)
-from kdtui.distill.feedback import feedback
-from kdtui.distill.patterns import Pattern, patterns_for
-from kdtui.distill.retrieval import decoded, rules_that_apply
-from kdtui.distill.rules import Rule, applies_to, consolidate
-from kdtui.distill.thoughts import rejection
-from kdtui.workflows.async_events import iterate
-from kdtui.workflows.calls.asker import (
-    Asker,
-    BudgetReached,
-    NotPaidYet,
-    PaidCalls,
-    Rehearsal,
-    Tally,
-    Unusable,
-    read_answer,
-    teacher_name,
-    text_of,
-)
-from kdtui.workflows.calls.costs import Budget, Prices, check_budget
+from kdtui.distill.rules import consolidate
+from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
+from kdtui.workflows.calls.costs import check_budget
+from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import take_in
-from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
+from kdtui.workflows.knowledge.distill import rule_pieces
+from kdtui.workflows.knowledge.distillation_request import DistillationRequest, _to_ask_about
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
+from kdtui.workflows.knowledge.interrupts import _interrupts_told
+from kdtui.workflows.knowledge.teacher_conversations import _answered, _conversation, _Told, _ToldRule, _ToldThought
 from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
-from models.endpoint.chat_server import Endpoint
-from models.endpoint.json_answer import answer_schema, parse_answer
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, Teacher
 from models.errors import ModelError
-from models.messages import Message
 from models.student_protocol import Noted
-from store.knowledge import Knowledge, NewKnowledge, add_knowledge, count_pieces, find_knowledge
+from store.knowledge import NewKnowledge, add_knowledge, count_pieces
 from store.knowledge_renewal import Renewal
 from store.records import Format, Session
 from store.sqlite import Database
-from store.subsets import drawn
-
-_PATTERNS = 3
-_RULES = 5
-"""Patterns and rules that a teacher is given for a session."""
 
 _PATIENCE = 60.0
 """Seconds that calls under way are waited for when the work is broken off: they are paid for."""
 
 _ENDED = "it was told to end"
-
-_CALLS: dict[Format, int] = {"rule": 3, "thought": 1}
-"""For one session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,64 +60,7 @@ class DistillStopped:
     tally: Tally
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """So many sessions of all formats have been looked up; `tally` is what they would cost, as in `rehearse`."""
-
-    sessions: int
-    of: int
-    tally: Tally
-
-
 DistillEvent: TypeAlias = DistillProgress | SessionFailed | DistillStopped | Distilled | Noted
-
-
-@dataclass(frozen=True, slots=True)
-class DistillationRequest:
-    """What to distil, from whom, and for how much at most.
-
-    Attributes:
-        limit: as in `training_sessions`.
-        seed: by which those are drawn, and the order in which they are asked about.
-        answer_tokens: of an answer at most; None for as many as usual.
-        retry_failed: whether to pay again for what failed for good.
-        replace: delete rules that the teacher gave before and that are not found again, if all sessions give an answer.
-            Thoughts are added one by one, and stay.
-    """
-
-    dataset: str
-    formats: tuple[Format, ...]
-    endpoint: Endpoint
-    pace: Pace
-    prices: Prices
-    budget: Budget
-    limit: int | None = None
-    answer_tokens: int | None = None
-    retry_failed: bool = False
-    replace: bool = False
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _ToldRule:
-    """A rule of a teacher, and where it comes from."""
-
-    rule: Rule
-    session: str
-    call: int
-    parents: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _ToldThought:
-    """A thought, and the teacher that gave it."""
-
-    teacher: str
-    piece: NewKnowledge
-
-
-_Told: TypeAlias = _ToldRule | _ToldThought
-_Tell: TypeAlias = Callable[[_Told], Awaitable[None]]
 
 
 def distil_with_model(
@@ -193,73 +97,6 @@ def distil_with_model(
                 raise KeyboardInterrupt
 
 
-def rehearse(db: Database, job: DistillationRequest) -> Tally:
-    """What the work would cost: `hits` need no call, `paid` ones are estimated.
-
-    Raises:
-        As `distil_with_model`.
-    """
-    tally = Tally()
-    for event in rehearsal(db, job):
-        tally = event.tally
-    return tally
-
-
-def rehearsal(db: Database, job: DistillationRequest) -> Iterator[Rehearsed]:
-    """`rehearse`, session by session.
-
-    Raises:
-        As `distil_with_model`.
-    """
-    check_budget(job.budget, job.prices)
-    return iterate(_rehearse(db, job, _to_ask_about(db, job)))
-
-
-def _to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
-    """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
-    sessions = training_sessions(db, job.dataset, job.limit, job.seed)
-    return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
-
-
-def model_as_teacher(job: DistillationRequest) -> str:
-    """What the knowledge that a model gives calls its teacher; a server is asked where the model is not named.
-
-    Raises:
-        ModelError: the server has several models, or is not there.
-    """
-
-    async def name() -> str:
-        teacher = Teacher(job.endpoint, job.pace)
-        try:
-            return teacher_name(job.endpoint.url, await teacher.model())
-        finally:
-            await teacher.close()
-
-    return asyncio.run(name())
-
-
-async def _rehearse(db: Database, job: DistillationRequest, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
-    teacher = Teacher(job.endpoint, job.pace)
-    try:
-        desk = Rehearsal(db, await teacher.model(), job.prices, job.answer_tokens, job.retry_failed)
-    finally:
-        await teacher.close()
-    done = 0
-    for format in job.formats:
-        converse = _conversation(db, job.dataset, format, desk, _forget)
-        for session in sessions:
-            done += 1
-            desk.asked = 0
-            try:
-                await _answered(converse, session, desk)
-            except NotPaidYet:
-                desk.count_further(_CALLS[format] - desk.asked)
-            except ModelError:
-                # An answer in the ledger that is of no use: it would be met again.
-                pass
-            yield Rehearsed(done, len(job.formats) * len(sessions), replace(desk.tally))
-
-
 async def _begin(db: Database, job: DistillationRequest, sessions: Sequence[Session], gate: PauseControl) -> "_Work":
     await when_free(db, partial(take_in, db))
     events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
@@ -279,39 +116,6 @@ async def _begin(db: Database, job: DistillationRequest, sessions: Sequence[Sess
     work = _Work(db, job, sessions, ledger, events)
     work.start()
     return work
-
-
-@contextmanager
-def _interrupts_told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
-    """Interrupts come as a call between two steps of a loop: one within a step would end whatever is at work in it.
-
-    Whoever handles them otherwise is told of the first one behind this.
-    """
-    received: list[int] = []
-
-    def receive(number: int) -> None:
-        received.append(number)
-        tell()
-
-    handlers: dict[int, Any] = {}
-    if current_thread() is main_thread():
-        names = ("SIGINT", "SIGTERM", "SIGHUP")
-        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        handlers = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
-    try:
-        for number in handlers:
-            loop.add_signal_handler(number, receive, number)
-    except NotImplementedError:
-        # Windows: the loop's own way has to do.
-        handlers = {}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-        if received:
-            signal.raise_signal(received[0])
 
 
 @dataclass(slots=True)
@@ -461,69 +265,3 @@ class _Work:
             parents = tuple(sorted({parent for source in sources for parent in source.parents}))
             pieces.append(replace(piece, call=sources[0].call, parents=parents))
         return pieces
-
-
-def _conversation(
-    db: Database, dataset: str, format: Format, desk: Asker, tell: _Tell
-) -> Callable[[Session], Awaitable[None]]:
-    """How a format is distilled from a session."""
-    if format == "rule":
-        pieces = find_knowledge(db, dataset=dataset, format="pattern")
-        patterns = {decoded(piece, Pattern): piece.id for piece in pieces}
-        return partial(_reflect, desk, patterns, tell)
-    # All rules, and not those of a search: what it finds changes with what else is stored, and so would the questions.
-    return partial(_think, desk, find_knowledge(db, dataset=dataset, format="rule"), tell)
-
-
-async def _forget(_: _Told) -> None:
-    """A rehearsal keeps nothing."""
-
-
-async def _answered(
-    converse: Callable[[Session], Awaitable[None]], session: Session, desk: PaidCalls | Rehearsal
-) -> None:
-    """Have a conversation; where an answer is of no use and may be asked for again, once more.
-
-    Raises:
-        ModelError: it comes to nothing.
-    """
-    while True:
-        try:
-            return await converse(session)
-        except Unusable as error:
-            if desk.gives_up(error.call):
-                raise
-
-
-async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:
-    """Detect bundles, correct them, and learn rules from what people did instead."""
-    matches = patterns_for(session, patterns, _PATTERNS)
-    known = [f"{','.join(map(str, each.positions))}: {each.pattern.statement}" for each in matches]
-    schema = answer_schema(len(session.items))
-    messages = [detection(session, known)]
-    first = await desk.ask("detect", messages, schema)
-    messages += [Message("assistant", text_of(first)), correction()]
-    second = await desk.ask("correct", messages, schema)
-    bundles = read_answer(second, lambda text: parse_answer(text, len(session.items), 1.0))
-    messages += [Message("assistant", text_of(second)), reflection(feedback(session, bundles))]
-    third = await desk.ask("reflect", messages, RULES_SCHEMA)
-    parents = tuple(patterns[each.pattern] for each in matches)
-    for rule in read_answer(third, lambda text: read_rules(text, session)):
-        await tell(_ToldRule(rule, session.id, third.id, parents))
-
-
-async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
-    """Have the way from the products to the bundles explained, and keep it where it leads to the true ones."""
-    given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
-    known = [line_of(piece.value, session) for piece in given]
-    call = await desk.ask("thought", [thinking(session, known)], thought_schema(len(session.items)))
-    thought = read_answer(call, lambda text: read_thought(text, session))
-    piece = NewKnowledge(
-        thought.statement,
-        msgspec.json.encode(thought).decode(),
-        rejected=rejection(thought, session),
-        call=call.id,
-        sessions=(session.id,),
-        parents=tuple(piece.number for piece in given),
-    )
-    await tell(_ToldThought(call.teacher, piece))

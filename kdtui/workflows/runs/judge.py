@@ -8,8 +8,10 @@ from math import nan
 from typing import TypeAlias
 
 from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
-from kdtui.workflows.calls.asker import BudgetReached, PaidCalls, Tally, Unusable, read_answer
+from kdtui.workflows.calls.answers import Unusable, read_answer
+from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
+from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.model_names import check_address
 from kdtui.workflows.runs.evaluate import answered_by

@@ -15,7 +15,8 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
 from kdtui.distill.feedback import feedback
 from kdtui.distill.retrieval import Nearest
-from kdtui.workflows.calls.asker import Asker, PaidCalls, read_answer, text_of
+from kdtui.workflows.calls.answers import read_answer, text_of
+from kdtui.workflows.calls.asker import Asker, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.waiting import when_free

@@ -338,7 +338,7 @@ def _usual(step: Step) -> float | None:
 
 def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], found: Forecast) -> None:
     """Look up what would be paid for; a teacher is asked for nothing but its name."""
-    from kdtui.workflows.knowledge.distill_with_model import rehearse
+    from kdtui.workflows.knowledge.rehearse import rehearse
     from models.errors import ModelError
 
     for planned in steps:

@@ -11,7 +11,7 @@ from kdtui.workflows.studies.steps import ANY, KnowledgeStep
 from store.sqlite import Database
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 
 
 def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
@@ -67,7 +67,7 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseCon
 def distillation(options: TeacherOptions, step: KnowledgeStep) -> "DistillationRequest":
     """What is asked of a model in a step."""
     from kdtui.workflows.calls.costs import Budget, Prices
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import Pace
 

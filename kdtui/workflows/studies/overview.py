@@ -9,7 +9,7 @@ from kdtui.text import counted
 from kdtui.workflows.studies.lock import Runner, runner_of
 from kdtui.workflows.studies.plan import StudyPlan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
-from kdtui.workflows.studies.spec import parsed
+from kdtui.workflows.studies.spec_files import parsed
 from kdtui.workflows.studies.steps import EvaluationStep, key_of, needs
 from models.errors import ModelError
 from store.errors import StoreError

@@ -7,8 +7,9 @@ from pathlib import Path
 from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import JobRow, known_status, one_job
 from kdtui.workflows.model_names import trainable
-from kdtui.workflows.training import jobs, on_host
-from kdtui.workflows.training.on_host import Bringing, CameHome, HostSeen, Launched, Submitting, refresh
+from kdtui.workflows.training import jobs, launch_on_host, on_host
+from kdtui.workflows.training.launch_on_host import Bringing, Launched, Submitting
+from kdtui.workflows.training.on_host import CameHome, HostSeen, refresh
 from kdtui.workflows.training.paces import keep as keep_pace
 from kdtui.workflows.training.prepare import Prepared, check_name, prepare, trainer_is_here
 from kdtui.workflows.training.start_from import StartAdapter, check_fits
@@ -175,7 +176,7 @@ def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting |
     if job.host is None:
         yield Started(jobs.launch(db, job))
     else:
-        yield from on_host.launch(db, job)
+        yield from launch_on_host.launch(db, job)
         for seen in refresh(db, {name}):
             yield seen
             if seen.problem is not None:

@@ -14,8 +14,9 @@ from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.job_state import is_to_fetch, one_job
+from kdtui.workflows.training.follow_on_host import PAUSES, ConnectionLost
+from kdtui.workflows.training.host_status import look
 from kdtui.workflows.training.jobs import StatusSeen
-from kdtui.workflows.training.on_host import PAUSES, ConnectionLost, look
 from models.sft.job_files import LOG, LOG_PART
 from models.sft.log_search import Search, look_further
 from models.sft.state import ACTIVE

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.studies.spec import PRESETS, to_toml
+from kdtui.workflows.studies.spec import PRESETS
+from kdtui.workflows.studies.spec_files import to_toml
 from store.sqlite import Database
 from tests.kdtui.conftest import small
 

@@ -10,7 +10,8 @@ from kdtui.workflows.student import calibrate
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, LEAST_TO_ROUTE, Grid, grids
 from kdtui.workflows.studies.labels import cell_label, label
 from kdtui.workflows.studies.plan import in_order
-from kdtui.workflows.studies.spec import Question, Spec, TrainingOptions, preset
+from kdtui.workflows.studies.spec import Question, Spec, TrainingOptions
+from kdtui.workflows.studies.spec_files import preset
 from kdtui.workflows.studies.steps import (
     EvaluationStep,
     SampleStep,

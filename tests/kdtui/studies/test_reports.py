@@ -14,9 +14,11 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
+from kdtui.workflows.studies.check_spec import checked
 from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
 from kdtui.workflows.studies.results import study_results
-from kdtui.workflows.studies.spec import Question, Spec, checked, to_toml
+from kdtui.workflows.studies.spec import Question, Spec
+from kdtui.workflows.studies.spec_files import to_toml
 from kdtui.workflows.studies.steps import encoded
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run

@@ -8,18 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.studies.spec import (
-    PRESETS,
-    Question,
-    Spec,
-    TeacherOptions,
-    TrainingOptions,
-    changed,
-    parsed,
-    preset,
-    read_spec,
-    to_toml,
-)
+from kdtui.workflows.studies.spec import PRESETS, Question, Spec, TeacherOptions, TrainingOptions
+from kdtui.workflows.studies.spec_files import changed, parsed, preset, read_spec, to_toml
 
 QUESTION = """
 [[question]]

@@ -24,7 +24,7 @@ from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.sample import create_sample
 from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
-from kdtui.workflows.studies.spec import preset, to_toml
+from kdtui.workflows.studies.spec_files import preset, to_toml
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded
 from models import embedded
 from store.calls import record_call

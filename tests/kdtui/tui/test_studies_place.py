@@ -26,7 +26,7 @@ from kdtui.tui.widgets.steady import Pane
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student import open as student_open
 from kdtui.workflows.studies.lock import alone, runner_of
-from kdtui.workflows.studies.spec import changed, to_toml
+from kdtui.workflows.studies.spec_files import changed, to_toml
 from models.errors import ModelError
 from store.database import open_database
 from store.records import RunSettings

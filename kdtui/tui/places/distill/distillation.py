@@ -13,7 +13,7 @@ from kdtui.workflows.pause_control import PauseControl
 from store.records import FORMATS
 
 if TYPE_CHECKING:
-    from kdtui.workflows.calls.asker import Tally
+    from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
@@ -259,7 +259,7 @@ class Distillation:
         """What it would cost, and what would go."""
         tally = None
         if self.plan.teacher == "endpoint":
-            from kdtui.workflows.knowledge.distill_with_model import rehearsal
+            from kdtui.workflows.knowledge.rehearse import rehearsal
 
             for event in rehearsal(db, self.plan.to_job()):
                 tally = event.tally
@@ -291,7 +291,7 @@ class Distillation:
 
                 teacher = student_as_teacher(db, dataset, self.plan.values["student"])
                 return largest_loss(db, dataset, self._formats, teacher)
-        from kdtui.workflows.knowledge.distill_with_model import model_as_teacher
+        from kdtui.workflows.knowledge.distillation_request import model_as_teacher
 
         rules: list[Format] = [format for format in self._formats if format == "rule"]
         return largest_loss(db, dataset, rules, model_as_teacher(self.plan.to_job())) if rules else Loss()

@@ -440,17 +440,18 @@ def _on(training: Training) -> str:
 
 def start(db: "Database", name: str) -> Iterator[object]:
     """Start a training, or go on with it, and tell how far that is."""
-    from kdtui.workflows.training import on_host, service
+    from kdtui.workflows.training import service
+    from kdtui.workflows.training.launch_on_host import Bringing, Launched, Submitting
 
     for event in service.start(db, name):
         match event:
             case service.Started(pid):
                 yield Done(f"training {name} runs as process {pid}")
-            case on_host.Bringing(what, size):
+            case Bringing(what, size):
                 yield Doing(f"starting {name}: bringing {what} to its host ({size / 1e6:,.1f} MB), once")
-            case on_host.Submitting():
+            case Submitting():
                 yield Doing(f"starting {name}: submitting it to Slurm")
-            case on_host.Launched(host, number, launcher):
+            case Launched(host, number, launcher):
                 kind = "Slurm job" if launcher == "slurm" else "process"
                 yield Done(f"training {name} runs on {host} as {kind} {number}")
             case _:

@@ -137,7 +137,7 @@ class JobScreen(TrainingScreen):
 
     def on_happened(self, message: Happened) -> None:
         """Show how it is, and what has been read of its log."""
-        from kdtui.workflows.training.on_host import ConnectionLost
+        from kdtui.workflows.training.follow_on_host import ConnectionLost
         from kdtui.workflows.training.watch import LogRead, TextFound
 
         match message.event:

@@ -161,7 +161,7 @@ class StudyActions(StoreScreen[None]):
         def question(db: "Database") -> StudyReady:
             # What its events are told apart by is imported here: that takes longer than a screen may stand still.
             from kdtui.workflows.studies import run  # noqa: F401
-            from kdtui.workflows.studies.chosen import earlier_study
+            from kdtui.workflows.studies.choose_spec import earlier_study
             from kdtui.workflows.studies.forecast import check_budget, forecast
             from kdtui.workflows.studies.plan import check_models, make_plan, narrowed
 

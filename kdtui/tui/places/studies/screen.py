@@ -126,7 +126,7 @@ class StudiesScreen(StudyActions):
             import kdtui.tui.places.studies.study  # noqa: F401
             from kdtui.errors import KdtuiError
             from kdtui.workflows.studies.overview import study_rows
-            from kdtui.workflows.studies.spec import parsed
+            from kdtui.workflows.studies.spec_files import parsed
             from store.datasets import dataset_names
             from store.studies import list_studies
 

@@ -11,7 +11,8 @@ from platformdirs import user_cache_path
 
 from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_question, read_rating
 from kdtui.errors import KdtuiError
-from kdtui.workflows.calls.asker import Tally, key_of, request_of
+from kdtui.workflows.calls.requests import key_of, request_of
+from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import PaidCall
 from kdtui.workflows.model_names import PATTERNS, located_model
 from kdtui.workflows.runs.judge import JudgeEvent, NotRated, Rated, intents_of

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.workflows.studies.grid import grids
-from kdtui.workflows.studies.spec import PRESETS, Spec, changed, parsed, preset, read_spec
+from kdtui.workflows.studies.spec import PRESETS, Spec
+from kdtui.workflows.studies.spec_files import changed, parsed, preset, read_spec
 from kdtui.workflows.studies.steps import EvaluationStep
 from store.similar import meant
 from store.sqlite import Database

@@ -20,8 +20,8 @@ from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.adapter_card import CARD, AboutRouter, router_card
 from kdtui.text import counted
 from kdtui.workflows.adapters.export import check_target, export_adapter
+from kdtui.workflows.adapters.import_adapter import take_in
 from kdtui.workflows.adapters.routers import routes_of
-from kdtui.workflows.adapters.take_in import take_in
 from kdtui.workflows.manage_models import checked_name, remove_model, slug
 from kdtui.workflows.model_names import ROUTED
 from kdtui.workflows.student.routed import load_router

@@ -1,0 +1,62 @@
+"""A request to distil with a language model as the teacher."""
+
+import asyncio
+from dataclasses import dataclass
+
+from kdtui.workflows.calls.costs import Budget, Prices
+from kdtui.workflows.calls.requests import teacher_name
+from kdtui.workflows.knowledge.distill import training_sessions
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.teacher import Pace, Teacher
+from store.records import Format, Session
+from store.sqlite import Database
+from store.subsets import drawn
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationRequest:
+    """What to distil, from whom, and for how much at most.
+
+    Attributes:
+        limit: as in `training_sessions`.
+        seed: by which those are drawn, and the order in which they are asked about.
+        answer_tokens: of an answer at most; None for as many as usual.
+        retry_failed: whether to pay again for what failed for good.
+        replace: delete rules that the teacher gave before and that are not found again, if all sessions give an answer.
+            Thoughts are added one by one, and stay.
+    """
+
+    dataset: str
+    formats: tuple[Format, ...]
+    endpoint: Endpoint
+    pace: Pace
+    prices: Prices
+    budget: Budget
+    limit: int | None = None
+    answer_tokens: int | None = None
+    retry_failed: bool = False
+    replace: bool = False
+    seed: int = 0
+
+
+def _to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
+    """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
+    sessions = training_sessions(db, job.dataset, job.limit, job.seed)
+    return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
+
+
+def model_as_teacher(job: DistillationRequest) -> str:
+    """What the knowledge that a model gives calls its teacher; a server is asked where the model is not named.
+
+    Raises:
+        ModelError: the server has several models, or is not there.
+    """
+
+    async def name() -> str:
+        teacher = Teacher(job.endpoint, job.pace)
+        try:
+            return teacher_name(job.endpoint.url, await teacher.model())
+        finally:
+            await teacher.close()
+
+    return asyncio.run(name())

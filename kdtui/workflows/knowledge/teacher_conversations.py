@@ -1,0 +1,129 @@
+"""The conversations in which a language model gives rules and thoughts."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import msgspec
+
+from kdtui.distill.applicable import line_of
+from kdtui.distill.conversations import (
+    RULES_SCHEMA,
+    correction,
+    detection,
+    read_rules,
+    read_thought,
+    reflection,
+    thinking,
+    thought_schema,
+)
+from kdtui.distill.feedback import feedback
+from kdtui.distill.patterns import Pattern, patterns_for
+from kdtui.distill.retrieval import decoded, rules_that_apply
+from kdtui.distill.rules import Rule, applies_to
+from kdtui.distill.thoughts import rejection
+from kdtui.workflows.calls.answers import Unusable, read_answer, text_of
+from kdtui.workflows.calls.asker import Asker, PaidCalls
+from kdtui.workflows.calls.rehearsal import Rehearsal
+from models.endpoint.json_answer import answer_schema, parse_answer
+from models.messages import Message
+from store.knowledge import Knowledge, NewKnowledge, find_knowledge
+from store.records import Format, Session
+from store.sqlite import Database
+
+_PATTERNS = 3
+
+
+_RULES = 5
+"""Patterns and rules that a teacher is given for a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ToldRule:
+    """A rule of a teacher, and where it comes from."""
+
+    rule: Rule
+    session: str
+    call: int
+    parents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _ToldThought:
+    """A thought, and the teacher that gave it."""
+
+    teacher: str
+    piece: NewKnowledge
+
+
+_Told: TypeAlias = _ToldRule | _ToldThought
+
+
+_Tell: TypeAlias = Callable[[_Told], Awaitable[None]]
+
+
+def _conversation(
+    db: Database, dataset: str, format: Format, desk: Asker, tell: _Tell
+) -> Callable[[Session], Awaitable[None]]:
+    """How a format is distilled from a session."""
+    if format == "rule":
+        pieces = find_knowledge(db, dataset=dataset, format="pattern")
+        patterns = {decoded(piece, Pattern): piece.id for piece in pieces}
+        return partial(_reflect, desk, patterns, tell)
+    # All rules, and not those of a search: what it finds changes with what else is stored, and so would the questions.
+    return partial(_think, desk, find_knowledge(db, dataset=dataset, format="rule"), tell)
+
+
+async def _forget(_: _Told) -> None:
+    """A rehearsal keeps nothing."""
+
+
+async def _answered(
+    converse: Callable[[Session], Awaitable[None]], session: Session, desk: PaidCalls | Rehearsal
+) -> None:
+    """Have a conversation; where an answer is of no use and may be asked for again, once more.
+
+    Raises:
+        ModelError: it comes to nothing.
+    """
+    while True:
+        try:
+            return await converse(session)
+        except Unusable as error:
+            if desk.gives_up(error.call):
+                raise
+
+
+async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:
+    """Detect bundles, correct them, and learn rules from what people did instead."""
+    matches = patterns_for(session, patterns, _PATTERNS)
+    known = [f"{','.join(map(str, each.positions))}: {each.pattern.statement}" for each in matches]
+    schema = answer_schema(len(session.items))
+    messages = [detection(session, known)]
+    first = await desk.ask("detect", messages, schema)
+    messages += [Message("assistant", text_of(first)), correction()]
+    second = await desk.ask("correct", messages, schema)
+    bundles = read_answer(second, lambda text: parse_answer(text, len(session.items), 1.0))
+    messages += [Message("assistant", text_of(second)), reflection(feedback(session, bundles))]
+    third = await desk.ask("reflect", messages, RULES_SCHEMA)
+    parents = tuple(patterns[each.pattern] for each in matches)
+    for rule in read_answer(third, lambda text: read_rules(text, session)):
+        await tell(_ToldRule(rule, session.id, third.id, parents))
+
+
+async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
+    """Have the way from the products to the bundles explained, and keep it where it leads to the true ones."""
+    given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
+    known = [line_of(piece.value, session) for piece in given]
+    call = await desk.ask("thought", [thinking(session, known)], thought_schema(len(session.items)))
+    thought = read_answer(call, lambda text: read_thought(text, session))
+    piece = NewKnowledge(
+        thought.statement,
+        msgspec.json.encode(thought).decode(),
+        rejected=rejection(thought, session),
+        call=call.id,
+        sessions=(session.id,),
+        parents=tuple(piece.number for piece in given),
+    )
+    await tell(_ToldThought(call.teacher, piece))

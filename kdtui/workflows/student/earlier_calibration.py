@@ -1,0 +1,111 @@
+"""Compare an earlier calibration with a new one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+
+from kdtui.bundling.metrics import pair_f1
+from kdtui.errors import KdtuiError
+from kdtui.text import counted
+from kdtui.workflows.student.cross_validation import Judged
+from kdtui.workflows.student.strategy import weights_of
+from models.pairs.calibration import (
+    Calibration,
+)
+from models.pairs.clustering import likely_bundles
+from models.student_protocol import StrategyName
+from store.calibrations import StoredCalibration
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A calibration that there was before has been compared with the new one, on the same sessions.
+
+    Attributes:
+        is_kept: whether the earlier one stays.
+        fitted_on: how many sessions it was fitted on.
+        seen: on how many of the sessions it had to be judged though it may have been fitted on them.
+        f1: pair F1 of the earlier one, and of the new one.
+        sessions: how many both were judged on.
+    """
+
+    strategy: StrategyName
+    is_kept: bool
+    fitted_on: int
+    seen: int
+    f1: tuple[float, float]
+    sessions: int
+
+    @property
+    def in_words(self) -> str:
+        """What was done, and why, as a sentence without a full stop."""
+        before = f"the earlier calibration, over {counted(self.fitted_on, 'session')},"
+        done = "stays" if self.is_kept else "is replaced"
+        favour = f" (on {self.seen:,} of them it was judged as it is, which may favour it)" if self.seen else ""
+        return (
+            f"{self.strategy}: {before} {done}; on these {self.sessions:,} sessions its pair F1 is {self.f1[0]:.3f}"
+            f"{favour}, and that of the new one {self.f1[1]:.3f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A calibration that there is already.
+
+    Attributes:
+        fitted_on: how many sessions it was fitted on.
+        f1: by session id, of those that it was fitted on, each judged by a fit on the others; empty where that is not
+            known, or the model has changed since.
+    """
+
+    calibration: Calibration
+    fitted_on: int
+    f1: Mapping[str, float]
+
+
+def _earlier(stored: StoredCalibration | None, files: str) -> Earlier | None:
+    """The calibration that a strategy is used with as yet; None where there is none that can be used."""
+    if stored is not None:
+        try:
+            return Earlier(weights_of(stored), stored.sessions, _f1_of(stored, files))
+        except KdtuiError:
+            # What cannot be used is replaced.
+            return None
+    return None
+
+
+def _f1_of(stored: StoredCalibration, files: str) -> Mapping[str, float]:
+    """How a calibration did, by session, if that is known of these files."""
+    return stored.session_f1 or {} if stored.model == files else {}
+
+
+def compare(
+    strategy: StrategyName, earlier: Earlier, judged: Judged, ids: Sequence[str]
+) -> tuple[Compared, list[float]]:
+    """Compare an earlier calibration with a new one on the same sessions, and say which is to be used.
+
+    Returns:
+        also the pair F1 of the earlier one, session by session.
+    """
+    f1 = [
+        known if (known := earlier.f1.get(session)) is not None else _f1_by(earlier.calibration, judged, number)
+        for number, session in enumerate(ids)
+    ]
+    gains = [new - old for new, old in zip(judged.f1, f1, strict=True)]
+    error = stdev(gains) / sqrt(len(gains))
+    has_as_many = len(ids) >= earlier.fitted_on
+    is_kept = mean(gains) < -error if has_as_many else mean(gains) <= error
+    # One that says which sessions it was fitted on has not been fitted on the others.
+    seen = 0 if earlier.f1 or strategy == "list" else len(ids)
+    return Compared(strategy, is_kept, earlier.fitted_on, seen, (mean(f1), mean(judged.f1)), len(ids)), f1
+
+
+def _f1_by(calibration: Calibration, judged: Judged, number: int) -> float:
+    """Pair F1 of a session by the weights of another calibration."""
+    if judged.scores is None or calibration.pairs is None:
+        # Bundles that are written stay what they are.
+        return judged.f1[number]
+    session, pairs = judged.scores[number], calibration.pairs
+    found = likely_bundles(session.probabilities(pairs), pairs.threshold)
+    return pair_f1(session.truth, [frozenset(positions) for _, positions in found])

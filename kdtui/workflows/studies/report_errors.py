@@ -1,0 +1,74 @@
+"""The error analysis of a report."""
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+from kdtui.bundling.errors_of_bundles import ERROR_TYPES
+from kdtui.text import short_number
+from kdtui.workflows.studies.results import ResultRow, StudyResults
+from kdtui.workflows.studies.verdicts import estimate_in_words
+from store.sqlite import Database
+
+_WORST = 5
+"""Sessions that are named of a row: those that it does worst on."""
+
+
+ERROR_HEADINGS = (
+    "cell",
+    "bundles of all seeds",
+    *ERROR_TYPES,
+    "of the true bundles: not found",
+    "of the sessions: without a bundle",
+)
+
+
+GROUP_HEADINGS = ("cell", "sessions", "how many", "pair F1")
+
+
+def _errors(
+    db: Database, results: StudyResults, rows: Sequence[ResultRow], names: Mapping[str, str]
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], list[tuple[str, str]]]:
+    """Of each row: the errors of its bundles by type, its pair F1 by what sessions are like, and its worst sessions."""
+    from kdtui.workflows.studies.error_analysis import analyse_errors
+    from kdtui.workflows.studies.measures import cell_of
+    from store.runs import predictions
+
+    errors: list[tuple[str, ...]] = []
+    groups: list[tuple[str, ...]] = []
+    worst: list[tuple[str, str]] = []
+    for row in rows:
+        sessions = results.sessions[row.dataset]
+        answers = [
+            {
+                session: None if each.bundles is None else [frozenset(bundle.positions) for bundle in each.bundles]
+                for session, each in predictions(db, run).items()
+            }
+            for run in row.runs
+        ]
+        name = names[row.name]
+        whole, *parts = analyse_errors(sessions, answers, results.resampling)
+        found = whole.errors
+        errors.append(
+            (
+                name,
+                f"{found.predicted:,}",
+                *(_share(found.share(kind)) for kind in ERROR_TYPES),
+                _share(found.share_not_found),
+                _share((found.failed + found.silent) / found.answers if found.answers else 0.0),
+            )
+        )
+        groups += [
+            (name, f"{part.respect}: {part.label}", f"{part.pair_f1.sessions:,}", estimate_in_words(part.pair_f1))
+            for part in parts
+        ]
+        places = {session.id: at for at, session in enumerate(sessions)}
+        cell = cell_of(row.seeds, "pair_f1", places)
+        means = cell.values.mean(axis=0)
+        known = [at for at in range(len(sessions)) if cell.weights[:, at].all()]
+        lowest = sorted(known, key=lambda at: (means[at], at))[:_WORST]
+        worst.append((name, ", ".join(f"{sessions[at].id} ({short_number(float(means[at]))})" for at in lowest)))
+    return errors, groups, worst
+
+
+def _share(value: float) -> str:
+    return "" if isnan(value) else f"{value:.0%}"

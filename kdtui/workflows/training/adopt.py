@@ -1,0 +1,107 @@
+"""Adopt trainings that a host has and this store does not know."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.transport import TransportError
+from kdtui.workflows.async_events import finish, iterate
+from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.training.base_files import find_base
+from kdtui.workflows.training.host_status import _remember
+from models.sft.host import ID
+from models.sft.job_files import JOB
+from store.errors import NotFound
+from store.hosts import Host
+from store.jobs import StoredJob, add_job, get_job, list_jobs
+from store.records import TrainingSettings
+from store.sqlite import Database
+
+
+def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
+    """Take over a training that a host has and this store does not know.
+
+    Args:
+        name: of its directory there.
+        folder: where the directories of trainings are here.
+
+    Raises:
+        TransportError: the host cannot be reached.
+        KdtuiError: there is no such training, or one of this name is known.
+    """
+
+    async def ask() -> StoredJob:
+        async with reach(host) as client:
+            return await _adopt(db, client, name, folder)
+
+    return finish(ask())
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A training of a host is known here now; or a problem says why not."""
+
+    name: str
+    problem: str | None = None
+
+
+def adopt_all(db: Database, host: Host, folder: Path) -> Iterator[Adopted]:
+    """Take over all trainings that a host has and this store does not know, and see how they are.
+
+    Args:
+        folder: where the directories of trainings are here.
+
+    Raises:
+        TransportError: the host cannot be reached, or the way was lost; the same again goes on.
+    """
+
+    async def ask() -> AsyncGenerator[Adopted]:
+        async with reach(host) as client:
+            known = {job.key for job in list_jobs(db)}
+            jobs = []
+            for name, key in (await client.ask("trainings")).items():
+                if (key or name) in known:
+                    continue
+                try:
+                    jobs.append(await _adopt(db, client, name, folder))
+                except TransportError:
+                    raise
+                except KdtuiError as problem:
+                    yield Adopted(name, str(problem))
+                    continue
+                yield Adopted(name)
+            told = await client.ask("status", jobs=[job.name for job in jobs]) if jobs else {}
+            for job in jobs:
+                _remember(db, job, told[job.name])
+
+    return iterate(ask())
+
+
+async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> StoredJob:
+    # A host may be anybody's: nothing it says leads out of the folder.
+    checked_name(name)
+    with suppress(NotFound):
+        raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
+    told = await client.ask("describe", job=name)
+    target = folder / name
+    if target.exists():
+        raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
+    try:
+        settings = msgspec.convert(told["job"].get("manifest", {}), TrainingSettings)
+    except msgspec.ValidationError:
+        # It was not made by kdtui; what it was trained on stands in its own file.
+        settings = TrainingSettings(())
+    target.mkdir(parents=True)
+    (target / JOB).write_text(json.dumps(told["job"], indent=2) + "\n", encoding="utf-8")
+    key = told["id"] or name
+    (target / ID).write_text(key, encoding="utf-8")
+    add_job(db, name, target, settings, key, host=client.host.name)
+    job = get_job(db, name)
+    find_base(db, job)
+    return job

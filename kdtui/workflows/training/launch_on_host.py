@@ -1,0 +1,127 @@
+"""Send a training to its host and start it there."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs import package
+from kdtui.jobs.client import reach
+from kdtui.jobs.slurm_script import slurm_script
+from kdtui.workflows.async_events import iterate
+from kdtui.workflows.training.base_files import check_base
+from kdtui.workflows.training.host_status import look
+from models.files.json_files import read_object
+from models.sft.host import ID, PACKAGES
+from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, METRICS, START, TRAIN, VALID
+from store.hosts import Host, get_host
+from store.jobs import StoredJob
+from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Bringing:
+    """A host does not have this yet; `size` in bytes."""
+
+    what: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submitting:
+    """What Slurm will run."""
+
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A training runs, or waits in a queue; `number` is that of its process, or of Slurm."""
+
+    host: str
+    number: int
+    launcher: str
+
+
+def launch(db: Database, job: StoredJob) -> Iterator[Bringing | Submitting | Launched]:
+    """Bring a training to its host, and start it, or go on with it. After an interrupt the same again goes on.
+
+    Raises:
+        TransportError: the host cannot be reached, or the way was lost.
+        KdtuiError: the host says why it cannot.
+    """
+    assert job.host is not None
+    return iterate(_launch(db, job, get_host(db, job.host)))
+
+
+async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Bringing | Submitting | Launched]:
+    content = read_object(job.folder / JOB)
+    base = Path(content["base"])
+    tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
+    async with reach(host) as client:
+        files = [] if tree is None else [[name, size] for name, _, size, _ in tree.files]
+        known = await client.ask(
+            "have",
+            job=job.name,
+            key="" if tree is None else tree.key,
+            files=files,
+            python=host.settings.python,
+            # What runs before the training, there alone, may bring another Python.
+            packages=[] if host.settings.commands else [*PACKAGES, *(["gguf"] if base.suffix == ".gguf" else [])],
+        )
+        if known["id"] not in (None, job.key):
+            raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
+        if known["state"] == "done":
+            is_here = (job.folder / ADAPTER).exists()
+            how = f"its adapter is used with: --adapter {job.name}" if is_here else f"kdtui sft fetch {job.name}"
+            raise KdtuiError(f"training {job.name!r} is done; {how}")
+        _check_packages(host, known["packages"])
+        if tree is not None:
+            missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")
+            if missing:
+                yield Bringing(base.name, missing)
+                await client.bring(tree, known["files"])
+            there = client.blob(tree)
+            content["base"] = there if base.is_dir() else str(PurePosixPath(there) / base.name)
+        has_data = known["id"] is None
+        if has_data:
+            check_base(job, host.workdir)
+            if not (job.folder / TRAIN).exists():
+                # It was taken over, and is there no more.
+                raise KdtuiError(f"host {host.name}: training {job.name!r}: {(await look(db, client, job)).reason}")
+        folder, python = client.job_folder(job.name), known["python"] or host.settings.python
+        script = None
+        if host.settings.launcher == "slurm":
+            script = slurm_script(host.settings, folder, python, client.code)
+            yield Submitting(script)
+        names = [TRAIN, VALID, START, CHECKPOINTS, METRICS] if has_data else []
+        # The key comes last: a directory that has it came whole.
+        last = {JOB: json.dumps(content, indent=2).encode(), ID: job.key.encode()}
+        with package.packed(job.folder, names, last) as file:
+            told = await client.ask(
+                "launch",
+                package.chunks(file) if has_data else None,
+                job=job.name,
+                id=job.key,
+                launcher=host.settings.launcher,
+                python=python,
+                code=client.code,
+                processes=host.settings.processes,
+                # It has waited once; whoever goes on with it by hand means that.
+                after=job.after if known["state"] in (None, "created") else None,
+                script=script,
+                has_data=has_data,
+            )
+        yield Launched(host.name, told.get("pid") or told["slurm"], host.settings.launcher)
+
+
+def _check_packages(host: Host, told: dict[str, Any] | None) -> None:
+    problem = None if told is None else told.get("problem")
+    if told is not None and problem is None:
+        lacking = [name for name, version in told["found"].items() if version is None]
+        problem = f"its Python has no {', '.join(lacking)}" if lacking else None
+    if problem is not None:
+        raise KdtuiError(f"host {host.name}: {problem}; install what trainings need with: kdtui host setup {host.name}")
