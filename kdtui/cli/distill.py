@@ -230,12 +230,12 @@ def _have_answered(
     """Distil with a model of one's own and show how it goes."""
     from kdtui.workflows.knowledge.distill import training_sessions
     from kdtui.workflows.knowledge.distill_with_student import distil_with_student, student_as_teacher
-    from kdtui.workflows.knowledge.findings import Distilled, largest_loss
+    from kdtui.workflows.knowledge.findings import Distilled, possible_loss
     from kdtui.workflows.student.generate import SessionAnswered
     from models.student_protocol import Noted
 
     # Asked before: nobody may be there any more when it has answered.
-    loss = largest_loss(store, dataset, wanted, student_as_teacher(store, dataset, student))
+    loss = possible_loss(store, dataset, wanted, student_as_teacher(store, dataset, student))
     agreed = _may_replace(loss, replace)
     with progress_bar() as progress:
         task = progress.add_task("sessions", total=len(training_sessions(store, dataset, limit, seed)))
@@ -271,7 +271,7 @@ def _ask_model(
         distil_with_model,
     )
     from kdtui.workflows.knowledge.distillation_request import model_as_teacher
-    from kdtui.workflows.knowledge.findings import Distilled, largest_loss
+    from kdtui.workflows.knowledge.findings import Distilled, possible_loss
     from kdtui.workflows.knowledge.rehearse import rehearse
     from models.student_protocol import Noted
 
@@ -306,7 +306,7 @@ def _ask_model(
         return
     if "rule" in job.formats:
         # Asked before: nobody may be there any more when it has answered.
-        loss = largest_loss(store, job.dataset, ["rule"], model_as_teacher(job))
+        loss = possible_loss(store, job.dataset, ["rule"], model_as_teacher(job))
         job = changed(job, replace=_may_replace(loss, replace))
     failed = 0
     stopped: str | None = None

@@ -47,9 +47,9 @@ from kdtui.cli.student_messages import StudentMessages, say_default
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.runs.evaluate import EvaluateEvent, ResultRow
+    from kdtui.workflows.runs.evaluate import EvaluateEvent, ScoreRow
     from kdtui.workflows.runs.published import PublishedRow
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from store.records import Session
     from store.runs import Run
     from store.sqlite import Database
@@ -146,11 +146,11 @@ def evaluate(
     from msgspec.structs import replace
 
     from kdtui.workflows.runs import evaluate as workflow
-    from kdtui.workflows.runs.evaluate import ResultRow
-    from kdtui.workflows.runs.floors import Checked, floors_over
+    from kdtui.workflows.runs.evaluate import ScoreRow
+    from kdtui.workflows.runs.floors import CheckedSessions, floors_over
     from kdtui.workflows.runs.published import published_results
     from kdtui.workflows.runs.runs import scores_of
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from kdtui.workflows.student.as_trained import settings_as_trained
     from store.runs import summary_of
 
@@ -176,13 +176,13 @@ def evaluate(
         if run is not None:
             dataset, split, limit, drawn_by = run.dataset, run.split, run.settings.limit, run.settings.seed
         name = chosen_dataset(store, dataset)
-        scored = Scored.among(store, name, split, limit, drawn_by)
+        scored = ScoredSessions.among(store, name, split, limit, drawn_by)
         sessions = scored.sessions(store)
         # Before anything is answered: there may be none.
         others = published_results(store, scored) if published else []
         begun = None
         if run is not None:
-            begun = _follow(workflow.resume(store, run, sessions, tell), scored, db)
+            begun = _follow(workflow.resume_run(store, run, sessions, tell), scored, db)
         elif not floors_only:
             settings = settings_as_trained(
                 store,
@@ -204,19 +204,19 @@ def evaluate(
                 say_default(settings, name)
             settings = replace(settings, prompt_price=prompt_price, answer_price=answer_price)
             run = begun = _follow(
-                workflow.evaluate(store, name, split, settings, sessions, tag or (), tell), scored, db
+                workflow.evaluate_split(store, name, split, settings, sessions, tag or (), tell), scored, db
             )
         if begun is None and scored.limit is not None:
             say(scored.in_words)
         with progress_of("floors", len(sessions)) as check:
             floors = floors_over(store, scored, check=check)
         problem: Exception | None = None
-        rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
+        rows: Sequence[ScoreRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
         if run is not None:
             with progress_of("scores", len(sessions)) as check:
-                result = ResultRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
+                result = ScoreRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
             with progress_of("intents", len(sessions)) as check:
-                result = _in_full(store, run, result, Checked(sessions, check))
+                result = _in_full(store, run, result, CheckedSessions(sessions, check))
             if rater is not None:
                 ratings, problem = rated(store, run, sessions, rater)
                 result = replace_fields(result, ratings=ratings)
@@ -226,7 +226,7 @@ def evaluate(
         raise problem
 
 
-def _in_full(store: "Database", run: "Run", row: "ResultRow", sessions: "Collection[Session]") -> "ResultRow":
+def _in_full(store: "Database", run: "Run", row: "ScoreRow", sessions: "Collection[Session]") -> "ScoreRow":
     """The row of a run, with what a session cost, and the floors of its intents."""
     from dataclasses import replace
 
@@ -248,7 +248,7 @@ def _resumed(store: "Database", number: int, tags: list[str] | tuple[()]) -> "Ru
     return tag_run(store, number, add=tags) if tags else get_run(store, number)
 
 
-def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
+def _follow(events: "Iterator[EvaluateEvent]", scored: "ScoredSessions", db: Path | None) -> "Run | None":
     """Have sessions answered, with progress; the run that they are answered in, if there was anything to do."""
     from kdtui.workflows.runs.evaluate import NothingAnswered, RunBegun
     from kdtui.workflows.student.command_options import resume_arguments

@@ -37,7 +37,7 @@ from kdtui.cli.student_messages import StudentMessages, say_default
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice
-    from kdtui.workflows.student.explain import Explanation
+    from kdtui.workflows.student.explain import PromptExplanation
     from models.bundle_list import WrittenBundle
     from store.records import Session
     from store.runs import Predicted, Prediction
@@ -375,7 +375,7 @@ def _some(positions: list[int]) -> str:
     return shown if len(positions) <= _SHOWN else f"{shown} and {len(positions) - _SHOWN:,} more"
 
 
-def _print_explanation(session: "Session", explanation: "Explanation", *, as_json: bool) -> None:
+def _print_explanation(session: "Session", explanation: "PromptExplanation", *, as_json: bool) -> None:
     if as_json:
         print_json(
             {

@@ -84,12 +84,12 @@ def add(
     db: DatabaseOption = None,
 ) -> None:
     """Give a machine a name. Nothing is installed there."""
-    from kdtui.workflows.training.hosts import changed, make_host
+    from kdtui.workflows.training.hosts import changed_host_settings, make_host
     from store.records import HostSettings
 
     if (ssh is None) == (not local):
         raise typer.BadParameter("say --ssh ALIAS, or --local for this machine")
-    settings = changed(
+    settings = changed_host_settings(
         HostSettings(),
         launcher=launcher,
         python=python,
@@ -121,11 +121,11 @@ def set_(
     db: DatabaseOption = None,
 ) -> None:
     """Change how trainings are started on a host."""
-    from kdtui.workflows.training.hosts import changed
+    from kdtui.workflows.training.hosts import changed_host_settings
     from store.hosts import change_host, get_host
 
     with open_store(db) as store:
-        settings = changed(
+        settings = changed_host_settings(
             get_host(store, name).settings,
             launcher=launcher,
             python=python,

@@ -9,7 +9,7 @@ from kdtui.cli.output import progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.runs.judge import Judge, JudgeEvent
-    from kdtui.workflows.runs.local_judge import JudgeHere
+    from kdtui.workflows.runs.local_judge import LocalJudge
     from kdtui.workflows.runs.ratings import Ratings
     from store.records import Session
     from store.runs import Run
@@ -25,7 +25,7 @@ def chosen_judge(
     answer_tokens: int | None,
     *,
     retry_failed: bool,
-) -> "Judge | JudgeHere | None":
+) -> "Judge | LocalJudge | None":
     """The judge that the options name.
 
     Raises:
@@ -50,11 +50,11 @@ def chosen_judge(
         return None
     # Imported here: only who has intents rated needs them.
     if not is_endpoint(name):
-        from kdtui.workflows.runs.local_judge import judge_here
+        from kdtui.workflows.runs.local_judge import local_judge
 
         if options:
             raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
-        return judge_here(store, name)
+        return local_judge(store, name)
     from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.runs.judge import judge_at
 
@@ -69,7 +69,7 @@ def chosen_judge(
 
 
 def rated(
-    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | LocalJudge"
 ) -> "tuple[Ratings | None, Exception | None]":
     """What a judge says of a run, with progress, and why not all of its intents are rated; None where all are."""
     from contextlib import closing
@@ -111,12 +111,12 @@ def rated(
 
 
 def _events(
-    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | LocalJudge"
 ) -> "Generator[JudgeEvent]":
     """The events of the one or the other judge."""
     from kdtui.workflows.runs.judge import Judge, rate_intents
-    from kdtui.workflows.runs.local_judge import rate_intents_here
+    from kdtui.workflows.runs.local_judge import rate_intents_locally
 
     if isinstance(judge, Judge):
         return rate_intents(store, run, sessions, judge)
-    return rate_intents_here(store, run, sessions, judge)
+    return rate_intents_locally(store, run, sessions, judge)

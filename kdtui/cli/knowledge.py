@@ -35,7 +35,7 @@ from kdtui.cli.removal import YesOption, confirm_removal, counts
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.about_piece import Origin
+    from kdtui.workflows.knowledge.about_piece import PieceOrigin
     from store.knowledge import Knowledge
 
 app = App(
@@ -224,7 +224,7 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
-    from kdtui.workflows.knowledge.about_piece import about_piece, told_origin
+    from kdtui.workflows.knowledge.about_piece import about_piece, origin_in_words
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -242,7 +242,7 @@ def show(
             }
         )
         return
-    shown = _to_json(piece) | {"content": piece.content, "origin": told_origin(piece), "own": None}
+    shown = _to_json(piece) | {"content": piece.content, "origin": origin_in_words(piece), "own": None}
     print_table(
         ["" if told == "table" else "what", "value"],
         [(key, value) for key, value in shown.items() if value is not None],
@@ -261,12 +261,12 @@ def show(
         print_tree("it was offered to", [(use, []) for use in uses])
 
 
-def _branches(origin: "Origin") -> "list[Branch]":
+def _branches(origin: "PieceOrigin") -> "list[Branch]":
     """What a piece comes from, and what its teacher was given, which has an origin too."""
-    from kdtui.workflows.knowledge.about_piece import told_origin
+    from kdtui.workflows.knowledge.about_piece import origin_in_words
 
     branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
-    if (told := told_origin(origin.piece)) is not None:
+    if (told := origin_in_words(origin.piece)) is not None:
         branches.append((told, []))
     if origin.piece.call_id is not None:
         branches.append((f"call {origin.piece.call_id}", []))

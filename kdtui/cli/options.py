@@ -284,7 +284,7 @@ def database_path(option: Path | None) -> Path:
 def open_store(option: Path | None) -> Iterator[Database]:
     """The store, open for one command. One that is not there is empty, and made when something is stored in it."""
     from kdtui.cli.output import say
-    from kdtui.workflows.waiting import Waiting
+    from kdtui.workflows.waiting import WaitNotice
     from store.database import open_database
     from store.errors import NotFound
     from store.place import is_named, is_there
@@ -292,7 +292,7 @@ def open_store(option: Path | None) -> Iterator[Database]:
     global _named
     _named = option if option is not None else _named
     path = database_path(option)
-    told = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
+    told = WaitNotice(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
     db = open_database(path, make=False, told=told)
     try:
         yield db

@@ -12,7 +12,7 @@ from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.published import PublishedRow
     from store.runs import Run
 
@@ -34,15 +34,13 @@ def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
         yield lambda: progress.advance(task)
 
 
-def with_run(
-    rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
-) -> "list[ResultRow | PublishedRow]":
+def with_run(rows: "Sequence[ScoreRow | PublishedRow]", run: "Run", row: "ScoreRow") -> "list[ScoreRow | PublishedRow]":
     """The rows of floors and of others with that of a run: once where the run is one of the floors, which is said."""
-    from kdtui.workflows.runs.evaluate import ResultRow, scores_to_json
+    from kdtui.workflows.runs.evaluate import ScoreRow, scores_to_json
 
     for place, other in enumerate(rows):
         # Compared as they are shown: what is no number equals nothing.
-        if not isinstance(other, ResultRow) or other.name != row.name:
+        if not isinstance(other, ScoreRow) or other.name != row.name:
             continue
         if scores_to_json(other.scores) == scores_to_json(row.scores):
             say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
@@ -51,7 +49,7 @@ def with_run(
     return [*rows[:-1], row, *rows[-1:]]
 
 
-def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
+def print_rows(rows: "Sequence[ScoreRow | PublishedRow]", output: Output) -> None:
     """The tables of results; as data, one that has all of the numbers."""
     from kdtui.workflows.runs.costs import NOT_KNOWN
     from kdtui.workflows.runs.intent_cosine import MOST_SESSIONS
@@ -96,7 +94,7 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
         say(f"[{tag}] {source}")
 
 
-def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
+def _print_ratings(rows: "Sequence[ScoreRow]", output: Output) -> None:
     """What a judge says of intents, where one was asked."""
     from kdtui.distill.judging import BEST_RATING, LEAST_RATING
 
@@ -110,7 +108,7 @@ def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
     say(f"how well intents name their bundles, from {LEAST_RATING} to {BEST_RATING}, by {judges}")
 
 
-def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
+def _print_costs(rows: "Sequence[ScoreRow]", output: Output) -> None:
     """What a session of a run took, as far as it is known."""
     from kdtui.workflows.calls.costs import cost_text
     from kdtui.workflows.runs.costs import megabytes
@@ -140,7 +138,7 @@ def _whole(number: float | None) -> int | None:
     return None if number is None else round(number)
 
 
-def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
+def _records(rows: "Sequence[ScoreRow | PublishedRow]") -> "list[dict[str, object]]":
     """The rows as objects; where others' results are among them, each says where it comes from, and where a judge was
     asked, what it said."""
     from kdtui.workflows.runs.published import PublishedRow
@@ -156,7 +154,7 @@ def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, obje
     return records
 
 
-def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
+def _floor_cells(row: "ScoreRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
     """The rows below that of a run: its own bundles with other names."""
     from kdtui.workflows.runs.intent_floors import IN_WORDS
     from kdtui.workflows.runs.published import PublishedRow
@@ -167,13 +165,13 @@ def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "
             yield (IN_WORDS[name], *(values[metric] for metric in metrics))
 
 
-def _row_name(row: "ResultRow | PublishedRow") -> str:
+def _row_name(row: "ScoreRow | PublishedRow") -> str:
     from kdtui.workflows.runs.published import PublishedRow
 
     return f"{row.name} [{row.tag}]" if isinstance(row, PublishedRow) else row.name
 
 
-def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
+def _values(row: "ScoreRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
     """The values of a row; None where a result does not report a metric."""
     from kdtui.workflows.runs.published import PublishedRow
 

@@ -24,7 +24,7 @@ from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import Router
-    from kdtui.workflows.adapters.routers import Report, RouterEvent
+    from kdtui.workflows.adapters.routers import RouterEvent, RouterReport
 
 app = App(
     "Choose for each session which of several adapters answers it.",
@@ -107,12 +107,12 @@ def compare(
     db: DatabaseOption = None,
 ) -> None:
     """Compare a router with other ways to use its adapters, on sessions that it has not learned from."""
-    from kdtui.workflows.adapters.routers import Report, compare_routes
+    from kdtui.workflows.adapters.routers import RouterReport, compare_routes
 
     told = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
         found = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
-    assert isinstance(found, Report)
+    assert isinstance(found, RouterReport)
     _print_report(found, told)
     say(found.in_words)
 
@@ -152,12 +152,12 @@ def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
     """Show a router: its adapters, the best on average first, and what speaks for each."""
-    from kdtui.workflows.student.routed import adapters_there, load_router
+    from kdtui.workflows.student.routed import available_adapters, load_router
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
         router = load_router(store, name)
-        _, missing = adapters_there(store, router)
+        _, missing = available_adapters(store, router)
     if told == "json":
         print_json({"name": name, **_described(router), "missing": missing})
         return
@@ -235,7 +235,7 @@ def _described(router: "Router") -> dict[str, object]:
     return found
 
 
-def _print_report(report: "Report", told: Output) -> None:
+def _print_report(report: "RouterReport", told: Output) -> None:
     from dataclasses import asdict
 
     print_table(

@@ -268,9 +268,9 @@ def launch(
 ) -> None:
     """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
     by what trainings took there before."""
-    from kdtui.workflows.training.estimate import estimate
-    from kdtui.workflows.training.service import TrainingPlan, check_training, jobs_folder, prepare_training
-    from kdtui.workflows.training.start_from import Terms, find_source, taken_over
+    from kdtui.workflows.training.estimate import estimate_training
+    from kdtui.workflows.training.service import TrainingPlan, check_training_plan, jobs_folder, prepare_training
+    from kdtui.workflows.training.start_from import Terms, find_source, inherited_terms
     from models.embedded import NAME
     from store.jobs import get_job
 
@@ -288,7 +288,7 @@ def launch(
             alpha,
         )
         begun = None if source is None else find_source(store, source)
-        terms = said if begun is None else taken_over(begun, said)
+        terms = said if begun is None else inherited_terms(begun, said)
         settings = _settings(
             store,
             dataset,
@@ -325,8 +325,8 @@ def launch(
             evaluate=evaluate,
         )
         if dry_run:
-            check_training(store, plan, jobs_folder(database_path(db)))
-            print_estimate(estimate(store, plan), plan, as_json=as_json)
+            check_training_plan(store, plan, jobs_folder(database_path(db)))
+            print_estimate(estimate_training(store, plan), plan, as_json=as_json)
             say_about_source(store, plan, said)
             return
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))
@@ -360,7 +360,7 @@ def ls(
             if show is not None:
                 show(map(_cells, rows))
             # Imported here: the first line does not wait for it.
-            from kdtui.workflows.training.on_host import CameHome, refresh
+            from kdtui.workflows.training.on_host import TrainingFetched, refresh
 
             for event in () if cached else refresh(store, bring_home=True):
                 events.append(event)
@@ -371,7 +371,7 @@ def ls(
         if told != "table":
             print_table(_COLUMNS, map(_cells, rows), output=told, records=map(_to_json, rows))
         for event in events:
-            if isinstance(event, CameHome):
+            if isinstance(event, TrainingFetched):
                 say(f"kdtui: {event.problem}" if event.problem else fetched(event.name, event.files))
             elif event.problem:
                 say(f"kdtui: {event.problem}; its trainings are shown as they were seen last")
@@ -511,9 +511,9 @@ def resume(
     db: DatabaseOption = None,
 ) -> None:
     """Go on with a training from its last checkpoint: where it was, on another host, or here."""
-    from kdtui.workflows.model_names import trainable
+    from kdtui.workflows.model_names import trainable_base
     from kdtui.workflows.training.base_files import find_base
-    from kdtui.workflows.training.move import move
+    from kdtui.workflows.training.move import move_training
     from store.jobs import get_job
 
     if local and host is not None:
@@ -523,9 +523,9 @@ def resume(
     with open_store(db) as store:
         job = get_job(store, name)
         if base is not None:
-            find_base(store, job, Path(trainable(store, base)))
+            find_base(store, job, Path(trainable_base(store, base)))
         if (local or host is not None) and job.host != host:
-            move(store, job, host, from_here=from_here)
+            move_training(store, job, host, from_here=from_here)
             if from_here and job.host is not None:
                 say(f"host {job.host} was not asked; if it comes back, its copy of {name} must not go on")
         start_training(store, name)
@@ -565,8 +565,8 @@ def adopt(
 ) -> None:
     """Take over what another machine has started on a host, or what this store has forgotten: one training, or all."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.adopt import adopt as take_over
-    from kdtui.workflows.training.adopt import adopt_all
+    from kdtui.workflows.training.adopt import adopt_training as take_over
+    from kdtui.workflows.training.adopt import adopt_trainings
     from kdtui.workflows.training.service import jobs_folder
     from store.hosts import get_host
 
@@ -577,7 +577,7 @@ def adopt(
         known = get_host(store, host)
         if not folder:
             found = []
-            for each in adopt_all(store, known, jobs_folder(database_path(db))):
+            for each in adopt_trainings(store, known, jobs_folder(database_path(db))):
                 found.append(each)
                 say(f"kdtui: {each.problem}" if each.problem else f"training {each.name} is known now")
             if any(each.problem for each in found):

@@ -26,7 +26,7 @@ def start_training(store: "Database", name: str) -> None:
     from kdtui.jobs.transport import TransportError
     from kdtui.workflows.job_state import known_status
     from kdtui.workflows.training import service
-    from kdtui.workflows.training.launch_on_host import Bringing, Launched, Submitting
+    from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
     from kdtui.workflows.training.on_host import HostSeen
     from store.jobs import get_job
 
@@ -38,7 +38,7 @@ def start_training(store: "Database", name: str) -> None:
                     shown = next_command("sft", "logs", name, "--follow")
                     stops = next_command("sft", "cancel", name)
                     say(f"it runs as process {pid}; {shown} shows it, and {stops} stops it")
-                case Bringing(what, size):
+                case SendingFiles(what, size):
                     say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
                 case Submitting(script):
                     for line in script.rstrip().splitlines():
@@ -69,24 +69,24 @@ def _say_in_doubt(job: "StoredJob") -> None:
 def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
     """Say what a training will take that is prepared; where that cannot be told, it is started all the same."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.estimate import estimate, in_words
+    from kdtui.workflows.training.estimate import estimate_training, training_estimate_in_words
     from models.errors import ModelError
 
     try:
-        found = estimate(store, plan)
+        found = estimate_training(store, plan)
     except (KdtuiError, ModelError) as problem:
         say(f"kdtui: what it takes cannot be told: {problem}")
         return
     if as_json:
         print_estimate(found, plan, as_json=True)
-    for line in in_words(found, plan):
+    for line in training_estimate_in_words(found, plan):
         say(line)
 
 
 def say_about_source(store: "Database", plan: "TrainingPlan", said: "Terms") -> None:
     """Say what a training changes about the adapter that it begins from; or, where it has few sessions and begins from
     none, which one it had better begin from."""
-    from kdtui.workflows.training.start_from import proposed_source, sessions_of, what_changes
+    from kdtui.workflows.training.start_from import count_training_sessions, proposed_source, what_changes
 
     if plan.source is not None:
         if (changes := what_changes(plan.source, plan.settings)) is not None:
@@ -94,7 +94,7 @@ def say_about_source(store: "Database", plan: "TrainingPlan", said: "Terms") -> 
     elif (better := proposed_source(store, plan.settings, said.form, said.base)) is not None:
         named = [word for each in plan.settings.datasets for word in ("--dataset", each)]
         proposed = next_command("sft", "launch", "--name", plan.name, *named, "--from", better)
-        sessions = counted(sessions_of(store, plan.settings), "training session")
+        sessions = counted(count_training_sessions(store, plan.settings), "training session")
         say(f"kdtui: {sessions} teach little from the base alone; begin from an adapter with: {proposed}")
 
 
@@ -102,12 +102,12 @@ def print_estimate(found: "TrainingEstimate", plan: "TrainingPlan", *, as_json: 
     """Print what a training would take."""
     from dataclasses import asdict
 
-    from kdtui.workflows.training.estimate import in_words
+    from kdtui.workflows.training.estimate import training_estimate_in_words
 
     if as_json:
         print_json({"name": plan.name, "host": plan.host, **asdict(found)})
         return
-    print_text("\n".join(in_words(found, plan)))
+    print_text("\n".join(training_estimate_in_words(found, plan)))
 
 
 _SAYS = 10.0

@@ -8,7 +8,7 @@ from kdtui.text import counted
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import DISTILLED, distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.studies.spec_files import parsed, to_toml
+from kdtui.workflows.studies.spec_files import parsed_spec, to_toml
 from store.datasets import dataset_names
 from store.knowledge import known_formats
 from store.sqlite import Database
@@ -48,6 +48,6 @@ def import_demo(db: Database) -> Iterator[DemoStep]:
 def save_demo_study(db: Database) -> str:
     """Store the small study of the demo, and return its name."""
     text = (files("kdtui") / "demo_data" / "study.toml").read_text(encoding="utf-8")
-    spec = parsed(text, "the study of the demo")
+    spec = parsed_spec(text, "the study of the demo")
     save_study(db, spec.name, to_toml(spec), "demo")
     return spec.name

@@ -112,7 +112,7 @@ def check_address(student: str) -> None:
         raise KdtuiError(f"{student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL")
 
 
-def trainable(db: "Database", base: str) -> str:
+def trainable_base(db: "Database", base: str) -> str:
     """The base of a training: the file of a model that is here, or a folder or an id of transformers as it is.
 
     Raises:
@@ -120,7 +120,7 @@ def trainable(db: "Database", base: str) -> str:
     """
     from store.models import named_models
 
-    check_base(base, [embedded.NAME, *(each.name for each in named_models(db) if each.kind == "base")])
+    check_base_name(base, [embedded.NAME, *(each.name for each in named_models(db) if each.kind == "base")])
     if Path(base).is_dir():
         return str(Path(base).resolve())
     if _is_id(base):
@@ -131,7 +131,7 @@ def trainable(db: "Database", base: str) -> str:
     return str(path.resolve())
 
 
-def check_base(base: str, names: Sequence[str]) -> None:
+def check_base_name(base: str, names: Sequence[str]) -> None:
     """Refuse what no training can begin with, as far as its name tells.
 
     Args:

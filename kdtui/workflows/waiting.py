@@ -19,7 +19,7 @@ _AGAIN = 60.0
 """Seconds after which it is said again."""
 
 
-class Waiting:
+class WaitNotice:
     """What the store tells that it waits, once a second; a person is told of it once a minute.
 
     Args:

@@ -12,7 +12,7 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.studies.run import run_study
 from kdtui.workflows.studies.spec import Spec, TrainingOptions
-from kdtui.workflows.studies.spec_files import changed, preset, to_toml
+from kdtui.workflows.studies.spec_files import changed_spec, preset, to_toml
 from store.database import open_database
 from store.hosts import Host
 from store.records import HostSettings
@@ -68,7 +68,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(name: str, base: Path) -> Spec:
     """A preset with a tiny student that is soon trained."""
     training = TrainingOptions(epochs=1, learning_rate=0.003, batch_tokens=30000, longest=4000)
-    return changed(preset(name, ["outdoor"]), student=(str(base),), training=training)
+    return changed_spec(preset(name, ["outdoor"]), student=(str(base),), training=training)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
-from kdtui.workflows.knowledge.findings import largest_loss
+from kdtui.workflows.knowledge.findings import possible_loss
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
 from store.calls import record_call
@@ -204,10 +204,10 @@ def test_what_hangs_on_pieces_of_a_model_is_told_with_its_answers(known: Databas
         known, "outdoor", "rule", "t", [NewKnowledge("One", "{}", call=1), NewKnowledge("Two", "{}")]
     )
     pick_sample(known, "\x1b[31mred", numbers[:1])
-    loss = largest_loss(known, "outdoor", ["rule", "thought"], "t")
+    loss = possible_loss(known, "outdoor", ["rule", "thought"], "t")
     assert loss.numbers == tuple(numbers)
     assert loss.sentence == (
         "dataset outdoor has 2 rules of t; what is not found again would be deleted. Samples lose 1 of them: red. "
         "A model was asked for 1 of them; its answers stay."
     )
-    assert not largest_loss(known, "outdoor", ["thought"], "t")
+    assert not possible_loss(known, "outdoor", ["thought"], "t")

@@ -17,7 +17,7 @@ from kdtui.workflows.job_state import one_job
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.command_options import options_of
-from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.student.settings import shown_as_trained
 from models.adapters.conversion import convert
@@ -106,7 +106,7 @@ def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
 def test_an_adapter_is_asked_as_it_was_trained(kdtui: Kdtui, launch: Kdtui, base: Path, db: Database) -> None:
     mine_patterns(db, "outdoor")
     assert launch("mine", "--epochs", 1, "--knowledge", "pattern", "--follow").code == 0
-    with open_pattern_student(db, "outdoor", untold) as student:
+    with open_pattern_student(db, "outdoor", tell_nobody) as student:
         judged = student.pair_probabilities(get_session(db, "outdoor", "o34"))
     found = questions(kdtui, "--adapter", "mine")
     assert found[0] == pair_question(1, 2, float(judged[0, 1]))
@@ -350,7 +350,7 @@ def test_a_student_is_asked_with_the_same_evidence(
     monkeypatch.setattr("models.llama.strategies.pairs.pair_question", heard)
     command = ["generate", "o34", "--student", base, "--strategy", "pairs", "--json"]
     assert kdtui(*command, "--knowledge", "pattern").code == 0
-    with open_pattern_student(db, "outdoor", untold) as student:
+    with open_pattern_student(db, "outdoor", tell_nobody) as student:
         probabilities = student.pair_probabilities(get_session(db, "outdoor", "o34"))
     assert pair_question(1, 2, float(probabilities[0, 1])) in asked
     asked.clear()

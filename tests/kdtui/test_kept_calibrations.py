@@ -10,8 +10,8 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.calibrate import sessions_to_learn_from
-from kdtui.workflows.student.cross_validation import Judged
-from kdtui.workflows.student.earlier_calibration import Compared, Earlier, compare
+from kdtui.workflows.student.cross_validation import JudgedStrategy
+from kdtui.workflows.student.earlier_calibration import CalibrationsCompared, EarlierCalibration, compare_calibrations
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.pairs.calibration import AT_ITS_WORD, Calibration
@@ -126,8 +126,8 @@ def test_a_strategy_that_is_not_tried_keeps_its_calibration(kdtui: Kdtui, db: Da
     assert resolved(db, "outdoor", settings).strategy == "pairs"
 
 
-def judged(f1: list[float]) -> Judged:
-    return Judged(Calibration(AT_ITS_WORD), [], f1, 0.0)
+def judged(f1: list[float]) -> JudgedStrategy:
+    return JudgedStrategy(Calibration(AT_ITS_WORD), [], f1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
     new: list[float], fitted_on: int, is_kept: bool
 ) -> None:
     ids = [str(number) for number in range(20)]
-    earlier = Earlier(Calibration(AT_ITS_WORD), fitted_on, dict.fromkeys(ids, 0.5))
-    compared, f1 = compare("pairs", earlier, judged(new), ids)
+    earlier = EarlierCalibration(Calibration(AT_ITS_WORD), fitted_on, dict.fromkeys(ids, 0.5))
+    compared, f1 = compare_calibrations("pairs", earlier, judged(new), ids)
     assert compared.is_kept == is_kept
     assert f1 == [0.5] * 20
 
 
 def test_a_comparison_is_a_sentence() -> None:
-    said = Compared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
+    said = CalibrationsCompared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
     assert said == (
         "pairs: the earlier calibration, over 90 sessions, stays; on these 20 sessions its pair F1 is 0.610 (on 20 of "
         "them it was judged as it is, which may favour it), and that of the new one 0.600"

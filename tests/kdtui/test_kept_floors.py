@@ -8,9 +8,9 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import floors
-from kdtui.workflows.runs.evaluate import ResultRow
+from kdtui.workflows.runs.evaluate import ScoreRow
 from kdtui.workflows.runs.floors import FLOOR_NAMES, floors_over, score_floors
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from store.database import open_database
 from store.sqlite import Database
 from tests.result_rows import scores_alone
@@ -79,10 +79,13 @@ def test_floors_are_shown_while_another_program_writes(
     """They are computed again another time."""
     other = open_database(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
-    rows = list(floors_over(db, Scored("outdoor", "test")))
+    rows = list(floors_over(db, ScoredSessions("outdoor", "test")))
     assert [row.name for row in rows] == list(FLOOR_NAMES)
     other.execute("COMMIT")
-    again: list[ResultRow] = [*floors_over(db, Scored("outdoor", "test")), *floors_over(db, Scored("outdoor", "test"))]
+    again: list[ScoreRow] = [
+        *floors_over(db, ScoredSessions("outdoor", "test")),
+        *floors_over(db, ScoredSessions("outdoor", "test")),
+    ]
     assert [row.name for row in again] == list(FLOOR_NAMES) * 2
     assert computed == [7, 7]
     other.close()

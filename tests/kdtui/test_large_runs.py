@@ -28,10 +28,10 @@ from kdtui.tui.places.runs.form import Wanted
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import floors, kept_scores, runs
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
-from kdtui.workflows.runs.evaluate import answer_split, evaluate, score_run, split_to_score
+from kdtui.workflows.runs.evaluate import answer_split, evaluate_split, score_run, split_to_score
 from kdtui.workflows.runs.floors import floors_over
 from kdtui.workflows.runs.runs import compare_runs
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.student.generate import SessionAnswered
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
@@ -91,7 +91,7 @@ def test_answers_that_cost_nothing_are_stored_many_at_a_time(db: Database) -> No
     many(db, 400)
     statements: list[str] = []
     sessions = split_to_score(db, "many", "valid")
-    events = evaluate(db, "many", "valid", RunSettings("patterns"), sessions)
+    events = evaluate_split(db, "many", "valid", RunSettings("patterns"), sessions)
     next(events)
     db.conn.set_trace_callback(statements.append)
     answered = sum(isinstance(event, SessionAnswered) for event in events)
@@ -103,7 +103,7 @@ def test_answers_that_cost_nothing_are_stored_many_at_a_time(db: Database) -> No
 def test_an_answer_that_is_shown_is_stored(db: Database, other: Database) -> None:
     many(db, 300)
     seen = 0
-    for event in evaluate(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")):
+    for event in evaluate_split(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")):
         if isinstance(event, SessionAnswered):
             seen += 1
             assert seen <= count_answers(other, get_run(other, 1))
@@ -311,7 +311,7 @@ def test_a_session_too_large_for_patterns_counts_as_not_valid_in_the_floor(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pattern_student, "MOST_PRODUCTS", 4)
-    rows = {row.name: row.scores for row in floors_over(db, Scored("outdoor", "test"))}
+    rows = {row.name: row.scores for row in floors_over(db, ScoredSessions("outdoor", "test"))}
     assert rows["patterns"].valid < 1 == rows["whole session"].valid
     assert rows["patterns"].sessions == 7
 
@@ -352,7 +352,7 @@ def test_runs_are_compared_without_holding_their_answers(db: Database, monkeypat
     for module in ("store.split_sessions", "kdtui.workflows.runs.evaluate"):
         monkeypatch.setattr(f"{module}._PAGE", 100)
     for _ in range(2):
-        list(evaluate(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")))
+        list(evaluate_split(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")))
     one, other = get_run(db, 1), get_run(db, 2)
     peaks = []
     for look in (lambda: compare_runs(db, one, other), lambda: [predictions(db, run) for run in (one, other)]):

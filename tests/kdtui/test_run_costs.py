@@ -12,7 +12,7 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import energy
 from kdtui.workflows.runs.energy import EnergyMeter
-from kdtui.workflows.runs.evaluate import evaluate, split_to_score
+from kdtui.workflows.runs.evaluate import evaluate_split, split_to_score
 from kdtui.workflows.runs.peak_memory import PeakMemory
 from kdtui.workflows.runs.session_measures import session_measures
 from kdtui.workflows.student.generate import SessionAnswered
@@ -152,7 +152,7 @@ def test_the_energy_of_a_run_is_that_of_the_stretches_in_which_it_was_answered(
 @pytest.mark.usefixtures("imported")
 def test_costs_are_noted_while_a_run_is_under_way_so_that_a_killed_one_keeps_them(db: Database) -> None:
     sessions = split_to_score(db, "outdoor", "train")
-    events = evaluate(db, "outdoor", "train", RunSettings("patterns"), sessions)
+    events = evaluate_split(db, "outdoor", "train", RunSettings("patterns"), sessions)
     next(event for event in events if isinstance(event, SessionAnswered))
     noted = "SELECT run_id, sessions, peak_memory_bytes > 0 FROM run_stretches"
     assert db.execute(noted).fetchall() == [(1, 1, 1)]

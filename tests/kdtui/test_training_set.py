@@ -15,7 +15,7 @@ from kdtui.distill.training_set import reordered, shuffled
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.training.dataset import training_examples, validation_examples
 from models.prompt_format import pair_question
@@ -92,7 +92,7 @@ def test_questions_say_how_likely_a_pair_is_by_what_other_sessions_show(db: Data
     settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
     lines = list(training_examples(db, settings))
     train = list(iter_sessions(db, "outdoor", split="train"))
-    with open_pattern_student(db, "outdoor", untold) as student:
+    with open_pattern_student(db, "outdoor", tell_nobody) as student:
         unseen = student.unseen_probabilities(train)
     told = 0
     for line in lines:

@@ -8,7 +8,7 @@ import pytest
 
 from kdtui.workflows.calls.asker import PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.calls.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
+from kdtui.workflows.calls.unsaved_calls import PaidCall, folder_of, set_aside, store_unsaved_calls, waiting_calls
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace, Teacher
@@ -95,7 +95,7 @@ def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
     with writing(database_of_the_test), pytest.raises(CalledOff):
         asyncio.run(ask())
     assert len(waiting_calls(database_of_the_test)) == 1
-    assert take_in(db) == 1
+    assert store_unsaved_calls(db) == 1
     assert waiting_calls(database_of_the_test) == []
     assert db.execute("SELECT status FROM calls").fetchall() == [("answered",)]
 
@@ -105,5 +105,5 @@ def test_a_file_that_is_damaged_is_left_where_it_is(database_of_the_test: Path, 
     set_aside(database_of_the_test, call)
     damaged = folder_of(database_of_the_test) / "other.json"
     damaged.write_text("{")
-    assert take_in(db) == 1
+    assert store_unsaved_calls(db) == 1
     assert waiting_calls(database_of_the_test) == [damaged]

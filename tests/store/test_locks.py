@@ -9,7 +9,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.waiting import WAITING, Waiting
+from kdtui.workflows.waiting import WAITING, WaitNotice
 from store.calls import record_call
 from store.database import open_database
 from store.errors import Busy, explain
@@ -83,7 +83,7 @@ def test_who_waits_can_be_called_off(database_of_the_test: Path, db: Database) -
     def call_off() -> None:
         raise Unwanted
 
-    waiter = open_database(database_of_the_test, told=Waiting(lambda _: None, call_off))
+    waiter = open_database(database_of_the_test, told=WaitNotice(lambda _: None, call_off))
     with writing(database_of_the_test), pytest.raises(Unwanted), waiter.waiting(math.inf):
         _call(waiter, "a")
     # The connection is as good as before.
@@ -109,7 +109,7 @@ def test_what_is_read_in_a_transaction_is_what_others_have_written_before_it(
 
 def test_a_person_is_told_once_and_again_after_a_minute() -> None:
     told: list[str] = []
-    waiting = Waiting(told.append)
+    waiting = WaitNotice(told.append)
     for seconds in (1.0, 2.0, 59.0, 61.5, 62.0, 1.0):
         waiting(seconds)
     assert told == [WAITING, f"{WAITING}, for 1 minute now", WAITING]

@@ -21,9 +21,9 @@ from models.llama.cancellation import Cancellation
 from store.records import Session
 
 if TYPE_CHECKING:
-    from kdtui.workflows.student.explain import Explanation
+    from kdtui.workflows.student.explain import PromptExplanation
     from kdtui.workflows.student.generate import GenerateEvent
-    from kdtui.workflows.student.learning import Learning
+    from kdtui.workflows.student.learning import LearningProgress
     from kdtui.workflows.student.session_student import SessionStudent
     from store.runs import Prediction
     from store.sqlite import Database
@@ -90,7 +90,7 @@ class NoteTaken(GenerationMessage):
 class StudentLearns(GenerationMessage):
     """Before it answers the student learns from the training sessions, once."""
 
-    def __init__(self, request: GenerationRequest, learning: "Learning") -> None:
+    def __init__(self, request: GenerationRequest, learning: "LearningProgress") -> None:
         super().__init__(request)
         self.learning = learning
 
@@ -106,7 +106,7 @@ class AnswerEnded(GenerationMessage):
 class Explained(GenerationMessage):
     """What the student is asked about the session."""
 
-    def __init__(self, request: GenerationRequest, explanation: "Explanation") -> None:
+    def __init__(self, request: GenerationRequest, explanation: "PromptExplanation") -> None:
         super().__init__(request)
         self.explanation = explanation
 
@@ -233,5 +233,5 @@ class GenerationThread:
         return request.cancelled or self._is_closing
 
 
-def _tell(request: GenerationRequest, message: "str | Learning") -> None:
+def _tell(request: GenerationRequest, message: "str | LearningProgress") -> None:
     request.post(NoteTaken(request, message) if isinstance(message, str) else StudentLearns(request, message))

@@ -20,7 +20,7 @@ from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.adapter_card import CARD, AboutRouter, router_card
 from kdtui.text import counted
 from kdtui.workflows.adapters.export import check_target, export_adapter
-from kdtui.workflows.adapters.import_adapter import take_in
+from kdtui.workflows.adapters.import_adapter import import_adapter
 from kdtui.workflows.adapters.routers import routes_of
 from kdtui.workflows.manage_models import checked_name, remove_model, slug
 from kdtui.workflows.model_names import ROUTED
@@ -72,7 +72,7 @@ class SharedRouter(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class RouterCopied:
     """A router that was written to a folder, or copied from one.
 
     Attributes:
@@ -92,7 +92,7 @@ def export_router(
     licence: str | None = None,
     base: str | None = None,
     replace: bool = False,
-) -> Moved:
+) -> RouterCopied:
     """Write a router with its adapters into a folder, whole or not at all; otherwise as `export_adapter`.
 
     Raises:
@@ -131,7 +131,7 @@ def export_router(
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
     adapters = counted(len(routes), "adapter")
-    return Moved(f"exported router {name} to {folder}, with {adapters}", tuple(notes))
+    return RouterCopied(f"exported router {name} to {folder}, with {adapters}", tuple(notes))
 
 
 def is_router(folder: Path) -> bool:
@@ -139,8 +139,8 @@ def is_router(folder: Path) -> bool:
     return (folder / ROUTER).is_file()
 
 
-def take_in_router(db: "Database", folder: Path, name: str | None, models: Path) -> Moved:
-    """Copy a router with its adapters out of a folder, checked, or nothing of it; otherwise as `take_in`.
+def import_router(db: "Database", folder: Path, name: str | None, models: Path) -> RouterCopied:
+    """Copy a router with its adapters out of a folder, checked, or nothing of it; otherwise as `import_adapter`.
 
     Raises:
         StoreError: there is a router of that name.
@@ -157,7 +157,7 @@ def take_in_router(db: "Database", folder: Path, name: str | None, models: Path)
             inside = folder / route.folder
             if inside.is_symlink() or not inside.is_dir():
                 raise ModelError(f"{inside}: there is no such folder, with the adapter of route {route.name!r}")
-            found = take_in(db, inside, f"{name}-{slug(route.name)}", models)
+            found = import_adapter(db, inside, f"{name}-{slug(route.name)}", models)
             taken.append(found.model.name)
             if found.missing is not None:
                 base = found.missing
@@ -179,7 +179,9 @@ def take_in_router(db: "Database", folder: Path, name: str | None, models: Path)
         )
         save_router(db, name, msgspec.json.encode(router).decode())
     adapters = counted(len(taken), "adapter")
-    return Moved(f"{name} is a router, copied with {adapters}; use it with: --adapter {ROUTED}{name}", tuple(notes))
+    return RouterCopied(
+        f"{name} is a router, copied with {adapters}; use it with: --adapter {ROUTED}{name}", tuple(notes)
+    )
 
 
 def _about(name: str, router: Router, routes: list[SharedRoute]) -> AboutRouter:

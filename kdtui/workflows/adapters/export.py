@@ -22,7 +22,7 @@ from kdtui.workflows.manage_models import is_repository, known_models, slug
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.published import fingerprint
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.runs.session_measures import measures_of
 from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
 from models.adapters.folder import SUMS, has_patterns, plain_config, write_adapter, write_json
@@ -223,7 +223,7 @@ def _score(db: "Database", summary: RunSummary) -> dict[str, Any]:
     from kdtui.statistics.estimates import estimate
     from kdtui.statistics.sessions import Cell
 
-    sessions = Scored.by(summary).sessions(db)
+    sessions = ScoredSessions.by(summary).sessions(db)
     found = [measures_of(*each, names_intents=False) for each in answered_by(db, summary.run, sessions)]
     told = {}
     for measure in _MEASURES:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenIn:
+class ImportedAdapter:
     """An adapter that was copied.
 
     Attributes:
@@ -69,7 +69,9 @@ class TakenIn:
         return None
 
 
-def take_in(db: "Database", folder: Path, name: str | None, models: Path, *, gguf: str | None = None) -> TakenIn:
+def import_adapter(
+    db: "Database", folder: Path, name: str | None, models: Path, *, gguf: str | None = None
+) -> ImportedAdapter:
     """Copy an adapter out of a folder, checked, and give it a name.
 
     The folder is one that kdtui has exported, one of PEFT, or one with a GGUF adapter. Nothing else in it is read.
@@ -93,7 +95,7 @@ def take_in(db: "Database", folder: Path, name: str | None, models: Path, *, ggu
             with _said_of(folder / found, part / f"{name}.gguf"):
                 base = _check_gguf(part / f"{name}.gguf", bases)
     here = None if base.row is None else base.row.name
-    return TakenIn(named_model(db, name), here, base.certain, base.told if here is None else None)
+    return ImportedAdapter(named_model(db, name), here, base.certain, base.told if here is None else None)
 
 
 @dataclass(frozen=True, slots=True)

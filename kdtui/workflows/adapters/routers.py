@@ -26,11 +26,18 @@ from kdtui.statistics.sessions import Cell
 from kdtui.text import counted
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import ROUTED
-from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, answered_by, evaluate, resume, split_to_score
-from kdtui.workflows.runs.runs import bundles_of
+from kdtui.workflows.runs.evaluate import (
+    EvaluateEvent,
+    RunBegun,
+    answered_by,
+    evaluate_split,
+    resume_run,
+    split_to_score,
+)
+from kdtui.workflows.runs.runs import predicted_bundles
 from kdtui.workflows.student.adapters import adapter_file, trained_with
 from kdtui.workflows.student.as_trained import settings_as_trained
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.student.routed import features_of, load_router
 from models.embedded import SHIPPED
@@ -74,7 +81,7 @@ class RouterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RouterReport:
     """A router beside simpler ways to use the same adapters, over the same sessions.
 
     Attributes:
@@ -111,10 +118,10 @@ class RouterTrained:
     """The router is stored."""
 
     router: Router
-    report: Report
+    report: RouterReport
 
 
-RouterEvent: TypeAlias = RouteBegun | EvaluateEvent | RouterTrained | Report
+RouterEvent: TypeAlias = RouteBegun | EvaluateEvent | RouterTrained | RouterReport
 
 
 def train_router(
@@ -125,7 +132,7 @@ def train_router(
     *,
     limit: int | None = None,
     replace_old: bool = False,
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Iterator[RouterEvent]:
     """Have each adapter answer the validation sessions of the datasets, fit a router to the scores, and store it.
 
@@ -163,7 +170,7 @@ def fit_to_runs(
     *,
     limit: int | None = None,
     replace_old: bool = False,
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> RouterTrained:
     """Fit a router to what its routes have answered, and store it.
 
@@ -207,9 +214,9 @@ def fit_to_runs(
 
 
 def compare_routes(
-    db: Database, name: str, dataset: str, split: Split, *, limit: int | None = None, tell: Tell = untold
+    db: Database, name: str, dataset: str, split: Split, *, limit: int | None = None, tell: Tell = tell_nobody
 ) -> Iterator[RouterEvent]:
-    """Compare a router with the other ways on sessions that it was not fitted to; the last event is a `Report`.
+    """Compare a router with the other ways on sessions that it was not fitted to; the last event is a `RouterReport`.
 
     Runs over these sessions that are there already are used. The router's answers are those of the adapters that it
     chooses.
@@ -289,10 +296,10 @@ def _answered(
     if found is not None and found.is_over:
         return found.run
     if found is not None:
-        yield from resume(db, found.run, sessions, tell)
+        yield from resume_run(db, found.run, sessions, tell)
         return found.run
     run = None
-    for event in evaluate(db, dataset, split, wanted, sessions, tell=tell):
+    for event in evaluate_split(db, dataset, split, wanted, sessions, tell=tell):
         if isinstance(event, RunBegun):
             run = event.run
         yield event
@@ -316,7 +323,9 @@ def _earlier_run(db: Database, dataset: str, split: Split, settings: RunSettings
 
 def _by_session(db: Database, sessions: Iterable[Session], runs: Sequence[Run]) -> list[list[list[frozenset[int]]]]:
     """The bundles of each run for each session; none where it has no answer."""
-    found = [{session.id: bundles_of(answer) for session, answer in answered_by(db, run, sessions)} for run in runs]
+    found = [
+        {session.id: predicted_bundles(answer) for session, answer in answered_by(db, run, sessions)} for run in runs
+    ]
     return [[answers.get(session.id, []) for answers in found] for session in sessions]
 
 
@@ -360,7 +369,7 @@ def _report(
     best: Vector,
     voted: Vector,
     took: dict[str, int],
-) -> Report:
+) -> RouterReport:
     oracle = scores.max(axis=1)
     ways = {
         **{name: scores[:, number] for number, name in enumerate(names)},
@@ -377,4 +386,4 @@ def _report(
     [gain] = compare([Pair(BEST, ROUTER, "pair_f1", cells[BEST], cells[ROUTER])])
     possible = float((oracle - best).mean())
     reached = float((routed - best).mean()) / possible if possible > _NOTHING else None
-    return Report(tuple(rows), gain, reached, took, len(scores))
+    return RouterReport(tuple(rows), gain, reached, took, len(scores))

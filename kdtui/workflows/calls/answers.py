@@ -17,7 +17,7 @@ class FailedBefore(ModelError):
         super().__init__(f"{call.error} (call {call.id}, before; --retry-failed asks again)")
 
 
-class Unusable(ModelError):
+class UnusableAnswer(ModelError):
     """The answer of a call is of no use."""
 
     def __init__(self, problem: str, call: Call) -> None:
@@ -33,11 +33,11 @@ def read_answer(call: Call, read: Callable[[str], T]) -> T:
     """
     if call.finish_reason == "length":
         problem = f"the answer of call {call.id} is cut off; allow longer ones with --answer-tokens"
-        raise Unusable(problem, call)
+        raise UnusableAnswer(problem, call)
     try:
         return read(call.response or "")
     except ModelError as error:
-        raise Unusable(str(error), call) from error
+        raise UnusableAnswer(str(error), call) from error
 
 
 def text_of(call: Call) -> str:

@@ -11,18 +11,18 @@ from typing import Any, Protocol
 from kdtui.workflows.calls.answers import FailedBefore
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.requests import (
-    _USUAL_ANSWER,
     ANSWER_TOKENS,
-    _prompt_tokens,
-    _roughly,
-    _written,
-    key_of,
-    most_tokens,
+    USUAL_ANSWER,
+    estimated_prompt_tokens,
+    estimated_tokens,
+    most_prompt_tokens,
+    request_key,
     request_of,
     teacher_name,
+    written_tokens,
 )
 from kdtui.workflows.calls.tally import Tally
-from kdtui.workflows.calls.unsaved_calls import PaidCall, drop, folder_of, set_aside
+from kdtui.workflows.calls.unsaved_calls import PaidCall, delete_unsaved_call, folder_of, set_aside
 from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.completion import Usage
@@ -105,7 +105,7 @@ class PaidCalls:
         """
         question = TeacherQuestion(tuple(messages), schema, self.answer_tokens or ANSWER_TOKENS)
         request = request_of(self.model, question)
-        key = key_of(request)
+        key = request_key(request)
         known = known_call(self.db, key)
         if known is not None and not self._is_to_be_asked_again(known):
             self.tally.hits += 1
@@ -146,11 +146,11 @@ class PaidCalls:
         calls = self.tally.paid + self.tally.failed + len(self._under_way)
         if self.budget.calls is not None and calls > self.budget.calls:
             raise BudgetReached
-        highest = self.prices.of(most_tokens(question.messages), question.most_tokens) or 0.0
+        highest = self.prices.of(most_prompt_tokens(question.messages), question.most_tokens) or 0.0
         await self._reserve(key, highest)
         ended = partial(PaidCall, key=key, teacher=self.name, step=step, request=request)
         try:
-            await self._turn(_prompt_tokens(question.messages) + _USUAL_ANSWER)
+            await self._turn(estimated_prompt_tokens(question.messages) + USUAL_ANSWER)
             self.asking += 1
             self.changed()
             try:
@@ -165,7 +165,7 @@ class PaidCalls:
                 seconds=reply.seconds,
                 attempts=reply.attempts,
                 replace=key in self._unusable,
-                **self._counted(question, reply.usage, _written(reply), highest),
+                **self._counted(question, reply.usage, written_tokens(reply), highest),
             )
             await self._keep(answered)
             self.tally.paid += 1
@@ -175,7 +175,7 @@ class PaidCalls:
             took: dict[str, Any] = {}
             if (empty := error.empty) is not None:
                 # What is cut off before there is a text has used up all that was allowed.
-                written = question.most_tokens if empty.is_cut_off else _roughly(empty.written)
+                written = question.most_tokens if empty.is_cut_off else estimated_tokens(empty.written)
                 took = {"is_final": True, **self._counted(question, empty.usage, written, highest)}
             await self._keep(ended(seconds=error.seconds, attempts=error.attempts, error=str(error), **took))
             self.tally.failed += 1
@@ -218,7 +218,7 @@ class PaidCalls:
             put_aside()
             raise
         if aside is not None:
-            drop(aside)
+            delete_unsaved_call(aside)
 
     async def _reserve(self, key: str, highest: float) -> None:
         """Set aside what a call may cost; where others that are under way may use up the budget, wait for them.
@@ -240,7 +240,7 @@ class PaidCalls:
 
     def _counted(self, question: TeacherQuestion, usage: Usage, written: int, highest: float) -> dict[str, Any]:
         """Count what a call took, as the server says, or else by an estimate; the same for its row."""
-        prompt = usage.prompt if usage.prompt is not None else _prompt_tokens(question.messages)
+        prompt = usage.prompt if usage.prompt is not None else estimated_prompt_tokens(question.messages)
         completion = usage.completion if usage.completion is not None else written
         cost = self.prices.of(prompt, completion)
         is_estimated = usage.prompt is None or usage.completion is None

@@ -6,7 +6,14 @@ from typing import Any
 
 from kdtui.workflows.calls.answers import FailedBefore
 from kdtui.workflows.calls.costs import Prices
-from kdtui.workflows.calls.requests import _USUAL_ANSWER, ANSWER_TOKENS, _prompt_tokens, key_of, most_tokens, request_of
+from kdtui.workflows.calls.requests import (
+    ANSWER_TOKENS,
+    USUAL_ANSWER,
+    estimated_prompt_tokens,
+    most_prompt_tokens,
+    request_key,
+    request_of,
+)
 from kdtui.workflows.calls.tally import Tally
 from models.endpoint.teacher import TeacherQuestion
 from models.messages import Message
@@ -48,14 +55,14 @@ class Rehearsal:
         """
         self.asked += 1
         question = TeacherQuestion(tuple(messages), schema, self._most_answer)
-        call = known_call(self.db, key_of(request_of(self.model, question)))
+        call = known_call(self.db, request_key(request_of(self.model, question)))
         is_useless = call is not None and (call.status == "failed" or call.key in self._unusable)
         if call is not None and not (is_useless and self.retry_failed):
             self.tally.hits += 1
             if call.status == "failed":
                 raise FailedBefore(call)
             return call
-        self._prompt, self._most_prompt = _prompt_tokens(messages), most_tokens(messages)
+        self._prompt, self._most_prompt = estimated_prompt_tokens(messages), most_prompt_tokens(messages)
         self._count()
         raise NotPaidYet
 
@@ -72,7 +79,7 @@ class Rehearsal:
     def count_further(self, calls: int) -> None:
         """Count the calls of a conversation that follow one that is not in the ledger: each repeats what was said."""
         for _ in range(calls):
-            self._prompt += _USUAL_ANSWER + _USUAL_QUESTION
+            self._prompt += USUAL_ANSWER + _USUAL_QUESTION
             self._most_prompt += 2 * self._most_answer
             self._count()
 
@@ -82,7 +89,7 @@ class Rehearsal:
 
     def _count(self) -> None:
         self.tally.paid += 1
-        answer = min(_USUAL_ANSWER, self._most_answer)
+        answer = min(USUAL_ANSWER, self._most_answer)
         self.tally.add(self._prompt, answer, self.prices.of(self._prompt, answer), is_estimated=True)
         most = self.prices.of(self._most_prompt, self._most_answer)
         if most is not None:

@@ -13,27 +13,27 @@ from models.messages import Message
 ANSWER_TOKENS = 1024
 """Of an answer at most, where nothing else is said: bundles with their reasons are some hundreds."""
 
-_USUAL_ANSWER = 200
+USUAL_ANSWER = 200
 """Tokens of an answer that has not been given yet, for an estimate."""
 
 _TEMPLATE_TOKENS = 16
 """That the chat template of a model puts around a message, at most."""
 
 
-def most_tokens(messages: Sequence[Message]) -> int:
+def most_prompt_tokens(messages: Sequence[Message]) -> int:
     """Tokens that messages are at most: each has a byte at least, whatever the script; the template adds a few."""
     return sum(len(message.content.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for message in messages)
 
 
-def _prompt_tokens(messages: Sequence[Message]) -> int:
-    return sum(_roughly(message.content) for message in messages)
+def estimated_prompt_tokens(messages: Sequence[Message]) -> int:
+    return sum(estimated_tokens(message.content) for message in messages)
 
 
-def _written(reply: Reply) -> int:
-    return _roughly(reply.text + reply.thoughts)
+def written_tokens(reply: Reply) -> int:
+    return estimated_tokens(reply.text + reply.thoughts)
 
 
-def _roughly(text: str) -> int:
+def estimated_tokens(text: str) -> int:
     """Tokens of a text in any script: many have a token or more for each character, and two or three bytes for it."""
     return roughly_for(len(text.encode("utf-8", "replace")))
 
@@ -52,7 +52,7 @@ def request_of(model: str, question: TeacherQuestion) -> str:
     ).decode()
 
 
-def key_of(request: str) -> str:
+def request_key(request: str) -> str:
     """The hash of a request."""
     return sha256(request.encode()).hexdigest()
 

@@ -60,7 +60,7 @@ def set_aside(store: Path, call: PaidCall) -> Path:
     return path
 
 
-def drop(path: Path) -> None:
+def delete_unsaved_call(path: Path) -> None:
     """Delete the file of a call that is stored, and the folder with the last one."""
     path.unlink(missing_ok=True)
     with suppress(OSError):
@@ -72,7 +72,7 @@ def waiting_calls(store: Path) -> list[Path]:
     return sorted(folder_of(store).glob("*.json"))
 
 
-def take_in(db: Database) -> int:
+def store_unsaved_calls(db: Database) -> int:
     """Store what waits in files, and return how many that were. What cannot be read is left where it is.
 
     Raises:
@@ -91,5 +91,5 @@ def take_in(db: Database) -> int:
                     call.record(db)
                 taken.append(path)
     for path in taken:
-        drop(path)
+        delete_unsaved_call(path)
     return len(taken)

@@ -25,7 +25,7 @@ _SHAPES: dict[Format, type[Pattern] | type[Rule] | type[Thought]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class PieceOrigin:
     """Where a piece comes from.
 
     Attributes:
@@ -35,7 +35,7 @@ class Origin:
 
     piece: Knowledge
     sessions: tuple[str, ...]
-    parents: "tuple[Origin, ...]"
+    parents: "tuple[PieceOrigin, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class PieceDetails:
 
     piece: Knowledge
     content: Content | None
-    origin: Origin
+    origin: PieceOrigin
     samples: tuple[str, ...]
     runs: tuple[int, ...]
     trainings: tuple[str, ...]
@@ -88,12 +88,12 @@ def scores_of_uses(db: Database, about: PieceDetails) -> Iterator[RunRow]:
     yield from score_runs(db, [summary_of(db, number) for number in about.runs])
 
 
-def origin_of(db: Database, piece: Knowledge) -> Origin:
+def origin_of(db: Database, piece: Knowledge) -> PieceOrigin:
     """Where a piece comes from, back to the first."""
     return _origin(db, piece, frozenset())
 
 
-def told_origin(piece: Knowledge) -> str | None:
+def origin_in_words(piece: Knowledge) -> str | None:
     """Where a piece was imported from, and whose its measures are; None where it was not imported."""
     origin = piece.origin
     if origin is None:
@@ -103,11 +103,11 @@ def told_origin(piece: Knowledge) -> str | None:
     return f"imported from {dataset} ({origin.file}) at {origin.imported_at[:16].replace('T', ' ')}; {own}"
 
 
-def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> Origin:
+def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> PieceOrigin:
     # Patterns come from nothing else, rules from patterns, thoughts from rules; but a file can be edited.
     below |= {piece.id}
     parents = [parent for parent in parents_of(db, piece.id) if parent.id not in below]
-    return Origin(piece, tuple(sessions_of(db, piece.id)), tuple(_origin(db, parent, below) for parent in parents))
+    return PieceOrigin(piece, tuple(sessions_of(db, piece.id)), tuple(_origin(db, parent, below) for parent in parents))
 
 
 def _content(piece: Knowledge) -> Content | None:

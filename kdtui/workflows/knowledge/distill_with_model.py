@@ -10,12 +10,18 @@ from kdtui.distill.rules import consolidate
 from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
 from kdtui.workflows.calls.costs import check_budget
 from kdtui.workflows.calls.tally import Tally
-from kdtui.workflows.calls.unsaved_calls import take_in
+from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.knowledge.distill import rule_pieces
-from kdtui.workflows.knowledge.distillation_request import DistillationRequest, _to_ask_about
+from kdtui.workflows.knowledge.distillation_request import DistillationRequest, sessions_to_ask_about
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
-from kdtui.workflows.knowledge.interrupts import _interrupts_told
-from kdtui.workflows.knowledge.teacher_conversations import _answered, _conversation, _Told, _ToldRule, _ToldThought
+from kdtui.workflows.knowledge.interrupts import interrupts_between_steps
+from kdtui.workflows.knowledge.teacher_conversations import (
+    LearnedRule,
+    LearnedThought,
+    Lesson,
+    conversation_about,
+    hold_conversation,
+)
 from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.endpoint.teacher import NoAnswer, Teacher
@@ -81,11 +87,11 @@ def distil_with_model(
         ModelError: the server is not there, or the model is not named.
     """
     check_budget(job.budget, job.prices)
-    sessions = _to_ask_about(db, job)
+    sessions = sessions_to_ask_about(db, job)
     with asyncio.Runner() as runner:
         work = runner.run(_begin(db, job, sessions, gate or PauseControl()))
         try:
-            with _interrupts_told(runner.get_loop(), work.interrupt):
+            with interrupts_between_steps(runner.get_loop(), work.interrupt):
                 try:
                     while (event := runner.run(work.next_event())) is not None:
                         yield event
@@ -98,7 +104,7 @@ def distil_with_model(
 
 
 async def _begin(db: Database, job: DistillationRequest, sessions: Sequence[Session], gate: PauseControl) -> "_Work":
-    await when_free(db, partial(take_in, db))
+    await when_free(db, partial(store_unsaved_calls, db))
     events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
 
     def notice(text: str) -> None:
@@ -191,8 +197,8 @@ class _Work:
             self._events.put_nowait(None)
 
     async def _distil(self, format: Format) -> None:
-        told: list[_Told] = []
-        converse = _conversation(self.db, self.job.dataset, format, self.ledger, partial(self._note, told))
+        told: list[Lesson] = []
+        converse = conversation_about(self.db, self.job.dataset, format, self.ledger, partial(self._note, told))
         waiting = iter(self.sessions)
         before = count_pieces(self.db, self.job.dataset, format)
         done = failed = 0
@@ -211,7 +217,7 @@ class _Work:
                     self._stopped = self._stopped or _ENDED
                     return
                 try:
-                    await _answered(converse, session, self.ledger)
+                    await hold_conversation(converse, session, self.ledger)
                 except BudgetReached:
                     reason = _ENDED if self.ledger.gate.closed else "the next call might pass the budget"
                     self._stopped = self._stopped or reason
@@ -240,22 +246,22 @@ class _Work:
             [distilled] = await when_free(self.db, store)
         else:
             new = count_pieces(self.db, self.job.dataset, format) - before
-            thoughts = {each.piece.statement: each.piece for each in told if isinstance(each, _ToldThought)}
+            thoughts = {each.piece.statement: each.piece for each in told if isinstance(each, LearnedThought)}
             rejected = sum(piece.rejected is not None for piece in thoughts.values())
             distilled = Distilled(format, Renewal(len(thoughts) - rejected, rejected, new))
         self._events.put_nowait(distilled)
 
-    async def _note(self, told: list[_Told], each: _Told) -> None:
+    async def _note(self, told: list[Lesson], each: Lesson) -> None:
         """Keep what a teacher has told: thoughts in the store at once, rules until all have been told."""
         told.append(each)
-        if isinstance(each, _ToldThought):
+        if isinstance(each, LearnedThought):
             add = partial(add_knowledge, self.db, self.job.dataset, "thought", each.teacher, [each.piece])
             await when_free(self.db, add)
 
-    def _rules(self, told: Sequence[_Told]) -> list[NewKnowledge]:
+    def _rules(self, told: Sequence[Lesson]) -> list[NewKnowledge]:
         """Merge what was said of all sessions, in their order: answers come in any."""
         place = {session.id: number for number, session in enumerate(self.sessions)}
-        rules = [each for each in told if isinstance(each, _ToldRule)]
+        rules = [each for each in told if isinstance(each, LearnedRule)]
         ordered = sorted(rules, key=lambda each: place[each.session])
         origin = {each.session: each for each in reversed(ordered)}
         merged = consolidate((each.rule, each.session) for each in ordered)

@@ -39,7 +39,7 @@ class DistillationRequest:
     seed: int = 0
 
 
-def _to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
+def sessions_to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
     """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
     sessions = training_sessions(db, job.dataset, job.limit, job.seed)
     return drawn(sessions, len(sessions), job.seed, lambda session: session.id)

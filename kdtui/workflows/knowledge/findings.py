@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdtui.text import counted, one_line
-from kdtui.workflows.knowledge.pieces import what_hangs_on
+from kdtui.workflows.knowledge.pieces import dependents_in_words
 from store.knowledge import NewKnowledge
 from store.knowledge_removal import dependents_of
 from store.knowledge_renewal import Renewal, compare_findings, renew_knowledge, said_before
@@ -127,7 +127,7 @@ def loss_by(db: Database, findings: Findings) -> Loss:
     return _loss(db, numbers, "; ".join(parts))
 
 
-def largest_loss(db: Database, dataset: str, formats: Sequence[Format], teacher: str) -> Loss:
+def possible_loss(db: Database, dataset: str, formats: Sequence[Format], teacher: str) -> Loss:
     """What may go at most, where it is not known yet what a teacher will find.
 
     Raises:
@@ -149,4 +149,4 @@ def largest_loss(db: Database, dataset: str, formats: Sequence[Format], teacher:
 def _loss(db: Database, numbers: Sequence[int], said: str) -> Loss:
     if not numbers:
         return Loss()
-    return Loss(tuple(numbers), f"{said}. {what_hangs_on(dependents_of(db, numbers))}")
+    return Loss(tuple(numbers), f"{said}. {dependents_in_words(dependents_of(db, numbers))}")

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def _interrupts_told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
+def interrupts_between_steps(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
     """Interrupts come as a call between two steps of a loop: one within a step would end whatever is at work in it.
 
     Whoever handles them otherwise is told of the first one behind this.

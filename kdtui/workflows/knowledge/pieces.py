@@ -87,7 +87,7 @@ def _numbers(db: Database, query: KnowledgeQuery, sort: KnowledgeSort, *, revers
             yield from part.ids
 
 
-def what_hangs_on(found: Dependents) -> str:
+def dependents_in_words(found: Dependents) -> str:
     """What else is lost with pieces of knowledge, as sentences."""
     parts = []
     if found.samples:

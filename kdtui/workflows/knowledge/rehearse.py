@@ -7,8 +7,8 @@ from kdtui.workflows.async_events import iterate
 from kdtui.workflows.calls.costs import check_budget
 from kdtui.workflows.calls.rehearsal import NotPaidYet, Rehearsal
 from kdtui.workflows.calls.tally import Tally
-from kdtui.workflows.knowledge.distillation_request import DistillationRequest, _to_ask_about
-from kdtui.workflows.knowledge.teacher_conversations import _answered, _conversation, _forget
+from kdtui.workflows.knowledge.distillation_request import DistillationRequest, sessions_to_ask_about
+from kdtui.workflows.knowledge.teacher_conversations import conversation_about, forget_lesson, hold_conversation
 from models.endpoint.teacher import Teacher
 from models.errors import ModelError
 from store.records import Format, Session
@@ -46,7 +46,7 @@ def rehearsal(db: Database, job: DistillationRequest) -> Iterator[Rehearsed]:
         As `distil_with_model`.
     """
     check_budget(job.budget, job.prices)
-    return iterate(_rehearse(db, job, _to_ask_about(db, job)))
+    return iterate(_rehearse(db, job, sessions_to_ask_about(db, job)))
 
 
 async def _rehearse(db: Database, job: DistillationRequest, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
@@ -57,12 +57,12 @@ async def _rehearse(db: Database, job: DistillationRequest, sessions: Sequence[S
         await teacher.close()
     done = 0
     for format in job.formats:
-        converse = _conversation(db, job.dataset, format, desk, _forget)
+        converse = conversation_about(db, job.dataset, format, desk, forget_lesson)
         for session in sessions:
             done += 1
             desk.asked = 0
             try:
-                await _answered(converse, session, desk)
+                await hold_conversation(converse, session, desk)
             except NotPaidYet:
                 desk.count_further(_CALLS[format] - desk.asked)
             except ModelError:

@@ -23,7 +23,7 @@ from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.distill.retrieval import decoded, rules_that_apply
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import rejection
-from kdtui.workflows.calls.answers import Unusable, read_answer, text_of
+from kdtui.workflows.calls.answers import UnusableAnswer, read_answer, text_of
 from kdtui.workflows.calls.asker import Asker, PaidCalls
 from kdtui.workflows.calls.rehearsal import Rehearsal
 from models.endpoint.json_answer import answer_schema, parse_answer
@@ -40,7 +40,7 @@ _RULES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class _ToldRule:
+class LearnedRule:
     """A rule of a teacher, and where it comes from."""
 
     rule: Rule
@@ -50,20 +50,20 @@ class _ToldRule:
 
 
 @dataclass(frozen=True, slots=True)
-class _ToldThought:
+class LearnedThought:
     """A thought, and the teacher that gave it."""
 
     teacher: str
     piece: NewKnowledge
 
 
-_Told: TypeAlias = _ToldRule | _ToldThought
+Lesson: TypeAlias = LearnedRule | LearnedThought
 
 
-_Tell: TypeAlias = Callable[[_Told], Awaitable[None]]
+_Tell: TypeAlias = Callable[[Lesson], Awaitable[None]]
 
 
-def _conversation(
+def conversation_about(
     db: Database, dataset: str, format: Format, desk: Asker, tell: _Tell
 ) -> Callable[[Session], Awaitable[None]]:
     """How a format is distilled from a session."""
@@ -75,11 +75,11 @@ def _conversation(
     return partial(_think, desk, find_knowledge(db, dataset=dataset, format="rule"), tell)
 
 
-async def _forget(_: _Told) -> None:
+async def forget_lesson(_: Lesson) -> None:
     """A rehearsal keeps nothing."""
 
 
-async def _answered(
+async def hold_conversation(
     converse: Callable[[Session], Awaitable[None]], session: Session, desk: PaidCalls | Rehearsal
 ) -> None:
     """Have a conversation; where an answer is of no use and may be asked for again, once more.
@@ -90,7 +90,7 @@ async def _answered(
     while True:
         try:
             return await converse(session)
-        except Unusable as error:
+        except UnusableAnswer as error:
             if desk.gives_up(error.call):
                 raise
 
@@ -109,7 +109,7 @@ async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, sessi
     third = await desk.ask("reflect", messages, RULES_SCHEMA)
     parents = tuple(patterns[each.pattern] for each in matches)
     for rule in read_answer(third, lambda text: read_rules(text, session)):
-        await tell(_ToldRule(rule, session.id, third.id, parents))
+        await tell(LearnedRule(rule, session.id, third.id, parents))
 
 
 async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
@@ -126,4 +126,4 @@ async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: 
         sessions=(session.id,),
         parents=tuple(piece.number for piece in given),
     )
-    await tell(_ToldThought(call.teacher, piece))
+    await tell(LearnedThought(call.teacher, piece))

@@ -23,7 +23,7 @@ _LOOKED_AT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class PieceTrial:
     """Whom to ask about what.
 
     Attributes:
@@ -38,7 +38,7 @@ class Trial:
     having: RunSettings
 
 
-def trial_of(db: Database, number: int, usual: RunSettings) -> Trial:
+def trial_of(db: Database, number: int, usual: RunSettings) -> PieceTrial:
     """How to try a piece, on a session that it does not come from; its sample is made if it is not there.
 
     Args:
@@ -69,7 +69,7 @@ def trial_of(db: Database, number: int, usual: RunSettings) -> Trial:
     without = replace(without, limit=None, seed=None)
     if usual.student in (PATTERNS, SHIPPED):
         without = RunSettings(NAME)
-    return Trial(piece.dataset, session.id, without, replace(without, knowledge=(piece.format,), sample=sample))
+    return PieceTrial(piece.dataset, session.id, without, replace(without, knowledge=(piece.format,), sample=sample))
 
 
 def _sessions(db: Database, dataset: str, content: Content | None) -> Iterator[Session]:

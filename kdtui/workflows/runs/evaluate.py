@@ -16,7 +16,7 @@ from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, measured
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.student.settings import check_settings
@@ -66,7 +66,7 @@ EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
 
 
 @dataclass(frozen=True, slots=True)
-class ResultRow:
+class ScoreRow:
     """One row of the table: who, how well, and for how much.
 
     Attributes:
@@ -114,14 +114,14 @@ def split_to_score(
     return sessions
 
 
-def evaluate(
+def evaluate_split(
     db: Database,
     dataset: str,
     split: Split,
     settings: RunSettings,
     sessions: Collection[Session],
     tags: Sequence[str] = (),
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Iterator[EvaluateEvent]:
     """Answer the sessions of a split in a new run, which begins when the student is ready.
 
@@ -152,8 +152,10 @@ def evaluate(
             raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
-def resume(db: Database, run: Run, sessions: Collection[Session], tell: Tell = untold) -> Iterator[EvaluateEvent]:
-    """Go on with a run; nothing is done where there is nothing left. Otherwise as `evaluate`."""
+def resume_run(
+    db: Database, run: Run, sessions: Collection[Session], tell: Tell = tell_nobody
+) -> Iterator[EvaluateEvent]:
+    """Go on with a run; nothing is done where there is nothing left. Otherwise as `evaluate_split`."""
     answered = count_answers(db, run)
     if run.finished_at is not None and answered >= len(sessions):
         return
@@ -215,7 +217,7 @@ def pages_of(sessions: Iterable[Session]) -> Iterator[list[Session]]:
         yield page
 
 
-def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ResultRow:
+def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ScoreRow:
     """The row of a run over those of the sessions that it has answered.
 
     Raises:
@@ -228,7 +230,7 @@ def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ResultRo
     scores = sums.scores()
     if not scores.sessions:
         raise KdtuiError(f"run {run.id} has no answers yet; go on with: kdtui evaluate --resume {run.id}")
-    return ResultRow(run.name, scores)
+    return ScoreRow(run.name, scores)
 
 
 def answered_by(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[tuple[Session, Prediction]]:

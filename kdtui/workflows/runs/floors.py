@@ -15,10 +15,10 @@ from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
 from kdtui.workflows.model_names import PATTERNS
-from kdtui.workflows.runs.evaluate import ResultRow, answered_by
+from kdtui.workflows.runs.evaluate import ScoreRow, answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.kept_scores import as_scores, keep_scores_of
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered, Refused
@@ -50,7 +50,7 @@ _COMPARED = 100
 """Answers of a run that are compared with those of today, before the others are taken for the same."""
 
 
-class Checked(Collection[Session]):
+class CheckedSessions(Collection[Session]):
     """Sessions that call a function before each step through them; what it raises ends the walk.
 
     A hundred thousand take minutes, and whoever asked for them may be gone by then.
@@ -73,11 +73,11 @@ class Checked(Collection[Session]):
             yield session
 
 
-def unchecked() -> None:
+def no_check() -> None:
     """The check of who waits to the end."""
 
 
-def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unchecked) -> list[ResultRow]:
+def floors_over(db: Database, scored: ScoredSessions, *, check: Callable[[], None] = no_check) -> list[ScoreRow]:
     """The rows that need no model, over these sessions, in the order of `FLOOR_NAMES`; unless they are kept, it takes
     about a second for a thousand sessions.
 
@@ -94,7 +94,7 @@ def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unc
         return rows
     sessions = scored.sessions(db)
     answered = _answered_before(db, scored, sessions)
-    rows = score_floors(db, scored.dataset, Checked(sessions, check), answered)
+    rows = score_floors(db, scored.dataset, CheckedSessions(sessions, check), answered)
     if any(lacks_cosine(row.scores) for row in rows):
         return rows
     if answered is not None:
@@ -107,7 +107,7 @@ def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unc
 
 def score_floors(
     db: Database, dataset: str, sessions: Collection[Session], answered: Run | None = None
-) -> list[ResultRow]:
+) -> list[ScoreRow]:
     """The rows that need no model: whole session, categories, the pattern student where it can learn, and the truth.
 
     Args:
@@ -131,7 +131,7 @@ def score_floors(
             if learned is not None:
                 sums[PATTERNS].add(session, bundles)
             sums["truth"].add(session, minimal_bundles(session.bundles))
-    return [ResultRow(name, each.scores()) for name, each in sums.items()]
+    return [ScoreRow(name, each.scores()) for name, each in sums.items()]
 
 
 def answers_of(
@@ -143,21 +143,21 @@ def answers_of(
             yield cast("Session", event.key), event.bundles if isinstance(event, Answered) else None
 
 
-def _answered_before(db: Database, scored: Scored, sessions: Collection[Session]) -> Run | None:
+def _answered_before(db: Database, scored: ScoredSessions, sessions: Collection[Session]) -> Run | None:
     """A run in which the pattern student has answered all of these sessions as it would today, if there is one."""
     for run in plain_runs(db, scored.dataset, scored.split, PATTERNS):
         if (
             run.finished_at is not None
-            and Scored.of(run, scored.split_size or len(sessions)) == scored
+            and ScoredSessions.of(run, scored.split_size or len(sessions)) == scored
             and count_answers(db, run) >= len(sessions)
         ):
             return run if _answers_alike(db, scored, run) else None
     return None
 
 
-def _answers_alike(db: Database, scored: Scored, run: Run) -> bool:
+def _answers_alike(db: Database, scored: ScoredSessions, run: Run) -> bool:
     """Whether the pattern student answers some of the sessions as it did in a run, which may be of another version."""
-    sessions = Scored(scored.dataset, scored.split, _COMPARED, 0) if scored.limit is None else scored
+    sessions = ScoredSessions(scored.dataset, scored.split, _COMPARED, 0) if scored.limit is None else scored
     few = list(islice(sessions.sessions(db), _COMPARED))
     before = {session.id: _as_told(answer.bundles) for session, answer in answered_by(db, run, few)}
     with open_student(db, scored.dataset, RunSettings(PATTERNS)) as student:
@@ -173,15 +173,15 @@ def _version() -> str:
     return code_version(_COMPUTED_BY)
 
 
-def _encoded(rows: Iterable[ResultRow]) -> str:
+def _encoded(rows: Iterable[ScoreRow]) -> str:
     # What is no number becomes null.
     return msgspec.json.encode([(row.name, asdict(row.scores)) for row in rows]).decode()
 
 
-def _decoded(text: str) -> list[ResultRow] | None:
+def _decoded(text: str) -> list[ScoreRow] | None:
     """The rows; None where somebody has edited them."""
     try:
         found = msgspec.json.decode(text, type=list[tuple[str, dict[str, Any]]])
-        return [ResultRow(name, as_scores(values)) for name, values in found]
+        return [ScoreRow(name, as_scores(values)) for name, values in found]
     except msgspec.MsgspecError:
         return None

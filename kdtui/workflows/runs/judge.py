@@ -8,11 +8,11 @@ from math import nan
 from typing import TypeAlias
 
 from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
-from kdtui.workflows.calls.answers import Unusable, read_answer
+from kdtui.workflows.calls.answers import UnusableAnswer, read_answer
 from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.calls.tally import Tally
-from kdtui.workflows.calls.unsaved_calls import take_in
+from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.model_names import check_address
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.ratings import Ratings
@@ -163,13 +163,13 @@ async def _rating(ledger: PaidCalls, items: list[Item], intent: str) -> int:
         call = await ledger.ask("judge", [rating_question(items, intent)], RATING_SCHEMA)
         try:
             return read_answer(call, read_rating)
-        except Unusable as error:
+        except UnusableAnswer as error:
             if ledger.gives_up(error.call):
                 raise
 
 
 async def _open(db: Database, judge: Judge, notice: Callable[[str], None]) -> PaidCalls:
-    await when_free(db, partial(take_in, db))
+    await when_free(db, partial(store_unsaved_calls, db))
     teacher = Teacher(judge.endpoint, judge.pace, notice)
     try:
         return PaidCalls(

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_question, read_rating
 from kdtui.errors import KdtuiError
-from kdtui.workflows.calls.requests import key_of, request_of
+from kdtui.workflows.calls.requests import request_key, request_of
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import PaidCall
 from kdtui.workflows.model_names import PATTERNS, located_model
@@ -35,7 +35,7 @@ _ANSWER_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeHere:
+class LocalJudge:
     """A model by the name that a user gives it, and its file."""
 
     name: str
@@ -51,7 +51,7 @@ class _Asked:
     request: str
 
 
-def judge_here(db: Database, name: str) -> JudgeHere:
+def local_judge(db: Database, name: str) -> LocalJudge:
     """The judge of a name that `kdtui model ls` shows, or in a GGUF file.
 
     Raises:
@@ -62,10 +62,12 @@ def judge_here(db: Database, name: str) -> JudgeHere:
     path = located_model(db, name)
     if not path.is_file():
         raise KdtuiError(f"{name}: there is no such file")
-    return JudgeHere(path.stem, path)
+    return LocalJudge(path.stem, path)
 
 
-def rate_intents_here(db: Database, run: Run, sessions: Collection[Session], judge: JudgeHere) -> Generator[JudgeEvent]:
+def rate_intents_locally(
+    db: Database, run: Run, sessions: Collection[Session], judge: LocalJudge
+) -> Generator[JudgeEvent]:
     """Have the intents of a run rated; the last event is what came out. The rating is the likeliest of the scale.
 
     Closing the iterator stops within one batch.
@@ -109,7 +111,7 @@ def _told(
     """Each intent with its rating, or why it has none."""
     waiting: list[_Asked] = []
     for asked in _questions(db, run, sessions, version):
-        known = known_call(db, key_of(asked.request))
+        known = known_call(db, request_key(asked.request))
         if known is not None and known.response is not None:
             tally.hits += 1
             yield asked, read_rating(known.response)
@@ -126,7 +128,7 @@ def _told(
             continue
         rating = LEAST_RATING + chosen
         call = PaidCall(
-            key=key_of(asked.request),
+            key=request_key(asked.request),
             teacher=name,
             step="judge",
             request=asked.request,

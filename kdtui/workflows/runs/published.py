@@ -18,7 +18,7 @@ from kdtui.bundling.metrics import Scores
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.runs.costs import NOT_KNOWN
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from store.datasets import iter_sessions, split_size
 from store.records import Session, Split
 from store.sqlite import Database
@@ -66,7 +66,7 @@ class PublishedRow:
     scores: Mapping[str, float]
 
     def to_json(self) -> dict[str, object]:
-        """A flat object with the keys of a `ResultRow`; null where a metric is not reported."""
+        """A flat object with the keys of a `ScoreRow`; null where a metric is not reported."""
         return {
             "name": self.name,
             **{each.name: self.scores.get(each.name) for each in fields(Scores)},
@@ -106,7 +106,7 @@ def official_split(db: Database, dataset: str, split: Split) -> OfficialSplit | 
     return _OFFICIAL.get((size, fingerprint(iter_sessions(db, dataset, split=split))))
 
 
-def published_results(db: Database, scored: Scored) -> list[PublishedRow]:
+def published_results(db: Database, scored: ScoredSessions) -> list[PublishedRow]:
     """What has been published about exactly these sessions.
 
     Raises:

@@ -14,12 +14,12 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.runs.costs import RunCost, costs_of
-from kdtui.workflows.runs.evaluate import ResultRow, pages_of, score_run, scores_to_json
-from kdtui.workflows.runs.floors import Checked, unchecked
+from kdtui.workflows.runs.evaluate import ScoreRow, pages_of, score_run, scores_to_json
+from kdtui.workflows.runs.floors import CheckedSessions, no_check
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.intent_floors import intent_floors
 from kdtui.workflows.runs.kept_scores import keep_scores_of, kept_scores_of
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.student.limits import intent_writer
 from kdtui.workflows.student.settings import uses_evidence
 from models.embedded import SHIPPED
@@ -96,7 +96,7 @@ class RunRow:
 
 
 def score_runs(
-    db: Database, summaries: Iterable[RunSummary], *, check: Callable[[], None] = unchecked
+    db: Database, summaries: Iterable[RunSummary], *, check: Callable[[], None] = no_check
 ) -> Iterator[RunRow]:
     """Score runs, those one after the other that are about the same sessions.
 
@@ -105,12 +105,12 @@ def score_runs(
     """
     summaries = list(summaries)
     ratios, costs = _ratios_of(db), costs_of(db, summaries)
-    groups: dict[Scored, list[RunSummary]] = {}
+    groups: dict[ScoredSessions, list[RunSummary]] = {}
     for summary in summaries:
-        groups.setdefault(Scored.by(summary), []).append(summary)
+        groups.setdefault(ScoredSessions.by(summary), []).append(summary)
     for scored, group in groups.items():
         try:
-            sessions = Checked(scored.sessions(db), check)
+            sessions = CheckedSessions(scored.sessions(db), check)
         except (KdtuiError, StoreError) as error:
             yield from (
                 RunRow(summary, None, str(error), costs[summary.run.id], ratios(summary.run)) for summary in group
@@ -124,16 +124,16 @@ def score_runs(
             yield RunRow(summary, scores, problem, costs[summary.run.id], ratios(summary.run))
 
 
-def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = unchecked) -> Scores:
+def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = no_check) -> Scores:
     """The scores of a run, which are computed where they are not kept; `check` as for `score_runs`.
 
     Raises:
         KdtuiError: it has answered no session, or the split is empty.
     """
-    return _scores_over(db, summary, Checked(Scored.by(summary).sessions(db), check))
+    return _scores_over(db, summary, CheckedSessions(ScoredSessions.by(summary).sessions(db), check))
 
 
-def _scores_over(db: Database, summary: RunSummary, sessions: Checked) -> Scores:
+def _scores_over(db: Database, summary: RunSummary, sessions: CheckedSessions) -> Scores:
     """The same, over the sessions that the run is about."""
     if (kept := kept_scores_of(db, summary.run, summary.answered, summary.failed)) is not None:
         return kept
@@ -209,29 +209,29 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class RunInFull:
+class RunDetails:
     """All there is to say of a run, but for its answers.
 
     Attributes:
         failures: the sessions without an answer, and why; `summary.failed` says how many there are.
-        intent_floors: as in a `ResultRow`.
+        intent_floors: as in a `ScoreRow`.
     """
 
     row: RunRow
-    floors: tuple[ResultRow, ...]
+    floors: tuple[ScoreRow, ...]
     failures: tuple[Prediction, ...]
     prompt_tokens: float | None
     intent_floors: Mapping[str, IntentScores]
 
 
-def run_in_full(
+def run_details(
     db: Database,
     summary: RunSummary,
     *,
-    floors: tuple[ResultRow, ...],
+    floors: tuple[ScoreRow, ...],
     most_failures: int | None = None,
-    check: Callable[[], None] = unchecked,
-) -> RunInFull:
+    check: Callable[[], None] = no_check,
+) -> RunDetails:
     """A run beside the floors over the same sessions.
 
     Args:
@@ -242,8 +242,8 @@ def run_in_full(
     found = failures(db, summary.run, most_failures) if summary.failed else ()
     named: Mapping[str, IntentScores] = {}
     if row.scores is not None and names_intents(row.scores):
-        named = intent_floors(db, summary.run, Checked(Scored.by(summary).sessions(db), check))
-    return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run), named)
+        named = intent_floors(db, summary.run, CheckedSessions(ScoredSessions.by(summary).sessions(db), check))
+    return RunDetails(row, floors, tuple(found), prompt_tokens(db, summary.run), named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class RunComparison:
     runs: tuple[Run, Run]
     rows: ComparedSessions
     alone: tuple[int, int]
-    results: tuple[ResultRow, ResultRow]
+    results: tuple[ScoreRow, ScoreRow]
     won: int
     lost: int
 
@@ -289,7 +289,7 @@ def why_incomparable(one: Run, other: Run) -> str | None:
     return f"{different}; only runs over the same sessions can be compared"
 
 
-def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = unchecked) -> RunComparison:
+def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = no_check) -> RunComparison:
     """Compare two runs on the sessions that both have answered, those first where the second does worst; `check` as for
     `score_runs`.
 
@@ -307,7 +307,7 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
             for each, answer in zip(sums, answers, strict=True):
                 each.add(session, answer.bundles)
             truth = true_bundles(session)
-            found = [bundles_of(answer) for answer in answers]
+            found = [predicted_bundles(answer) for answer in answers]
             f1 = pair_f1(truth, found[0]), pair_f1(truth, found[1])
             exact = set(found[0]) == set(truth), set(found[1]) == set(truth)
             rows.add(SessionScores(session.id, len(session.items), len(truth), f1, exact))
@@ -317,7 +317,7 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
         raise KdtuiError(f"runs {one.id} and {other.id} have answered no session in common")
     costs = costs_of(db, [summary_of(db, run.id) for run in (one, other)])
     first, second = (
-        ResultRow(f"run {run.id}: {run.name}", each.scores(), costs[run.id])
+        ScoreRow(f"run {run.id}: {run.name}", each.scores(), costs[run.id])
         for run, each in zip((one, other), sums, strict=True)
     )
     alone = count_answers(db, one) - len(rows), count_answers(db, other) - len(rows)
@@ -343,7 +343,7 @@ def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[Predicted]:
     return [bundle for answer in answers for bundle in answer.bundles or ()]
 
 
-def bundles_of(prediction: Prediction) -> list[frozenset[int]]:
+def predicted_bundles(prediction: Prediction) -> list[frozenset[int]]:
     """The bundles of an answer that count: those of two products or more."""
     return [frozenset(bundle.positions) for bundle in prediction.bundles or () if len(bundle.positions) > 1]
 

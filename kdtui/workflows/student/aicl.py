@@ -18,7 +18,7 @@ from kdtui.distill.retrieval import Nearest
 from kdtui.workflows.calls.answers import read_answer, text_of
 from kdtui.workflows.calls.asker import Asker, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.calls.unsaved_calls import take_in
+from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.waiting import when_free
 from models.bundle_list import WrittenBundle
 from models.completion import NO_TOKENS, NOT_TOLD, Usage
@@ -84,7 +84,7 @@ def answer_by_aicl(
 
 
 async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> PaidCalls:
-    await when_free(db, partial(take_in, db))
+    await when_free(db, partial(store_unsaved_calls, db))
     teacher = Teacher(endpoint, Pace(), notice)
     try:
         # Who has a student answer anew wants an answer where there was none.

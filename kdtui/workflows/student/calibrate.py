@@ -23,9 +23,14 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
-from kdtui.workflows.student.cross_validation import Found, Judged, PairScores, _judge_lists, choose, judge_pairs
-from kdtui.workflows.student.earlier_calibration import Compared, _earlier, _f1_of, compare
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.cross_validation import Found, JudgedStrategy, PairScores, choose, judge_lists, judge_pairs
+from kdtui.workflows.student.earlier_calibration import (
+    CalibrationsCompared,
+    compare_calibrations,
+    known_f1,
+    usable_calibration,
+)
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.limits import check_calibratable
 from kdtui.workflows.student.model import open_model
 from kdtui.workflows.student.settings import check_settings
@@ -82,7 +87,7 @@ class ChoiceStays:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CalibrationResult:
     """A strategy, with the calibration that is used from now on; those that were not tried now are among them.
 
     Attributes:
@@ -97,10 +102,10 @@ class Result:
 class Calibrated:
     """All strategies have been calibrated, and what is new is stored."""
 
-    results: list[Result]
+    results: list[CalibrationResult]
 
 
-CalibrateEvent: TypeAlias = SessionJudged | StrategyLeftOut | Compared | ChoiceStays | Calibrated
+CalibrateEvent: TypeAlias = SessionJudged | StrategyLeftOut | CalibrationsCompared | ChoiceStays | Calibrated
 
 
 def sessions_to_learn_from(db: Database, dataset: str, limit: int | None = None, seed: int = 0) -> list[Session]:
@@ -136,7 +141,7 @@ def calibrate(
     settings: RunSettings,
     strategies: Sequence[str],
     sessions: Sequence[Session],
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Iterator[CalibrateEvent]:
     """Calibrate strategies of a student on sessions whose bundles are known, and choose one; see above what becomes of
     earlier calibrations.
@@ -157,7 +162,7 @@ def calibrate(
     before = calibrations(db, dataset, settings)
     ids = [session.id for session in sessions]
     f1: dict[str, list[float]] = {}
-    found: dict[str, Result] = {}
+    found: dict[str, CalibrationResult] = {}
     with open_model(db, dataset, settings, tell) as model:
         student = model.student
         tasks = [model.task(session) for session in sessions]
@@ -170,10 +175,10 @@ def calibrate(
                 yield StrategyLeftOut(name, str(problem))
                 continue
             stored = before.get(name)
-            earlier = _earlier(stored, files)
+            earlier = usable_calibration(stored, files)
             used, f1[name], is_new = judged.calibration, judged.f1, True
             if earlier is not None:
-                compared, earlier_f1 = compare(name, earlier, judged, ids)
+                compared, earlier_f1 = compare_calibrations(name, earlier, judged, ids)
                 yield compared
                 if compared.is_kept:
                     used, f1[name], is_new = earlier.calibration, earlier_f1, False
@@ -190,13 +195,13 @@ def calibrate(
                     session_f1=dict(zip(ids, f1[name], strict=True)),
                     model=files,
                 )
-            found[name] = Result(replace(stored, seconds_per_session=seconds), is_new)
+            found[name] = CalibrationResult(replace(stored, seconds_per_session=seconds), is_new)
     if not found:
         raise KdtuiError("no strategy can answer all of the validation sessions, so nothing is changed")
     times = {name: each.calibration.seconds_per_session for name, each in found.items()}
     for name, stored in before.items():
         # One that was not tried now is chosen from too, where it is known how it did on the same sessions.
-        known = _f1_of(stored, files)
+        known = known_f1(stored, files)
         if name not in found and all(session in known for session in ids):
             f1[name], times[name] = [known[session] for session in ids], stored.seconds_per_session
     chosen = next((each.strategy for each in before.values() if each.chosen), None)
@@ -205,10 +210,13 @@ def calibrate(
     else:
         chosen = choose(f1, times)
     new = [each.calibration for each in found.values() if each.is_new]
-    found |= {name: Result(stored, is_new=False) for name, stored in before.items() if name not in found}
+    found |= {name: CalibrationResult(stored, is_new=False) for name, stored in before.items() if name not in found}
     keep_calibrations(db, dataset, settings, new, chosen)
     yield Calibrated(
-        [Result(replace(each.calibration, chosen=name == chosen), each.is_new) for name, each in found.items()]
+        [
+            CalibrationResult(replace(each.calibration, chosen=name == chosen), each.is_new)
+            for name, each in found.items()
+        ]
     )
 
 
@@ -228,7 +236,7 @@ class _Unanswered(Exception):
 
 def _judge(
     student: "Student", tasks: Sequence[SessionTask], name: StrategyName
-) -> Generator[SessionJudged, None, Judged]:
+) -> Generator[SessionJudged, None, JudgedStrategy]:
     """Have a strategy judge the sessions, which are the keys of their tasks.
 
     Raises:
@@ -246,7 +254,7 @@ def _judge(
                 yield SessionJudged(name)
             elif isinstance(event, Refused):
                 raise _refusal(event)
-        return _judge_lists([(true_bundles(each), lists[each], len(each.items)) for each in sessions])
+        return judge_lists([(true_bundles(each), lists[each], len(each.items)) for each in sessions])
     for judged in student.judge_pairs(tasks, strategy):
         if isinstance(judged, Refused):
             raise _refusal(judged)

@@ -30,7 +30,7 @@ Found = list[tuple[float, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedStrategy:
     """What a strategy made of the sessions, each by a fit on the others.
 
     Attributes:
@@ -66,7 +66,7 @@ class PairScores:
         return calibration.probabilities(self.scores, self.evidence)
 
 
-def judge_pairs(sessions: Sequence[PairScores]) -> Judged:
+def judge_pairs(sessions: Sequence[PairScores]) -> JudgedStrategy:
     """Calibrate the scores of pairs.
 
     Where all sessions have evidence, it is tried alone too. The answers of the model count only where bundles get
@@ -79,7 +79,7 @@ def judge_pairs(sessions: Sequence[PairScores]) -> Judged:
     return alone if _as_good(alone.f1, judged.f1) else judged
 
 
-def judge_scores(sessions: Sequence[PairScores], *, with_scores: bool) -> Judged:
+def judge_scores(sessions: Sequence[PairScores], *, with_scores: bool) -> JudgedStrategy:
     """Calibrate on evidence and, if asked for, the scores of the model; judge each session by a fit on the others."""
 
     def fit(chosen: Sequence[PairScores]) -> PairCalibration:
@@ -97,13 +97,11 @@ def judge_scores(sessions: Sequence[PairScores], *, with_scores: bool) -> Judged
         fitted = fit([sessions[number] for number in others])
         for number in kept:
             found[number] = likely_bundles(sessions[number].probabilities(fitted), fitted.threshold)
-    judged = _judge_lists(
-        [(each.truth, answer, len(each.scores)) for each, answer in zip(sessions, found, strict=True)]
-    )
+    judged = judge_lists([(each.truth, answer, len(each.scores)) for each, answer in zip(sessions, found, strict=True)])
     return replace(judged, calibration=replace(judged.calibration, pairs=fit(sessions)))
 
 
-def _judge_lists(sessions: Sequence[tuple[Truth, Found, int]]) -> Judged:
+def judge_lists(sessions: Sequence[tuple[Truth, Found, int]]) -> JudgedStrategy:
     """Judge bundles as they are, and fit how confident one may be of them."""
 
     def examples(numbers: Sequence[int]) -> list[tuple[float, int, int, bool]]:
@@ -122,7 +120,9 @@ def _judge_lists(sessions: Sequence[tuple[Truth, Found, int]]) -> Judged:
             right.append(hit)
     f1 = [pair_f1(truth, [frozenset(positions) for _, positions in found]) for truth, found, _ in sessions]
     calibration = Calibration(fit_bundles(examples(range(len(sessions)))))
-    return Judged(calibration, [found for _, found, _ in sessions], f1, expected_calibration_error(confidences, right))
+    return JudgedStrategy(
+        calibration, [found for _, found, _ in sessions], f1, expected_calibration_error(confidences, right)
+    )
 
 
 def _folds(count: int) -> Iterator[tuple[list[int], list[int]]]:

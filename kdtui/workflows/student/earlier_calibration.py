@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from kdtui.bundling.metrics import pair_f1
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
-from kdtui.workflows.student.cross_validation import Judged
+from kdtui.workflows.student.cross_validation import JudgedStrategy
 from kdtui.workflows.student.strategy import weights_of
 from models.pairs.calibration import (
     Calibration,
@@ -19,7 +19,7 @@ from store.calibrations import StoredCalibration
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class CalibrationsCompared:
     """A calibration that there was before has been compared with the new one, on the same sessions.
 
     Attributes:
@@ -50,7 +50,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierCalibration:
     """A calibration that there is already.
 
     Attributes:
@@ -64,25 +64,25 @@ class Earlier:
     f1: Mapping[str, float]
 
 
-def _earlier(stored: StoredCalibration | None, files: str) -> Earlier | None:
+def usable_calibration(stored: StoredCalibration | None, files: str) -> EarlierCalibration | None:
     """The calibration that a strategy is used with as yet; None where there is none that can be used."""
     if stored is not None:
         try:
-            return Earlier(weights_of(stored), stored.sessions, _f1_of(stored, files))
+            return EarlierCalibration(weights_of(stored), stored.sessions, known_f1(stored, files))
         except KdtuiError:
             # What cannot be used is replaced.
             return None
     return None
 
 
-def _f1_of(stored: StoredCalibration, files: str) -> Mapping[str, float]:
+def known_f1(stored: StoredCalibration, files: str) -> Mapping[str, float]:
     """How a calibration did, by session, if that is known of these files."""
     return stored.session_f1 or {} if stored.model == files else {}
 
 
-def compare(
-    strategy: StrategyName, earlier: Earlier, judged: Judged, ids: Sequence[str]
-) -> tuple[Compared, list[float]]:
+def compare_calibrations(
+    strategy: StrategyName, earlier: EarlierCalibration, judged: JudgedStrategy, ids: Sequence[str]
+) -> tuple[CalibrationsCompared, list[float]]:
     """Compare an earlier calibration with a new one on the same sessions, and say which is to be used.
 
     Returns:
@@ -98,10 +98,10 @@ def compare(
     is_kept = mean(gains) < -error if has_as_many else mean(gains) <= error
     # One that says which sessions it was fitted on has not been fitted on the others.
     seen = 0 if earlier.f1 or strategy == "list" else len(ids)
-    return Compared(strategy, is_kept, earlier.fitted_on, seen, (mean(f1), mean(judged.f1)), len(ids)), f1
+    return CalibrationsCompared(strategy, is_kept, earlier.fitted_on, seen, (mean(f1), mean(judged.f1)), len(ids)), f1
 
 
-def _f1_by(calibration: Calibration, judged: Judged, number: int) -> float:
+def _f1_by(calibration: Calibration, judged: JudgedStrategy, number: int) -> float:
     """Pair F1 of a session by the weights of another calibration."""
     if judged.scores is None or calibration.pairs is None:
         # Bundles that are written stay what they are.

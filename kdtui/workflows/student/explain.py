@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class PromptExplanation:
     """What a student is asked about a session.
 
     Attributes:
@@ -54,7 +54,9 @@ class Explanation:
         return [(heading, text) for heading, text in found if text]
 
 
-def explain_model(student: "Student", task: SessionTask, knowledge: Applicable, strategy: StrategyName) -> Explanation:
+def explain_model(
+    student: "Student", task: SessionTask, knowledge: Applicable, strategy: StrategyName
+) -> PromptExplanation:
     """What a language model that is here reads, after its chat template."""
     if task.intents is not None:
         return _explain_intents(student, task)
@@ -86,7 +88,7 @@ def explain_model(student: "Student", task: SessionTask, knowledge: Applicable, 
         case "list":
             how = "The student writes the list of bundles behind the prompt, and can write nothing else."
     # What the questions say of the patterns does not stand in the prompt.
-    return Explanation(
+    return PromptExplanation(
         how,
         student.rendered(task.ask(form, task.in_order)),
         questions=tuple(questions),
@@ -96,12 +98,12 @@ def explain_model(student: "Student", task: SessionTask, knowledge: Applicable, 
     )
 
 
-def _explain_intents(student: "Student", task: SessionTask) -> Explanation:
+def _explain_intents(student: "Student", task: SessionTask) -> PromptExplanation:
     assert task.intents is not None
     assert task.find is not None
     bundles = task.find() if task.products > 1 else ()
     prompt = student.rendered(task.intents.messages) + (task.intents.question(bundles[0].positions) if bundles else "")
-    return Explanation(
+    return PromptExplanation(
         "The bundles are those that categories and titles make likely. The student reads this prompt, which ends with "
         "the products of the first bundle, and writes its intent; then it is asked about the next one in the same way.",
         prompt,
@@ -118,10 +120,10 @@ def _bundle(bundle: WrittenBundle) -> str:
     return f"{', '.join(map(str, bundle.positions))}: {bundle.confidence:.0%}"
 
 
-def explain_endpoint(task: SessionTask, knowledge: Applicable) -> Explanation:
+def explain_endpoint(task: SessionTask, knowledge: Applicable) -> PromptExplanation:
     """What is sent to an endpoint."""
     how = "These messages are sent; the server puts them into its own chat template, and is told to answer in JSON."
-    return Explanation(
+    return PromptExplanation(
         how,
         _conversation(task.ask("json", task.in_order)),
         knowledge=tuple(_lines(knowledge, task, has_hints=True)),
@@ -129,7 +131,7 @@ def explain_endpoint(task: SessionTask, knowledge: Applicable) -> Explanation:
     )
 
 
-def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
+def explain_aicl(nearest: "Nearest", session: Session) -> PromptExplanation:
     """What is sent to an endpoint that learns from the nearest session by a conversation."""
     # Imported here: the conversations come with a schema validator.
     from kdtui.distill.conversations import detection
@@ -139,18 +141,18 @@ def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
         "First the model bundles the nearest training session, corrects itself, is told its errors and states rules. "
         "That conversation stands before this last message; what it says depends on the answers."
     )
-    return Explanation(
+    return PromptExplanation(
         how,
         _conversation([detection(session, [])]),
         knowledge=tuple(f"demonstration: session {each}" for each in near),
     )
 
 
-def explain_patterns(student: "PatternStudent", session: Session) -> Explanation:
+def explain_patterns(student: "PatternStudent", session: Session) -> PromptExplanation:
     """What the pattern student, which reads nothing, thinks of each pair of products."""
     judged = student.pair_probabilities(session)
     pairs = combinations(range(1, len(session.items) + 1), 2)
-    return Explanation(
+    return PromptExplanation(
         "There is no prompt. For each pair of products, their categories and titles, and what the training sessions "
         "say of such products, make a probability. Of several ways to put the products together, the best is chosen.",
         "",

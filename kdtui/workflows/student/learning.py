@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Learning:
+class LearningProgress:
     """The pattern student reads the training sessions of a dataset, once; so many of their texts are read."""
 
     dataset: str
@@ -25,9 +25,9 @@ class Learning:
         return f"learning… {self.done / self.total:.0%}"
 
 
-Tell: TypeAlias = Callable[[str | Learning], object]
+Tell: TypeAlias = Callable[[str | LearningProgress], object]
 """Takes how far the student is with what takes long, or a sentence about what it cannot do as usual."""
 
 
-def untold(_: str | Learning) -> None:
+def tell_nobody(_: str | LearningProgress) -> None:
     """Tells nobody."""

@@ -18,8 +18,14 @@ from kdtui.workflows.model_names import (
     is_endpoint,
     router_in,
 )
-from kdtui.workflows.student.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.explain import (
+    PromptExplanation,
+    explain_aicl,
+    explain_endpoint,
+    explain_model,
+    explain_patterns,
+)
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.limits import check_intent_writer
 from kdtui.workflows.student.model import open_model, retriever, task_maker
 from kdtui.workflows.student.session_student import SessionStudent
@@ -54,7 +60,7 @@ def open_student(
     db: "Database | None",
     dataset: str | None,
     settings: RunSettings,
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Iterator[SessionStudent]:
     """Load a student with its knowledge, and free it afterwards. To be used from one thread.
 
@@ -143,7 +149,7 @@ def open_student(
                 bundles_first(tasks, lambda: opened.loading.done, answer_tasks) if finds_alone else answer_tasks(tasks)
             )
 
-        def explain(session: Session) -> Explanation:
+        def explain(session: Session) -> PromptExplanation:
             return explain_model(opened.student, task_of(session), opened.knowledge(session), used)
 
         yield SessionStudent(name, answer, explain)

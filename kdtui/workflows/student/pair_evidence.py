@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kdtui.bundling.truth import ENOUGH
-from kdtui.workflows.student.learning import Learning, Tell
+from kdtui.workflows.student.learning import LearningProgress, Tell
 from models.embedded import ENCODER_SHA256, shipped_pair_model
 from store.datasets import some_sessions
 from store.pattern_students import keep_pattern_student, kept_pattern_student
@@ -100,9 +100,9 @@ def _read(sessions: Sequence[Session], reader: "ReadTexts", dataset: str, tell: 
     texts = list(dict.fromkeys(text for session in sessions for text in texts_of(session)))
     for first in range(0, len(texts), _AT_ONCE):
         if len(texts) > _AT_ONCE:
-            tell(Learning(dataset, len(sessions), first, len(texts)))
+            tell(LearningProgress(dataset, len(sessions), first, len(texts)))
         if reader(texts[first : first + _AT_ONCE]) is None:
             return False
     if len(texts) > _AT_ONCE:
-        tell(Learning(dataset, len(sessions), len(texts), len(texts)))
+        tell(LearningProgress(dataset, len(sessions), len(texts), len(texts)))
     return True

@@ -15,7 +15,7 @@ from kdtui.distill.routing import AdapterChoice, Router, session_features
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import absolute_name, located_model, router_in
 from kdtui.workflows.student.adapters import adapter_file, trained_with
-from kdtui.workflows.student.explain import Explanation, explain_model
+from kdtui.workflows.student.explain import PromptExplanation, explain_model
 from kdtui.workflows.student.learning import Tell
 from kdtui.workflows.student.model import load_model, retriever, task_maker
 from kdtui.workflows.student.pair_evidence import open_pattern_student
@@ -65,7 +65,7 @@ def base_of_router(db: Database, name: str, asked: str | None) -> str:
     return base
 
 
-def adapters_there(db: Database, router: Router) -> tuple[dict[str, Path], dict[str, str]]:
+def available_adapters(db: Database, router: Router) -> tuple[dict[str, Path], dict[str, str]]:
     """The files of the adapters of a router by the names of its routes, and why others are missing."""
     there: dict[str, Path] = {}
     missing: dict[str, str] = {}
@@ -104,7 +104,7 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
     name = router_in(settings)
     assert name is not None
     router = load_router(db, name)
-    there, missing = adapters_there(db, router)
+    there, missing = available_adapters(db, router)
     if not there:
         raise KdtuiError(f"router {name!r}: none of its adapters is there; {next(iter(missing.values()))}")
     for gone, why in missing.items():
@@ -149,7 +149,7 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
             tasks = (None if session is None else task(session) for session in sessions)
             return student.answer(tasks, make_strategy("list", None))
 
-        def explain(session: Session) -> Explanation:
+        def explain(session: Session) -> PromptExplanation:
             choice = choose(session)
             found = explain_model(student, task(session), knowledge[choice.route.name](session), "list")
             return replace(found, how=f"The router {name} chose: {choice.in_words}. {found.how}")

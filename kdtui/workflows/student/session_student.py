@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kdtui.workflows.student.explain import Explanation
+from kdtui.workflows.student.explain import PromptExplanation
 from models.student_protocol import (
     StudentEvent,
 )
@@ -28,6 +28,6 @@ class SessionStudent:
 
     name: str
     answer: Callable[[Iterable[Session | None]], Iterator[StudentEvent]]
-    explain: Callable[[Session], Explanation]
+    explain: Callable[[Session], PromptExplanation]
     costs_nothing: bool = False
     choose: "Callable[[Session], AdapterChoice] | None" = None

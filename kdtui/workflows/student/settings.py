@@ -76,7 +76,7 @@ def settings_for(
     )
 
 
-def base_name(settings: RunSettings) -> str:
+def base_label(settings: RunSettings) -> str:
     """What to call the model of a student, without what is added to it."""
     if is_endpoint(settings.student):
         address, _, model = settings.student.partition("#")
@@ -98,7 +98,7 @@ def student_name(settings: RunSettings) -> str:
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
     near = [f"near by {Path(settings.near).stem}"] if settings.near else []
     near += ["all domains"] if settings.domains == "all" else []
-    return " + ".join([base_name(settings), *adapter_names(settings), *knowledge, *near, *strategy])
+    return " + ".join([base_label(settings), *adapter_names(settings), *knowledge, *near, *strategy])
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:

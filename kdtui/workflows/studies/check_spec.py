@@ -11,8 +11,8 @@ from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import check_address
 from kdtui.workflows.studies.spec import (
-    _LONGEST_NAME,
     AXES,
+    LONGEST_NAME,
     PRESETS,
     Question,
     Spec,
@@ -34,7 +34,7 @@ MOST_CELLS = 1_000_000
 """A grid of more is refused: it is a slip of the pen."""
 
 
-def checked(spec: Spec, source: str) -> Spec:
+def checked_spec(spec: Spec, source: str) -> Spec:
     """The spec, its datasets filled in, if it describes a study.
 
     Raises:
@@ -46,8 +46,8 @@ def checked(spec: Spec, source: str) -> Spec:
 
     if not _NAME.fullmatch(spec.name):
         raise refuse(f"{spec.name!r} cannot be the name of a study; use letters, digits and . - + _")
-    if len(spec.name) > _LONGEST_NAME:
-        raise refuse(f"the name of a study has {_LONGEST_NAME} characters at most, not {len(spec.name):,}")
+    if len(spec.name) > LONGEST_NAME:
+        raise refuse(f"the name of a study has {LONGEST_NAME} characters at most, not {len(spec.name):,}")
     if spec.name in PRESETS:
         raise refuse(f"{spec.name!r} is the name of a preset; give the study another one")
     if not spec.question:

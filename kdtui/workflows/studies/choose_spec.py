@@ -14,7 +14,7 @@ from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.workflows.studies.grid import grids
 from kdtui.workflows.studies.spec import PRESETS, Spec
-from kdtui.workflows.studies.spec_files import changed, parsed, preset, read_spec
+from kdtui.workflows.studies.spec_files import changed_spec, parsed_spec, preset, read_spec
 from kdtui.workflows.studies.steps import EvaluationStep
 from store.similar import meant
 from store.sqlite import Database
@@ -38,7 +38,7 @@ def chosen_spec(
         source: a preset, the name of a stored study, or the path of a TOML file.
         datasets: whose sessions are answered; None for those that the study names. A preset names none.
         training_sessions: so many of each dataset are trained on; None for those that the study says.
-        changes: other values of fields of the spec or its questions, as `changed` takes them.
+        changes: other values of fields of the spec or its questions, as `changed_spec` takes them.
 
     Raises:
         KdtuiError: there is no such study, or it does not describe one.
@@ -48,7 +48,7 @@ def chosen_spec(
     if source in PRESETS:
         spec = preset(source, named)
     elif source in stored:
-        spec = parsed(stored[source], f"study {source}")
+        spec = parsed_spec(stored[source], f"study {source}")
     elif source.endswith(".toml") or Path(source).is_file():
         spec = read_spec(Path(source), named)
     else:
@@ -57,7 +57,7 @@ def chosen_spec(
         raise KdtuiError(f"there is no study {source!r}; {meant(source, names, there_are)}")
     if training_sessions is not None:
         changes["training"] = replace(spec.training, sessions=training_sessions)
-    return changed(spec, source, dataset=named or None, **changes)
+    return changed_spec(spec, source, dataset=named or None, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def earlier_study(db: Database, spec: Spec) -> EarlierStudy | None:
     if stored is None:
         return None
     try:
-        before = _cells(parsed(stored.spec, f"study {spec.name}"))
+        before = _cells(parsed_spec(stored.spec, f"study {spec.name}"))
     except KdtuiError:
         # Another version has written it, or somebody has edited it.
         return EarlierStudy(spec.name, stored.source, 0, 0)

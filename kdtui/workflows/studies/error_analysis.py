@@ -62,7 +62,7 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SessionGroup:
     """Sessions that are alike in one respect.
 
     Attributes:
@@ -104,7 +104,7 @@ def count_errors(sessions: Iterable[Session], seeds: Sequence[Answers]) -> Error
 
 def analyse_errors(
     sessions: Sequence[Session], seeds: Sequence[Answers], resampling: Resampling | None = None
-) -> list[Group]:
+) -> list[SessionGroup]:
     """All sessions, then groups of them: by products, by true bundles that overlap, by products without a category.
 
     A respect in which all sessions are alike is left out, and so is a group without an answer.
@@ -131,7 +131,7 @@ def analyse_errors(
             cells.append((respect, label, places, cell))
     # Each group by itself: how much seeds differ depends on how many sessions it has.
     return [
-        Group(
+        SessionGroup(
             respect,
             label,
             estimate([cell], resampling, within=(0, 1))[0],

@@ -11,7 +11,7 @@ from kdtui.workflows.studies.grid import Arm
 from kdtui.workflows.studies.measures import run_measures
 from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.spec import AXES
-from kdtui.workflows.studies.steps import key_of
+from kdtui.workflows.studies.steps import step_key
 from store.runs import get_run
 from store.sqlite import Database
 
@@ -36,7 +36,7 @@ def export_rows(db: Database, plan: StudyPlan) -> Iterator[tuple[Any, ...]]:
 
 
 def _rows(db: Database, plan: StudyPlan, title: str, arm: Arm) -> Iterator[tuple[Any, ...]]:
-    cell = plan.steps[key_of(arm.cell)]
+    cell = plan.steps[step_key(arm.cell)]
     if cell.status != "done" or cell.stored is None:
         return
     run = get_run(db, int(cell.stored.made))

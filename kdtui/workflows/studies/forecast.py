@@ -13,7 +13,7 @@ from kdtui.errors import KdtuiError
 from kdtui.text import counted, duration
 from kdtui.workflows.calls.costs import cost_text
 from kdtui.workflows.studies.knowledge import distillation, teacher_of
-from kdtui.workflows.studies.plan import HERE, PlannedStep, StudyPlan
+from kdtui.workflows.studies.plan import LOCAL, PlannedStep, StudyPlan
 from kdtui.workflows.studies.steps import (
     ANY,
     KINDS,
@@ -25,8 +25,8 @@ from kdtui.workflows.studies.steps import (
     SampleStep,
     Step,
     TrainingStep,
-    decoded,
-    kind_of,
+    decoded_step,
+    step_kind,
 )
 from store.datasets import split_size
 from store.jobs import list_jobs
@@ -85,7 +85,7 @@ class Forecast:
         """Until all is done: what is done here comes one after the other, and hosts train beside it."""
         here = sum(seconds for kind, seconds in self.seconds.items() if kind != "training")
         training = self.seconds.get("training", 0.0)
-        return here + training if self.hosts == (HERE,) else max(here, training)
+        return here + training if self.hosts == (LOCAL,) else max(here, training)
 
     def in_words(self) -> Iterator[str]:
         """As sentences without a full stop."""
@@ -101,7 +101,7 @@ class Forecast:
                 yield f"about {duration(self.whole_seconds)} left{never}"
             elif never:
                 yield never.removeprefix("; ")
-        if self.hosts != (HERE,) and self.seconds.get("training"):
+        if self.hosts != (LOCAL,) and self.seconds.get("training"):
             each = [
                 f"{host} {duration(self.training_seconds[host]) if host in self.training_seconds else 'unknown'}"
                 for host in self.hosts
@@ -136,7 +136,7 @@ class Forecast:
         }
 
 
-def check_budget(left: Forecast) -> None:
+def check_study_budget(left: Forecast) -> None:
     """Refuse a study before anything is paid for: half of a teacher's knowledge would be of little use.
 
     Raises:
@@ -295,7 +295,7 @@ def _paces(db: Database, kind: Kind, sizes: _Sizes, host: str | None = None) -> 
         host: where trainings were done; None for steps of another kind.
     """
     found: _Paces = defaultdict(list)
-    hosts = {job.name: job.host or HERE for job in list_jobs(db)} if host is not None else {}
+    hosts = {job.name: job.host or LOCAL for job in list_jobs(db)} if host is not None else {}
     for stored in steps_of_kind(db, kind, state="done", most=_LATEST):
         step = _read(stored)
         if step is None or stored.seconds is None or (host is not None and hosts.get(stored.made) != host):
@@ -308,7 +308,7 @@ def _paces(db: Database, kind: Kind, sizes: _Sizes, host: str | None = None) -> 
 
 def _read(stored: StoredStep) -> Step | None:
     try:
-        return decoded(stored.settings)
+        return decoded_step(stored.settings)
     except msgspec.MsgspecError:
         # Another version has done it.
         return None
@@ -333,7 +333,7 @@ def _usual(step: Step) -> float | None:
     """Seconds of a step that takes next to nothing; how long a model takes as a teacher is not known before."""
     if isinstance(step, KnowledgeStep) and step.teacher not in (ANY, ANNOTATIONS):
         return None
-    return _SECONDS.get(kind_of(step))
+    return _SECONDS.get(step_kind(step))
 
 
 def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], found: Forecast) -> None:

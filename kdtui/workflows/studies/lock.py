@@ -34,7 +34,7 @@ class Runner:
 
 
 @contextmanager
-def alone(db: Database, study: str) -> Iterator[None]:
+def study_lock(db: Database, study: str) -> Iterator[None]:
     """Hold the lock of whoever runs studies on this store.
 
     Raises:

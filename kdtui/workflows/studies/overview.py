@@ -9,8 +9,8 @@ from kdtui.text import counted
 from kdtui.workflows.studies.lock import Runner, runner_of
 from kdtui.workflows.studies.plan import StudyPlan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
-from kdtui.workflows.studies.spec_files import parsed
-from kdtui.workflows.studies.steps import EvaluationStep, key_of, needs
+from kdtui.workflows.studies.spec_files import parsed_spec
+from kdtui.workflows.studies.steps import EvaluationStep, needs, step_key
 from models.errors import ModelError
 from store.errors import StoreError
 from store.sqlite import Database
@@ -72,7 +72,7 @@ def study_rows(db: Database) -> list[StudyRow]:
 
 def _row(db: Database, study: StoredStudy, runner: Runner | None) -> StudyRow:
     try:
-        plan = make_plan(db, parsed(study.spec, f"study {study.name}"))
+        plan = make_plan(db, parsed_spec(study.spec, f"study {study.name}"))
     except (KdtuiError, ModelError, StoreError) as problem:
         return StudyRow(study.name, study.source, study.created_at, problem=str(problem))
     return study_row(study, plan, runner)
@@ -105,7 +105,7 @@ def _can_run(plan: StudyPlan) -> bool:
     """Whether anything is left that needs nothing which has failed."""
     lost: set[str] = set()
     for step in plan.steps.values():
-        if step.status == "failed" or any(key_of(need) in lost for need in needs(step.step)):
+        if step.status == "failed" or any(step_key(need) in lost for need in needs(step.step)):
             lost.add(step.key)
         elif step.status == "to do":
             return True
@@ -120,7 +120,7 @@ def open_study(db: Database, name: str) -> tuple[StoredStudy, StudyPlan]:
         KdtuiError: it cannot be planned any more.
     """
     study = get_study(db, name)
-    return study, make_plan(db, parsed(study.spec, f"study {name}"))
+    return study, make_plan(db, parsed_spec(study.spec, f"study {name}"))
 
 
 @dataclass(frozen=True, slots=True)

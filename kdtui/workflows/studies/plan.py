@@ -23,10 +23,10 @@ from kdtui.workflows.studies.steps import (
     SampleStep,
     Step,
     TrainingStep,
-    key_of,
-    kind_of,
     needs,
     run_settings,
+    step_key,
+    step_kind,
 )
 from models.errors import PromptTooLong
 from store.calibrations import calibrations
@@ -48,7 +48,7 @@ from store.studies import (
     teachers_kept,
 )
 
-HERE = "local"
+LOCAL = "local"
 """The host that is this machine."""
 
 _MOST_NAMED = 12
@@ -78,7 +78,7 @@ class PlannedStep:
     @property
     def kind(self) -> Kind:
         """What is done in it."""
-        return kind_of(self.step)
+        return step_kind(self.step)
 
 
 def seconds_per_session(cell: PlannedStep, answered: int) -> float | None:
@@ -107,7 +107,7 @@ class StudyPlan:
     @property
     def cells(self) -> list[PlannedStep]:
         """Those that answer sessions for a question; a cell that several questions have in common comes once."""
-        keys = dict.fromkeys(key_of(arm.cell) for grid in self.grids for arm in grid.arms)
+        keys = dict.fromkeys(step_key(arm.cell) for grid in self.grids for arm in grid.arms)
         return [self.steps[key] for key in keys]
 
     @property
@@ -158,14 +158,14 @@ def make_plan(db: Database, spec: Spec) -> StudyPlan:
     if not any(grid.arms for grid in found):
         raise KdtuiError("; ".join(reason for grid in found for reason in grid.left_out))
     cells = [arm.cell for grid in found for arm in grid.arms]
-    ordered = list(in_order(cells))
-    known = steps_of(db, [key_of(step) for step in ordered])
+    ordered = list(steps_in_order(cells))
+    known = steps_of(db, [step_key(step) for step in ordered])
     steps = _with_status(db, cells, ordered, known)
-    failed = _failed_sessions(db, [steps[key_of(cell)] for cell in dict.fromkeys(cells)])
+    failed = _failed_sessions(db, [steps[step_key(cell)] for cell in dict.fromkeys(cells)])
     notes = _notes(spec, found, validation)
     for key, count in failed.items():
         step = steps[key]
-        lost = [need for need in needs(step.step) if steps[key_of(need)].status != "done"]
+        lost = [need for need in needs(step.step) if steps[step_key(need)].status != "done"]
         if lost:
             # A new one would be another student.
             notes.append(
@@ -191,7 +191,7 @@ def cells_named(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys[name] for name in names))
 
 
-def narrowed(plan: StudyPlan, cells: Sequence[str]) -> StudyPlan:
+def narrowed_plan(plan: StudyPlan, cells: Sequence[str]) -> StudyPlan:
     """The plan to do nothing but these cells, and what they need.
 
     Args:
@@ -222,7 +222,7 @@ def check_models(db: Database, spec: Spec) -> None:
         KdtuiError: a student is not there, or cannot be part of a study.
     """
     for host in spec.hosts:
-        if host != HERE:
+        if host != LOCAL:
             get_host(db, host)
     _check_sources(db, spec)
     from kdtui.workflows.model_names import located_model, why_uncalibrated
@@ -248,13 +248,13 @@ def check_models(db: Database, spec: Spec) -> None:
 
 def _check_sources(db: Database, spec: Spec) -> None:
     """Refuse adapters that trainings cannot begin from: they are missing, or were trained in another form."""
-    from kdtui.workflows.training.start_from import Terms, find_source, taken_over
+    from kdtui.workflows.training.start_from import Terms, find_source, inherited_terms
 
     for question in spec.question:
         for name in question.from_:
             for form, student in product(question.form, question.student):
                 if name != NOTHING:
-                    taken_over(find_source(db, name), Terms(form=form, base=student))
+                    inherited_terms(find_source(db, name), Terms(form=form, base=student))
 
 
 def _notes(spec: Spec, found: Sequence[Grid], validation: dict[str, int]) -> list[str]:
@@ -272,7 +272,7 @@ def _notes(spec: Spec, found: Sequence[Grid], validation: dict[str, int]) -> lis
     return list(dict.fromkeys(notes))
 
 
-def in_order(cells: Sequence[Step]) -> Iterator[Step]:
+def steps_in_order(cells: Sequence[Step]) -> Iterator[Step]:
     """The steps that cells take, each once, behind those that it needs."""
     seen: set[Step] = set()
     for cell in cells:
@@ -292,8 +292,8 @@ def in_order(cells: Sequence[Step]) -> Iterator[Step]:
 def _with_status(
     db: Database, cells: Sequence[Step], ordered: Sequence[Step], known: dict[str, StoredStep]
 ) -> dict[str, PlannedStep]:
-    keys = {step: key_of(step) for step in ordered}
-    look = Look(db)
+    keys = {step: step_key(step) for step in ordered}
+    look = StoreContents(db)
     found: dict[str, PlannedStep] = {}
     for step in ordered:
         stored = known.get(keys[step])
@@ -334,7 +334,7 @@ def _failed_sessions(db: Database, cells: Sequence[PlannedStep]) -> dict[str, in
     return found
 
 
-class Look:
+class StoreContents:
     """What there is in a store that steps are made of, and what came of them; looked up once."""
 
     def __init__(self, db: Database) -> None:
@@ -393,7 +393,7 @@ class Look:
 
 
 def _made_in_words(step: Step, stored: StoredStep) -> str:
-    return f"run {stored.made}" if isinstance(step, EvaluationStep) else f"its {kind_of(step)} {stored.made}".rstrip()
+    return f"run {stored.made}" if isinstance(step, EvaluationStep) else f"its {step_kind(step)} {stored.made}".rstrip()
 
 
 def _sources(step: Step) -> tuple[set[str], set[tuple[str, Format]]]:

@@ -28,7 +28,7 @@ _LONGEST = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CostPoint:
     """A row in a plot of quality and cost."""
 
     label: str
@@ -91,7 +91,7 @@ def lines_plot(
     return svg.getvalue()
 
 
-def cost_plot(points: Sequence[Point], cost: str, metric: str) -> str:
+def cost_plot(points: Sequence[CostPoint], cost: str, metric: str) -> str:
     """Quality against cost, on a logarithmic scale; a line joins those that nothing cheaper is as good as."""
     from matplotlib.ticker import LogLocator, NullFormatter
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from kdtui.workflows.studies.labels import label
 from kdtui.workflows.studies.plan import PlannedStep, StudyPlan
-from kdtui.workflows.studies.steps import EvaluationStep, Step, TrainingStep, key_of, needs
+from kdtui.workflows.studies.steps import EvaluationStep, Step, TrainingStep, needs, step_key
 from store.jobs import StoredJob, list_jobs
 from store.runs import list_runs
 from store.sqlite import Database
@@ -84,7 +84,7 @@ class _Look:
             return CellProgress("failed", run, training, cell, None, cell.why)
         under_way: PlannedStep | None = None
         for step in self._all_needs(cell.step):
-            planned = self._plan.steps[key_of(step)]
+            planned = self._plan.steps[step_key(step)]
             if planned.status == "failed":
                 return CellProgress("blocked", run, training, planned, None, planned.why)
             if planned.status == "to do" and self._is_begun(planned):
@@ -120,7 +120,7 @@ class _Look:
         assert isinstance(cell.step, EvaluationStep)
         if cell.step.training is None:
             return None
-        stored = self._plan.steps[key_of(cell.step.training)].stored
+        stored = self._plan.steps[step_key(cell.step.training)].stored
         return stored.made if stored is not None and stored.made in self._jobs else None
 
     @cached_property

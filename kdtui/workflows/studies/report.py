@@ -14,12 +14,19 @@ from kdtui.errors import KdtuiError
 from kdtui.statistics.results import Comparison
 from kdtui.text import short_number
 from kdtui.workflows.runs.published import PublishedRow, published_results
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.provenance import provenance_of
-from kdtui.workflows.studies.report_errors import ERROR_HEADINGS, GROUP_HEADINGS, _errors
-from kdtui.workflows.studies.report_plots import _plots
-from kdtui.workflows.studies.report_tables import COLUMNS, COST_HEADINGS, Table, _cost, _table, metric_label
+from kdtui.workflows.studies.report_errors import ERROR_HEADINGS, GROUP_HEADINGS, error_tables
+from kdtui.workflows.studies.report_plots import question_plots
+from kdtui.workflows.studies.report_tables import (
+    COLUMNS,
+    COST_HEADINGS,
+    Table,
+    cost_row,
+    metric_label,
+    results_table_of,
+)
 from kdtui.workflows.studies.results import QuestionResult, StudyResults, study_results
 from kdtui.workflows.studies.spec_files import to_toml
 from kdtui.workflows.studies.verdicts import phrase
@@ -158,18 +165,20 @@ def _section(
     metric = metric_label(question.metric)
     plots = []
     for dataset, rows in by_dataset.items():
-        plots += [(f"{dataset}: {title}" if several else title, svg) for title, svg in _plots(results, found, rows)]
+        plots += [
+            (f"{dataset}: {title}" if several else title, svg) for title, svg in question_plots(results, found, rows)
+        ]
     analysed = [row for row in found.rows if row.estimates][:_MOST_ANALYSED]
-    errors, groups, worst = _errors(db, results, analysed, names)
+    errors, groups, worst = error_tables(db, results, analysed, names)
     return Section(
         question.title,
         found.answer,
         found.caveat,
         metric,
-        [_table(results, dataset, rows, published[dataset]) for dataset, rows in by_dataset.items()],
+        [results_table_of(results, dataset, rows, published[dataset]) for dataset, rows in by_dataset.items()],
         [_compared(each, names) for each in found.comparisons],
         plots,
-        [_cost(row, names[row.name]) for row in found.rows if row.estimates],
+        [cost_row(row, names[row.name]) for row in found.rows if row.estimates],
         errors,
         groups,
         worst,
@@ -181,7 +190,7 @@ def _published(db: Database, plan: StudyPlan, dataset: str) -> Sequence[Publishe
     """What others have published about exactly these sessions, if anything."""
     spec = plan.spec
     try:
-        return published_results(db, Scored.among(db, dataset, spec.split, spec.sessions, spec.draw))
+        return published_results(db, ScoredSessions.among(db, dataset, spec.split, spec.sessions, spec.draw))
     except KdtuiError:
         return ()
 

@@ -5,7 +5,7 @@ from math import isnan
 
 from kdtui.bundling.errors_of_bundles import ERROR_TYPES
 from kdtui.text import short_number
-from kdtui.workflows.studies.results import ResultRow, StudyResults
+from kdtui.workflows.studies.results import QuestionRow, StudyResults
 from kdtui.workflows.studies.verdicts import estimate_in_words
 from store.sqlite import Database
 
@@ -25,8 +25,8 @@ ERROR_HEADINGS = (
 GROUP_HEADINGS = ("cell", "sessions", "how many", "pair F1")
 
 
-def _errors(
-    db: Database, results: StudyResults, rows: Sequence[ResultRow], names: Mapping[str, str]
+def error_tables(
+    db: Database, results: StudyResults, rows: Sequence[QuestionRow], names: Mapping[str, str]
 ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], list[tuple[str, str]]]:
     """Of each row: the errors of its bundles by type, its pair F1 by what sessions are like, and its worst sessions."""
     from kdtui.workflows.studies.error_analysis import analyse_errors

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from kdtui.statistics.results import Estimate
-from kdtui.workflows.studies.plots import Point, cost_plot, intervals_plot, lines_plot
+from kdtui.workflows.studies.plots import CostPoint, cost_plot, intervals_plot, lines_plot
 from kdtui.workflows.studies.report_tables import metric_label
-from kdtui.workflows.studies.results import QuestionResult, ResultRow, StudyResults, value_label
+from kdtui.workflows.studies.results import QuestionResult, QuestionRow, StudyResults, value_label
 from kdtui.workflows.studies.spec import AXES
 
 _MOST_PLOTTED = 40
 """Rows of a plot."""
 
 
-def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[ResultRow]) -> list[tuple[str, str]]:
+def question_plots(results: StudyResults, found: QuestionResult, rows: Sequence[QuestionRow]) -> list[tuple[str, str]]:
     question = found.question
     metric = metric_label(question.metric)
     measured = [(row, row.estimates[question.metric]) for row in rows if question.metric in row.estimates]
@@ -42,7 +42,7 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[ResultRo
             (
                 f"{metric} against seconds a session{part}; the line joins those that nothing faster is as good as",
                 cost_plot(
-                    [Point(label, cost, each, _is_on_front(cost, each, points)) for label, cost, each in points],
+                    [CostPoint(label, cost, each, _is_on_front(cost, each, points)) for label, cost, each in points],
                     "seconds a session",
                     metric,
                 ),
@@ -52,7 +52,7 @@ def _plots(results: StudyResults, found: QuestionResult, rows: Sequence[ResultRo
 
 
 def _lines(
-    compare: str, rows: Sequence[tuple[ResultRow, Estimate]]
+    compare: str, rows: Sequence[tuple[QuestionRow, Estimate]]
 ) -> tuple[dict[str, list[tuple[float, Estimate]]], dict[str, Estimate]]:
     """The lines of a plot by the compared axis, and the levels of the rows to which that axis makes no difference."""
     levels = {row.label or "all": each for row, each in rows if compare in row.without}

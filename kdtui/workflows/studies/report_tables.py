@@ -8,7 +8,7 @@ from kdtui.bundling.metrics import EVERY_SESSION
 from kdtui.statistics.results import Estimate
 from kdtui.text import counted, duration, short_number
 from kdtui.workflows.runs.published import PublishedRow
-from kdtui.workflows.studies.results import ResultRow, StudyResults
+from kdtui.workflows.studies.results import QuestionRow, StudyResults
 
 COLUMNS = (
     ("n", "n", "sessions with a bundle, in each seed, over which P, R, cov., set P, set R and GJS are averaged"),
@@ -73,7 +73,9 @@ def metric_label(metric: str) -> str:
     return next((heading for name, heading in EVERY_SESSION if name == metric), metric)
 
 
-def _table(results: StudyResults, dataset: str, rows: Sequence[ResultRow], published: Sequence[PublishedRow]) -> Table:
+def results_table_of(
+    results: StudyResults, dataset: str, rows: Sequence[QuestionRow], published: Sequence[PublishedRow]
+) -> Table:
     floors = results.floors[dataset]
     has_intents = any("intent_f1" in row.estimates for row in rows)
     columns = [column for column in COLUMNS if has_intents or not column[0].startswith("intent_")]
@@ -107,7 +109,7 @@ def _table(results: StudyResults, dataset: str, rows: Sequence[ResultRow], publi
     return Table(dataset, tuple((heading, what) for _, heading, what in columns), tuple(lines))
 
 
-def _note(results: StudyResults, row: ResultRow) -> str:
+def _note(results: StudyResults, row: QuestionRow) -> str:
     states = [results.states[cell.key] for cell in row.cells if cell.status != "done"]
     notes = []
     if states:
@@ -158,7 +160,7 @@ COST_HEADINGS = (
 )
 
 
-def _cost(row: ResultRow, name: str) -> tuple[str, ...]:
+def cost_row(row: QuestionRow, name: str) -> tuple[str, ...]:
     cost = row.cost
 
     def number(value: float | None, places: int = 0, unit: float = 1) -> str:

@@ -18,8 +18,8 @@ from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measure
 from kdtui.workflows.studies.plan import PlannedStep, StudyPlan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import AXES, Question, values_of
-from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, key_of
-from kdtui.workflows.studies.verdicts import answer, caveat
+from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, step_key
+from kdtui.workflows.studies.verdicts import answer_in_words, caveat
 from store.errors import NotFound
 from store.records import Session
 from store.runs import Run, summary_of
@@ -33,7 +33,7 @@ _WITHIN = {
 
 
 @dataclass(frozen=True, slots=True)
-class ResultRow:
+class QuestionRow:
     """A place in the grid of a question, over all of its seeds: a row of a table.
 
     Attributes:
@@ -93,7 +93,7 @@ class QuestionResult:
     """
 
     question: Question
-    rows: list[ResultRow]
+    rows: list[QuestionRow]
     comparisons: list[Comparison]
     answer: str
     caveat: str
@@ -175,8 +175,8 @@ class _Builder:
 
     def question(self, grid: Grid) -> QuestionResult:
         question = grid.question
-        rows: list[ResultRow] = []
-        places: dict[tuple[Any, ...], ResultRow] = {}
+        rows: list[QuestionRow] = []
+        places: dict[tuple[Any, ...], QuestionRow] = {}
         for dataset in question.dataset:
             groups = _grouped([arm for arm in grid.arms if arm.at["dataset"] == dataset])
             done = [self._seeds(arms) for arms in groups]
@@ -187,17 +187,17 @@ class _Builder:
                 places |= dict.fromkeys((_place(arm.at) for arm in arms), row)
         comparisons = compare(self._pairs(question, grid, places), self.resampling)
         labels = {row.name: row.label_in(question) for row in rows}
-        said = answer(comparisons, labels, question.compare)
+        said = answer_in_words(comparisons, labels, question.compare)
         return QuestionResult(question, rows, comparisons, said, caveat(comparisons), grid.left_out)
 
     def _cells(self, arms: Sequence[Arm]) -> list[PlannedStep]:
-        keys = dict.fromkeys(key_of(arm.cell) for arm in arms)
+        keys = dict.fromkeys(step_key(arm.cell) for arm in arms)
         return [self._plan.steps[key] for key in keys]
 
     def _seeds(self, arms: Sequence[Arm]) -> list[RunMeasures]:
         """The run of each seed that is done; where seeds make no difference they are alike, and their spread is 0."""
         first = _place(arms[0].at)
-        keys = [key_of(arm.cell) for arm in arms if _place(arm.at) == first]
+        keys = [step_key(arm.cell) for arm in arms if _place(arm.at) == first]
         return [self._measured[key] for key in keys if key in self._measured]
 
     def _estimates(self, dataset: str, cells: Sequence[Sequence[RunMeasures]]) -> list[dict[str, Estimate]]:
@@ -211,7 +211,7 @@ class _Builder:
                 found[at][measure] = each
         return found
 
-    def _row(self, question: Question, arms: Sequence[Arm], found: dict[str, Estimate]) -> ResultRow:
+    def _row(self, question: Question, arms: Sequence[Arm], found: dict[str, Estimate]) -> QuestionRow:
         cells = self._cells(arms)
         # Where nothing is known, nothing is shown: what a place comes to is said, and not how it was asked for.
         first = arms[0].cell
@@ -228,7 +228,7 @@ class _Builder:
             each = [self._training(training) for training in trainings]
             seconds += [sum(took for took, _ in each if took is not None)] if any(took for took, _ in each) else []
             sizes += [sum(size for _, size in each if size is not None)] if any(size for _, size in each) else []
-        return ResultRow(
+        return QuestionRow(
             label_of(question, at, without),
             first.dataset,
             at,
@@ -253,7 +253,7 @@ class _Builder:
         """How long a training took, and the size of its adapter."""
         from store.models import named_model
 
-        stored = self._plan.steps[key_of(step)].stored
+        stored = self._plan.steps[step_key(step)].stored
         if stored is None or stored.state != "done":
             return None, None
         try:
@@ -263,7 +263,7 @@ class _Builder:
             return stored.seconds, None
         return stored.seconds, size
 
-    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], ResultRow]) -> list[Pair]:
+    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], QuestionRow]) -> list[Pair]:
         """Each place beside that of the baseline with the same other values; places of the same cells once."""
         pairs: dict[tuple[str, str], Pair] = {}
         for arm in grid.arms:
@@ -276,7 +276,7 @@ class _Builder:
             )
         return list(pairs.values())
 
-    def _cell(self, row: ResultRow, question: Question) -> Cell:
+    def _cell(self, row: QuestionRow, question: Question) -> Cell:
         return cell_of(row.seeds, question.metric, self._places[row.dataset])
 
 

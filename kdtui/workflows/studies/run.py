@@ -16,7 +16,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.studies.events import (
     HostLost,
@@ -30,8 +30,16 @@ from kdtui.workflows.studies.events import (
 )
 from kdtui.workflows.studies.knowledge import make_knowledge
 from kdtui.workflows.studies.labels import formats_label
-from kdtui.workflows.studies.lock import alone
-from kdtui.workflows.studies.plan import HERE, Look, PlannedStep, StudyPlan, check_models, make_plan, narrowed
+from kdtui.workflows.studies.lock import study_lock
+from kdtui.workflows.studies.plan import (
+    LOCAL,
+    PlannedStep,
+    StoreContents,
+    StudyPlan,
+    check_models,
+    make_plan,
+    narrowed_plan,
+)
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     CalibrationStep,
@@ -41,11 +49,11 @@ from kdtui.workflows.studies.steps import (
     SampleStep,
     Step,
     TrainingStep,
-    encoded,
-    key_of,
+    encoded_step,
     needs,
     new_name,
     run_settings,
+    step_key,
     training_settings,
 )
 from models.errors import ModelError, PromptTooLong
@@ -85,7 +93,7 @@ def run_study(
     retry_failed: bool = False,
     cells: Sequence[str] = (),
     gate: PauseControl | None = None,
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Generator[StudyEvent]:
     """Do what a study has left to do. Closing the iterator stops it; trainings that have begun go on by themselves.
 
@@ -99,9 +107,9 @@ def run_study(
     Raises:
         KdtuiError, NotFound: as `check_models` and `make_plan`; or another process runs a study on this store.
     """
-    with alone(db, spec.name):
+    with study_lock(db, spec.name):
         check_models(db, spec)
-        plan = narrowed(make_plan(db, spec), cells)
+        plan = narrowed_plan(make_plan(db, spec), cells)
         yield Planned(plan)
         yield from _Runner(db, plan, jobs, gate or PauseControl(), tell, retry_failed).run()
 
@@ -135,7 +143,7 @@ class _Runner:
 
     def run(self) -> Iterator[StudyEvent]:
         for step in self.plan.steps.values():
-            self._needs[step.key] = tuple(key_of(need) for need in needs(step.step))
+            self._needs[step.key] = tuple(step_key(need) for need in needs(step.step))
             if step.status == "done" and step.stored is not None:
                 self._made[step.key] = step.stored.made
             elif step.status == "failed" and not self.retry_failed:
@@ -172,7 +180,7 @@ class _Runner:
 
     def _next(self) -> PlannedStep | None:
         """A step that can be done here now, in the order of the plan."""
-        trains_here = HERE in self._training.values()
+        trains_here = LOCAL in self._training.values()
         for step in self._waiting.values():
             if isinstance(step.step, TrainingStep) or not self._is_ready(step):
                 continue
@@ -185,28 +193,28 @@ class _Runner:
     def _do(self, step: PlannedStep) -> Iterator[StudyEvent]:
         """Do a step here."""
         yield StepBegun(step)
-        basis = Look(self.db).basis(step.step)
+        basis = StoreContents(self.db).basis(step.step)
         began, self._paused = monotonic(), 0.0
         made = ""
         try:
             match step.step:
                 case KnowledgeStep():
-                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis)
+                    begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis)
                     for done, of in make_knowledge(self.db, self.plan.spec, step.step, self.gate):
                         yield StepProgress(step, done, of)
                     self._pass()
-                    if not Look(self.db).has_knowledge(step.step):
+                    if not StoreContents(self.db).has_knowledge(step.step):
                         raise KdtuiError(f"dataset {step.step.dataset!r} gave no {step.step.format} that is kept")
                 case SampleStep():
                     made = new_name(step.step, basis)
-                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis, made)
+                    begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis, made)
                     self._draw(step.step, made)
                 case MixtureStep():
                     made = new_name(step.step, basis)
-                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis, made)
+                    begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis, made)
                     self._mix(step.step, made)
                 case CalibrationStep():
-                    begin_step(self.db, step.key, step.kind, encoded(step.step), basis)
+                    begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis)
                     yield from self._calibrate(step, step.step)
                 case EvaluationStep() if step.status == "done" and step.stored is not None:
                     made = step.stored.made
@@ -255,7 +263,7 @@ class _Runner:
         return StepFailed(step, reason, log)
 
     def _name(self, step: Step) -> str:
-        return self._made[key_of(step)]
+        return self._made[step_key(step)]
 
     def _draw(self, step: SampleStep, name: str) -> None:
         from kdtui.workflows.knowledge.sample import create_sample
@@ -325,7 +333,7 @@ class _Runner:
             run = self._run_to_resume(step, basis)
             if run is None:
                 run = start_run(self.db, cell.dataset, cell.split, student.name, asked, ["study"])
-            begin_step(self.db, step.key, step.kind, encoded(cell), basis, str(run.id))
+            begin_step(self.db, step.key, step.kind, encoded_step(cell), basis, str(run.id))
             done = count_answers(self.db, run)
             groups = self._unanswered(run, sessions)
             answers = self._answer(step, cell, student, groups, partial(add_predictions, self.db, run))
@@ -431,10 +439,10 @@ class _Runner:
     def _free_host(self) -> str | None:
         for host in self.plan.spec.hosts:
             # Students that can answer come first: that takes less time, and shows something.
-            if host == HERE and (self._is_busy or self._next() is not None):
+            if host == LOCAL and (self._is_busy or self._next() is not None):
                 continue
             busy = sum(each == host for each in self._training.values())
-            is_slurm = host != HERE and get_host(self.db, host).settings.launcher == "slurm"
+            is_slurm = host != LOCAL and get_host(self.db, host).settings.launcher == "slurm"
             if busy < (_MOST_QUEUED if is_slurm else 1):
                 return host
         return None
@@ -447,9 +455,9 @@ class _Runner:
         from models.sft.state import ACTIVE
         from store.jobs import get_job
 
-        basis = Look(self.db).basis(training)
+        basis = StoreContents(self.db).basis(training)
         name = new_name(training, basis)
-        begin_step(self.db, step.key, step.kind, encoded(training), basis, name)
+        begin_step(self.db, step.key, step.kind, encoded_step(training), basis, name)
         try:
             job = get_job(self.db, name)
         except NotFound:
@@ -471,14 +479,14 @@ class _Runner:
                 learning_rate=training.learning_rate,
                 batch_tokens=training.batch_tokens,
                 longest=training.longest,
-                host=None if host == HERE else host,
+                host=None if host == LOCAL else host,
                 # The study compares its adapters itself.
                 answers=False,
             )
             prepare_training(self.db, plan, self.jobs)
-        where = get_job(self.db, name).host or HERE
+        where = get_job(self.db, name).host or LOCAL
         self._training[step.key] = where
-        yield StepBegun(step, None if where == HERE else where)
+        yield StepBegun(step, None if where == LOCAL else where)
         state = known_status(get_job(self.db, name)).state
         if state not in (*ACTIVE, "done"):
             try:
@@ -494,18 +502,18 @@ class _Runner:
     def _look(self) -> Iterator[StudyEvent]:
         """See how the trainings are that are under way."""
         from kdtui.workflows.job_state import one_job
-        from kdtui.workflows.training.on_host import CameHome, refresh
+        from kdtui.workflows.training.on_host import TrainingFetched, refresh
         from models.sft.state import ACTIVE
 
         hosts = set(self._training.values())
-        if not hosts or monotonic() - self._looked < (_LOOK_HERE if hosts == {HERE} else _LOOK_THERE):
+        if not hosts or monotonic() - self._looked < (_LOOK_HERE if hosts == {LOCAL} else _LOOK_THERE):
             return
         self._looked = monotonic()
         names = {key: steps_of(self.db, [key])[key].made for key in self._training}
         lost: set[str] = set()
-        remote = {names[key] for key, host in self._training.items() if host != HERE}
+        remote = {names[key] for key, host in self._training.items() if host != LOCAL}
         for seen in refresh(self.db, remote, bring_home=True) if remote else ():
-            if isinstance(seen, CameHome):
+            if isinstance(seen, TrainingFetched):
                 if seen.problem is not None:
                     yield HostLost(seen.name, seen.problem)
             elif seen.problem is not None:

@@ -33,7 +33,7 @@ NONE = "none"
 
 PRESETS = ("rq1", "rq2", "rq3", "all")
 
-_LONGEST_NAME = 100
+LONGEST_NAME = 100
 """Characters: reports are files of that name."""
 
 

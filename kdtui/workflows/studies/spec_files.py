@@ -11,8 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.studies.check_spec import checked
-from kdtui.workflows.studies.spec import _LONGEST_NAME, AXES, PRESETS, Question, Spec, TeacherOptions, TrainingOptions
+from kdtui.workflows.studies.check_spec import checked_spec
+from kdtui.workflows.studies.spec import AXES, LONGEST_NAME, PRESETS, Question, Spec, TeacherOptions, TrainingOptions
 from store.similar import meant
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
@@ -35,10 +35,10 @@ def read_spec(path: Path, datasets: Sequence[str] = ()) -> Spec:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise KdtuiError(f"{path}: cannot be read: {reason}") from error
-    return parsed(text, str(path), datasets)
+    return parsed_spec(text, str(path), datasets)
 
 
-def parsed(text: str, source: str, datasets: Sequence[str] = ()) -> Spec:
+def parsed_spec(text: str, source: str, datasets: Sequence[str] = ()) -> Spec:
     """A study from the text of a TOML file.
 
     Args:
@@ -48,7 +48,7 @@ def parsed(text: str, source: str, datasets: Sequence[str] = ()) -> Spec:
         KdtuiError: as `read_spec`.
     """
     spec = _decoded(text, source)
-    return checked(replace(spec, dataset=tuple(datasets)) if datasets else spec, source)
+    return checked_spec(replace(spec, dataset=tuple(datasets)) if datasets else spec, source)
 
 
 def preset(name: str, datasets: Sequence[str]) -> Spec:
@@ -74,7 +74,7 @@ def preset(name: str, datasets: Sequence[str]) -> Spec:
         question=questions,
         dataset=tuple(datasets),
     )
-    return checked(whole, f"preset {name}")
+    return checked_spec(whole, f"preset {name}")
 
 
 def _preset_name(name: str, datasets: Sequence[str]) -> str:
@@ -84,15 +84,15 @@ def _preset_name(name: str, datasets: Sequence[str]) -> str:
     stands for what is left out.
     """
     plain = f"{name}-{'+'.join(datasets)}"
-    if all(_PLAIN.fullmatch(each) for each in datasets) and len(plain) <= _LONGEST_NAME:
+    if all(_PLAIN.fullmatch(each) for each in datasets) and len(plain) <= LONGEST_NAME:
         return plain
     known = sha256(msgspec.json.encode(datasets)).hexdigest()[:6]
     readable = "+".join(filter(None, (_NOT_PLAIN.sub("-", each).strip("-") for each in datasets)))
-    most = _LONGEST_NAME - len(name) - len(known) - 2
+    most = LONGEST_NAME - len(name) - len(known) - 2
     return "-".join(filter(None, [name, readable[:most].rstrip("-+."), known]))
 
 
-def changed(spec: Spec, source: str = "the study", **changes: Any) -> Spec:
+def changed_spec(spec: Spec, source: str = "the study", **changes: Any) -> Spec:
     """The spec with other values for some of its fields; those of questions are set in every question.
 
     Raises:
@@ -103,7 +103,7 @@ def changed(spec: Spec, source: str = "the study", **changes: Any) -> Spec:
     if "dataset" in given:
         of_questions["dataset"] = given["dataset"]
     questions = tuple(replace(question, **of_questions) for question in spec.question)
-    return checked(replace(spec, question=questions, **given), source)
+    return checked_spec(replace(spec, question=questions, **given), source)
 
 
 def to_toml(spec: Spec) -> str:

@@ -166,12 +166,12 @@ _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Step] = msgspec.json.Decoder(Step)
 
 
-def key_of(step: Step) -> str:
+def step_key(step: Step) -> str:
     """A hash of the settings of a step, in hexadecimal."""
     return sha256(_encode(step)).hexdigest()
 
 
-def kind_of(step: Step) -> Kind:
+def step_kind(step: Step) -> Kind:
     """What is done in a step."""
     match step:
         case KnowledgeStep():
@@ -194,15 +194,15 @@ def new_name(step: Step, basis: str) -> str:
     Args:
         basis: what it is made of; what is made of something else is called otherwise, and does not replace it.
     """
-    return f"study-{sha256(f'{key_of(step)} {basis}'.encode()).hexdigest()[:12]}"
+    return f"study-{sha256(f'{step_key(step)} {basis}'.encode()).hexdigest()[:12]}"
 
 
-def encoded(step: Step) -> str:
+def encoded_step(step: Step) -> str:
     """The settings as JSON."""
     return _encode(step).decode()
 
 
-def decoded(text: str) -> Step:
+def decoded_step(text: str) -> Step:
     """The step of these settings.
 
     Raises:

@@ -66,7 +66,7 @@ def phrase(comparison: Comparison) -> str:
     return f"{verdict}: {_numbers(comparison)}"
 
 
-def answer(comparisons: Sequence[Comparison], labels: Mapping[str, str], axis: str) -> str:
+def answer_in_words(comparisons: Sequence[Comparison], labels: Mapping[str, str], axis: str) -> str:
     """The answer to a question, in one sentence.
 
     Args:

@@ -14,7 +14,7 @@ from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.training.base_files import find_base
-from kdtui.workflows.training.host_status import _remember
+from kdtui.workflows.training.host_status import remember_status_of
 from models.sft.host import ID
 from models.sft.job_files import JOB
 from store.errors import NotFound
@@ -24,7 +24,7 @@ from store.records import TrainingSettings
 from store.sqlite import Database
 
 
-def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
+def adopt_training(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
     """Take over a training that a host has and this store does not know.
 
     Args:
@@ -44,14 +44,14 @@ def adopt(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class TrainingAdopted:
     """A training of a host is known here now; or a problem says why not."""
 
     name: str
     problem: str | None = None
 
 
-def adopt_all(db: Database, host: Host, folder: Path) -> Iterator[Adopted]:
+def adopt_trainings(db: Database, host: Host, folder: Path) -> Iterator[TrainingAdopted]:
     """Take over all trainings that a host has and this store does not know, and see how they are.
 
     Args:
@@ -61,7 +61,7 @@ def adopt_all(db: Database, host: Host, folder: Path) -> Iterator[Adopted]:
         TransportError: the host cannot be reached, or the way was lost; the same again goes on.
     """
 
-    async def ask() -> AsyncGenerator[Adopted]:
+    async def ask() -> AsyncGenerator[TrainingAdopted]:
         async with reach(host) as client:
             known = {job.key for job in list_jobs(db)}
             jobs = []
@@ -73,12 +73,12 @@ def adopt_all(db: Database, host: Host, folder: Path) -> Iterator[Adopted]:
                 except TransportError:
                     raise
                 except KdtuiError as problem:
-                    yield Adopted(name, str(problem))
+                    yield TrainingAdopted(name, str(problem))
                     continue
-                yield Adopted(name)
+                yield TrainingAdopted(name)
             told = await client.ask("status", jobs=[job.name for job in jobs]) if jobs else {}
             for job in jobs:
-                _remember(db, job, told[job.name])
+                remember_status_of(db, job, told[job.name])
 
     return iterate(ask())
 

@@ -46,7 +46,7 @@ def find_base(db: Database, job: StoredJob, named: Path | None = None) -> None:
         raise KdtuiError(f"{named}: training {job.name!r} does not start from this; its base has another hash")
 
 
-def check_base(job: StoredJob, workdir: str | None = None) -> None:
+def check_base_is_here(job: StoredJob, workdir: str | None = None) -> None:
     """Refuse what cannot be done without the base.
 
     Args:

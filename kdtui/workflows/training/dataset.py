@@ -27,8 +27,8 @@ from kdtui.distill.training_set import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.distill import training_sessions
-from kdtui.workflows.model_names import trainable
-from kdtui.workflows.student.learning import untold
+from kdtui.workflows.model_names import trainable_base
+from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.nearest import nearest_for
 from kdtui.workflows.student.settings import uses_evidence
 from models.chat import ChatTokenizer
@@ -51,7 +51,7 @@ _Make: TypeAlias = Callable[[Session, Sequence[int], bool], dict[str, Any]]
 """Makes an example of a session, its products in an order, with or without evidence."""
 
 
-def check_training(settings: TrainingSettings) -> None:
+def check_training_settings(settings: TrainingSettings) -> None:
     """Refuse what no training set can be made of.
 
     Raises:
@@ -79,7 +79,7 @@ def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict
         NotFound: there is no such dataset, or no such sample.
         KdtuiError: there is nothing to train on, or no knowledge of a format.
     """
-    check_training(settings)
+    check_training_settings(settings)
     chosen = [(dataset, _chosen(db, dataset, settings)) for dataset in settings.datasets]
     if not any(sessions for _, sessions in chosen):
         raise _nothing(settings)
@@ -98,7 +98,7 @@ def _in_epoch(make: _Make, settings: TrainingSettings, dataset: str, session: Se
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnExamples:
     """Some examples of a training set, and how many there are of an epoch, and to validate on.
 
     Attributes:
@@ -111,14 +111,14 @@ class Drawn:
     valid_sessions: int
 
 
-def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn:
+def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> DrawnExamples:
     """At most so many examples of each kind, which are as long as those that are trained on, if not the same: to know
     how likely pairs are would take longer, and is not asked for.
 
     Raises:
         NotFound, KdtuiError: as `training_examples`.
     """
-    check_training(settings)
+    check_training_settings(settings)
     train = [(dataset, session) for dataset in settings.datasets for session in _chosen(db, dataset, settings)]
     valid = [
         (dataset, session)
@@ -132,7 +132,7 @@ def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn
     def few(sessions: list[tuple[str, Session]]) -> list[tuple[str, Session]]:
         return sessions if len(sessions) <= most else Random(settings.seed).sample(sessions, most)
 
-    return Drawn(
+    return DrawnExamples(
         [_in_epoch(make[dataset], settings, dataset, session, 0) for dataset, session in few(train)],
         [make[dataset](session, _as_it_is(session), True) for dataset, session in few(valid)],
         len(train),
@@ -248,7 +248,7 @@ def _evidence(db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
     from kdtui.workflows.student.pair_evidence import open_pattern_student
 
     train, valid = (list(iter_sessions(db, dataset, split=split)) for split in ("train", "valid"))
-    with open_pattern_student(db, dataset, untold) as student:
+    with open_pattern_student(db, dataset, tell_nobody) as student:
         known = {
             **student.unseen_probabilities(train),
             **{session.id: student.pair_probabilities(session) for session in valid},
@@ -318,7 +318,7 @@ def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]], l
         KdtuiError: there is no such base.
         ModelError: it cannot be loaded.
     """
-    with open_vocabulary(trainable(db, base)) as vocabulary:
+    with open_vocabulary(trainable_base(db, base)) as vocabulary:
         chat = ChatTokenizer(vocabulary)
         examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
     lengths = [example.length for example in examples]

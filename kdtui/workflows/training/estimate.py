@@ -65,7 +65,9 @@ class _Work:
     valid_tokens: int
 
 
-def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] = lambda: None) -> TrainingEstimate:
+def estimate_training(
+    db: Database, plan: TrainingPlan, *, between: Callable[[], object] = lambda: None
+) -> TrainingEstimate:
     """What a training would take. Nothing is written.
 
     Args:
@@ -107,7 +109,7 @@ def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] 
     )
 
 
-def in_words(found: TrainingEstimate, plan: TrainingPlan) -> list[str]:
+def training_estimate_in_words(found: TrainingEstimate, plan: TrainingPlan) -> list[str]:
     """An estimate as sentences, the work first."""
     about = "" if found.is_counted else "about "
     skipped = f"; {counted(found.too_long, 'session')} of more tokens are skipped" if found.too_long else ""

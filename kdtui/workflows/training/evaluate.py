@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
 from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, one_job
-from kdtui.workflows.runs.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
+from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, ScoreRow, evaluate_split, score_run, split_to_score
 from kdtui.workflows.student.describe_model import student_with
-from kdtui.workflows.training.base_files import check_base, find_base
+from kdtui.workflows.training.base_files import check_base_is_here, find_base
 from kdtui.workflows.training.on_host import refresh
 from kdtui.workflows.training.service import fetch
 from models.sft.state import ACTIVE
@@ -33,13 +33,13 @@ def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
     find_base(db, row.job)
     # In place of a folder of transformers, any file will do that the adapter fits.
     if base_of(row.job) is not None:
-        check_base(row.job)
+        check_base_is_here(row.job)
     form = row.job.settings.form
     # Intents are written for bundles that the strategy pairs takes from what is known of the pairs.
     return replace(student_with(db, row.job.name), strategy="pairs" if form == "intents" else form)
 
 
-def wait_for(db: Database, name: str) -> Iterator[JobRow]:
+def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
     """A training as it is seen, again and again, until it has ended; its adapter is here then.
 
     Raises:
@@ -59,19 +59,19 @@ def wait_for(db: Database, name: str) -> Iterator[JobRow]:
         fetch(db, name)
 
 
-def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ResultRow]:
+def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ScoreRow]:
     """Wait for a training, and score its adapter on the validation splits of what it was trained on.
 
     Raises:
         KdtuiError: it has not ended well, its adapter did not come home, or there is nothing to validate on.
         ModelError: the student cannot be loaded, or fails.
     """
-    yield from wait_for(db, name)
+    yield from wait_for_training(db, name)
     row = one_job(db, name)
     for dataset in row.job.settings.datasets:
         sessions = split_to_score(db, dataset, "valid")
         run = None
-        for event in evaluate(db, dataset, "valid", asked_as_trained(db, row), sessions):
+        for event in evaluate_split(db, dataset, "valid", asked_as_trained(db, row), sessions):
             run = event.run if isinstance(event, RunBegun) else run
             yield event
         if run is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.training.host_status import _remember
+from kdtui.workflows.training.host_status import remember_status_of
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from models.sft.job_files import LOG
 from models.sft.state import ACTIVE
@@ -99,7 +99,7 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
     try:
         while True:
             told = (await client.ask("status", jobs=[job.name]))[job.name]
-            seen = _remember(db, job, told)
+            seen = remember_status_of(db, job, told)
             yield StatusSeen(seen)
             is_over = seen.state not in ACTIVE
             limit = asyncio.get_running_loop().time() + (_QUIET if is_over else _LOOK)

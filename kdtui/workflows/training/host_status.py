@@ -23,19 +23,19 @@ def status(db: Database, job: StoredJob) -> JobStatus:
     Raises:
         TransportError: the host cannot be reached.
     """
-    return _with_host(db, job, lambda client: look(db, client, job))
+    return ask_host(db, job, lambda client: look_up_status(db, client, job))
 
 
-async def look(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
+async def look_up_status(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
     """Ask a host that is reached how a training is, and remember it.
 
     Raises:
         TransportError: the way was lost.
     """
-    return _remember(db, job, (await client.ask("status", jobs=[job.name]))[job.name])
+    return remember_status_of(db, job, (await client.ask("status", jobs=[job.name]))[job.name])
 
 
-def _remember(db: Database, job: StoredJob, told: dict[str, Any]) -> JobStatus:
+def remember_status_of(db: Database, job: StoredJob, told: dict[str, Any]) -> JobStatus:
     try:
         seen = msgspec.convert(told, JobStatus)
     except msgspec.ValidationError as error:
@@ -49,7 +49,7 @@ def _remember(db: Database, job: StoredJob, told: dict[str, Any]) -> JobStatus:
     return seen
 
 
-def _with_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitable[Answer]]) -> Answer:
+def ask_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitable[Answer]]) -> Answer:
     """Reach the host of a training for one question."""
     assert job.host is not None
     host = get_host(db, job.host)

@@ -18,7 +18,7 @@ from kdtui.jobs.ssh import check_alias, checks_keys
 from kdtui.jobs.transport import TransportError, run
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
-from kdtui.workflows.model_names import trainable
+from kdtui.workflows.model_names import trainable_base
 from models.sft.host import PACKAGES
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host, get_host
@@ -130,7 +130,7 @@ def check_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
         KdtuiError: there is no such base.
     """
     host = get_host(db, name)
-    place = Path(trainable(db, base))
+    place = Path(trainable_base(db, base))
     # An id on the hub is fetched by the host itself.
     return check_host(host, place if place.exists() else None)
 
@@ -230,7 +230,7 @@ def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -
     )
 
 
-def in_brief(finding: HostFinding) -> str:
+def finding_in_brief(finding: HostFinding) -> str:
     """What fits a cell of a table: how much is free, and which GPUs there are."""
     if finding.name == "gpus" and finding.state == "ok":
         names = [told.partition(",")[0] for told in finding.found.split("; ")]
@@ -280,7 +280,7 @@ async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
             raise KdtuiError(f"host {host.name}: {status['reason']}; its log is {told['log']}")
 
 
-def changed(settings: HostSettings, **changes: object) -> HostSettings:
+def changed_host_settings(settings: HostSettings, **changes: object) -> HostSettings:
     """Settings with those changes that say something.
 
     Raises:

@@ -12,8 +12,8 @@ from kdtui.jobs import package
 from kdtui.jobs.client import reach
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.training.base_files import check_base
-from kdtui.workflows.training.host_status import look
+from kdtui.workflows.training.base_files import check_base_is_here
+from kdtui.workflows.training.host_status import look_up_status
 from models.files.json_files import read_object
 from models.sft.host import ID, PACKAGES
 from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, METRICS, START, TRAIN, VALID
@@ -23,7 +23,7 @@ from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Bringing:
+class SendingFiles:
     """A host does not have this yet; `size` in bytes."""
 
     what: str
@@ -46,7 +46,7 @@ class Launched:
     launcher: str
 
 
-def launch(db: Database, job: StoredJob) -> Iterator[Bringing | Submitting | Launched]:
+def launch(db: Database, job: StoredJob) -> Iterator[SendingFiles | Submitting | Launched]:
     """Bring a training to its host, and start it, or go on with it. After an interrupt the same again goes on.
 
     Raises:
@@ -57,7 +57,7 @@ def launch(db: Database, job: StoredJob) -> Iterator[Bringing | Submitting | Lau
     return iterate(_launch(db, job, get_host(db, job.host)))
 
 
-async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Bringing | Submitting | Launched]:
+async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[SendingFiles | Submitting | Launched]:
     content = read_object(job.folder / JOB)
     base = Path(content["base"])
     tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
@@ -82,16 +82,18 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
         if tree is not None:
             missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")
             if missing:
-                yield Bringing(base.name, missing)
+                yield SendingFiles(base.name, missing)
                 await client.bring(tree, known["files"])
             there = client.blob(tree)
             content["base"] = there if base.is_dir() else str(PurePosixPath(there) / base.name)
         has_data = known["id"] is None
         if has_data:
-            check_base(job, host.workdir)
+            check_base_is_here(job, host.workdir)
             if not (job.folder / TRAIN).exists():
                 # It was taken over, and is there no more.
-                raise KdtuiError(f"host {host.name}: training {job.name!r}: {(await look(db, client, job)).reason}")
+                raise KdtuiError(
+                    f"host {host.name}: training {job.name!r}: {(await look_up_status(db, client, job)).reason}"
+                )
         folder, python = client.job_folder(job.name), known["python"] or host.settings.python
         script = None
         if host.settings.launcher == "slurm":

@@ -7,9 +7,9 @@ from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish
 from kdtui.workflows.job_state import known_status
-from kdtui.workflows.training.base_files import check_base, find_base
-from kdtui.workflows.training.host_status import _remember, _with_host
-from kdtui.workflows.training.paces import keep as keep_pace
+from kdtui.workflows.training.base_files import check_base_is_here, find_base
+from kdtui.workflows.training.host_status import ask_host, remember_status_of
+from kdtui.workflows.training.paces import keep_training_pace as keep_pace
 from models.sft.job_files import CHECKPOINTS, METRICS, START, TRAIN, VALID
 from models.sft.state import ACTIVE, JobStatus
 from store.hosts import Host, get_host
@@ -17,7 +17,7 @@ from store.jobs import StoredJob, get_job, move_job
 from store.sqlite import Database
 
 
-def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = False) -> StoredJob:
+def move_training(db: Database, job: StoredJob, host: str | None, *, from_here: bool = False) -> StoredJob:
     """Have a training go on elsewhere, from its last checkpoint: on another host, or here (None).
 
     Args:
@@ -29,12 +29,12 @@ def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = Fa
     """
     target = None if host is None else get_host(db, host)
     find_base(db, job)
-    check_base(job, None if target is None else target.workdir)
+    check_base_is_here(job, None if target is None else target.workdir)
     if job.host is None:
         _check_stopped(job, known_status(job))
     elif not from_here:
         try:
-            _with_host(db, job, lambda client: _bring_home(db, client, job))
+            ask_host(db, job, lambda client: _bring_home(db, client, job))
         except TransportError as problem:
             raise TransportError(
                 f"{problem}; if {job.host} is gone for good, the same with --from-here goes on from what is here"
@@ -48,7 +48,7 @@ def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = Fa
         # From now on it is not to be started there, by whoever knows it there. Before it is remembered here: otherwise
         # a client that is killed now would leave two that can be started.
         to = f"on {gethostname()}" if target is None else f"on host {target.name} ({target.ssh or gethostname()})"
-        _with_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
+        ask_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
     keep_pace(db, job)
     move_job(db, job.name, host)
     return get_job(db, job.name)
@@ -57,7 +57,7 @@ def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = Fa
 async def _bring_home(db: Database, client: HostClient, job: StoredJob) -> None:
     """What a training needs to go on elsewhere, unless its host has nothing of it."""
     told = (await client.ask("status", jobs=[job.name]))[job.name]
-    seen = _remember(db, job, told)
+    seen = remember_status_of(db, job, told)
     _check_stopped(job, seen)
     if told["exists"] and seen.state != "created":
         await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)

@@ -8,7 +8,7 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs.client import HostClient, reach
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.job_state import JobRow, is_to_fetch
-from kdtui.workflows.training.host_status import _remember, _with_host, look
+from kdtui.workflows.training.host_status import ask_host, look_up_status, remember_status_of
 from kdtui.workflows.training.jobs import check_active
 from models.files.whole_files import put_in_place
 from models.sft.job_files import ADAPTER, CHECKPOINTS, LOG, METRICS
@@ -27,7 +27,7 @@ class HostSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class CameHome:
+class TrainingFetched:
     """What a training has made has come home, in so many files; or a problem says why not."""
 
     name: str
@@ -35,7 +35,9 @@ class CameHome:
     problem: str | None = None
 
 
-def refresh(db: Database, names: set[str] | None = None, *, bring_home: bool = False) -> Iterator[HostSeen | CameHome]:
+def refresh(
+    db: Database, names: set[str] | None = None, *, bring_home: bool = False
+) -> Iterator[HostSeen | TrainingFetched]:
     """Look at all trainings on all hosts at once, one question a host, and remember how they are.
 
     Args:
@@ -48,22 +50,22 @@ def refresh(db: Database, names: set[str] | None = None, *, bring_home: bool = F
             by_host.setdefault(job.host, []).append(job)
     hosts = {host.name: host for host in list_hosts(db)}
 
-    async def look_at(name: str) -> AsyncGenerator[HostSeen | CameHome]:
+    async def look_at(name: str) -> AsyncGenerator[HostSeen | TrainingFetched]:
         try:
             async with reach(hosts[name]) as client:
                 told = await client.ask("status", jobs=[job.name for job in by_host[name]])
-                rows = [JobRow(job, _remember(db, job, told[job.name])) for job in by_host[name]]
+                rows = [JobRow(job, remember_status_of(db, job, told[job.name])) for job in by_host[name]]
                 yield HostSeen(name, None)
                 for row in filter(is_to_fetch, rows if bring_home else ()):
                     try:
-                        yield CameHome(row.job.name, await _fetch(client, row, checkpoints=False))
+                        yield TrainingFetched(row.job.name, await _fetch(client, row, checkpoints=False))
                     except KdtuiError as problem:
-                        yield CameHome(row.job.name, 0, str(problem))
+                        yield TrainingFetched(row.job.name, 0, str(problem))
         except KdtuiError as problem:
             yield HostSeen(name, str(problem))
 
-    async def look_at_all() -> AsyncGenerator[HostSeen | CameHome]:
-        events: asyncio.Queue[HostSeen | CameHome | None] = asyncio.Queue()
+    async def look_at_all() -> AsyncGenerator[HostSeen | TrainingFetched]:
+        events: asyncio.Queue[HostSeen | TrainingFetched | None] = asyncio.Queue()
 
         async def tell(name: str) -> None:
             try:
@@ -102,10 +104,10 @@ def cancel(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping |
 
     async def ask() -> AsyncGenerator[Stopping | HasStopped]:
         async with reach(host) as client:
-            check_active(job.name, await look(db, client, job))
+            check_active(job.name, await look_up_status(db, client, job))
             async for event in client.cancel(job.name, job.key, grace):
                 if isinstance(event, HasStopped):
-                    await look(db, client, job)
+                    await look_up_status(db, client, job)
                 yield event
 
     return iterate(ask())
@@ -123,9 +125,9 @@ def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
     """
 
     async def ask(client: HostClient) -> int:
-        return await _fetch(client, JobRow(job, await look(db, client, job)), checkpoints=checkpoints)
+        return await _fetch(client, JobRow(job, await look_up_status(db, client, job)), checkpoints=checkpoints)
 
-    return _with_host(db, job, ask)
+    return ask_host(db, job, ask)
 
 
 async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
@@ -152,4 +154,4 @@ def remove(db: Database, job: StoredJob) -> None:
         TransportError: the host cannot be reached.
         KdtuiError: it is running.
     """
-    _with_host(db, job, lambda client: client.ask("remove", job=job.name, id=job.key))
+    ask_host(db, job, lambda client: client.ask("remove", job=job.name, id=job.key))

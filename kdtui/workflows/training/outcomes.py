@@ -59,7 +59,7 @@ _LEVEL = 0.05
 """Of claims."""
 
 
-class Against(msgspec.Struct, frozen=True):
+class MeasuredAgainst(msgspec.Struct, frozen=True):
     """The adapter compared with something else, over the same sessions.
 
     Attributes:
@@ -112,8 +112,8 @@ class Outcome(msgspec.Struct, frozen=True):
     measure: str
     sessions: int
     value: float
-    source: Against
-    floors: tuple[Against, ...]
+    source: MeasuredAgainst
+    floors: tuple[MeasuredAgainst, ...]
     of_datasets: dict[str, float]
     default_for: tuple[str, ...] = ()
     kept_default: dict[str, str] = {}
@@ -326,7 +326,7 @@ def _source_name(row: JobRow) -> str:
     return "the untrained base" if base is None else f"{Path(base).name} untrained"
 
 
-def _against(after: Values, others: Mapping[str, Values]) -> list[Against]:
+def _against(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgainst]:
     # Imported here: scipy takes a third of a second.
     from kdtui.statistics.estimates import Pair, compare
     from kdtui.statistics.sessions import Cell
@@ -336,7 +336,7 @@ def _against(after: Values, others: Mapping[str, Values]) -> list[Against]:
         # Each is a question of its own.
         [each] = compare([Pair(name, "the adapter", "difference", Cell.of(values), Cell.of(after))])
         low, high = (each.low, each.high) if isfinite(each.low) and isfinite(each.high) else (None, None)
-        found.append(Against(name, sum(values) / len(values), each.difference, low, high, each.p))
+        found.append(MeasuredAgainst(name, sum(values) / len(values), each.difference, low, high, each.p))
     return found
 
 
@@ -412,7 +412,7 @@ def _defaults(
 
 def _against_present(
     db: Database, row: JobRow, present: str, judged: Sequence[_Judged], outcome: Outcome
-) -> Against | None:
+) -> MeasuredAgainst | None:
     """The adapter against what is the default now, over the same sessions; None where that is not known."""
     settings = row.job.settings
     if present == (settings.began_from or ""):

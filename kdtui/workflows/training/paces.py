@@ -20,7 +20,7 @@ def known_paces(db: Database) -> list[TrainingPace]:
     return [*(pace for pace in there if pace is not None), *kept_paces(db)]
 
 
-def keep(db: Database, job: StoredJob) -> None:
+def keep_training_pace(db: Database, job: StoredJob) -> None:
     """Keep how fast a training was, before it is deleted or goes on elsewhere."""
     if (pace := _pace_of(db, job)) is not None:
         keep_pace(db, pace)

@@ -25,7 +25,7 @@ from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedJob:
     """A job directory that is ready: examples per epoch, and validation examples."""
 
     folder: Path
@@ -33,7 +33,7 @@ class Prepared:
     valid: int
 
 
-def trainer_is_here() -> None:
+def check_trainer() -> None:
     """Refuse a training where its packages are missing, before anything is written.
 
     Raises:
@@ -44,7 +44,7 @@ def trainer_is_here() -> None:
         raise KdtuiError(f"to train here, {missing[0]} is needed; install it with: pip install 'kdtui[sft]'")
 
 
-def prepare(
+def prepare_job(
     db: Database,
     name: str,
     folder: Path,
@@ -55,7 +55,7 @@ def prepare(
     after: str | None = None,
     evaluate: bool = False,
     begin_from: Callable[[Path, str], Start] | None = None,
-) -> Prepared:
+) -> PreparedJob:
     """Write a job directory, and remember it under a name; whole, or not at all.
 
     Args:
@@ -97,7 +97,7 @@ def prepare(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
-    return Prepared(target, count // settings.epochs, valid)
+    return PreparedJob(target, count // settings.epochs, valid)
 
 
 def check_name(db: Database, name: str, folder: Path) -> Path:

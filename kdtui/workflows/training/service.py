@@ -6,12 +6,12 @@ from pathlib import Path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import JobRow, known_status, one_job
-from kdtui.workflows.model_names import trainable
+from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.training import jobs, launch_on_host, on_host
-from kdtui.workflows.training.launch_on_host import Bringing, Launched, Submitting
-from kdtui.workflows.training.on_host import CameHome, HostSeen, refresh
-from kdtui.workflows.training.paces import keep as keep_pace
-from kdtui.workflows.training.prepare import Prepared, check_name, prepare, trainer_is_here
+from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
+from kdtui.workflows.training.on_host import HostSeen, TrainingFetched, refresh
+from kdtui.workflows.training.paces import keep_training_pace as keep_pace
+from kdtui.workflows.training.prepare import PreparedJob, check_name, check_trainer, prepare_job
 from kdtui.workflows.training.start_from import StartAdapter, check_fits
 from models.embedded import NAME
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, Job, Lora, Optimizer, Precision, check_job
@@ -84,7 +84,7 @@ class TrainingPlan:
             KdtuiError: there is no such base.
         """
         return Job(
-            trainable(db, self.base),
+            trainable_base(db, self.base),
             epochs=self.settings.epochs,
             seed=self.settings.seed,
             batch_tokens=self.batch_tokens,
@@ -120,15 +120,15 @@ def jobs_folder(database: Path) -> Path:
     return database.resolve().parent / "jobs"
 
 
-def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared:
+def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> PreparedJob:
     """Write the job directory of a training below a folder, where all that it needs is there.
 
     Raises:
-        KdtuiError, ModelError, NotFound, StoreError: as `prepare`; or there is no such host, or no trainer here.
+        KdtuiError, ModelError, NotFound, StoreError: as `prepare_job`; or there is no such host, or no trainer here.
     """
     _check_place(db, plan)
     _check_source(db, plan)
-    return prepare(
+    return prepare_job(
         db,
         plan.name,
         folder,
@@ -141,7 +141,7 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
     )
 
 
-def check_training(db: Database, plan: TrainingPlan, folder: Path) -> None:
+def check_training_plan(db: Database, plan: TrainingPlan, folder: Path) -> None:
     """Refuse what could not be prepared, and write nothing.
 
     Raises:
@@ -160,12 +160,14 @@ def _check_source(db: Database, plan: TrainingPlan) -> None:
 
 def _check_place(db: Database, plan: TrainingPlan) -> None:
     if plan.host is None:
-        trainer_is_here()
+        check_trainer()
     else:
         get_host(db, plan.host)
 
 
-def start(db: Database, name: str) -> Iterator[Started | Bringing | Submitting | Launched | HostSeen | CameHome]:
+def start(
+    db: Database, name: str
+) -> Iterator[Started | SendingFiles | Submitting | Launched | HostSeen | TrainingFetched]:
     """Start a training where it belongs, or go on with it.
 
     Raises:

@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, known_status
-from kdtui.workflows.model_names import trainable
+from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.student.manifest import training_of
 from models.adapters.conversion import CONFIG, MANIFEST
 from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
@@ -33,7 +33,7 @@ Form: TypeAlias = Literal["list", "pairs", "intents"]
 FEW = 200
 """Training sessions from which a training from the base alone learns little; see docs/student.md."""
 
-IN_WORDS: dict[Form, str] = {
+FORMS_IN_WORDS: dict[Form, str] = {
     "pairs": "to answer about pairs",
     "list": "to write lists of bundles",
     "intents": "to write the intents of bundles",
@@ -178,7 +178,7 @@ class Terms:
     alpha: float | None = None
 
 
-def taken_over(source: StartAdapter, said: Terms) -> Terms:
+def inherited_terms(source: StartAdapter, said: Terms) -> Terms:
     """The terms of a training that begins from an adapter: what nobody says is as the adapter was trained.
 
     Raises:
@@ -188,7 +188,7 @@ def taken_over(source: StartAdapter, said: Terms) -> Terms:
     form = said.form or (trained.form if trained is not None else "pairs")
     if trained is not None and form != trained.form:
         raise KdtuiError(
-            f"adapter {name!r} was trained {IN_WORDS[trained.form]}, and not {IN_WORDS[form]}; use --form "
+            f"adapter {name!r} was trained {FORMS_IN_WORDS[trained.form]}, and not {FORMS_IN_WORDS[form]}; use --form "
             f"{trained.form}, or leave it out"
         )
     target = said.target if said.target is not None else trained is not None and trained.target
@@ -236,7 +236,7 @@ def check_fits(db: Database, source: StartAdapter, base: str) -> None:
     from kdtui.workflows.training.dataset import open_vocabulary
     from models.adapters.provenance import check_adapter, says_base
 
-    place = trainable(db, base)
+    place = trainable_base(db, base)
     if not says_base(source.manifest):
         return
     manifest = dict(source.manifest)
@@ -265,7 +265,7 @@ def proposed_source(db: Database, settings: TrainingSettings, form: Form | None,
         form: what it is asked; None where nobody says, so that any will do.
         base: None where nobody says.
     """
-    if sessions_of(db, settings) > FEW:
+    if count_training_sessions(db, settings) > FEW:
         return None
     for source in sources_here(db):
         trained = source.trained
@@ -277,7 +277,7 @@ def proposed_source(db: Database, settings: TrainingSettings, form: Form | None,
     return None
 
 
-def sessions_of(db: Database, settings: TrainingSettings) -> int:
+def count_training_sessions(db: Database, settings: TrainingSettings) -> int:
     """How many training sessions a training has, before it is known which of them it can use.
 
     Raises:

@@ -15,7 +15,7 @@ from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.job_state import is_to_fetch, one_job
 from kdtui.workflows.training.follow_on_host import PAUSES, ConnectionLost
-from kdtui.workflows.training.host_status import look
+from kdtui.workflows.training.host_status import look_up_status
 from kdtui.workflows.training.jobs import StatusSeen
 from models.sft.job_files import LOG, LOG_PART
 from models.sft.log_search import Search, look_further
@@ -98,7 +98,7 @@ class _There:
         self._db, self._job, self._client = db, job, client
 
     async def look(self) -> None:
-        await look(self._db, self._client, self._job)
+        await look_up_status(self._db, self._client, self._job)
 
     async def read(self, offset: int, length: int) -> tuple[int, bytes]:
         return await self._client.read_part(f"{self._client.job_folder(self._job.name)}/{LOG}", offset, length)

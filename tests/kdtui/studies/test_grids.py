@@ -9,7 +9,7 @@ from kdtui.workflows.adapters.routers import LEAST_SESSIONS
 from kdtui.workflows.student import calibrate
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, LEAST_TO_ROUTE, Grid, grids
 from kdtui.workflows.studies.labels import cell_label, label
-from kdtui.workflows.studies.plan import in_order
+from kdtui.workflows.studies.plan import steps_in_order
 from kdtui.workflows.studies.spec import Question, Spec, TrainingOptions
 from kdtui.workflows.studies.spec_files import preset
 from kdtui.workflows.studies.steps import (
@@ -17,12 +17,12 @@ from kdtui.workflows.studies.steps import (
     SampleStep,
     Step,
     TrainingStep,
-    decoded,
-    encoded,
-    key_of,
-    kind_of,
+    decoded_step,
+    encoded_step,
     needs,
     run_settings,
+    step_key,
+    step_kind,
 )
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 
@@ -44,11 +44,11 @@ def cells(found: list[Grid]) -> set[EvaluationStep]:
 
 
 def steps(found: list[Grid]) -> list[Step]:
-    return list(in_order([arm.cell for each in found for arm in each.arms]))
+    return list(steps_in_order([arm.cell for each in found for arm in each.arms]))
 
 
 def count(found: list[Grid]) -> dict[str, int]:
-    kinds = [kind_of(step) for step in steps(found)]
+    kinds = [step_kind(step) for step in steps(found)]
     return {kind: kinds.count(kind) for kind in ("sample", "training", "calibration", "evaluation")}
 
 
@@ -123,8 +123,8 @@ def test_the_number_of_training_sessions_is_an_axis_and_without_it_that_of_the_s
 
 def test_steps_without_what_is_new_are_what_they_were() -> None:
     for step in steps([grid(utilization=("sft+icl",))]):
-        assert "start" not in encoded(step)
-        assert "mixture" not in encoded(step)
+        assert "start" not in encoded_step(step)
+        assert "mixture" not in encoded_step(step)
 
 
 def test_all_of_the_knowledge_is_the_same_in_any_order() -> None:
@@ -180,7 +180,7 @@ def test_students_that_list_bundles_are_not_calibrated() -> None:
 def test_a_router_takes_an_adapter_for_each_format_and_one_without_and_their_answers_on_validation_sessions() -> None:
     found = grid(formats=("pattern+rule+thought",), baseline="sft+icl", compare="utilization", utilization=("routed",))
     assert count([found]) == {"sample": 0, "training": 4, "calibration": 0, "evaluation": 4 + 1}
-    assert [kind_of(step) for step in steps([found])].count("mixture") == 1
+    assert [step_kind(step) for step in steps([found])].count("mixture") == 1
     [cell] = cells([found])
     assert cell.mixture is not None
     assert cell_label(cell) == "smollm2 routed pattern+rule+thought"
@@ -225,14 +225,14 @@ def test_each_step_comes_behind_those_that_it_needs() -> None:
 
 def test_steps_are_stored_and_read_the_same() -> None:
     for step in steps(grids(preset("all", ["a", "b"]), VALIDATION)):
-        assert decoded(encoded(step)) == step
+        assert decoded_step(encoded_step(step)) == step
 
 
 @given(st.permutations(["none", "pattern", "rule", "thought", "thought+rule"]), st.permutations([0, 1, 2]))
 def test_the_order_of_an_axis_makes_no_other_cells(formats: list[str], seed: list[int]) -> None:
     usual = grid(formats=("none", "pattern", "rule", "thought", "rule+thought"), seed=(0, 1, 2), utilization=("sft",))
     other = grid(formats=tuple(formats), seed=tuple(seed), utilization=("sft",))
-    assert {key_of(cell) for cell in cells([usual])} == {key_of(cell) for cell in cells([other])}
+    assert {step_key(cell) for cell in cells([usual])} == {step_key(cell) for cell in cells([other])}
 
 
 def test_every_cell_and_step_has_a_label_of_its_own() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.studies.lock import alone
+from kdtui.workflows.studies.lock import study_lock
 from store.runs import delete_run, get_run
 from store.sqlite import Database
 from store.studies import StoredStep, begin_step, fail_step, steps_of_kind
@@ -84,8 +84,8 @@ def test_the_list_says_which_study_a_process_runs(finished: Database, kdtui: Kdt
 
 
 def test_to_look_who_runs_a_study_does_not_keep_another_from_running_one(finished: Database, kdtui: Kdtui) -> None:
-    with alone(finished, STUDY):
+    with study_lock(finished, STUDY):
         [row] = kdtui("study", "ls", "--json").rows
         assert row["is_running"]
-    with alone(finished, STUDY):
+    with study_lock(finished, STUDY):
         pass

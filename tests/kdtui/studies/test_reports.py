@@ -14,12 +14,12 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
-from kdtui.workflows.studies.check_spec import checked
-from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
+from kdtui.workflows.studies.check_spec import checked_spec
+from kdtui.workflows.studies.plan import StoreContents, StudyPlan, make_plan
 from kdtui.workflows.studies.results import study_results
 from kdtui.workflows.studies.spec import Question, Spec
 from kdtui.workflows.studies.spec_files import to_toml
-from kdtui.workflows.studies.steps import encoded
+from kdtui.workflows.studies.steps import encoded_step
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
 from store.sqlite import Database
@@ -45,12 +45,12 @@ def answered(db: Database, spec: Spec, *, skip: int = 0) -> StudyPlan:
     """Store a study whose cells but the last few are answered by bundles that are drawn by chance."""
     chance = Random(0)
     save_study(db, spec.name, to_toml(spec), "test")
-    look = Look(db)
+    look = StoreContents(db)
     cells = make_plan(db, spec).cells
     for cell in cells[: len(cells) - skip]:
         dataset = cell.step.dataset  # type: ignore[union-attr]
         run = start_run(db, dataset, spec.split, "by chance", RunSettings("smollm2"))
-        begin_step(db, cell.key, cell.kind, encoded(cell.step), look.basis(cell.step), str(run.id))
+        begin_step(db, cell.key, cell.kind, encoded_step(cell.step), look.basis(cell.step), str(run.id))
         found = []
         for session in split_to_score(db, dataset, spec.split):
             inside = [at for at in range(1, len(session.items) + 1) if chance.random() < 0.6]
@@ -140,7 +140,7 @@ def test_a_report_needs_nothing_else_and_runs_nothing(kdtui: Kdtui, tmp_path: Pa
 
 @pytest.mark.usefixtures("imported")
 def test_names_and_texts_from_outside_are_no_markup(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("hostile", (question(dataset=(HOSTILE,)),)), "x"))
+    answered(db, checked_spec(Spec("hostile", (question(dataset=(HOSTILE,)),)), "x"))
     content, markdown = written(kdtui, "hostile", tmp_path)
     page = Page(content)
     assert HOSTILE in page.text
@@ -152,7 +152,7 @@ def test_names_and_texts_from_outside_are_no_markup(kdtui: Kdtui, db: Database, 
 
 @pytest.mark.usefixtures("imported")
 def test_the_report_of_an_unfinished_study_says_what_is_missing(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
+    answered(db, checked_spec(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
     content, markdown = written(kdtui, "part", tmp_path)
     for text in (Page(content).text, markdown):
         assert "1 of 2 cells are done" in text
@@ -162,7 +162,7 @@ def test_the_report_of_an_unfinished_study_says_what_is_missing(kdtui: Kdtui, db
 
 @pytest.mark.usefixtures("imported")
 def test_a_study_without_any_cell_has_no_report(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("none", (question(dataset=("outdoor",)),)), "x"), skip=2)
+    answered(db, checked_spec(Spec("none", (question(dataset=("outdoor",)),)), "x"), skip=2)
     for command, output in (("report", "x"), ("export", "x.csv")):
         result = kdtui("study", command, "none", "--output", tmp_path / output)
         assert (result.code, "no cell of study none is done yet" in result.err) == (1, True)
@@ -172,7 +172,7 @@ def test_a_study_without_any_cell_has_no_report(kdtui: Kdtui, db: Database, tmp_
 
 @pytest.mark.usefixtures("imported")
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     (tmp_path / "file").write_text("")
     result = kdtui("study", "report", "mine", "--output", tmp_path / "file" / "below")
     assert result.code == 1
@@ -182,12 +182,12 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(kdtui: Kdtui, db: Da
 @pytest.mark.usefixtures("imported")
 def test_seeds_are_averaged_and_what_they_do_not_change_has_no_spread(db: Database) -> None:
     spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
-    [found] = study_results(db, answered(db, checked(spec, "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(spec, "x"))).questions
     assert [len(row.cells) for row in found.rows] == [3, 3]
     assert {row.estimates["pair_f1"].seeds for row in found.rows} == {3}
     assert all(row.estimates["pair_f1"].between_seeds > 0 for row in found.rows)
     plain = Spec("plain", (question(dataset=("outdoor",), seed=(0, 1, 2)),))
-    [found] = study_results(db, answered(db, checked(plain, "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(plain, "x"))).questions
     assert [len(row.cells) for row in found.rows] == [1, 1]
     assert {row.estimates["pair_f1"].between_seeds for row in found.rows} == {0.0}
 
@@ -200,7 +200,7 @@ def test_places_that_come_to_the_same_cell_are_one_row_and_are_not_compared(db: 
         baseline="zero-shot",
         utilization=("zero-shot", "icl", "sft"),
     )
-    [found] = study_results(db, answered(db, checked(Spec("rows", (asked,)), "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(Spec("rows", (asked,)), "x"))).questions
     assert [row.label for row in found.rows] == [
         "zero-shot · no knowledge",
         "icl · pattern",
@@ -223,7 +223,7 @@ def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -
         ratio=(0.5, 1.0),
         rank=(8, 16),
     )
-    [found] = study_results(db, answered(db, checked(Spec("labels", (asked,)), "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(Spec("labels", (asked,)), "x"))).questions
     assert [row.label for row in found.rows] == [
         "zero-shot · no knowledge",
         "icl · pattern · 50%",
@@ -239,7 +239,7 @@ def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -
 
 @pytest.mark.usefixtures("imported")
 def test_the_seconds_of_a_session_are_those_of_the_clock_everywhere(kdtui: Kdtui, db: Database) -> None:
-    plan = answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    plan = answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     [found] = study_results(db, plan).questions
     # The answers of the sessions took other times, each beside others.
     assert [row.cost.seconds for row in found.rows] == [pytest.approx(1.5 / 7)] * 2
@@ -248,7 +248,7 @@ def test_the_seconds_of_a_session_are_those_of_the_clock_everywhere(kdtui: Kdtui
 
 @pytest.mark.usefixtures("imported")
 def test_sessions_without_an_answer_are_told(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    plan = answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    plan = answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     stored = plan.cells[1].stored
     assert stored is not None
     db.execute(
@@ -265,7 +265,7 @@ def test_sessions_without_an_answer_are_told(kdtui: Kdtui, db: Database, tmp_pat
 @pytest.mark.usefixtures("imported")
 def test_n_is_that_of_each_seed_and_not_of_all_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
-    plan = answered(db, checked(spec, "x"))
+    plan = answered(db, checked_spec(spec, "x"))
     [found] = study_results(db, plan).questions
     row = found.rows[0]
     counts = [seed.count("precision") for seed in row.seeds]
@@ -276,7 +276,7 @@ def test_n_is_that_of_each_seed_and_not_of_all_together(kdtui: Kdtui, db: Databa
 
 @pytest.mark.usefixtures("imported")
 def test_two_datasets_have_a_table_each_and_are_corrected_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("both", (question(dataset=("outdoor", HOSTILE)),)), "x"))
+    answered(db, checked_spec(Spec("both", (question(dataset=("outdoor", HOSTILE)),)), "x"))
     _, markdown = written(kdtui, "both", tmp_path)
     assert len([line for line in markdown.splitlines() if line.startswith("### Results on")]) == 2
     rows = kdtui("study", "answers", "both", "--json").rows
@@ -301,7 +301,7 @@ def test_answers_as_markdown_say_which_question_each_table_is_about(kdtui: Kdtui
 
 @pytest.mark.usefixtures("imported")
 def test_an_answer_without_comparisons_is_told_beside_the_data(kdtui: Kdtui, db: Database) -> None:
-    answered(db, checked(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
+    answered(db, checked_spec(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
     for form in ("csv", "json"):
         result = kdtui("study", "answers", "part", "--format", form)
         assert (result.code, result.out) == (0, "")
@@ -320,7 +320,7 @@ def test_an_export_to_a_file_of_another_kind_is_refused(kdtui: Kdtui, tmp_path: 
 
 @pytest.mark.usefixtures("imported")
 def test_the_exported_rows_average_to_the_scores_of_the_runs(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     result = kdtui("study", "export", "mine")
     rows = list(csv.DictReader(io.StringIO(result.out)))
     assert len(rows) == 2 * 7

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.studies.spec import PRESETS, Question, Spec, TeacherOptions, TrainingOptions
-from kdtui.workflows.studies.spec_files import changed, parsed, preset, read_spec, to_toml
+from kdtui.workflows.studies.spec_files import changed_spec, parsed_spec, preset, read_spec, to_toml
 
 QUESTION = """
 [[question]]
@@ -83,7 +83,7 @@ def test_the_preset_all_asks_the_questions_of_the_others() -> None:
 
 def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() -> None:
     own = QUESTION + 'dataset = ["kitchen"]\n'
-    spec = parsed(described(question=QUESTION + own), "x")
+    spec = parsed_spec(described(question=QUESTION + own), "x")
     assert [question.dataset for question in spec.question] == [("outdoor",), ("kitchen",)]
     assert spec.datasets() == ("outdoor", "kitchen")
 
@@ -139,7 +139,7 @@ def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() ->
 )
 def test_what_describes_no_study_is_refused_with_one_sentence(text: str, problem: str) -> None:
     with pytest.raises(KdtuiError) as refusal:
-        parsed(text, "my.toml")
+        parsed_spec(text, "my.toml")
     assert problem in str(refusal.value)
     assert str(refusal.value).startswith("my.toml: ")
     assert "\n" not in str(refusal.value)
@@ -148,7 +148,7 @@ def test_what_describes_no_study_is_refused_with_one_sentence(text: str, problem
 def test_a_grid_that_is_a_slip_of_the_pen_is_refused() -> None:
     many = ", ".join(map(str, range(2000)))
     with pytest.raises(KdtuiError, match="its grid has"):
-        parsed(described(behind=f"seed = [{many}]\nrank = [{many.replace('0,', '', 1)}]"), "x")
+        parsed_spec(described(behind=f"seed = [{many}]\nrank = [{many.replace('0,', '', 1)}]"), "x")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_options_change_every_question() -> None:
-    spec = changed(preset("rq3", ["outdoor"]), student=("other",), seed=(0, 1), sessions=5, dataset=("kitchen",))
+    spec = changed_spec(preset("rq3", ["outdoor"]), student=("other",), seed=(0, 1), sessions=5, dataset=("kitchen",))
     assert {question.student for question in spec.question} == {("other",)}
     assert {question.seed for question in spec.question} == {(0, 1)}
     assert spec.datasets() == ("kitchen",)
@@ -169,7 +169,7 @@ def test_options_change_every_question() -> None:
 
 def test_an_option_that_is_not_given_changes_nothing() -> None:
     spec = preset("rq1", ["outdoor"])
-    assert changed(spec, student=None, sessions=None) == spec
+    assert changed_spec(spec, student=None, sessions=None) == spec
 
 
 names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=12)
@@ -200,4 +200,4 @@ specs = st.builds(
 
 @given(specs)
 def test_a_study_that_is_written_reads_the_same(spec: Spec) -> None:
-    assert parsed(to_toml(spec), "x") == spec
+    assert parsed_spec(to_toml(spec), "x") == spec

@@ -10,7 +10,7 @@ import pytest
 from kdtui.statistics.estimates import Pair, compare
 from kdtui.statistics.results import Comparison, Estimate
 from kdtui.statistics.sessions import Cell, Resampling
-from kdtui.workflows.studies.verdicts import answer, caveat, estimate_in_words, phrase, verdict_of
+from kdtui.workflows.studies.verdicts import answer_in_words, caveat, estimate_in_words, phrase, verdict_of
 
 LABELS = {"none": "no knowledge", "t": "thought", "r": "rule", "p": "pattern"}
 
@@ -166,11 +166,11 @@ def test_an_estimate_has_its_interval_and_the_spread_of_its_seeds(estimate: Esti
     ids=lambda each: each[14:60] if isinstance(each, str) else "",
 )
 def test_a_question_is_answered_in_one_sentence(comparisons: list[Comparison], sentence: str) -> None:
-    assert answer(comparisons, LABELS, "formats") == sentence
+    assert answer_in_words(comparisons, LABELS, "formats") == sentence
 
 
 def test_labels_are_text_from_outside() -> None:
-    said = answer([compared("t")], {"t": "\x1b[31mred\nthought", "none": "x" * 500}, "formats")
+    said = answer_in_words([compared("t")], {"t": "\x1b[31mred\nthought", "none": "x" * 500}, "formats")
     assert "red thought does not differ from xxx" in said
     assert "\x1b" not in said
     assert len(said) < 400
@@ -178,7 +178,7 @@ def test_labels_are_text_from_outside() -> None:
 
 @pytest.mark.parametrize(("axis", "noun"), [("ratio", "no ratio"), ("strategy", "no strategy"), ("domains", "domains")])
 def test_the_values_of_an_axis_are_called_by_its_name(axis: str, noun: str) -> None:
-    assert noun in answer([compared(), compared("r")], LABELS, axis)
+    assert noun in answer_in_words([compared(), compared("r")], LABELS, axis)
 
 
 def test_what_a_single_seed_owes_to_luck_is_said() -> None:
@@ -195,8 +195,10 @@ def test_simulated_grids_are_answered_rightly() -> None:
         Pair("none", name, "pair_f1", Cell.of(baseline), Cell.of(cell)) for name, cell in zip("prt", cells, strict=True)
     ]
     found = compare(pairs, Resampling(500))
-    assert "1 of 3 formats is better than no knowledge in pair F1: thought +" in answer(found, LABELS, "formats")
-    assert "no format differs from no knowledge by more than noise" in answer(found[:2], LABELS, "formats")
+    assert "1 of 3 formats is better than no knowledge in pair F1: thought +" in answer_in_words(
+        found, LABELS, "formats"
+    )
+    assert "no format differs from no knowledge by more than noise" in answer_in_words(found[:2], LABELS, "formats")
 
 
 def test_what_was_found_is_told_without_a_large_library() -> None:

@@ -19,7 +19,8 @@ from kdtui.tui.places.distill.panel import DistillationPanel
 from kdtui.tui.places.distill.plan import planned, problem_of
 from kdtui.tui.places.distill.screen import DistillScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows.knowledge import distill_with_model
+from kdtui.workflows.knowledge import distill_with_model, rehearse
+from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge
@@ -304,13 +305,13 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = threading.Event()
-    really_rehearsed = distill_with_model.rehearsal
+    really_rehearsed = rehearse.rehearsal
 
-    def rehearsal(db: Database, job: distill_with_model.DistillationRequest) -> Iterator[distill_with_model.Rehearsed]:
+    def rehearsal(db: Database, job: DistillationRequest) -> Iterator[rehearse.Rehearsed]:
         elsewhere.wait(PATIENCE)
         return really_rehearsed(db, job)
 
-    monkeypatch.setattr(distill_with_model, "rehearsal", rehearsal)
+    monkeypatch.setattr(rehearse, "rehearsal", rehearsal)
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -32,7 +32,7 @@ from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.student import open as student_open
 from kdtui.workflows.student import options
-from kdtui.workflows.student.explain import Explanation
+from kdtui.workflows.student.explain import PromptExplanation
 from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
 from models.embedded import embedded_student
@@ -185,10 +185,10 @@ class Student:
             yield Grew(session, WrittenBundle(0, (1, 2), f"step {self.steps}", 0.5, complete=False))
             wait.wait(0.005)
 
-    def explain(self, session: Session) -> Explanation:
+    def explain(self, session: Session) -> PromptExplanation:
         if self.problem is not None:
             raise self.problem
-        return Explanation(
+        return PromptExplanation(
             "how it is", f"<|im_start|>\x1b[31m[b]{session.id}", ("1,2?", "1,3?"), ("rule 7: a rule",), (7,)
         )
 

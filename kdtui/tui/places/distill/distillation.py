@@ -272,7 +272,7 @@ class Distillation:
 
     def _loss(self, db: "Database") -> "Loss":
         """What would go, or may go where it is not known yet what will be found."""
-        from kdtui.workflows.knowledge.findings import Loss, largest_loss, loss_by
+        from kdtui.workflows.knowledge.findings import Loss, loss_by, possible_loss
 
         if not self.plan.replaces:
             return Loss()
@@ -290,11 +290,11 @@ class Distillation:
                 from kdtui.workflows.knowledge.distill_with_student import student_as_teacher
 
                 teacher = student_as_teacher(db, dataset, self.plan.values["student"])
-                return largest_loss(db, dataset, self._formats, teacher)
+                return possible_loss(db, dataset, self._formats, teacher)
         from kdtui.workflows.knowledge.distillation_request import model_as_teacher
 
         rules: list[Format] = [format for format in self._formats if format == "rule"]
-        return largest_loss(db, dataset, rules, model_as_teacher(self.plan.to_job())) if rules else Loss()
+        return possible_loss(db, dataset, rules, model_as_teacher(self.plan.to_job())) if rules else Loss()
 
     def work(self, db: "Database") -> Iterator[object]:
         """Do it. Once the gate is closed, it ends by itself."""

@@ -441,13 +441,13 @@ def _on(training: Training) -> str:
 def start(db: "Database", name: str) -> Iterator[object]:
     """Start a training, or go on with it, and tell how far that is."""
     from kdtui.workflows.training import service
-    from kdtui.workflows.training.launch_on_host import Bringing, Launched, Submitting
+    from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
 
     for event in service.start(db, name):
         match event:
             case service.Started(pid):
                 yield Done(f"training {name} runs as process {pid}")
-            case Bringing(what, size):
+            case SendingFiles(what, size):
                 yield Doing(f"starting {name}: bringing {what} to its host ({size / 1e6:,.1f} MB), once")
             case Submitting():
                 yield Doing(f"starting {name}: submitting it to Slurm")
