@@ -5,19 +5,16 @@ in groups of sessions that are stored whole: what llama.cpp computes depends on 
 resumed study has the same groups as one that was never interrupted.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.pause_control import PauseControl
-from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
 from kdtui.workflows.student.learning import Tell, tell_nobody
-from kdtui.workflows.student.session_student import SessionStudent
+from kdtui.workflows.studies.answer_cells import CellAnswerer
 from kdtui.workflows.studies.events import (
     HostLost,
     Planned,
@@ -29,8 +26,8 @@ from kdtui.workflows.studies.events import (
     StudyEvent,
 )
 from kdtui.workflows.studies.knowledge import make_knowledge
-from kdtui.workflows.studies.labels import formats_label
 from kdtui.workflows.studies.lock import study_lock
+from kdtui.workflows.studies.make_steps import draw_sample, mix_adapters
 from kdtui.workflows.studies.plan import (
     LOCAL,
     PlannedStep,
@@ -56,27 +53,14 @@ from kdtui.workflows.studies.steps import (
     step_key,
     training_settings,
 )
-from models.errors import ModelError, PromptTooLong
+from models.errors import ModelError
 from store.errors import NotFound, StoreError
 from store.hosts import get_host
-from store.records import Session
 from store.runs import (
-    Prediction,
-    Run,
-    add_predictions,
-    answers_to,
-    count_answers,
-    failures,
-    finish_run,
     get_run,
-    replace_failures,
-    start_run,
 )
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, fail_step, finish_step, steps_of
-
-GROUP = 16
-"""Sessions that a student answers together, and that are stored together."""
 
 _LOOK_HERE, _LOOK_THERE = 1.0, 10.0
 """Seconds between two looks at a training here, and on hosts."""
@@ -208,23 +192,19 @@ class _Runner:
                 case SampleStep():
                     made = new_name(step.step, basis)
                     begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis, made)
-                    self._draw(step.step, made)
+                    draw_sample(self.db, step.step, made)
                 case MixtureStep():
                     made = new_name(step.step, basis)
                     begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis, made)
-                    self._mix(step.step, made)
+                    mix_adapters(self.db, step.step, made, self._name, self.tell)
                 case CalibrationStep():
                     begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis)
                     yield from self._calibrate(step, step.step)
                 case EvaluationStep() if step.status == "done" and step.stored is not None:
                     made = step.stored.made
-                    yield from self._answer_again(step, step.step, get_run(self.db, int(made)))
+                    yield from self._answerer().answer_again(step, step.step, get_run(self.db, int(made)))
                 case EvaluationStep():
-                    for event in self._evaluate(step, step.step, basis):
-                        if isinstance(event, str):
-                            made = event
-                            continue
-                        yield event
+                    made = yield from self._answerer().answer(step, step.step, basis)
                 case TrainingStep():
                     raise AssertionError("trainings are launched")
         except _Ended:
@@ -265,48 +245,6 @@ class _Runner:
     def _name(self, step: Step) -> str:
         return self._made[step_key(step)]
 
-    def _draw(self, step: SampleStep, name: str) -> None:
-        from kdtui.workflows.knowledge.sample import create_sample
-
-        create_sample(
-            self.db,
-            name,
-            step.datasets,
-            step.formats,
-            strategy=step.strategy,
-            ratio=step.ratio,
-            seed=step.seed,
-            student=step.student or "",
-            teacher=None if step.teacher == "any" else step.teacher,
-            # One of this name was drawn from the same knowledge, in the same way.
-            replace=True,
-        )
-
-    def _mix(self, mixture: MixtureStep, name: str) -> None:
-        """Merge adapters, or fit a router to what they have answered on the validation sessions."""
-        if mixture.how == "merged":
-            self._merge([self._name(training) for training in mixture.trainings], name)
-            return
-        from kdtui.workflows.adapters.routers import fit_to_runs
-
-        routes = [
-            (formats_label(training.formats), run_settings(answers, self._name))
-            for training, answers in zip(mixture.trainings, mixture.answers, strict=True)
-        ]
-        runs = [get_run(self.db, int(self._name(answers))) for answers in mixture.answers]
-        fit_to_runs(self.db, name, routes, {mixture.dataset: runs}, replace_old=True, tell=self.tell)
-
-    def _merge(self, adapters: Sequence[str], name: str) -> None:
-        from kdtui.workflows.adapters.merge import merge_adapters
-        from kdtui.workflows.manage_models import models_folder
-        from store.models import named_models
-
-        # It is named by what it is made of: one of this name was merged right before the study was killed.
-        if all(model.name != name for model in named_models(self.db)):
-            assert self.db.path is not None
-            weighed = [(adapter, 1 / len(adapters)) for adapter in adapters]
-            merge_adapters(self.db, weighed, name, models_folder(self.db.path))
-
     def _calibrate(self, step: PlannedStep, settings: CalibrationStep) -> Iterator[StudyEvent]:
         from kdtui.workflows.student.calibrate import SessionJudged, StrategyLeftOut, calibrate, sessions_to_learn_from
 
@@ -321,106 +259,12 @@ class _Runner:
             elif isinstance(event, StrategyLeftOut):
                 raise KdtuiError(event.reason)
 
-    def _evaluate(self, step: PlannedStep, cell: EvaluationStep, basis: str) -> Iterator[StudyEvent | str]:
-        """Answer the sessions of a cell, and tell the number of its run at the end."""
-        from kdtui.workflows.runs.evaluate import split_to_score
-        from kdtui.workflows.student.open import open_student
-        from kdtui.workflows.studies.measures import run_measures
+    def _answerer(self) -> CellAnswerer:
+        return CellAnswerer(self.db, self.tell, self._name, self._pass, self._see_to_trainings)
 
-        asked = run_settings(cell, self._name)
-        sessions = list(split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw))
-        with open_student(self.db, cell.dataset, asked, self.tell) as student:
-            run = self._run_to_resume(step, basis)
-            if run is None:
-                run = start_run(self.db, cell.dataset, cell.split, student.name, asked, ["study"])
-            begin_step(self.db, step.key, step.kind, encoded_step(cell), basis, str(run.id))
-            done = count_answers(self.db, run)
-            groups = self._unanswered(run, sessions)
-            answers = self._answer(step, cell, student, groups, partial(add_predictions, self.db, run))
-            yield from self._progress(step, run, answers, done, len(sessions))
-            finish_run(self.db, run)
-        # Measured once, so that a report over many cells need not.
-        run_measures(self.db, run)
-        yield str(run.id)
-
-    def _answer_again(self, step: PlannedStep, cell: EvaluationStep, run: Run) -> Iterator[StudyEvent]:
-        """Answer those sessions of a cell that failed; one that fails again stays as it is."""
-        from kdtui.workflows.runs.evaluate import split_to_score
-        from kdtui.workflows.student.open import open_student
-        from kdtui.workflows.studies.measures import run_measures
-
-        failed = {each.session for each in failures(self.db, run) if not PromptTooLong.is_told_by(each.error or "")}
-        every = split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw)
-        sessions = [session for session in every if session.id in failed]
-
-        def keep(found: Iterable[Prediction]) -> None:
-            replace_failures(self.db, run, [each for each in found if each.error is None])
-
-        # The same student as before.
-        with open_student(self.db, cell.dataset, run.settings, self.tell) as student:
-            answers = self._answer(step, cell, student, _groups(sessions), keep)
-            yield from self._progress(step, run, answers, 0, len(sessions))
-        run_measures(self.db, run)
-
-    def _progress(
-        self, step: PlannedStep, run: Run, answers: Iterator[GenerateEvent], done: int, of: int
-    ) -> Iterator[StudyEvent]:
-        """Tell of answers as they come, and see to the trainings: hosts need not wait for a whole evaluation."""
-        from kdtui.workflows.runs.costs import measured
-
-        for event in measured(self.db, run, answers):
-            if isinstance(event, SessionAnswered):
-                done += 1
-                yield StepProgress(step, done, of)
-                yield from self._launch()
-                yield from self._look()
-
-    def _unanswered(self, run: Run, sessions: Sequence[Session]) -> Iterator[list[Session]]:
-        """What is not answered yet of each group."""
-        for group in _groups(sessions):
-            answered = answers_to(self.db, run, [session.id for session in group])
-            if missing := [session for session in group if session.id not in answered]:
-                yield missing
-
-    def _answer(
-        self,
-        step: PlannedStep,
-        cell: EvaluationStep,
-        student: SessionStudent,
-        groups: Iterable[Sequence[Session]],
-        keep: Callable[[list[Prediction]], None],
-    ) -> Iterator[GenerateEvent]:
-        """Answer sessions group by group; a group is stored before it is told.
-
-        Args:
-            keep: stores answers.
-        """
-        for group in groups:
-            self._pass()
-            events: list[GenerateEvent] = []
-            waiting: list[Prediction] = []
-            began = monotonic()
-            for event in generate(student, group):
-                events.append(event)
-                if isinstance(event, SessionAnswered):
-                    waiting.append(event.prediction)
-                    if is_endpoint(cell.student):
-                        # It may be paid for, and does not depend on the others of its group.
-                        with self.db.waiting(inf):
-                            keep([waiting.pop()])
-            with self.db.waiting(inf), self.db.atomic():
-                keep(waiting)
-                add_seconds(self.db, step.key, monotonic() - began)
-            yield from events
-
-    def _run_to_resume(self, step: PlannedStep, basis: str) -> Run | None:
-        stored = steps_of(self.db, [step.key]).get(step.key)
-        if stored is None or stored.basis != basis or not stored.made:
-            return None
-        try:
-            return get_run(self.db, int(stored.made))
-        except NotFound:
-            return None
+    def _see_to_trainings(self) -> Iterator[StudyEvent]:
+        yield from self._launch()
+        yield from self._look()
 
     def _launch(self) -> Iterator[StudyEvent]:
         """Start the trainings that can begin, on hosts that have room."""
@@ -555,11 +399,6 @@ class _Runner:
         except NotFound:
             return False
         return True
-
-
-def _groups(sessions: Sequence[Session]) -> Iterator[Sequence[Session]]:
-    for first in range(0, len(sessions), GROUP):
-        yield sessions[first : first + GROUP]
 
 
 def _why(reason: str | None) -> str:
