@@ -25,11 +25,11 @@ from store.sqlite import Database
 
 
 def adopt_training(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
-    """Take over a training that a host has and this store does not know.
+    """Adopt a training that a host has and this store does not know.
 
     Args:
-        name: of its directory there.
-        folder: where the directories of trainings are here.
+        name: of its directory on the host.
+        folder: of the job directories on this machine.
 
     Raises:
         TransportError: the host cannot be reached.
@@ -45,20 +45,24 @@ def adopt_training(db: Database, host: Host, name: str, folder: Path) -> StoredJ
 
 @dataclass(frozen=True, slots=True)
 class TrainingAdopted:
-    """A training of a host is known here now; or a problem says why not."""
+    """A training of a host that this store knows now.
+
+    Attributes:
+        problem: why it could not be adopted; None if it was.
+    """
 
     name: str
     problem: str | None = None
 
 
 def adopt_trainings(db: Database, host: Host, folder: Path) -> Iterator[TrainingAdopted]:
-    """Take over all trainings that a host has and this store does not know, and see how they are.
+    """Adopt all trainings that a host has and this store does not know, and store their status.
 
     Args:
-        folder: where the directories of trainings are here.
+        folder: of the job directories on this machine.
 
     Raises:
-        TransportError: the host cannot be reached, or the way was lost; the same again goes on.
+        TransportError: the host cannot be reached, or the connection was lost; another call resumes.
     """
 
     async def ask() -> AsyncGenerator[TrainingAdopted]:
@@ -76,30 +80,30 @@ def adopt_trainings(db: Database, host: Host, folder: Path) -> Iterator[Training
                     yield TrainingAdopted(name, str(problem))
                     continue
                 yield TrainingAdopted(name)
-            told = await client.ask("status", jobs=[job.name for job in jobs]) if jobs else {}
+            reported = await client.ask("status", jobs=[job.name for job in jobs]) if jobs else {}
             for job in jobs:
-                remember_status_of(db, job, told[job.name])
+                remember_status_of(db, job, reported[job.name])
 
     return iterate(ask())
 
 
 async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> StoredJob:
-    # A host may be anybody's: nothing it says leads out of the folder.
+    # Do not trust the host: no name that it sends may lead out of the folder.
     checked_name(name)
     with suppress(NotFound):
         raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
-    told = await client.ask("describe", job=name)
+    described = await client.ask("describe", job=name)
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
     try:
-        settings = msgspec.convert(told["job"].get("manifest", {}), TrainingSettings)
+        settings = msgspec.convert(described["job"].get("manifest", {}), TrainingSettings)
     except msgspec.ValidationError:
-        # It was not made by kdtui; what it was trained on stands in its own file.
+        # It was not made by kdtui. What it was trained on is in its own file.
         settings = TrainingSettings(())
     target.mkdir(parents=True)
-    (target / JOB).write_text(json.dumps(told["job"], indent=2) + "\n", encoding="utf-8")
-    key = told["id"] or name
+    (target / JOB).write_text(json.dumps(described["job"], indent=2) + "\n", encoding="utf-8")
+    key = described["id"] or name
     (target / ID).write_text(key, encoding="utf-8")
     add_job(db, name, target, settings, key, host=client.host.name)
     job = get_job(db, name)

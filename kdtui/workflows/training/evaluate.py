@@ -1,4 +1,4 @@
-"""The adapter of a training is asked as it was trained, and scored when the training is done."""
+"""Ask the adapter of a training as it was trained, and score it when the training is done."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,32 +18,32 @@ from store.jobs import get_job, remember_evaluation
 from store.records import RunSettings
 from store.sqlite import Database
 
-_LOOK_HERE, _LOOK_THERE = 1.0, 10.0
-"""Seconds between two looks at a training whose end is waited for."""
+_PAUSE_LOCAL, _PAUSE_ON_HOST = 1.0, 10.0
+"""Seconds between two checks of a training that is waited for: on this machine, and on a host."""
 
 
 def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
-    """How a student with the adapter of a training is asked as it was trained.
+    """Return the settings of a student that is asked as a training trained it.
 
     Raises:
-        KdtuiError: its base is not here, or no base is here that it fits.
+        KdtuiError: its base is not on this machine, or no base on this machine fits its adapter.
         ModelError: its job file cannot be read.
         NotFound: it has no adapter yet.
     """
     find_base(db, row.job)
-    # In place of a folder of transformers, any file will do that the adapter fits.
+    # A transformers folder can be replaced by any file that the adapter fits.
     if base_of(row.job) is not None:
         check_base_is_here(row.job)
     form = row.job.settings.form
-    # Intents are written for bundles that the strategy pairs takes from what is known of the pairs.
+    # An intent writer names the bundles that the strategy `pairs` finds from the evidence for pairs.
     return replace(student_with(db, row.job.name), strategy="pairs" if form == "intents" else form)
 
 
 def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
-    """A training as it is seen, again and again, until it has ended; its adapter is here then.
+    """Yield a training repeatedly until it ends. Its adapter is on this machine then.
 
     Raises:
-        KdtuiError: it has not ended well, or its adapter did not come home.
+        KdtuiError: it did not end well, or its adapter could not be fetched.
     """
     while True:
         job = get_job(db, name)
@@ -52,7 +52,7 @@ def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
         yield row
         if problem is None and row.status.state not in ACTIVE:
             break
-        finish(asyncio.sleep(_LOOK_HERE if job.host is None else _LOOK_THERE))
+        finish(asyncio.sleep(_PAUSE_LOCAL if job.host is None else _PAUSE_ON_HOST))
     if row.status.state != "done":
         raise KdtuiError(f"training {name!r} is {row.status.state}")
     if is_to_fetch(row):
@@ -60,10 +60,10 @@ def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
 
 
 def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ScoreRow]:
-    """Wait for a training, and score its adapter on the validation splits of what it was trained on.
+    """Wait for a training, then score its adapter on the validation splits of its datasets.
 
     Raises:
-        KdtuiError: it has not ended well, its adapter did not come home, or there is nothing to validate on.
+        KdtuiError: it did not end well, its adapter could not be fetched, or there is nothing to validate on.
         ModelError: the student cannot be loaded, or fails.
     """
     yield from wait_for_training(db, name)

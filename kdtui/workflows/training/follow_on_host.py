@@ -17,26 +17,26 @@ from store.jobs import StoredJob
 from store.sqlite import Database
 
 PAUSES = (1, 2, 5, 10, 30)
-"""Seconds before a lost connection is tried again; the last one for ever."""
+"""Seconds before each attempt to reconnect; the last value repeats."""
 
 
 _LOOK = 5.0
-"""Seconds between two looks at a training that is followed."""
+"""Seconds between two checks of a training that is followed."""
 
 
 _QUIET = 10.0
-"""Seconds that the rest of a log may take to come, when its training has ended."""
+"""Seconds that the rest of a log may take to arrive after its training has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLost:
-    """The way to a host was lost while a training was followed; it is tried again."""
+    """The connection to a host was lost while a training was followed; it is tried again."""
 
     problem: str
 
 
 def log_of(db: Database, job: StoredJob) -> Iterator[bytes]:
-    """The log of a training on its host, piece by piece.
+    """Yield the log of a training on its host in chunks.
 
     Raises:
         TransportError: the host cannot be reached.
@@ -53,11 +53,13 @@ def log_of(db: Database, job: StoredJob) -> Iterator[bytes]:
 
 
 def follow(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSeen | ConnectionLost]:
-    """The log of a training on its host from its beginning, and how it is, until it ends. Lost connections come back.
+    """Yield the log of a training on its host from its beginning, and its status, until it ends.
+
+    A lost connection is restored.
 
     Raises:
         TransportError: the host cannot be reached at all.
-        KdtuiError: the host says why it cannot.
+        KdtuiError: the host refuses; the message says why.
     """
     assert job.host is not None
     return iterate(_follow(db, job, get_host(db, job.host)))
@@ -80,13 +82,13 @@ async def _follow(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Lo
                 raise
             if not lost:
                 yield ConnectionLost(str(problem))
-            # It comes back: what happens there goes on meanwhile.
+            # The training continues on the host meanwhile.
             await asyncio.sleep(PAUSES[min(lost, len(PAUSES) - 1)])
             lost += 1
 
 
 async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) -> AsyncGenerator[LogGrew | StatusSeen]:
-    """The log from an offset on, and how the training is, through one connection, until the training ends."""
+    """Yield the log from an offset on, and the status, through one connection, until the training ends."""
     grown: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def read() -> None:
@@ -98,13 +100,13 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
     shown = offset
     try:
         while True:
-            told = (await client.ask("status", jobs=[job.name]))[job.name]
-            seen = remember_status_of(db, job, told)
-            yield StatusSeen(seen)
-            is_over = seen.state not in ACTIVE
+            reported = (await client.ask("status", jobs=[job.name]))[job.name]
+            status = remember_status_of(db, job, reported)
+            yield StatusSeen(status)
+            is_over = status.state not in ACTIVE
             limit = asyncio.get_running_loop().time() + (_QUIET if is_over else _LOOK)
             while (left := limit - asyncio.get_running_loop().time()) > 0 and not (
-                is_over and shown >= told["log_bytes"]
+                is_over and shown >= reported["log_bytes"]
             ):
                 await asyncio.wait({getting, reading}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if getting.done():
@@ -113,7 +115,7 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
                     shown += len(chunk)
                     yield LogGrew(chunk)
                     if is_over:
-                        # Whoever shows it takes some time, in which the rest has come.
+                        # The consumer takes time to show a chunk, and the rest may arrive meanwhile.
                         limit = asyncio.get_running_loop().time() + _QUIET
                 elif reading.done():
                     await reading

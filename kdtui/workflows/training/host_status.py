@@ -1,4 +1,4 @@
-"""Ask the host of a training how the training is, and remember the answer."""
+"""Ask the host of a training for its status, and store it."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 
 def status(db: Database, job: StoredJob) -> JobStatus:
-    """How a training is on its host now.
+    """Return the current status of a training on its host.
 
     Raises:
         TransportError: the host cannot be reached.
@@ -27,30 +27,31 @@ def status(db: Database, job: StoredJob) -> JobStatus:
 
 
 async def look_up_status(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
-    """Ask a host that is reached how a training is, and remember it.
+    """Ask a connected host for the status of a training, and store it.
 
     Raises:
-        TransportError: the way was lost.
+        TransportError: the connection was lost.
     """
     return remember_status_of(db, job, (await client.ask("status", jobs=[job.name]))[job.name])
 
 
-def remember_status_of(db: Database, job: StoredJob, told: dict[str, Any]) -> JobStatus:
+def remember_status_of(db: Database, job: StoredJob, reported: dict[str, Any]) -> JobStatus:
+    """Store the status that a host reported for a training, and return it."""
     try:
-        seen = msgspec.convert(told, JobStatus)
+        status = msgspec.convert(reported, JobStatus)
     except msgspec.ValidationError as error:
-        seen = JobStatus("failed", reason=f"its files say what cannot be ({error})")
-    if told["id"] not in (None, job.key):
-        seen = JobStatus("failed", reason="another training has taken its directory on the host")
-    elif not told["exists"] and known_status(job).state == "created":
-        # It has not been brought yet.
-        seen = JobStatus("created")
-    remember_status(db, job.name, msgspec.json.encode(asdict(seen)).decode())
-    return seen
+        status = JobStatus("failed", reason=f"its files hold invalid values ({error})")
+    if reported["id"] not in (None, job.key):
+        status = JobStatus("failed", reason="another training has taken its directory on the host")
+    elif not reported["exists"] and known_status(job).state == "created":
+        # It has not been sent yet.
+        status = JobStatus("created")
+    remember_status(db, job.name, msgspec.json.encode(asdict(status)).decode())
+    return status
 
 
 def ask_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitable[Answer]]) -> Answer:
-    """Reach the host of a training for one question."""
+    """Connect to the host of a training for one request."""
     assert job.host is not None
     host = get_host(db, job.host)
 

@@ -1,4 +1,4 @@
-"""Hosts: what they have, what they lack, and the packages that a training needs there."""
+"""Add hosts, check what they have and lack, and install the packages that trainings need on them."""
 
 import asyncio
 import re
@@ -26,21 +26,21 @@ from store.records import HostSettings
 from store.sqlite import Database
 
 HERE = "here"
-"""Where trainings are that are on no host."""
+"""What lists of trainings call this machine."""
 
 _LEAST_FREE = 5e9
-"""Bytes: a base, checkpoints, and the packages themselves."""
+"""Bytes that a base, its checkpoints and the packages need."""
 _CLOCK = 30.0
-"""Seconds by which the clocks may differ before it is said."""
+"""Seconds by which the clocks may differ before a finding mentions it."""
 _LOOK = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class HostFinding:
-    """Something that a host has, or lacks, and what to do about it.
+    """Something that a host has or lacks, and what to do about it.
 
     Attributes:
-        state: `missing` keeps trainings from running.
+        state: "missing" prevents trainings from running.
     """
 
     name: str
@@ -50,10 +50,10 @@ class HostFinding:
 
 
 def make_host(db: Database, name: str, ssh: str | None, workdir: str, settings: HostSettings) -> Host:
-    """Give a host a name. Its workdir is looked up there, unless it is given in full.
+    """Store a host under a name. Its workdir is looked up on the host, unless it is an absolute path.
 
     Raises:
-        KdtuiError: a name or the workdir cannot be used, or the host cannot be reached to look it up.
+        KdtuiError: a name or the workdir cannot be used, or the host cannot be reached to look the workdir up.
         StoreError: the name is taken.
     """
     checked_name(name)
@@ -63,29 +63,29 @@ def make_host(db: Database, name: str, ssh: str | None, workdir: str, settings: 
         check_alias(ssh)
     check_host_settings(settings)
     if "\n" in workdir or not workdir:
-        raise KdtuiError("the folder for trainings needs a name of one line")
-    host = Host(name, ssh, _in_full(name, ssh, workdir), settings)
+        raise KdtuiError("the name of the folder for trainings must be one line")
+    host = Host(name, ssh, _absolute_workdir(name, ssh, workdir), settings)
     add_host(db, host)
     return host
 
 
 def check_host_settings(settings: HostSettings) -> None:
-    """Refuse what would end up as another line of a script.
+    """Refuse settings that would add lines to a script, or that only Slurm has.
 
     Raises:
-        KdtuiError: it says which.
+        KdtuiError: a setting is refused; the message names it.
     """
-    said = [settings.partition, settings.time, *settings.options, *settings.commands, settings.python]
-    if any(each is not None and re.search(r"[\r\n\0]", each) for each in said):
-        raise KdtuiError("options and commands are one line each")
+    texts = [settings.partition, settings.time, *settings.options, *settings.commands, settings.python]
+    if any(each is not None and re.search(r"[\r\n\0]", each) for each in texts):
+        raise KdtuiError("each option and each command must be one line")
     of_slurm = (settings.partition, settings.time, settings.gpus, settings.options, settings.commands)
     if settings.launcher == "direct" and any(of_slurm):
         raise KdtuiError("--partition, --time, --gpus, --option and --before are Slurm's; add --launcher slurm")
     if settings.launcher == "direct" and settings.nodes > 1:
-        raise KdtuiError("one host is one node; several are Slurm's to give: add --launcher slurm")
+        raise KdtuiError("one host is one node; only Slurm provides several: add --launcher slurm")
 
 
-def _in_full(name: str, ssh: str | None, workdir: str) -> str:
+def _absolute_workdir(name: str, ssh: str | None, workdir: str) -> str:
     if workdir.startswith("/"):
         return workdir.rstrip("/") or "/"
     below = workdir.removeprefix("~/") if workdir != "~" else "."
@@ -93,25 +93,25 @@ def _in_full(name: str, ssh: str | None, workdir: str) -> str:
     async def ask() -> str:
         async with connected(name, ssh) as transport:
             done = await run(transport, ["sh", "-c", "cd && pwd"])
-        found = done.out.decode("utf-8", "replace").removesuffix("\n")
-        if done.code or not found.startswith("/"):
+        home = done.out.decode("utf-8", "replace").removesuffix("\n")
+        if done.code or not home.startswith("/"):
             raise KdtuiError(
                 f"host {name}: its home folder cannot be entered ({last_line(done.err)}); give the folder for "
                 "trainings in full: --workdir /…"
             )
-        return found
+        return home
 
     try:
         home = finish(ask())
     except TransportError as problem:
         raise KdtuiError(
-            f"{problem}; or give the folder in full, --workdir /…, and it is added without asking"
+            f"{problem}; or give the folder in full, --workdir /…, to add the host without reaching it"
         ) from None
     return str(Path(home) / below)
 
 
 def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
-    """What a host has for trainings, the way to it first.
+    """Check what a host has for trainings, starting with whether it can be reached.
 
     Args:
         base: a model that trainings would start from.
@@ -119,27 +119,28 @@ def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
     return iterate(_check(host, base))
 
 
-def check_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
-    """What the host of a name has for trainings from a base. The store is not needed any more when this returns.
+def check_host_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
+    """Check what a host has for trainings from a base. The store is not used after this returns.
 
     Args:
-        base: as a person names it.
+        name: of the host.
+        base: as a user names it.
 
     Raises:
         NotFound: there is no such host.
         KdtuiError: there is no such base.
     """
     host = get_host(db, name)
-    place = Path(trainable_base(db, base))
-    # An id on the hub is fetched by the host itself.
-    return check_host(host, place if place.exists() else None)
+    path = Path(trainable_base(db, base))
+    # The host fetches the id of a hub model by itself.
+    return check_host(host, path if path.exists() else None)
 
 
 def _way_to(host: Host) -> str:
     if host.ssh is None:
         return "this machine"
-    known = "its key is known" if checks_keys(host.ssh) else "its key is not checked: StrictHostKeyChecking is off"
-    return f"ssh {host.ssh}; {known}"
+    key_state = "its key is known" if checks_keys(host.ssh) else "its key is not checked: StrictHostKeyChecking is off"
+    return f"ssh {host.ssh}; {key_state}"
 
 
 async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
@@ -149,7 +150,7 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
             yield HostFinding("reachable", "ok", await asyncio.to_thread(_way_to, host))
             python = host.settings.python
             before = time()
-            told = await client.ask(
+            answer = await client.ask(
                 "check",
                 python=python,
                 key=tree.key if tree else "",
@@ -160,7 +161,7 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
             after = time()
             if client.greeting:
                 yield HostFinding("shell", "note", f"before each command {client.greeting}", ADVICE)
-            for finding in _findings(host, told, base, (before + after) / 2):
+            for finding in _findings(host, answer, base, (before + after) / 2):
                 yield finding
     except TransportError as problem:
         yield HostFinding("reachable", "missing", str(problem))
@@ -170,27 +171,28 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
         yield HostFinding("python", "missing", str(problem))
 
 
-def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -> Iterator[HostFinding]:
-    yield HostFinding("python", "ok", f"{told['python']} ({host.settings.python})")
-    if not told["writable"]:
+def _findings(host: Host, answer: dict[str, Any], base: Path | None, now: float) -> Iterator[HostFinding]:
+    yield HostFinding("python", "ok", f"{answer['python']} ({host.settings.python})")
+    if not answer["writable"]:
         yield HostFinding(
             "disk", "missing", f"{host.workdir} cannot be written", "add the host anew with another --workdir"
         )
     else:
-        free = told["free_bytes"]
+        free = answer["free_bytes"]
         yield HostFinding(
             "disk",
             "ok" if free >= _LEAST_FREE else "note",
             f"{free / 1e9:,.0f} GB free below {host.workdir}",
             "" if free >= _LEAST_FREE else "bases and packages take several GB",
         )
-    if told["gpus"]:
-        yield HostFinding("gpus", "ok", "; ".join(told["gpus"]))
+    if answer["gpus"]:
+        yield HostFinding("gpus", "ok", "; ".join(answer["gpus"]))
     elif host.settings.launcher == "slurm":
-        yield HostFinding("gpus", "note", "none on this node", f"Slurm gives them: kdtui host set {host.name} --gpus N")
+        advice = f"request them from Slurm: kdtui host set {host.name} --gpus N"
+        yield HostFinding("gpus", "note", "none on this node", advice)
     else:
-        yield HostFinding("gpus", "note", f"none; {told['processors']} processors", "trainings run, slowly")
-    packages = told["packages"]
+        yield HostFinding("gpus", "note", f"none; {answer['processors']} processors", "trainings run, slowly")
+    packages = answer["packages"]
     setup = f"kdtui host setup {host.name}"
     if "problem" in packages:
         yield HostFinding("packages", "missing", packages["problem"], setup)
@@ -202,53 +204,53 @@ def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -
             yield HostFinding("packages", "missing", f"no {', '.join(lacking)}", setup)
         else:
             yield HostFinding("packages", "ok", versions)
-            if told["gpus"] and packages["cuda"] is None:
-                advice = "install a torch for its driver: see https://pytorch.org/get-started/locally"
+            if answer["gpus"] and packages["cuda"] is None:
+                advice = "install a torch build for its driver: see https://pytorch.org/get-started/locally"
                 yield HostFinding("cuda", "missing", "torch finds no GPU", advice)
             elif packages["cuda"] is not None:
                 yield HostFinding("cuda", "ok", packages["cuda"])
-    if host.settings.launcher == "slurm" and not told["slurm"]:
-        yield HostFinding("slurm", "missing", "there is no sbatch", "is this the login node of the cluster?")
+    if host.settings.launcher == "slurm" and not answer["slurm"]:
+        yield HostFinding("slurm", "missing", "sbatch is missing", "check that this is the login node of the cluster")
     elif host.settings.launcher == "slurm":
-        yield HostFinding("slurm", "ok", "sbatch is there")
+        yield HostFinding("slurm", "ok", "sbatch is installed")
     if base is not None:
-        there = told["base"]
+        there = answer["base"]
         size = base.stat().st_size / 1e6 if base.is_file() else 0
         yield HostFinding(
             "base",
             "ok" if there else "note",
-            f"{base.name} is {'there' if there else 'not there yet'}",
-            "" if there else f"the first training brings it{f' ({size:,.0f} MB)' if size else ''}",
+            f"{base.name} is {'on the host' if there else 'not on the host yet'}",
+            "" if there else f"the first training copies it{f' ({size:,.0f} MB)' if size else ''}",
         )
-    apart = told["clock"] - now
+    apart = answer["clock"] - now
     same = abs(apart) < _CLOCK
     yield HostFinding(
         "clock",
         "ok" if same else "note",
-        "as here" if same else f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} this machine",
-        "" if same else "what it says of times is off by that",
+        "as on this machine" if same else f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} this machine",
+        "" if same else "times that it reports are off by that",
     )
 
 
 def finding_in_brief(finding: HostFinding) -> str:
-    """What fits a cell of a table: how much is free, and which GPUs there are."""
+    """Shorten a finding for a table cell: the free space, or the names of the GPUs."""
     if finding.name == "gpus" and finding.state == "ok":
-        names = [told.partition(",")[0] for told in finding.found.split("; ")]
+        names = [line.partition(",")[0] for line in finding.found.split("; ")]
         return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
     return re.split(r" below |;", finding.found)[0]
 
 
 def set_up(host: Host, wheels: Path | None) -> Iterator[bytes]:
-    """Make the virtual environment of a host, or go on with it; its log as it grows, until it is done.
+    """Create or update the virtual environment of a host, and yield its log as it grows.
 
-    Nothing is done, and nothing comes, where it has been made of the same packages already.
+    Nothing happens, and nothing is yielded, if the environment was made from the same packages.
 
     Args:
         wheels: a folder of wheels to install from, for a host without a network.
 
     Raises:
         TransportError: the host cannot be reached.
-        KdtuiError: it has failed; the message is the last line of its log.
+        KdtuiError: the installation failed; the message is the last line of its log.
     """
     return iterate(_set_up(host, wheels))
 
@@ -265,11 +267,11 @@ async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
             files = [[name, size] for name, _, size, _ in tree.files]
             known = await client.ask("have", job="none", key=tree.key, files=files)
             await client.bring(tree, known["files"])
-        told = await client.ask("setup", requirements=requirements, wheels=tree.key if tree is not None else None)
-        offset = told["from"]
+        started = await client.ask("setup", requirements=requirements, wheels=tree.key if tree is not None else None)
+        offset = started["from"]
         while True:
             status = await client.ask("setup_status", requirements=requirements)
-            grown = await client.read(told["log"], offset)
+            grown = await client.read(started["log"], offset)
             offset += len(grown)
             if grown:
                 yield grown
@@ -277,17 +279,17 @@ async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
                 break
             await asyncio.sleep(_LOOK)
         if status["state"] != "done":
-            raise KdtuiError(f"host {host.name}: {status['reason']}; its log is {told['log']}")
+            raise KdtuiError(f"host {host.name}: {status['reason']}; its log is {started['log']}")
 
 
 def changed_host_settings(settings: HostSettings, **changes: object) -> HostSettings:
-    """Settings with those changes that say something.
+    """Return the settings with the changes that are not None.
 
     Raises:
         KdtuiError: they cannot be used together.
     """
-    said = {name: value for name, value in changes.items() if value is not None}
-    # Options that may be repeated come as lists.
-    found = replace(settings, **{name: tuple(each) if isinstance(each, list) else each for name, each in said.items()})
-    check_host_settings(found)
-    return found
+    given = {name: value for name, value in changes.items() if value is not None}
+    # Options that can be repeated come as lists.
+    new = replace(settings, **{name: tuple(each) if isinstance(each, list) else each for name, each in given.items()})
+    check_host_settings(new)
+    return new

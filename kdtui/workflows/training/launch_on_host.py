@@ -24,7 +24,7 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class SendingFiles:
-    """A host does not have this yet; `size` in bytes."""
+    """A host lacks these files; `size` in bytes."""
 
     what: str
     size: int
@@ -32,14 +32,14 @@ class SendingFiles:
 
 @dataclass(frozen=True, slots=True)
 class Submitting:
-    """What Slurm will run."""
+    """The script that Slurm will run."""
 
     script: str
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A training runs, or waits in a queue; `number` is that of its process, or of Slurm."""
+    """A training that runs, or waits in a queue; `number` is its process id or its Slurm job id."""
 
     host: str
     number: int
@@ -47,11 +47,11 @@ class Launched:
 
 
 def launch(db: Database, job: StoredJob) -> Iterator[SendingFiles | Submitting | Launched]:
-    """Bring a training to its host, and start it, or go on with it. After an interrupt the same again goes on.
+    """Send a training to its host, and start or resume it there. After an interrupt, another call continues.
 
     Raises:
-        TransportError: the host cannot be reached, or the way was lost.
-        KdtuiError: the host says why it cannot.
+        TransportError: the host cannot be reached, or the connection was lost.
+        KdtuiError: the host refuses; the message says why.
     """
     assert job.host is not None
     return iterate(_launch(db, job, get_host(db, job.host)))
@@ -63,47 +63,48 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Se
     tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
     async with reach(host) as client:
         files = [] if tree is None else [[name, size] for name, _, size, _ in tree.files]
-        known = await client.ask(
+        remote = await client.ask(
             "have",
             job=job.name,
             key="" if tree is None else tree.key,
             files=files,
             python=host.settings.python,
-            # What runs before the training, there alone, may bring another Python.
+            # Commands that run before the training may provide another Python.
             packages=[] if host.settings.commands else [*PACKAGES, *(["gguf"] if base.suffix == ".gguf" else [])],
         )
-        if known["id"] not in (None, job.key):
+        if remote["id"] not in (None, job.key):
             raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
-        if known["state"] == "done":
+        if remote["state"] == "done":
             is_here = (job.folder / ADAPTER).exists()
-            how = f"its adapter is used with: --adapter {job.name}" if is_here else f"kdtui sft fetch {job.name}"
+            use, fetch = f"use its adapter with: --adapter {job.name}", f"fetch it with: kdtui sft fetch {job.name}"
+            how = use if is_here else fetch
             raise KdtuiError(f"training {job.name!r} is done; {how}")
-        _check_packages(host, known["packages"])
+        _check_packages(host, remote["packages"])
         if tree is not None:
-            missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")
+            missing = sum(size for name, _, size, _ in tree.files if remote["files"][name] != "whole")
             if missing:
                 yield SendingFiles(base.name, missing)
-                await client.bring(tree, known["files"])
+                await client.bring(tree, remote["files"])
             there = client.blob(tree)
             content["base"] = there if base.is_dir() else str(PurePosixPath(there) / base.name)
-        has_data = known["id"] is None
+        has_data = remote["id"] is None
         if has_data:
             check_base_is_here(job, host.workdir)
             if not (job.folder / TRAIN).exists():
-                # It was taken over, and is there no more.
+                # It was adopted, and the host no longer has it.
                 raise KdtuiError(
                     f"host {host.name}: training {job.name!r}: {(await look_up_status(db, client, job)).reason}"
                 )
-        folder, python = client.job_folder(job.name), known["python"] or host.settings.python
+        folder, python = client.job_folder(job.name), remote["python"] or host.settings.python
         script = None
         if host.settings.launcher == "slurm":
             script = slurm_script(host.settings, folder, python, client.code)
             yield Submitting(script)
         names = [TRAIN, VALID, START, CHECKPOINTS, METRICS] if has_data else []
-        # The key comes last: a directory that has it came whole.
+        # The key comes last: a directory that has it is complete.
         last = {JOB: json.dumps(content, indent=2).encode(), ID: job.key.encode()}
         with package.packed(job.folder, names, last) as file:
-            told = await client.ask(
+            started = await client.ask(
                 "launch",
                 package.chunks(file) if has_data else None,
                 job=job.name,
@@ -112,18 +113,18 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Se
                 python=python,
                 code=client.code,
                 processes=host.settings.processes,
-                # It has waited once; whoever goes on with it by hand means that.
-                after=job.after if known["state"] in (None, "created") else None,
+                # It waits only at its first start. Somebody who resumes it wants it to run now.
+                after=job.after if remote["state"] in (None, "created") else None,
                 script=script,
                 has_data=has_data,
             )
-        yield Launched(host.name, told.get("pid") or told["slurm"], host.settings.launcher)
+        yield Launched(host.name, started.get("pid") or started["slurm"], host.settings.launcher)
 
 
-def _check_packages(host: Host, told: dict[str, Any] | None) -> None:
-    problem = None if told is None else told.get("problem")
-    if told is not None and problem is None:
-        lacking = [name for name, version in told["found"].items() if version is None]
+def _check_packages(host: Host, packages: dict[str, Any] | None) -> None:
+    problem = None if packages is None else packages.get("problem")
+    if packages is not None and problem is None:
+        lacking = [name for name, version in packages["found"].items() if version is None]
         problem = f"its Python has no {', '.join(lacking)}" if lacking else None
     if problem is not None:
         raise KdtuiError(f"host {host.name}: {problem}; install what trainings need with: kdtui host setup {host.name}")

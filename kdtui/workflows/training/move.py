@@ -18,14 +18,14 @@ from store.sqlite import Database
 
 
 def move_training(db: Database, job: StoredJob, host: str | None, *, from_here: bool = False) -> StoredJob:
-    """Have a training go on elsewhere, from its last checkpoint: on another host, or here (None).
+    """Move a training to another host or to this machine (None), to continue from its last checkpoint.
 
     Args:
-        from_here: leave its host alone, which is gone for good, and go on from what has come home of it.
+        from_here: do not contact its present host, which is gone for good; continue from what was fetched from it.
 
     Raises:
         TransportError: its host cannot be reached.
-        KdtuiError: it is running, or done, or its base or its training set is not here.
+        KdtuiError: it is running, or done, or its base or its training set is not on this machine.
     """
     target = None if host is None else get_host(db, host)
     find_base(db, job)
@@ -37,16 +37,16 @@ def move_training(db: Database, job: StoredJob, host: str | None, *, from_here: 
             ask_host(db, job, lambda client: _bring_home(db, client, job))
         except TransportError as problem:
             raise TransportError(
-                f"{problem}; if {job.host} is gone for good, the same with --from-here goes on from what is here"
+                f"{problem}; if {job.host} is gone for good, add --from-here to continue from the files on this machine"
             ) from problem
     if not (job.folder / TRAIN).exists():
-        raise KdtuiError(f"the training set of {job.name!r} is not here; only host {job.host} has it")
+        raise KdtuiError(f"the training set of {job.name!r} is not on this machine; only host {job.host} has it")
     if target is not None:
-        # It may have been there before: what is here now is newer.
+        # The target may have an older copy: the local one is newer.
         finish(_clear(job, target))
     if job.host is not None and not from_here:
-        # From now on it is not to be started there, by whoever knows it there. Before it is remembered here: otherwise
-        # a client that is killed now would leave two that can be started.
+        # From now on, nobody may start it on the old host. Done before the move is stored: otherwise a client that is
+        # killed now would leave two copies that can be started.
         to = f"on {gethostname()}" if target is None else f"on host {target.name} ({target.ssh or gethostname()})"
         ask_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
     keep_pace(db, job)
@@ -55,11 +55,11 @@ def move_training(db: Database, job: StoredJob, host: str | None, *, from_here: 
 
 
 async def _bring_home(db: Database, client: HostClient, job: StoredJob) -> None:
-    """What a training needs to go on elsewhere, unless its host has nothing of it."""
-    told = (await client.ask("status", jobs=[job.name]))[job.name]
-    seen = remember_status_of(db, job, told)
-    _check_stopped(job, seen)
-    if told["exists"] and seen.state != "created":
+    """Fetch what a training needs to continue on another machine, unless its host has nothing of it."""
+    reported = (await client.ask("status", jobs=[job.name]))[job.name]
+    status = remember_status_of(db, job, reported)
+    _check_stopped(job, status)
+    if reported["exists"] and status.state != "created":
         await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
         if not (job.folder / TRAIN).exists():
             await client.fetch(job.name, job.key, [TRAIN, VALID, START], job.folder)
@@ -70,6 +70,6 @@ async def _clear(job: StoredJob, host: Host) -> None:
         await client.ask("remove", job=job.name, id=job.key)
 
 
-def _check_stopped(job: StoredJob, seen: JobStatus) -> None:
-    if seen.state in (*ACTIVE, "done"):
-        raise KdtuiError(f"training {job.name!r} is {seen.state}; only one that has stopped can go on elsewhere")
+def _check_stopped(job: StoredJob, status: JobStatus) -> None:
+    if status.state in (*ACTIVE, "done"):
+        raise KdtuiError(f"training {job.name!r} is {status.state}; only a stopped training can be moved")

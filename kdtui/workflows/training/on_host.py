@@ -1,4 +1,4 @@
-"""Trainings on other machines: brought there, looked at, stopped, and fetched. What a host does goes on without us."""
+"""Check, stop, fetch and delete trainings on hosts. A host continues its trainings when it is not connected."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -20,7 +20,11 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class HostSeen:
-    """How the trainings of a host are; a host that cannot be reached says why instead."""
+    """A host whose trainings were checked.
+
+    Attributes:
+        problem: why the host cannot be reached; None if it was.
+    """
 
     host: str
     problem: str | None
@@ -28,7 +32,12 @@ class HostSeen:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFetched:
-    """What a training has made has come home, in so many files; or a problem says why not."""
+    """A training whose results were fetched.
+
+    Attributes:
+        files: that were fetched.
+        problem: why they could not be; None if they were.
+    """
 
     name: str
     files: int
@@ -38,11 +47,11 @@ class TrainingFetched:
 def refresh(
     db: Database, names: set[str] | None = None, *, bring_home: bool = False
 ) -> Iterator[HostSeen | TrainingFetched]:
-    """Look at all trainings on all hosts at once, one question a host, and remember how they are.
+    """Check trainings on all hosts at once, with one request per host, and store their status.
 
     Args:
         names: of the trainings; None for all.
-        bring_home: fetch the adapters of those that are done, through the same connection.
+        bring_home: also fetch the adapters of finished trainings, through the same connection.
     """
     by_host: dict[str, list[StoredJob]] = {}
     for job in list_jobs(db):
@@ -50,11 +59,11 @@ def refresh(
             by_host.setdefault(job.host, []).append(job)
     hosts = {host.name: host for host in list_hosts(db)}
 
-    async def look_at(name: str) -> AsyncGenerator[HostSeen | TrainingFetched]:
+    async def check_one(name: str) -> AsyncGenerator[HostSeen | TrainingFetched]:
         try:
             async with reach(hosts[name]) as client:
-                told = await client.ask("status", jobs=[job.name for job in by_host[name]])
-                rows = [JobRow(job, remember_status_of(db, job, told[job.name])) for job in by_host[name]]
+                statuses = await client.ask("status", jobs=[job.name for job in by_host[name]])
+                rows = [JobRow(job, remember_status_of(db, job, statuses[job.name])) for job in by_host[name]]
                 yield HostSeen(name, None)
                 for row in filter(is_to_fetch, rows if bring_home else ()):
                     try:
@@ -64,17 +73,17 @@ def refresh(
         except KdtuiError as problem:
             yield HostSeen(name, str(problem))
 
-    async def look_at_all() -> AsyncGenerator[HostSeen | TrainingFetched]:
+    async def check_all() -> AsyncGenerator[HostSeen | TrainingFetched]:
         events: asyncio.Queue[HostSeen | TrainingFetched | None] = asyncio.Queue()
 
-        async def tell(name: str) -> None:
+        async def queue_events(name: str) -> None:
             try:
-                async for event in look_at(name):
+                async for event in check_one(name):
                     events.put_nowait(event)
             finally:
                 events.put_nowait(None)
 
-        tasks = [asyncio.create_task(tell(name)) for name in by_host]
+        tasks = [asyncio.create_task(queue_events(name)) for name in by_host]
         left = len(tasks)
         try:
             while left:
@@ -89,11 +98,11 @@ def refresh(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    return iterate(look_at_all())
+    return iterate(check_all())
 
 
 def cancel(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
-    """Stop a training on its host, and see how it is then.
+    """Stop a training on its host, and store its status afterwards.
 
     Raises:
         TransportError: the host cannot be reached.
@@ -114,14 +123,14 @@ def cancel(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping |
 
 
 def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
-    """Bring home what has come of a training, as far as it is not here; how many files came.
+    """Fetch the results of a training that are not on this machine yet, and return the number of files fetched.
 
     Args:
-        checkpoints: those too.
+        checkpoints: fetch the checkpoints too.
 
     Raises:
-        TransportError: the host cannot be reached, or the way was lost; the same again goes on.
-        KdtuiError: there is nothing to fetch, or it did not come whole.
+        TransportError: the host cannot be reached, or the connection was lost; another call resumes.
+        KdtuiError: there is nothing to fetch, or a file did not arrive whole.
     """
 
     async def ask(client: HostClient) -> int:
@@ -131,18 +140,18 @@ def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
 
 
 async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
-    job, seen = row.job, row.status
-    if seen.state != "done" and not checkpoints:
-        raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {seen.state}")
+    job, status = row.job, row.status
+    if status.state != "done" and not checkpoints:
+        raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {status.state}")
     count = await client.fetch(job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
-    # Before the adapter: what has an adapter here is not fetched again by itself.
+    # Before the adapter: a training whose adapter is on this machine is not fetched again automatically.
     for name in (LOG, METRICS):
         part = job.folder / f"{name}.part"
         with part.open("wb") as file:
             async for chunk in client.pieces(f"{client.job_folder(job.name)}/{name}"):
                 file.write(chunk)
         put_in_place(part, job.folder / name)
-    if seen.state == "done":
+    if status.state == "done":
         count += await client.fetch(job.name, job.key, [ADAPTER], job.folder)
     return count
 
