@@ -1,4 +1,4 @@
-"""Trainings and how they are; the adapter of one that is done is converted and named here."""
+"""The status of trainings, and the conversion of finished adapters."""
 
 import fcntl
 from contextlib import suppress
@@ -20,12 +20,12 @@ from store.models import NamedModel, add_model, named_model
 from store.sqlite import Database
 
 _CONVERTS = 30.0
-"""Seconds that the conversion of an adapter by another process is waited for."""
+"""Seconds to wait while another process converts the adapter."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A training and how it is."""
+    """A training and its status."""
 
     job: StoredJob
     status: JobStatus
@@ -64,7 +64,7 @@ def _row(db: Database, job: StoredJob) -> JobRow:
 
 
 def known_status(job: StoredJob) -> JobStatus:
-    """How a training is; of one on a host, how it was when it was seen last."""
+    """Return the status of a training; on a host, the status when it was last checked."""
     if job.host is None:
         return job_status(job.folder)
     if job.status is None:
@@ -72,12 +72,12 @@ def known_status(job: StoredJob) -> JobStatus:
     try:
         return msgspec.json.decode(job.status, type=JobStatus)
     except msgspec.MsgspecError:
-        # Another version has seen it.
-        return JobStatus("stalled", reason="how it was seen last cannot be read")
+        # Another version stored it.
+        return JobStatus("stalled", reason="its last known status cannot be read")
 
 
 def is_to_fetch(row: JobRow) -> bool:
-    """Whether a training is done on a host, and its adapter is not here yet."""
+    """Return whether a training is done on a host, and its adapter is not on this machine yet."""
     return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
 
 
@@ -125,9 +125,9 @@ def _is_named(db: Database, name: str) -> bool:
 
 
 def base_of(job: StoredJob) -> str | None:
-    """The base of a training, as a student is named: the embedded one by its name, others by their file.
+    """Return the base of a training as a student is named: the embedded one by its name, others by their file.
 
-    None for a folder or an id of transformers: that no student can be.
+    None for a transformers folder or id, which cannot be a student.
 
     Raises:
         ModelError: its job file cannot be read.

@@ -1,8 +1,7 @@
-"""What a training was worth: its answers to the validation sessions against those of what it began from, and against
-the floors.
+"""What a training was worth: its answers to the validation sessions, compared with those of its source and the floors.
 
-The trainer leaves both answers with the adapter. They are scored here, session by session: lists and pairs by pair F1,
-intents by the token F1 of those written for the true bundles, so that nothing but the intents differs.
+The trainer stores both answers with the adapter. They are scored here session by session: lists and pairs by pair F1,
+intents by the token F1 of the intents written for the true bundles, so that nothing but the intents differs.
 """
 
 import json
@@ -41,32 +40,32 @@ from store.sqlite import Database
 Verdict: TypeAlias = Literal["helped", "made it worse", "no difference", "too few sessions"]
 
 MEASURES = {"pair_f1": "pair F1", "intent_f1": "token F1 of intents"}
-"""What the measures are called."""
+"""Names of the measures for users."""
 
 WIDE = 30
-"""Sessions below which an interval is so wide that it is said."""
+"""Below this number of sessions, the message says that the interval is wide."""
 
 _LEAST = 6
-"""Sessions: of fewer, all may agree by chance once in twenty times."""
+"""Sessions: with fewer, all of them agree by chance once in twenty times."""
 
 _THRESHOLDS = tuple(number / 50 for number in range(5, 48))
-"""Probabilities from which on two products count as a pair."""
+"""Probabilities from which two products count as a pair."""
 
 Values: TypeAlias = list[float]
-"""Of a measure, one for each session."""
+"""Values of a measure, one for each session."""
 
 _LEVEL = 0.05
-"""Of claims."""
+"""Significance level of claims."""
 
 
 class MeasuredAgainst(msgspec.Struct, frozen=True):
-    """The adapter compared with something else, over the same sessions.
+    """The adapter compared with something else over the same sessions.
 
     Attributes:
         name: of the other.
         value: the mean of the other over the sessions.
-        difference: of the means, the adapter less the other.
-        low, high: its 95 % interval over the sessions; None where there are too few.
+        difference: the mean of the adapter minus that of the other.
+        low, high: 95 % confidence interval of the difference over the sessions; None with too few sessions.
         p: of a test that flips the signs of the differences of sessions.
     """
 
@@ -89,7 +88,7 @@ class MeasuredAgainst(msgspec.Struct, frozen=True):
 
     @property
     def in_words(self) -> str:
-        """The numbers."""
+        """The difference and its interval."""
         if self.low is None or self.high is None:
             return f"{self.difference:+.3f}"
         return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -102,11 +101,11 @@ class Outcome(msgspec.Struct, frozen=True):
         measure: a key of `MEASURES`.
         sessions: validation sessions that were answered.
         value: the mean of the adapter over them, 0..1.
-        source: against what it began from: an adapter, or the base alone.
-        floors: against these, the best first.
+        source: compared with what the training began from: an adapter, or the base without one.
+        floors: compared with the floors, the best floor first.
         of_datasets: the difference to the source in each dataset.
-        default_for: datasets that it has become the default of.
-        kept_default: what stays the default of its other datasets, by dataset.
+        default_for: datasets that the adapter became the default of.
+        kept_default: the unchanged default of its other datasets, by dataset.
     """
 
     measure: str
@@ -129,20 +128,20 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def in_words(self) -> list[str]:
-        """The same as sentences."""
+        """The outcome in sentences."""
         measure, source = MEASURES[self.measure], self.source
-        on = counted(self.sessions, "validation session")
+        sessions = counted(self.sessions, "validation session")
         numbers = f"{measure} {self.value:.3f}, {source.name} {source.value:.3f}: {source.in_words}"
         wide = "; the interval is wide with so few" if 1 < self.sessions < WIDE else ""
         match self.verdict:
             case "helped":
-                first = f"the training helped on {on}: {numbers}{wide}"
+                first = f"the training helped sessions {sessions}: {numbers}{wide}"
             case "made it worse":
-                first = f"the training made it worse on {on}: {numbers}{wide}"
+                first = f"the training made it worse sessions {sessions}: {numbers}{wide}"
             case "no difference":
-                first = f"no difference that {on} can show: {numbers}{wide}"
+                first = f"no difference that {sessions} can show: {numbers}{wide}"
             case _:
-                first = f"{on} cannot show whether the training helped, and {_LEAST} or more can: {numbers}"
+                first = f"{sessions} cannot show whether the training helped, and {_LEAST} or more can: {numbers}"
         lines = [first]
         if self.floors:
             best = self.floors[0]
@@ -156,22 +155,23 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def known_outcome(row: JobRow) -> Outcome | None:
-    """What a training was worth, if that was found out before."""
+    """Return the stored outcome of a training; None if there is none."""
     if row.job.outcome is None:
         return None
     try:
         return msgspec.json.decode(row.job.outcome, type=Outcome)
     except msgspec.MsgspecError:
-        # Another version, or somebody, has written it.
+        # Another version wrote it, or somebody edited it.
         return None
 
 
 def conclude(db: Database, row: JobRow) -> Outcome | None:
-    """Find out what a training was worth that is done, and keep that. Where it helped, its adapter becomes the default
-    of the datasets that it helped on.
+    """Find out what a finished training was worth, and store that.
+
+    If it helped, its adapter becomes the default of the datasets that it helped on.
 
     Returns:
-        None where it is not done, its adapter is not here, or it had nothing to be validated on.
+        None if it is not done, its adapter is not on this machine, or it had nothing to validate on.
 
     Raises:
         NotFound: the training was deleted meanwhile.
@@ -181,7 +181,7 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
     answers = row.job.folder / ADAPTER / ANSWERS
     if row.status.state != "done" or not answers.is_file():
         return None
-    judged = _judged(db, row, answers)
+    judged = _scored_sessions(db, row, answers)
     if not judged:
         return None
     outcome = _compared(db, row, judged)
@@ -195,8 +195,8 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A validation session, with the measure of both answers."""
+class _ScoredSession:
+    """A validation session, with the measure before and after the training."""
 
     dataset: str
     session: Session
@@ -204,37 +204,37 @@ class _Judged:
     after: float
 
 
-def _judged(db: Database, row: JobRow, answers: Path) -> list[_Judged]:
-    """The sessions that are here still, as they were answered; those of a dataset together."""
-    found: list[tuple[str, Session, dict[str, Any], dict[str, Any]]] = []
+def _scored_sessions(db: Database, row: JobRow, answers: Path) -> list[_ScoredSession]:
+    """Score the answers to sessions that are still stored, the sessions of a dataset together."""
+    answered: list[tuple[str, Session, dict[str, Any], dict[str, Any]]] = []
     datasets = row.job.settings.datasets
     for line in _lines(answers):
         dataset = line.get("dataset") or (datasets[0] if len(datasets) == 1 else "")
         try:
-            found.append((dataset, get_session(db, dataset, line["session"]), line["before"], line["after"]))
+            answered.append((dataset, get_session(db, dataset, line["session"]), line["before"], line["after"]))
         except NotFound:
-            # It was deleted, or imported anew as another one.
+            # It was deleted, or replaced by an import.
             continue
-    order = list(dict.fromkeys(dataset for dataset, *_ in found))
-    found.sort(key=lambda each: order.index(each[0]))
+    order = list(dict.fromkeys(dataset for dataset, *_ in answered))
+    answered.sort(key=lambda each: order.index(each[0]))
     if row.job.settings.form == "intents":
         return [
-            _Judged(dataset, session, old, new)
-            for dataset, session, before, after in found
+            _ScoredSession(dataset, session, old, new)
+            for dataset, session, before, after in answered
             if (old := _intent_f1(session, before)) is not None and (new := _intent_f1(session, after)) is not None
         ]
-    sessions = [session for _, session, _, _ in found]
-    befores = _pair_f1(sessions, [before for _, _, before, _ in found])
-    afters = _pair_f1(sessions, [after for _, _, _, after in found])
+    sessions = [session for _, session, _, _ in answered]
+    befores = _pair_f1(sessions, [before for _, _, before, _ in answered])
+    afters = _pair_f1(sessions, [after for _, _, _, after in answered])
     return [
-        _Judged(dataset, session, one, other)
-        for (dataset, session, _, _), one, other in zip(found, befores, afters, strict=True)
+        _ScoredSession(dataset, session, one, other)
+        for (dataset, session, _, _), one, other in zip(answered, befores, afters, strict=True)
         if isfinite(one) and isfinite(other)
     ]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """What the trainer has left; what is no answer is left out, for files are edited and cut."""
+    """Yield the answers that the trainer stored. Skip damaged lines: files get edited and cut off."""
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
@@ -247,7 +247,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _intent_f1(session: Session, answer: Mapping[str, Any]) -> float | None:
-    """The mean over the true bundles of a session; None where there are other answers than bundles."""
+    """Return the mean token F1 over the true bundles of a session; None if the answers are for other bundles."""
     bundles = bundles_to_name(session)
     written = answer.get("written")
     if not isinstance(written, list) or not bundles or len(written) != len(bundles):
@@ -258,7 +258,7 @@ def _intent_f1(session: Session, answer: Mapping[str, Any]) -> float | None:
 
 
 def _mean_f1(session: Session, intents: Mapping[frozenset[int], str]) -> float:
-    """Of intents for bundles, the mean token F1 to the intent of people that each comes closest to."""
+    """Return the mean token F1 of intents for bundles, each compared with the closest intent that people wrote."""
     total = 0.0
     for positions, text in intents.items():
         wanted = [each.intent for each in session.bundles if frozenset(each.positions) == positions]
@@ -267,10 +267,10 @@ def _mean_f1(session: Session, intents: Mapping[frozenset[int], str]) -> float:
 
 
 def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) -> Values:
-    """Of each session; nan where its answer is none.
+    """Return the pair F1 of each session; nan if its answer is unusable.
 
-    Pairs count from a threshold on, and that of a session is the one that is best for all others: chosen for itself, it
-    would flatter.
+    Pairs count from a threshold on. The threshold of a session is the best one for all other sessions: one chosen on the
+    session itself would flatter.
     """
     truths = [true_bundles(session) for session in sessions]
     values: Values = []
@@ -300,7 +300,7 @@ def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) 
     return values
 
 
-def _compared(db: Database, row: JobRow, judged: Sequence[_Judged]) -> Outcome:
+def _compared(db: Database, row: JobRow, judged: Sequence[_ScoredSession]) -> Outcome:
     measure = "intent_f1" if row.job.settings.form == "intents" else "pair_f1"
     after = [each.after for each in judged]
     before = {_source_name(row): [each.before for each in judged]}
@@ -315,7 +315,7 @@ def _compared(db: Database, row: JobRow, judged: Sequence[_Judged]) -> Outcome:
 
 
 def _source_name(row: JobRow) -> str:
-    """What the training began from."""
+    """Return the name of what the training began from."""
     began_from = row.job.settings.began_from
     if began_from is not None:
         return began_from
@@ -331,24 +331,24 @@ def _against(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgains
     from kdtui.statistics.estimates import Pair, compare
     from kdtui.statistics.sessions import Cell
 
-    found = []
+    comparisons = []
     for name, values in others.items():
-        # Each is a question of its own.
+        # Each comparison is a question of its own.
         [each] = compare([Pair(name, "the adapter", "difference", Cell.of(values), Cell.of(after))])
         low, high = (each.low, each.high) if isfinite(each.low) and isfinite(each.high) else (None, None)
-        found.append(MeasuredAgainst(name, sum(values) / len(values), each.difference, low, high, each.p))
-    return found
+        comparisons.append(MeasuredAgainst(name, sum(values) / len(values), each.difference, low, high, each.p))
+    return comparisons
 
 
-def _floors(db: Database, row: JobRow, judged: Sequence[_Judged]) -> dict[str, Values]:
-    """The same measure of what needs no language model; one that is not there for all sessions is left out."""
-    found: dict[str, Values] = {}
+def _floors(db: Database, row: JobRow, judged: Sequence[_ScoredSession]) -> dict[str, Values]:
+    """Return the same measure of the floors. Floors that lack a session are left out."""
+    by_floor: dict[str, Values] = {}
     for dataset in dict.fromkeys(each.dataset for each in judged):
         sessions = [each.session for each in judged if each.dataset == dataset]
         of = _intent_floors if row.job.settings.form == "intents" else _pair_floors
         for name, values in of(db, dataset, sessions).items():
-            found.setdefault(name, []).extend(values)
-    return {name: values for name, values in found.items() if len(values) == len(judged)}
+            by_floor.setdefault(name, []).extend(values)
+    return {name: values for name, values in by_floor.items() if len(values) == len(judged)}
 
 
 def _pair_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> dict[str, Values]:
@@ -382,7 +382,7 @@ def _intent_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> d
             if (nearest := nearest_intents(db, dataset, cosine)) is not None:
                 namers[NEAREST] = nearest.of
         except StoreError:
-            # The dataset was deleted meanwhile.
+            # The dataset has been deleted.
             pass
         found: dict[str, Values] = {}
         for name, of in namers.items():
@@ -395,13 +395,13 @@ def _intent_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> d
 
 
 def _defaults(
-    db: Database, row: JobRow, judged: Sequence[_Judged], outcome: Outcome
+    db: Database, row: JobRow, judged: Sequence[_ScoredSession], outcome: Outcome
 ) -> tuple[list[str], dict[str, str]]:
-    """The datasets that the adapter is to be the default of, and what stays the default of the others."""
-    there = default_adapters(db)
+    """Return the datasets that the adapter becomes the default of, and the unchanged default of the others."""
+    present_defaults = default_adapters(db)
     better, kept = [], {}
     for dataset, gain in outcome.of_datasets.items():
-        present = there.get(dataset, SHIPPED)
+        present = present_defaults.get(dataset, SHIPPED)
         rival = _against_present(db, row, present, judged, outcome)
         if rival is not None and rival.is_better and gain >= 0:
             better.append(dataset)
@@ -411,14 +411,14 @@ def _defaults(
 
 
 def _against_present(
-    db: Database, row: JobRow, present: str, judged: Sequence[_Judged], outcome: Outcome
+    db: Database, row: JobRow, present: str, judged: Sequence[_ScoredSession], outcome: Outcome
 ) -> MeasuredAgainst | None:
-    """The adapter against what is the default now, over the same sessions; None where that is not known."""
+    """Compare the adapter with the present default over the same sessions; None if that is not possible."""
     settings = row.job.settings
     if present == (settings.began_from or ""):
         return outcome.source
     if present == SHIPPED:
-        # Its bundles are those of the pattern student; its intents are measured by trainings that begin from it.
+        # Its bundles are those of the pattern student. Its intents are measured by trainings that begin from it.
         named = [each for each in outcome.floors if each.name == PATTERNS]
         return named[0] if settings.form != "intents" and named else None
     try:
@@ -428,7 +428,9 @@ def _against_present(
     answers = other.folder / ADAPTER / ANSWERS
     if (other.settings.form == "intents") != (settings.form == "intents") or not answers.is_file():
         return None
-    values = {(each.dataset, each.session.id): each.after for each in _judged(db, JobRow(other, row.status), answers)}
+    values = {
+        (each.dataset, each.session.id): each.after for each in _scored_sessions(db, JobRow(other, row.status), answers)
+    }
     if any((each.dataset, each.session.id) not in values for each in judged):
         return None
     wanted = [values[each.dataset, each.session.id] for each in judged]

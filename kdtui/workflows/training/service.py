@@ -1,4 +1,4 @@
-"""What is done with a training by its name, wherever it runs: here, or on a host."""
+"""Prepare, start, stop, fetch and delete trainings by name, on this machine or on a host."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,23 +23,23 @@ from store.records import TrainingSettings
 from store.sqlite import Database
 
 RANK = 16
-"""Of an adapter that begins from the base alone."""
+"""Rank of an adapter that begins from the base without an adapter."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """A training as a person describes it: what on, from what, how, and where; see `Job` for what they mean.
+    """A training as a user describes it: its data, source, settings and machine; see `Job` for their meaning.
 
     Attributes:
-        base: as a person names it.
+        base: as a user names it.
         rank: None for that of the source, or 16.
         alpha: None for that of the source, or twice the rank.
         learning_rate: None for the usual one: `LEARNING_RATE`, or `CONTINUED_LEARNING_RATE` from a source.
-        source: the adapter that it begins from, whose rank and alpha it has; None to begin from the base alone.
-        host: where it is to run; None for here.
-        after: the training that has to be done first.
-        evaluate: whether the adapter is to be evaluated when it is here.
-        answers: whether it answers the validation sessions at its end, so that it can be said whether it helped.
+        source: the adapter that it begins from, whose rank and alpha it keeps; None to begin from the base without one.
+        host: to run it on; None for this machine.
+        after: the training that has to finish first.
+        evaluate: whether to evaluate the adapter when it is on this machine.
+        answers: whether it answers the validation sessions at its end, which shows whether it helped.
     """
 
     name: str
@@ -73,12 +73,12 @@ class TrainingPlan:
 
     @property
     def rate(self) -> float:
-        """Its learning rate at its highest."""
+        """Its peak learning rate."""
         usual = LEARNING_RATE if self.source is None else CONTINUED_LEARNING_RATE
         return usual if self.learning_rate is None else self.learning_rate
 
     def to_job(self, db: Database) -> Job:
-        """The same for a trainer.
+        """Return the training as a job for the trainer.
 
         Raises:
             KdtuiError: there is no such base.
@@ -102,29 +102,30 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A training runs here, as this process."""
+    """A training that runs on this machine, with its process id."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """So many files have come home, and the training as it is known now."""
+    """Fetched files, and the training as it is known now."""
 
     files: int
     row: JobRow
 
 
 def jobs_folder(database: Path) -> Path:
-    """Where job directories are: beside the database, which knows them."""
+    """Return the folder of the job directories, next to the database that knows them."""
     return database.resolve().parent / "jobs"
 
 
 def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> PreparedJob:
-    """Write the job directory of a training below a folder, where all that it needs is there.
+    """Write the job directory of a training below a folder, if everything that it needs exists.
 
     Raises:
-        KdtuiError, ModelError, NotFound, StoreError: as `prepare_job`; or there is no such host, or no trainer here.
+        KdtuiError, ModelError, NotFound, StoreError: as `prepare_job`; or there is no such host, or no trainer on this
+            machine.
     """
     _check_place(db, plan)
     _check_source(db, plan)
@@ -142,7 +143,7 @@ def prepare_training(db: Database, plan: TrainingPlan, folder: Path) -> Prepared
 
 
 def check_training_plan(db: Database, plan: TrainingPlan, folder: Path) -> None:
-    """Refuse what could not be prepared, and write nothing.
+    """Refuse a plan that could not be prepared. Nothing is written.
 
     Raises:
         KdtuiError, ModelError, NotFound: as `prepare_training`.
@@ -168,10 +169,10 @@ def _check_place(db: Database, plan: TrainingPlan) -> None:
 def start(
     db: Database, name: str
 ) -> Iterator[Started | SendingFiles | Submitting | Launched | HostSeen | TrainingFetched]:
-    """Start a training where it belongs, or go on with it.
+    """Start or resume a training on its machine.
 
     Raises:
-        KdtuiError: it is at work, or done, or its host says why it cannot; or it has failed at once.
+        KdtuiError: it is running, or done; its host refuses; or it failed at once.
         ModelError: the trainer does not start.
     """
     job = get_job(db, name)
@@ -189,7 +190,7 @@ def start(
 
 
 def cancel(db: Database, name: str, *, now: bool = False) -> Iterator[Stopping | HasStopped]:
-    """Stop a training with a checkpoint, and tell how it is waited for; whoever looks away leaves it to stop by itself.
+    """Stop a training with a checkpoint, and yield how it is waited for. It stops even if the caller stops waiting.
 
     Args:
         now: kill it, without a checkpoint.
@@ -202,28 +203,28 @@ def cancel(db: Database, name: str, *, now: bool = False) -> Iterator[Stopping |
 
 
 def how_it_stopped(row: JobRow, left: Sequence[str]) -> str:
-    """What became of a training that was to stop, as a sentence.
+    """Say in a sentence what happened to a training that was to stop.
 
     Args:
-        left: what had to be killed of it, and what could not be.
+        left: processes that had to be killed, and those that could not be.
     """
     name, status = row.job.name, row.status
     if status.state == "done":
         return f"training {name} was done before it could be stopped"
     if status.state != "stopped":
-        return f"training {name} is {status.state}, and did not stop: {', '.join(left) or 'nobody knows why'}"
+        return f"training {name} is {status.state}, and did not stop: {', '.join(left) or 'the reason is unknown'}"
     return f"training {name} has stopped: {status.reason}"
 
 
 def fetch(db: Database, name: str, *, checkpoints: bool = False) -> Fetched:
-    """Bring home what a training has made; then its adapter has its name.
+    """Fetch the results of a training, and name its adapter.
 
     Raises:
-        KdtuiError: it is here, has nothing to fetch, or its host cannot be reached.
+        KdtuiError: it is on this machine, has nothing to fetch, or its host cannot be reached.
     """
     job = get_job(db, name)
     if job.host is None:
-        raise KdtuiError(f"training {name!r} is here already")
+        raise KdtuiError(f"training {name!r} is on this machine already")
     count = on_host.fetch(db, job, checkpoints=checkpoints)
     row = one_job(db, name)
     if row.status.state == "failed":
@@ -232,10 +233,10 @@ def fetch(db: Database, name: str, *, checkpoints: bool = False) -> Fetched:
 
 
 def remove(db: Database, name: str, *, keep: bool = False) -> None:
-    """Delete a training with its folder, its checkpoints and its adapter, on its host too.
+    """Delete a training with its directory, checkpoints and adapter, on its host too.
 
     Args:
-        keep: leave its directory on the host, and only forget it.
+        keep: keep its directory on the host, and only forget the training.
 
     Raises:
         KdtuiError: it is running, or its host cannot be reached.
