@@ -1,4 +1,4 @@
-"""A language model as the teacher: its rules by self-reflection, and its thoughts, from each training session."""
+"""Distil with a language model as the teacher: rules by self-reflection, and thoughts, from each training session."""
 
 import asyncio
 from collections.abc import Generator, Sequence
@@ -33,14 +33,14 @@ from store.records import Format, Session
 from store.sqlite import Database
 
 _PATIENCE = 60.0
-"""Seconds that calls under way are waited for when the work is broken off: they are paid for."""
+"""Seconds to wait for running calls when the work is stopped: they are paid for."""
 
-_ENDED = "it was told to end"
+_ENDED = "it was ended"
 
 
 @dataclass(frozen=True, slots=True)
 class DistillProgress:
-    """So many of the sessions of a format are done, and so many calls are under way."""
+    """The progress of a format, and the number of running calls."""
 
     format: Format
     sessions: int
@@ -51,7 +51,7 @@ class DistillProgress:
 
 @dataclass(frozen=True, slots=True)
 class SessionFailed:
-    """A session gave no knowledge."""
+    """A session that gave no knowledge."""
 
     format: Format
     session: str
@@ -60,7 +60,7 @@ class SessionFailed:
 
 @dataclass(frozen=True, slots=True)
 class DistillStopped:
-    """The work ends before it is done; what was answered is kept, and the same command goes on from there."""
+    """The work stopped before its end. The answers are kept, and the same command resumes."""
 
     reason: str
     tally: Tally
@@ -72,19 +72,19 @@ DistillEvent: TypeAlias = DistillProgress | SessionFailed | DistillStopped | Dis
 def distil_with_model(
     db: Database, job: DistillationRequest, gate: PauseControl | None = None
 ) -> Generator[DistillEvent]:
-    """Ask a teacher about the training sessions, many at a time, and keep what it says.
+    """Ask a teacher about the training sessions, many at a time, and store its answers.
 
-    An interrupt, or closing the iterator, lets the calls that are under way end: they are paid for. A second interrupt
-    does not wait.
+    An interrupt, or closing the iterator, lets the running calls end: they are paid for. A second interrupt does not
+        wait.
 
     Args:
-        gate: holds the work, or ends it, from another thread.
+        gate: pauses or ends the work from another thread.
 
     Raises:
         NotFound: there is no such dataset.
         KdtuiError: it has no training sessions with bundles, a prompt of the user's own cannot be used, or the cost is
             limited and there are no prices.
-        ModelError: the server is not there, or the model is not named.
+        ModelError: the server cannot be reached, or the model is not named.
     """
     check_budget(job.budget, job.prices)
     sessions = sessions_to_ask_about(db, job)
@@ -98,7 +98,7 @@ def distil_with_model(
                 finally:
                     runner.run(work.end())
         finally:
-            # The caller is told as of any interrupt, now that what was paid for is kept.
+            # Now that paid answers are stored, the caller gets the interrupt as usual.
             if work.interrupts:
                 raise KeyboardInterrupt
 
@@ -126,7 +126,7 @@ async def _begin(db: Database, job: DistillationRequest, sessions: Sequence[Sess
 
 @dataclass(slots=True)
 class _Work:
-    """Workers that each take the next session until there is none, or no more may be paid for."""
+    """Workers that each take the next session until none is left, or the budget is used up."""
 
     db: Database
     job: DistillationRequest
@@ -139,31 +139,31 @@ class _Work:
     interrupts: int = 0
 
     def interrupt(self) -> None:
-        """Have it end: the first time what is under way is waited for, the second time it is not."""
+        """End the work. The first time, running calls are waited for; the second time, they are not."""
         self.interrupts += 1
         self._events.put_nowait(None)
         if self.interrupts > 1 and self._running is not None:
             self._running.cancel()
 
     def start(self) -> None:
-        """Begin, in the loop that runs."""
+        """Begin, in the running event loop."""
         self._running = asyncio.create_task(self._run())
         self._watching = asyncio.create_task(self._watch())
 
     async def next_event(self) -> DistillEvent | None:
-        """What happens next; None at the end."""
+        """Return the next event; None at the end."""
         event = None if self.interrupts else await self._events.get()
         if event is None and not self.interrupts:
             assert self._running is not None
             await asyncio.wait([self._running])
             if self._running.cancelled():
-                # Only `_watch` does that while events are waited for.
+                # Only `_watch` cancels it while events are waited for.
                 return None
             self._running.result()
         return event
 
     async def end(self) -> None:
-        """Pay for nothing more, and wait for what is under way."""
+        """Start no more calls, and wait for the running ones."""
         self.ledger.gate.close()
         try:
             if self._running is not None and not self._running.done():
@@ -176,12 +176,12 @@ class _Work:
             await self.ledger.teacher.close()
 
     async def _watch(self) -> None:
-        """Once nothing more is to be asked, do not wait for ever for what is under way."""
+        """Limit the wait for running calls after the gate is closed."""
         assert self._running is not None
         await self.ledger.gate.close_seen()
         _, waiting = await asyncio.wait([self._running], timeout=_PATIENCE)
         if waiting:
-            given_up = f"what was under way did not come back in {_PATIENCE:g} seconds, and is given up"
+            given_up = f"running calls did not end in {_PATIENCE:g} seconds and are given up"
             self._events.put_nowait(DistillStopped(given_up, self.ledger.tally))
             self._running.cancel()
 
@@ -190,15 +190,16 @@ class _Work:
             for format in self.job.formats:
                 await self._distil(format)
                 if self._stopped is not None:
-                    # The next format is asked about with what came out of this one: later it would be other questions.
+                    # The questions about the next format use the results of this one: asked now, they would change
+                    # later.
                     self._events.put_nowait(DistillStopped(self._stopped, self.ledger.tally))
                     return
         finally:
             self._events.put_nowait(None)
 
     async def _distil(self, format: Format) -> None:
-        told: list[Lesson] = []
-        converse = conversation_about(self.db, self.job.dataset, format, self.ledger, partial(self._note, told))
+        lessons: list[Lesson] = []
+        converse = conversation_about(self.db, self.job.dataset, format, self.ledger, partial(self._note, lessons))
         waiting = iter(self.sessions)
         before = count_pieces(self.db, self.job.dataset, format)
         done = failed = 0
@@ -237,31 +238,31 @@ class _Work:
                 for _ in range(min(self.job.pace.concurrency, len(self.sessions))):
                     group.create_task(take_sessions())
         except BaseExceptionGroup as problems:
-            # What stops one worker, such as a prompt that cannot be read, would stop them all.
+            # An error that stops one worker, such as an unreadable prompt, would stop them all.
             raise problems.exceptions[0] from None
         if format == "rule":
             is_whole = self._stopped is None and not failed
-            findings = Findings(self.job.dataset, self.ledger.name, {"rule": self._rules(told)})
+            findings = Findings(self.job.dataset, self.ledger.name, {"rule": self._rules(lessons)})
             store = partial(store_findings, self.db, findings, replace=self.job.replace, is_whole=is_whole)
             [distilled] = await when_free(self.db, store)
         else:
             new = count_pieces(self.db, self.job.dataset, format) - before
-            thoughts = {each.piece.statement: each.piece for each in told if isinstance(each, LearnedThought)}
+            thoughts = {each.piece.statement: each.piece for each in lessons if isinstance(each, LearnedThought)}
             rejected = sum(piece.rejected is not None for piece in thoughts.values())
             distilled = Distilled(format, Renewal(len(thoughts) - rejected, rejected, new))
         self._events.put_nowait(distilled)
 
-    async def _note(self, told: list[Lesson], each: Lesson) -> None:
-        """Keep what a teacher has told: thoughts in the store at once, rules until all have been told."""
-        told.append(each)
-        if isinstance(each, LearnedThought):
-            add = partial(add_knowledge, self.db, self.job.dataset, "thought", each.teacher, [each.piece])
+    async def _note(self, lessons: list[Lesson], lesson: Lesson) -> None:
+        """Keep a lesson: store a thought at once, collect rules until all are known."""
+        lessons.append(lesson)
+        if isinstance(lesson, LearnedThought):
+            add = partial(add_knowledge, self.db, self.job.dataset, "thought", lesson.teacher, [lesson.piece])
             await when_free(self.db, add)
 
-    def _rules(self, told: Sequence[Lesson]) -> list[NewKnowledge]:
-        """Merge what was said of all sessions, in their order: answers come in any."""
+    def _rules(self, lessons: Sequence[Lesson]) -> list[NewKnowledge]:
+        """Merge the rules of all sessions in the order of the sessions: answers arrive in any order."""
         place = {session.id: number for number, session in enumerate(self.sessions)}
-        rules = [each for each in told if isinstance(each, LearnedRule)]
+        rules = [each for each in lessons if isinstance(each, LearnedRule)]
         ordered = sorted(rules, key=lambda each: place[each.session])
         origin = {each.session: each for each in reversed(ordered)}
         merged = consolidate((each.rule, each.session) for each in ordered)

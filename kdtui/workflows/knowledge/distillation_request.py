@@ -15,15 +15,15 @@ from store.subsets import drawn
 
 @dataclass(frozen=True, slots=True)
 class DistillationRequest:
-    """What to distil, from whom, and for how much at most.
+    """What to distil, with which teacher, and within which budget.
 
     Attributes:
         limit: as in `training_sessions`.
-        seed: by which those are drawn, and the order in which they are asked about.
-        answer_tokens: of an answer at most; None for as many as usual.
-        retry_failed: whether to pay again for what failed for good.
-        replace: delete rules that the teacher gave before and that are not found again, if all sessions give an answer.
-            Thoughts are added one by one, and stay.
+        seed: of the draw of sessions, and of their order.
+        answer_tokens: of an answer at most; None for the usual limit.
+        retry_failed: whether to pay again for calls that failed for good.
+        replace: delete earlier rules of the teacher that are not found again, if all sessions give an answer. Thoughts
+            are added one by one and stay.
     """
 
     dataset: str
@@ -40,16 +40,16 @@ class DistillationRequest:
 
 
 def sessions_to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
-    """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
+    """Return the sessions of a request in random order, so that the ones within a budget are a fair sample."""
     sessions = training_sessions(db, job.dataset, job.limit, job.seed)
     return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
 
 
 def model_as_teacher(job: DistillationRequest) -> str:
-    """What the knowledge that a model gives calls its teacher; a server is asked where the model is not named.
+    """Return the teacher name of a model. A server is asked for its model if the request names none.
 
     Raises:
-        ModelError: the server has several models, or is not there.
+        ModelError: the server has several models, or cannot be reached.
     """
 
     async def name() -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 @contextmanager
 def interrupts_between_steps(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
-    """Interrupts come as a call between two steps of a loop: one within a step would end whatever is at work in it.
+    """Deliver interrupts as a call between two steps of a loop. One within a step would end the task that is running.
 
-    Whoever handles them otherwise is told of the first one behind this.
+    The usual handler gets the first interrupt when the block ends.
     """
     received: list[int] = []
 
@@ -29,7 +29,7 @@ def interrupts_between_steps(loop: asyncio.AbstractEventLoop, tell: Callable[[],
         for number in handlers:
             loop.add_signal_handler(number, receive, number)
     except NotImplementedError:
-        # Windows: the loop's own way has to do.
+        # Windows: the loop handles interrupts in its own way.
         handlers = {}
     try:
         yield

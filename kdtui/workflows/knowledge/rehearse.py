@@ -15,12 +15,12 @@ from store.records import Format, Session
 from store.sqlite import Database
 
 _CALLS: dict[Format, int] = {"rule": 3, "thought": 1}
-"""For one session."""
+"""Calls for one session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """So many sessions of all formats have been looked up; `tally` is what they would cost, as in `rehearse`."""
+    """The progress of a rehearsal; `tally` is the estimated cost so far, as in `rehearse`."""
 
     sessions: int
     of: int
@@ -28,7 +28,7 @@ class Rehearsed:
 
 
 def rehearse(db: Database, job: DistillationRequest) -> Tally:
-    """What the work would cost: `hits` need no call, `paid` ones are estimated.
+    """Estimate what the work would cost: `hits` need no call, `paid` ones are estimated.
 
     Raises:
         As `distil_with_model`.
@@ -40,7 +40,7 @@ def rehearse(db: Database, job: DistillationRequest) -> Tally:
 
 
 def rehearsal(db: Database, job: DistillationRequest) -> Iterator[Rehearsed]:
-    """`rehearse`, session by session.
+    """Run `rehearse` session by session.
 
     Raises:
         As `distil_with_model`.
@@ -66,6 +66,6 @@ async def _rehearse(db: Database, job: DistillationRequest, sessions: Sequence[S
             except NotPaidYet:
                 desk.count_further(_CALLS[format] - desk.asked)
             except ModelError:
-                # An answer in the ledger that is of no use: it would be met again.
+                # The ledger holds an unusable answer, which would be used again.
                 pass
             yield Rehearsed(done, len(job.formats) * len(sessions), replace(desk.tally))

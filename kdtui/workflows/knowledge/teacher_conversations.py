@@ -41,7 +41,7 @@ _RULES = 5
 
 @dataclass(frozen=True, slots=True)
 class LearnedRule:
-    """A rule of a teacher, and where it comes from."""
+    """A rule from a teacher, and its origin."""
 
     rule: Rule
     session: str
@@ -66,26 +66,26 @@ _Tell: TypeAlias = Callable[[Lesson], Awaitable[None]]
 def conversation_about(
     db: Database, dataset: str, format: Format, desk: Asker, tell: _Tell
 ) -> Callable[[Session], Awaitable[None]]:
-    """How a format is distilled from a session."""
+    """Return the conversation that distils a format from a session."""
     if format == "rule":
         pieces = find_knowledge(db, dataset=dataset, format="pattern")
         patterns = {decoded(piece, Pattern): piece.id for piece in pieces}
         return partial(_reflect, desk, patterns, tell)
-    # All rules, and not those of a search: what it finds changes with what else is stored, and so would the questions.
+    # All rules rather than those of a search: its results, and so the questions, would change with the store.
     return partial(_think, desk, find_knowledge(db, dataset=dataset, format="rule"), tell)
 
 
 async def forget_lesson(_: Lesson) -> None:
-    """A rehearsal keeps nothing."""
+    """Keep nothing, as in a rehearsal."""
 
 
 async def hold_conversation(
     converse: Callable[[Session], Awaitable[None]], session: Session, desk: PaidCalls | Rehearsal
 ) -> None:
-    """Have a conversation; where an answer is of no use and may be asked for again, once more.
+    """Have a conversation. If an answer is unusable and may be asked for again, repeat it once.
 
     Raises:
-        ModelError: it comes to nothing.
+        ModelError: it has no result.
     """
     while True:
         try:
@@ -113,7 +113,7 @@ async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, sessi
 
 
 async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
-    """Have the way from the products to the bundles explained, and keep it where it leads to the true ones."""
+    """Have the teacher explain how the products lead to the bundles. Reject that unless it leads to the true ones."""
     given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
     known = [line_of(piece.value, session) for piece in given]
     call = await desk.ask("thought", [thinking(session, known)], thought_schema(len(session.items)))

@@ -1,4 +1,4 @@
-"""The file of an adapter that a user names, and the settings of its training."""
+"""Find the file of an adapter that a user names, and the settings of its training."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from store.sqlite import Database
 
 
 def adapter_file(db: Database | None, adapter: str) -> Path:
-    """The GGUF file of an adapter: the file itself, that of a training of this name that is done, or the shipped one.
+    """Return the GGUF file of an adapter: the file itself, that of a finished training, or the shipped one.
 
     Raises:
         KdtuiError: there is no such adapter, or the training has none.
@@ -40,8 +40,9 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
 
 
 def trained_with(db: Database | None, adapter: str) -> TrainingSettings | None:
-    """What the manifest of an adapter says of its training; None where it was made elsewhere, or cannot be read: why
-    is said where it is loaded.
+    """Return the training settings in the manifest of an adapter.
+
+    None if it was made elsewhere, or cannot be read: loading it says why.
 
     Raises:
         KdtuiError: there is no such adapter.

@@ -1,11 +1,11 @@
-"""How far a student's judgement can be trusted, and which strategy suits it: found out where the truth is known.
+"""Calibrate a student where the truth is known: how far to trust its judgement, and which strategy suits it.
 
 Every strategy is fitted and judged on the same sessions, each session by a fit on the others, so that none gains by its
-number of weights. The fastest of those that are as good as the best is chosen.
+number of weights. The fastest of the strategies that are as good as the best is chosen.
 
-What was known before gives way to nothing worse. The two are compared on the same sessions: the earlier calibration by
-what it made of a session when that was none of those it was fitted on, if that is kept, and else by its weights on what
-the student says now. The one that is fitted on more sessions is taken, unless the other is better by more than one
+An earlier calibration is never replaced by a worse one. The two are compared on the same sessions: the earlier one by
+its stored results for sessions that it was not fitted on, or else by applying its weights to the student's present
+scores. The calibration that was fitted on more sessions is used, unless the other one is better by more than one
 standard error.
 """
 
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from models.llama.student import Student
 
 LEAST_SESSIONS = 20
-"""Fewer cannot tell one strategy from another."""
+"""With fewer sessions, strategies cannot be distinguished."""
 
 _TIMED = 16
-"""Sessions that a strategy answers whole, to see how long it takes."""
+"""Sessions that a strategy answers completely to measure its speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +76,22 @@ class StrategyLeftOut:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceStays:
-    """The strategy that was chosen before stays chosen, for it was not tried on these sessions."""
+    """The earlier choice of a strategy is kept, because that strategy was not tried on these sessions."""
 
     strategy: str
 
     @property
     def in_words(self) -> str:
         """The same as a sentence without a full stop."""
-        return f"{self.strategy} stays chosen: it was not tried on these sessions"
+        return f"{self.strategy} remains the chosen strategy: it was not tried on these sessions"
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationResult:
-    """A strategy, with the calibration that is used from now on; those that were not tried now are among them.
+    """A strategy and its calibration from now on. Strategies that were not tried now are included.
 
     Attributes:
-        is_new: whether it is the one that was fitted now.
+        is_new: whether it was fitted now.
     """
 
     calibration: StoredCalibration
@@ -100,7 +100,7 @@ class CalibrationResult:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """All strategies have been calibrated, and what is new is stored."""
+    """All strategies are calibrated, and new calibrations are stored."""
 
     results: list[CalibrationResult]
 
@@ -109,11 +109,11 @@ CalibrateEvent: TypeAlias = SessionJudged | StrategyLeftOut | CalibrationsCompar
 
 
 def sessions_to_learn_from(db: Database, dataset: str, limit: int | None = None, seed: int = 0) -> list[Session]:
-    """The validation sessions of a dataset that have pairs of products, or so many of them.
+    """Return the validation sessions of a dataset that have pairs of products.
 
     Args:
-        limit: how many, drawn by chance; None for all.
-        seed: by which they are drawn.
+        limit: sessions at most, drawn by chance; None for all.
+        seed: of the draw.
 
     Raises:
         NotFound: there is no such dataset.
@@ -143,26 +143,27 @@ def calibrate(
     sessions: Sequence[Session],
     tell: Tell = tell_nobody,
 ) -> Iterator[CalibrateEvent]:
-    """Calibrate strategies of a student on sessions whose bundles are known, and choose one; see above what becomes of
-    earlier calibrations.
+    """Calibrate strategies of a student on sessions with known bundles, and choose one.
+
+    See above for what happens to earlier calibrations.
 
     Args:
         tell: gets what takes long before the student judges, or cannot be done as usual.
 
     Raises:
-        KdtuiError: the student is no language model, it cannot be used as the settings say, there is no such strategy,
-            or none can answer all of the sessions.
+        KdtuiError: the student is not a language model, it cannot be used with these settings, there is no such
+            strategy, or none can answer all of the sessions.
         ModelError: the model cannot be loaded, or fails.
     """
     check_calibratable(db, settings)
     for name in strategies:
         if name == AICL:
-            raise KdtuiError(f"{AICL} is a way to ask, and cannot be calibrated; there are: {', '.join(STRATEGIES)}")
+            raise KdtuiError(f"{AICL} is a way to ask and cannot be calibrated; there are: {', '.join(STRATEGIES)}")
         check_settings(msgspec.structs.replace(settings, strategy=name), dataset)
     before = calibrations(db, dataset, settings)
     ids = [session.id for session in sessions]
     f1: dict[str, list[float]] = {}
-    found: dict[str, CalibrationResult] = {}
+    results: dict[str, CalibrationResult] = {}
     with open_model(db, dataset, settings, tell) as model:
         student = model.student
         tasks = [model.task(session) for session in sessions]
@@ -195,33 +196,33 @@ def calibrate(
                     session_f1=dict(zip(ids, f1[name], strict=True)),
                     model=files,
                 )
-            found[name] = CalibrationResult(replace(stored, seconds_per_session=seconds), is_new)
-    if not found:
-        raise KdtuiError("no strategy can answer all of the validation sessions, so nothing is changed")
-    times = {name: each.calibration.seconds_per_session for name, each in found.items()}
+            results[name] = CalibrationResult(replace(stored, seconds_per_session=seconds), is_new)
+    if not results:
+        raise KdtuiError("no strategy can answer all of the validation sessions, so nothing was changed")
+    times = {name: each.calibration.seconds_per_session for name, each in results.items()}
     for name, stored in before.items():
-        # One that was not tried now is chosen from too, where it is known how it did on the same sessions.
+        # A strategy that was not tried now can be chosen too, if its results on the same sessions are stored.
         known = known_f1(stored, files)
-        if name not in found and all(session in known for session in ids):
+        if name not in results and all(session in known for session in ids):
             f1[name], times[name] = [known[session] for session in ids], stored.seconds_per_session
     chosen = next((each.strategy for each in before.values() if each.chosen), None)
     if chosen is not None and chosen not in f1:
         yield ChoiceStays(chosen)
     else:
         chosen = choose(f1, times)
-    new = [each.calibration for each in found.values() if each.is_new]
-    found |= {name: CalibrationResult(stored, is_new=False) for name, stored in before.items() if name not in found}
+    new = [each.calibration for each in results.values() if each.is_new]
+    results |= {name: CalibrationResult(stored, is_new=False) for name, stored in before.items() if name not in results}
     keep_calibrations(db, dataset, settings, new, chosen)
     yield Calibrated(
         [
             CalibrationResult(replace(each.calibration, chosen=name == chosen), each.is_new)
-            for name, each in found.items()
+            for name, each in results.items()
         ]
     )
 
 
 def _files(model: Path, adapters: Sequence[Adapter]) -> str:
-    """Tells files from what they may become: a calibration is good for the weights that were calibrated."""
+    """Identify files by name, size and time: a calibration is only valid for the weights that were calibrated."""
     seen = [(path.name, (known := path.stat()).st_size, known.st_mtime_ns) for path in _paths(model, adapters)]
     return msgspec.json.encode([seen, [adapter.scale for adapter in adapters]]).decode()
 
@@ -242,7 +243,7 @@ def _judge(
     Raises:
         _Unanswered: it cannot answer one of them.
     """
-    # Sessions come as they are done, but are compared with those of other strategies one by one.
+    # Sessions arrive in any order, but are compared with those of other strategies one by one.
     sessions = [cast("Session", task.key) for task in tasks]
     lists: dict[object, Found] = {}
     matrices: dict[object, Matrix] = {}

@@ -31,14 +31,14 @@ Found = list[tuple[float, tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class JudgedStrategy:
-    """What a strategy made of the sessions, each by a fit on the others.
+    """The results of a strategy on the sessions, each by a fit on the others.
 
     Attributes:
         calibration: the fit on all of them.
         found: the bundles of each session.
         f1: pair F1 of each session.
-        error: how far confidences are from the share that is right.
-        scores: of each session, what another calibration can be tried on; None where there is nothing but bundles.
+        error: expected calibration error of the confidences.
+        scores: of each session, to try other calibrations on; None if there are only bundles.
     """
 
     calibration: Calibration
@@ -50,11 +50,11 @@ class JudgedStrategy:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """A session as a strategy judged it.
+    """The scores of a strategy for a session.
 
     Attributes:
         scores: (products, products), before calibration.
-        evidence: (products, products), how likely pairs are by other sessions; None where that is not told.
+        evidence: (products, products), how likely pairs are by other sessions; None if unknown.
     """
 
     truth: Truth
@@ -62,25 +62,25 @@ class PairScores:
     evidence: Matrix | None
 
     def probabilities(self, calibration: PairCalibration) -> Matrix:
-        """(products, products)."""
+        """Return (products, products)."""
         return calibration.probabilities(self.scores, self.evidence)
 
 
 def judge_pairs(sessions: Sequence[PairScores]) -> JudgedStrategy:
     """Calibrate the scores of pairs.
 
-    Where all sessions have evidence, it is tried alone too. The answers of the model count only where bundles get
-    better by more than one standard error of pair F1: to ask for them takes most of the time.
+    If all sessions have evidence, evidence without scores is tried too. The scores of the model are used only if
+    bundles get better by more than one standard error of pair F1, since asking for them takes most of the time.
     """
     judged = judge_scores(sessions, with_scores=True)
     if any(each.evidence is None for each in sessions):
         return judged
-    alone = judge_scores(sessions, with_scores=False)
-    return alone if _as_good(alone.f1, judged.f1) else judged
+    by_evidence = judge_scores(sessions, with_scores=False)
+    return by_evidence if _as_good(by_evidence.f1, judged.f1) else judged
 
 
 def judge_scores(sessions: Sequence[PairScores], *, with_scores: bool) -> JudgedStrategy:
-    """Calibrate on evidence and, if asked for, the scores of the model; judge each session by a fit on the others."""
+    """Calibrate on evidence and, if requested, the scores of the model. Judge each session by a fit on the others."""
 
     def fit(chosen: Sequence[PairScores]) -> PairCalibration:
         fitted = fit_pairs(
@@ -102,7 +102,7 @@ def judge_scores(sessions: Sequence[PairScores], *, with_scores: bool) -> Judged
 
 
 def judge_lists(sessions: Sequence[tuple[Truth, Found, int]]) -> JudgedStrategy:
-    """Judge bundles as they are, and fit how confident one may be of them."""
+    """Judge bundles as they are, and fit how confident to be of them."""
 
     def examples(numbers: Sequence[int]) -> list[tuple[float, int, int, bool]]:
         return [
@@ -142,12 +142,12 @@ def _together(truth: Truth, products: int) -> npt.NDArray[np.bool_]:
 
 
 def choose(f1: Mapping[str, list[float]], seconds: Mapping[str, float]) -> str:
-    """The fastest of the strategies whose pair F1 is within one standard error of the best, session by session."""
+    """Choose the fastest of the strategies whose pair F1 is within one standard error of the best, by session."""
     best = max(f1, key=lambda name: mean(f1[name]))
     return min((name for name in f1 if _as_good(f1[name], f1[best])), key=lambda name: seconds[name])
 
 
 def _as_good(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether the mean over the same sessions is at most one standard error of the difference lower."""
+    """Return whether the mean over the same sessions is at most one standard error of the difference lower."""
     behind = [b - a for a, b in zip(one, other, strict=True)]
     return mean(behind) <= stdev(behind) / sqrt(len(behind))

@@ -20,14 +20,14 @@ from store.calibrations import StoredCalibration
 
 @dataclass(frozen=True, slots=True)
 class CalibrationsCompared:
-    """A calibration that there was before has been compared with the new one, on the same sessions.
+    """An earlier calibration compared with the new one on the same sessions.
 
     Attributes:
-        is_kept: whether the earlier one stays.
-        fitted_on: how many sessions it was fitted on.
-        seen: on how many of the sessions it had to be judged though it may have been fitted on them.
+        is_kept: whether the earlier one is kept.
+        fitted_on: sessions that it was fitted on.
+        seen: sessions on which it had to be judged although it may have been fitted on them.
         f1: pair F1 of the earlier one, and of the new one.
-        sessions: how many both were judged on.
+        sessions: that both were judged on.
     """
 
     strategy: StrategyName
@@ -41,22 +41,22 @@ class CalibrationsCompared:
     def in_words(self) -> str:
         """What was done, and why, as a sentence without a full stop."""
         before = f"the earlier calibration, over {counted(self.fitted_on, 'session')},"
-        done = "stays" if self.is_kept else "is replaced"
-        favour = f" (on {self.seen:,} of them it was judged as it is, which may favour it)" if self.seen else ""
+        done = "is kept" if self.is_kept else "is replaced"
+        favour = f" (it may have been fitted on {self.seen:,} of them, which may favour it)" if self.seen else ""
         return (
             f"{self.strategy}: {before} {done}; on these {self.sessions:,} sessions its pair F1 is {self.f1[0]:.3f}"
-            f"{favour}, and that of the new one {self.f1[1]:.3f}"
+            f"{favour}, and that of the new one is {self.f1[1]:.3f}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierCalibration:
-    """A calibration that there is already.
+    """An existing calibration.
 
     Attributes:
-        fitted_on: how many sessions it was fitted on.
-        f1: by session id, of those that it was fitted on, each judged by a fit on the others; empty where that is not
-            known, or the model has changed since.
+        fitted_on: sessions that it was fitted on.
+        f1: by session id, of the sessions that it was fitted on, each judged by a fit on the others; empty if unknown,
+            or if the model has changed since.
     """
 
     calibration: Calibration
@@ -65,28 +65,28 @@ class EarlierCalibration:
 
 
 def usable_calibration(stored: StoredCalibration | None, files: str) -> EarlierCalibration | None:
-    """The calibration that a strategy is used with as yet; None where there is none that can be used."""
+    """Return the present calibration of a strategy; None if there is none that can be used."""
     if stored is not None:
         try:
             return EarlierCalibration(weights_of(stored), stored.sessions, known_f1(stored, files))
         except KdtuiError:
-            # What cannot be used is replaced.
+            # A calibration that cannot be used is replaced.
             return None
     return None
 
 
 def known_f1(stored: StoredCalibration, files: str) -> Mapping[str, float]:
-    """How a calibration did, by session, if that is known of these files."""
+    """Return the stored results of a calibration by session, if they are about these files."""
     return stored.session_f1 or {} if stored.model == files else {}
 
 
 def compare_calibrations(
     strategy: StrategyName, earlier: EarlierCalibration, judged: JudgedStrategy, ids: Sequence[str]
 ) -> tuple[CalibrationsCompared, list[float]]:
-    """Compare an earlier calibration with a new one on the same sessions, and say which is to be used.
+    """Compare an earlier calibration with a new one on the same sessions, and decide which to use.
 
     Returns:
-        also the pair F1 of the earlier one, session by session.
+        the decision, and the pair F1 of the earlier one by session.
     """
     f1 = [
         known if (known := earlier.f1.get(session)) is not None else _f1_by(earlier.calibration, judged, number)
@@ -96,15 +96,15 @@ def compare_calibrations(
     error = stdev(gains) / sqrt(len(gains))
     has_as_many = len(ids) >= earlier.fitted_on
     is_kept = mean(gains) < -error if has_as_many else mean(gains) <= error
-    # One that says which sessions it was fitted on has not been fitted on the others.
+    # If its sessions are known, it was not fitted on any others.
     seen = 0 if earlier.f1 or strategy == "list" else len(ids)
     return CalibrationsCompared(strategy, is_kept, earlier.fitted_on, seen, (mean(f1), mean(judged.f1)), len(ids)), f1
 
 
 def _f1_by(calibration: Calibration, judged: JudgedStrategy, number: int) -> float:
-    """Pair F1 of a session by the weights of another calibration."""
+    """Return the pair F1 of a session by the weights of another calibration."""
     if judged.scores is None or calibration.pairs is None:
-        # Bundles that are written stay what they are.
+        # Written bundles do not depend on weights.
         return judged.f1[number]
     session, pairs = judged.scores[number], calibration.pairs
     found = likely_bundles(session.probabilities(pairs), pairs.threshold)

@@ -27,18 +27,18 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
 _LARGEST = 2**31 - 1
-"""Of whole numbers: samplers, trainers and SQLite all take them."""
+"""The largest integer that samplers, trainers and SQLite all take."""
 
 
 MOST_CELLS = 1_000_000
-"""A grid of more is refused: it is a slip of the pen."""
+"""Larger grids are refused: they are mistakes."""
 
 
 def checked_spec(spec: Spec, source: str) -> Spec:
-    """The spec, its datasets filled in, if it describes a study.
+    """Return the spec with its datasets filled in, if it describes a study.
 
     Raises:
-        KdtuiError: it does not; it says why.
+        KdtuiError: it does not; the message says why.
     """
 
     def refuse(problem: str) -> KdtuiError:
@@ -51,18 +51,18 @@ def checked_spec(spec: Spec, source: str) -> Spec:
     if spec.name in PRESETS:
         raise refuse(f"{spec.name!r} is the name of a preset; give the study another one")
     if not spec.question:
-        raise refuse("it asks nothing; write one [[question]] at least")
+        raise refuse("it has no question; write at least one [[question]]")
     if spec.sessions is not None and spec.sessions < 1:
-        raise refuse(f"sessions is how many are answered, not {spec.sessions}")
+        raise refuse(f"sessions must be at least 1, not {spec.sessions}")
     _check_whole("sessions", spec.sessions, 1, refuse)
     _check_whole("draw", spec.draw, 0, refuse)
     if not spec.hosts:
-        raise refuse('hosts is empty; write hosts = ["local"] to train here')
+        raise refuse('hosts is empty; write hosts = ["local"] to train on this machine')
     if len(set(spec.hosts)) < len(spec.hosts):
         raise refuse(f"hosts has {_twice(spec.hosts)!r} twice")
     training = spec.training
     if training.sessions is not None and training.sessions < 1:
-        raise refuse(f"training.sessions is how many are trained on, not {training.sessions}")
+        raise refuse(f"training.sessions must be at least 1, not {training.sessions}")
     for name in ("epochs", "batch_tokens", "longest", "sessions"):
         _check_whole(f"training.{name}", getattr(training, name), 1, refuse)
     if training.learning_rate is not None and not 0 < training.learning_rate < 1:
@@ -93,7 +93,7 @@ def _twice(values: Sequence[Any]) -> Any:
 
 def _check_teacher(name: str, teacher: TeacherOptions, refuse: Any) -> None:
     if name in (ANY, ANNOTATIONS):
-        raise refuse("that name is taken; call it otherwise")
+        raise refuse("that name is reserved; choose another one")
     url, _, model = teacher.address.partition("#")
     try:
         check_address(url)
@@ -113,7 +113,7 @@ def _check_question(question: Question, refuse: Any) -> None:
     for axis in AXES:
         values = values_of(question, axis)
         if not values:
-            raise refuse(f"the axis {axis} is empty; leave it out, or name one value at least")
+            raise refuse(f"the axis {axis} is empty; leave it out, or name at least one value")
         if len(set(values)) < len(values):
             raise refuse(f"the axis {axis} has {_twice(values)!r} twice")
     for value in question.formats:
@@ -127,7 +127,7 @@ def _check_question(question: Question, refuse: Any) -> None:
         _check_whole("a rank", rank, 1, refuse)
     for seed in question.seed:
         _check_whole("a seed", seed, 0, refuse)
-    # Datasets have sessions of their own, and seeds are averaged over.
+    # Datasets have different sessions, and seeds are averaged.
     comparable = [axis for axis in AXES if axis not in ("dataset", "seed")]
     if question.compare not in comparable:
         there_are = f"there are: {', '.join(comparable)}"
@@ -135,7 +135,7 @@ def _check_question(question: Question, refuse: Any) -> None:
     compared = values_of(question, question.compare)
     if question.baseline not in compared:
         raise refuse(
-            f"the baseline {question.baseline!r} is none of the values of {question.compare}: "
+            f"the baseline {question.baseline!r} is not one of the values of {question.compare}: "
             f"{', '.join(map(str, compared))}"
         )
     if len(compared) < 2:
@@ -144,4 +144,4 @@ def _check_question(question: Question, refuse: Any) -> None:
     for axis in AXES:
         cells *= len(values_of(question, axis))
     if cells > MOST_CELLS:
-        raise refuse(f"its grid has {cells:,} cells; {MOST_CELLS:,} are the most")
+        raise refuse(f"its grid has {cells:,} cells; at most {MOST_CELLS:,} are allowed")

@@ -10,17 +10,17 @@ from kdtui.workflows.studies.plan import PlannedStep, StudyPlan
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The study is planned, and begins."""
+    """The study is planned and begins."""
 
     plan: StudyPlan
 
 
 @dataclass(frozen=True, slots=True)
 class StepBegun:
-    """A step begins, or is resumed.
+    """A step begins or is resumed.
 
     Attributes:
-        where: the host of a training; None for here.
+        where: the host of a training; None for this machine.
     """
 
     step: PlannedStep
@@ -35,7 +35,7 @@ class StepBegun:
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """So much of a step is done: sessions, or steps of a training."""
+    """The progress of a step: sessions, or steps of a training."""
 
     step: PlannedStep
     done: int
@@ -44,7 +44,11 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step is done, and what came of it: the name of a sample or a training, or the number of a run."""
+    """A step is done.
+
+    Attributes:
+        made: the name of its sample or training, or the number of its run.
+    """
 
     step: PlannedStep
     made: str
@@ -52,10 +56,10 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class StepFailed:
-    """A step has failed; what does not need it goes on.
+    """A step has failed. Steps that do not need it continue.
 
     Attributes:
-        log: how to see its log; None where there is none.
+        log: the command that shows its log; None if there is none.
     """
 
     step: PlannedStep
@@ -65,7 +69,7 @@ class StepFailed:
 
 @dataclass(frozen=True, slots=True)
 class StepBlocked:
-    """A step cannot be done, for one that it needs has failed."""
+    """A step cannot be done, because a step that it needs has failed."""
 
     step: PlannedStep
     needs: PlannedStep
@@ -73,7 +77,7 @@ class StepBlocked:
 
 @dataclass(frozen=True, slots=True)
 class HostLost:
-    """A host cannot be reached at the moment; its trainings are looked at again."""
+    """A host cannot be reached at the moment. Its trainings are checked again later."""
 
     host: str
     problem: str

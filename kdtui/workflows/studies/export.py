@@ -23,7 +23,9 @@ _AT_ONCE = 50_000
 
 
 def export_rows(db: Database, plan: StudyPlan) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of all finished cells, in the order of `COLUMNS`. A cell comes once for each of its places in a grid.
+    """Yield the rows of all finished cells, in the order of `COLUMNS`.
+
+    A cell comes once for each of its places in a grid.
 
     Raises:
         KdtuiError: no cell is finished.

@@ -137,7 +137,9 @@ class Forecast:
 
 
 def check_study_budget(left: Forecast) -> None:
-    """Refuse a study that exceeds its budget before anything is paid for. Half of a teacher's knowledge would be of little use.
+    """Refuse a study that exceeds its budget before anything is paid for.
+
+    Half of a teacher's knowledge would be of little use.
 
     Raises:
         KdtuiError: a teacher needs more than the study allows.
@@ -330,7 +332,10 @@ def _expected(planned: PlannedStep, paces: _Paces, sizes: _Sizes) -> float | Non
 
 
 def _usual(step: Step) -> float | None:
-    """Return the seconds of a short step; None for others. The speed of a model as a teacher is not known beforehand."""
+    """Return the seconds of a short step; None for others.
+
+    The speed of a model as a teacher is not known beforehand.
+    """
     if isinstance(step, KnowledgeStep) and step.teacher not in (ANY, ANNOTATIONS):
         return None
     return _SECONDS.get(step_kind(step))

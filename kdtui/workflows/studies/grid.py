@@ -11,7 +11,7 @@ from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from store.records import Format
 
 LEAST_TO_CALIBRATE, LEAST_TO_ROUTE = 20, 2
-"""Validation sessions that are needed. Defined here because their own modules import slowly; a test compares the values."""
+"""Validation sessions that are needed. Defined here since their own modules import slowly; a test compares them."""
 
 _TRAINED = ("sft", "sft+icl", "routed", "merged")
 """Utilizations that need adapters."""

@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file that needs nothing else, and the same as Markdown."""
+"""The report of a study: one self-contained HTML file, and the same as Markdown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from kdtui.workflows.studies.verdicts import phrase
 from store.sqlite import Database
 
 _MOST_ANALYSED = 24
-"""Rows of a question whose errors are analysed; a table of more is read by nobody."""
+"""Rows of a question whose errors are analysed at most: nobody reads longer tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Section:
 
 
 def write_report(db: Database, plan: StudyPlan, folder: Path) -> list[Path]:
-    """Write the report of a study as HTML and as Markdown, each whole or not at all.
+    """Write the report of a study as HTML and as Markdown, each completely or not at all.
 
     Returns:
         the two files.
@@ -83,7 +83,7 @@ def _template(name: str) -> str:
 def _environment(suffix: str) -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    # What products, datasets and intents are called is data, in a page as everywhere.
+    # The names of products, datasets and intents are data, never markup.
     environment = Environment(
         autoescape=suffix == "html", undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -98,7 +98,7 @@ def _markdown_table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -
 
 
 def _results_table(table: Table) -> str:
-    """A table of results, each interval behind its value."""
+    """Write a table of results as Markdown, each interval after its value."""
     rows = [
         [
             row.label,
@@ -137,7 +137,7 @@ def _content(db: Database, results: StudyResults) -> Mapping[str, Any]:
 
 
 def _summed(states: Iterable[str]) -> list[tuple[str, int]]:
-    """How many cells are in each state."""
+    """Count the cells in each state."""
     found: dict[str, int] = {}
     for state in states:
         found[state] = found.get(state, 0) + 1
@@ -150,44 +150,44 @@ def _versions() -> list[tuple[str, str]]:
         try:
             found.append((package, version(package)))
         except PackageNotFoundError:
-            # It need not be installed to read the results of what was trained elsewhere.
+            # A machine that only reads the results of trainings on hosts need not have it.
             continue
     return found
 
 
 def _section(
-    db: Database, results: StudyResults, found: QuestionResult, published: Mapping[str, Sequence[PublishedRow]]
+    db: Database, results: StudyResults, result: QuestionResult, published: Mapping[str, Sequence[PublishedRow]]
 ) -> Section:
-    question = found.question
+    question = result.question
     several = len(question.dataset) > 1
-    names = {row.name: row.label_in(question) for row in found.rows}
-    by_dataset = {dataset: [row for row in found.rows if row.dataset == dataset] for dataset in question.dataset}
+    names = {row.name: row.label_in(question) for row in result.rows}
+    by_dataset = {dataset: [row for row in result.rows if row.dataset == dataset] for dataset in question.dataset}
     metric = metric_label(question.metric)
     plots = []
     for dataset, rows in by_dataset.items():
         plots += [
-            (f"{dataset}: {title}" if several else title, svg) for title, svg in question_plots(results, found, rows)
+            (f"{dataset}: {title}" if several else title, svg) for title, svg in question_plots(results, result, rows)
         ]
-    analysed = [row for row in found.rows if row.estimates][:_MOST_ANALYSED]
+    analysed = [row for row in result.rows if row.estimates][:_MOST_ANALYSED]
     errors, groups, worst = error_tables(db, results, analysed, names)
     return Section(
         question.title,
-        found.answer,
-        found.caveat,
+        result.answer,
+        result.caveat,
         metric,
         [results_table_of(results, dataset, rows, published[dataset]) for dataset, rows in by_dataset.items()],
-        [_compared(each, names) for each in found.comparisons],
+        [_compared(each, names) for each in result.comparisons],
         plots,
-        [cost_row(row, names[row.name]) for row in found.rows if row.estimates],
+        [cost_row(row, names[row.name]) for row in result.rows if row.estimates],
         errors,
         groups,
         worst,
-        found.left_out,
+        result.left_out,
     )
 
 
 def _published(db: Database, plan: StudyPlan, dataset: str) -> Sequence[PublishedRow]:
-    """What others have published about exactly these sessions, if anything."""
+    """Return published results about exactly these sessions, if there are any."""
     spec = plan.spec
     try:
         return published_results(db, ScoredSessions.among(db, dataset, spec.split, spec.sessions, spec.draw))

@@ -10,7 +10,7 @@ from kdtui.workflows.studies.verdicts import estimate_in_words
 from store.sqlite import Database
 
 _WORST = 5
-"""Sessions that are named of a row: those that it does worst on."""
+"""The worst sessions that are named for each row."""
 
 
 ERROR_HEADINGS = (
@@ -28,7 +28,7 @@ GROUP_HEADINGS = ("cell", "sessions", "how many", "pair F1")
 def error_tables(
     db: Database, results: StudyResults, rows: Sequence[QuestionRow], names: Mapping[str, str]
 ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], list[tuple[str, str]]]:
-    """Of each row: the errors of its bundles by type, its pair F1 by what sessions are like, and its worst sessions."""
+    """Return three tables for rows: errors by type, pair F1 by groups of sessions, and the worst sessions."""
     from kdtui.workflows.studies.error_analysis import analyse_errors
     from kdtui.workflows.studies.measures import cell_of
     from store.runs import predictions
@@ -47,14 +47,14 @@ def error_tables(
         ]
         name = names[row.name]
         whole, *parts = analyse_errors(sessions, answers, results.resampling)
-        found = whole.errors
+        row_errors = whole.errors
         errors.append(
             (
                 name,
-                f"{found.predicted:,}",
-                *(_share(found.share(kind)) for kind in ERROR_TYPES),
-                _share(found.share_not_found),
-                _share((found.failed + found.silent) / found.answers if found.answers else 0.0),
+                f"{row_errors.predicted:,}",
+                *(_share(row_errors.share(kind)) for kind in ERROR_TYPES),
+                _share(row_errors.share_not_found),
+                _share((row_errors.failed + row_errors.silent) / row_errors.answers if row_errors.answers else 0.0),
             )
         )
         groups += [

@@ -9,11 +9,11 @@ from kdtui.workflows.studies.results import QuestionResult, QuestionRow, StudyRe
 from kdtui.workflows.studies.spec import AXES
 
 _MOST_PLOTTED = 40
-"""Rows of a plot."""
+"""Rows of a plot at most."""
 
 
-def question_plots(results: StudyResults, found: QuestionResult, rows: Sequence[QuestionRow]) -> list[tuple[str, str]]:
-    question = found.question
+def question_plots(results: StudyResults, result: QuestionResult, rows: Sequence[QuestionRow]) -> list[tuple[str, str]]:
+    question = result.question
     metric = metric_label(question.metric)
     measured = [(row, row.estimates[question.metric]) for row in rows if question.metric in row.estimates]
     if not measured:
@@ -40,7 +40,7 @@ def question_plots(results: StudyResults, found: QuestionResult, rows: Sequence[
     if len(points) > 1:
         plots.append(
             (
-                f"{metric} against seconds a session{part}; the line joins those that nothing faster is as good as",
+                f"{metric} against seconds a session{part}; the line joins the cells that no faster cell matches",
                 cost_plot(
                     [CostPoint(label, cost, each, _is_on_front(cost, each, points)) for label, cost, each in points],
                     "seconds a session",
@@ -54,7 +54,7 @@ def question_plots(results: StudyResults, found: QuestionResult, rows: Sequence[
 def _lines(
     compare: str, rows: Sequence[tuple[QuestionRow, Estimate]]
 ) -> tuple[dict[str, list[tuple[float, Estimate]]], dict[str, Estimate]]:
-    """The lines of a plot by the compared axis, and the levels of the rows to which that axis makes no difference."""
+    """Return the lines over the compared axis, and the levels of rows to which that axis makes no difference."""
     levels = {row.label or "all": each for row, each in rows if compare in row.without}
     placed = [(at, each) for row, each in rows if compare not in row.without for at in row.places]
     varying = [
@@ -64,7 +64,7 @@ def _lines(
     ]
     lines: dict[str, dict[float, Estimate]] = {}
     for at, each in placed:
-        # What several places come to, as all of the knowledge, however it is drawn, is a point of all their lines.
+        # A row of several places, such as all knowledge by any strategy, is a point on each of their lines.
         label = " · ".join(value_label(axis, at[axis]) for axis in varying)
         lines.setdefault(label, {})[float(at[compare])] = each
     return {label: sorted(points.items()) for label, points in lines.items()}, levels

@@ -26,7 +26,7 @@ COLUMNS = (
     ("intent_rouge_l", "ROUGE-L", "the same by the longest common subsequence"),
     ("intent_cosine", "cosine", "the same by the sentence encoder"),
 )
-"""The measures of tables: their field, their heading, and what they are."""
+"""The measures of tables: their field, their heading, and a description."""
 
 
 _WITH_INTERVAL = ("strict_precision", "strict_recall", "pair_f1", "exact")
@@ -37,7 +37,7 @@ class Value:
     """A number in a table.
 
     Attributes:
-        interval: empty where there is none.
+        interval: empty if there is none.
     """
 
     text: str
@@ -49,7 +49,7 @@ class TableRow:
     """A row of a table of results.
 
     Attributes:
-        kind: a cell, a floor, or a published result.
+        kind: "cell", "floor" or "published".
         note: why it has no numbers, or where they are from.
     """
 
@@ -69,7 +69,7 @@ class Table:
 
 
 def metric_label(metric: str) -> str:
-    """What a metric is called in tables."""
+    """Return the heading of a metric in tables."""
     return next((heading for name, heading in EVERY_SESSION if name == metric), metric)
 
 
@@ -123,7 +123,7 @@ def _note(results: StudyResults, row: QuestionRow) -> str:
 
 
 def _value(name: str, estimates: Mapping[str, Estimate], counts: Sequence[int] = ()) -> Value:
-    """A measure of a row.
+    """Return a measure of a row.
 
     Args:
         counts: sessions with a bundle, of each seed.
@@ -134,17 +134,17 @@ def _value(name: str, estimates: Mapping[str, Estimate], counts: Sequence[int] =
         if counts:
             return Value(f"{counts[0]:,}")
         # Sessions with a bundle: those that precision counts.
-        found = estimates.get("precision")
-        return Value("" if not estimates else f"{0 if found is None else found.sessions:,}")
-    found = estimates.get(name)
-    if found is None or isnan(found.mean):
+        estimate = estimates.get("precision")
+        return Value("" if not estimates else f"{0 if estimate is None else estimate.sessions:,}")
+    estimate = estimates.get(name)
+    if estimate is None or isnan(estimate.mean):
         return Value("")
     interval = ""
-    if name in _WITH_INTERVAL and not isnan(found.low):
-        interval = f"[{short_number(found.low)}, {short_number(found.high)}]"
-        if found.seeds > 1:
-            interval += f" ± {short_number(found.between_seeds)} between seeds"
-    return Value(short_number(found.mean), interval)
+    if name in _WITH_INTERVAL and not isnan(estimate.low):
+        interval = f"[{short_number(estimate.low)}, {short_number(estimate.high)}]"
+        if estimate.seeds > 1:
+            interval += f" ± {short_number(estimate.between_seeds)} between seeds"
+    return Value(short_number(estimate.mean), interval)
 
 
 COST_HEADINGS = (

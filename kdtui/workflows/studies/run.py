@@ -1,8 +1,6 @@
-"""A study is run: what its plan has left to do is done, one step after the other here, and beside it on hosts.
+"""Run a study: do the remaining steps of its plan in turn on this machine, while hosts train in parallel.
 
-Each step is stored when it is done, so the same command resumes a study that was interrupted or killed. Students answer
-in groups of sessions that are stored whole: what llama.cpp computes depends on what it computes at the same time, and a
-resumed study has the same groups as one that was never interrupted.
+Each step is stored when it is done, so the same command resumes a study that was interrupted or killed.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -62,11 +60,11 @@ from store.runs import (
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, fail_step, finish_step, steps_of
 
-_LOOK_HERE, _LOOK_THERE = 1.0, 10.0
-"""Seconds between two looks at a training here, and on hosts."""
+_PAUSE_LOCAL, _PAUSE_ON_HOST = 1.0, 10.0
+"""Seconds between two checks of trainings: on this machine, and on hosts."""
 
 _MOST_QUEUED = 100
-"""Trainings that wait in the queue of a Slurm at most."""
+"""Trainings that wait in the queue of a Slurm cluster at most."""
 
 
 def run_study(
@@ -79,13 +77,13 @@ def run_study(
     gate: PauseControl | None = None,
     tell: Tell = tell_nobody,
 ) -> Generator[StudyEvent]:
-    """Do what a study has left to do. Closing the iterator stops it; trainings that have begun go on by themselves.
+    """Do the remaining steps of a study. Closing the iterator stops it; started trainings continue by themselves.
 
     Args:
-        jobs: the folder of job directories.
-        retry_failed: try again what has failed before: steps, and sessions of cells that are done.
-        cells: keys of those that are done, with what they need, and nothing else; empty for all.
-        gate: pauses the study between two sessions or groups of them, or ends it, from another thread.
+        jobs: the folder of the job directories.
+        retry_failed: try failed steps again, and failed sessions of finished cells.
+        cells: keys of the cells to do, with the steps that they need; empty for all.
+        gate: pauses or ends the study from another thread, between two sessions or groups.
         tell: gets what a student says before it answers.
 
     Raises:
@@ -99,12 +97,12 @@ def run_study(
 
 
 class _Ended(Exception):
-    """The study has been ended in the middle of a step."""
+    """The study was ended in the middle of a step."""
 
 
 @dataclass(slots=True)
 class _Runner:
-    """The steps that are left, by what becomes of them."""
+    """The remaining steps, and their state."""
 
     db: Database
     plan: StudyPlan
@@ -113,17 +111,17 @@ class _Runner:
     tell: Tell
     retry_failed: bool
     _needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """The keys of what each step needs; looked up again and again."""
+    """The keys of the steps that each step needs; looked up often."""
     _waiting: dict[str, PlannedStep] = field(default_factory=dict)
     _training: dict[str, str] = field(default_factory=dict)
-    """The host of each training that is under way, by key."""
+    """The host of each running training, by key."""
     _made: dict[str, str] = field(default_factory=dict)
     _failed: dict[str, PlannedStep] = field(default_factory=dict)
     _looked: float = -inf
     _is_busy: bool = False
-    """Whether a step is under way here."""
+    """Whether a step is running on this machine."""
     _paused: float = 0.0
-    """Seconds of its pauses."""
+    """Seconds of the pauses of a step."""
 
     def run(self) -> Iterator[StudyEvent]:
         for step in self.plan.steps.values():
@@ -146,10 +144,10 @@ class _Runner:
                 yield from self._do(ready)
                 self._is_busy = False
             elif self._training:
-                sleep(_LOOK_HERE)
+                sleep(_PAUSE_LOCAL)
 
     def _block(self) -> Iterator[StepBlocked]:
-        """Give up what needs a step that has failed."""
+        """Give up steps that need a failed step."""
         for step in list(self._waiting.values()):
             lost = next((key for key in self._needs[step.key] if key in self._failed), None)
             if lost is not None:
@@ -163,19 +161,19 @@ class _Runner:
         )
 
     def _next(self) -> PlannedStep | None:
-        """A step that can be done here now, in the order of the plan."""
+        """Return the first step of the plan that can be done on this machine now."""
         trains_here = LOCAL in self._training.values()
         for step in self._waiting.values():
             if isinstance(step.step, TrainingStep) or not self._is_ready(step):
                 continue
-            # While a training has the processors, the time that a student takes would say nothing.
+            # While a training uses the processors, measured times of a student would be meaningless.
             if trains_here and isinstance(step.step, CalibrationStep | EvaluationStep):
                 continue
             return step
         return None
 
     def _do(self, step: PlannedStep) -> Iterator[StudyEvent]:
-        """Do a step here."""
+        """Do a step on this machine."""
         yield StepBegun(step)
         basis = StoreContents(self.db).basis(step.step)
         began, self._paused = monotonic(), 0.0
@@ -217,10 +215,10 @@ class _Runner:
         yield self._finish(step, made)
 
     def _pass(self) -> None:
-        """Wait in the middle of a step as long as the study is paused.
+        """Wait in the middle of a step while the study is paused.
 
         Raises:
-            _Ended: the study is to end here; the step is resumed by the next run.
+            _Ended: the study is ended; its next run resumes the step.
         """
         began = monotonic()
         self.gate.wait()
@@ -263,11 +261,12 @@ class _Runner:
         return CellAnswerer(self.db, self.tell, self._name, self._pass, self._see_to_trainings)
 
     def _see_to_trainings(self) -> Iterator[StudyEvent]:
+        """Start trainings that can begin, and check running ones, so that hosts do not wait for a whole evaluation."""
         yield from self._launch()
         yield from self._look()
 
     def _launch(self) -> Iterator[StudyEvent]:
-        """Start the trainings that can begin, on hosts that have room."""
+        """Start the trainings that can begin on hosts that have room."""
         for step in list(self._waiting.values()):
             if not isinstance(step.step, TrainingStep) or not self._is_ready(step):
                 continue
@@ -282,7 +281,7 @@ class _Runner:
 
     def _free_host(self) -> str | None:
         for host in self.plan.spec.hosts:
-            # Students that can answer come first: that takes less time, and shows something.
+            # Students that can answer come first: that takes less time, and shows results.
             if host == LOCAL and (self._is_busy or self._next() is not None):
                 continue
             busy = sum(each == host for each in self._training.values())
@@ -292,7 +291,7 @@ class _Runner:
         return None
 
     def _begin_training(self, step: PlannedStep, training: TrainingStep, host: str) -> Iterator[StudyEvent]:
-        """Start a training, or find the one that was started before."""
+        """Start a training, or find one that was started earlier."""
         from kdtui.workflows.job_state import known_status, one_job
         from kdtui.workflows.training.service import TrainingPlan, prepare_training, remove, start
         from kdtui.workflows.training.start_from import find_source
@@ -344,25 +343,25 @@ class _Runner:
         self._looked = -inf
 
     def _look(self) -> Iterator[StudyEvent]:
-        """See how the trainings are that are under way."""
+        """Check the running trainings."""
         from kdtui.workflows.job_state import one_job
         from kdtui.workflows.training.on_host import TrainingFetched, refresh
         from models.sft.state import ACTIVE
 
         hosts = set(self._training.values())
-        if not hosts or monotonic() - self._looked < (_LOOK_HERE if hosts == {LOCAL} else _LOOK_THERE):
+        if not hosts or monotonic() - self._looked < (_PAUSE_LOCAL if hosts == {LOCAL} else _PAUSE_ON_HOST):
             return
         self._looked = monotonic()
         names = {key: steps_of(self.db, [key])[key].made for key in self._training}
         lost: set[str] = set()
         remote = {names[key] for key, host in self._training.items() if host != LOCAL}
-        for seen in refresh(self.db, remote, bring_home=True) if remote else ():
-            if isinstance(seen, TrainingFetched):
-                if seen.problem is not None:
-                    yield HostLost(seen.name, seen.problem)
-            elif seen.problem is not None:
-                lost.add(seen.host)
-                yield HostLost(seen.host, seen.problem)
+        for event in refresh(self.db, remote, bring_home=True) if remote else ():
+            if isinstance(event, TrainingFetched):
+                if event.problem is not None:
+                    yield HostLost(event.name, event.problem)
+            elif event.problem is not None:
+                lost.add(event.host)
+                yield HostLost(event.host, event.problem)
         for key, host in list(self._training.items()):
             if host in lost:
                 continue
@@ -380,7 +379,7 @@ class _Runner:
                 continue
             if status.state == "done":
                 if not self._adapter_is_here(name):
-                    # It is still on its host; the next look brings it.
+                    # It is still on its host. The next check fetches it.
                     continue
                 del self._training[key]
                 add_seconds(self.db, key, _seconds_of(row.job.folder))
@@ -402,7 +401,7 @@ class _Runner:
 
 
 def _why(reason: str | None) -> str:
-    return reason or "it says nothing"
+    return reason or "no reason is known"
 
 
 def _log(name: str) -> str:
@@ -410,7 +409,7 @@ def _log(name: str) -> str:
 
 
 def _seconds_of(folder: Path) -> float:
-    """How long a training took, by its own clock: a study need not have been there all the time."""
+    """Return the seconds of a training by its own clock: the study may not have watched it all the time."""
     from models.sft.state import metrics
 
     start = steps = judged = 0.0

@@ -1,4 +1,4 @@
-"""What a study asks: questions, each with a grid of settings, read from a TOML file or from a preset."""
+"""The spec of a study: questions, each with a grid of settings."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
@@ -17,7 +17,8 @@ UTILIZATIONS: tuple[Utilization, ...] = get_args(Utilization)
 
 Domains: TypeAlias = Literal["own", "other", "pooled"]
 """Whose training sessions a student is trained on, and whose knowledge it is shown: those of the dataset, of the other
-datasets, or of all."""
+datasets, or of all.
+"""
 DOMAINS: tuple[Domains, ...] = get_args(Domains)
 
 Metric: TypeAlias = Literal["pair_f1", "strict_precision", "strict_recall", "exact"]
@@ -34,33 +35,32 @@ NONE = "none"
 PRESETS = ("rq1", "rq2", "rq3", "all")
 
 LONGEST_NAME = 100
-"""Characters: reports are files of that name."""
+"""Characters of a name at most: reports are files of that name."""
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True):
-    """A question: what the values of one axis do, for each combination of the others.
+    """A question: the effect of the values of one axis, for each combination of the others.
 
     Attributes:
         title: the question in words.
         compare: the axis whose values are compared.
         baseline: the value of that axis that the others are compared with.
-        metric: by which they are compared.
+        metric: of the comparison.
         dataset: whose sessions are answered; empty for those of the study.
         student: base models, as `kdtui evaluate --student` takes them.
-        form: what a student is asked: for a list of bundles, or about each pair of products. What an untrained model
-            answers about pairs is worth little.
-        utilization: how the knowledge is used; "routed": by adapters, one for each of the formats and one without any,
-            of which a router chooses one for each session; "merged": by the mean of these adapters.
+        form: what a student is asked for: a list of bundles, or an answer for each pair of products. Answers of an
+            untrained model about pairs are worth little.
+        utilization: how the knowledge is used. "routed": by adapters, one for each format and one without any, and a
+            router chooses one of them for each session; "merged": by the mean of these adapters.
         formats: of the knowledge, several joined by "+"; "none" for none.
         teacher: whose rules and thoughts; "any" for all that are kept.
         domains: whose training sessions a student is trained on, and whose knowledge it is shown.
-        strategy: by which samples of knowledge are drawn.
-        ratio: the share of the knowledge that is used. Empty: all of it, not sampled.
-        from_: the adapter that a training begins from, which says the rank; "nothing" for the base alone.
-        training_sessions: how many sessions of each dataset are trained on, drawn by chance. Empty: the number in
-            `[training]`.
+        strategy: that draws samples of knowledge.
+        ratio: the share of the knowledge that is used. Empty: all of it, without sampling.
+        from_: the adapter that a training begins from, which determines the rank; "nothing" for the base without one.
+        training_sessions: of each dataset, drawn by chance. Empty: the number in `[training]`.
         rank: of adapters.
-        seed: of training and sampling. Several are averaged over, and their spread is told.
+        seed: of training and sampling. Several are averaged, and their spread is reported.
     """
 
     title: str
@@ -115,13 +115,13 @@ class TrainingOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TeacherOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """A model that is asked for rules and thoughts; the names and defaults are those of `kdtui knowledge distill`.
+    """A model as a teacher of rules and thoughts; the names and defaults are those of `kdtui knowledge distill`.
 
     Attributes:
         address: of an endpoint and its model: URL#MODEL.
         key: the environment variable that holds its key.
         prompt_price, answer_price: of a million tokens.
-        max_calls, max_cost: that may be paid for each dataset and format; None where it does not matter.
+        max_calls, max_cost: limits for each dataset and format; None for no limit.
         sessions: training sessions that it is asked about, drawn by chance; None for all.
     """
 
@@ -135,7 +135,7 @@ class TeacherOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def stored_name(self) -> str:
-        """What the knowledge that it gives calls its teacher."""
+        """The name of this teacher in the knowledge that it gives."""
         from kdtui.workflows.calls.requests import teacher_name
 
         url, _, model = self.address.partition("#")
@@ -143,18 +143,18 @@ class TeacherOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):
-    """A study as it is written down.
+    """The spec of a study.
 
     Attributes:
-        name: what it is called.
-        question: what it asks.
+        name: of the study.
+        question: its questions.
         dataset: of the questions that name none.
         split: whose sessions are answered.
-        sessions: how many of them, drawn by chance; None for all.
-        draw: the seed by which they are drawn.
+        sessions: the number of answered sessions, drawn by chance; None for all.
+        draw: the seed of that draw.
         training: of all adapters.
-        hosts: where adapters are trained; "local" is here.
-        teachers: those that are models, by the names that the axis `teacher` has for them.
+        hosts: where adapters are trained; "local" is this machine.
+        teachers: models, by their names on the axis `teacher`.
     """
 
     name: str
@@ -168,21 +168,21 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     teachers: dict[str, TeacherOptions] = {}
 
     def datasets(self) -> tuple[str, ...]:
-        """All that are answered, in the order in which they are named."""
+        """Return the datasets of all questions, in the order in which they are named."""
         return tuple(dict.fromkeys(name for question in self.question for name in question.dataset))
 
 
 def values_of(question: Question, axis: str) -> tuple[Any, ...]:
-    """The values of an axis; one of None where the axis is not used."""
+    """Return the values of an axis; only None if the axis is not used."""
     values = getattr(question, "from_" if axis == "from" else axis)
     return (None,) if values is None else tuple(values)
 
 
 def formats_of(value: str, refuse: Any = KdtuiError) -> tuple[Format, ...]:
-    """The formats that a value of the axis `formats` names, in the order from the plainest to the richest.
+    """Return the formats of a value of the axis `formats`, from the plainest to the richest.
 
     Raises:
-        KdtuiError: it names another.
+        KdtuiError: it names an unknown format.
     """
     if value == NONE:
         return ()
@@ -195,5 +195,5 @@ def formats_of(value: str, refuse: Any = KdtuiError) -> tuple[Format, ...]:
 
 
 def as_mapping(question: Question) -> Mapping[str, tuple[Any, ...]]:
-    """The values of each axis."""
+    """Return the values of each axis."""
     return {axis: values_of(question, axis) for axis in AXES}

@@ -22,13 +22,13 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def read_spec(path: Path, datasets: Sequence[str] = ()) -> Spec:
-    """A study from a TOML file.
+    """Read a study from a TOML file.
 
     Args:
-        datasets: of the questions that name none, instead of those in the file.
+        datasets: of the questions that name none, in place of those in the file.
 
     Raises:
-        KdtuiError: the file cannot be read, or does not describe a study; it says where, and what is expected.
+        KdtuiError: the file cannot be read, or does not describe a study; the message says where and why.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def read_spec(path: Path, datasets: Sequence[str] = ()) -> Spec:
 
 
 def parsed_spec(text: str, source: str, datasets: Sequence[str] = ()) -> Spec:
-    """A study from the text of a TOML file.
+    """Parse a study from TOML.
 
     Args:
         source: where the text is from, for messages.
@@ -52,11 +52,11 @@ def parsed_spec(text: str, source: str, datasets: Sequence[str] = ()) -> Spec:
 
 
 def preset(name: str, datasets: Sequence[str]) -> Spec:
-    """A study that comes with the program.
+    """Return a study that comes with the program.
 
     Args:
-        name: one of `PRESETS`; `all` asks the questions of the others.
-        datasets: what it is about.
+        name: one of `PRESETS`; `all` has the questions of all others.
+        datasets: of the study.
 
     Raises:
         KdtuiError: there is no such preset, or no dataset is named.
@@ -64,7 +64,7 @@ def preset(name: str, datasets: Sequence[str]) -> Spec:
     if name not in PRESETS:
         raise KdtuiError(f"there is no preset {name!r}; {meant(name, PRESETS, _there_are(PRESETS))}")
     if not datasets:
-        raise KdtuiError(f"say which dataset the study {name} is about, with --dataset")
+        raise KdtuiError(f"the study {name} needs a dataset; name one with --dataset")
     parts = [each for each in PRESETS if each != "all"] if name == "all" else [name]
     specs = [_decoded((files(__package__) / "presets" / f"{part}.toml").read_text("utf-8"), part) for part in parts]
     questions = tuple(question for spec in specs for question in spec.question)
@@ -78,10 +78,10 @@ def preset(name: str, datasets: Sequence[str]) -> Spec:
 
 
 def _preset_name(name: str, datasets: Sequence[str]) -> str:
-    """What a preset is called on some datasets: others have another name.
+    """Return the name of a preset on some datasets. Other datasets give another name.
 
-    Where the names of the datasets are too long for it, or have characters that it cannot have, a part of their hash
-    stands for what is left out.
+    If the names of the datasets are too long or have characters that are not allowed, a part of their hash replaces
+    what is left out.
     """
     plain = f"{name}-{'+'.join(datasets)}"
     if all(_PLAIN.fullmatch(each) for each in datasets) and len(plain) <= LONGEST_NAME:
@@ -93,7 +93,7 @@ def _preset_name(name: str, datasets: Sequence[str]) -> str:
 
 
 def changed_spec(spec: Spec, source: str = "the study", **changes: Any) -> Spec:
-    """The spec with other values for some of its fields; those of questions are set in every question.
+    """Return the spec with other values for some fields. Fields of questions are set in every question.
 
     Raises:
         KdtuiError: as `read_spec`.
@@ -107,7 +107,7 @@ def changed_spec(spec: Spec, source: str = "the study", **changes: Any) -> Spec:
 
 
 def to_toml(spec: Spec) -> str:
-    """The spec as a TOML file that reads the same."""
+    """Write the spec as TOML that reads the same."""
     lines: list[str] = []
     content = msgspec.to_builtins(spec)
     tables = {"[training]": content.pop("training")}
@@ -120,7 +120,7 @@ def to_toml(spec: Spec) -> str:
 
 
 def _fields(values: Mapping[str, object]) -> list[str]:
-    # What is None or empty is left out: it is the default.
+    # None and empty values are left out: they are the defaults.
     return [f"{name} = {_value(value)}" for name, value in values.items() if value is not None and value != []]
 
 
@@ -133,7 +133,7 @@ def _key(name: str) -> str:
 
 
 def _value(value: object) -> str:
-    # The strings, numbers and lists of JSON are those of TOML, but for the control character DEL.
+    # JSON and TOML write strings, numbers and lists alike, except for the control character DEL.
     return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
 
 
@@ -147,7 +147,7 @@ def _decoded(text: str, source: str) -> Spec:
 
 
 def _in_words(problem: str) -> str:
-    """What msgspec says of a field, with the names that there are where an unknown one was met."""
+    """Rewrite an error of msgspec in plain words; for an unknown field, list the known ones."""
     if "unknown field" in problem:
         name = problem.split("`")[1]
         inside = "question" in problem.rpartition(" - at ")[2]
@@ -166,12 +166,12 @@ def _in_words(problem: str) -> str:
 
 
 _TYPES = {"array": "list", "object": "table", "str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-"""What TOML calls the types that msgspec names."""
+"""TOML's names for the types that msgspec names."""
 
 
 def _where(place: str) -> str:
-    """A place such as `$.question[0].rank[1]`, counted from 1 as everywhere: question 1, rank, value 2."""
-    found = re.sub(r"^\$\.?", "", place)
-    found = re.sub(r"^question\[(\d+)\]\.?", lambda number: f"question {int(number[1]) + 1}: ", found)
-    found = re.sub(r"\[(\d+)\]", lambda number: f", value {int(number[1]) + 1}", found)
-    return found.replace("[...]", "").removesuffix(": ")
+    """Rewrite a place such as `$.question[0].rank[1]`, counting from 1: question 1, rank, value 2."""
+    text = re.sub(r"^\$\.?", "", place)
+    text = re.sub(r"^question\[(\d+)\]\.?", lambda number: f"question {int(number[1]) + 1}: ", text)
+    text = re.sub(r"\[(\d+)\]", lambda number: f", value {int(number[1]) + 1}", text)
+    return text.replace("[...]", "").removesuffix(": ")

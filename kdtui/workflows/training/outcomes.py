@@ -135,9 +135,9 @@ class Outcome(msgspec.Struct, frozen=True):
         wide = "; the interval is wide with so few" if 1 < self.sessions < WIDE else ""
         match self.verdict:
             case "helped":
-                first = f"the training helped sessions {sessions}: {numbers}{wide}"
+                first = f"the training helped on {sessions}: {numbers}{wide}"
             case "made it worse":
-                first = f"the training made it worse sessions {sessions}: {numbers}{wide}"
+                first = f"the training made it worse on {sessions}: {numbers}{wide}"
             case "no difference":
                 first = f"no difference that {sessions} can show: {numbers}{wide}"
             case _:
@@ -269,7 +269,8 @@ def _mean_f1(session: Session, intents: Mapping[frozenset[int], str]) -> float:
 def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) -> Values:
     """Return the pair F1 of each session; nan if its answer is unusable.
 
-    Pairs count from a threshold on. The threshold of a session is the best one for all other sessions: one chosen on the
+    Pairs count from a threshold on. The threshold of a session is the best one for all other sessions: one chosen on
+        the
     session itself would flatter.
     """
     truths = [true_bundles(session) for session in sessions]
