@@ -178,11 +178,11 @@ def check(
     from dataclasses import asdict
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.hosts import check_for
+    from kdtui.workflows.training.hosts import check_host_for
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
-        looked_at = check_for(store, name, base)
+        looked_at = check_host_for(store, name, base)
     findings = []
     for finding in looked_at:
         findings.append(finding)

@@ -1,4 +1,4 @@
-"""The demo: two datasets of invented products that come with the program, and the knowledge that is in them."""
+"""The demo: two shipped datasets of invented products, and their knowledge."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ DATASETS = ("demo-outdoor", "demo-kitchen")
 
 @dataclass(frozen=True, slots=True)
 class DemoStep:
-    """Another part of the demo is there; the sentence says which."""
+    """A part of the demo is done; the sentence says which."""
 
     sentence: str
 
 
 def import_demo(db: Database) -> Iterator[DemoStep]:
-    """Import the demo datasets, then mine and distil their knowledge. What is there already stays as it is.
+    """Import the demo datasets, then mine and distil their knowledge. Existing parts stay as they are.
 
-    Each step is kept as soon as it is done, so the next call completes what was interrupted.
+    Each step is stored as soon as it is done, so the next call completes an interrupted one.
     """
     for dataset in DATASETS:
         if dataset in dataset_names(db):
-            yield DemoStep(f"dataset {dataset} is there already")
+            yield DemoStep(f"dataset {dataset} exists already")
         else:
             with as_file(files("kdtui") / "demo_data" / f"{dataset.removeprefix('demo-')}.jsonl") as path:
                 *_, written = import_dataset(db, path, dataset)

@@ -38,8 +38,9 @@ def free_adapter_name(db: "Database", name: str, folder: Path) -> str:
 
 @contextmanager
 def new_adapter(db: "Database", name: str, folder: Path, source: str) -> Iterator[Path]:
-    """Provide a folder for the files of an adapter, among them `NAME.gguf`. Name the adapter at the end; delete the folder
-    after an error.
+    """Provide a folder for the files of an adapter, among them `NAME.gguf`.
+
+    The adapter is named at the end. After an error, the folder is deleted.
 
     Args:
         name: one that `free_adapter_name` has found free.

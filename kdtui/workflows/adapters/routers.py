@@ -307,7 +307,7 @@ def _answered(
 
 
 def _earlier_run(db: Database, dataset: str, split: Split, settings: RunSettings) -> RunSummary | None:
-    """Return the newest run with these settings over all or the same number of sessions, since the adapter last changed."""
+    """Return the newest run with these settings since the adapter last changed, over all or the same sessions."""
     path = adapter_file(db, settings.adapters[0][0])
     for summary in reversed(list_runs(db)):
         run = summary.run

@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class FailedBefore(ModelError):
-    """A call has failed for good in an earlier run, and is not paid for again."""
+    """A call failed for good in an earlier run, and is not paid for again."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__(f"{call.error} (call {call.id}, before; --retry-failed asks again)")
+        super().__init__(f"{call.error} (earlier, in call {call.id}; --retry-failed asks again)")
 
 
 class UnusableAnswer(ModelError):
-    """The answer of a call is of no use."""
+    """The answer of a call cannot be used."""
 
     def __init__(self, problem: str, call: Call) -> None:
         super().__init__(problem)
@@ -26,10 +26,10 @@ class UnusableAnswer(ModelError):
 
 
 def read_answer(call: Call, read: Callable[[str], T]) -> T:
-    """What is made of the answer of a call.
+    """Parse the answer of a call.
 
     Raises:
-        Unusable: it is cut off, or nothing can be made of it.
+        UnusableAnswer: it is cut off, or cannot be parsed.
     """
     if call.finish_reason == "length":
         problem = f"the answer of call {call.id} is cut off; allow longer ones with --answer-tokens"
@@ -41,9 +41,9 @@ def read_answer(call: Call, read: Callable[[str], T]) -> T:
 
 
 def text_of(call: Call) -> str:
-    """The answer of a call, without the thoughts before it.
+    """Return the answer of a call, without the thoughts before it.
 
     Raises:
-        Unusable: it is cut off.
+        UnusableAnswer: it is cut off.
     """
     return read_answer(call, without_thoughts)

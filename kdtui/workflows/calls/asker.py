@@ -1,4 +1,4 @@
-"""Asking a teacher: a call is looked up before it is paid for, kept as soon as it is answered, and within a budget."""
+"""Ask a teacher: look a call up before paying for it, store its answer at once, and keep to a budget."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -34,35 +34,35 @@ from store.sqlite import Database
 
 
 class BudgetReached(Exception):
-    """The next call might pass the budget, or nothing more is to be asked; none has been made."""
+    """The next call could exceed the budget, or no more calls are allowed; none was made."""
 
 
 class Asker(Protocol):
-    """Where conversations ask their questions."""
+    """Answers the questions of conversations."""
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
-        """The answer to the last of these messages.
+        """Return the answer to the last of these messages.
 
         Raises:
             ModelError: there is none.
-            BudgetReached: it would cost too much.
+            BudgetReached: it could cost too much.
         """
 
 
 @dataclass(slots=True)
 class PaidCalls:
-    """A teacher whose answers are kept. Use it from the thread of the database, in one event loop.
+    """A teacher whose answers are stored. Use it from the thread of the database, in one event loop.
 
     Args:
         model: of the teacher.
         answer_tokens: of an answer at most.
-        retry_failed: whether to pay again for what failed for good, once.
-        gate: where nothing passes, or nothing more, nothing is asked; what is under way is still kept.
-        changed: called when a call begins and when it is over.
-        notice: told once, in a sentence, where answers wait that cannot be stored yet.
+        retry_failed: whether to pay again, once, for calls that failed for good.
+        gate: while it is held or closed, nothing is asked; running calls are still stored.
+        changed: called when a call begins and when it ends.
+        notice: gets one sentence, once, when answers wait that cannot be stored yet.
 
     Attributes:
-        asking: calls that are under way.
+        asking: running calls.
     """
 
     db: Database
@@ -78,13 +78,13 @@ class PaidCalls:
     tally: Tally = field(init=False)
     asking: int = 0
     _reserved: dict[str, float] = field(default_factory=dict)
-    """What calls that are under way may cost at most."""
+    """The upper bound of the cost of each running call."""
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     _doubtful: float = 0.0
-    """What may have been paid for requests that got no answer."""
+    """The possible cost of requests that got no answer."""
     _excess: float = 1.0
-    """How many times as much as it may at most a call has cost, by what the server told."""
-    _has_told: bool = False
+    """The largest ratio of the cost of a call, by the server, to its estimated upper bound."""
+    _has_noticed: bool = False
     _asked: set[str] = field(default_factory=set)
     _unusable: set[str] = field(default_factory=set)
     _under_way: dict[str, "asyncio.Future[Call]"] = field(default_factory=dict)
@@ -94,14 +94,14 @@ class PaidCalls:
 
     @property
     def name(self) -> str:
-        """The teacher, as its knowledge names it."""
+        """The name of the teacher in its knowledge."""
         return teacher_name(self.teacher.endpoint.url, self.model)
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
         """See `Asker`.
 
         Raises:
-            FailedBefore: it has failed for good, and is not to be tried again.
+            FailedBefore: it failed for good, and is not tried again.
         """
         question = TeacherQuestion(tuple(messages), schema, self.answer_tokens or ANSWER_TOKENS)
         request = request_of(self.model, question)
@@ -113,14 +113,14 @@ class PaidCalls:
                 raise FailedBefore(known)
             return known
         if key in self._under_way:
-            # Two sessions may be the same: the second waits for the first.
+            # Two sessions can be the same: the second waits for the first.
             self.tally.hits += 1
             return await asyncio.shield(self._under_way[key])
         self._under_way[key] = answer = asyncio.get_running_loop().create_future()
         try:
             call = await self._pay(step, key, request, question)
         except BaseException as error:
-            # Nobody may be waiting for it.
+            # If nobody waits for it, mark its error as seen.
             answer.add_done_callback(lambda done: done.exception())
             answer.set_exception(error if isinstance(error, Exception) else ModelError("the call was broken off"))
             raise
@@ -131,7 +131,7 @@ class PaidCalls:
             del self._under_way[key]
 
     def gives_up(self, call: Call) -> bool:
-        """Whether an unusable answer stays as it is; otherwise the same question is asked again when it comes."""
+        """Return whether an unusable answer is final. Otherwise the same question is asked again when it comes up."""
         if not self.retry_failed or call.key in self._asked:
             return True
         self._unusable.add(call.key)
@@ -142,7 +142,7 @@ class PaidCalls:
         return is_useless and self.retry_failed and known.key not in self._asked
 
     async def _pay(self, step: str, key: str, request: str, question: TeacherQuestion) -> Call:
-        # This call is one of those that are under way.
+        # This call is one of the running ones.
         calls = self.tally.paid + self.tally.failed + len(self._under_way)
         if self.budget.calls is not None and calls > self.budget.calls:
             raise BudgetReached
@@ -174,7 +174,7 @@ class PaidCalls:
             self._doubtful += error.unanswered * highest
             took: dict[str, Any] = {}
             if (empty := error.empty) is not None:
-                # What is cut off before there is a text has used up all that was allowed.
+                # An answer that is cut off before its text begins used up all allowed tokens.
                 written = question.most_tokens if empty.is_cut_off else estimated_tokens(empty.written)
                 took = {"is_final": True, **self._counted(question, empty.usage, written, highest)}
             await self._keep(ended(seconds=error.seconds, attempts=error.attempts, error=str(error), **took))
@@ -189,9 +189,9 @@ class PaidCalls:
         return call
 
     async def _keep(self, call: PaidCall) -> None:
-        """Store a call, however long another process is writing; meanwhile it is in a file, lest this one is ended.
+        """Store a call, however long another process is writing. Meanwhile it is in a file, in case this process ends.
 
-        Whatever ends the waiting, it stays in the file then.
+        If the wait ends for any reason, the call stays in the file.
 
         Raises:
             sqlite3.Error: the store refuses for another reason.
@@ -202,14 +202,14 @@ class PaidCalls:
             nonlocal aside
             if aside is not None or self.db.path is None:
                 return
-            # Where no file can be written either, it stays in memory as long as the program runs.
+            # If no file can be written either, it stays in memory while the program runs.
             with suppress(OSError):
                 aside = set_aside(self.db.path, call)
-                if not self._has_told:
-                    self._has_told = True
+                if not self._has_noticed:
+                    self._has_noticed = True
                     self.notice(
-                        f"answers that are paid for wait in {folder_of(self.db.path)} until they can be stored, by "
-                        "this command or the next that asks a teacher"
+                        f"paid answers wait in {folder_of(self.db.path)} until they can be stored, by this command or "
+                        "the next one that asks a teacher"
                     )
 
         try:
@@ -221,10 +221,10 @@ class PaidCalls:
             delete_unsaved_call(aside)
 
     async def _reserve(self, key: str, highest: float) -> None:
-        """Set aside what a call may cost; where others that are under way may use up the budget, wait for them.
+        """Reserve the upper bound of the cost of a call. If running calls may use up the budget, wait for them.
 
         Raises:
-            BudgetReached: the budget does not hold so much.
+            BudgetReached: the budget is too small.
         """
         limit = self.budget.cost
         while limit is not None:
@@ -239,7 +239,7 @@ class PaidCalls:
         self._reserved[key] = highest * self._excess
 
     def _counted(self, question: TeacherQuestion, usage: Usage, written: int, highest: float) -> dict[str, Any]:
-        """Count what a call took, as the server says, or else by an estimate; the same for its row."""
+        """Count what a call took, as the server reports or else estimated, and return the same for its row."""
         prompt = usage.prompt if usage.prompt is not None else estimated_prompt_tokens(question.messages)
         completion = usage.completion if usage.completion is not None else written
         cost = self.prices.of(prompt, completion)
@@ -258,11 +258,11 @@ class PaidCalls:
         """Wait until a call may be made.
 
         Raises:
-            BudgetReached: none may be made any more.
+            BudgetReached: no more calls are allowed.
         """
         await self.gate.passed()
         await self.teacher.turn(tokens)
-        # It may have been held while this call waited for the pace.
+        # It can have been held while this call waited for the pace.
         await self.gate.passed()
         if self.gate.closed:
             raise BudgetReached

@@ -21,16 +21,16 @@ from store.calls import Call, known_call
 from store.sqlite import Database
 
 _USUAL_QUESTION = 250
-"""Tokens of a later question of a conversation, which says what was wrong with the answers before it."""
+"""Tokens of a later question in a conversation, which says what was wrong with earlier answers."""
 
 
 class NotPaidYet(Exception):
-    """A rehearsal has come to a call that is not in the ledger."""
+    """A rehearsal reached a call that is not in the ledger."""
 
 
 @dataclass(slots=True)
 class Rehearsal:
-    """Answers from the ledger alone, and adds up what the others would cost; see `PaidCalls`."""
+    """Answers only from the ledger, and adds up the estimated cost of the other calls; see `PaidCalls`."""
 
     db: Database
     model: str
@@ -51,7 +51,7 @@ class Rehearsal:
 
         Raises:
             NotPaidYet: the answer is not in the ledger.
-            FailedBefore: it has failed for good, and is not to be tried again.
+            FailedBefore: it failed for good, and is not tried again.
         """
         self.asked += 1
         question = TeacherQuestion(tuple(messages), schema, self._most_answer)
@@ -67,17 +67,17 @@ class Rehearsal:
         raise NotPaidYet
 
     def gives_up(self, call: Call) -> bool:
-        """See `Ledger.gives_up`."""
+        """See `PaidCalls.gives_up`."""
         if not self.retry_failed or call.key in self._unusable:
             return True
         self._unusable.add(call.key)
-        # It is asked again from the first question on.
+        # The conversation starts again with its first question.
         self.tally.hits -= self.asked
         self.asked = 0
         return False
 
     def count_further(self, calls: int) -> None:
-        """Count the calls of a conversation that follow one that is not in the ledger: each repeats what was said."""
+        """Count the calls that follow a missing one in a conversation: each repeats the earlier messages."""
         for _ in range(calls):
             self._prompt += USUAL_ANSWER + _USUAL_QUESTION
             self._most_prompt += 2 * self._most_answer

@@ -11,17 +11,17 @@ from models.endpoint.teacher import Reply, TeacherQuestion
 from models.messages import Message
 
 ANSWER_TOKENS = 1024
-"""Of an answer at most, where nothing else is said: bundles with their reasons are some hundreds."""
+"""The usual limit of an answer: bundles with their reasons take some hundreds of tokens."""
 
 USUAL_ANSWER = 200
-"""Tokens of an answer that has not been given yet, for an estimate."""
+"""Tokens of a future answer, for an estimate."""
 
 _TEMPLATE_TOKENS = 16
-"""That the chat template of a model puts around a message, at most."""
+"""Tokens that the chat template of a model adds to a message at most."""
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:
-    """Tokens that messages are at most: each has a byte at least, whatever the script; the template adds a few."""
+    """Return an upper bound of the tokens of messages: each token has at least a byte; the template adds some."""
     return sum(len(message.content.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for message in messages)
 
 
@@ -34,12 +34,12 @@ def written_tokens(reply: Reply) -> int:
 
 
 def estimated_tokens(text: str) -> int:
-    """Tokens of a text in any script: many have a token or more for each character, and two or three bytes for it."""
+    """Estimate the tokens of a text. Many scripts have about a token, and two or three bytes, for each character."""
     return roughly_for(len(text.encode("utf-8", "replace")))
 
 
 def request_of(model: str, question: TeacherQuestion) -> str:
-    """All that shapes an answer, as JSON with sorted keys."""
+    """Return everything that shapes an answer, as JSON with sorted keys."""
     return msgspec.json.encode(
         {
             "model": model,
@@ -53,10 +53,10 @@ def request_of(model: str, question: TeacherQuestion) -> str:
 
 
 def request_key(request: str) -> str:
-    """The hash of a request."""
+    """Return the hash of a request."""
     return sha256(request.encode()).hexdigest()
 
 
 def teacher_name(url: str, model: str) -> str:
-    """What to call a teacher behind an endpoint."""
+    """Return the name of a teacher behind an endpoint."""
     return f"{model} at {urlsplit(url).netloc.rpartition('@')[2]}"

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Tally:
-    """What has been asked: answered from the ledger, or paid for.
+    """Counts of calls: answered from the ledger, or paid for.
 
     Attributes:
-        failed: calls without a usable answer; those that the server answered have cost.
-        cost: of all calls; None where no prices are known.
-        estimated: calls whose tokens the server does not tell.
-        most_cost: what calls that are not made yet may cost at most, about.
+        failed: calls without a usable answer; those that the server answered were paid for.
+        cost: of all calls; None if no prices are known.
+        estimated: calls whose tokens the server does not report.
+        most_cost: the upper bound of the cost of calls that have not been made yet, about.
     """
 
     hits: int = 0

@@ -107,7 +107,7 @@ def _routers(db: "Database") -> dict[str, str]:
 
 
 def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
-    """Return the trainings whose adapter is on this machine, with the base, if that can be a student, and the settings."""
+    """Return the trainings whose adapter is on this machine, with their base, if it can be a student, and settings."""
     from store.jobs import list_jobs
 
     found = {}

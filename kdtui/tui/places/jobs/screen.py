@@ -380,10 +380,10 @@ class JobsScreen(TrainingScreen):
         health.findings = []
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.hosts import check_for
+            from kdtui.workflows.training.hosts import check_host_for
             from models.embedded import NAME
 
-            yield from check_for(db, name, NAME)
+            yield from check_host_for(db, name, NAME)
 
         self._begin(_Work(f"checking {name}", checks=name), work)
         if self.has_class("-narrow"):
