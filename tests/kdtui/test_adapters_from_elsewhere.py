@@ -89,7 +89,7 @@ def test_a_plain_folder_of_peft_is_taken_in_with_a_note(kdtui: Kdtui, db: Databa
     (plain / "optimizer.pt").write_bytes(b"a pickle that nobody reads")
     result = kdtui("model", "add", plain)
     assert result.code == 0, result.err
-    assert "it does not say what it was trained on; its weights have the shapes of those of base" in result.err
+    assert "it does not say what it was trained on; its weights have the same shapes as those of base" in result.err
     path = kept(db, "plain")
     assert {each.name for each in path.parent.iterdir()} == {CONFIG, WEIGHTS, BASE_CONFIG, MANIFEST, "plain.gguf"}
     own = says(base, plain)
@@ -118,12 +118,12 @@ def test_a_missing_base_is_named_and_the_adapter_waits_for_it(
     kdtui("model", "rm", "base", "--yes")
     result = kdtui("model", "add", given, "--name", "camping")
     assert result.code == 0
-    assert "its base, tiny.gguf, is not here; add it with: kdtui model add FILE" in result.err
+    assert "its base, tiny.gguf, is missing; add it with: kdtui model add FILE" in result.err
     asked = kdtui("generate", "o34", "--adapter", "camping")
-    assert (asked.code, "needs a GGUF of its base, tiny.gguf" in asked.err) == (1, True)
+    assert (asked.code, "needs a GGUF file of its base, tiny.gguf" in asked.err) == (1, True)
     # A base of the same shape, but with other weights, is not taken for it.
     kdtui("model", "add", make_model(tmp_path / "other.gguf", norm=1.5), "--name", "other")
-    assert "needs a GGUF of its base" in kdtui("generate", "o34", "--adapter", "camping").err
+    assert "needs a GGUF file of its base" in kdtui("generate", "o34", "--adapter", "camping").err
     kdtui("model", "add", base, "--name", "base")
     assert kdtui("generate", "o34", "--adapter", "camping", "--strategy", "list").code == 0
 
@@ -136,7 +136,7 @@ def test_a_plain_folder_cannot_be_converted_without_its_base(
     (plain / CONFIG).write_text(json.dumps({**config, "base_model_name_or_path": "/home/you/models/their-base"}))
     result = kdtui("model", "add", plain)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert "its base, their-base, is needed, and is not here" in result.err
+    assert "can only be converted with its base, their-base, which is missing" in result.err
     assert not list((tmp_path / "store" / "models").iterdir())
     assert [row["name"] for row in db.query("SELECT name FROM models")] == []
 
@@ -263,7 +263,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (change_json(CONFIG, alpha_pattern={".*.*.*.*.*x": 2}), "could take for ever to match"),
         (change_json(CONFIG, alpha_pattern={f"layer{n}": 1 for n in range(5000)}), "5,000 patterns"),
         (change_json(CONFIG, rank_pattern={"x": "y"}), "which is no number"),
-        (change_json(MANIFEST, kind="routed"), "of the kind 'routed', which this version of kdtui does not know"),
+        (change_json(MANIFEST, kind="routed"), "its kind is 'routed', which this version of kdtui does not know"),
         (change_json(MANIFEST, deep=json.loads("[" * 40 + "]" * 40)), f"{MANIFEST}: it is nested too deeply"),
         (change_json(BASE_CONFIG, num_hidden_layers=10**9), "1,000,000,000 layers"),
         (change_json(BASE_CONFIG, num_attention_heads=8), "is not that of its base, base"),
@@ -298,7 +298,7 @@ def test_an_adapter_for_another_width_is_refused_by_what_differs(kdtui: Kdtui, p
     (plain / CONFIG).write_text(json.dumps({**config, "base_model_name_or_path": "wide"}))
     result = kdtui("model", "add", plain, "--name", "x")
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert "it is no adapter for wide, on which it was trained: it changes model.layers.0" in result.err
+    assert "it does not fit wide, on which it was trained: it changes model.layers.0" in result.err
 
 
 def test_what_describes_it_is_written_anew_and_names_no_folder_of_theirs(
@@ -335,7 +335,7 @@ def test_a_folder_without_an_adapter_is_one_sentence(kdtui: Kdtui, tmp_path: Pat
     (tmp_path / "model").mkdir()
     shutil.copy(base, tmp_path / "model")
     result = kdtui("model", "add", tmp_path / "model", "--name", "x")
-    assert (result.code, "a model gets a name by: kdtui model add FILE" in result.err) == (1, True)
+    assert (result.code, "name a model with: kdtui model add FILE" in result.err) == (1, True)
 
 
 def test_a_training_folder_of_kdtui_is_taken_in_without_its_base(
@@ -344,7 +344,7 @@ def test_a_training_folder_of_kdtui_is_taken_in_without_its_base(
     folder = peft_folder(tmp_path / "adapter", base, 2)
     result = kdtui("model", "add", folder, "--name", "moved")
     assert result.code == 0, result.err
-    assert "its base, tiny.gguf, is not here" in result.err
+    assert "its base, tiny.gguf, is missing" in result.err
     convert(folder, folder, tmp_path / "same.gguf")
     tokens = some_tokens(full_precision(base).config.vocab_size)
     assert np.array_equal(

@@ -113,7 +113,7 @@ def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> 
             "a limit of 5 sessions leaves too few to calibrate on; 20 are needed, and dataset 'outdoor' has",
         ),
         (["--strategy", "guess"], "there is no strategy 'guess'; there are: list, drafts, pairs"),
-        (["--strategy", "aicl"], "aicl is a way to ask, and cannot be calibrated; there are: list, drafts, pairs"),
+        (["--strategy", "aicl"], "aicl is a way to ask and cannot be calibrated; there are: list, drafts, pairs"),
         (["--student", "patterns"], "the pattern student is calibrated whenever it learns"),
         (["--dataset", "indoor"], "there is no dataset 'indoor'"),
         (["--student", "none.gguf"], "none.gguf: No such file"),

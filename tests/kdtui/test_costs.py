@@ -64,7 +64,7 @@ def test_tokens_that_are_not_told_are_estimated_and_marked(db: Database, serve: 
     shown = kdtui("knowledge", "calls")
     assert "~" in shown.out
     assert "~ is an estimate" in shown.err
-    assert "estimated: the server did not tell" in kdtui("knowledge", "calls", 1).out
+    assert "estimated: the server did not report" in kdtui("knowledge", "calls", 1).out
     assert all(row["is_estimated"] for row in kdtui("knowledge", "calls", "--json").rows)
     assert kdtui("knowledge", "calls", "--totals", "--json").rows[0]["estimated"] == 3
 

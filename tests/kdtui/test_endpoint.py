@@ -124,9 +124,9 @@ def test_an_endpoint_is_named_by_model_and_host() -> None:
     [
         (["--student", "http://127.0.0.1:9/v1#m"], "http://127.0.0.1:9/v1 cannot be reached"),
         (["--student", "http://127.0.0.1:9/v1"], "http://127.0.0.1:9/v1 cannot be reached"),
-        (["--student", "http://#m"], "is no address of an endpoint"),
-        (["--student", "http://[#m"], "is no address of an endpoint"),
-        (["--student", "http://host:port/v1#m"], "is no address of an endpoint"),
+        (["--student", "http://#m"], "is not the address of an endpoint"),
+        (["--student", "http://[#m"], "is not the address of an endpoint"),
+        (["--student", "http://host:port/v1#m"], "is not the address of an endpoint"),
         (["--student", "http://127.0.0.1:9/v1#m", "--strategy", "list"], "leave out --strategy"),
     ],
 )
@@ -140,7 +140,7 @@ def test_what_an_endpoint_cannot_do_is_one_sentence(kdtui: Kdtui, arguments: lis
 def test_a_secret_in_an_address_is_neither_shown_nor_stored(kdtui: Kdtui, db: Database, address: str) -> None:
     result = kdtui("evaluate", "--student", address)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert "put it into OPENAI_API_KEY" in result.err
+    assert "put the key into OPENAI_API_KEY" in result.err
     assert "secret" not in result.out + result.err
     assert not list(db.query("SELECT * FROM runs"))
 

@@ -84,7 +84,7 @@ def test_other_settings_are_said_to_be_others(launch: Kdtui) -> None:
     assert launch("first", "--epochs", 1).code == 0
     rough = told(launch, "--batch-tokens", 9000)
     assert rough["by"] == (
-        "roughly: by a training of this base here with other settings (form pairs, 5,000 tokens a batch)"
+        "roughly, from a training of this base on this machine with other settings (form pairs, 5,000 tokens a batch)"
     )
     assert rough["seconds"] > 0
     assert "form pairs" in told(launch, "--form", "list")["by"]
@@ -113,7 +113,10 @@ def test_what_a_host_did_says_nothing_of_this_machine(launch: Kdtui, db: Databas
 def test_more_memory_than_there_is_is_said(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     assert launch("first", "--epochs", 1).code == 0
     monkeypatch.setattr("kdtui.workflows.training.estimate.os.sysconf", lambda _: 1000)
-    assert "this machine has 0.0 GB; fewer --batch-tokens, or --recompute" in launch("next", "--dry-run").out
+    assert (
+        "this machine has 0.0 GB; use less memory with fewer --batch-tokens or with --recompute"
+        in launch("next", "--dry-run").out
+    )
 
 
 def test_many_sessions_are_estimated_from_some(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:

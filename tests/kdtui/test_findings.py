@@ -47,7 +47,7 @@ def test_patterns_that_are_not_found_again_stay_and_are_counted(known: Database,
     assert result.code == 0
     found = int(result.err.split()[1])
     assert 0 < found < patterns
-    assert f"patterns: {patterns - found} of before were not found again; they stay as they are" in result.err
+    assert f"patterns: {patterns - found} earlier ones were not found again; they stay as they are" in result.err
     assert everything(known) == before
 
 
@@ -97,7 +97,7 @@ def test_what_a_smaller_distillation_would_reject_stays_kept(known: Database, kd
     assert not rules["replaced"]
     after = {piece.id: piece for piece in everything(known)}
     assert all(after[piece.id].status == piece.status for piece in before)
-    assert f"{rules['worse']} of before would be rejected now; they stay as they are" in result.err
+    assert f"{rules['worse']} earlier ones would be rejected now; they stay as they are" in result.err
 
 
 def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected(known: Database, kdtui: Kdtui) -> None:
@@ -147,7 +147,7 @@ def test_in_a_terminal_one_is_asked_and_no_is_the_usual_answer(
     said = ""
     while "Go ahead? [y/N]:" not in said:
         said += os.read(ours, 1000).decode()
-    assert f"of the {patterns} patterns that are here would be deleted" in " ".join(said.split())
+    assert f"of the existing {patterns} patterns would be deleted" in " ".join(said.split())
     assert len(find_knowledge(known, format="pattern")) == patterns, "nothing may go before the answer"
     os.write(ours, f"{answer}\n".encode())
     assert process.wait(60) == 0
@@ -164,9 +164,9 @@ def test_the_rules_of_a_model_go_only_when_all_sessions_gave_an_answer(
     distil = ["knowledge", "distill", "--teacher", f"{url}#m", "--format", "rule", "--replace"]
     stopped = kdtui(*distil, "--concurrency", 1, "--max-calls", 7)
     assert stopped.code == 1
-    assert f"dataset outdoor has 1 rule of {teacher}; what is not found again would be deleted" in stopped.err
+    assert f"dataset outdoor has 1 rule of {teacher}; those not found again would be deleted" in stopped.err
     assert old in [piece.id for piece in everything(known)]
-    assert "1 of before was not found again; it stays as it is, since not all sessions gave an answer" in stopped.err
+    assert "1 earlier one was not found again; it stays as it is, since not all sessions gave an answer" in stopped.err
     done = kdtui(*distil)
     assert done.code == 0, done.err
     assert old not in [piece.id for piece in everything(known)]
@@ -207,7 +207,7 @@ def test_what_hangs_on_pieces_of_a_model_is_told_with_its_answers(known: Databas
     loss = possible_loss(known, "outdoor", ["rule", "thought"], "t")
     assert loss.numbers == tuple(numbers)
     assert loss.sentence == (
-        "dataset outdoor has 2 rules of t; what is not found again would be deleted. Samples lose 1 of them: red. "
+        "dataset outdoor has 2 rules of t; those not found again would be deleted. Samples lose 1 of them: red. "
         "A model was asked for 1 of them; its answers stay."
     )
     assert not possible_loss(known, "outdoor", ["thought"], "t")

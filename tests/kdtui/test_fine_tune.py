@@ -154,7 +154,7 @@ def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
     job.write_text(json.dumps(json.loads(job.read_text()) | {"base": str(tmp_path / "a-folder")}))
     # The only base that is here, the embedded one, has another shape.
     result = kdtui("generate", "o34", "--adapter", "on-folder")
-    assert "adapter 'on-folder' needs a GGUF of its base" in result.err
+    assert "adapter 'on-folder' needs a GGUF file of its base" in result.err
     assert len(result.err.splitlines()) == 1
     assert kdtui("model", "add", base, "--name", "right").code == 0
     assert kdtui("generate", "o34", "--adapter", "on-folder").code == 0
@@ -189,7 +189,7 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
     assert kdtui("sft", "resume", "long", "--follow").code == 0
     assert "going on from step" in kdtui("sft", "logs", "long").out
-    assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err
+    assert "is done; use its adapter with" in kdtui("sft", "resume", "long").err
 
 
 def test_a_killed_training_is_failed_and_goes_on(
@@ -325,7 +325,7 @@ def test_a_missing_package_is_one_sentence(launch: Kdtui, monkeypatch: pytest.Mo
     result = launch("x")
     assert (result.code, result.err) == (
         1,
-        "kdtui: to train here, peft is needed; install it with: pip install 'kdtui[sft]'\n",
+        "kdtui: peft is needed to train on this machine; install it with: pip install 'kdtui[sft]'\n",
     )
 
 

@@ -77,7 +77,7 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert found["reachable"]["state"] == "ok"
     assert found["python"]["found"].startswith("3.")
     assert "torch" in found["packages"]["found"]
-    assert "is not there yet" in found["base"]["found"]
+    assert "is not on the host yet" in found["base"]["found"]
     assert found["clock"]["state"] == "ok"
     assert result.code == 0
     assert [row["name"] for row in kdtui("host", "ls", "--json").rows] == ["far"]
@@ -264,12 +264,12 @@ def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: 
         (["add", "far", "--local", "--ssh", "gpu"], "say --ssh ALIAS, or --local"),
         (["add", "here", "--local", "--workdir", "/x"], "is what lists of trainings call this machine"),
         (["add", "../far", "--local", "--workdir", "/x"], "cannot be a name"),
-        (["add", "far", "--local", "--workdir", "/x\ny"], "a name of one line"),
+        (["add", "far", "--local", "--workdir", "/x\ny"], "must be one line"),
         (["add", "far", "--local", "--workdir", "/x", "--gpus", "2"], "are Slurm's; add --launcher slurm"),
         (["add", "far", "--local", "--workdir", "/x", "--nodes", "2"], "add --launcher slurm"),
         (
             ["add", "far", "--local", "--workdir", "/x", "--launcher", "slurm", "--option", "--a=b\nrm x"],
-            "options and commands are one line each",
+            "each option and each command must be one line",
         ),
         (["check", "far"], "there is no host 'far'"),
         (["rm", "far"], "there is no host 'far'"),
@@ -575,7 +575,7 @@ def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, qu
     add(kdtui, tmp_path, "--python", quick)
     there = tmp_path / "there" / "blobs" / package.Tree.of(folder).key
     there.mkdir(parents=True)
-    for name, said in (("config.json", "is not there yet"), ("model.safetensors", "is there")):
+    for name, said in (("config.json", "is not on the host yet"), ("model.safetensors", "is there")):
         (there / name).write_text(name)
         found = kdtui("host", "check", "far", "--base", folder, "--json").rows
         assert [row["found"] for row in found if row["name"] == "base"] == [f"model {said}"]

@@ -68,7 +68,7 @@ def test_a_better_calibration_stays_where_a_new_one_is_made_on_a_few_sessions(
     before = known(db, model)
     result = calibrate("--limit", 20, "--seed", 3)
     assert result.code == 0, result.err
-    assert "pairs: the earlier calibration, over 26 sessions, stays; on these 20 sessions its pair F1 is 1.000" in (
+    assert "pairs: the earlier calibration, over 26 sessions, is kept; on these 20 sessions its pair F1 is 1.000" in (
         result.err
     )
     assert (
@@ -99,7 +99,7 @@ def test_a_calibration_of_other_weights_is_judged_by_what_the_student_says_now(
     """How it did on each session is not known of the weights that there are now."""
     calibrate()
     as_good_as(db, 1.0, model="[]")
-    assert "(on 20 of them it was judged as it is, which may favour it)" in calibrate("--limit", 20).err
+    assert "(it may have been fitted on 20 of them, which may favour it)" in calibrate("--limit", 20).err
 
 
 def test_a_calibration_over_as_many_sessions_replaces_one_that_is_as_good(
@@ -120,7 +120,7 @@ def test_a_strategy_that_is_not_tried_keeps_its_calibration(kdtui: Kdtui, db: Da
     keep_calibrations(db, "outdoor", settings, [], "pairs")
     db.execute("UPDATE calibrations SET session_f1 = NULL")
     result = kdtui("calibrate", "--student", model, "--strategy", "list")
-    assert "pairs stays chosen: it was not tried on these sessions" in result.err
+    assert "pairs remains the chosen strategy: it was not tried on these sessions" in result.err
     after = calibrations(db, "outdoor", settings)
     assert after["pairs"].weights == before["pairs"].weights
     assert resolved(db, "outdoor", settings).strategy == "pairs"
@@ -155,8 +155,8 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
 def test_a_comparison_is_a_sentence() -> None:
     said = CalibrationsCompared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
     assert said == (
-        "pairs: the earlier calibration, over 90 sessions, stays; on these 20 sessions its pair F1 is 0.610 (on 20 of "
-        "them it was judged as it is, which may favour it), and that of the new one 0.600"
+        "pairs: the earlier calibration, over 90 sessions, is kept; on these 20 sessions its pair F1 is 0.610 (it may "
+        "have been fitted on 20 of them, which may favour it), and that of the new one is 0.600"
     )
 
 
@@ -223,7 +223,8 @@ def test_a_calibration_whose_weights_are_no_numbers_is_named(
         assert result.code == 1
         does_it = f"delete it with: kdtui calibrate rm {number}"
         assert (
-            f"calibration {number} of the strategy pairs cannot be used, for its weights are no numbers" in result.err
+            f"calibration {number} of the strategy pairs cannot be used, since its weights are not numbers"
+            in result.err
         )
         assert does_it in result.err
         assert kdtui("calibrate", "show", number).code == 0

@@ -170,7 +170,7 @@ def test_chosen_pieces_are_exported_alone(mined: Database, tmp_path: Path, kdtui
     add_knowledge_of_another_dataset(mined)
     both = kdtui("knowledge", "export", "-o", tmp_path / "two", "--query", "")
     assert both.code == 1
-    assert "the pieces are of several datasets, which have a folder each: other, outdoor" in both.err
+    assert "the pieces are of several datasets, and each needs a folder of its own: other, outdoor" in both.err
 
 
 def add_knowledge_of_another_dataset(db: Database) -> None:

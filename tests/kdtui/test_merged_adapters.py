@@ -173,16 +173,16 @@ def test_adapters_of_different_bases_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["camping=0", "kitchen"], "camping: an adapter is merged with a weight such as 0.5, not 0"),
-        (["camping=nan", "kitchen"], "camping: an adapter is merged with a weight such as 0.5, not nan"),
-        (["camping=1e40"], "camping: an adapter is merged with a weight such as 0.5, not 1e+40"),
+        (["camping=0", "kitchen"], "camping: the weight of an adapter is a number such as 0.5, not 0"),
+        (["camping=nan", "kitchen"], "camping: the weight of an adapter is a number such as 0.5, not nan"),
+        (["camping=1e40"], "camping: the weight of an adapter is a number such as 0.5, not 1e+40"),
         (["camping", "camping=0.5"], "camping is named twice"),
         (["camping", "nobody"], "there is no adapter 'nobody'"),
         (["camping", "--name", "none"], "'none' cannot be the name of an adapter"),
         (["camping", "--name", "kitchen"], "there is a model 'kitchen' already"),
         (["camping", "--name", "../x"], "cannot be a name"),
         (["camping", "--name", "smollm2"], "comes with kdtui"),
-        (["none"], "say which adapters to merge"),
+        (["none"], "name the adapters to merge"),
     ],
 )
 def test_what_cannot_be_merged_is_one_sentence_and_leaves_nothing(

@@ -261,7 +261,7 @@ def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
 
 def test_what_a_hub_does_not_have_is_one_sentence(hub: str) -> None:
     several = fetch(hub, "owner/two")
-    assert "say which file of owner/two, with --file; its GGUF files are: small.gguf, large.gguf" in several.stderr
+    assert "name the file of owner/two with --file; its GGUF files are: small.gguf, large.gguf" in several.stderr
     assert fetch(hub, "owner/two", "--file", "large.gguf").returncode == 0
     for endpoint, repository, message in (
         (hub, "owner/none", "has no such repository"),
@@ -315,8 +315,8 @@ def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
     fits = {each["base"]: each["problem"] for each in row["fits"]}
     assert fits["right"] is None
     assert "trained on other weights than those of other.gguf" in fits["other"]
-    assert fits["wide"] == "it is 128 wide, and the adapter is for one that is 64 wide"
-    assert fits["qwen"] == "it is of the architecture qwen2, not llama"
+    assert fits["wide"] == "its width is 128, and the adapter needs 64"
+    assert fits["qwen"] == "its architecture is qwen2, not llama"
     out = kdtui("model", "show", "known").out
     assert "calibrations.with_evidence.pairs" in out
     assert "bias 1.25, score 0.5" in out

@@ -72,11 +72,11 @@ def test_what_was_taken_over_goes_on_on_another_host_from_the_same_base(
     for where in (["--host", "second"], ["--local"]):
         result = kdtui("sft", "resume", "one", *where)
         assert result.code == 1
-        assert "training 'one' starts from tiny.gguf, and that is not here" in result.err
+        assert "training 'one' starts from tiny.gguf, which is not on this machine" in result.err
         assert "kdtui model add FILE" in result.err
     other = make_model(tmp_path / "other.gguf", seed=1)
     result = kdtui("sft", "resume", "one", "--host", "second", "--base", other)
-    assert (result.code, "does not start from this; its base has another hash" in result.err) == (1, True)
+    assert (result.code, "does not start from this; the hash of its base differs" in result.err) == (1, True)
     named = tmp_path / "called otherwise.gguf"
     shutil.copy(base, named)
     assert kdtui("model", "add", named, "--name", "tiny").code == 0
@@ -99,7 +99,7 @@ def test_a_training_from_a_folder_is_taken_over_with_the_folder_named(
     another_machine()
     assert kdtui("sft", "adopt", "far:one").code == 0
     result = kdtui("sft", "resume", "one", "--host", "second")
-    assert "starts from a folder that is not here" in result.err
+    assert "starts from a folder that is not on this machine" in result.err
     result = kdtui("sft", "resume", "one", "--host", "second", "--base", folder)
     assert result.code == 0, result.err
     used = read_object(tmp_path / "second" / "jobs" / "one" / JOB)["base"]
@@ -151,7 +151,7 @@ def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
     kdtui("host", "add", "near", "--local", "--workdir", tmp_path / "near", "--python", sys.executable)
     stand_in.set_up(tmp_path / "near")
     result = kdtui("sft", "resume", "one", "--host", "near")
-    assert (result.code, "if far is gone for good, the same with --from-here" in result.err) == (1, True)
+    assert (result.code, "if far is gone for good, add --from-here" in result.err) == (1, True)
     assert "--from-here needs --local or --host" in kdtui("sft", "resume", "one", "--from-here").err
     result = kdtui("sft", "resume", "one", "--host", "near", "--from-here")
     assert result.code == 0, result.err
@@ -170,7 +170,10 @@ def test_what_was_taken_over_cannot_leave_its_host_without_its_training_set(
     assert kdtui("sft", "adopt", "far:one").code == 0
     server.stop()
     result = kdtui("sft", "resume", "one", "--local", "--from-here")
-    assert (result.code, "the training set of 'one' is not here; only host far has it" in result.err) == (1, True)
+    assert (result.code, "the training set of 'one' is not on this machine; only host far has it" in result.err) == (
+        1,
+        True,
+    )
 
 
 def test_a_store_that_was_lost_is_made_anew_from_the_host(

@@ -159,7 +159,7 @@ def test_a_default_is_listed_set_and_unset(writer: str, outdoor_store: Database,
     assert "has no default adapter" in kdtui("sft", "default", "--none", "--dataset", "outdoor").err
     assert kdtui("sft", "default", writer).code == 0
     assert default_adapters(outdoor_store) == {"outdoor": writer}
-    assert "say of which dataset" in kdtui("sft", "default", "shipped").err
+    assert "name the dataset with --dataset" in kdtui("sft", "default", "shipped").err
     assert kdtui("sft", "default", "shipped", "--dataset", "outdoor").code == 0
     assert default_adapters(outdoor_store) == {}
     assert "there is no adapter 'nmes'; did you mean 'names'?" in kdtui("sft", "default", "nmes").err

@@ -103,7 +103,7 @@ def test_a_run_is_shown_beside_published_results_too(kdtui: Kdtui) -> None:
 def test_results_about_other_sessions_are_not_shown(db: Database, kdtui: Kdtui) -> None:
     result = kdtui("evaluate", "--student", "patterns", "--published", "--split", "valid")
     assert (result.code, result.out) == (1, "")
-    assert "published results about Electronic are about its test split, and not about its valid split" in result.err
+    assert "published results about Electronic are about its test split, not about its valid split" in result.err
     result = kdtui("evaluate", "--student", "patterns", "--published", "--limit", 3)
     assert (result.code, result.out) == (1, "")
     assert "published results are about all 7 sessions of the test split; leave out --limit" in result.err
@@ -117,5 +117,5 @@ def test_a_dataset_of_the_same_size_is_not_taken_for_an_official_one(
     list(import_dataset(db, outdoor, "outdoor"))
     monkeypatch.setattr(published, "_OFFICIAL", {(7, "0" * 64): OfficialSplit("Electronic", "test")})
     assert official_split(db, "outdoor", "test") is None
-    with pytest.raises(KdtuiError, match="it is no split of the official datasets"):
+    with pytest.raises(KdtuiError, match="it is not a split of the official datasets"):
         published_results(db, ScoredSessions.among(db, "outdoor", "test", None, None))

@@ -172,8 +172,8 @@ def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> 
     [
         (["--knowledge", "idea"], "there is no format 'idea' of knowledge; there are: pattern, rule, thought"),
         (["--student", "smollm2", "--knowledge", "rule", "--sample", "nothing"], "there is no sample 'nothing'"),
-        (["--student", "smollm2", "--sample", "nothing"], "say which with --knowledge"),
-        (["--student", "smollm2", "-k", "3"], "say which with --knowledge"),
+        (["--student", "smollm2", "--sample", "nothing"], "name the formats with --knowledge"),
+        (["--student", "smollm2", "-k", "3"], "name the formats with --knowledge"),
     ],
 )
 def test_knowledge_that_is_not_there_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:

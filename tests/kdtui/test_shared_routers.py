@@ -78,14 +78,14 @@ def test_what_comes_in_answers_as_what_went_out(folder: Path, kdtui: Kdtui) -> N
 
 def test_an_export_is_replaced_only_where_it_is_asked_for_and_nothing_else_is_lost(folder: Path, kdtui: Kdtui) -> None:
     again = ("model", "export", "routed:both", "--output", folder, "--licence", "apache-2.0")
-    assert "it is there already" in kdtui(*again).err
+    assert "it exists already" in kdtui(*again).err
     result = kdtui(*again, "--replace")
     assert (result.code, result.out) == (0, ""), result.err
     assert "with 2 adapters" in result.err
     (folder / "mine.txt").write_text("notes")
     refused = kdtui(*again, "--replace")
     assert refused.code == 1
-    assert "beside a router it holds 'mine.txt'" in refused.err
+    assert "next to a router it holds 'mine.txt'" in refused.err
     (folder / "mine.txt").rename(folder / "1-one" / "mine.txt")
     assert "'mine.txt', which would be lost" in kdtui(*again, "--replace").err
     assert (folder / "1-one" / "mine.txt").read_text() == "notes"
@@ -104,18 +104,18 @@ def with_folder(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda folder: (folder / "router.json").write_bytes(b"\xff"), "this is no router"),
-        (lambda folder: (folder / "router.json").write_text("[" * 100_000), "this is no router"),
+        (lambda folder: (folder / "router.json").write_bytes(b"\xff"), "this is not a router"),
+        (lambda folder: (folder / "router.json").write_text("[" * 100_000), "this is not a router"),
         (lambda folder: (folder / "router.json").write_bytes(b" " * 5_000_000), "larger than a router can be"),
-        (lambda folder: change(folder, kind="adapter"), "this is no router, but 'adapter'"),
+        (lambda folder: change(folder, kind="adapter"), "this is not a router, but 'adapter'"),
         (lambda folder: change(folder, more=1), "unknown field"),
         (lambda folder: change(folder, routes=[]), "two to 100 routes"),
         (lambda folder: change(folder, mean={}), "of different features"),
         (lambda folder: change(folder, spread={"ln(products)": 0}), "is above 0"),
         (lambda folder: change(folder, centres={"a": [1], "b": [1, 2]}), "different numbers of dimensions"),
-        (lambda folder: with_folder(folder, ".."), "is no folder beside it"),
-        (lambda folder: with_folder(folder, "/etc"), "is no folder beside it"),
-        (lambda folder: with_folder(folder, "a/../.."), "is no folder beside it"),
+        (lambda folder: with_folder(folder, ".."), "is not a folder next to it"),
+        (lambda folder: with_folder(folder, "/etc"), "is not a folder next to it"),
+        (lambda folder: with_folder(folder, "a/../.."), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "3-gone"), "there is no such folder"),
         (lambda folder: shutil.rmtree(folder / "2-two"), "there is no such folder"),
         (lambda folder: (folder / "2-two" / "adapter_model.safetensors").write_bytes(b"cut"), "adapter_model"),

@@ -470,7 +470,7 @@ def test_prompts_of_ones_own_take_the_place_of_ours(
     ("arguments", "problem"),
     [
         (["--teacher", "gpt"], "there is no student 'gpt'"),
-        (["--teacher", "http://user:pw@h/v1#m"], "a key has no place in the address"),
+        (["--teacher", "http://user:pw@h/v1#m"], "the address of an endpoint must not contain a key"),
         (["--teacher", "http://127.0.0.1:9/v1"], "cannot be reached"),
     ],
 )

@@ -40,7 +40,7 @@ def test_answers_that_are_paid_for_wait_until_they_can_be_stored(
     url, fake = taught
     with writing(database_of_the_test) as end:
         process = distil(url)
-        folder = Path(said(process, "answers that are paid for wait in").split(" wait in ")[1].split(" until ")[0])
+        folder = Path(said(process, "paid answers wait in").split(" wait in ")[1].split(" until ")[0])
         assert folder.parent == database_of_the_test.parent
         assert list(folder.glob("*.json"))
         end()
@@ -59,7 +59,7 @@ def test_answers_outlive_the_process_that_paid_for_them(
     url, fake = taught
     with writing(database_of_the_test) as end:
         process = distil(url, "--concurrency", 1)
-        said(process, "answers that are paid for wait in")
+        said(process, "paid answers wait in")
         process.kill()
         process.communicate(timeout=60)
         end()

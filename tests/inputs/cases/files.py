@@ -96,7 +96,7 @@ CASES = [
     Case(
         "knowledge goes to what is no folder",
         ("knowledge", "export", "-d", "demo", "-o", "/dev/null"),
-        "/dev/null: this is no folder",
+        "/dev/null: this is not a folder",
         before=(DEMO, ("knowledge", "mine", "-d", "demo")),
     ),
 ]

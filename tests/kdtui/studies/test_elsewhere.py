@@ -85,7 +85,7 @@ def test_a_budget_that_a_plan_exceeds_is_refused_before_anything_is_paid_for(
 def test_a_teacher_that_nobody_can_ask_is_a_failed_step(study: Kdtui, described: Callable[..., Path]) -> None:
     result = study(described(teacher=["nobody at all"]))
     [failed] = [row for row in result.rows if row["event"] == "StepFailed"]
-    assert "has no thoughts of teacher 'nobody at all', and the study does not say where it is" in failed["reason"]
+    assert "has no thoughts of teacher 'nobody at all', and the study has no address for it" in failed["reason"]
     assert result.code == 1
 
 

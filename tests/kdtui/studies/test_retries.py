@@ -103,7 +103,7 @@ def test_failed_sessions_are_answered_again_and_nothing_else_is_asked(
     first = run()
     assert first.code == 0, first.err
     assert "2 sessions failed in 2 finished cells; --retry-failed tries again" in first.err
-    assert listed(kdtui)["state"] == "complete but for 2 sessions"
+    assert listed(kdtui)["state"] == "complete except 2 sessions"
     assert [cell["state"] for cell in cells(kdtui)] == ["done, without an answer to 1 of 2 sessions"] * 2
     before, asked = cells(kdtui), server.asked
     numbers = [int(cell["run"]) for cell in before]
@@ -232,7 +232,7 @@ def test_a_session_that_is_too_long_is_not_tried_again(finished: Database, study
     break_answers(finished, 1, "the machine was out of breath", session=1)
     break_answers(finished, 3, too_long, session=0)
     [row] = kdtui("study", "ls", "--json").rows
-    assert (row["state"], row["unanswered"]) == ("complete but for 1 session", 1)
+    assert (row["state"], row["unanswered"]) == ("complete except 1 session", 1)
     result = study("rq3", "--retry-failed")
     assert result.code == 0, result.err
     assert [event["step"] for event in result.rows if event["event"] == "StepBegun"] == [
@@ -254,7 +254,7 @@ def test_a_cell_whose_adapter_is_gone_is_not_answered_again_by_another(
     assert (result.code, [event for event in result.rows if event["event"] == "StepBegun"]) == (0, [])
     assert len(failures(finished, get_run(finished, run))) == 1
     told = kdtui("study", "run", "rq3-outdoor", "--dry-run").err
-    assert "1 session without an answer cannot be answered again, since this is gone: train tiny" in told
+    assert "1 session without an answer cannot be answered again, since this no longer exists: train tiny" in told
 
 
 def test_one_cell_alone_is_tried_again(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:

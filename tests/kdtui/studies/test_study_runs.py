@@ -154,7 +154,7 @@ def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Databas
     [plan] = study(*wider, "--host", "far", "--host", "local").rows
     far, here = plan["training_seconds"]["far"], plan["training_seconds"]["local"]
     assert plan["seconds"]["training"] == pytest.approx(1 / (1 / far + 1 / here))
-    assert "all trainings by one host alone: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
+    assert "all trainings on a single host: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
 
 
 def test_routed_and_merged_adapters_are_cells_beside_one_adapter_on_everything(
@@ -397,10 +397,10 @@ def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_
 @pytest.mark.usefixtures("finished")
 def test_a_study_that_is_narrowed_says_what_is_no_part_of_it_any_more(study: Kdtui) -> None:
     wider = study("rq3", "--seeds", 2)
-    assert (wider.code, "no part of it any more" in wider.err) == (0, False)
+    assert (wider.code, "no longer part of it" in wider.err) == (0, False)
     narrower = study("rq3")
     assert narrower.code == 0
-    assert "study rq3-outdoor had more to it: 3 of 8 cells are no part of it any more" in narrower.err
+    assert "study rq3-outdoor had more cells: 3 of 8 cells are no longer part of it" in narrower.err
 
 
 @pytest.mark.usefixtures("imported")

@@ -728,7 +728,7 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
             ("budget", "9" * 40, "tokens: a whole number from 1 on"),
             ("budget", "5", "--budget is about knowledge"),
             ("context", "12", "context: a whole number from 256 on"),
-            ("other", "http://me:secret@host/v1#m", "a key has no place in the address"),
+            ("other", "http://me:secret@host/v1#m", "the address of an endpoint must not contain a key"),
         ):
             line = form.query_one(f"#field-{field}", Input)
             before, line.value = line.value, value

@@ -689,9 +689,9 @@ async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_ke
     app = opened(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        assert rows(app)[0][-1] == "✓ complete but for 2 sessions"
+        assert rows(app)[0][-1] == "✓ complete except 2 sessions"
         await act(pilot, "study.run")
-        assert toasts(app)[-1] == "the study is complete but for 2 sessions; F tries those again"
+        assert toasts(app)[-1] == "the study is complete except 2 sessions; F tries those again"
         await at_study(pilot, settle, until)
         await pilot.press("l")
         await settle(pilot)

@@ -41,7 +41,9 @@ async def test_a_missing_package_is_a_sentence_with_what_to_do(
         await settle(pilot)
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        assert "to train here, peft is needed; install it with: pip install 'kdtui[sft]'" in shown(app, "#form-problem")
+        assert "peft is needed to train on this machine; install it with: pip install 'kdtui[sft]'" in shown(
+            app, "#form-problem"
+        )
         assert app.screen.query_one("#done", Button).disabled
 
 
