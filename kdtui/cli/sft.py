@@ -347,11 +347,12 @@ def ls(
 ) -> None:
     """List the trainings, the newest first: those on hosts as they were seen last, and as they are as soon as that is
     known."""
-    from kdtui.workflows.job_state import all_jobs
+    from kdtui.workflows.finish_jobs import finish_job
+    from kdtui.workflows.job_state import known_jobs
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
-        rows = all_jobs(store)
+        rows = known_jobs(store)
         if not rows:
             print_table(_COLUMNS, (), output=told, empty=_no_training())
             return
@@ -364,8 +365,9 @@ def ls(
 
             for event in () if cached else refresh(store, bring_home=True):
                 events.append(event)
-                # What has come home becomes ready for use by that.
-                rows = all_jobs(store)
+                if isinstance(event, TrainingFetched) and event.problem is None:
+                    finish_job(store, event.name)
+                rows = known_jobs(store)
                 if show is not None:
                     show(map(_cells, rows))
         if told != "table":
@@ -415,17 +417,17 @@ def show(
     from msgspec import to_builtins
 
     from kdtui.text import duration
-    from kdtui.workflows.job_state import is_to_fetch, one_job
+    from kdtui.workflows.job_state import is_to_fetch, known_job
     from kdtui.workflows.training.outcomes import conclude
     from store.default_adapters import default_adapters
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
         look(store, name)
-        row = one_job(store, name)
+        row = known_job(store, name)
         if is_to_fetch(row):
             try_to_fetch(store, name)
-            row = one_job(store, name)
+            row = known_job(store, name)
         outcome = conclude(store, row)
         defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
     say_what_waits(row)
@@ -542,16 +544,17 @@ def fetch(
 ) -> None:
     """Bring home the adapter of a training on a host, and evaluate it if that was asked for; what is here whole already
     does not come again."""
-    from kdtui.workflows.job_state import is_to_fetch, one_job
+    from kdtui.workflows.finish_jobs import finish_job
+    from kdtui.workflows.job_state import is_to_fetch, known_job
 
     with open_store(db) as store:
-        row = one_job(store, name)
+        row = known_job(store, name)
         waits = evaluate or row.job.evaluate
         is_here = row.job.host is not None and row.status.state == "done" and not is_to_fetch(row)
         # What is here is evaluated without its host, which may be gone.
         if checkpoints or not (is_here and waits):
             fetch_adapter(store, name, checkpoints=checkpoints)
-        if waits and one_job(store, name).status.state == "done":
+        if waits and finish_job(store, name).status.state == "done":
             evaluate_adapter(store, name, db)
 
 

@@ -117,7 +117,7 @@ _SAYS = 10.0
 def stop_training(store: "Database", name: str, *, now: bool) -> None:
     """Stop a training, and say what is waited for meanwhile, and what came of it."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.job_state import one_job
+    from kdtui.workflows.job_state import known_job
     from kdtui.workflows.training.service import cancel, how_it_stopped
     from models.sft.processes import HasStopped, Stopping
 
@@ -149,7 +149,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
         if is_told:
             say(f"training {name} stops by itself; {next_command('sft', 'cancel', name, '--now')} kills it")
         raise
-    row = one_job(store, name)
+    row = known_job(store, name)
     for each in left:
         say(f"training {name}: {each}")
     if row.status.state not in ("stopped", "done"):
@@ -198,11 +198,11 @@ def fetched(name: str, files: int, *, is_done: bool = True) -> str:
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     """Score the adapter of a training on the validation splits of what it was trained on, and remember that."""
     from kdtui.cli.evaluate import evaluate
-    from kdtui.workflows.job_state import one_job
+    from kdtui.workflows.finish_jobs import finish_job
     from kdtui.workflows.training.evaluate import asked_as_trained
     from store.jobs import remember_evaluation
 
-    row = one_job(store, name)
+    row = finish_job(store, name)
     settings = asked_as_trained(store, row)
     for dataset in row.job.settings.datasets:
         evaluate(
@@ -251,10 +251,12 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     from codecs import getincrementaldecoder
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.job_state import is_to_fetch, one_job
+    from kdtui.workflows.finish_jobs import finish_job
+    from kdtui.workflows.job_state import is_to_fetch
     from kdtui.workflows.training import follow_on_host, jobs
+    from store.jobs import get_job
 
-    job = one_job(store, name).job
+    job = get_job(store, name)
     events = jobs.follow(job.folder) if job.host is None else follow_on_host.follow(store, job)
     decoder = getincrementaldecoder("utf-8")("replace")
     held = ""
@@ -276,10 +278,10 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
     if held:
         say(held)
-    row = one_job(store, name)
+    row = finish_job(store, name)
     if is_to_fetch(row):
         fetch_adapter(store, name)
-        row = one_job(store, name)
+        row = finish_job(store, name)
     if row.status.state == "failed":
         raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
     if row.status.state == "done":

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.job_state import one_job
+from kdtui.workflows.finish_jobs import finish_job, finish_jobs
+from kdtui.workflows.job_state import known_job, known_jobs
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.student.adapters import adapter_file
 from kdtui.workflows.student.command_options import options_of
 from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
@@ -228,9 +230,10 @@ def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtu
     assert launch("bad", "--epochs", 1).code == 0
     assert launch("good", "--epochs", 1).code == 0
     (folder(db, "bad") / "adapter" / "adapter_model.safetensors").write_bytes(b"broken")
-    good, bad = kdtui("sft", "ls", "--json").rows
-    assert (good["state"], bad["state"]) == ("done", "failed")
-    assert "its adapter cannot be converted" in bad["reason"]
+    assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done", "done"]
+    good, bad = finish_jobs(db)
+    assert (good.status.state, bad.status.state) == ("done", "failed")
+    assert "its adapter cannot be converted" in str(bad.status.reason)
     result = kdtui("generate", "o34", "--adapter", "bad")
     assert (result.code, "no whole safetensors file" in result.err) == (1, True)
 
@@ -255,7 +258,7 @@ def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once
     def look(_: int) -> str:
         own = open_database(Path(os.environ["KDTUI_DB"]))
         try:
-            return one_job(own, "seen").status.state
+            return finish_job(own, "seen").status.state
         finally:
             own.close()
 
@@ -263,6 +266,22 @@ def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once
         assert list(pool.map(look, range(4))) == ["done"] * 4
     assert len(converted) == 1
     assert [model.name for model in named_models(db)] == ["seen"]
+
+
+def test_only_using_a_finished_training_names_its_adapter(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    job = tmp_path / "jobs" / "detached"
+    stand_in.adapter_by_chance(job / "adapter")
+    (job / "job.json").write_text('{"base": "tiny.gguf"}')
+    (job / EXIT_CODE).write_text("0")
+    add_job(db, "detached", job, TrainingSettings(("outdoor",)), "detached")
+    assert known_job(db, "detached").status.state == "done"
+    assert [row.status.state for row in known_jobs(db)] == ["done"]
+    assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done"]
+    assert kdtui("sft", "show", "detached", "--json").code == 0
+    assert named_models(db) == []
+    assert not list(job.glob("*.gguf"))
+    assert adapter_file(db, "detached") == job / "detached.gguf"
+    assert [model.name for model in named_models(db)] == ["detached"]
 
 
 def test_a_process_of_the_same_number_is_not_the_trainer(tmp_path: Path) -> None:
@@ -381,10 +400,10 @@ def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     assert len(thoughts) == 1
 
 
-def test_a_conversion_that_is_stuck_elsewhere_does_not_keep_trainings_from_being_listed(
+def test_a_conversion_that_is_stuck_in_another_process_is_not_waited_for(
     db: Database, tmp_path: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.job_state._CONVERTS", 0.2)
+    monkeypatch.setattr("kdtui.workflows.finish_jobs._CONVERTS", 0.2)
     folder = tmp_path / "job"
     (folder / "adapter").mkdir(parents=True)
     (folder / "exit_code").write_text("0\n")
@@ -392,4 +411,6 @@ def test_a_conversion_that_is_stuck_elsewhere_does_not_keep_trainings_from_being
     with (folder / "settle.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         [row] = kdtui("sft", "ls", "--json").rows
+        assert finish_job(db, "a").status.state == "done"
     assert (row["name"], row["state"]) == ("a", "done")
+    assert named_models(db) == []

@@ -8,7 +8,7 @@ import pytest
 
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.job_state import one_job
+from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.training.outcomes import Outcome, conclude
 from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
@@ -28,7 +28,7 @@ def outdoor_store(db: Database, outdoor: Path) -> Database:
 
 
 def outcome(db: Database, name: str) -> Outcome:
-    found = conclude(db, one_job(db, name))
+    found = conclude(db, finish_job(db, name))
     assert found is not None
     return found
 
@@ -132,14 +132,14 @@ def test_answers_that_cannot_be_read_are_no_outcome(
 ) -> None:
     trained(outdoor_store, tmp_path, "cut", wrong, right)
     (get_job(outdoor_store, "cut").folder / "adapter" / ANSWERS).write_text(broken)
-    assert conclude(outdoor_store, one_job(outdoor_store, "cut")) is None
+    assert conclude(outdoor_store, finish_job(outdoor_store, "cut")) is None
     assert kdtui("sft", "show", "cut", "--json").rows[0]["outcome"] is None
 
 
 def test_a_training_of_which_there_are_no_answers_has_no_outcome(outdoor_store: Database, tmp_path: Path) -> None:
     trained(outdoor_store, tmp_path, "old", wrong, right)
     (get_job(outdoor_store, "old").folder / "adapter" / ANSWERS).unlink()
-    assert conclude(outdoor_store, one_job(outdoor_store, "old")) is None
+    assert conclude(outdoor_store, finish_job(outdoor_store, "old")) is None
 
 
 @pytest.fixture

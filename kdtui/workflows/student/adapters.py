@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.job_state import one_job
+from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.student.manifest import training_of
 from models.embedded import SHIPPED, shipped_adapter
@@ -27,7 +27,7 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
         return Path(adapter)
     if db is not None:
         for job in list_jobs(db):
-            if job.name == adapter and (status := one_job(db, adapter).status).state != "done":
+            if job.name == adapter and (status := finish_job(db, adapter).status).state != "done":
                 why = f" ({status.reason})" if status.reason else ""
                 raise KdtuiError(f"training {adapter!r} has no adapter yet; it is {status.state}{why}")
         known = {model.name: model.path for model in named_models(db) if model.kind == "adapter"}

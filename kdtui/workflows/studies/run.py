@@ -292,7 +292,7 @@ class _Runner:
 
     def _begin_training(self, step: PlannedStep, training: TrainingStep, host: str) -> Iterator[StudyEvent]:
         """Start a training, or find one that was started earlier."""
-        from kdtui.workflows.job_state import known_status, one_job
+        from kdtui.workflows.job_state import known_status
         from kdtui.workflows.training.service import TrainingPlan, prepare_training, remove, start
         from kdtui.workflows.training.start_from import find_source
         from models.sft.state import ACTIVE
@@ -307,7 +307,7 @@ class _Runner:
             job = None
         if job is not None and known_status(job).state == "failed":
             if not self.retry_failed:
-                yield self._fail(step, _why(one_job(self.db, name).status.reason), _log(name))
+                yield self._fail(step, _why(known_status(job).reason), _log(name))
                 return
             remove(self.db, name)
             job = None
@@ -344,7 +344,7 @@ class _Runner:
 
     def _look(self) -> Iterator[StudyEvent]:
         """Check the running trainings."""
-        from kdtui.workflows.job_state import one_job
+        from kdtui.workflows.finish_jobs import finish_job
         from kdtui.workflows.training.on_host import TrainingFetched, refresh
         from models.sft.state import ACTIVE
 
@@ -367,7 +367,7 @@ class _Runner:
                 continue
             step, name = self.plan.steps[key], names[key]
             try:
-                row = one_job(self.db, name)
+                row = finish_job(self.db, name)
             except NotFound:
                 del self._training[key]
                 yield self._fail(step, f"training {name} has been deleted")

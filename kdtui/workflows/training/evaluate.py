@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
-from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, one_job
+from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch
 from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, ScoreRow, evaluate_split, score_run, split_to_score
 from kdtui.workflows.student.describe_model import student_with
 from kdtui.workflows.training.base_files import check_base_is_here, find_base
@@ -48,7 +49,7 @@ def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
     while True:
         job = get_job(db, name)
         problem = next((seen.problem for seen in refresh(db, {name})), None) if job.host is not None else None
-        row = one_job(db, name)
+        row = finish_job(db, name)
         yield row
         if problem is None and row.status.state not in ACTIVE:
             break
@@ -67,7 +68,7 @@ def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEve
         ModelError: the student cannot be loaded, or fails.
     """
     yield from wait_for_training(db, name)
-    row = one_job(db, name)
+    row = finish_job(db, name)
     for dataset in row.job.settings.datasets:
         sessions = split_to_score(db, dataset, "valid")
         run = None

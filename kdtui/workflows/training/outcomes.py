@@ -21,6 +21,7 @@ from kdtui.distill.category_intent import category_intent
 from kdtui.distill.training_set import bundles_to_name
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
+from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import JobRow, base_of
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.floors import answers_of
@@ -180,6 +181,9 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
         return known
     answers = row.job.folder / ADAPTER / ANSWERS
     if row.status.state != "done" or not answers.is_file():
+        return None
+    # An adapter that cannot be converted must not become a default.
+    if finish_job(db, row.job.name).status.state != "done":
         return None
     judged = _scored_sessions(db, row, answers)
     if not judged:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.job_state import JobRow, known_status, one_job
+from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.job_state import JobRow, known_status
 from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.training import jobs, launch_on_host, on_host
 from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
@@ -226,7 +227,7 @@ def fetch(db: Database, name: str, *, checkpoints: bool = False) -> Fetched:
     if job.host is None:
         raise KdtuiError(f"training {name!r} is on this machine already")
     count = on_host.fetch(db, job, checkpoints=checkpoints)
-    row = one_job(db, name)
+    row = finish_job(db, name)
     if row.status.state == "failed":
         raise KdtuiError(f"training {name!r}: {row.status.reason}")
     return Fetched(count, row)

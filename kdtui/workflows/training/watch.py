@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.job_state import is_to_fetch, one_job
+from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.job_state import is_to_fetch, known_job
 from kdtui.workflows.training.follow_on_host import PAUSES, ConnectionLost
 from kdtui.workflows.training.host_status import look_up_status
 from kdtui.workflows.training.jobs import StatusSeen
@@ -171,7 +172,7 @@ class Watch:
                 self._loop = self._woken = None
 
     async def _anywhere(self, db: Database) -> AsyncGenerator[Seen]:
-        row = one_job(db, self.name)
+        row = known_job(db, self.name)
         if row.job.host is None or (row.status.state == "done" and not is_to_fetch(row)):
             async for event in self._watch(db, _LocalSource(row.job)):
                 yield event
@@ -207,7 +208,7 @@ class Watch:
             if is_due or (is_active and now() >= next_look):
                 # Checked before the log is read, so that nothing written before the end is missed.
                 await source.look()
-                status = one_job(db, self.name).status
+                status = finish_job(db, self.name).status
                 is_active = status.state in ACTIVE
                 next_look, next_growth = now() + source.pause, -1.0
                 yield StatusSeen(status)

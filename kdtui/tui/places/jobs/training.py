@@ -312,11 +312,11 @@ class TrainingScreen(StoreScreen[None]):
         name = training.name
 
         def question(db: "Database") -> "tuple[RunSettings, str, str | None]":
-            from kdtui.workflows.job_state import one_job
+            from kdtui.workflows.finish_jobs import finish_job
             from kdtui.workflows.training.evaluate import asked_as_trained
             from store.datasets import dataset_names, iter_sessions
 
-            row = one_job(db, name)
+            row = finish_job(db, name)
             known = dataset_names(db)
             for dataset in row.job.settings.datasets:
                 if dataset in known:
@@ -460,7 +460,7 @@ def start(db: "Database", name: str) -> Iterator[object]:
 
 def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
     """Stop a training, and tell what is waited for."""
-    from kdtui.workflows.job_state import one_job
+    from kdtui.workflows.job_state import known_job
     from kdtui.workflows.training.service import cancel, how_it_stopped
     from models.sft.processes import Stopping
 
@@ -473,7 +473,7 @@ def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
             )
         else:
             left = event.left
-    row = one_job(db, name)
+    row = known_job(db, name)
     yield Done("; ".join([how_it_stopped(row, left), *left]))
 
 
