@@ -269,7 +269,7 @@ def launch(
     """Start a training, here or on a host, which goes on when the terminal is closed; what it will take is said first,
     by what trainings took there before."""
     from kdtui.workflows.training.estimate import estimate_training
-    from kdtui.workflows.training.service import TrainingPlan, check_training_plan, jobs_folder, prepare_training
+    from kdtui.workflows.training.plan import TrainingPlan, check_training_plan, jobs_folder, prepare_training
     from kdtui.workflows.training.start_from import Terms, find_source, inherited_terms
     from models.embedded import NAME
     from store.jobs import get_job
@@ -473,15 +473,13 @@ def logs(
     db: DatabaseOption = None,
 ) -> None:
     """Print the log of a training; followed, until it ends, with its loss and pair F1 in the last line."""
-    from kdtui.workflows.training import follow_on_host, jobs
-    from store.jobs import get_job
+    from kdtui.workflows.training.service import log_of_training
 
     with open_store(db) as store:
         if follow:
             follow_training(store, name, db)
             return
-        job = get_job(store, name)
-        print_log(jobs.log_of(job) if job.host is None else follow_on_host.log_of(store, job))
+        print_log(log_of_training(store, name))
 
 
 @app.command("cancel", examples=["kdtui sft cancel camping", "kdtui sft cancel camping --now"])
@@ -570,7 +568,7 @@ def adopt(
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.adopt import adopt_training as take_over
     from kdtui.workflows.training.adopt import adopt_trainings
-    from kdtui.workflows.training.service import jobs_folder
+    from kdtui.workflows.training.plan import jobs_folder
     from store.hosts import get_host
 
     host, colon, folder = place.partition(":")
@@ -665,7 +663,7 @@ def rm(
     db: DatabaseOption = None,
 ) -> None:
     """Delete trainings with their folders, checkpoints and adapters, on their hosts too."""
-    from kdtui.workflows.training.service import remove
+    from kdtui.workflows.training.service import remove_training
     from models.sft.job_files import ADAPTER, CHECKPOINTS
     from store.jobs import get_job
     from store.runs import runs_of_model
@@ -684,7 +682,7 @@ def rm(
             chosen[name] = [*found, *where, *counts({"run": runs_of_model(store, name)}, "named by")]
         confirm_removal({f"training {name}": told for name, told in chosen.items()}, yes=yes)
         for name, told in chosen.items():
-            remove(store, name, keep=keep)
+            remove_training(store, name, keep=keep)
             say(", ".join([f"deleted training {name}", *told]))
 
 

@@ -266,7 +266,7 @@ def _run(
     )
     from kdtui.workflows.studies.labels import label
     from kdtui.workflows.studies.spec_files import to_toml
-    from kdtui.workflows.training.service import jobs_folder
+    from kdtui.workflows.training.plan import jobs_folder
     from store.studies import save_study
 
     failed = kept = 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kdtui.workflows.job_state import JobRow
     from kdtui.workflows.training.estimate import TrainingEstimate
-    from kdtui.workflows.training.service import TrainingPlan
+    from kdtui.workflows.training.plan import TrainingPlan
     from kdtui.workflows.training.start_from import Terms
     from store.jobs import StoredJob
     from store.sqlite import Database
@@ -26,15 +26,16 @@ def start_training(store: "Database", name: str) -> None:
     from kdtui.jobs.transport import TransportError
     from kdtui.workflows.job_state import known_status
     from kdtui.workflows.training import service
+    from kdtui.workflows.training.backend import Started
     from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
     from kdtui.workflows.training.on_host import HostSeen
     from store.jobs import get_job
 
     job = get_job(store, name)
     try:
-        for event in service.start(store, name):
+        for event in service.start_training(store, name):
             match event:
-                case service.Started(pid):
+                case Started(pid):
                     shown = next_command("sft", "logs", name, "--follow")
                     stops = next_command("sft", "cancel", name)
                     say(f"it runs as process {pid}; {shown} shows it, and {stops} stops it")
@@ -118,7 +119,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
     """Stop a training, and say what is waited for meanwhile, and what came of it."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.job_state import known_job
-    from kdtui.workflows.training.service import cancel, how_it_stopped
+    from kdtui.workflows.training.service import cancel_training, how_it_stopped
     from models.sft.processes import HasStopped, Stopping
 
     left: tuple[str, ...] = ()
@@ -126,7 +127,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
     said_at = 0.0
     try:
         with waiting_line() as show:
-            for event in cancel(store, name, now=now):
+            for event in cancel_training(store, name, now=now):
                 match event:
                     case HasStopped():
                         left = event.left
@@ -183,9 +184,9 @@ def try_to_fetch(store: "Database", name: str) -> None:
 
 def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) -> None:
     """Bring home what a training has made; then its adapter has its name."""
-    from kdtui.workflows.training.service import fetch
+    from kdtui.workflows.training.service import fetch_training
 
-    done = fetch(store, name, checkpoints=checkpoints)
+    done = fetch_training(store, name, checkpoints=checkpoints)
     say(fetched(name, done.files, is_done=done.row.status.state == "done"))
 
 
@@ -253,22 +254,22 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     from kdtui.errors import KdtuiError
     from kdtui.workflows.finish_jobs import finish_job
     from kdtui.workflows.job_state import is_to_fetch
-    from kdtui.workflows.training import follow_on_host, jobs
-    from store.jobs import get_job
+    from kdtui.workflows.training import service
+    from kdtui.workflows.training.follow_on_host import ConnectionLost
+    from kdtui.workflows.training.jobs import LogGrew
 
-    job = get_job(store, name)
-    events = jobs.follow(job.folder) if job.host is None else follow_on_host.follow(store, job)
+    events = service.follow_training(store, name)
     decoder = getincrementaldecoder("utf-8")("replace")
     held = ""
     with progress_bar() as progress:
         task = progress.add_task("steps", total=None)
         for event in events:
-            if isinstance(event, jobs.LogGrew):
+            if isinstance(event, LogGrew):
                 *lines, held = (held + decoder.decode(event.text)).split("\n")
                 for line in lines:
                     say(line)
                 continue
-            if isinstance(event, follow_on_host.ConnectionLost):
+            if isinstance(event, ConnectionLost):
                 say(f"kdtui: {event.problem}; trying again")
                 continue
             status = event.status

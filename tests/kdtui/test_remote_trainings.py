@@ -16,7 +16,7 @@ import pytest
 
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TransportError
-from kdtui.workflows.training.follow_on_host import ConnectionLost, follow
+from kdtui.workflows.training.follow_on_host import ConnectionLost, follow_on_host
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
 from models.sft.processes import stop
@@ -119,7 +119,7 @@ def test_a_followed_log_goes_on_behind_a_lost_connection(
     (job / "log").write_text("one\ntwo\n")
     add_job(db, "long", workdir / "home", TrainingSettings(("outdoor",)), "key", host="far")
     found, states, losses = b"", [], 0
-    for event in follow(db, get_job(db, "long")):
+    for event in follow_on_host(db, get_job(db, "long")):
         if isinstance(event, StatusSeen):
             states.append(event.status.state)
             continue
@@ -140,7 +140,7 @@ def test_a_followed_log_goes_on_behind_a_lost_connection(
     assert (states[0], states[-1], losses) == ("running", "done", 1)
     server.stop()
     with pytest.raises(TransportError, match="nobody listens"):
-        list(follow(db, get_job(db, "long")))
+        list(follow_on_host(db, get_job(db, "long")))
 
 
 @needs_sshd
@@ -159,7 +159,7 @@ def test_a_followed_log_goes_on_behind_a_network_that_froze(
     assert server.process is not None
     found, frozen, lost = b"", list[int](), 0
     try:
-        for event in follow(db, get_job(db, "long")):
+        for event in follow_on_host(db, get_job(db, "long")):
             if isinstance(event, ConnectionLost):
                 lost += 1
                 continue

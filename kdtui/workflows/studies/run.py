@@ -293,7 +293,8 @@ class _Runner:
     def _begin_training(self, step: PlannedStep, training: TrainingStep, host: str) -> Iterator[StudyEvent]:
         """Start a training, or find one that was started earlier."""
         from kdtui.workflows.job_state import known_status
-        from kdtui.workflows.training.service import TrainingPlan, prepare_training, remove, start
+        from kdtui.workflows.training.plan import TrainingPlan, prepare_training
+        from kdtui.workflows.training.service import remove_training, start_training
         from kdtui.workflows.training.start_from import find_source
         from models.sft.state import ACTIVE
         from store.jobs import get_job
@@ -309,7 +310,7 @@ class _Runner:
             if not self.retry_failed:
                 yield self._fail(step, _why(known_status(job).reason), _log(name))
                 return
-            remove(self.db, name)
+            remove_training(self.db, name)
             job = None
         if job is None:
             settings = training_settings(training, self._name)
@@ -333,7 +334,7 @@ class _Runner:
         state = known_status(get_job(self.db, name)).state
         if state not in (*ACTIVE, "done"):
             try:
-                for _ in start(self.db, name):
+                for _ in start_training(self.db, name):
                     pass
             except (KdtuiError, ModelError) as problem:
                 del self._training[step.key]

@@ -50,7 +50,7 @@ class SampleStep(Struct, frozen=True, tag="sample", tag_field="kind"):
 
 # Without defaults, so that steps from before `start` was added keep their key.
 class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind", omit_defaults=True):
-    """Train an adapter; see `kdtui.workflows.training.service.TrainingPlan`.
+    """Train an adapter; see `kdtui.workflows.training.plan.TrainingPlan`.
 
     Attributes:
         rank: of the adapter; 0 for that of the adapter that it begins from.

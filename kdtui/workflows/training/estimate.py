@@ -9,7 +9,7 @@ from statistics import median
 from kdtui.errors import KdtuiError
 from kdtui.text import counted, duration, one_line
 from kdtui.workflows.training.paces import base_name, known_paces, processes_of
-from kdtui.workflows.training.service import TrainingPlan
+from kdtui.workflows.training.plan import TrainingPlan
 from models.sft.examples import Example, batches, read_example
 from models.sft.job import Job, spread
 from store.hosts import Host, get_host

@@ -11,16 +11,13 @@ from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch
 from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, ScoreRow, evaluate_split, score_run, split_to_score
 from kdtui.workflows.student.describe_model import student_with
+from kdtui.workflows.training.backend import backend_of
 from kdtui.workflows.training.base_files import check_base_is_here, find_base
-from kdtui.workflows.training.on_host import refresh
-from kdtui.workflows.training.service import fetch
+from kdtui.workflows.training.service import fetch_training
 from models.sft.state import ACTIVE
 from store.jobs import get_job, remember_evaluation
 from store.records import RunSettings
 from store.sqlite import Database
-
-_PAUSE_LOCAL, _PAUSE_ON_HOST = 1.0, 10.0
-"""Seconds between two checks of a training that is waited for: on this machine, and on a host."""
 
 
 def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
@@ -47,17 +44,17 @@ def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
         KdtuiError: it did not end well, or its adapter could not be fetched.
     """
     while True:
-        job = get_job(db, name)
-        problem = next((seen.problem for seen in refresh(db, {name})), None) if job.host is not None else None
+        backend = backend_of(db, get_job(db, name))
+        problem = backend.check()
         row = finish_job(db, name)
         yield row
         if problem is None and row.status.state not in ACTIVE:
             break
-        finish(asyncio.sleep(_PAUSE_LOCAL if job.host is None else _PAUSE_ON_HOST))
+        finish(asyncio.sleep(backend.pause))
     if row.status.state != "done":
         raise KdtuiError(f"training {name!r} is {row.status.state}")
     if is_to_fetch(row):
-        fetch(db, name)
+        fetch_training(db, name)
 
 
 def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ScoreRow]:

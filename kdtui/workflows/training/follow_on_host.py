@@ -35,7 +35,7 @@ class ConnectionLost:
     problem: str
 
 
-def log_of(db: Database, job: StoredJob) -> Iterator[bytes]:
+def log_on_host(db: Database, job: StoredJob) -> Iterator[bytes]:
     """Yield the log of a training on its host in chunks.
 
     Raises:
@@ -52,7 +52,7 @@ def log_of(db: Database, job: StoredJob) -> Iterator[bytes]:
     return iterate(read())
 
 
-def follow(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSeen | ConnectionLost]:
+def follow_on_host(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSeen | ConnectionLost]:
     """Yield the log of a training on its host from its beginning, and its status, until it ends.
 
     A lost connection is restored.

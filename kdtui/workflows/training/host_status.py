@@ -17,15 +17,6 @@ from store.sqlite import Database
 Answer = TypeVar("Answer")
 
 
-def status(db: Database, job: StoredJob) -> JobStatus:
-    """Return the current status of a training on its host.
-
-    Raises:
-        TransportError: the host cannot be reached.
-    """
-    return ask_host(db, job, lambda client: look_up_status(db, client, job))
-
-
 async def look_up_status(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
     """Ask a connected host for the status of a training, and store it.
 

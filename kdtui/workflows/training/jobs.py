@@ -17,7 +17,7 @@ _LOOK = 0.5
 """Seconds between two checks of a training that is followed."""
 
 
-def launch(db: Database, job: StoredJob) -> int:
+def launch_locally(db: Database, job: StoredJob) -> int:
     """Start or resume a training on this machine, and return its process id.
 
     Raises:
@@ -36,7 +36,7 @@ def launch(db: Database, job: StoredJob) -> int:
     return start(job.folder, after=after)
 
 
-def cancel(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
+def cancel_locally(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
     """Stop a training on this machine; see `models.sft.processes.stop`.
 
     Raises:
@@ -62,11 +62,11 @@ def check_removable(job: StoredJob) -> None:
     Raises:
         KdtuiError: it is running.
     """
-    if job.host is None and job_status(job.folder).state in ACTIVE:
+    if job_status(job.folder).state in ACTIVE:
         raise KdtuiError(f"training {job.name!r} is running; stop it first with: kdtui sft cancel {job.name}")
 
 
-def remove(db: Database, job: StoredJob) -> None:
+def delete_locally(db: Database, job: StoredJob) -> None:
     """Forget a training, and delete its local directory and its adapter; see `check_removable`."""
     shutil.rmtree(job.folder, ignore_errors=True)
     forget_job(db, job.name)
@@ -74,7 +74,7 @@ def remove(db: Database, job: StoredJob) -> None:
         db.execute("DELETE FROM models WHERE name = ? AND kind = 'adapter'", [job.name])
 
 
-def log_of(job: StoredJob) -> Iterator[bytes]:
+def local_log(job: StoredJob) -> Iterator[bytes]:
     """Yield the log of a training on this machine in chunks."""
     if (job.folder / LOG).exists():
         with (job.folder / LOG).open("rb") as file:
@@ -96,7 +96,7 @@ class StatusSeen:
     status: JobStatus
 
 
-def follow(folder: Path) -> Iterator[LogGrew | StatusSeen]:
+def follow_locally(folder: Path) -> Iterator[LogGrew | StatusSeen]:
     """Yield the log of a training on this machine from its beginning, and its status, until it ends."""
     offset = 0
     while True:

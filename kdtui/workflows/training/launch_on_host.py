@@ -46,7 +46,7 @@ class Launched:
     launcher: str
 
 
-def launch(db: Database, job: StoredJob) -> Iterator[SendingFiles | Submitting | Launched]:
+def launch_on_host(db: Database, job: StoredJob) -> Iterator[SendingFiles | Submitting | Launched]:
     """Send a training to its host, and start or resume it there. After an interrupt, another call continues.
 
     Raises:

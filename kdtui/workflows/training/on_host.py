@@ -101,7 +101,7 @@ def refresh(
     return iterate(check_all())
 
 
-def cancel(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
+def cancel_on_host(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
     """Stop a training on its host, and store its status afterwards.
 
     Raises:
@@ -122,7 +122,7 @@ def cancel(db: Database, job: StoredJob, *, grace: float) -> Iterator[Stopping |
     return iterate(ask())
 
 
-def fetch(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
+def fetch_from_host(db: Database, job: StoredJob, *, checkpoints: bool = False) -> int:
     """Fetch the results of a training that are not on this machine yet, and return the number of files fetched.
 
     Args:
@@ -156,7 +156,7 @@ async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
     return count
 
 
-def remove(db: Database, job: StoredJob) -> None:
+def remove_from_host(db: Database, job: StoredJob) -> None:
     """Delete the directory of a training on its host.
 
     Raises:

@@ -14,7 +14,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.places.jobs.screen import HostDialog, JobsScreen
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.readable import Readable
-from kdtui.workflows.training.service import TrainingPlan, jobs_folder, prepare_training
+from kdtui.workflows.training.plan import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
 from models.sft.processes import start
 from models.sft.state import JobStatus

@@ -20,7 +20,7 @@ from models.sft.state import ACTIVE
 from store.records import FORMATS, TrainingSettings
 
 if TYPE_CHECKING:
-    from kdtui.workflows.training.service import TrainingPlan
+    from kdtui.workflows.training.plan import TrainingPlan
     from store.sqlite import Database
 
 _EPOCHS, _LEARNING_RATE, _CONTINUED_RATE = "2", "0.0005", "0.0002"
@@ -113,7 +113,7 @@ def offer(db: "Database", database: Path) -> Offer:
 
 def _folders(database: Path) -> list[str]:
     """Names of folders that are in the place of trainings, whether there are trainings of these names or not."""
-    from kdtui.workflows.training.service import jobs_folder
+    from kdtui.workflows.training.plan import jobs_folder
 
     folder = jobs_folder(database)
     return [path.name for path in folder.iterdir()] if folder.is_dir() else []
@@ -342,7 +342,7 @@ def estimated(database: Path, values: Mapping[str, str]) -> str:
 
 
 def _plan(db: "Database", values: Mapping[str, str]) -> "TrainingPlan":
-    from kdtui.workflows.training.service import TrainingPlan
+    from kdtui.workflows.training.plan import TrainingPlan
     from kdtui.workflows.training.start_from import find_source
 
     source = find_source(db, values["from"]) if values["from"] else None
@@ -369,7 +369,7 @@ def _plan(db: "Database", values: Mapping[str, str]) -> "TrainingPlan":
 
 def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str]) -> Iterator[object]:
     """Do what the form says; for threads."""
-    from kdtui.workflows.training.service import jobs_folder, prepare_training
+    from kdtui.workflows.training.plan import jobs_folder, prepare_training
 
     plan = _plan(db, values)
     name = plan.name

@@ -276,9 +276,11 @@ class TrainingScreen(StoreScreen[None]):
         name = training.name
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.service import fetch
+            from kdtui.workflows.training.service import fetch_training
 
-            yield Done(f"fetched {counted(fetch(db, name).files, 'file')} of training {name} from {training.where}")
+            yield Done(
+                f"fetched {counted(fetch_training(db, name).files, 'file')} of training {name} from {training.where}"
+            )
 
         self.have_done(f"fetching {name} from {training.where}", work, training=name)
 
@@ -289,9 +291,9 @@ class TrainingScreen(StoreScreen[None]):
         name = training.name
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.service import remove
+            from kdtui.workflows.training.service import remove_training
 
-            remove(db, name)
+            remove_training(db, name)
             yield Done(f"deleted training {name}")
 
         away = f", here and on {training.where}" if training.job.host is not None else ""
@@ -441,11 +443,12 @@ def _on(training: Training) -> str:
 def start(db: "Database", name: str) -> Iterator[object]:
     """Start a training, or go on with it, and tell how far that is."""
     from kdtui.workflows.training import service
+    from kdtui.workflows.training.backend import Started
     from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
 
-    for event in service.start(db, name):
+    for event in service.start_training(db, name):
         match event:
-            case service.Started(pid):
+            case Started(pid):
                 yield Done(f"training {name} runs as process {pid}")
             case SendingFiles(what, size):
                 yield Doing(f"starting {name}: bringing {what} to its host ({size / 1e6:,.1f} MB), once")
@@ -461,11 +464,11 @@ def start(db: "Database", name: str) -> Iterator[object]:
 def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
     """Stop a training, and tell what is waited for."""
     from kdtui.workflows.job_state import known_job
-    from kdtui.workflows.training.service import cancel, how_it_stopped
+    from kdtui.workflows.training.service import cancel_training, how_it_stopped
     from models.sft.processes import Stopping
 
     left: tuple[str, ...] = ()
-    for event in cancel(db, name, now=now):
+    for event in cancel_training(db, name, now=now):
         if isinstance(event, Stopping):
             yield Doing(
                 f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}, then it is killed; "

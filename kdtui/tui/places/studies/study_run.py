@@ -62,7 +62,7 @@ class StudyRun(Task):
             from kdtui.workflows.studies.events import Planned
             from kdtui.workflows.studies.run import run_study
             from kdtui.workflows.studies.spec_files import to_toml
-            from kdtui.workflows.training.service import jobs_folder
+            from kdtui.workflows.training.plan import jobs_folder
             from store.studies import save_study
 
             jobs = jobs_folder(database)
