@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from models.embedded import SHIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from store.records import RunSettings, Split
 
@@ -72,15 +72,17 @@ def evaluate_arguments(dataset: str, split: "Split", settings: "RunSettings", ta
         "--answer-price": [] if settings.answer_price is None else [f"{settings.answer_price:g}"],
         "--tag": list(tags),
     }
-    # A value that looks like an option goes after "=".
+    return ["evaluate", *option_words(options)]
+
+
+def option_words(options: "Mapping[str, Sequence[str]]") -> list[str]:
+    """Return options with their values as the words of a command. Several values repeat the option."""
     return [
-        "evaluate",
-        *(
-            part
-            for name, values in options.items()
-            for value in values
-            for part in ([f"{name}={value}"] if value.startswith("-") else [name, value])
-        ),
+        part
+        for name, values in options.items()
+        for value in values
+        # A value that looks like an option goes after "=".
+        for part in ([f"{name}={value}"] if value.startswith("-") else [name, value])
     ]
 
 
