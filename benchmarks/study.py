@@ -18,10 +18,11 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
 from kdtui.workflows.studies.check_spec import checked_spec
-from kdtui.workflows.studies.plan import StoreContents, make_plan
+from kdtui.workflows.studies.plan import make_plan
 from kdtui.workflows.studies.report import write_report
 from kdtui.workflows.studies.spec import Question, Spec
 from kdtui.workflows.studies.steps import encoded_step
+from kdtui.workflows.studies.store_contents import StoreContents
 from store.database import open_database
 from store.records import RunSettings, Session
 from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run

@@ -9,7 +9,8 @@ import pytest
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.finish_jobs import finish_job
-from kdtui.workflows.training.outcomes import Outcome, conclude
+from kdtui.workflows.training.outcome import Outcome
+from kdtui.workflows.training.outcomes import conclude
 from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
 from store.jobs import get_job

@@ -26,15 +26,7 @@ from kdtui.workflows.studies.events import (
 from kdtui.workflows.studies.knowledge import make_knowledge
 from kdtui.workflows.studies.lock import study_lock
 from kdtui.workflows.studies.make_steps import draw_sample, mix_adapters
-from kdtui.workflows.studies.plan import (
-    LOCAL,
-    PlannedStep,
-    StoreContents,
-    StudyPlan,
-    check_models,
-    make_plan,
-    narrowed_plan,
-)
+from kdtui.workflows.studies.plan import LOCAL, PlannedStep, StudyPlan, check_models, make_plan, narrowed_plan
 from kdtui.workflows.studies.spec import Spec
 from kdtui.workflows.studies.steps import (
     CalibrationStep,
@@ -51,6 +43,7 @@ from kdtui.workflows.studies.steps import (
     step_key,
     training_settings,
 )
+from kdtui.workflows.studies.store_contents import StoreContents
 from models.errors import ModelError
 from store.errors import NotFound, StoreError
 from store.hosts import get_host

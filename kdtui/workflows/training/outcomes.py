@@ -4,23 +4,19 @@ The trainer stores both answers with the adapter. They are scored here session b
 intents by the token F1 of the intents written for the true bundles, so that nothing but the intents differs.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import msgspec
 
 from kdtui.bundling import floors
-from kdtui.bundling.intent_metrics import token_f1
 from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.category_intent import category_intent
 from kdtui.distill.training_set import bundles_to_name
 from kdtui.errors import KdtuiError
-from kdtui.text import counted
 from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import JobRow, base_of
 from kdtui.workflows.model_names import PATTERNS
@@ -28,142 +24,16 @@ from kdtui.workflows.runs.floors import answers_of
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.intent_floors import CATEGORY, NEAREST, nearest_intents
 from kdtui.workflows.student.open import open_student
+from kdtui.workflows.training.answer_scores import ScoredSession, Values, mean_intent_f1, scored_sessions
+from kdtui.workflows.training.outcome import MeasuredAgainst, Outcome, known_outcome
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.sft.job_files import ADAPTER, ANSWERS
-from store.datasets import get_session
 from store.default_adapters import default_adapters, set_default_adapter
 from store.errors import NotFound, StoreError
 from store.jobs import get_job, remember_outcome
 from store.records import RunSettings, Session
 from store.sqlite import Database
-
-Verdict: TypeAlias = Literal["helped", "made it worse", "no difference", "too few sessions"]
-
-MEASURES = {"pair_f1": "pair F1", "intent_f1": "token F1 of intents"}
-"""Names of the measures for users."""
-
-WIDE = 30
-"""Below this number of sessions, the message says that the interval is wide."""
-
-_LEAST = 6
-"""Sessions: with fewer, all of them agree by chance once in twenty times."""
-
-_THRESHOLDS = tuple(number / 50 for number in range(5, 48))
-"""Probabilities from which two products count as a pair."""
-
-Values: TypeAlias = list[float]
-"""Values of a measure, one for each session."""
-
-_LEVEL = 0.05
-"""Significance level of claims."""
-
-
-class MeasuredAgainst(msgspec.Struct, frozen=True):
-    """The adapter compared with something else over the same sessions.
-
-    Attributes:
-        name: of the other.
-        value: the mean of the other over the sessions.
-        difference: the mean of the adapter minus that of the other.
-        low, high: 95 % confidence interval of the difference over the sessions; None with too few sessions.
-        p: of a test that flips the signs of the differences of sessions.
-    """
-
-    name: str
-    value: float
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the adapter is better than chance explains."""
-        return self.low is not None and self.low > 0 and self.p <= _LEVEL
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether the adapter is worse than chance explains."""
-        return self.high is not None and self.high < 0 and self.p <= _LEVEL
-
-    @property
-    def in_words(self) -> str:
-        """The difference and its interval."""
-        if self.low is None or self.high is None:
-            return f"{self.difference:+.3f}"
-        return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a training was worth.
-
-    Attributes:
-        measure: a key of `MEASURES`.
-        sessions: validation sessions that were answered.
-        value: the mean of the adapter over them, 0..1.
-        source: compared with what the training began from: an adapter, or the base without one.
-        floors: compared with the floors, the best floor first.
-        of_datasets: the difference to the source in each dataset.
-        default_for: datasets that the adapter became the default of.
-        kept_default: the unchanged default of its other datasets, by dataset.
-    """
-
-    measure: str
-    sessions: int
-    value: float
-    source: MeasuredAgainst
-    floors: tuple[MeasuredAgainst, ...]
-    of_datasets: dict[str, float]
-    default_for: tuple[str, ...] = ()
-    kept_default: dict[str, str] = {}
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether the training helped, as far as these sessions can show."""
-        if self.source.is_better:
-            return "helped"
-        if self.source.is_worse:
-            return "made it worse"
-        return "no difference" if self.sessions >= _LEAST else "too few sessions"
-
-    @property
-    def in_words(self) -> list[str]:
-        """The outcome in sentences."""
-        measure, source = MEASURES[self.measure], self.source
-        sessions = counted(self.sessions, "validation session")
-        numbers = f"{measure} {self.value:.3f}, {source.name} {source.value:.3f}: {source.in_words}"
-        wide = "; the interval is wide with so few" if 1 < self.sessions < WIDE else ""
-        match self.verdict:
-            case "helped":
-                first = f"the training helped on {sessions}: {numbers}{wide}"
-            case "made it worse":
-                first = f"the training made it worse on {sessions}: {numbers}{wide}"
-            case "no difference":
-                first = f"no difference that {sessions} can show: {numbers}{wide}"
-            case _:
-                first = f"{sessions} cannot show whether the training helped, and {_LEAST} or more can: {numbers}"
-        lines = [first]
-        if self.floors:
-            best = self.floors[0]
-            than = "above" if best.is_better else "below" if best.is_worse else "not clearly above or below"
-            lines.append(f"it is {than} the best floor ({best.name}, {best.value:.3f}): {best.in_words}")
-        if self.default_for:
-            names = ", ".join(self.default_for)
-            lines.append(f"it became the default adapter of {names}")
-        lines += [f"{kept} stays the default of {dataset}" for dataset, kept in self.kept_default.items()]
-        return lines
-
-
-def known_outcome(row: JobRow) -> Outcome | None:
-    """Return the stored outcome of a training; None if there is none."""
-    if row.job.outcome is None:
-        return None
-    try:
-        return msgspec.json.decode(row.job.outcome, type=Outcome)
-    except msgspec.MsgspecError:
-        # Another version wrote it, or somebody edited it.
-        return None
 
 
 def conclude(db: Database, row: JobRow) -> Outcome | None:
@@ -185,7 +55,7 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
     # An adapter that cannot be converted must not become a default.
     if finish_job(db, row.job.name).status.state != "done":
         return None
-    judged = _scored_sessions(db, row, answers)
+    judged = scored_sessions(db, row, answers)
     if not judged:
         return None
     outcome = _compared(db, row, judged)
@@ -198,114 +68,7 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
     return known_outcome(JobRow(get_job(db, row.job.name), row.status))
 
 
-@dataclass(frozen=True, slots=True)
-class _ScoredSession:
-    """A validation session, with the measure before and after the training."""
-
-    dataset: str
-    session: Session
-    before: float
-    after: float
-
-
-def _scored_sessions(db: Database, row: JobRow, answers: Path) -> list[_ScoredSession]:
-    """Score the answers to sessions that are still stored, the sessions of a dataset together."""
-    answered: list[tuple[str, Session, dict[str, Any], dict[str, Any]]] = []
-    datasets = row.job.settings.datasets
-    for line in _lines(answers):
-        dataset = line.get("dataset") or (datasets[0] if len(datasets) == 1 else "")
-        try:
-            answered.append((dataset, get_session(db, dataset, line["session"]), line["before"], line["after"]))
-        except NotFound:
-            # It was deleted, or replaced by an import.
-            continue
-    order = list(dict.fromkeys(dataset for dataset, *_ in answered))
-    answered.sort(key=lambda each: order.index(each[0]))
-    if row.job.settings.form == "intents":
-        return [
-            _ScoredSession(dataset, session, old, new)
-            for dataset, session, before, after in answered
-            if (old := _intent_f1(session, before)) is not None and (new := _intent_f1(session, after)) is not None
-        ]
-    sessions = [session for _, session, _, _ in answered]
-    befores = _pair_f1(sessions, [before for _, _, before, _ in answered])
-    afters = _pair_f1(sessions, [after for _, _, _, after in answered])
-    return [
-        _ScoredSession(dataset, session, one, other)
-        for (dataset, session, _, _), one, other in zip(answered, befores, afters, strict=True)
-        if isfinite(one) and isfinite(other)
-    ]
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the answers that the trainer stored. Skip damaged lines: files get edited and cut off."""
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if not isinstance(line, dict) or not isinstance(line.get("session"), str):
-            continue
-        if isinstance(line.get("before"), dict) and isinstance(line.get("after"), dict):
-            yield line
-
-
-def _intent_f1(session: Session, answer: Mapping[str, Any]) -> float | None:
-    """Return the mean token F1 over the true bundles of a session; None if the answers are for other bundles."""
-    bundles = bundles_to_name(session)
-    written = answer.get("written")
-    if not isinstance(written, list) or not bundles or len(written) != len(bundles):
-        return None
-    return _mean_f1(
-        session, {frozenset(each.positions): str(text) for each, text in zip(bundles, written, strict=True)}
-    )
-
-
-def _mean_f1(session: Session, intents: Mapping[frozenset[int], str]) -> float:
-    """Return the mean token F1 of intents for bundles, each compared with the closest intent that people wrote."""
-    total = 0.0
-    for positions, text in intents.items():
-        wanted = [each.intent for each in session.bundles if frozenset(each.positions) == positions]
-        total += max(token_f1(intent, text) for intent in wanted)
-    return total / len(intents)
-
-
-def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) -> Values:
-    """Return the pair F1 of each session; nan if its answer is unusable.
-
-    Pairs count from a threshold on. The threshold of a session is the best one for all other sessions: one chosen on
-        the
-    session itself would flatter.
-    """
-    truths = [true_bundles(session) for session in sessions]
-    values: Values = []
-    for truth, answer in zip(truths, answers, strict=True):
-        listed = answer.get("bundles")
-        values.append(
-            pair_f1(truth, [frozenset(each) for each in listed]) if isinstance(listed, list) else float("nan")
-        )
-    asked = [at for at, answer in enumerate(answers) if isinstance(answer.get("pairs"), list)]
-    if asked:
-        # Imported here: a tenth of a second.
-        import numpy as np
-
-        least = np.log(np.array(_THRESHOLDS) / (1 - np.array(_THRESHOLDS)))
-        table = np.array(
-            [
-                [
-                    pair_f1(truths[at], [frozenset((a, b)) for a, b, score in answers[at]["pairs"] if score >= bound])
-                    for bound in least.tolist()
-                ]
-                for at in asked
-            ]
-        )
-        others = table.sum(axis=0) - table
-        for row, at in enumerate(asked):
-            values[at] = float(table[row, int(others[row].argmax())])
-    return values
-
-
-def _compared(db: Database, row: JobRow, judged: Sequence[_ScoredSession]) -> Outcome:
+def _compared(db: Database, row: JobRow, judged: Sequence[ScoredSession]) -> Outcome:
     measure = "intent_f1" if row.job.settings.form == "intents" else "pair_f1"
     after = [each.after for each in judged]
     before = {_source_name(row): [each.before for each in judged]}
@@ -345,7 +108,7 @@ def _against(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgains
     return comparisons
 
 
-def _floors(db: Database, row: JobRow, judged: Sequence[_ScoredSession]) -> dict[str, Values]:
+def _floors(db: Database, row: JobRow, judged: Sequence[ScoredSession]) -> dict[str, Values]:
     """Return the same measure of the floors. Floors that lack a session are left out."""
     by_floor: dict[str, Values] = {}
     for dataset in dict.fromkeys(each.dataset for each in judged):
@@ -395,12 +158,12 @@ def _intent_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> d
             for session in sessions:
                 places = list(dict.fromkeys(frozenset(each.positions) for each in bundles_to_name(session)))
                 items = [[session.items[at - 1] for at in sorted(each)] for each in places]
-                found[name].append(_mean_f1(session, dict(zip(places, of(items), strict=True))))
+                found[name].append(mean_intent_f1(session, dict(zip(places, of(items), strict=True))))
     return found
 
 
 def _defaults(
-    db: Database, row: JobRow, judged: Sequence[_ScoredSession], outcome: Outcome
+    db: Database, row: JobRow, judged: Sequence[ScoredSession], outcome: Outcome
 ) -> tuple[list[str], dict[str, str]]:
     """Return the datasets that the adapter becomes the default of, and the unchanged default of the others."""
     present_defaults = default_adapters(db)
@@ -416,7 +179,7 @@ def _defaults(
 
 
 def _against_present(
-    db: Database, row: JobRow, present: str, judged: Sequence[_ScoredSession], outcome: Outcome
+    db: Database, row: JobRow, present: str, judged: Sequence[ScoredSession], outcome: Outcome
 ) -> MeasuredAgainst | None:
     """Compare the adapter with the present default over the same sessions; None if that is not possible."""
     settings = row.job.settings
@@ -434,7 +197,7 @@ def _against_present(
     if (other.settings.form == "intents") != (settings.form == "intents") or not answers.is_file():
         return None
     values = {
-        (each.dataset, each.session.id): each.after for each in _scored_sessions(db, JobRow(other, row.status), answers)
+        (each.dataset, each.session.id): each.after for each in scored_sessions(db, JobRow(other, row.status), answers)
     }
     if any((each.dataset, each.session.id) not in values for each in judged):
         return None

@@ -15,11 +15,12 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
 from kdtui.workflows.studies.check_spec import checked_spec
-from kdtui.workflows.studies.plan import StoreContents, StudyPlan, make_plan
+from kdtui.workflows.studies.plan import StudyPlan, make_plan
 from kdtui.workflows.studies.results import study_results
 from kdtui.workflows.studies.spec import Question, Spec
 from kdtui.workflows.studies.spec_files import to_toml
 from kdtui.workflows.studies.steps import encoded_step
+from kdtui.workflows.studies.store_contents import StoreContents
 from store.records import RunSettings
 from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
 from store.sqlite import Database
@@ -109,7 +110,7 @@ def test_a_report_has_each_question_with_its_answer_tables_plots_and_how_to_repe
             "whole session",
             "patterns",
             "sft+icl",
-            "What it costs",
+            "Costs",
             "Errors",
             "kdtui evaluate",
             "rank = [16]",

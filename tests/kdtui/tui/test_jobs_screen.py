@@ -417,7 +417,7 @@ async def test_a_lost_connection_is_said_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.watch.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.training.watch._There.growth", 0.1)
+    monkeypatch.setattr("kdtui.workflows.training.watch._HostSource.growth", 0.1)
     there = workdir / "jobs" / "long"
     there.mkdir(parents=True)
     (there / "id").write_text("long")

@@ -23,9 +23,10 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.sample import create_sample
-from kdtui.workflows.studies.plan import StoreContents, StudyPlan, make_plan
+from kdtui.workflows.studies.plan import StudyPlan, make_plan
 from kdtui.workflows.studies.spec_files import preset, to_toml
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded_step
+from kdtui.workflows.studies.store_contents import StoreContents
 from models import embedded
 from store.calls import record_call
 from store.database import open_database

@@ -86,7 +86,7 @@ def seen(row: "JobRow", defaults: Mapping[str, str]) -> Training:
 
     worth: tuple[str, ...] = ()
     if row.job.outcome is not None:
-        from kdtui.workflows.training.outcomes import known_outcome
+        from kdtui.workflows.training.outcome import known_outcome
 
         outcome = known_outcome(row)
         worth = () if outcome is None else tuple(outcome.in_words)
