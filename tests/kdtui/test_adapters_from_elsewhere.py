@@ -75,7 +75,9 @@ def test_an_exported_folder_is_copied_and_used_without_it(kdtui: Kdtui, db: Data
     assert not path.parent.exists()
 
 
-def test_it_can_be_merged_and_exported_again(kdtui: Kdtui, db: Database, given: Path, base: Path) -> None:
+def test_an_imported_adapter_can_be_merged_and_exported_again(
+    kdtui: Kdtui, db: Database, given: Path, base: Path
+) -> None:
     own = says(base, given)
     kdtui("model", "add", given, "--name", "one")
     kdtui("model", "add", given, "--name", "two")
@@ -85,7 +87,7 @@ def test_it_can_be_merged_and_exported_again(kdtui: Kdtui, db: Database, given: 
     assert (given.parent / "again" / WEIGHTS).read_bytes() == (given / WEIGHTS).read_bytes()
 
 
-def test_a_plain_folder_of_peft_is_taken_in_with_a_note(kdtui: Kdtui, db: Database, plain: Path, base: Path) -> None:
+def test_a_plain_peft_folder_is_imported_with_a_note(kdtui: Kdtui, db: Database, plain: Path, base: Path) -> None:
     (plain / "optimizer.pt").write_bytes(b"a pickle that nobody reads")
     result = kdtui("model", "add", plain)
     assert result.code == 0, result.err
@@ -96,7 +98,7 @@ def test_a_plain_folder_of_peft_is_taken_in_with_a_note(kdtui: Kdtui, db: Databa
     assert np.abs(logits_here(base, path, some_tokens(own.shape[1])) - own).max() < 1e-3
 
 
-def test_a_folder_with_a_gguf_adapter_alone_is_taken_in(
+def test_a_folder_with_only_a_gguf_adapter_is_imported(
     kdtui: Kdtui, db: Database, given: Path, base: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "lone").mkdir()
@@ -279,7 +281,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (only_gguf(lambda _: b"rubbish"), "first.gguf: this is not a GGUF file"),
     ],
 )
-def test_what_is_damaged_or_unsafe_is_one_sentence_and_leaves_nothing(
+def test_a_damaged_or_unsafe_folder_is_one_sentence_and_leaves_nothing(
     kdtui: Kdtui, db: Database, given: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     damage(given)
@@ -301,9 +303,7 @@ def test_an_adapter_for_another_width_is_refused_by_what_differs(kdtui: Kdtui, p
     assert "it does not fit wide, on which it was trained: it changes model.layers.0" in result.err
 
 
-def test_what_describes_it_is_written_anew_and_names_no_folder_of_theirs(
-    kdtui: Kdtui, db: Database, given: Path
-) -> None:
+def test_the_metadata_is_rewritten_and_names_no_foreign_folder(kdtui: Kdtui, db: Database, given: Path) -> None:
     change_json(CONFIG, auto_mapping={"parent_library": "os"}, base_model_name_or_path="/home/them/base")(given)
     manifest = json.loads((given / MANIFEST).read_text())
     (given / MANIFEST).write_text(json.dumps({**manifest, "base": "/home/them/tiny.gguf", "note": "\x1b[31mred"}))
@@ -338,7 +338,7 @@ def test_a_folder_without_an_adapter_is_one_sentence(kdtui: Kdtui, tmp_path: Pat
     assert (result.code, "name a model with: kdtui model add FILE" in result.err) == (1, True)
 
 
-def test_a_training_folder_of_kdtui_is_taken_in_without_its_base(
+def test_a_training_folder_of_kdtui_is_imported_without_its_base(
     kdtui: Kdtui, base: Path, tmp_path: Path, db: Database
 ) -> None:
     folder = peft_folder(tmp_path / "adapter", base, 2)

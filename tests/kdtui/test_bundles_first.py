@@ -62,7 +62,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     opened.set()
 
 
-def test_bundles_are_told_before_the_model_is_loaded_and_intents_afterwards(db: Database, gate: Event) -> None:
+def test_bundles_are_shown_before_the_model_is_loaded_and_intents_afterwards(db: Database, gate: Event) -> None:
     session = get_session(db, "outdoor", "o05")
     with open_student(db, "outdoor", settings_for("shipped")) as student:
         try:
@@ -103,7 +103,7 @@ def test_the_first_and_the_second_session_are_answered_alike(db: Database) -> No
     assert one.prediction.bundles == other.prediction.bundles
 
 
-def test_a_model_that_cannot_be_loaded_is_told_behind_the_bundles(
+def test_a_model_that_cannot_be_loaded_is_reported_after_the_bundles(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> Any:
@@ -192,7 +192,7 @@ SIZES = [(100, 30), (40, 30), (100, 8)]
 
 @pytest.mark.parametrize(("width", "height"), SIZES, ids=["usual", "narrow", "low"])
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}], ids=["colours", "no colours"])
-def test_in_a_terminal_bundles_come_first_and_in_the_end_it_looks_as_if_they_had_not(
+def test_in_a_terminal_bundles_come_first_and_the_final_screen_is_the_usual_one(
     width: int, height: int, variables: dict[str, str]
 ) -> None:
     wanted = ["generate", "o05", "o34", "--dataset", "outdoor"]
@@ -211,14 +211,14 @@ def test_in_a_terminal_bundles_come_first_and_in_the_end_it_looks_as_if_they_had
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor is there again"
 
 
-def test_what_goes_to_a_file_has_nothing_that_changes() -> None:
+def test_output_to_a_file_has_no_intermediate_lines() -> None:
     command = [sys.executable, "-m", "kdtui", "generate", "o05", "--dataset", "outdoor"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not _CONTROL.search(result.stdout)
     assert result.stdout.count("session o05") == 1
 
 
-def test_an_interrupt_leaves_what_is_known_and_a_clean_screen() -> None:
+def test_an_interrupt_leaves_known_results_and_a_clean_screen() -> None:
     with shown("generate", "o05", "--dataset", "outdoor", code=_NEVER_LOADS) as growing:
         growing.read(until="…")
         growing.process.send_signal(signal.SIGINT)
@@ -230,7 +230,7 @@ def test_an_interrupt_leaves_what_is_known_and_a_clean_screen() -> None:
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
 
 
-def test_a_message_does_not_tear_what_is_shown() -> None:
+def test_a_message_does_not_disturb_the_shown_lines() -> None:
     """A product without a title is named on stderr, which goes to the same terminal."""
     wanted = ["generate", "--dataset", "outdoor", "--student", "shipped", "-"]
     products = [{"id": "1", "title": "Two-person tent"}, {"id": "2", "title": "Tent pegs"}, {"id": "3"}]

@@ -25,7 +25,7 @@ def standard_input(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
 
 
-def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
+def test_a_custom_prompt_can_have_a_byte_order_mark(tmp_path: Path) -> None:
     path = own_file("detect")
     assert path.is_relative_to(tmp_path)
     path.parent.mkdir(parents=True)
@@ -42,14 +42,14 @@ def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
         prompt_text("detect")
 
 
-def test_what_is_pasted() -> None:
+def test_pasted_text_can_have_a_byte_order_mark() -> None:
     [session] = read_typed("\ufeffTent\nPegs")
     assert [item.title for item in session.items] == ["Tent", "Pegs"]
     [session] = read_typed('\ufeff{"session": "s", "items": [{"id": "a"}]}')
     assert session.id == "s"
 
 
-def test_a_file_of_json(tmp_path: Path) -> None:
+def test_a_json_file_can_have_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "job.json"
     path.write_bytes(MARK + b'{"a": 1}')
     assert read_object(path) == {"a": 1}
@@ -58,7 +58,7 @@ def test_a_file_of_json(tmp_path: Path) -> None:
         read_object(path)
 
 
-def test_numbers_on_stdin(
+def test_numbers_on_stdin_can_have_a_byte_order_mark(
     db: Database, outdoor: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     list(import_dataset(db, outdoor, "demo"))
@@ -68,7 +68,7 @@ def test_numbers_on_stdin(
     assert "2 pieces" in result.err
 
 
-def test_sessions_on_stdin(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_on_stdin_can_have_a_byte_order_mark(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     line = b'{"session": "s", "items": [{"id": "a", "title": "Tent"}]}\n'
     standard_input(MARK + line, monkeypatch)
     [row] = kdtui("generate", "-", "--json", "--student", "smollm2").rows

@@ -60,7 +60,7 @@ def test_every_strategy_is_judged_and_one_is_chosen(kdtui: Kdtui, model: Path, d
     assert "20 validation sessions" in table.err
 
 
-def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, model: Path, db: Database) -> None:
+def test_the_chosen_strategy_is_used_and_a_run_keeps_its_own(kdtui: Kdtui, model: Path, db: Database) -> None:
     settings = settings_for(str(model))
     kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
     known = calibrations(db, "outdoor", settings)
@@ -74,7 +74,7 @@ def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, mode
     assert resolved(db, "outdoor", settings_for(str(model), strategy="drafts")).strategy == "drafts"
 
 
-def test_what_is_learned_first_is_told(
+def test_learning_is_reported_first(
     kdtui: Kdtui, model: Path, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 2)
@@ -91,7 +91,7 @@ def test_what_is_learned_first_is_told(
     assert "sessions of both, once: " in result.err
 
 
-def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> None:
+def test_confidence_is_the_measured_precision(kdtui: Kdtui, model: Path) -> None:
     """A random model is right by chance only, whatever it says of itself."""
     before = kdtui("generate", "o01", "o02", "o03", "--student", model, "--strategy", "list", "--json").rows
     kdtui("calibrate", "--student", model, "--strategy", "list")
@@ -119,7 +119,9 @@ def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> 
         (["--student", "none.gguf"], "none.gguf: No such file"),
     ],
 )
-def test_what_cannot_be_calibrated_is_one_sentence(kdtui: Kdtui, arguments: list[object], message: str) -> None:
+def test_a_student_that_cannot_be_calibrated_is_one_sentence(
+    kdtui: Kdtui, arguments: list[object], message: str
+) -> None:
     result = kdtui("calibrate", *arguments)
     assert result.code == 1
     assert message in result.err
@@ -135,13 +137,13 @@ def test_what_cannot_be_calibrated_is_one_sentence(kdtui: Kdtui, arguments: list
         (["--student", "patterns", "--strategy", "list"], "leave out --strategy"),
     ],
 )
-def test_a_strategy_or_an_adapter_that_is_none_is_refused(kdtui: Kdtui, arguments: list[object], message: str) -> None:
+def test_an_unknown_strategy_or_adapter_is_refused(kdtui: Kdtui, arguments: list[object], message: str) -> None:
     result = kdtui("generate", "o01", *arguments)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
     assert message in result.err
 
 
-def test_the_fastest_of_those_that_are_as_good_as_the_best_is_chosen() -> None:
+def test_the_fastest_of_the_best_strategies_is_chosen() -> None:
     good, noisy, bad = [0.7, 0.8, 0.6, 0.9], [0.8, 0.7, 0.5, 0.9], [0.1, 0.2, 0.1, 0.2]
     assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 2, "pairs": 1, "drafts": 0.5}) == "pairs"
     assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 1, "pairs": 2, "drafts": 0.5}) == "list"
@@ -193,7 +195,7 @@ def judged_sessions(how_right: float) -> list[PairScores]:
     return sessions
 
 
-def test_answers_that_add_nothing_to_the_evidence_are_not_asked_for() -> None:
+def test_answers_that_add_nothing_to_the_evidence_are_not_requested() -> None:
     for how_right, needed in ((0.5, False), (0.95, True)):
         fitted = judge_pairs(judged_sessions(how_right)).calibration.pairs
         assert fitted is not None

@@ -64,18 +64,18 @@ def test_calls_come_newest_first(ledger: Database) -> None:
         ("\\", []),
     ],
 )
-def test_calls_are_found_by_what_was_said(ledger: Database, text: str, numbers: list[int]) -> None:
+def test_calls_are_found_by_their_text(ledger: Database, text: str, numbers: list[int]) -> None:
     assert found(ledger, text) == numbers
     assert found(ledger, text, failed=True) == [number for number in numbers if number in (3, 6)]
 
 
-def test_a_request_that_is_no_json_is_searched_as_it_is(ledger: Database) -> None:
+def test_a_request_that_is_not_json_is_searched_as_text(ledger: Database) -> None:
     with ledger.atomic():
         ledger.execute("UPDATE calls SET request = 'scribble' WHERE id = 2")
     assert found(ledger, "scribble") == [2]
 
 
-def test_lists_and_sums_are_read_off_indexes(ledger: Database) -> None:
+def test_lists_and_sums_use_indexes(ledger: Database) -> None:
     plans = [
         str(row)
         for sql in (
@@ -141,7 +141,7 @@ def test_one_call_in_full(ledger: Database, kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_what_cannot_be_shown_is_one_sentence(kdtui: Kdtui) -> None:
+def test_a_call_that_cannot_be_shown_is_one_sentence(kdtui: Kdtui) -> None:
     result = kdtui("knowledge", "calls", 99)
     assert (result.code, result.out) == (1, "")
     assert "there is no call 99; kdtui knowledge calls shows the numbers" in result.err

@@ -47,7 +47,7 @@ def made(db: Database, tmp_path: Path) -> Callable[[str | None], Path]:
 
 
 @pytest.mark.parametrize("host", LOCAL, ids=str)
-def test_what_is_waited_for_is_said_at_once_and_a_kill_is_not_called_a_checkpoint(
+def test_the_wait_is_announced_at_once_and_a_kill_is_not_called_a_checkpoint(
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.service.GRACE", 1.5)
@@ -74,7 +74,7 @@ def test_what_is_waited_for_is_said_at_once_and_a_kill_is_not_called_a_checkpoin
 
 
 @pytest.mark.parametrize("host", LOCAL, ids=str)
-def test_one_that_is_killed_now_is_not_waited_for(
+def test_a_training_that_is_killed_now_is_not_waited_for(
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None
 ) -> None:
     folder = made(host)
@@ -95,7 +95,7 @@ def test_one_that_is_killed_now_is_not_waited_for(
 
 
 @pytest.mark.parametrize("host", LOCAL, ids=str)
-def test_who_does_not_want_to_wait_is_told_how_to_kill_it(
+def test_an_interrupted_wait_says_how_to_kill_the_training(
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None
 ) -> None:
     made(host)

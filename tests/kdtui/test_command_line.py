@@ -54,7 +54,7 @@ def test_without_a_terminal_the_app_does_not_start(kdtui: Kdtui) -> None:
     assert (result.code, result.err) == (1, "kdtui: the app needs a terminal; kdtui --help lists the commands\n")
 
 
-def test_the_version_is_told(kdtui: Kdtui) -> None:
+def test_the_version_is_printed(kdtui: Kdtui) -> None:
     assert kdtui("--version").out.startswith("kdtui 0.")
 
 
@@ -85,7 +85,7 @@ def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: K
     assert "[red]x[/red]" in kdtui("data", "show", "[s]").out
 
 
-def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
+def test_the_demo_runs_the_whole_loop_and_keeps_existing_parts(
     kdtui: Kdtui, db: Database, few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of each dataset, and in the study, it answers one session: all of them take half a minute.
@@ -106,7 +106,7 @@ def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
     assert [row["name"] for row in datasets] == ["demo-kitchen", "demo-outdoor"]
 
 
-def test_the_data_of_the_demo_come_alone_and_what_is_known_of_them_stays(kdtui: Kdtui, db: Database) -> None:
+def test_the_demo_data_can_be_imported_alone_and_existing_knowledge_stays(kdtui: Kdtui, db: Database) -> None:
     first = kdtui("demo", "--data-only")
     assert first.code == 0
     assert first.out == ""
@@ -125,7 +125,7 @@ def test_the_data_of_the_demo_come_alone_and_what_is_known_of_them_stays(kdtui: 
     assert "mined" not in kdtui("demo", "--data-only").err
 
 
-def test_the_doctor_finds_what_is_here(kdtui: Kdtui) -> None:
+def test_the_doctor_checks_this_machine(kdtui: Kdtui) -> None:
     result = kdtui("doctor", "--json")
     assert result.code == 0
     findings = {row["name"]: row for row in result.rows}
@@ -160,7 +160,7 @@ def test_the_doctor_names_datasets_whose_category_names_were_cut_at_their_commas
     assert result.code == 0
 
 
-def test_a_reader_that_stops_early_is_no_error(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
+def test_a_reader_that_stops_early_is_not_an_error(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "d"))
     command = f"{sys.executable} -m kdtui data export --db {database_of_the_test}"
     result = subprocess.run(["bash", "-c", f"{command} | head -1 | wc -l"], capture_output=True, text=True, check=False)
@@ -173,7 +173,7 @@ def test_numbers_beyond_the_database_are_wrong_usage(kdtui: Kdtui) -> None:
         assert kdtui(*command).code == 2
 
 
-def test_an_argument_that_is_no_text_is_one_sentence(kdtui: Kdtui) -> None:
+def test_an_argument_that_is_not_text_is_one_sentence(kdtui: Kdtui) -> None:
     result = kdtui("data", "show", "caf\udce9")
     assert result.code == 1
     assert "is not UTF-8 text" in result.err

@@ -18,7 +18,7 @@ TRUTH = [frozenset({2, 4}), frozenset({2, 5, 6})]
         ({2, 3}, Match(None)),
     ],
 )
-def test_a_bundle_is_set_against_the_true_one_that_it_comes_nearest(predicted: set[int], found: Match) -> None:
+def test_a_bundle_is_compared_with_the_nearest_true_one(predicted: set[int], found: Match) -> None:
     assert match(TRUTH, frozenset(predicted)) == found
 
 
@@ -28,7 +28,7 @@ def test_only_an_exact_match_is_right() -> None:
     assert not match([], frozenset({1, 2})).is_right
 
 
-def test_two_answers_differ_in_the_bundles_that_one_of_them_has_alone() -> None:
+def test_two_answers_differ_in_the_bundles_that_only_one_of_them_has() -> None:
     assert differing(TRUTH, [frozenset({1, 3}), frozenset({2, 4})]) == ([1], [0])
 
 

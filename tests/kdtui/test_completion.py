@@ -81,7 +81,7 @@ def stored(db: Database, outdoor: Path) -> None:
         ("kdtui data show --dataset nothing-is-called-like-this", []),
     ],
 )
-def test_what_can_follow_is_offered(complete: Complete, line: str, offered: list[str]) -> None:
+def test_possible_continuations_are_offered(complete: Complete, line: str, offered: list[str]) -> None:
     assert complete(line) == offered
 
 
@@ -93,19 +93,17 @@ def test_the_database_of_the_line_is_asked(complete: Complete, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("stored")
-def test_names_that_a_shell_would_take_apart_are_left_out(complete: Complete) -> None:
+def test_names_that_a_shell_would_split_are_left_out(complete: Complete) -> None:
     assert complete("kdtui data show --dataset t") == []
 
 
-def test_nothing_is_made_and_nothing_is_said_where_there_is_no_database(
-    complete: Complete, database_of_the_test: Path
-) -> None:
+def test_without_a_database_nothing_is_created_or_printed(complete: Complete, database_of_the_test: Path) -> None:
     assert complete("kdtui data show --dataset ") == []
     assert not database_of_the_test.parent.exists()
 
 
 @pytest.mark.parametrize("content", [b"dear diary, " * 100, b""])
-def test_a_file_that_is_no_database_offers_nothing(
+def test_a_file_that_is_not_a_database_offers_nothing(
     complete: Complete, database_of_the_test: Path, content: bytes
 ) -> None:
     database_of_the_test.parent.mkdir()
@@ -124,7 +122,7 @@ def test_a_closed_database_stays_as_it_is(db: Database, complete: Complete, data
 
 
 @pytest.mark.usefixtures("stored")
-def test_what_another_process_has_just_written_is_offered(db: Database, database_of_the_test: Path) -> None:
+def test_rows_that_another_process_has_just_written_are_offered(db: Database, database_of_the_test: Path) -> None:
     start_run(db, "outdoor", "test", "patterns", RunSettings("patterns"))
     assert database_of_the_test.with_name("kdtui.db-wal").stat().st_size
     assert names_with(database_of_the_test, "runs") == ["2", "1"]
@@ -154,7 +152,7 @@ def test_completion_imports_nothing_heavy(database_of_the_test: Path) -> None:
     assert (result.stdout, result.stderr) == ("outdoor\n", "[]\n")
 
 
-def test_the_words_that_are_offered_are_those_that_there_are() -> None:
+def test_the_offered_words_exist() -> None:
     assert (*STRATEGIES, AICL) == completion.STRATEGIES
     assert completion.STUDENTS == RESERVED
     assert completion.FORMATS == FORMATS
@@ -179,7 +177,7 @@ def test_a_script_is_written_where_the_shell_finds_it(tmp_path: Path, shell: str
     assert printed.stdout.strip() == script.read_text().strip()
 
 
-def test_a_shell_that_cannot_be_taught_is_named(tmp_path: Path) -> None:
+def test_an_unsupported_shell_is_named(tmp_path: Path) -> None:
     kdtui = Path(sys.executable).with_name("kdtui")
     environment = {"HOME": str(tmp_path), "SHELL": "/bin/dash", "PATH": os.environ["PATH"]}
     command = ["dash", "-c", f"{kdtui} --install-completion; exit $?"]

@@ -37,7 +37,7 @@ def distilled(db: Database, outdoor: Path) -> Database:
     return db
 
 
-def test_bundles_say_what_goes_together_and_what_stays_apart() -> None:
+def test_bundles_give_rules_about_products_together_and_apart() -> None:
     rules = list(rules_of(session([A, B, C], (1, 2), intent='"a night outside".')))
     assert [(rule.text, rule.together, rule.intents) for rule in rules] == [
         ("Put Outdoor > Mats together with Outdoor > Tents", True, ("a night outside",)),
@@ -46,7 +46,7 @@ def test_bundles_say_what_goes_together_and_what_stays_apart() -> None:
     ]
 
 
-def test_a_session_in_which_both_are_so_gives_no_rule() -> None:
+def test_a_contradictory_session_gives_no_rule() -> None:
     assert list(rules_of(session([A, A, A], (1, 2)))) == []
     # A department alone says too little, and so does no category at all.
     assert list(rules_of(session([("Shop", "Outdoor"), A], (1, 2)))) == []
@@ -60,7 +60,7 @@ def test_rules_for_a_model_are_about_what_it_got_wrong() -> None:
     assert [(rule.together, rule.categories) for rule in missed] == [(True, (B, A)), (False, (C, B))]
 
 
-def test_rules_that_say_the_same_are_one_with_all_its_sessions() -> None:
+def test_equal_rules_are_merged_with_all_their_sessions() -> None:
     one, other = (
         Rule("Put A with B", True, (A, B), ("kit",)),
         Rule("B and A belong together", True, (A, B), ("set", "kit")),
@@ -117,7 +117,7 @@ def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
     )
 
 
-def test_a_thought_that_ends_elsewhere_is_rejected_with_the_reason() -> None:
+def test_a_thought_with_other_bundles_is_rejected_with_the_reason() -> None:
     told = session([A, B, C], (1, 2))
     assert rejection(Thought((), (Step((1, 2), "x", "y"),)), told) is None
     reason = rejection(Thought((), (Step((2, 3), "x", "y"),)), told)
@@ -126,7 +126,7 @@ def test_a_thought_that_ends_elsewhere_is_rejected_with_the_reason() -> None:
     assert rejection(Thought((), ()), told) is not None
 
 
-def test_what_is_stored_knows_where_it_comes_from(distilled: Database) -> None:
+def test_stored_pieces_have_their_origin(distilled: Database) -> None:
     thoughts = find_knowledge(distilled, dataset="outdoor", format="thought")
     rules = find_knowledge(distilled, dataset="outdoor", format="rule")
     rejected = find_knowledge(distilled, dataset="outdoor", format="rule", status="rejected")
@@ -146,7 +146,7 @@ def test_distilling_again_changes_nothing(distilled: Database) -> None:
 
 
 @pytest.mark.usefixtures("distilled")
-def test_the_command_says_what_was_kept_and_what_was_not(kdtui: Kdtui) -> None:
+def test_the_command_says_how_many_were_kept_and_rejected(kdtui: Kdtui) -> None:
     result = kdtui("knowledge", "distill", "--format", "rule")
     assert result.code == 0
     assert "rules of dataset outdoor, and rejected" in result.err
@@ -197,7 +197,7 @@ def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtu
         assert "\x1b" not in result.out + result.err
 
 
-def test_a_student_of_ones_own_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_ones_own_student_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     distil = ["knowledge", "distill", "--teacher", "smollm2", "--limit", 2, "--json"]
     result = kdtui(*distil)
@@ -219,7 +219,7 @@ def test_the_pattern_student_can_teach_too(db: Database, outdoor: Path, kdtui: K
     assert result.rows[0]["kept"] > 0
 
 
-def test_a_teacher_that_is_not_there_begins_no_run(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_a_missing_teacher_begins_no_run(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     result = kdtui("knowledge", "distill", "--teacher", "nobody")
     assert result.code == 1

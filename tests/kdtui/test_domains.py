@@ -49,7 +49,7 @@ def datasets(db: Database, found: Applicable) -> set[str]:
     return {get_knowledge(db, number).dataset for number in found.numbers}
 
 
-def test_knowledge_of_another_dataset_is_refused_with_the_option_that_shows_it(two: Database, kdtui: Kdtui) -> None:
+def test_knowledge_of_another_dataset_is_refused_with_the_option_for_it(two: Database, kdtui: Kdtui) -> None:
     [session, *_] = [each.id for each in iter_sessions(two, "outdoor", split="test")]
     ask = ["knowledge", "for", session, "--dataset", "outdoor", "--sample", "other", "--json"]
     refused = kdtui(*ask)
@@ -60,7 +60,7 @@ def test_knowledge_of_another_dataset_is_refused_with_the_option_that_shows_it(t
     assert {get_knowledge(two, number).dataset for number in row["knowledge"]} == {"kitchen"}
 
 
-def test_a_sample_of_both_shows_knowledge_of_the_own_dataset_unless_all_is_asked_for(two: Database) -> None:
+def test_a_sample_of_both_shows_only_its_own_dataset_by_default(two: Database) -> None:
     own, every = set(), set()
     for session in iter_sessions(two, "outdoor", split="test"):
         settings: dict[str, Any] = {"sample": "both", "neighbours": 20, "budget": 100_000}
@@ -87,7 +87,7 @@ def test_a_session_of_another_dataset_with_the_same_id_is_another_session(two: D
     assert sessions_of(two, piece.number) == [session.id]
 
 
-def test_patterns_of_other_datasets_owe_nothing_to_the_bundles_of_a_session(two: Database, outdoor: Path) -> None:
+def test_patterns_of_other_datasets_do_not_depend_on_the_bundles_of_a_session(two: Database, outdoor: Path) -> None:
     list(import_dataset(two, outdoor, "copy"))
     mine_patterns(two, "copy")
     create_sample(two, "copied", ["copy"], ["pattern"], strategy="random", ratio=1.0, seed=0, student="")
@@ -102,7 +102,7 @@ def test_patterns_of_other_datasets_owe_nothing_to_the_bundles_of_a_session(two:
     assert strongest != reduced
 
 
-def test_vectors_tell_what_is_near_in_all_datasets(two: Database, tmp_path: Path) -> None:
+def test_vectors_find_the_nearest_sessions_in_all_datasets(two: Database, tmp_path: Path) -> None:
     tiny = str(make_model(tmp_path / "tiny.gguf"))
     for name in ("outdoor", "kitchen"):
         list(embed_dataset(two, name, tiny))
@@ -114,9 +114,7 @@ def test_vectors_tell_what_is_near_in_all_datasets(two: Database, tmp_path: Path
     assert found == {"outdoor", "kitchen"}
 
 
-def test_a_run_keeps_whose_knowledge_it_showed_and_its_command_says_so(
-    two: Database, kdtui: Kdtui, tmp_path: Path
-) -> None:
+def test_a_run_stores_its_domains_and_its_command_names_them(two: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     tiny = make_model(tmp_path / "tiny.gguf")
     options = ["--student", tiny, "--knowledge", "rule,thought", "--sample", "other", "--limit", 1]
     result = kdtui("evaluate", "--dataset", "outdoor", *options, "--domains", "all")

@@ -40,7 +40,9 @@ def told(launch: Kdtui, *arguments: object) -> dict[str, Any]:
     return found
 
 
-def test_the_next_training_is_told_by_the_one_before(kdtui: Kdtui, launch: Kdtui, db: Database, base: Path) -> None:
+def test_the_next_training_is_estimated_from_the_last_one(
+    kdtui: Kdtui, launch: Kdtui, db: Database, base: Path
+) -> None:
     before = told(launch, "--epochs", 3)
     assert (before["seconds"], before["is_least"]) == (None, True)
     assert before["by"] == "unknown: no training of tiny.gguf was measured here"
@@ -73,14 +75,14 @@ def test_the_next_training_is_told_by_the_one_before(kdtui: Kdtui, launch: Kdtui
     assert shown.err == ""
 
 
-def test_a_training_that_was_deleted_counts_still(kdtui: Kdtui, launch: Kdtui) -> None:
+def test_a_deleted_training_still_counts(kdtui: Kdtui, launch: Kdtui) -> None:
     assert launch("first", "--epochs", 1).code == 0
     known = told(launch)
     assert kdtui("sft", "rm", "first", "--yes").code == 0
     assert told(launch) == known
 
 
-def test_other_settings_are_said_to_be_others(launch: Kdtui) -> None:
+def test_an_estimate_names_different_settings(launch: Kdtui) -> None:
     assert launch("first", "--epochs", 1).code == 0
     rough = told(launch, "--batch-tokens", 9000)
     assert rough["by"] == (
@@ -98,7 +100,9 @@ def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pa
     remember_status(db, name, json.dumps(asdict(JobStatus("done", 9, 9, pace=pace))))
 
 
-def test_what_a_host_did_says_nothing_of_this_machine(launch: Kdtui, db: Database, tmp_path: Path, base: Path) -> None:
+def test_trainings_on_a_host_do_not_count_for_this_machine(
+    launch: Kdtui, db: Database, tmp_path: Path, base: Path
+) -> None:
     add_host(db, Host("far", None, str(tmp_path / "there"), HostSettings()))
     for number, speed in enumerate((100.0, 1000.0, 200.0)):
         pace = Pace(speed, 30.0, 0.001, 2_000_000_000 + number, "Big GPU [x]\x1b[31m", "node7")
@@ -110,7 +114,7 @@ def test_what_a_host_did_says_nothing_of_this_machine(launch: Kdtui, db: Databas
     assert 30 + found["tokens"] / 200 < found["seconds"] < 30 + found["tokens"] / 200 + 20
 
 
-def test_more_memory_than_there_is_is_said(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     assert launch("first", "--epochs", 1).code == 0
     monkeypatch.setattr("kdtui.workflows.training.estimate.os.sysconf", lambda _: 1000)
     assert (
@@ -131,7 +135,7 @@ def test_many_sessions_are_estimated_from_some(launch: Kdtui, monkeypatch: pytes
     assert "about " in launch("next", "--dry-run").out
 
 
-def test_sessions_that_are_too_long_are_told(kdtui: Kdtui, launch: Kdtui, base: Path) -> None:
+def test_sessions_that_are_too_long_are_reported(kdtui: Kdtui, launch: Kdtui, base: Path) -> None:
     every = told(launch)
     longest = kdtui("sft", "data", "--base", base, "--show", 0, "--json").rows[-1]["median"]
     found = told(launch, "--longest", longest)

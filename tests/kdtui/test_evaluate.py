@@ -60,7 +60,7 @@ def test_the_table_shows_n_and_fits_eighty_columns(kdtui: Kdtui, monkeypatch: py
     assert "over all 4" in result.err
 
 
-def test_the_intents_of_those_that_write_some_are_compared_with_those_of_people(kdtui: Kdtui) -> None:
+def test_written_intents_are_compared_with_those_of_people(kdtui: Kdtui) -> None:
     result = kdtui("evaluate", "--floors-only", "--split", "valid", "--json")
     rows = {row["name"]: row for row in result.rows}
     assert rows["whole session"]["intent_f1"] is None
@@ -86,7 +86,7 @@ def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:
     assert kdtui("evaluate", "--resume", 1).code == 0
 
 
-def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(
+def test_an_interrupted_run_keeps_its_answers_and_says_how_to_resume(
     db: Database, database_of_the_test: Path, tmp_path: Path
 ) -> None:
     # Eight drafts of each session: the interrupt comes before the last is written.
@@ -137,7 +137,7 @@ def test_a_student_that_cannot_be_loaded_begins_no_run(db: Database, kdtui: Kdtu
     assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
-def test_a_students_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_a_student_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings_for("m.gguf", ()).student == str(tmp_path / "m.gguf")
     assert settings_for("patterns", ()).student == "patterns"

@@ -29,7 +29,7 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("out.jsonl", "old")]
 
 
-def test_a_link_is_followed_and_a_pipe_stays_one(tmp_path: Path) -> None:
+def test_a_link_is_followed_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "target")
     assert write_lines(tmp_path / "link", [b"new"]) == 1
@@ -70,12 +70,12 @@ def test_an_export_goes_where_the_shell_says(command: str, exported: str, tmp_pa
     assert "exported 36 sessions to " in result.stderr
 
 
-def test_a_file_that_the_shell_has_opened_keeps_what_is_in_it(exported: str, tmp_path: Path) -> None:
+def test_a_file_that_the_shell_has_opened_keeps_its_content(exported: str, tmp_path: Path) -> None:
     in_a_shell("{ echo before; kdtui data export --output /dev/stdout; echo after; } >out", tmp_path)
     assert (tmp_path / "out").read_text() == f"before\n{exported}after\n"
 
 
-def test_a_device_that_takes_nothing_is_named(exported: str, kdtui: Kdtui) -> None:
+def test_a_full_device_is_named(exported: str, kdtui: Kdtui) -> None:
     assert exported
     result = kdtui("data", "export", "-o", "/dev/full")
     assert (result.code, result.err) == (1, "kdtui: /dev/full: No space left on device\n")
@@ -83,7 +83,7 @@ def test_a_device_that_takes_nothing_is_named(exported: str, kdtui: Kdtui) -> No
 
 
 @pytest.mark.parametrize("name", ["", "missing/out.jsonl"], ids=["a folder", "a missing folder"])
-def test_what_cannot_be_written_is_named_as_it_was_typed(
+def test_an_unwritable_path_is_named_as_it_was_typed(
     db: Database, outdoor: Path, tmp_path: Path, kdtui: Kdtui, name: str
 ) -> None:
     list(import_dataset(db, outdoor, "d"))

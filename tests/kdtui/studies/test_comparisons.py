@@ -33,7 +33,7 @@ def question(chance: np.random.Generator, cells: int, sessions: int) -> Matrix:
 
 
 @pytest.mark.parametrize("sessions", [30, 90])
-def test_of_questions_without_an_effect_hardly_any_claims_one(sessions: int) -> None:
+def test_questions_without_an_effect_rarely_claim_one(sessions: int) -> None:
     chance, claims, questions = np.random.default_rng(8), 0, 300
     for number in range(questions):
         baseline, *others = question(chance, 6, sessions)
@@ -55,7 +55,7 @@ def test_the_interval_of_a_known_effect_covers_it_in_95_of_100_questions(session
     assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
 
 
-def test_the_smallest_effect_shows_four_times_in_five() -> None:
+def test_the_smallest_effect_is_detected_four_times_in_five() -> None:
     chance, claimed, effects = np.random.default_rng(10), [], []
     for number in range(400):
         baseline, other = question(chance, 2, 180)
@@ -64,7 +64,7 @@ def test_the_smallest_effect_shows_four_times_in_five() -> None:
     assert np.mean(claimed) == pytest.approx(0.8, abs=0.05)
 
 
-def test_the_smallest_effect_of_repeated_cells_shows_four_times_in_five_too() -> None:
+def test_the_smallest_effect_of_repeated_cells_is_detected_four_times_in_five() -> None:
     chance, claimed, effects = np.random.default_rng(10), [], []
     for number in range(200):
         cells = np.repeat(question(chance, 4, 90)[:, None], 3, axis=1) + chance.normal(0, 0.03, (4, 3, 1))
@@ -101,7 +101,7 @@ def test_a_share_has_the_p_value_of_a_sign_test() -> None:
     assert only(baseline, other, Resampling(20_000)).p == pytest.approx(stats.binomtest(2, 11).pvalue, abs=0.005)
 
 
-def test_the_difference_has_the_interval_that_scipy_finds_by_resampling() -> None:
+def test_the_difference_has_the_bootstrap_interval_of_scipy() -> None:
     baseline, other = question(np.random.default_rng(4), 2, 400)
     theirs = stats.bootstrap(
         (other - baseline,), np.mean, n_resamples=10_000, method="percentile", rng=2
@@ -110,7 +110,7 @@ def test_the_difference_has_the_interval_that_scipy_finds_by_resampling() -> Non
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.002)
 
 
-def test_an_effect_stands_among_many_comparisons_with_few_draws() -> None:
+def test_an_effect_survives_many_comparisons_with_few_resamples() -> None:
     chance = np.random.default_rng(2)
     cells = question(chance, 400, 60)
     cells[1] = np.clip(cells[0] + 0.3, 0, 1)
@@ -118,13 +118,13 @@ def test_an_effect_stands_among_many_comparisons_with_few_draws() -> None:
     assert [each.other for each in found if each.is_claimed] == ["0"]
 
 
-def test_an_effect_that_is_beyond_doubt_has_a_p_value_that_no_number_of_comparisons_makes_noise() -> None:
+def test_a_certain_effect_survives_any_number_of_comparisons() -> None:
     baseline = question(np.random.default_rng(2), 1, 180)[0]
     [found] = compare([pair(baseline, baseline + np.random.default_rng(3).normal(0.3, 0.1, 180))], FEW)
     assert 0 < found.p < 1e-9
 
 
-def test_few_flips_find_the_p_value_that_many_find_but_for_chance() -> None:
+def test_few_flips_approximate_the_p_value_of_many() -> None:
     chance = np.random.default_rng(2)
     for effect in np.linspace(0.2, 0.6, 9):
         baseline = chance.random(40)
@@ -142,7 +142,7 @@ two_cells = st.integers(2, 30).flatmap(
 
 @given(two_cells, st.floats(-3, 3))
 @settings(max_examples=40, deadline=None)
-def test_shifting_both_cells_leaves_the_comparison(cells: tuple[Vector, Vector], shift: float) -> None:
+def test_shifting_both_cells_does_not_change_the_comparison(cells: tuple[Vector, Vector], shift: float) -> None:
     one, other = only(*cells), only(cells[0] + shift, cells[1] + shift)
     for name in ("difference", "low", "high", "p", "smallest_effect"):
         assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-6, nan_ok=True)
@@ -150,7 +150,7 @@ def test_shifting_both_cells_leaves_the_comparison(cells: tuple[Vector, Vector],
 
 @given(two_cells)
 @settings(max_examples=40, deadline=None)
-def test_exchanging_the_cells_turns_the_difference_round(cells: tuple[Vector, Vector]) -> None:
+def test_exchanging_the_cells_negates_the_difference(cells: tuple[Vector, Vector]) -> None:
     one, other = only(*cells), only(cells[1], cells[0])
     assert one.difference == pytest.approx(-other.difference)
     assert (one.p, one.smallest_effect) == pytest.approx((other.p, other.smallest_effect), nan_ok=True)
@@ -168,7 +168,7 @@ def test_the_order_of_sessions_makes_no_difference(cells: tuple[Vector, Vector],
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holm_keeps_the_order_and_makes_no_p_value_smaller(p: list[float]) -> None:
+def test_holm_keeps_the_order_and_never_lowers_a_p_value(p: list[float]) -> None:
     adjusted = holm(p)
     assert (adjusted >= p).all()
     assert (adjusted <= 1).all()
@@ -177,7 +177,7 @@ def test_holm_keeps_the_order_and_makes_no_p_value_smaller(p: list[float]) -> No
     assert adjusted.min() == pytest.approx(min(1, len(p) * min(p)))
 
 
-def test_holm_corrects_each_for_those_that_are_left() -> None:
+def test_holm_corrects_each_p_value_for_the_remaining_ones() -> None:
     assert holm([0.04, 0.01, 0.03, 0.9]) == pytest.approx([0.09, 0.04, 0.09, 0.9])
 
 
@@ -229,25 +229,25 @@ def test_degenerate_cells_have_defined_comparisons(
     assert np.isnan(found.smallest_effect)
 
 
-def test_too_few_sessions_could_not_show_any_effect() -> None:
+def test_too_few_sessions_cannot_show_an_effect() -> None:
     # Of 32 ways to flip five signs, two are as extreme as the most extreme.
     rising = np.linspace(0, 1, 6)
     assert np.isnan(only(rising[:5] / 2, rising[:5]).smallest_effect)
     assert only(rising / 2, rising).smallest_effect > 0
 
 
-def test_a_metric_that_weighs_sessions_is_not_compared() -> None:
+def test_a_weighted_metric_is_not_compared() -> None:
     with pytest.raises(ValueError, match="hits weighs sessions"):
         compare([Pair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
 
 
 @pytest.mark.parametrize("metric", ["precision", "recall", "recall_2024", "coverage", "set_recall", "gjs", "intent_f1"])
-def test_a_metric_that_leaves_out_other_sessions_for_each_cell_is_not_compared(metric: str) -> None:
+def test_a_metric_that_leaves_out_different_sessions_in_each_cell_is_not_compared(metric: str) -> None:
     with pytest.raises(ValueError, match=f"{metric} leaves out other sessions"):
         compare([pair([1, 0, 1], [1, 1, 1], metric=metric)])
 
 
-def test_cells_over_other_sessions_are_not_compared() -> None:
+def test_cells_over_different_sessions_are_not_compared() -> None:
     with pytest.raises(ValueError, match="do not have the same sessions"):
         only([1, 0, 1], [1, 0])
 

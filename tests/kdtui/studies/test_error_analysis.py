@@ -40,7 +40,7 @@ def sets(*bundles: tuple[int, ...]) -> Bundles:
         (set(), ("single",), set(), set()),
     ],
 )
-def test_a_bundle_is_of_a_type_of_error(
+def test_a_bundle_has_a_type_of_error(
     predicted: set[int], types: tuple[str, ...], extra: set[int], lacking: set[int]
 ) -> None:
     judged = judge(TRUTH, frozenset(predicted))
@@ -84,7 +84,7 @@ def by_name(groups: list[SessionGroup]) -> dict[str, SessionGroup]:
     return {f"{group.respect} {group.label}": group for group in groups}
 
 
-def test_a_cell_is_seen_to_fail_in_long_sessions_with_overlapping_bundles_and_without_categories() -> None:
+def test_errors_show_in_long_sessions_with_overlapping_bundles_and_without_categories() -> None:
     short = [session(f"s{at}", 3, (1, 2)) for at in range(4)]
     long = [session(f"l{at}", 9, (1, 2), (2, 3), known=at) for at in range(3)]
     answers: dict[str, Bundles | None] = {each.id: sets((1, 2)) for each in short}
@@ -108,14 +108,14 @@ def test_a_cell_is_seen_to_fail_in_long_sessions_with_overlapping_bundles_and_wi
     assert groups["categories of some products"].errors.failed == 1
 
 
-def test_lengths_are_ranges_of_those_that_there_are() -> None:
+def test_groups_of_lengths_are_ranges_of_existing_lengths() -> None:
     sessions = [session(f"s{size}", size, (1, 2)) for size in range(2, 12)]
     answers = {each.id: sets((1, 2)) for each in sessions}
     labels = [group.label for group in analyse_errors(sessions, [answers], FEW) if group.respect == "products"]
     assert labels == ["2–4", "5–9", "10–11"]
 
 
-def test_sessions_that_are_all_alike_make_no_groups() -> None:
+def test_sessions_that_are_alike_make_no_groups() -> None:
     sessions = [session(f"s{at}", 3, (1, 2)) for at in range(4)]
     [everything] = analyse_errors(sessions, [{each.id: sets((1, 2)) for each in sessions}], FEW)
     assert everything.respect == "all"

@@ -77,13 +77,13 @@ def test_a_preset_takes_no_more_steps_than_a_hand_count(
     assert count(grids(preset(name, datasets), VALIDATION)) == expected
 
 
-def test_without_knowledge_nothing_is_shown_and_nothing_is_sampled() -> None:
+def test_without_knowledge_nothing_is_shown_or_sampled() -> None:
     found = grid(utilization=("zero-shot", "icl"), ratio=(0.1, 0.5), strategy=("random", "length"), seed=(0, 1))
     bare = {arm.cell for arm in found.arms if arm.at["formats"] == "none"}
     assert [(cell.shown, cell.sample, cell.training) for cell in bare] == [((), None, None)]
 
 
-def test_a_base_that_is_not_trained_has_no_rank_and_no_seed() -> None:
+def test_an_untrained_base_has_no_rank_and_no_seed() -> None:
     found = grid(utilization=("icl",), rank=(4, 8), seed=(0, 1, 2))
     assert len(found.arms) == 12
     assert len(cells([found])) == 2
@@ -95,7 +95,7 @@ def test_one_adapter_answers_with_and_without_knowledge_in_its_prompt() -> None:
     assert len(cells([found])) == 3
 
 
-def test_an_adapter_to_begin_from_says_the_rank_and_takes_a_lower_learning_rate() -> None:
+def test_a_source_adapter_determines_the_rank_and_lowers_the_learning_rate() -> None:
     axes = {"from_": ("nothing", "earlier"), "rank": (8, 16), "utilization": ("sft",), "formats": ("none",)}
     found = grid(compare="from", baseline="nothing", **axes)
     trainings = [step for step in steps([found]) if isinstance(step, TrainingStep)]
@@ -111,7 +111,7 @@ def test_an_adapter_to_begin_from_says_the_rank_and_takes_a_lower_learning_rate(
     }
 
 
-def test_the_number_of_training_sessions_is_an_axis_and_without_it_that_of_the_study() -> None:
+def test_training_sessions_is_an_axis_that_defaults_to_the_number_of_the_study() -> None:
     found = grid(compare="training_sessions", baseline=20, training_sessions=(20, 50), utilization=("icl", "sft"))
     trainings = [step for step in steps([found]) if isinstance(step, TrainingStep)]
     assert {step.sessions for step in trainings} == {20, 50}
@@ -121,31 +121,31 @@ def test_the_number_of_training_sessions_is_an_axis_and_without_it_that_of_the_s
     assert {cell.training.sessions for cell in cells([usual]) if cell.training is not None} == {7}
 
 
-def test_steps_without_what_is_new_are_what_they_were() -> None:
+def test_steps_without_new_settings_keep_their_key() -> None:
     for step in steps([grid(utilization=("sft+icl",))]):
         assert "start" not in encoded_step(step)
         assert "mixture" not in encoded_step(step)
 
 
-def test_all_of_the_knowledge_is_the_same_in_any_order() -> None:
+def test_all_knowledge_is_the_same_in_any_order() -> None:
     found = grid(utilization=("icl",), ratio=(1.0,), strategy=("random", "length"), seed=(0, 1))
     assert len({arm.cell for arm in found.arms if arm.at["formats"] == "rule"}) == 1
 
 
-def test_a_seed_trains_another_adapter_on_the_same_sample_of_all() -> None:
+def test_a_seed_trains_another_adapter_on_the_same_full_sample() -> None:
     found = grid(utilization=("sft",), ratio=(1.0,), seed=(0, 1))
     samples = {step for step in steps([found]) if isinstance(step, SampleStep)}
     trainings = {step for step in steps([found]) if isinstance(step, TrainingStep) and step.formats}
     assert (len(samples), len(trainings)) == (1, 2)
 
 
-def test_difficulty_takes_a_zero_shot_run_over_the_training_sessions_once() -> None:
+def test_difficulty_needs_one_zero_shot_run_over_the_training_sessions() -> None:
     found = grid(strategy=("difficulty",), ratio=(0.1, 0.5), utilization=("icl", "sft"))
     over_training = [step for step in steps([found]) if isinstance(step, EvaluationStep) and step.split == "train"]
     assert len(over_training) == 1
 
 
-def test_a_teacher_is_a_sample_of_all_that_it_knows() -> None:
+def test_a_teacher_is_a_sample_of_all_its_knowledge() -> None:
     found = grid(teacher=("annotations",))
     [sample] = [step for step in steps([found]) if isinstance(step, SampleStep)]
     assert (sample.teacher, sample.ratio) == ("annotations", 1.0)
@@ -156,7 +156,7 @@ def test_patterns_have_no_teacher() -> None:
     assert len(cells([found])) == 2
 
 
-def test_other_domains_are_left_out_with_the_reason_where_there_is_none() -> None:
+def test_other_domains_are_left_out_with_the_reason_if_there_are_none() -> None:
     found = grid(utilization=("sft",), domains=("own", "other", "pooled"), compare="domains", baseline="own")
     assert found.left_out == [
         "other domains of a: the study has no other dataset",
@@ -165,7 +165,7 @@ def test_other_domains_are_left_out_with_the_reason_where_there_is_none() -> Non
     assert len(found.arms) == 2
 
 
-def test_each_student_that_is_asked_about_pairs_is_calibrated_once() -> None:
+def test_each_student_of_pairs_is_calibrated_once() -> None:
     questions = tuple(replace(each, form=("pairs",)) for each in preset("rq3", ["a"]).question)
     found = grids(Spec("s", questions), VALIDATION)
     assert count(found) == {"sample": 0, "training": 2, "calibration": 5, "evaluation": 5}
@@ -177,7 +177,7 @@ def test_students_that_list_bundles_are_not_calibrated() -> None:
     assert {arm.cell.is_calibrated for arm in found.arms if arm.at["form"] == "pairs"} == {True}
 
 
-def test_a_router_takes_an_adapter_for_each_format_and_one_without_and_their_answers_on_validation_sessions() -> None:
+def test_a_router_needs_an_adapter_for_each_format_and_one_without_and_their_validation_answers() -> None:
     found = grid(formats=("pattern+rule+thought",), baseline="sft+icl", compare="utilization", utilization=("routed",))
     assert count([found]) == {"sample": 0, "training": 4, "calibration": 0, "evaluation": 4 + 1}
     assert [step_kind(step) for step in steps([found])].count("mixture") == 1
@@ -190,32 +190,32 @@ def test_a_router_takes_an_adapter_for_each_format_and_one_without_and_their_ans
     assert set(cell.mixture.trainings) == {each.training for each in cells([formats])}
 
 
-def test_a_merge_takes_the_adapters_of_a_router_and_no_answers() -> None:
+def test_a_merge_needs_the_adapters_of_a_router_without_answers() -> None:
     found = grid(formats=("rule+thought",), baseline="rule+thought", utilization=("merged",))
     assert count([found]) == {"sample": 0, "training": 3, "calibration": 0, "evaluation": 1}
     [cell] = cells([found])
     assert (cell.shown, cell_label(cell)) == (("rule", "thought"), "smollm2 merged rule+thought")
 
 
-def test_a_router_takes_validation_sessions() -> None:
+def test_a_router_needs_validation_sessions() -> None:
     [found] = grids(Spec("s", (question(formats=("rule",), baseline="rule", utilization=("routed", "icl")),)), {"a": 1})
     assert found.left_out == ["routed students on a: comparing adapters takes 2 validation sessions"]
     assert LEAST_TO_ROUTE == LEAST_SESSIONS
 
 
-def test_students_are_calibrated_where_there_are_enough_validation_sessions() -> None:
+def test_students_are_calibrated_if_there_are_enough_validation_sessions() -> None:
     assert LEAST_TO_CALIBRATE == calibrate.LEAST_SESSIONS
     for sessions, is_calibrated in ((LEAST_TO_CALIBRATE - 1, False), (LEAST_TO_CALIBRATE, True)):
         [found] = grids(Spec("s", (question(form=("pairs",), utilization=("icl",)),)), {"a": sessions})
         assert {cell.is_calibrated for cell in cells([found])} == {is_calibrated}
 
 
-def test_a_router_of_students_that_are_asked_about_pairs_is_left_out_with_the_reason() -> None:
+def test_a_router_of_students_of_pairs_is_left_out_with_the_reason() -> None:
     found = grid(form=("pairs",), utilization=("routed", "icl"))
     assert found.left_out == ["routed students that are asked about pairs: a router takes adapters that write lists"]
 
 
-def test_each_step_comes_behind_those_that_it_needs() -> None:
+def test_each_step_comes_after_the_steps_that_it_needs() -> None:
     seen: set[Step] = set()
     for step in steps(grids(preset("all", ["a", "b"]), VALIDATION)):
         assert set(needs(step)) <= seen
@@ -223,26 +223,26 @@ def test_each_step_comes_behind_those_that_it_needs() -> None:
         seen.add(step)
 
 
-def test_steps_are_stored_and_read_the_same() -> None:
+def test_a_stored_step_reads_the_same() -> None:
     for step in steps(grids(preset("all", ["a", "b"]), VALIDATION)):
         assert decoded_step(encoded_step(step)) == step
 
 
 @given(st.permutations(["none", "pattern", "rule", "thought", "thought+rule"]), st.permutations([0, 1, 2]))
-def test_the_order_of_an_axis_makes_no_other_cells(formats: list[str], seed: list[int]) -> None:
+def test_the_order_of_an_axis_does_not_change_cells(formats: list[str], seed: list[int]) -> None:
     usual = grid(formats=("none", "pattern", "rule", "thought", "rule+thought"), seed=(0, 1, 2), utilization=("sft",))
     other = grid(formats=tuple(formats), seed=tuple(seed), utilization=("sft",))
     assert {step_key(cell) for cell in cells([usual])} == {step_key(cell) for cell in cells([other])}
 
 
-def test_every_cell_and_step_has_a_label_of_its_own() -> None:
+def test_every_cell_and_step_has_a_unique_label() -> None:
     found = steps(grids(preset("all", ["a", "b"]), VALIDATION))
     assert len({label(step) for step in found}) == len(found)
     evaluations = [step for step in found if isinstance(step, EvaluationStep)]
     assert cell_label(evaluations[0]) == "smollm2 zero-shot"
 
 
-def test_a_label_names_what_is_not_usual() -> None:
+def test_a_label_names_unusual_settings() -> None:
     found = grid(form=("pairs",), utilization=("sft+icl",), ratio=(0.25,), rank=(8,), seed=(3,), strategy=("length",))
     labels = {cell_label(arm.cell) for arm in found.arms}
     assert "smollm2 sft+icl rule about pairs 25% by length rank 8, seed 3" in labels
@@ -286,6 +286,6 @@ def test_adapters_of_a_routed_student_are_shown_the_knowledge_of_the_domains_tha
     assert shown.sample.datasets == ("a", "b")
 
 
-def test_a_student_that_is_shown_nothing_has_no_domains() -> None:
+def test_a_student_without_knowledge_has_no_domains() -> None:
     found = grid(utilization=("zero-shot",), domains=("own", "other", "pooled"), compare="domains", baseline="own")
     assert (found.left_out, len(cells([found]))) == ([], 1)

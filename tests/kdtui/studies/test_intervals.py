@@ -50,14 +50,14 @@ def test_the_interval_of_a_ratio_of_sums_covers_it_too() -> None:
     assert np.mean([each.low <= true <= each.high for each in found]) == pytest.approx(0.95, abs=0.015)
 
 
-def test_many_sessions_have_the_interval_that_scipy_finds_by_resampling() -> None:
+def test_many_sessions_have_the_bootstrap_interval_of_scipy() -> None:
     values = lumpy(np.random.default_rng(1), 400)
     theirs = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=2).confidence_interval
     ours = only(values, resampling=Resampling())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.002)
 
 
-def test_a_ratio_has_the_interval_that_scipy_finds_by_resampling() -> None:
+def test_a_ratio_has_the_bootstrap_interval_of_scipy() -> None:
     chance = np.random.default_rng(3)
     values, weights = lumpy(chance, 400), chance.integers(0, 4, 400).astype(float)
 
@@ -91,14 +91,14 @@ def test_an_interval_holds_the_mean_and_lies_within_the_values(values: Vector) -
     assert found.mean - 1e-6 <= found.high <= values.max() + 1e-6
 
 
-def test_the_same_draws_are_used_for_all_cells() -> None:
+def test_the_same_resamples_are_used_for_all_cells() -> None:
     values = lumpy(np.random.default_rng(1), 60)
     one, again, shifted = estimate([Cell.of(values), Cell.of(values), Cell.of(values + 1)], FEW)
     assert one == again
     assert [shifted.low - 1, shifted.high - 1] == pytest.approx([one.low, one.high], abs=1e-6)
 
 
-def test_another_seed_draws_others() -> None:
+def test_another_seed_draws_other_resamples() -> None:
     values = lumpy(np.random.default_rng(1), 60)
     assert only(values, resampling=Resampling(500, 1)) != only(values, resampling=Resampling(500, 2))
 
@@ -144,12 +144,12 @@ def test_degenerate_cells_have_defined_estimates(
     ("values", "weights", "problem"),
     [([1, 2], [1], "shape"), ([1, 2], [1, -1], "negative"), (np.zeros((2, 2, 2)), None, "shape")],
 )
-def test_values_that_make_no_sense_are_refused(values: object, weights: object, problem: str) -> None:
+def test_impossible_values_are_refused(values: object, weights: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Cell.of(values, weights)  # type: ignore[arg-type]
 
 
-def test_draws_of_a_million_sessions_do_not_fill_the_memory() -> None:
+def test_resamples_of_a_million_sessions_do_not_fill_the_memory() -> None:
     values = np.random.default_rng(1).random(1_000_000)
     tracemalloc.start()
     try:

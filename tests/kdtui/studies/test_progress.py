@@ -38,7 +38,7 @@ def of_training_with_knowledge(db: Database) -> StoredStep:
     return step
 
 
-def test_a_run_that_has_begun_says_how_many_sessions_it_has_answered(finished: Database, kdtui: Kdtui) -> None:
+def test_a_begun_run_shows_how_many_sessions_it_has_answered(finished: Database, kdtui: Kdtui) -> None:
     [cell] = [each for each in steps_of_kind(finished, "evaluation", state="done", most=9) if each.made == "1"]
     begin_step(finished, cell.key, cell.kind, cell.settings, cell.basis, "1")
     with finished.atomic():
@@ -54,7 +54,7 @@ def test_a_run_that_has_begun_says_how_many_sessions_it_has_answered(finished: D
         assert states(kdtui)[0] == "begun, 1 of 2"
 
 
-def test_a_cell_that_waits_for_a_training_says_how_far_that_is(finished: Database, kdtui: Kdtui) -> None:
+def test_a_cell_that_waits_for_a_training_shows_its_progress(finished: Database, kdtui: Kdtui) -> None:
     training = of_training_with_knowledge(finished)
     begin_step(finished, training.key, training.kind, training.settings, training.basis, training.made)
     delete_run(finished, 3)
@@ -83,7 +83,7 @@ def test_the_list_says_which_study_a_process_runs(finished: Database, kdtui: Kdt
     assert not row["is_running"]
 
 
-def test_to_look_who_runs_a_study_does_not_keep_another_from_running_one(finished: Database, kdtui: Kdtui) -> None:
+def test_checking_who_runs_a_study_does_not_block_a_run(finished: Database, kdtui: Kdtui) -> None:
     with study_lock(finished, STUDY):
         [row] = kdtui("study", "ls", "--json").rows
         assert row["is_running"]

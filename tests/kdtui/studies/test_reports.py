@@ -95,9 +95,7 @@ def written(kdtui: Kdtui, name: str, folder: Path) -> tuple[str, str]:
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_report_has_each_question_with_its_answer_tables_plots_and_how_to_repeat_it(
-    kdtui: Kdtui, tmp_path: Path
-) -> None:
+def test_a_report_has_each_question_with_answer_tables_plots_and_commands(kdtui: Kdtui, tmp_path: Path) -> None:
     content, markdown = written(kdtui, "rq3-outdoor", tmp_path / "new" / "folder")
     page = Page(content)
     answers = {row["answer"] for row in kdtui("study", "answers", "rq3-outdoor", "--json").rows}
@@ -122,7 +120,7 @@ def test_a_report_has_each_question_with_its_answer_tables_plots_and_how_to_repe
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_report_needs_nothing_else_and_runs_nothing(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_report_is_self_contained_and_runs_no_script(kdtui: Kdtui, tmp_path: Path) -> None:
     content, _ = written(kdtui, "rq3-outdoor", tmp_path)
     page = Page(content)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "form", "a"}
@@ -140,7 +138,7 @@ def test_a_report_needs_nothing_else_and_runs_nothing(kdtui: Kdtui, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("imported")
-def test_names_and_texts_from_outside_are_no_markup(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+def test_names_and_texts_from_outside_are_not_markup(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     answered(db, checked_spec(Spec("hostile", (question(dataset=(HOSTILE,)),)), "x"))
     content, markdown = written(kdtui, "hostile", tmp_path)
     page = Page(content)
@@ -181,7 +179,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(kdtui: Kdtui, db: Da
 
 
 @pytest.mark.usefixtures("imported")
-def test_seeds_are_averaged_and_what_they_do_not_change_has_no_spread(db: Database) -> None:
+def test_seeds_are_averaged_and_unaffected_rows_have_no_spread(db: Database) -> None:
     spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
     [found] = study_results(db, answered(db, checked_spec(spec, "x"))).questions
     assert [len(row.cells) for row in found.rows] == [3, 3]
@@ -194,7 +192,7 @@ def test_seeds_are_averaged_and_what_they_do_not_change_has_no_spread(db: Databa
 
 
 @pytest.mark.usefixtures("imported")
-def test_places_that_come_to_the_same_cell_are_one_row_and_are_not_compared(db: Database) -> None:
+def test_places_of_the_same_cell_are_one_row_and_are_not_compared(db: Database) -> None:
     asked = question(
         dataset=("outdoor",),
         compare="utilization",
@@ -216,7 +214,7 @@ def test_places_that_come_to_the_same_cell_are_one_row_and_are_not_compared(db: 
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -> None:
+def test_a_row_is_not_labelled_by_axes_without_effect(db: Database) -> None:
     asked = question(
         dataset=("outdoor",),
         formats=("pattern", "none"),
@@ -239,7 +237,7 @@ def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -
 
 
 @pytest.mark.usefixtures("imported")
-def test_the_seconds_of_a_session_are_those_of_the_clock_everywhere(kdtui: Kdtui, db: Database) -> None:
+def test_the_seconds_of_a_session_are_wall_clock_seconds_everywhere(kdtui: Kdtui, db: Database) -> None:
     plan = answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     [found] = study_results(db, plan).questions
     # The answers of the sessions took other times, each beside others.
@@ -248,7 +246,7 @@ def test_the_seconds_of_a_session_are_those_of_the_clock_everywhere(kdtui: Kdtui
 
 
 @pytest.mark.usefixtures("imported")
-def test_sessions_without_an_answer_are_told(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+def test_sessions_without_an_answer_are_reported(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     plan = answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     stored = plan.cells[1].stored
     assert stored is not None
@@ -264,7 +262,7 @@ def test_sessions_without_an_answer_are_told(kdtui: Kdtui, db: Database, tmp_pat
 
 
 @pytest.mark.usefixtures("imported")
-def test_n_is_that_of_each_seed_and_not_of_all_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+def test_n_is_the_number_of_each_seed(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
     plan = answered(db, checked_spec(spec, "x"))
     [found] = study_results(db, plan).questions
@@ -294,14 +292,14 @@ def test_the_answers_to_several_questions_are_one_table_of_csv(kdtui: Kdtui) -> 
 
 
 @pytest.mark.usefixtures("finished")
-def test_answers_as_markdown_say_which_question_each_table_is_about(kdtui: Kdtui) -> None:
+def test_answers_as_markdown_name_the_question_of_each_table(kdtui: Kdtui) -> None:
     result = kdtui("study", "answers", "rq3-outdoor", "--format", "markdown")
     assert "How is knowledge best used?\n\n" in result.out
     assert "Does knowledge add to what training on bundles alone teaches?\n\n" in result.out
 
 
 @pytest.mark.usefixtures("imported")
-def test_an_answer_without_comparisons_is_told_beside_the_data(kdtui: Kdtui, db: Database) -> None:
+def test_an_answer_without_comparisons_is_shown_next_to_the_data(kdtui: Kdtui, db: Database) -> None:
     answered(db, checked_spec(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
     for form in ("csv", "json"):
         result = kdtui("study", "answers", "part", "--format", form)
@@ -353,7 +351,7 @@ def paths(svg: str) -> list[tuple[list[tuple[float, float]], bool]]:
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_a_ratio_makes_no_difference_to_is_a_level_line_across_the_plot(
+def test_a_row_that_no_ratio_changes_is_a_level_line_across_the_plot(
     kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:
     asked = question(
@@ -374,7 +372,7 @@ def test_what_a_ratio_makes_no_difference_to_is_a_level_line_across_the_plot(
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_student_that_is_not_trained_is_level_over_ranks(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+def test_an_untrained_student_is_level_over_ranks(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     asked = question(
         compare="rank",
         baseline=8,

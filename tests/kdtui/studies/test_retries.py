@@ -165,7 +165,7 @@ def test_the_plan_counts_the_sessions_that_are_tried_again(run: Kdtui, server: S
     assert server.asked == asked
 
 
-def test_a_session_that_fails_again_stays_as_it_was(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
+def test_a_session_that_fails_again_is_unchanged(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
     server.refuses = refusing(one_of_the_sessions(db))
     run()
     runs = [get_run(db, int(cell["run"])) for cell in cells(kdtui)]
@@ -177,9 +177,7 @@ def test_a_session_that_fails_again_stays_as_it_was(run: Kdtui, kdtui: Kdtui, se
     assert [failures(db, each) for each in runs] == before
 
 
-def test_a_server_that_is_gone_leaves_finished_cells_as_they_are(
-    run: Kdtui, kdtui: Kdtui, server: Server, db: Database
-) -> None:
+def test_a_lost_server_leaves_finished_cells_unchanged(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
     server.refuses = refusing(one_of_the_sessions(db))
     run()
     before = cells(kdtui)
@@ -195,7 +193,7 @@ def test_a_server_that_is_gone_leaves_finished_cells_as_they_are(
     assert listed(kdtui)["state"] == "complete"
 
 
-def test_what_a_server_has_answered_is_kept_when_it_fails_in_the_middle_of_a_group(run: Kdtui, server: Server) -> None:
+def test_answers_are_kept_when_a_server_fails_in_the_middle_of_a_group(run: Kdtui, server: Server) -> None:
     questions: list[str] = []
 
     def after_the_first(question: str) -> int | None:
@@ -242,7 +240,7 @@ def test_a_session_that_is_too_long_is_not_tried_again(finished: Database, study
     assert kdtui("study", "ls", "--json").rows[0]["state"] == "complete"
 
 
-def test_a_cell_whose_adapter_is_gone_is_not_answered_again_by_another(
+def test_a_cell_whose_adapter_is_gone_is_not_answered_by_another(
     finished: Database, study: Kdtui, kdtui: Kdtui
 ) -> None:
     run = int(cells(kdtui, "rq3-outdoor")[2]["run"])
@@ -257,7 +255,7 @@ def test_a_cell_whose_adapter_is_gone_is_not_answered_again_by_another(
     assert "1 session without an answer cannot be answered again, since this no longer exists: train tiny" in told
 
 
-def test_one_cell_alone_is_tried_again(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
+def test_a_single_cell_can_be_tried_again(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
     server.refuses = refusing(one_of_the_sessions(db))
     run()
     asked = server.asked
@@ -274,7 +272,7 @@ def test_one_cell_alone_is_tried_again(run: Kdtui, kdtui: Kdtui, server: Server,
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_cell_takes_the_steps_that_it_needs_and_no_others(study: Kdtui, kdtui: Kdtui) -> None:
+def test_a_cell_does_only_the_steps_that_it_needs(study: Kdtui, kdtui: Kdtui) -> None:
     [plan] = study("rq3", "--dry-run", "--cell", "tiny sft").rows
     assert plan["steps"]["training"] == {"to do": 1, "not needed": 1}
     result = study("rq3", "--cell", "tiny zero-shot", "--cell", "tiny icl pattern+rule+thought")
@@ -289,13 +287,13 @@ def test_a_cell_takes_the_steps_that_it_needs_and_no_others(study: Kdtui, kdtui:
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_cell_that_is_not_there_is_refused_with_what_may_be_meant(study: Kdtui) -> None:
+def test_an_unknown_cell_is_refused_with_a_suggestion(study: Kdtui) -> None:
     result = study("rq3", "--cell", "tiny zeroshot")
     assert result.code == 1
     assert "study rq3-outdoor has no cell 'tiny zeroshot'; did you mean 'tiny zero-shot'?" in result.err
 
 
-def test_cells_of_models_in_different_folders_have_names_of_their_own() -> None:
+def test_cells_of_models_in_different_folders_have_unique_names() -> None:
     question = Question("?", "formats", "none", dataset=("a",), student=("/x/m.gguf", "/y/m.gguf"))
     question = replace(question, formats=("none", "rule"))
     [grid] = grids(Spec("s", (question,)), {"a": 90})

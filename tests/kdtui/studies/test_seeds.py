@@ -32,7 +32,7 @@ def test_a_cell_has_the_mean_of_its_seeds_and_their_standard_deviation() -> None
     assert np.isnan(single.between_seeds)
 
 
-def test_seeds_that_leave_out_different_sessions_count_alike() -> None:
+def test_seeds_that_leave_out_different_sessions_count_equally() -> None:
     values = np.array([[1.0, 0.0, 0.5, 0.5], [0.2, 0.4, 0.6, 0.0]])
     weights = np.array([[1, 3, 0, 0], [1, 1, 1, 0]])
     [found] = estimate([Cell.of(values, weights)], FEW)
@@ -41,7 +41,7 @@ def test_seeds_that_leave_out_different_sessions_count_alike() -> None:
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_the_interval_holds_sessions_and_seeds(seeds: int) -> None:
+def test_the_interval_covers_sessions_and_seeds(seeds: int) -> None:
     """The true value is that of all sessions and all seeds."""
     chance, covered = np.random.default_rng(seeds), []
     for number in range(200):
@@ -56,7 +56,7 @@ def test_the_interval_holds_sessions_and_seeds(seeds: int) -> None:
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("spreads", [(0.05,), (0, 0.05), (0.01, 0.01, 0.01, 0.08)], ids=str)
-def test_the_luck_of_seeds_is_hardly_ever_taken_for_an_effect(seeds: int, spreads: tuple[float, ...]) -> None:
+def test_the_luck_of_seeds_is_rarely_claimed_as_an_effect(seeds: int, spreads: tuple[float, ...]) -> None:
     chance, claims, covered, questions = np.random.default_rng(7), 0, [], 100
     for number in range(questions):
         cells = repeated(chance, 5, seeds, 0)
@@ -68,7 +68,7 @@ def test_the_luck_of_seeds_is_hardly_ever_taken_for_an_effect(seeds: int, spread
     assert np.mean(covered) >= 0.95
 
 
-def test_lucky_seeds_alone_would_have_been_an_effect_without_their_repetition() -> None:
+def test_a_lucky_seed_would_be_an_effect_without_repetition() -> None:
     chance = np.random.default_rng(3)
     cells = repeated(chance, 2, 3, 0)
     cells[1] += np.array([[0.4], [0.02], [-0.05]])
@@ -95,7 +95,7 @@ def test_seeds_that_make_no_difference_widen_nothing() -> None:
     assert cell.between_seeds == pytest.approx(0)
 
 
-def test_two_seeds_alone_say_little() -> None:
+def test_two_seeds_say_little() -> None:
     chance = np.random.default_rng(3)
     values = repeated(chance, 1, 2, 0)[0] + np.array([[0.05], [-0.05]])
     [alone] = estimate([Cell.of(values)], FEW)
@@ -104,7 +104,7 @@ def test_two_seeds_alone_say_little() -> None:
     assert together.high - together.low < 0.5 * (alone.high - alone.low)
 
 
-def test_an_interval_stays_within_what_a_metric_can_be() -> None:
+def test_an_interval_stays_within_the_range_of_its_metric() -> None:
     values = np.array([[0.9] * 30, [0.7] * 30])
     [found] = estimate([Cell.of(values)], FEW, within=(0, 1))
     assert (found.low, found.high) == (0, 1)
@@ -120,7 +120,7 @@ def test_a_seed_without_answers_is_left_out() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_seeds_that_are_not_done_are_compared_over_the_sessions_that_all_have() -> None:
+def test_unfinished_seeds_are_compared_over_the_sessions_that_all_have() -> None:
     values = repeated(np.random.default_rng(3), 2, 3, 0.05)
     values[1, 2, :30] = np.nan
     values[0, 1, 80:] = np.nan

@@ -79,9 +79,7 @@ def test_a_study_makes_the_knowledge_trains_and_answers(study: Kdtui, kdtui: Kdt
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_study_that_is_done_does_nothing_by_whatever_name_it_is_run(
-    study: Kdtui, kdtui: Kdtui, tmp_path: Path
-) -> None:
+def test_a_finished_study_does_nothing_whatever_name_it_is_run_by(study: Kdtui, kdtui: Kdtui, tmp_path: Path) -> None:
     before = shown(kdtui)
     (tmp_path / "printed.toml").write_text(kdtui("study", "show", "rq3-outdoor", "--spec").out)
     for source in ("rq3", "rq3-outdoor", tmp_path / "printed.toml"):
@@ -121,7 +119,7 @@ def test_a_cell_of_two_studies_is_computed_once(study: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_dry_run_says_what_there_is_to_do_and_stores_nothing(study: Kdtui, db: Database) -> None:
+def test_a_dry_run_lists_the_remaining_work_and_stores_nothing(study: Kdtui, db: Database) -> None:
     [plan] = study("rq3", "--dry-run").rows
     assert plan["steps"]["training"] == {"to do": 2}
     assert plan["steps"]["evaluation"] == {"to do": 5}
@@ -131,7 +129,7 @@ def test_a_dry_run_says_what_there_is_to_do_and_stores_nothing(study: Kdtui, db:
 
 
 @pytest.mark.usefixtures("finished")
-def test_the_time_that_is_left_is_known_from_what_was_done(study: Kdtui, kdtui: Kdtui) -> None:
+def test_the_remaining_time_is_estimated_from_finished_steps(study: Kdtui, kdtui: Kdtui) -> None:
     [plan] = study("rq3", "--seeds", 3, "--dry-run").rows
     assert plan["steps"]["training"] == {"done": 2, "to do": 4}
     assert plan["unknown"] == []
@@ -141,7 +139,7 @@ def test_the_time_that_is_left_is_known_from_what_was_done(study: Kdtui, kdtui: 
     assert "left" in kdtui("study", "run", "rq3-outdoor", "--seeds", 3, "--dry-run").err
 
 
-def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Database, study: Kdtui, kdtui: Kdtui) -> None:
+def test_the_time_of_trainings_is_estimated_for_each_host(finished: Database, study: Kdtui, kdtui: Kdtui) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "/x").code == 0
     wider = ["rq3", "--seeds", 3, "--dry-run"]
     [unknown] = study(*wider, "--host", "far").rows
@@ -157,7 +155,7 @@ def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Databas
     assert "all trainings on a single host: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
 
 
-def test_routed_and_merged_adapters_are_cells_beside_one_adapter_on_everything(
+def test_routed_and_merged_adapters_are_cells_next_to_one_adapter_on_everything(
     study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path]
 ) -> None:
     # It takes two validation sessions.
@@ -185,7 +183,7 @@ def test_routed_and_merged_adapters_are_cells_beside_one_adapter_on_everything(
     assert [step.split()[0] for step in begun(study(spec))] == ["fit", "answer"]
 
 
-def test_a_training_begins_from_an_adapter_that_is_there(
+def test_a_training_begins_from_an_existing_adapter(
     finished: Database, study: Kdtui, described: Callable[..., Path]
 ) -> None:
     earlier = next(job.name for job in list_jobs(finished) if job.settings.knowledge == ())
@@ -211,7 +209,7 @@ def test_a_training_begins_from_an_adapter_that_is_there(
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
+def test_a_failed_step_is_a_row_with_its_reason_and_the_others_continue(
     study: Kdtui, kdtui: Kdtui, described: Callable[..., Path]
 ) -> None:
     lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "icl", "sft"]']
@@ -232,7 +230,7 @@ def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_retry_does_what_has_become_possible(
+def test_a_retry_does_steps_that_have_become_possible(
     study: Kdtui, kdtui: Kdtui, described: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Path, *, after: Path | None = None) -> int:  # noqa: ARG001
@@ -263,7 +261,7 @@ def test_a_retry_does_what_has_become_possible(
         (["rq2", "--sessions", "0"], "sessions"),
     ],
 )
-def test_what_cannot_be_planned_is_refused_with_one_sentence_and_stores_nothing(
+def test_an_impossible_plan_is_refused_with_one_sentence_and_stores_nothing(
     kdtui: Kdtui, db: Database, arguments: list[str], problem: str
 ) -> None:
     result = kdtui("study", "run", *arguments)
@@ -281,7 +279,7 @@ def test_an_empty_split_is_refused(kdtui: Kdtui, db: Database, data: Path, tmp_p
     assert db.execute("SELECT count(*) FROM study_steps").fetchone()[0] == 0
 
 
-def test_knowledge_that_has_changed_is_shown_again(finished: Database, kdtui: Kdtui) -> None:
+def test_changed_knowledge_is_shown_again(finished: Database, kdtui: Kdtui) -> None:
     finished.execute("UPDATE knowledge SET status = 'rejected', reason = '-' WHERE format = 'rule' AND status = 'kept'")
     finished.conn.commit()
     mine_patterns(finished, "outdoor")
@@ -290,7 +288,7 @@ def test_knowledge_that_has_changed_is_shown_again(finished: Database, kdtui: Kd
     assert rows[1]["state"] == "to do again: the dataset or its knowledge has changed since"
 
 
-def test_a_deleted_adapter_is_trained_again_only_for_what_is_missing(
+def test_a_deleted_adapter_is_trained_again_only_for_missing_cells(
     finished: Database, study: Kdtui, kdtui: Kdtui
 ) -> None:
     run = int(shown(kdtui)[2]["run"])
@@ -307,7 +305,7 @@ def test_a_deleted_adapter_is_trained_again_only_for_what_is_missing(
 
 
 @pytest.mark.usefixtures("imported")
-def test_samples_are_drawn_once_and_are_not_missed_when_all_is_done(
+def test_samples_are_drawn_once_and_not_needed_when_all_cells_are_done(
     study: Kdtui, described: Callable[..., Path], db: Database
 ) -> None:
     lines = ['compare = "ratio"', "baseline = 1.0", "ratio = [0.5, 1.0]", 'formats = ["rule"]']
@@ -373,7 +371,7 @@ def test_students_are_shown_the_knowledge_of_other_domains(
     assert len(kdtui("study", "answers", "mine", "--json").rows) == 4
 
 
-def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_for(
+def test_another_study_of_the_same_name_is_overwritten_only_on_request(
     finished: Database, study: Kdtui, kdtui: Kdtui
 ) -> None:
     before = kdtui("study", "show", "rq3-outdoor", "--spec").out
@@ -395,7 +393,7 @@ def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_study_that_is_narrowed_says_what_is_no_part_of_it_any_more(study: Kdtui) -> None:
+def test_a_narrowed_study_says_which_cells_are_no_longer_part_of_it(study: Kdtui) -> None:
     wider = study("rq3", "--seeds", 2)
     assert (wider.code, "no longer part of it" in wider.err) == (0, False)
     narrower = study("rq3")
@@ -416,7 +414,7 @@ def test_a_limit_draws_the_sessions_that_are_answered_and_trained_on(
     assert training["limit"] == 2
 
 
-def test_killed_again_and_again_it_ends_with_the_same_table(
+def test_a_study_that_is_killed_repeatedly_ends_with_the_same_table(
     finished: Database, kdtui: Kdtui, presets: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert finished.path is not None

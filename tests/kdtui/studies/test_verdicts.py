@@ -181,13 +181,13 @@ def test_the_values_of_an_axis_are_called_by_its_name(axis: str, noun: str) -> N
     assert noun in answer_in_words([compared(), compared("r")], LABELS, axis)
 
 
-def test_what_a_single_seed_owes_to_luck_is_said() -> None:
+def test_a_single_seed_gets_a_caveat() -> None:
     assert caveat([compared(seeds=(3, 3))]) == ""
     assert "one seed" in caveat([compared(seeds=(3, 3)), compared(seeds=(1, 3))])
     assert caveat([NO_SESSION]) == ""
 
 
-def test_simulated_grids_are_answered_rightly() -> None:
+def test_simulated_grids_are_answered_correctly() -> None:
     chance = np.random.default_rng(1)
     baseline = chance.random(180)
     cells = [np.clip(baseline + chance.normal(effect, 0.2, 180), 0, 1) for effect in (0, 0, 0.2)]
@@ -201,7 +201,7 @@ def test_simulated_grids_are_answered_rightly() -> None:
     assert "no format differs from no knowledge by more than noise" in answer_in_words(found[:2], LABELS, "formats")
 
 
-def test_what_was_found_is_told_without_a_large_library() -> None:
+def test_an_answer_is_written_without_a_large_library() -> None:
     code = (
         "import sys, kdtui.workflows.studies.verdicts; assert not {'numpy', 'scipy'} & set(sys.modules)\n"
         "import kdtui.statistics.estimates; assert 'scipy' not in sys.modules"
