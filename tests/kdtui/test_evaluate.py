@@ -126,7 +126,7 @@ def test_sessions_that_failed_count_as_not_valid(kdtui: Kdtui, db: Database) -> 
         (["--student", "smollm2", "--knowledge", "rule"], "has no rules yet"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("evaluate", *arguments)
     assert result.code == 1
     assert message in result.err

@@ -204,7 +204,7 @@ def test_a_base_that_no_hub_knows_can_be_named(kdtui: Kdtui, camping: Path, tmp_
     )
 
 
-def test_a_folder_is_replaced_only_where_it_holds_an_export_and_nothing_else(
+def test_a_folder_is_replaced_only_if_it_holds_nothing_but_an_export(
     kdtui: Kdtui, exported: Path, tmp_path: Path
 ) -> None:
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
@@ -231,9 +231,7 @@ def test_a_folder_is_replaced_only_where_it_holds_an_export_and_nothing_else(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_an_export_that_fails_on_the_way_leaves_what_was_there(
-    kdtui: Kdtui, exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_export_leaves_the_old_folder(kdtui: Kdtui, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
 
     def fail(*_: object) -> None:
@@ -267,7 +265,9 @@ def test_a_full_disk_leaves_nothing(db: Database, base: Path, tmp_path: Path) ->
         ("nobody", "there is no adapter 'nobody'"),
     ],
 )
-def test_what_is_no_adapter_is_refused_with_what_to_do(kdtui: Kdtui, tmp_path: Path, name: str, message: str) -> None:
+def test_a_model_that_is_not_an_adapter_is_refused_with_advice(
+    kdtui: Kdtui, tmp_path: Path, name: str, message: str
+) -> None:
     kdtui("model", "add", make_model(tmp_path / "mine.gguf"))
     result = kdtui("model", "export", name, "-o", tmp_path / "out")
     assert (result.code, len(result.err.splitlines())) == (1, 1)

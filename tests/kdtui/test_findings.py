@@ -51,7 +51,7 @@ def test_patterns_that_are_not_found_again_stay_and_are_counted(known: Database,
     assert everything(known) == before
 
 
-def test_patterns_are_replaced_when_asked_for_and_counted_before_and_after(known: Database, kdtui: Kdtui) -> None:
+def test_patterns_are_replaced_on_request_and_counted_before_and_after(known: Database, kdtui: Kdtui) -> None:
     patterns = [piece.id for piece in find_knowledge(known, format="pattern")]
     pick_sample(known, "few", patterns[-2:])
     result = kdtui("knowledge", "mine", "--min-support", 0.1, "--replace")
@@ -86,7 +86,7 @@ def test_a_category_tree_that_is_less_deep_than_the_usual_levels_can_be_mined(
     assert "mined 1 pattern of dataset flat (1 new)" in kdtui("knowledge", "mine").err
 
 
-def test_what_a_smaller_distillation_would_reject_stays_kept(known: Database, kdtui: Kdtui) -> None:
+def test_pieces_that_a_smaller_distillation_would_reject_stay_kept(known: Database, kdtui: Kdtui) -> None:
     before = everything(known)
     result = kdtui("knowledge", "distill", "--limit", 12, "--json")
     assert result.code == 0
@@ -113,7 +113,7 @@ def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected
     assert f"deleted {rows[0]['not_found_again']} that were not found again and rejected {len(worse)}" in result.err
 
 
-def test_what_had_been_rejected_and_is_kept_now_is_counted(known: Database, kdtui: Kdtui) -> None:
+def test_pieces_that_are_kept_after_a_rejection_are_counted(known: Database, kdtui: Kdtui) -> None:
     piece = find_knowledge(known, format="pattern")[0]
     known.execute("UPDATE knowledge SET status = 'rejected', reason = 'by hand' WHERE id = ?", [piece.id])
     known.conn.commit()
@@ -122,7 +122,7 @@ def test_what_had_been_rejected_and_is_kept_now_is_counted(known: Database, kdtu
     assert find_knowledge(known, format="pattern")[0] == piece
 
 
-def test_where_all_that_is_found_is_rejected_nothing_is_replaced(known: Database, kdtui: Kdtui) -> None:
+def test_if_all_findings_are_rejected_nothing_is_replaced(known: Database, kdtui: Kdtui) -> None:
     kept = find_knowledge(known, format="rule")
     # A rule of one session is never kept.
     result = kdtui("knowledge", "distill", "--format", "rule", "--limit", 1, "--replace")
@@ -132,7 +132,7 @@ def test_where_all_that_is_found_is_rejected_nothing_is_replaced(known: Database
 
 
 @pytest.mark.parametrize(("answer", "stays"), [("y", False), ("n", True), ("", True)])
-def test_in_a_terminal_one_is_asked_and_no_is_the_usual_answer(
+def test_a_terminal_asks_and_the_default_answer_is_no(
     known: Database, database_of_the_test: Path, answer: str, stays: bool
 ) -> None:
     patterns = len(find_knowledge(known, format="pattern"))
@@ -155,7 +155,7 @@ def test_in_a_terminal_one_is_asked_and_no_is_the_usual_answer(
     assert (len(find_knowledge(known, format="pattern")) == patterns) == stays
 
 
-def test_the_rules_of_a_model_go_only_when_all_sessions_gave_an_answer(
+def test_rules_of_a_model_are_deleted_only_if_all_sessions_gave_an_answer(
     known: Database, serve: Serve, kdtui: Kdtui
 ) -> None:
     url, fake = serve(good)
@@ -174,7 +174,7 @@ def test_the_rules_of_a_model_go_only_when_all_sessions_gave_an_answer(
     assert fake.asked
 
 
-def test_a_teacher_that_cannot_be_asked_takes_nothing_away(known: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_an_unreachable_teacher_deletes_nothing(known: Database, serve: Serve, kdtui: Kdtui) -> None:
     def refuse(fake: Fake, _: int) -> None:
         fake.send({"error": {"message": "no such key"}}, 401)
 
@@ -198,7 +198,7 @@ def test_a_dry_run_stores_no_thought(db: Database, serve: Serve, kdtui: Kdtui) -
     assert not [piece for piece in everything(db) if piece.teacher == teacher]
 
 
-def test_what_hangs_on_pieces_of_a_model_is_told_with_its_answers(known: Database) -> None:
+def test_dependents_of_pieces_of_a_model_are_listed_with_its_answers(known: Database) -> None:
     record_call(known, key="k", teacher="t", step="reflect", request="{}", response="{}", seconds=1.0, attempts=1)
     numbers = add_knowledge(
         known, "outdoor", "rule", "t", [NewKnowledge("One", "{}", call=1), NewKnowledge("Two", "{}")]

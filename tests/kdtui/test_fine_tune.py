@@ -148,7 +148,7 @@ def test_knowledge_of_a_sample_is_shown_again_from_that_sample() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
+def test_an_adapter_of_a_transformers_folder_says_that_a_gguf_file_is_needed(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, tmp_path: Path
 ) -> None:
     assert launch("on-folder", "--epochs", 1, "--follow").code == 0
@@ -162,9 +162,7 @@ def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
     assert kdtui("generate", "o34", "--adapter", "on-folder").code == 0
 
 
-def test_what_is_said_of_a_training_is_what_its_job_has(
-    launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_is_shown_as_its_job_says(launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # It need not run.
     monkeypatch.setattr("kdtui.workflows.training.jobs.start", lambda *_, **__: os.getpid())
     said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
@@ -174,7 +172,7 @@ def test_what_is_said_of_a_training_is_what_its_job_has(
     assert (job.optimizer.accumulate, job.evaluations, job.checkpoints) == (2, 1, 3)
 
 
-def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+def test_a_cancelled_training_is_resumed(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
     assert launch("long", "--epochs", 6).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
@@ -194,7 +192,7 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert "is done; use its adapter with" in kdtui("sft", "resume", "long").err
 
 
-def test_a_killed_training_is_failed_and_goes_on(
+def test_a_killed_training_has_failed_and_is_resumed(
     kdtui: Kdtui, launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert launch("killed", "--epochs", 6).code == 0
@@ -226,7 +224,9 @@ def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatc
 
 
 @pytest.mark.usefixtures("here")
-def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+def test_an_adapter_that_cannot_be_converted_does_not_hide_other_trainings(
+    kdtui: Kdtui, launch: Kdtui, db: Database
+) -> None:
     assert launch("bad", "--epochs", 1).code == 0
     assert launch("good", "--epochs", 1).code == 0
     (folder(db, "bad") / "adapter" / "adapter_model.safetensors").write_bytes(b"broken")
@@ -238,7 +238,7 @@ def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtu
     assert (result.code, "no whole safetensors file" in result.err) == (1, True)
 
 
-def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once(
+def test_concurrent_finishes_of_a_training_name_its_adapter_once(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tmp_path / "jobs" / "seen"
@@ -284,7 +284,7 @@ def test_only_using_a_finished_training_names_its_adapter(db: Database, tmp_path
     assert [model.name for model in named_models(db)] == ["detached"]
 
 
-def test_a_process_of_the_same_number_is_not_the_trainer(tmp_path: Path) -> None:
+def test_another_process_with_the_same_id_is_not_the_trainer(tmp_path: Path) -> None:
     other = identity(os.getpid())
     (tmp_path / "pid").write_text(json.dumps(other))
     assert trainer(tmp_path) == os.getpid()
@@ -328,7 +328,7 @@ def test_without_a_heartbeat_a_training_is_stalled(tmp_path: Path) -> None:
         (["rm", "x"], "there is no training 'x'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
+def test_an_impossible_training_is_one_sentence_and_leaves_nothing(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -96,7 +96,7 @@ def test_real_datasets_have_their_known_floors(db: Database, real_dataset: Path)
 SHIPPED = {"electronic": 0.60, "clothing": 0.70}
 
 
-def test_the_pair_model_that_ships_is_as_good_as_its_card_says(db: Database, real_dataset: Path) -> None:
+def test_the_shipped_pair_model_is_as_good_as_its_card_says(db: Database, real_dataset: Path) -> None:
     name = real_dataset.name
     list(import_dataset(db, real_dataset, name))
     sessions = drawn(split_to_score(db, name, "valid", None), 60, 0, lambda session: session.id)

@@ -14,7 +14,7 @@ Kdtui = Callable[..., Any]
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_each_page_is_in_words_and_has_an_example(kdtui: Kdtui, path: str) -> None:
+def test_each_help_page_is_in_plain_words_and_has_an_example(kdtui: Kdtui, path: str) -> None:
     assert isinstance(PAGES[path], Command | Group)
     result = kdtui(*path.split()[1:], "--help")
     assert result.code == 0

@@ -47,7 +47,7 @@ def done(kdtui: Kdtui, base: Path, far: Path, name: str, *options: object) -> Pa
 
 
 @needs_sshd
-def test_an_evaluation_that_was_asked_for_waits_until_the_adapter_is_fetched(
+def test_a_requested_evaluation_waits_until_the_adapter_is_fetched(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
 ) -> None:
     done(kdtui, base, far, "one", "--evaluate", "--dataset", "outdoor")
@@ -69,7 +69,7 @@ def test_an_evaluation_that_was_asked_for_waits_until_the_adapter_is_fetched(
     assert [row["to_evaluate"] for row in kdtui("sft", "ls", "--cached", "--json").rows] == [False]
 
 
-def test_a_training_here_is_evaluated_by_whoever_looks_at_its_end(kdtui: Kdtui, base: Path, db: Database) -> None:
+def test_a_local_training_is_evaluated_by_the_command_that_follows_it(kdtui: Kdtui, base: Path, db: Database) -> None:
     result = kdtui("sft", "launch", "--name", "one", "--base", base, "--epochs", 1, "--evaluate")
     assert result.code == 0, result.err
     assert get_job(db, "one").evaluate
@@ -80,7 +80,7 @@ def test_a_training_here_is_evaluated_by_whoever_looks_at_its_end(kdtui: Kdtui, 
 
 
 @needs_sshd
-def test_many_trainings_come_home_through_one_connection(
+def test_many_trainings_are_fetched_through_one_connection(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
 ) -> None:
     for name in ("one", "two", "three"):
@@ -98,7 +98,7 @@ def test_many_trainings_come_home_through_one_connection(
 
 
 @needs_sshd
-def test_a_long_log_is_printed_and_brought_piece_by_piece(kdtui: Kdtui, base: Path, far: Path) -> None:
+def test_a_long_log_is_printed_and_fetched_in_chunks(kdtui: Kdtui, base: Path, far: Path) -> None:
     job = done(kdtui, base, far, "one")
     log = "trained\n" + "step ünd loss\n" * 50_000 + "the end"
     (job / "log").write_text(log)
@@ -118,7 +118,7 @@ def get_home(kdtui: Kdtui) -> Path:
 
 
 @needs_sshd
-def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
+def test_a_client_that_is_killed_during_a_fetch_leaves_no_partial_adapter(
     kdtui: Kdtui, base: Path, far: Path, db: Database
 ) -> None:
     job = done(kdtui, base, far, "one")
@@ -150,7 +150,7 @@ def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
 
 
 @needs_sshd
-def test_many_hosts_are_asked_once_each_and_at_the_same_time(
+def test_many_hosts_are_asked_once_and_in_parallel(
     kdtui: Kdtui, db: Database, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     names = [f"host{number}" for number in range(5)]

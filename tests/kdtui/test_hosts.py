@@ -88,7 +88,7 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert kdtui("host", "ls", "--json").rows == []
 
 
-def test_a_python_with_another_version_of_the_package_is_sent_ours(host: Host, tmp_path: Path) -> None:
+def test_a_python_with_another_version_of_kdtui_gets_this_version(host: Host, tmp_path: Path) -> None:
     other = tmp_path / "other" / "models" / "sft"
     other.mkdir(parents=True)
     for folder in (other, other.parent):
@@ -102,14 +102,14 @@ def test_a_python_with_another_version_of_the_package_is_sent_ours(host: Host, t
 
 
 @pytest.mark.usefixtures("server")
-def test_a_workdir_is_below_the_home_folder_unless_it_is_given_in_full(kdtui: Kdtui) -> None:
+def test_a_relative_workdir_is_below_the_home_folder(kdtui: Kdtui) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "~/some where").code == 0
     [row] = kdtui("host", "ls", "--json").rows
     assert row["workdir"] == str(Path("~").expanduser() / "some where")
 
 
 @pytest.mark.usefixtures("server")
-def test_packages_that_are_missing_are_named_with_what_to_do(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_missing_packages_are_named_with_advice(kdtui: Kdtui, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     add(kdtui, tmp_path, "--python", tmp_path / "bare" / "bin" / "python")
     result = kdtui("host", "check", "far", "--json")
@@ -200,7 +200,7 @@ def test_a_machine_without_a_network_does_not_blame_the_host(words: str, said: s
     assert said in str(SshTransport("far", "gpu").explain(words))
 
 
-def test_a_changed_key_is_looked_at_by_the_command_that_is_advised(server: sshd.Sshd, host: Host) -> None:
+def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) -> None:
     changed_key(server)
     with pytest.raises(TransportError) as problem:
         asked(host, lambda client: client.ask("status", jobs=[]))
@@ -223,9 +223,7 @@ def test_a_check_says_whether_keys_are_checked(
 
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])
-def test_a_server_that_says_nothing_is_given_up(
-    server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_is_given_up(server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.jobs.ssh._OPENS", 3.0)
     monkeypatch.setattr("kdtui.jobs.ssh._CONNECT", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -250,7 +248,7 @@ def test_a_server_that_says_nothing_is_given_up(
 @pytest.mark.parametrize(
     "alias", ["-oProxyCommand=touch /tmp/x", "a b", "", "gpu\n", "gpu;reboot", "$(reboot)", "-", "--"]
 )
-def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: str) -> None:
+def test_a_name_that_ssh_could_misread_is_not_a_host(kdtui: Kdtui, alias: str) -> None:
     with pytest.raises(KdtuiError, match="is no host for ssh"):
         check_alias(alias)
     result = kdtui("host", "add", "far", f"--ssh={alias}", "--workdir", "/x")
@@ -276,7 +274,7 @@ def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: 
         (["setup", "far", "--wheels", "/nowhere"], "does not exist"),
     ],
 )
-def test_what_is_no_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_an_invalid_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
     result = kdtui("host", *arguments)
     assert result.code in (1, 2)
     assert said in result.err
@@ -302,7 +300,7 @@ def test_the_exit_code_of_a_command_is_its_own(host: Host, code: int) -> None:
     )
 
 
-def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None:
+def test_the_greeting_of_a_shell_is_not_an_answer(server: sshd.Sshd, host: Host) -> None:
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
         file.write('ForceCommand sh -c \'echo "Welcome to the cluster"; eval "$SSH_ORIGINAL_COMMAND"; echo Bye\'\n')
@@ -311,7 +309,7 @@ def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None
     assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
 
 
-def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
+def test_sent_and_received_bytes_are_the_same(host: Host) -> None:
     content = os.urandom(3_000_000)
     assert asyncio.run(ran(host, "cat", data=content)).out == content
 
@@ -327,7 +325,7 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
 
 
 @pytest.mark.parametrize("over_ssh", [False, True])
-def test_what_a_program_has_said_comes_before_it_says_more(host: Host, over_ssh: bool) -> None:
+def test_output_arrives_while_a_program_still_runs(host: Host, over_ssh: bool) -> None:
     async def last_letters(transport: LocalTransport | SshTransport) -> None:
         async def said(letter: str) -> None:
             program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
@@ -379,7 +377,7 @@ def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd
 
 
 @pytest.mark.usefixtures("server")
-def test_more_commands_than_a_connection_takes_wait_for_each_other() -> None:
+def test_commands_beyond_the_limit_of_a_connection_wait() -> None:
     async def many() -> list[Any]:
         transport = SshTransport("far", "gpu")
         await transport.open()
@@ -391,7 +389,7 @@ def test_more_commands_than_a_connection_takes_wait_for_each_other() -> None:
     assert [done.code for done in asyncio.run(many())] == [0] * 24
 
 
-def test_a_cancel_while_a_connection_opens_leaves_nothing_behind(server: sshd.Sshd, host: Host) -> None:
+def test_a_cancelled_connection_leaves_nothing_behind(server: sshd.Sshd, host: Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server.write_config(Port=silent.getsockname()[1])
 
@@ -408,7 +406,7 @@ def test_a_cancel_while_a_connection_opens_leaves_nothing_behind(server: sshd.Ss
         asyncio.run(cancel())
 
 
-def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_manual_login_is_bypassed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.jobs.ssh._ASKS", 0.3)
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(shared_socket("gpu"))
@@ -417,7 +415,7 @@ def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, mon
         assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
 
 
-def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
+def test_a_manual_login_serves_all_commands_until_the_host_is_forgotten(
     kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path
 ) -> None:
     add(kdtui, tmp_path, "--python", quick)
@@ -438,7 +436,7 @@ def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
     assert (result.code, "did not let us in" in result.err) == (1, True)
 
 
-def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+def test_a_dead_connection_is_replaced(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
     add(kdtui, tmp_path, "--python", quick)
     kdtui("host", "connect", "far")
     server.stop()
@@ -500,7 +498,7 @@ def test_a_command_that_hangs_is_given_up(host: Host) -> None:
         asyncio.run(ran(host, "sleep", "60", timeout=0.5))
 
 
-def test_what_takes_long_and_moves_is_not_given_up(host: Host) -> None:
+def test_a_slow_command_with_progress_is_not_given_up(host: Host) -> None:
     done = asyncio.run(ran(host, "sh", "-c", "for i in 1 2 3 4; do sleep 0.8; echo $i; done", timeout=3.0))
     assert done.out == b"1\n2\n3\n4\n"
 
@@ -517,7 +515,7 @@ def tiny_wheel(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
+def test_a_setup_from_wheels_resumes_after_a_failure(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -541,7 +539,7 @@ def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_set_up_goes_on_without_its_client_and_the_next_one_waits_for_it(
+def test_a_setup_continues_without_its_client_and_the_next_one_waits_for_it(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -567,7 +565,7 @@ def test_a_set_up_goes_on_without_its_client_and_the_next_one_waits_for_it(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, quick: Path) -> None:
+def test_a_base_is_on_the_host_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, quick: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -582,7 +580,9 @@ def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, qu
 
 
 @pytest.mark.usefixtures("server")
-def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+def test_gpus_are_named_as_their_driver_names_them(
+    kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path
+) -> None:
     add(kdtui, tmp_path, "--python", quick)
     [gpus] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
     tools = tmp_path / "tools"
@@ -598,7 +598,7 @@ def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Ssh
         assert (gpus["state"], gpus["advice"]) == ("note", "trainings run, slowly")
 
 
-def test_what_a_host_installs_is_what_kdtui_is_tested_with() -> None:
+def test_a_host_installs_the_versions_that_kdtui_is_tested_with() -> None:
     pinned = dict(
         line.split("==")
         for line in Path(__file__).parents[2].joinpath("constraints.txt").read_text().splitlines()
@@ -609,7 +609,7 @@ def test_what_a_host_installs_is_what_kdtui_is_tested_with() -> None:
     assert wanted == {name: pinned[name] for name in wanted}
 
 
-def test_the_package_that_is_sent_is_small_and_the_same_each_time() -> None:
+def test_the_sent_package_is_small_and_reproducible() -> None:
     first = package.code()
     package.code.cache_clear()
     assert package.code() == first

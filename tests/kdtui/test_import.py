@@ -51,7 +51,7 @@ def line(session: str = "s", items: list[str] | None = None, **more: object) -> 
     return json.dumps({"session": session, "items": members, **more}) + "\n"
 
 
-def test_a_bundlerec_directory_comes_in_with_its_quirks(db: Database, bundlerec: Path) -> None:
+def test_a_bundlerec_directory_is_imported_with_its_quirks(db: Database, bundlerec: Path) -> None:
     list(import_dataset(db, bundlerec, "quirks"))
     session = get_session(db, "quirks", "7")
     assert [item.id for item in session.items] == ["a", "b", "c"]
@@ -66,7 +66,7 @@ def test_a_bundlerec_directory_comes_in_with_its_quirks(db: Database, bundlerec:
     assert get_session(db, "quirks", "9").split is None
 
 
-def test_real_datasets_come_in_whole(db: Database, real_dataset: Path) -> None:
+def test_real_datasets_are_imported_completely(db: Database, real_dataset: Path) -> None:
     list(import_dataset(db, real_dataset, "real"))
     (summary,) = list_datasets(db)
     expected = {
@@ -84,7 +84,7 @@ def test_real_datasets_come_in_whole(db: Database, real_dataset: Path) -> None:
     )
 
 
-def test_an_export_comes_back_as_it_was(db: Database, bundlerec: Path, tmp_path: Path, kdtui: Kdtui) -> None:
+def test_an_imported_export_is_unchanged(db: Database, bundlerec: Path, tmp_path: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, bundlerec, "first"))
     assert kdtui("data", "export", "--dataset", "first", "-o", tmp_path / "out.jsonl").code == 0
     list(import_dataset(db, tmp_path / "out.jsonl", "second"))
@@ -219,7 +219,7 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(bundlerec: Path, kdtui: 
     refused(kdtui("data", "import", path, "-d", "d"), "bad.jsonl, line 2: this is not UTF-8")
 
 
-def test_what_is_no_dataset_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_path_without_a_dataset_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
     refused(kdtui("data", "import", tmp_path / "none", "-d", "d"), "No such file or directory; give a BundleRec")
     (tmp_path / "folder").mkdir()
     refused(kdtui("data", "import", tmp_path / "folder", "-d", "d"), "this is no dataset")
@@ -227,9 +227,7 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
     refused(kdtui("data", "import", tmp_path / "empty.jsonl", "-d", "d"), "the file is empty")
 
 
-def test_a_name_that_is_taken_is_refused_unless_it_is_to_be_replaced(
-    db: Database, outdoor: Path, bundlerec: Path, kdtui: Kdtui
-) -> None:
+def test_a_taken_name_is_refused_without_replace(db: Database, outdoor: Path, bundlerec: Path, kdtui: Kdtui) -> None:
     assert kdtui("data", "import", outdoor, "-d", "d").code == 0
     refused(kdtui("data", "import", bundlerec, "-d", "d"), "dataset 'd' exists already")
     assert kdtui("data", "import", bundlerec, "-d", "d", "--replace").code == 0
@@ -244,7 +242,7 @@ def test_a_failed_replacement_keeps_the_old_dataset(db: Database, outdoor: Path,
     assert list_datasets(db)[0].sessions == 36
 
 
-def test_an_import_that_is_broken_off_leaves_nothing(db: Database, tmp_path: Path) -> None:
+def test_an_interrupted_import_leaves_nothing(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
     path.write_text("".join(line(str(number)) for number in range(12_000)))
     events = import_dataset(db, path, "d")
@@ -263,7 +261,7 @@ def test_the_store_finds_what_many_sessions_share(db: Database, tmp_path: Path) 
     assert [session.id for session in iter_sessions(db, "d", limit=5001)][-1] == "5000"
 
 
-def test_a_directory_with_a_byte_order_mark_and_other_line_ends_comes_in(
+def test_a_directory_with_byte_order_marks_and_other_line_ends_is_imported(
     db: Database, bundlerec: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "windows"
@@ -275,7 +273,7 @@ def test_a_directory_with_a_byte_order_mark_and_other_line_ends_comes_in(
     assert [item.title for item in get_session(db, "windows", "8").items] == ["Mat", "Stove"]
 
 
-def test_odd_but_valid_csv_comes_in(db: Database, bundlerec: Path) -> None:
+def test_odd_but_valid_csv_is_imported(db: Database, bundlerec: Path) -> None:
     long = "x" * 200_000
     text = f'item ID,titles\n\na,Tent\u2028two\x0bthree\nb,{long}\nd,"two\nlines"\n\n'
     (bundlerec / "item_titles.csv").write_text(text)
@@ -284,7 +282,7 @@ def test_odd_but_valid_csv_comes_in(db: Database, bundlerec: Path) -> None:
     assert get_session(db, "odd", "8").items[1].title == "two\nlines"
 
 
-def test_json_lines_may_begin_with_a_byte_order_mark(db: Database, tmp_path: Path) -> None:
+def test_json_lines_can_begin_with_a_byte_order_mark(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "marked.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + line("s").encode())
     assert list(import_dataset(db, path, "d"))[-1].sessions == 1
@@ -334,7 +332,7 @@ def refused(result: Any, message: str) -> None:
     assert re.search(message, result.err), result.err
 
 
-def test_what_a_path_holds_is_told_before_it_is_imported(bundlerec: Path, tmp_path: Path) -> None:
+def test_the_format_of_a_path_is_detected_before_the_import(bundlerec: Path, tmp_path: Path) -> None:
     assert look_at_source(bundlerec) == DatasetSource("BundleRec directory", True)
     (bundlerec / "split.csv").unlink()
     assert look_at_source(bundlerec) == DatasetSource("BundleRec directory", False)
@@ -347,7 +345,7 @@ def test_what_a_path_holds_is_told_before_it_is_imported(bundlerec: Path, tmp_pa
     assert look_at_source(path) == DatasetSource("JSON Lines", None)
 
 
-def test_what_goes_with_a_dataset_is_counted(db: Database, outdoor: Path) -> None:
+def test_what_is_lost_with_a_dataset_is_counted(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     list(import_dataset(db, outdoor, "other"))
     assert what_goes_with(dataset_contents(db, "outdoor")) == "36 sessions"

@@ -30,7 +30,7 @@ def test_products_are_named_by_the_narrowest_category_that_they_share() -> None:
     assert category_intent([TENT, PEGS]) == "Shelter"
 
 
-def test_products_of_different_categories_are_named_by_the_kinds_of_them() -> None:
+def test_products_of_different_categories_are_named_by_their_kinds() -> None:
     assert category_intent([TENT, CASE]) == "Tents with Cases"
 
 
@@ -44,7 +44,7 @@ def test_the_intent_of_the_nearest_training_bundle_is_found() -> None:
     assert nearest.of([]) == []
 
 
-def test_a_product_of_which_nothing_is_known_finds_some_intent() -> None:
+def test_an_unknown_product_finds_some_intent() -> None:
     assert NearestIntents(TRAIN, by_letters).of([[Item("x")]])[0] in ("a night outside", "phone protection")
 
 

@@ -61,7 +61,7 @@ def test_intents_of_the_same_meaning_are_near_though_they_share_no_word(db: Data
         assert cosine.measure("camping", "camping") == pytest.approx(1)
 
 
-def test_the_cosine_stands_beside_the_other_measures_of_intents(db: Database, kdtui: Kdtui) -> None:
+def test_the_cosine_is_shown_next_to_the_other_measures_of_intents(db: Database, kdtui: Kdtui) -> None:
     same, other = run_with(db, lambda intent: intent), run_with(db, lambda _: "phone protection")
     scores = shown(kdtui, same)["scores"]
     assert (scores["intent_f1"], scores["intent_cosine"]) == (1, pytest.approx(1))
@@ -86,7 +86,7 @@ def test_each_intent_is_encoded_once_and_kept(db: Database, kdtui: Kdtui, monkey
 
 
 @pytest.mark.usefixtures("no_encoder")
-def test_without_the_encoder_there_is_no_cosine_and_the_other_measures_stand(db: Database, kdtui: Kdtui) -> None:
+def test_without_the_encoder_only_the_cosine_is_missing(db: Database, kdtui: Kdtui) -> None:
     run = run_with(db, lambda intent: intent)
     found = shown(kdtui, run)
     assert (found["scores"]["intent_f1"], found["scores"]["intent_cosine"]) == (1, None)
@@ -98,7 +98,7 @@ def test_without_the_encoder_there_is_no_cosine_and_the_other_measures_stand(db:
     assert "the cosine of intents is not known" in table.err
 
 
-def test_floors_without_an_encoder_are_computed_again_when_it_is_there(
+def test_floors_without_an_encoder_are_computed_again_once_it_is_usable(
     kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("evaluate", "--floors-only", "--split", "valid", "--json")

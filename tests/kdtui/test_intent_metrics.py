@@ -21,7 +21,7 @@ def named(*bundles: tuple[tuple[int, ...], str]) -> list[tuple[frozenset[int], s
 
 
 @given(TEXTS, TEXTS)
-def test_both_measures_are_symmetric_and_between_0_and_1_and_order_can_only_cost(one: str, other: str) -> None:
+def test_both_measures_are_symmetric_and_between_0_and_1_and_order_only_lowers_them(one: str, other: str) -> None:
     assert token_f1(one, other) == token_f1(other, one)
     assert rouge_l(one, other) == rouge_l(other, one)
     assert 0 <= rouge_l(one, other) <= token_f1(one, other) <= 1
@@ -78,14 +78,14 @@ def test_a_matched_bundle_without_an_intent_counts_nothing_and_a_run_without_any
     assert isnan(scores.token_f1)
 
 
-def test_the_cosine_is_there_where_an_encoder_is_given() -> None:
+def test_with_an_encoder_there_is_a_cosine() -> None:
     truth, predicted = [[Bundle((1, 2), "camping")]], [named(((1, 2), "tent"))]
     assert score_intents(truth, predicted, lambda one, other: 0.7 if one != other else 1.0).cosine == 0.7
     assert isnan(score_intents(truth, predicted).cosine)
 
 
 @given(st.lists(st.tuples(BUNDLES, BUNDLES), max_size=4))
-def test_the_order_of_sessions_makes_no_difference_and_nothing_leaves_its_bounds(
+def test_the_order_of_sessions_makes_no_difference_and_all_measures_stay_in_bounds(
     sessions: list[tuple[list[Bundle], list[Bundle]]],
 ) -> None:
     truths = [truth for truth, _ in sessions]

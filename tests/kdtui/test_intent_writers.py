@@ -50,7 +50,7 @@ def test_its_run_claims_neither_knowledge_nor_tokens_of_a_prompt(writer: Path, k
         (["--strategy", "aicl"], "categories and titles make likely; leave out --strategy"),
     ],
 )
-def test_what_it_has_no_use_for_is_refused(writer: Path, kdtui: Kdtui, options: list[str], said: str) -> None:
+def test_options_that_it_cannot_use_are_refused(writer: Path, kdtui: Kdtui, options: list[str], said: str) -> None:
     for command in (("generate", "o05"), ("evaluate", "--split", "valid")):
         result = kdtui(*command, "--dataset", "outdoor", "--adapter", writer, *options)
         assert result.code == 1

@@ -52,7 +52,7 @@ def calls(db: Database) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("run")
-def test_the_mean_rating_stands_in_the_table_with_its_count(db: Database, kdtui: Kdtui, serve: Serve) -> None:
+def test_the_mean_rating_is_in_the_table_with_its_count(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     url, handler = serve(lambda fake, number: fake.complete(rating(1 + number % 4)))
     judged = kdtui("evaluate", "--resume", 1, "--judge", f"{url}#m", "--json")
     count = intents(db)
@@ -109,7 +109,7 @@ def test_a_rating_is_read_from_what_models_write_around_it(answer: str) -> None:
         "4",
     ],
 )
-def test_what_is_no_whole_number_of_the_scale_is_no_rating(answer: str) -> None:
+def test_only_whole_numbers_of_the_scale_are_ratings(answer: str) -> None:
     with pytest.raises(ModelError):
         read_rating(answer)
 
@@ -125,7 +125,7 @@ def test_no_answer_gives_anything_but_a_rating_or_a_refusal(answer: str) -> None
 
 
 @pytest.mark.usefixtures("run")
-def test_answers_of_no_use_are_counted_and_paid_for_again_only_if_that_is_wanted(
+def test_unusable_answers_are_counted_and_paid_for_again_only_on_request(
     db: Database, kdtui: Kdtui, serve: Serve
 ) -> None:
     good: list[bool] = []
@@ -150,7 +150,7 @@ def test_answers_of_no_use_are_counted_and_paid_for_again_only_if_that_is_wanted
 
 
 @pytest.mark.usefixtures("run")
-def test_a_budget_stops_the_judge_and_the_same_command_goes_on(db: Database, kdtui: Kdtui, serve: Serve) -> None:
+def test_a_budget_stops_the_judge_and_the_same_command_resumes(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     url, handler = serve(lambda fake, _: fake.complete(rating(2)))
     command = ("evaluate", "--resume", 1, "--judge", f"{url}#m", "--json")
     count = intents(db)
@@ -176,7 +176,7 @@ def test_without_a_server_the_scores_are_printed_and_the_command_fails(kdtui: Kd
     assert "127.0.0.1:9" in result.err
 
 
-def test_what_is_under_way_at_an_interrupt_is_kept(
+def test_running_calls_are_kept_at_an_interrupt(
     db: Database, run: Run, serve: Serve, database_of_the_test: Path
 ) -> None:
     def reply(fake: Fake, _: int) -> None:
@@ -204,7 +204,7 @@ def test_what_is_under_way_at_an_interrupt_is_kept(
 
 
 @pytest.mark.usefixtures("run")
-def test_a_model_that_is_here_judges_too_and_is_asked_once(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_local_model_judges_too_and_is_asked_once(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     path = make_model(tmp_path / "tiny.gguf")
     command = ("evaluate", "--resume", 1, "--judge", path, "--json")
     first = kdtui(*command)

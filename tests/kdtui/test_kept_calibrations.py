@@ -60,7 +60,7 @@ def as_good_as(db: Database, f1: float, *, model: str | None = None) -> None:
         db.execute("UPDATE calibrations SET model = ?", [model])
 
 
-def test_a_better_calibration_stays_where_a_new_one_is_made_on_a_few_sessions(
+def test_a_better_calibration_is_kept_over_a_new_one_on_few_sessions(
     calibrate: Callable[..., Any], db: Database, model: Path
 ) -> None:
     assert calibrate().code == 0
@@ -93,7 +93,7 @@ def test_a_worse_calibration_is_replaced(calibrate: Callable[..., Any], db: Data
     assert set(after.session_f1 or ()) == {each.id for each in sessions_to_learn_from(db, "outdoor", 20)}
 
 
-def test_a_calibration_of_other_weights_is_judged_by_what_the_student_says_now(
+def test_a_calibration_of_other_weights_is_judged_by_present_scores(
     calibrate: Callable[..., Any], db: Database
 ) -> None:
     """How it did on each session is not known of the weights that there are now."""
@@ -113,7 +113,7 @@ def test_a_calibration_over_as_many_sessions_replaces_one_that_is_as_good(
     assert (after.weights, after.pair_f1, after.session_f1) == (before.weights, before.pair_f1, before.session_f1)
 
 
-def test_a_strategy_that_is_not_tried_keeps_its_calibration(kdtui: Kdtui, db: Database, model: Path) -> None:
+def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, model: Path) -> None:
     settings = settings_for(str(model))
     kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
     before = calibrations(db, "outdoor", settings)
@@ -211,7 +211,7 @@ def test_deleting_is_confirmed(
     assert "Delete it? [y/N]" in result.err
 
 
-def test_a_calibration_whose_weights_are_no_numbers_is_named(
+def test_a_calibration_whose_weights_are_not_numbers_is_named(
     calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path
 ) -> None:
     calibrate()

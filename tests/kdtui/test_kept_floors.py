@@ -45,14 +45,14 @@ def test_floors_are_computed_once_for_all_that_show_them(kdtui: Kdtui, computed:
     assert computed == [7]
 
 
-def test_each_subset_has_its_own(kdtui: Kdtui, computed: list[int]) -> None:
+def test_each_subset_has_its_own_floors(kdtui: Kdtui, computed: list[int]) -> None:
     for _ in range(2):
         for options in ([], ["--limit", 3], ["--limit", 3, "--seed", 1], ["--split", "valid"]):
             assert kdtui("evaluate", "--floors-only", *options).code == 0
     assert computed == [7, 3, 3, 4]
 
 
-def test_they_are_computed_again_when_the_code_or_the_sessions_have_changed(
+def test_floors_are_computed_again_when_the_code_or_the_sessions_have_changed(
     kdtui: Kdtui, db: Database, outdoor: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
@@ -65,7 +65,7 @@ def test_they_are_computed_again_when_the_code_or_the_sessions_have_changed(
     assert db.execute("SELECT count(*) FROM floors").fetchone() == (1,), "what is of no use any more is replaced"
 
 
-def test_what_has_been_edited_is_computed_again(kdtui: Kdtui, db: Database, computed: list[int]) -> None:
+def test_edited_floors_are_computed_again(kdtui: Kdtui, db: Database, computed: list[int]) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
     for scores in ("[", '[["x", {"n": 1}]]', '{"a": 1}'):
         db.execute("UPDATE floors SET scores = ?", [scores])

@@ -58,7 +58,7 @@ def everything(db: Database, dataset: str) -> set[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_what_goes_out_comes_in_again(known: Database, kdtui: Kdtui, tmp_path: Path, kind: str) -> None:
+def test_an_export_can_be_imported_again(known: Database, kdtui: Kdtui, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "out"
     result = kdtui("knowledge", "export", "-d", "outdoor", "--output", folder, "--as", kind)
     assert result.code == 0, result.err
@@ -91,7 +91,7 @@ def test_a_folder_is_a_dataset_for_other_programs(
     assert "| pattern | annotations | kept |" in card
 
 
-def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_sample_or_a_format_can_be_exported(known: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("sample", "create", "few", "-d", "outdoor", "-f", "thought", "--ratio", 0.2).code == 0
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path / "few", "--sample", "few"]
     assert kdtui(*export).code == 0
@@ -104,7 +104,7 @@ def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdt
 
 
 @pytest.mark.usefixtures("known")
-def test_nothing_that_is_there_is_written_over_unasked(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_existing_files_are_overwritten_only_on_request(kdtui: Kdtui, tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text("of a project")
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path]
@@ -150,7 +150,7 @@ def test_knowledge_of_another_dataset_says_how_much_of_it_is_foreign(
     assert not any(sessions_of(known, piece.id) for piece in pieces_of_kitchen(known))
 
 
-def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
+def test_imported_pieces_keep_their_origin_through_another_export(
     known: Database, foreign: Path, tmp_path: Path, kdtui: Kdtui
 ) -> None:
     kdtui("knowledge", "import", foreign, "-d", "kitchen")
@@ -177,7 +177,7 @@ def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
     assert {piece.origin.dataset for piece in find_knowledge(known, dataset="other") if piece.origin} == {"outdoor"}
 
 
-def test_mining_and_distilling_leave_what_was_imported(known: Database, foreign: Path, kdtui: Kdtui) -> None:
+def test_mining_and_distilling_keep_imported_pieces(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     kdtui("knowledge", "import", foreign, "-d", "kitchen")
     before = pieces_of_kitchen(known)
     for command in (["mine"], ["distill"]):
@@ -189,9 +189,7 @@ def test_mining_and_distilling_leave_what_was_imported(known: Database, foreign:
     assert [own[piece.id] for piece in before] == before
 
 
-def test_what_a_dataset_knows_by_itself_is_not_changed_by_an_import(
-    known: Database, foreign: Path, kdtui: Kdtui
-) -> None:
+def test_an_import_does_not_change_a_datasets_own_pieces(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     before = everything(known, "outdoor")
     result = kdtui("knowledge", "import", foreign, "-d", "outdoor")
     assert f"0 new, {len(before)} that existed already and stay as they are" in result.err
@@ -199,7 +197,7 @@ def test_what_a_dataset_knows_by_itself_is_not_changed_by_an_import(
     assert kdtui("knowledge", "search", "origin:outdoor", "--json").rows == []
 
 
-def test_what_was_imported_and_is_found_here_too_has_the_measures_of_here(
+def test_an_imported_piece_that_is_also_found_has_the_measures_of_this_store(
     known: Database, foreign: Path, kdtui: Kdtui
 ) -> None:
     kdtui("knowledge", "import", foreign, "-d", "other")
@@ -266,9 +264,7 @@ GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products":
         ("[1]", "line 2: a piece of knowledge is not as expected"),
     ],
 )
-def test_one_bad_line_and_nothing_comes_in(
-    known: Database, kdtui: Kdtui, tmp_path: Path, line: str, problem: str
-) -> None:
+def test_one_bad_line_imports_nothing(known: Database, kdtui: Kdtui, tmp_path: Path, line: str, problem: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + line + "\n")
     result = kdtui("knowledge", "import", path, "-d", "other")
@@ -278,7 +274,7 @@ def test_one_bad_line_and_nothing_comes_in(
 
 
 @pytest.mark.usefixtures("known")
-def test_what_is_no_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_file_without_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"nothing")
     for path, problem in (
         (tmp_path / "missing.jsonl", "No such file"),

@@ -87,7 +87,7 @@ def many(db: Database, count: int) -> None:
     list(write_dataset(db, "many", "made up", [*train, *copies]))
 
 
-def test_answers_that_cost_nothing_are_stored_many_at_a_time(db: Database) -> None:
+def test_free_answers_are_stored_many_at_a_time(db: Database) -> None:
     many(db, 400)
     statements: list[str] = []
     sessions = split_to_score(db, "many", "valid")
@@ -110,7 +110,7 @@ def test_an_answer_that_is_shown_is_stored(db: Database, other: Database) -> Non
 
 
 @pytest.mark.parametrize(("costs_nothing", "seconds", "unstored"), [(False, 0.0, 0), (True, 0.2, 2), (True, 0.6, 0)])
-def test_no_more_is_at_risk_than_half_a_second_of_work_that_costs_nothing(
+def test_at_most_half_a_second_of_free_work_is_at_risk(
     db: Database, other: Database, run: Run, costs_nothing: bool, seconds: float, unstored: int
 ) -> None:
     at_risk = []
@@ -136,7 +136,7 @@ def test_others_can_write_while_a_student_thinks(db: Database, other: Database, 
     assert get_run(db, run.id).note == "written"
 
 
-def test_what_has_come_is_answered_before_more_is_waited_for(db: Database) -> None:
+def test_available_sessions_are_answered_before_waiting_for_more(db: Database) -> None:
     answered: list[str] = []
     sessions = list(iter_sessions(db, "outdoor", split="train"))
 
@@ -154,7 +154,7 @@ def test_what_has_come_is_answered_before_more_is_waited_for(db: Database) -> No
 
 
 @pytest.mark.parametrize("problem", [ModelError("no memory"), KeyboardInterrupt()])
-def test_what_was_answered_before_a_failure_is_kept(db: Database, run: Run, problem: BaseException) -> None:
+def test_answers_before_a_failure_are_kept(db: Database, run: Run, problem: BaseException) -> None:
     def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
         for number, session in enumerate(sessions):
             if number == 5:
@@ -167,7 +167,7 @@ def test_what_was_answered_before_a_failure_is_kept(db: Database, run: Run, prob
     assert get_run(db, run.id).finished_at is None
 
 
-def test_sessions_that_are_answered_are_not_asked_again(db: Database, run: Run) -> None:
+def test_answered_sessions_are_not_asked_again(db: Database, run: Run) -> None:
     asked: list[str] = []
 
     def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
@@ -197,7 +197,7 @@ main()
 """The program, but that answers are stored one by one: so there is time to kill it in."""
 
 
-def test_a_killed_process_goes_on_and_ends_with_the_same_table(
+def test_a_killed_evaluation_resumes_and_ends_with_the_same_table(
     db: Database, kdtui: Kdtui, database_of_the_test: Path
 ) -> None:
     many(db, 1500)
@@ -226,7 +226,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_table(
     }
 
 
-def test_sessions_are_walked_through_without_being_held(db: Database) -> None:
+def test_sessions_are_iterated_over_without_being_held_in_memory(db: Database) -> None:
     many(db, 5000)
     sessions = split_to_score(db, "many", "valid")
     peaks = []
@@ -242,7 +242,7 @@ def test_sessions_are_walked_through_without_being_held(db: Database) -> None:
     assert len(sessions) == 5000
 
 
-def test_a_part_of_a_split_is_the_same_each_time_it_is_walked_through(db: Database) -> None:
+def test_a_part_of_a_split_is_the_same_in_each_iteration(db: Database) -> None:
     for limit, seed in ((None, 0), (3, 0), (3, 1), (3, None), (99, 5)):
         sessions = split_to_score(db, "outdoor", "test", limit, seed)
         assert list(sessions) == list(sessions)
@@ -294,7 +294,7 @@ def test_a_run_of_the_pattern_student_is_its_floor_and_has_one_row(kdtui: Kdtui,
     "change",
     ["UPDATE predictions SET bundles = '[]'", "UPDATE runs SET finished_at = NULL", "DELETE FROM predictions LIMIT 1"],
 )
-def test_answers_of_another_version_or_of_fewer_sessions_are_no_floor(
+def test_answers_of_another_version_or_of_fewer_sessions_are_not_a_floor(
     db: Database, kdtui: Kdtui, answered_by: list[int | None], change: str
 ) -> None:
     kdtui("evaluate", "--student", "patterns", "--json")

@@ -63,7 +63,7 @@ def test_a_merged_adapter_is_listed_and_says_what_it_was_made_of(kdtui: Kdtui, t
     assert "merged.camping" in kdtui("model", "show", "both").out
 
 
-def test_it_says_the_same_in_peft_and_in_llama_cpp_and_generates(kdtui: Kdtui, db: Database, two: Path) -> None:
+def test_it_gives_the_same_logits_in_peft_and_llama_cpp_and_generates(kdtui: Kdtui, db: Database, two: Path) -> None:
     assert kdtui("model", "merge", "camping=0.7", "kitchen=0.5", "--name", "both").code == 0
     path = named_model(db, "both").path
     there = logits(two, path.parent)
@@ -112,7 +112,7 @@ def test_files_and_merged_adapters_are_merged_again(kdtui: Kdtui, db: Database, 
     assert logits(two, folder_of(db, "second")) == pytest.approx(logits(two, folder_of(db, "third")), abs=1e-3)
 
 
-def test_it_can_be_merged_ever_again(kdtui: Kdtui, db: Database, two: Path) -> None:
+def test_it_can_be_merged_repeatedly(kdtui: Kdtui, db: Database, two: Path) -> None:
     assert two.exists()
     names = ["camping", *(f"m{number}" for number in range(14))]
     for before, name in pairwise(names):
@@ -121,7 +121,7 @@ def test_it_can_be_merged_ever_again(kdtui: Kdtui, db: Database, two: Path) -> N
     assert adapter_manifest(named_model(db, "m13").path)["merged"]["m12"]["trained"]["merged"] == "m11"
 
 
-def test_it_goes_with_its_files_and_leaves_those_of_its_parts(kdtui: Kdtui, db: Database, two: Path) -> None:
+def test_it_is_deleted_with_its_files_but_not_those_of_its_parts(kdtui: Kdtui, db: Database, two: Path) -> None:
     kdtui("model", "merge", "camping", "kitchen", "--name", "both")
     folder = folder_of(db, "both")
     assert folder.is_dir()
@@ -132,7 +132,7 @@ def test_it_goes_with_its_files_and_leaves_those_of_its_parts(kdtui: Kdtui, db: 
     assert named_model(db, "camping").path.exists()
 
 
-def test_parts_that_were_trained_to_be_asked_in_other_ways_are_merged_with_a_note(
+def test_parts_that_are_asked_in_different_ways_are_merged_with_a_note(
     kdtui: Kdtui, db: Database, two: Path, tmp_path: Path
 ) -> None:
     trained_adapter(db, tmp_path, "lists", two, 3, {**TRAINED, "form": "list"})
@@ -185,7 +185,7 @@ def test_adapters_of_different_bases_are_refused(
         (["none"], "name the adapters to merge"),
     ],
 )
-def test_what_cannot_be_merged_is_one_sentence_and_leaves_nothing(
+def test_an_impossible_merge_is_one_sentence_and_leaves_nothing(
     kdtui: Kdtui, db: Database, two: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     assert two.exists()
@@ -200,7 +200,7 @@ def test_what_cannot_be_merged_is_one_sentence_and_leaves_nothing(
     ("setting", "value"),
     [("use_dora", True), ("bias", "all"), ("modules_to_save", ["lm_head"]), ("target_modules", ["embed_tokens"])],
 )
-def test_what_is_no_plain_adapter_is_refused_by_name(
+def test_an_adapter_that_is_not_plain_is_refused_by_name(
     kdtui: Kdtui, two: Path, tmp_path: Path, setting: str, value: object
 ) -> None:
     assert two.exists()
@@ -211,7 +211,7 @@ def test_what_is_no_plain_adapter_is_refused_by_name(
     assert "embed_tokens" in result.err if setting == "target_modules" else setting in result.err
 
 
-def test_a_rank_beyond_the_base_has_to_be_reduced(kdtui: Kdtui, db: Database, two: Path, tmp_path: Path) -> None:
+def test_a_rank_beyond_the_base_must_be_reduced(kdtui: Kdtui, db: Database, two: Path, tmp_path: Path) -> None:
     trained_adapter(db, tmp_path, "large", two, 5, r=120)
     result = kdtui("model", "merge", "large", "kitchen")
     assert "the ranks add up to 129" in result.err

@@ -110,7 +110,7 @@ def test_pair_f1_is_symmetric(one: list[frozenset[int]], other: list[frozenset[i
 
 
 @given(groups.filter(bool), groups.filter(bool))
-def test_the_greedy_jaccard_score_is_one_for_equal_bundles_alone(
+def test_the_greedy_jaccard_score_is_one_only_for_equal_bundles(
     one: list[frozenset[int]], other: list[frozenset[int]]
 ) -> None:
     assert (greedy_jaccard(one, other) == pytest.approx(1)) == (sorted(map(sorted, one)) == sorted(map(sorted, other)))

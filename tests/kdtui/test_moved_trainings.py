@@ -61,7 +61,7 @@ def another_machine(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return go
 
 
-def test_what_was_taken_over_goes_on_on_another_host_from_the_same_base(
+def test_an_adopted_training_continues_on_another_host_from_the_same_base(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
 ) -> None:
     stopped(kdtui, base, far)
@@ -87,7 +87,7 @@ def test_what_was_taken_over_goes_on_on_another_host_from_the_same_base(
     assert Path(used).read_bytes() == base.read_bytes()
 
 
-def test_a_training_from_a_folder_is_taken_over_with_the_folder_named(
+def test_a_training_from_a_folder_is_adopted_with_the_folder_named(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
 ) -> None:
     job = stopped(kdtui, base, far)
@@ -106,7 +106,7 @@ def test_a_training_from_a_folder_is_taken_over_with_the_folder_named(
     assert used == str(tmp_path / "second" / "blobs" / key)
 
 
-def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
+def test_a_moved_training_is_not_started_on_its_old_host(
     kdtui: Kdtui,
     base: Path,
     far: Path,
@@ -142,7 +142,7 @@ def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
     assert stopped(kdtui, base, far).exists()
 
 
-def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
+def test_a_training_leaves_a_lost_host_with_the_fetched_files(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, server: sshd.Sshd
 ) -> None:
     stopped(kdtui, base, far)
@@ -162,7 +162,7 @@ def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
     assert [row["host"] for row in kdtui("sft", "ls", "--json").rows] == ["near"]
 
 
-def test_what_was_taken_over_cannot_leave_its_host_without_its_training_set(
+def test_an_adopted_training_cannot_leave_its_host_without_its_training_set(
     kdtui: Kdtui, base: Path, far: Path, another_machine: Callable[[], None], server: sshd.Sshd
 ) -> None:
     stopped(kdtui, base, far)
@@ -176,7 +176,7 @@ def test_what_was_taken_over_cannot_leave_its_host_without_its_training_set(
     )
 
 
-def test_a_store_that_was_lost_is_made_anew_from_the_host(
+def test_a_lost_store_is_restored_from_the_host(
     kdtui: Kdtui, base: Path, far: Path, another_machine: Callable[[], None]
 ) -> None:
     for name in ("one", "two"):

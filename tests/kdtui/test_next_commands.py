@@ -27,7 +27,7 @@ def other(tmp_path: Path, outdoor: Path) -> Path:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_run_is_gone_on_with_where_it_is(kdtui: Kdtui, other: Path, before: bool, monkeypatch: Any) -> None:
+def test_a_run_is_resumed_in_its_database(kdtui: Kdtui, other: Path, before: bool, monkeypatch: Any) -> None:
     monkeypatch.setenv("KDTUI_DB", str(other.with_name("usual.db")))
     named = ["--db", other]
     shown = kdtui(*named, "run", "show", 1) if before else kdtui("run", "show", 1, *named)
@@ -46,7 +46,7 @@ def test_the_usual_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -
     assert "go on with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
 
 
-def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_continues_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.generate.generate", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.study.run", lambda **_: None)
@@ -56,14 +56,14 @@ def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch
     assert all(f" --db '{other}'  " in line for line in told)
 
 
-def test_a_replaced_dataset_says_what_went_with_the_one_before(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
+def test_a_replaced_dataset_says_what_was_lost_with_the_old_one(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
     command = ["data", "import", outdoor, "--dataset", "outdoor", "--replace", "--db", other]
     assert "the dataset of that name is replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
     fresh = ["data", "import", outdoor, "--dataset", "new", "--replace", "--db", other]
     assert "replaced" not in kdtui(*fresh).err
 
 
-def test_the_doctor_says_where_no_database_can_be_made(
+def test_the_doctor_says_where_no_database_can_be_created(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Tests may run as somebody who may write everywhere.
@@ -87,9 +87,7 @@ def test_the_doctor_says_where_no_database_can_be_made(
     ],
     ids=" ".join,
 )
-def test_what_to_do_first_or_next_is_done_in_the_named_database(
-    kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]
-) -> None:
+def test_advised_commands_use_the_named_database(kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]) -> None:
     path = tmp_path / "an other.db"
     open_database(path).close()
     # The last sentence may be that there is no such file.

@@ -34,7 +34,7 @@ def outcome(db: Database, name: str) -> Outcome:
     return found
 
 
-def test_one_that_answers_better_has_helped_and_its_numbers_are_told(
+def test_a_training_that_answers_better_has_helped_and_shows_its_numbers(
     outdoor_store: Database, tmp_path: Path, kdtui: Kdtui
 ) -> None:
     trained(outdoor_store, tmp_path, "good", wrong, right)
@@ -51,7 +51,7 @@ def test_one_that_answers_better_has_helped_and_its_numbers_are_told(
     assert "the training helped on 22 validation sessions" in " ".join(kdtui("sft", "show", "good").out.split())
 
 
-def test_one_that_answers_worse_has_made_it_worse_and_what_was_there_stays(
+def test_a_training_that_answers_worse_made_it_worse_and_the_default_stays(
     outdoor_store: Database, tmp_path: Path
 ) -> None:
     trained(outdoor_store, tmp_path, "bad", right, wrong, began_from="other")
@@ -80,7 +80,7 @@ def test_few_sessions_show_nothing_however_they_agree(outdoor_store: Database, t
     assert default_adapters(outdoor_store) == {}
 
 
-def test_intents_are_compared_with_those_that_it_began_from_and_with_other_names(
+def test_intents_are_compared_with_those_of_the_source_and_of_the_floors(
     outdoor_store: Database, tmp_path: Path
 ) -> None:
     trained(outdoor_store, tmp_path, "names", unnamed, named, form="intents", began_from="shipped")
@@ -90,7 +90,7 @@ def test_intents_are_compared_with_those_that_it_began_from_and_with_other_names
     assert default_adapters(outdoor_store) == {"outdoor": "names"}
 
 
-def test_intents_say_nothing_of_a_default_that_they_were_not_compared_with(
+def test_intents_do_not_replace_a_default_that_they_were_not_compared_with(
     outdoor_store: Database, tmp_path: Path
 ) -> None:
     trained(outdoor_store, tmp_path, "first", unnamed, named, form="intents", began_from="shipped")
@@ -119,7 +119,7 @@ def test_pairs_are_judged_by_a_threshold_that_other_sessions_choose(outdoor_stor
     assert found.verdict == "helped"
 
 
-def test_it_is_found_out_once_and_a_default_that_was_unset_stays_unset(outdoor_store: Database, tmp_path: Path) -> None:
+def test_an_outcome_is_computed_once_and_an_unset_default_stays_unset(outdoor_store: Database, tmp_path: Path) -> None:
     trained(outdoor_store, tmp_path, "good", wrong, right)
     first = outcome(outdoor_store, "good")
     set_default_adapter(outdoor_store, "outdoor", None)
@@ -128,16 +128,14 @@ def test_it_is_found_out_once_and_a_default_that_was_unset_stays_unset(outdoor_s
 
 
 @pytest.mark.parametrize("broken", ["", "nothing\n[]\n{}\n", '{"session": "gone", "before": {}, "after": {}}\n'])
-def test_answers_that_cannot_be_read_are_no_outcome(
-    outdoor_store: Database, tmp_path: Path, kdtui: Kdtui, broken: str
-) -> None:
+def test_unreadable_answers_give_no_outcome(outdoor_store: Database, tmp_path: Path, kdtui: Kdtui, broken: str) -> None:
     trained(outdoor_store, tmp_path, "cut", wrong, right)
     (get_job(outdoor_store, "cut").folder / "adapter" / ANSWERS).write_text(broken)
     assert conclude(outdoor_store, finish_job(outdoor_store, "cut")) is None
     assert kdtui("sft", "show", "cut", "--json").rows[0]["outcome"] is None
 
 
-def test_a_training_of_which_there_are_no_answers_has_no_outcome(outdoor_store: Database, tmp_path: Path) -> None:
+def test_a_training_without_answers_has_no_outcome(outdoor_store: Database, tmp_path: Path) -> None:
     trained(outdoor_store, tmp_path, "old", wrong, right)
     (get_job(outdoor_store, "old").folder / "adapter" / ANSWERS).unlink()
     assert conclude(outdoor_store, finish_job(outdoor_store, "old")) is None

@@ -35,7 +35,7 @@ def products(text: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_a_spreadsheet_takes_no_title_for_a_formula(kdtui: Kdtui) -> None:
+def test_a_spreadsheet_does_not_take_a_title_for_a_formula(kdtui: Kdtui) -> None:
     result = kdtui("data", "show", "s", "--format", "csv")
     assert products(result.out) == ["'=HYPERLINK(1)", "a | b\\", "red", "two lines", "'- 20 %"]
     assert "\x1b" not in result.out
@@ -50,7 +50,7 @@ def test_json_keeps_titles_as_they_are(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_a_title_is_no_markup_in_markdown(kdtui: Kdtui) -> None:
+def test_a_title_is_not_markup_in_markdown(kdtui: Kdtui) -> None:
     lines = kdtui("data", "show", "s", "--format", "markdown").out.splitlines()
     assert lines[0] == "| # | bundles | product | category |"
     assert lines[1] == "| ---: | --- | --- | --- |"
@@ -92,7 +92,7 @@ def test_each_list_comes_in_each_format(db: Database, outdoor: Path, kdtui: Kdtu
     assert counts == {"json": rows, "csv": rows + (rows > 0), "markdown": rows + 2 * (rows > 0)}
 
 
-def test_formats_of_knowledge_and_of_output_stand_beside_each_other(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_formats_of_knowledge_and_of_output_can_be_combined(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     kdtui("knowledge", "mine")
     kdtui("knowledge", "distill")
@@ -140,7 +140,7 @@ def test_numbers_are_not_shortened_while_text_can_be() -> None:
     assert fit([40, 6, 60], [0, 2], 46) == [20, 6, 20]
 
 
-def test_elsewhere_than_in_a_terminal_nothing_is_shortened(capfd: pytest.CaptureFixture[str]) -> None:
+def test_outside_of_a_terminal_nothing_is_shortened(capfd: pytest.CaptureFixture[str]) -> None:
     print_table(["name", "note"], [("n" * 300, "x" * 500)])
     assert f"{'n' * 300}   {'x' * 500}\n" in capfd.readouterr().out
 

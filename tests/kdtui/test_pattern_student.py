@@ -77,7 +77,7 @@ def told() -> list[str | LearningProgress]:
         (["Espresso machine", "Espresso cups", "Garden hose"], [(1, 2)]),
     ],
 )
-def test_it_bundles_titles_of_no_dataset(
+def test_it_bundles_titles_without_a_dataset(
     titles: list[str], expected: list[tuple[int, ...]], told: list[str | LearningProgress]
 ) -> None:
     with open_pattern_student(None, None, told.append) as student:
@@ -85,7 +85,7 @@ def test_it_bundles_titles_of_no_dataset(
     assert told == []
 
 
-def test_without_its_encoder_it_compares_words_and_says_so(
+def test_without_the_encoder_it_compares_words_and_says_so(
     told: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
@@ -156,7 +156,7 @@ ALIKE = st.lists(
 
 
 @given(st.lists(PRODUCTS | ALIKE, max_size=12))
-def test_sessions_are_answered_together_as_each_is_answered_alone(products: list[list[Item]]) -> None:
+def test_sessions_get_the_same_answers_together_and_alone(products: list[list[Item]]) -> None:
     sessions = [Session(str(number), tuple(items)) for number, items in enumerate(products)]
     for student in (trained(reader), trained(None)):
         together = student.write_many(sessions)
@@ -180,7 +180,7 @@ def trained(read: ReadTexts | None) -> PatternStudent:
     return PatternStudent.learn(read_pair_model(shipped_pair_model()), train, read)
 
 
-def test_sessions_whose_texts_are_known_are_judged_by_them_beside_some_whose_are_not(model: PairModel) -> None:
+def test_sessions_with_known_texts_are_judged_by_them_next_to_others(model: PairModel) -> None:
     def some(texts: Sequence[str]) -> Vectors | None:
         return None if "unknown" in texts else reader(texts)
 
@@ -212,7 +212,7 @@ def _texts(session: Session) -> list[str]:
 # What it learns from
 
 
-def test_of_more_sessions_than_are_needed_some_are_learned_from(
+def test_it_learns_from_a_part_of_too_many_sessions(
     model: PairModel, train: list[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_chance = drawn(train, 15, 0, lambda session: session.id)
@@ -232,7 +232,7 @@ def test_it_learns_from_no_more_sessions_of_a_split_than_are_needed(db: Database
 
 
 @pytest.mark.parametrize("read", [reader, None])
-def test_what_is_bundled_again_and_again_becomes_likelier(model: PairModel, read: Any) -> None:
+def test_repeated_bundles_become_more_likely(model: PairModel, read: Any) -> None:
     items = [Item("lens", "Lens", (("Camera", "Optics"),)), Item("bag", "Satchel", (("Travel", "Bags"),))]
     other = Item("pan", "Pan", (("Kitchen", "Pans"),))
     sessions = [Session(str(n), (*items, other), (Bundle((1, 2), "trip"),), "train") for n in range(200)]
@@ -253,7 +253,7 @@ def test_a_single_training_session_changes_little(model: PairModel, train: list[
     assert np.abs(before - after).max() < 0.1
 
 
-def test_sessions_that_teach_nothing_are_no_error(model: PairModel) -> None:
+def test_sessions_that_teach_nothing_are_not_an_error(model: PairModel) -> None:
     one = Session("s", (Item("a", "A"), Item("b", "B")), (Bundle((1, 2)),), "train")
     for sessions in ([], [replace(one, items=one.items[:1], bundles=())], [one], [replace(one, bundles=())]):
         assert 0 < PatternStudent.learn(model, sessions, reader).pair_probabilities(one)[0, 1] < 1
@@ -267,7 +267,7 @@ def test_a_training_session_is_judged_as_if_it_had_not_been_counted(model: PairM
     assert not np.array_equal(unseen[session.id], student.pair_probabilities(session))
 
 
-def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: list[Session]) -> None:
+def test_a_learned_student_reads_as_it_was_written(model: PairModel, train: list[Session]) -> None:
     student = PatternStudent.learn(model, train, reader)
     again = PatternStudent.from_json(student.to_json(), model, reader)
     for session in (train[0], without_categories(train[0])):
@@ -275,7 +275,7 @@ def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: 
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"kinds": {}', "[1, 2]", '{"kinds": {"x": 1}, "surprises": []}'])
-def test_what_is_no_student_is_refused(model: PairModel, damage: str) -> None:
+def test_an_invalid_student_is_refused(model: PairModel, damage: str) -> None:
     with pytest.raises(ValueError, match="no pattern student"):
         PatternStudent.from_json(damage, model, reader)
 
@@ -316,7 +316,7 @@ def use(db: Database, told: list[str | LearningProgress] | None = None) -> None:
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_once_for_all_who_ask(
+def test_it_learns_once_for_all_callers(
     db: Database, lessons: list[object], told: list[str | LearningProgress]
 ) -> None:
     use(db)
@@ -338,7 +338,7 @@ def test_it_learns_again_when_a_bundle_of_its_sessions_is_gone(db: Database, les
 @pytest.mark.parametrize(
     "damage", ["''", "'{}'", "substr(learned, 1, 100)", "replace(learned, '\"weights\"', '\"w\"')"]
 )
-def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: list[object], damage: str) -> None:
+def test_it_learns_again_when_the_stored_student_is_damaged(db: Database, lessons: list[object], damage: str) -> None:
     use(db)
     db.execute(f"UPDATE pattern_students SET learned = {damage}")
     use(db)
@@ -347,7 +347,7 @@ def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: li
 
 
 @pytest.mark.usefixtures("train")
-def test_it_says_how_far_it_has_read_where_that_takes_long(
+def test_it_reports_the_progress_of_slow_reading(
     db: Database, told: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 40)
@@ -367,7 +367,7 @@ def test_a_store_that_another_process_writes_to_is_not_waited_for(db: Database, 
     assert db.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
 
 
-def test_an_answer_from_what_is_kept_waits_for_no_large_library(db: Database, train: list[Session]) -> None:
+def test_an_answer_from_the_store_imports_no_large_library(db: Database, train: list[Session]) -> None:
     session, path = train[0].id, db.execute("PRAGMA database_list").fetchone()[2]
     with open_pattern_student(db, "outdoor", print) as student:
         list(student.write_bundles(train[0]))

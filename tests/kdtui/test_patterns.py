@@ -41,7 +41,7 @@ def test_two_products_of_one_category_are_a_pattern() -> None:
     assert found[(A, A)].statement == "Shop > A + Shop > A"
 
 
-def test_what_occurs_once_is_no_pattern() -> None:
+def test_a_single_occurrence_is_not_a_pattern() -> None:
     assert mine([session([A, B], (1, 2))], levels=[2], min_support=0) == []
 
 
@@ -56,14 +56,14 @@ def test_patterns_apply_where_all_their_categories_are() -> None:
     assert patterns_for(session([A, C]), patterns, 5) == []
 
 
-def test_a_pattern_of_two_alike_needs_two() -> None:
+def test_a_pattern_of_two_equal_categories_needs_two_products() -> None:
     patterns = mine([session([A, A], (1, 2)), session([A, A], (1, 2))], levels=[2])
     assert patterns_for(session([A, B]), patterns, 5) == []
     assert [match.positions for match in patterns_for(session([A, B, A]), patterns, 5)] == [(1, 3)]
 
 
 @given(st.lists(st.lists(st.sampled_from([A, B, C]), min_size=2, max_size=4), min_size=2, max_size=8))
-def test_every_frequent_pair_is_found_and_counted_right(bundles: list[list[tuple[str, str]]]) -> None:
+def test_every_frequent_pair_is_found_and_counted_correctly(bundles: list[list[tuple[str, str]]]) -> None:
     sessions = [
         session(bundle, tuple(range(1, len(bundle) + 1)), name=str(number)) for number, bundle in enumerate(bundles)
     ]

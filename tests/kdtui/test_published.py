@@ -30,7 +30,7 @@ def official(db: Database, outdoor: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(published, "_OFFICIAL", published._OFFICIAL | known)
 
 
-def test_the_official_splits_are_recognized_whatever_the_dataset_is_called(db: Database, real_dataset: Path) -> None:
+def test_official_splits_are_recognized_under_any_name(db: Database, real_dataset: Path) -> None:
     list(import_dataset(db, real_dataset, "mine"))
     name = real_dataset.name.title()
     assert [official_split(db, "mine", split) for split in SPLITS] == [OfficialSplit(name, split) for split in SPLITS]
@@ -68,7 +68,7 @@ def test_the_order_in_which_sessions_and_products_are_imported_makes_no_differen
 
 
 @pytest.mark.usefixtures("official")
-def test_published_rows_stand_before_the_run_with_their_source_and_blank_where_nothing_is_reported(
+def test_published_rows_come_before_the_run_with_their_source_and_blanks_for_missing_metrics(
     kdtui: Kdtui,
 ) -> None:
     result = kdtui("evaluate", "--student", "patterns", "--published", "--json")
@@ -91,7 +91,7 @@ def test_published_rows_stand_before_the_run_with_their_source_and_blank_where_n
 
 
 @pytest.mark.usefixtures("official")
-def test_a_run_is_shown_beside_published_results_too(kdtui: Kdtui) -> None:
+def test_run_show_has_published_results_too(kdtui: Kdtui) -> None:
     kdtui("evaluate", "--student", "patterns")
     [shown] = kdtui("run", "show", 1, "--published", "--json").rows
     assert [row["name"] for row in shown["published"]][-1] == "Llama-3.3-70B, few-shot"

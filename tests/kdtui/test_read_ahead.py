@@ -16,7 +16,7 @@ def test_everything_comes_in_order(values: list[int]) -> None:
     assert [value for value in ReadAhead(values) if value is not None] == values
 
 
-def test_nothing_is_waited_for() -> None:
+def test_available_lines_are_not_delayed() -> None:
     more = Event()
 
     def source() -> Iterator[str]:

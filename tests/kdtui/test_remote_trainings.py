@@ -51,7 +51,7 @@ def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
+def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 8)
@@ -107,7 +107,7 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
 
 
 @needs_sshd
-def test_a_followed_log_goes_on_behind_a_lost_connection(
+def test_a_followed_log_continues_after_a_lost_connection(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
@@ -144,7 +144,7 @@ def test_a_followed_log_goes_on_behind_a_lost_connection(
 
 
 @needs_sshd
-def test_a_followed_log_goes_on_behind_a_network_that_froze(
+def test_a_followed_log_continues_after_a_frozen_network(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
@@ -222,7 +222,7 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
+def test_a_training_continues_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     options = ["--local", "--workdir", other, "--python", sys.executable, "--processes", 2]
     assert kdtui("host", "add", "second", *options).code == 0
@@ -244,7 +244,7 @@ def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: P
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_folders_of_the_home_folder_are_not_taken_for_our_packages(
+def test_folders_in_the_home_folder_do_not_shadow_our_packages(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -267,7 +267,7 @@ def test_folders_of_the_home_folder_are_not_taken_for_our_packages(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
+def test_a_failure_of_a_host_is_one_sentence_and_can_be_retried(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     server.stop()
@@ -304,9 +304,7 @@ def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_nothing_is_brought_or_started_where_packages_are_missing(
-    kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path
-) -> None:
+def test_without_packages_nothing_is_sent_or_started(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     kdtui("host", "set", "far", "--python", tmp_path / "bare" / "bin" / "python")
     result = launch(kdtui, base, "bare", "--host", "far")
@@ -338,7 +336,7 @@ def test_a_training_that_fails_at_once_is_an_error_with_its_reason(kdtui: Kdtui,
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_host_is_asked_few_times(kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd) -> None:
+def test_a_host_gets_few_requests(kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd) -> None:
     stand_in.set_up(workdir)
     assert launch(kdtui, base, "first", "--host", "far", "--epochs", 1).code == 0
     before = server.commands
@@ -395,7 +393,7 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     ],
 )
 @pytest.mark.usefixtures("imported")
-def test_what_cannot_be_asked_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
     result = kdtui("sft", *arguments)
     assert result.code in (1, 2)
     assert said in result.err

@@ -61,7 +61,7 @@ def rows(db: Database) -> list[int]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_nothing_is_deleted_where_nobody_can_be_asked(
+def test_nothing_is_deleted_without_a_terminal_or_yes(
     db: Database, kdtui: Kdtui, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = rows(db)
@@ -76,7 +76,7 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_with_yes_it_is_deleted_and_said_with_what_went(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_with_yes_it_is_deleted_and_the_losses_are_listed(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
     before = rows(db)
     result = kdtui(*command, "--yes")
     assert (result.code, result.out) == (0, "")
@@ -113,7 +113,7 @@ def test_several_are_deleted_at_once(kdtui: Kdtui, command: tuple[str, ...], aga
         ("sft", "rm", "training-one", "three"),
     ],
 )
-def test_one_that_is_not_there_keeps_the_others(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_a_missing_name_deletes_nothing(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
     before = rows(db)
     result = kdtui(*command, "--yes")
     assert result.code == 1

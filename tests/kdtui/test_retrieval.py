@@ -53,7 +53,7 @@ def test_the_nearest_sessions_share_words_and_are_training_sessions(known: Datab
         assert set(words_of(session)) & set(words_of(first))
 
 
-def test_products_of_other_datasets_are_not_in_the_way(
+def test_products_of_other_datasets_do_not_interfere(
     known: Database, outdoor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = next(iter_sessions(known, "outdoor", split="test"))
@@ -71,7 +71,7 @@ def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
     assert all(sessions_of(known, piece.number) != [session.id] for piece in shown.thoughts)
 
 
-def test_a_training_session_is_not_shown_the_rules_that_it_alone_has_taught(known: Database) -> None:
+def test_a_training_session_is_not_shown_rules_from_only_itself(known: Database) -> None:
     one, other = list(iter_sessions(known, "outdoor", split="train"))[:2]
     word = words_of(one)[0]
     rules = {
@@ -129,13 +129,13 @@ def test_rules_and_thoughts_keep_within_the_budget(known: Database, budget: int)
         assert sum(map(roughly, shown)) <= budget
 
 
-def test_neighbours_are_as_many_as_asked_for(known: Database) -> None:
+def test_there_are_as_many_neighbours_as_requested(known: Database) -> None:
     session = next(iter_sessions(known, "outdoor", split="test"))
     assert len(applicable(known, session, "thought").thoughts) == 1
     assert len(applicable(known, session, "thought", neighbours=4, budget=9999).thoughts) == 4
 
 
-def test_a_sample_is_all_that_is_known(known: Database, kdtui: Kdtui) -> None:
+def test_only_the_pieces_of_a_sample_are_shown(known: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "few", "--ratio", 0.1, "-f", "rule,thought").code == 0
     inside = {piece.id for piece in find_knowledge(known, sample="few")}
     for session in iter_sessions(known, "outdoor", split="test"):
@@ -176,7 +176,7 @@ def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> 
         (["--student", "smollm2", "-k", "3"], "name the formats with --knowledge"),
     ],
 )
-def test_knowledge_that_is_not_there_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+def test_missing_knowledge_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
     result = kdtui("generate", "o34", *arguments)
     assert (result.code, result.out) == (1, "")
     assert problem in result.err

@@ -41,7 +41,7 @@ def test_a_router_learns_which_route_suits_which_session() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_where_no_feature_tells_a_router_loses_little_against_the_best_route(seed: int) -> None:
+def test_without_useful_features_a_router_loses_little_to_the_best_route(seed: int) -> None:
     random = np.random.default_rng(seed)
     features = random.normal(size=(90, 8))
     scores = np.clip(np.array([0.6, 0.55, 0.5]) + random.normal(0, 0.25, (90, 3)), 0, 1)
@@ -49,7 +49,7 @@ def test_where_no_feature_tells_a_router_loses_little_against_the_best_route(see
 
 
 @given(count=st.integers(2, 40), routes=st.integers(2, 5), width=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
-def test_any_scores_make_a_router_that_chooses_one_of_its_routes(
+def test_any_scores_give_a_router_that_chooses_one_of_its_routes(
     count: int, routes: int, width: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def test_any_scores_make_a_router_that_chooses_one_of_its_routes(
         assert choice.in_words.startswith(f"answered with r{chosen}")
 
 
-def test_a_route_that_is_gone_leaves_its_sessions_to_the_best_of_the_others() -> None:
+def test_a_missing_route_leaves_its_sessions_to_the_best_of_the_others() -> None:
     features, scores = sessions(90)
     names = [f"f{number}" for number in range(4)]
     routes = [(name, RunSettings("b", adapters=((name, 1.0),))) for name in ("one", "two", "three")]
@@ -76,7 +76,7 @@ def test_a_route_that_is_gone_leaves_its_sessions_to_the_best_of_the_others() ->
     assert router.choose(session, ["three"]).route.name == "three"
 
 
-def test_a_vote_puts_together_what_most_answers_put_together() -> None:
+def test_a_vote_bundles_products_that_most_answers_bundle() -> None:
     answers = [[frozenset({1, 2}), frozenset({3, 4})], [frozenset({1, 2, 3})], [frozenset({1, 2}), frozenset({4, 5})]]
     assert vote(answers, 5) == [frozenset({1, 2})]
     # Half is not most.
@@ -114,14 +114,14 @@ def test_a_router_is_trained_and_answers_as_the_adapters_that_it_chooses(adapter
     assert f"The router both chose: answered with {best}" in shown.out
 
 
-def test_answers_that_are_there_are_not_asked_for_again(adapters: list[str], kdtui: Kdtui) -> None:
+def test_existing_answers_are_not_requested_again(adapters: list[str], kdtui: Kdtui) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     before = len(kdtui("run", "ls", "--json").rows)
     assert kdtui("router", "train", "second", *adapters).code == 0
     assert len(kdtui("run", "ls", "--json").rows) == before == 2
 
 
-def test_an_adapter_that_has_changed_since_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_changed_adapter_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     later = time() + 60
     os.utime(tmp_path / "two.gguf", (later, later))
@@ -130,7 +130,7 @@ def test_an_adapter_that_has_changed_since_is_asked_again(adapters: list[str], k
     assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("one") == 1
 
 
-def test_whoever_deletes_an_adapter_is_told_of_its_routers(routed: None, kdtui: Kdtui) -> None:
+def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> None:
     del routed
     result = kdtui("model", "rm", "one")
     assert result.code == 1
@@ -178,7 +178,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
     assert "was not fitted on" not in elsewhere.err
 
 
-def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_router_works_without_a_missing_adapter(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("router", "train", "both", *adapters).code == 0
     [listed] = kdtui("router", "ls", "--json").rows
     best, other = (route["name"] for route in listed["routes"])
@@ -212,7 +212,7 @@ def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdt
         (["calibrate", "--student", "tiny", "--adapter", "routed:both"], "there is no strategy to choose"),
     ],
 )
-def test_what_a_router_cannot_do_is_refused_with_a_sentence(
+def test_an_impossible_request_to_a_router_is_refused_with_a_sentence(
     routed: None, kdtui: Kdtui, command: Sequence[str], said: str
 ) -> None:
     del routed

@@ -94,7 +94,7 @@ def test_tokens_of_an_endpoint_are_those_that_it_counts_and_money_is_by_the_pric
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_a_server_does_not_tell_is_not_made_up(db: Database, kdtui: Kdtui, serve: Serve) -> None:
+def test_values_that_a_server_does_not_report_stay_unknown(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         fake.complete(GOOD, usage=(100, 20) if number == 0 else None)
 
@@ -113,7 +113,7 @@ def test_what_a_server_does_not_tell_is_not_made_up(db: Database, kdtui: Kdtui, 
 
 
 @pytest.mark.usefixtures("imported", "unmetered")
-def test_a_model_that_is_here_has_tokens_and_memory_and_a_student_without_one_reads_nothing(kdtui: Kdtui) -> None:
+def test_a_local_model_has_tokens_and_memory_and_a_student_without_one_reads_nothing(kdtui: Kdtui) -> None:
     shipped = row_of(kdtui("evaluate", "--limit", 2, "--json").rows, "shipped")
     assert shipped["prompt_tokens"] > 50
     assert shipped["completion_tokens"] > 1
@@ -126,7 +126,7 @@ def test_a_model_that_is_here_has_tokens_and_memory_and_a_student_without_one_re
 
 
 @pytest.mark.usefixtures("imported")
-def test_the_energy_of_a_run_is_that_of_the_stretches_in_which_it_was_answered(
+def test_the_energy_of_a_run_is_the_sum_of_its_stretches(
     db: Database, kdtui: Kdtui, powercap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(powercap))
@@ -150,7 +150,7 @@ def test_the_energy_of_a_run_is_that_of_the_stretches_in_which_it_was_answered(
 
 
 @pytest.mark.usefixtures("imported")
-def test_costs_are_noted_while_a_run_is_under_way_so_that_a_killed_one_keeps_them(db: Database) -> None:
+def test_costs_are_stored_during_a_run_so_that_a_killed_one_keeps_them(db: Database) -> None:
     sessions = split_to_score(db, "outdoor", "train")
     events = evaluate_split(db, "outdoor", "train", RunSettings("patterns"), sessions)
     next(event for event in events if isinstance(event, SessionAnswered))
@@ -162,7 +162,7 @@ def test_costs_are_noted_while_a_run_is_under_way_so_that_a_killed_one_keeps_the
     assert db.execute(noted).fetchall() == [(1, 2, 1)]
 
 
-def test_energy_is_that_of_packages_and_memory_and_goes_on_where_a_counter_begins_anew(
+def test_energy_sums_packages_and_memory_and_survives_a_counter_overflow(
     powercap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(powercap))
@@ -177,7 +177,7 @@ def test_energy_is_that_of_packages_and_memory_and_goes_on_where_a_counter_begin
         assert meter.read()[0] == pytest.approx(51 + 70)
 
 
-def test_a_counter_that_may_not_be_read_leaves_energy_unknown(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_counter_leaves_energy_unknown(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(powercap))
     # As where root alone may read it; tests may be run by root.
     (powercap / "intel-rapl:0" / "energy_uj").unlink()
@@ -202,7 +202,7 @@ def test_the_energy_of_gpus_is_their_power_over_time(tmp_path: Path, monkeypatch
         assert meter.read()[1] == "nvidia-smi"
 
 
-def test_a_gpu_that_tells_no_power_leaves_energy_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_a_power_meter_leaves_energy_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "POWERCAP", tmp_path / "none")
     nvidia_smi(tmp_path / "bin", "echo '0, [N/A]'; echo '0, 30'; echo '0, 30'")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -215,7 +215,7 @@ def test_a_gpu_that_tells_no_power_leaves_energy_unknown(tmp_path: Path, monkeyp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a peak that was before leaves this one unknown")
-def test_the_peak_of_memory_is_that_since_the_beginning() -> None:
+def test_peak_memory_counts_from_the_beginning() -> None:
     # Filled, for memory that is only set aside is not held.
     earlier = b"x" * 300_000_000
     held = len(earlier)

@@ -75,9 +75,7 @@ def test_a_run_is_shown_in_full(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_two_runs_are_compared_by_all_scores_over_the_same_sessions_and_by_what_they_cost(
-    kdtui: Kdtui, db: Database
-) -> None:
+def test_two_runs_are_compared_by_all_scores_and_costs_over_the_same_sessions(kdtui: Kdtui, db: Database) -> None:
     first, second = compare_runs(db, get_run(db, 1), get_run(db, 2)).results
     assert (first.scores.sessions, second.scores.sessions) == (3, 3)
     assert second.scores.valid == pytest.approx(2 / 3)
@@ -104,7 +102,7 @@ def test_two_runs_are_compared_session_by_session_the_worst_first(kdtui: Kdtui) 
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_runs_over_other_sessions_cannot_be_compared(kdtui: Kdtui, db: Database, outdoor: Path) -> None:
+def test_runs_over_different_sessions_cannot_be_compared(kdtui: Kdtui, db: Database, outdoor: Path) -> None:
     assert kdtui("evaluate", "--student", "patterns", "--split", "valid").code == 0
     result = kdtui("run", "compare", 1, 3)
     assert result.code == 1
@@ -127,7 +125,7 @@ def test_a_run_is_deleted_with_its_answers(kdtui: Kdtui, db: Database) -> None:
         assert (result.code, result.err) == (1, "kdtui: there is no run 1; kdtui run ls shows those that there are\n")
 
 
-def test_a_run_without_answers_says_how_to_go_on(kdtui: Kdtui, db: Database) -> None:
+def test_a_run_without_answers_says_how_to_resume(kdtui: Kdtui, db: Database) -> None:
     start_run(db, "outdoor", "test", "nobody", RunSettings("patterns", limit=2))
     [row] = kdtui("run", "ls", "--json").rows
     assert (row["scores"], row["answered"], row["of"], row["seconds_per_session"]) == (None, 0, 2, None)
@@ -196,7 +194,7 @@ def test_more_knowledge_makes_a_longer_prompt(kdtui: Kdtui, db: Database) -> Non
     assert 0 < bare < shown
 
 
-def test_what_a_prompt_held_is_not_known_where_the_knowledge_is_gone(db: Database) -> None:
+def test_prompt_tokens_are_unknown_without_the_knowledge(db: Database) -> None:
     run = start_run(db, "outdoor", "test", "x", RunSettings("smollm2", ("rule",)))
     assert prompt_tokens(db, run) is None
     run = start_run(db, "outdoor", "test", "x", RunSettings("http://h/v1#m", strategy="aicl"))
@@ -244,7 +242,7 @@ def test_a_note_is_kept_with_a_run(kdtui: Kdtui) -> None:
     assert [row["note"] for row in kdtui("run", "ls", "--json").rows] == [None, None]
 
 
-def test_a_list_of_runs_says_in_columns_what_each_is_made_of(kdtui: Kdtui, db: Database) -> None:
+def test_a_list_of_runs_has_columns_for_its_settings(kdtui: Kdtui, db: Database) -> None:
     assert kdtui("knowledge", "mine").code == 0
     kdtui("knowledge", "distill", "--format", "rule")
     kdtui("sample", "create", "few", "--format", "rule", "--ratio", 0.25)

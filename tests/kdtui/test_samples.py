@@ -47,7 +47,7 @@ def known(db: Database, outdoor: Path) -> Database:
 
 @pytest.mark.parametrize("order", ORDERS)
 @given(titles=st.lists(TITLES, max_size=25), seed=st.integers(0, 5))
-def test_an_order_has_every_session_once_and_is_the_same_again(
+def test_an_order_is_a_permutation_and_reproducible(
     order: Callable[[list[Session], int], list[str]], titles: list[list[str]], seed: int
 ) -> None:
     sessions = sessions_of(titles)
@@ -189,7 +189,7 @@ def test_a_sample_shows_its_patterns_to_a_student(kdtui: Kdtui) -> None:
     assert shown.out == kdtui("knowledge", "for", "o34", "-d", "one", "--knowledge", "pattern").out
 
 
-def test_a_sample_by_query_or_numbers_has_nothing_rejected_unless_asked_for(known: Database, kdtui: Kdtui) -> None:
+def test_a_sample_by_query_or_numbers_has_rejected_pieces_only_on_request(known: Database, kdtui: Kdtui) -> None:
     kept, rejected = (
         [piece.id for piece in find_knowledge(known, dataset="one", format="rule", status=status)]
         for status in STATUSES
@@ -209,7 +209,7 @@ def test_a_sample_by_query_or_numbers_has_nothing_rejected_unless_asked_for(know
     assert pieces_of(known, "r") == sorted(rejected)
 
 
-def test_a_sample_that_takes_the_place_of_another_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
+def test_a_sample_that_replaces_another_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "x", "-d", "one", "-f", "rule").code == 0
     size = len(pieces_of(known, "x"))
     run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
@@ -247,7 +247,7 @@ def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, 
         (["--add-to", "nothing"], "there is no sample 'nothing'"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+def test_an_impossible_sample_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
     result = kdtui("sample", "create", "x", "-d", "one", *arguments)
     assert (result.code, result.out) == (1, "")
     assert problem in result.err

@@ -51,7 +51,7 @@ def folder(before: Path, database_of_the_test: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(before / "out", tmp_path / "out"))
 
 
-def test_the_folder_is_read_by_people_and_names_nothing_of_this_machine(before: Path) -> None:
+def test_the_folder_is_readable_and_names_nothing_of_this_machine(before: Path) -> None:
     folder = before / "out"
     assert {path.name for path in folder.iterdir()} == {"1-one", "2-two", "README.md", "SHA256SUMS", "router.json"}
     router = json.loads((folder / "router.json").read_text())
@@ -63,7 +63,7 @@ def test_the_folder_is_read_by_people_and_names_nothing_of_this_machine(before: 
     assert "| `one` | `1-one` |" in (folder / "README.md").read_text()
 
 
-def test_what_comes_in_answers_as_what_went_out(folder: Path, kdtui: Kdtui) -> None:
+def test_an_imported_router_answers_like_the_exported_one(folder: Path, kdtui: Kdtui) -> None:
     added = kdtui("model", "add", folder, "--name", "given")
     assert added.code == 0, added.err
     assert "use it with: --adapter routed:given" in added.err
@@ -76,7 +76,7 @@ def test_what_comes_in_answers_as_what_went_out(folder: Path, kdtui: Kdtui) -> N
         assert received["adapter"]["name"] == sent["adapter"]["name"]
 
 
-def test_an_export_is_replaced_only_where_it_is_asked_for_and_nothing_else_is_lost(folder: Path, kdtui: Kdtui) -> None:
+def test_an_export_is_replaced_only_on_request_and_nothing_else_is_lost(folder: Path, kdtui: Kdtui) -> None:
     again = ("model", "export", "routed:both", "--output", folder, "--licence", "apache-2.0")
     assert "it exists already" in kdtui(*again).err
     result = kdtui(*again, "--replace")
@@ -133,13 +133,13 @@ def test_a_damaged_or_hostile_folder_is_refused_and_leaves_nothing(
     assert [row["name"] for row in kdtui("router", "ls", "--json").rows] == ["both"]
 
 
-def test_a_folder_that_is_a_link_is_no_adapter(folder: Path, kdtui: Kdtui) -> None:
+def test_a_linked_folder_is_not_an_adapter(folder: Path, kdtui: Kdtui) -> None:
     (folder / "2-two").rename(folder.parent / "elsewhere")
     (folder / "2-two").symlink_to(folder.parent / "elsewhere")
     assert "there is no such folder" in kdtui("model", "add", folder).err
 
 
-def test_a_name_that_is_taken_is_refused_before_anything_is_copied(folder: Path, kdtui: Kdtui) -> None:
+def test_a_taken_name_is_refused_before_anything_is_copied(folder: Path, kdtui: Kdtui) -> None:
     result = kdtui("model", "add", folder, "--name", "both")
     assert result.code == 1
     assert "there is a router 'both' already" in result.err

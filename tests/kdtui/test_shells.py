@@ -80,7 +80,7 @@ LONG = "head -c 300000 /dev/zero | tr '\\0' x"
     ids=lambda value: str(value)[:30] or "nothing",
 )
 @pytest.mark.usefixtures("server")
-def test_what_start_up_files_do_does_not_come_between(home: Path, start_up: str, greeting: str) -> None:
+def test_startup_files_do_not_interfere(home: Path, start_up: str, greeting: str) -> None:
     (home / ".bashrc").write_text(f"{start_up}\n")
     done, told = asyncio.run(
         ran("sh", "-c", 'cat; printf "%s|" "$@"; echo err >&2; exit 7', "sh", *HOSTILE, data=b"in")
@@ -95,7 +95,7 @@ def test_what_start_up_files_do_does_not_come_between(home: Path, start_up: str,
 
 @needs_shells
 @pytest.mark.parametrize("shell", ["fish", "tcsh", "zsh", "dash"])
-def test_a_shell_that_is_another_one_runs_the_same_commands(server: sshd.Sshd, home: Path, shell: str) -> None:
+def test_another_shell_runs_the_same_commands(server: sshd.Sshd, home: Path, shell: str) -> None:
     for name in (".config/fish/config.fish", ".cshrc", ".tcshrc", ".zshenv"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text("echo hello from the start-up file\n")
@@ -128,7 +128,7 @@ def test_a_shell_that_is_another_one_runs_the_same_commands(server: sshd.Sshd, h
     ids=lambda value: str(value)[:30],
 )
 @pytest.mark.usefixtures("server")
-def test_start_up_files_that_keep_a_command_from_running_are_named(
+def test_startup_files_that_prevent_a_command_are_named(
     home: Path, start_up: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("shell.STARTS", "transport.STARTS", "ssh._OPENS"):
@@ -152,7 +152,7 @@ def test_start_up_files_that_keep_a_command_from_running_are_named(
         ("yes >&2", "does not stop printing"),
     ],
 )
-def test_start_up_files_that_came_since_are_named_too(
+def test_new_startup_files_are_named_too(
     home: Path, kdtui: Kdtui, tmp_path: Path, start_up: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there").code == 0
@@ -170,7 +170,7 @@ def test_start_up_files_that_came_since_are_named_too(
         assert kdtui("host", "rm", "far", "--yes").code == 0
 
 
-def test_a_host_that_lets_through_one_command_says_so(server: sshd.Sshd, host: Host) -> None:
+def test_a_host_that_allows_only_one_command_says_so(server: sshd.Sshd, host: Host) -> None:
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
         file.write("MaxSessions 1\n")
@@ -180,7 +180,7 @@ def test_a_host_that_lets_through_one_command_says_so(server: sshd.Sshd, host: H
 
 
 @pytest.mark.usefixtures("home")
-def test_a_home_folder_that_is_not_there_is_no_workdir(server: sshd.Sshd, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_missing_home_folder_is_not_a_workdir(server: sshd.Sshd, kdtui: Kdtui, tmp_path: Path) -> None:
     server.stop()
     server.environment["HOME"] = str(tmp_path / "gone")
     server.start()
@@ -191,7 +191,7 @@ def test_a_home_folder_that_is_not_there_is_no_workdir(server: sshd.Sshd, kdtui:
     assert kdtui("host", "ls", "--json").rows == []
 
 
-def test_a_check_says_what_start_up_files_say(home: Path, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_check_shows_the_output_of_startup_files(home: Path, kdtui: Kdtui, tmp_path: Path) -> None:
     (home / ".bashrc").write_text("echo 'Welcome, [bold]you[/bold]'\n")
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there").code == 0
     found = {row["name"]: row for row in kdtui("host", "check", "far", "--json").rows}

@@ -79,7 +79,7 @@ def test_an_evaluation_keeps_its_answers(db: Database, tmp_path: Path, number: i
 
 
 @ends
-def test_what_was_generated_has_been_printed(outdoor: Path, number: int, code: int) -> None:
+def test_generated_answers_have_been_printed(outdoor: Path, number: int, code: int) -> None:
     line = outdoor.read_text(encoding="utf-8").splitlines()[4]
     with started("generate", "-", "--json", "--student", "smollm2") as process:
         assert process.stdin is not None
@@ -114,7 +114,7 @@ def test_a_command_ends_while_a_model_computes(
 
 
 @ends
-def test_calls_under_way_are_waited_for(db: Database, serve: Serve, number: int, code: int) -> None:
+def test_running_calls_are_waited_for(db: Database, serve: Serve, number: int, code: int) -> None:
     url, fake = serve(good)
     with started("knowledge", "distill", "--teacher", f"{url}#m", "--concurrency", 2) as process:
         until(lambda: count(db, "calls") >= 3)
@@ -124,7 +124,7 @@ def test_calls_under_way_are_waited_for(db: Database, serve: Serve, number: int,
     assert count(db, "calls") == len(fake.asked)
 
 
-def test_who_lets_a_command_ignore_a_hang_up_has_it_live_on(db: Database, tmp_path: Path) -> None:
+def test_a_command_that_ignores_hangups_survives_them(db: Database, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         student = make_model(tmp_path / "tiny.gguf")

@@ -52,7 +52,7 @@ def cluster(tmp_path: Path, kdtui: Kdtui, server: sshd.Sshd, monkeypatch: pytest
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
-def test_a_training_goes_through_slurm_and_comes_home(
+def test_a_training_runs_through_slurm_and_is_fetched(
     kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "check", "cluster").code == 0
@@ -95,7 +95,7 @@ def test_a_training_goes_through_slurm_and_comes_home(
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
-def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
+def test_slurm_starts_a_training_after_another_and_reports_one_that_it_ended(
     kdtui: Kdtui, base: Path, cluster: Path
 ) -> None:
     assert launch(kdtui, base, "one", "--host", "cluster", "--epochs", 40).code == 0
@@ -118,7 +118,7 @@ def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
     assert "invalid partition" in result.err.lower()
 
 
-def test_the_script_says_what_slurm_is_to_give() -> None:
+def test_the_script_requests_resources_from_slurm() -> None:
     settings = HostSettings(
         launcher="slurm",
         processes=4,
@@ -152,9 +152,7 @@ def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return tell
 
 
-def test_what_the_accounts_of_slurm_say_of_a_training_is_told(
-    tmp_path: Path, told_by_slurm: Callable[[str, str], None]
-) -> None:
+def test_slurm_accounting_is_reported_for_a_training(tmp_path: Path, told_by_slurm: Callable[[str, str], None]) -> None:
     told_by_slurm("squeue", "")
     told_by_slurm("sacct", "OUT_OF_MEMORY")
     (tmp_path / LAUNCH).write_text('{"launcher": "slurm", "slurm": 7}')

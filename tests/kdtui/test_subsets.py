@@ -37,14 +37,14 @@ def test_a_smaller_subset_is_within_a_larger_one_of_the_same_seed(db: Database) 
     assert drawn(db, len(every)) == drawn(db, 1000) == every
 
 
-def test_another_seed_draws_others_and_none_draws_the_first(db: Database) -> None:
+def test_another_seed_draws_other_sessions_and_no_seed_the_first_ones(db: Database) -> None:
     first = [session.id for session in iter_sessions(db, "outdoor", split="train", limit=6)]
     subsets = {tuple(sorted(drawn(db, 6, seed))) for seed in range(10)}
     assert len(subsets) == 10
     assert tuple(sorted(first)) not in subsets
 
 
-def test_what_is_drawn_does_not_depend_on_what_else_is_in_the_store(db: Database, outdoor: Path) -> None:
+def test_a_draw_does_not_depend_on_other_datasets_in_the_store(db: Database, outdoor: Path) -> None:
     before = drawn(db, 6)
     list(import_dataset(db, outdoor, "again"))
     list(import_dataset(db, outdoor, "outdoor", replace=True))
@@ -98,7 +98,7 @@ def test_runs_over_different_subsets_are_not_taken_for_the_same(db: Database) ->
     assert len({ScoredSessions.by(summary) for summary in list_runs(db)}) == 5
 
 
-def test_a_run_of_an_earlier_version_goes_on_with_the_sessions_that_it_had(kdtui: Kdtui, db: Database) -> None:
+def test_a_run_of_an_earlier_version_resumes_with_its_sessions(kdtui: Kdtui, db: Database) -> None:
     """It has a limit and no seed: it took the first sessions as imported."""
     start_run(db, "outdoor", "test", "patterns", RunSettings("patterns", limit=3))
     first = [session.id for session in iter_sessions(db, "outdoor", split="test", limit=3)]

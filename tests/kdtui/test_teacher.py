@@ -53,7 +53,7 @@ def calls(db: Database) -> list[dict[str, Any]]:
     return list(db.query("SELECT * FROM calls ORDER BY id"))
 
 
-def test_errors_are_told_by_type() -> None:
+def test_errors_are_described_by_type() -> None:
     def bundle(*positions: int) -> WrittenBundle:
         return WrittenBundle(0, positions, "x", 1.0, complete=True)
 
@@ -84,7 +84,7 @@ def test_rules_keep_only_categories_that_are_there() -> None:
     ]
 
 
-def test_a_thought_that_names_what_is_not_there_is_refused() -> None:
+def test_a_thought_that_names_missing_products_is_refused() -> None:
     bundle = {"products": [2, 1, 2], "intent": "i", "why": "w."}
     told = {"products": ["a"], "bundles": [bundle], "left_out": ""}
     thought = read_thought("```json\n" + json.dumps(told) + "\n```", SESSION)
@@ -111,7 +111,7 @@ def test_any_answer_is_knowledge_or_one_sentence(text: str) -> None:
     assert "\n" not in said
 
 
-def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
+def test_knowledge_has_its_teacher_call_session_and_parents(
     db: Database, train: list[Session], serve: Serve, kdtui: Kdtui
 ) -> None:
     url, fake = serve(knowing(train))
@@ -144,7 +144,7 @@ def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
 
 
 @pytest.mark.usefixtures("train")
-def test_what_was_answered_is_never_asked_again(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_answered_questions_are_never_asked_again(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, fake = serve(good)
     distil = ["knowledge", "distill", "--teacher", f"{url}#m"]
     assert kdtui(*distil, "--format", "rule").code == 0
@@ -173,7 +173,7 @@ def test_a_dry_run_says_what_it_would_cost_and_asks_nothing(train: list[Session]
 
 @pytest.mark.parametrize("limit", [0, 1, 5, 23])
 @pytest.mark.usefixtures("train")
-def test_a_budget_of_calls_is_never_passed(db: Database, serve: Serve, kdtui: Kdtui, limit: int) -> None:
+def test_a_budget_of_calls_is_never_exceeded(db: Database, serve: Serve, kdtui: Kdtui, limit: int) -> None:
     url, fake = serve(good)
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--max-calls", limit)
     assert result.code == 1
@@ -201,7 +201,7 @@ def test_a_budget_of_calls_goes_to_sessions_drawn_by_chance(
 
 
 @pytest.mark.usefixtures("train")
-def test_a_budget_of_money_is_never_passed(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_a_budget_of_money_is_never_exceeded(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, _ = serve(lambda fake, _: fake.complete(json.dumps(answer_for(fake)), usage=(400, 900)))
     result = kdtui(
         "knowledge", "distill", "--teacher", f"{url}#m", "--prompt-price", 1, "--answer-price", 10, "--max-cost", 0.1
@@ -225,7 +225,7 @@ def test_a_budget_holds_for_scripts_of_many_tokens(db: Database, serve: Serve, k
     assert 1 < sum(row["cost"] for row in calls(db)) <= 2
 
 
-def test_storms_of_errors_pass(train: list[Session], serve: Serve, kdtui: Kdtui, db: Database) -> None:
+def test_bursts_of_errors_are_survived(train: list[Session], serve: Serve, kdtui: Kdtui, db: Database) -> None:
     def stormy(fake: Fake, number: int) -> None:
         if number % 3 == 0:
             fake.send({"error": {"message": "slow down"}}, 429, {"Retry-After": "0.01"})
@@ -296,7 +296,7 @@ def test_a_bad_answer_costs_its_session_and_has_its_row(
         (429, "has nothing left to be spent with the key in OTHER_KEY (key … is bad)"),
     ],
 )
-def test_what_every_call_would_meet_ends_the_run_and_the_same_command_goes_on(
+def test_a_permanent_error_ends_the_run_and_the_same_command_resumes(
     db: Database,
     train: list[Session],
     serve: Serve,
@@ -340,7 +340,7 @@ def test_a_server_that_hangs_is_given_up_and_not_asked_again(db: Database, serve
 
 
 @pytest.mark.usefixtures("train")
-def test_a_server_without_schemas_is_asked_in_words_alone(serve: Serve, kdtui: Kdtui, db: Database) -> None:
+def test_a_server_without_schemas_gets_them_in_words(serve: Serve, kdtui: Kdtui, db: Database) -> None:
     def plain(fake: Fake, number: int) -> None:
         if "response_format" in fake.body:
             fake.send({"error": {"message": "response_format is not supported"}}, 400)
@@ -362,7 +362,7 @@ WRAPPED: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("kind", WRAPPED)
 @pytest.mark.usefixtures("train")
-def test_an_answer_is_knowledge_whatever_is_around_it(db: Database, serve: Serve, kdtui: Kdtui, kind: str) -> None:
+def test_an_answer_is_read_whatever_surrounds_it(db: Database, serve: Serve, kdtui: Kdtui, kind: str) -> None:
     url, fake = serve(lambda fake, _: fake.complete(WRAPPED[kind](json.dumps(answer_for(fake)))))
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--limit", 4)
     assert result.code == 0, result.err
@@ -374,9 +374,7 @@ def test_an_answer_is_knowledge_whatever_is_around_it(db: Database, serve: Serve
     assert not [text for text in said if "<think>" in text]
 
 
-def test_a_stream_that_nobody_asked_for_is_an_answer(
-    db: Database, train: list[Session], serve: Serve, kdtui: Kdtui
-) -> None:
+def test_an_unrequested_stream_is_an_answer(db: Database, train: list[Session], serve: Serve, kdtui: Kdtui) -> None:
     def streaming(fake: Fake, _: int) -> None:
         text = json.dumps(answer_for(fake))
         events: list[Any] = [{"choices": [{"delta": {"content": part}}]} for part in (text[:9], text[9:])]
@@ -393,7 +391,7 @@ def test_a_stream_that_nobody_asked_for_is_an_answer(
 
 
 @pytest.mark.usefixtures("train")
-def test_how_a_server_has_to_be_asked_is_learned_by_one_call_and_said_once(
+def test_the_dialect_of_a_server_is_learned_by_one_call_and_reported_once(
     db: Database, serve: Serve, kdtui: Kdtui
 ) -> None:
     def modern(fake: Fake, number: int) -> None:
@@ -418,7 +416,7 @@ def test_how_a_server_has_to_be_asked_is_learned_by_one_call_and_said_once(
 
 
 @pytest.mark.usefixtures("train")
-def test_no_more_calls_are_under_way_than_asked_for(serve: Serve, kdtui: Kdtui) -> None:
+def test_no_more_calls_run_than_requested(serve: Serve, kdtui: Kdtui) -> None:
     def slow(fake: Fake, number: int) -> None:
         # The first waits for the next, and each for what more there may be.
         if not number:
@@ -450,7 +448,7 @@ def test_calls_keep_to_the_pace(
 
 
 @pytest.mark.usefixtures("train")
-def test_prompts_of_ones_own_take_the_place_of_ours(
+def test_custom_prompts_replace_ours(
     serve: Serve, kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
@@ -475,7 +473,7 @@ def test_prompts_of_ones_own_take_the_place_of_ours(
     ],
 )
 @pytest.mark.usefixtures("train")
-def test_a_teacher_that_is_none_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+def test_an_invalid_teacher_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
     result = kdtui("knowledge", "distill", *arguments)
     assert (result.code, result.out) == (1, "")
     assert problem in result.err
@@ -544,7 +542,7 @@ def all_knowledge(db: Database) -> set[tuple[str, str, str]]:
     return {(row["format"], row["statement"], row["status"]) for row in db.query("SELECT * FROM knowledge")}
 
 
-def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session], serve: Serve) -> None:
+def test_an_interrupt_keeps_running_calls(db: Database, train: list[Session], serve: Serve) -> None:
     started, interrupted = threading.Event(), threading.Event()
 
     def slow(fake: Fake, number: int) -> None:

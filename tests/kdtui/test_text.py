@@ -37,7 +37,7 @@ def test_any_text_becomes_a_short_printable_line(text: str, limit: int) -> None:
     assert line == one_line(line, limit)
 
 
-def test_one_is_told_as_one_and_others_as_many() -> None:
+def test_counts_have_a_singular_and_a_plural() -> None:
     assert [counted(count, "piece") for count in (0, 1, 2, 1000)] == ["0 pieces", "1 piece", "2 pieces", "1,000 pieces"]
     assert [counted(count, "try", "tries") for count in (1, 3)] == ["1 try", "3 tries"]
 

@@ -62,7 +62,7 @@ def test_each_text_has_a_vector_of_length_one_and_the_same_text_the_same(db: Dat
     assert embedded == TEXTS[:3]
 
 
-def test_what_is_kept_is_not_made_again_and_is_the_same_to_the_last_bit(db: Database, embedded: list[str]) -> None:
+def test_stored_vectors_are_not_made_again_and_are_bit_identical(db: Database, embedded: list[str]) -> None:
     first = vectors(db)
     embedded.clear()
     assert (vectors(db) == first).all()
@@ -71,7 +71,7 @@ def test_what_is_kept_is_not_made_again_and_is_the_same_to_the_last_bit(db: Data
     assert embedded == ["Stove"]
 
 
-def test_without_a_dataset_nothing_is_kept(db: Database, embedded: list[str]) -> None:
+def test_without_a_dataset_nothing_is_stored(db: Database, embedded: list[str]) -> None:
     before = list(db.conn.iterdump())
     assert (vectors(db, dataset=None) == vectors(None, dataset=None)).all()
     assert list(db.conn.iterdump()) == before
@@ -93,7 +93,7 @@ assert not {{"llama_cpp", "openai"}} & set(sys.modules), "they take half a secon
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_vectors_go_with_their_dataset(db: Database, outdoor: Path) -> None:
+def test_vectors_are_deleted_with_their_dataset(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "other"))
     vectors(db)
     vectors(db, dataset="other")
@@ -115,7 +115,7 @@ def test_vectors_of_another_encoder_are_never_taken_for_its_own(db: Database, em
 @pytest.mark.parametrize(
     "damage", [b"", bytes(10), "text", *(np.full(ENCODER_DIMENSIONS, bad, "<f2").tobytes() for bad in (np.nan, np.inf))]
 )
-def test_what_is_damaged_in_the_store_is_made_again(db: Database, embedded: list[str], damage: Any) -> None:
+def test_damaged_vectors_are_made_again(db: Database, embedded: list[str], damage: Any) -> None:
     first = vectors(db)
     db.execute("UPDATE text_vectors SET vector = ?", [damage])
     db.conn.commit()
@@ -127,9 +127,7 @@ def test_what_is_damaged_in_the_store_is_made_again(db: Database, embedded: list
     assert not embedded, "it is mended"
 
 
-def test_who_asks_does_not_wait_for_a_store_that_is_being_written(
-    db: Database, database_of_the_test: Path, embedded: list[str]
-) -> None:
+def test_a_caller_does_not_wait_for_a_busy_store(db: Database, database_of_the_test: Path, embedded: list[str]) -> None:
     with TextVectors(db, "outdoor", refuse) as of:
         with closing(open_database(database_of_the_test)) as other, other.atomic():
             assert of(TEXTS) is not None
@@ -174,7 +172,7 @@ def test_an_interruption_loses_no_batch_that_was_made(
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged"])
-def test_without_the_encoder_there_is_one_warning_and_what_is_kept_still_counts(
+def test_without_the_encoder_there_is_one_warning_and_stored_vectors_still_work(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     sentences: list[str] = []
@@ -205,11 +203,11 @@ def test_any_text_is_kept_and_found_again(db: Database, embedded: list[str], tex
     assert not embedded
 
 
-def test_no_text_is_no_vector(db: Database) -> None:
+def test_no_texts_give_no_vectors(db: Database) -> None:
     assert vectors(db, []).shape == (0, ENCODER_DIMENSIONS)
 
 
-def test_control_characters_and_blanks_make_no_other_vector(db: Database, embedded: list[str]) -> None:
+def test_control_characters_and_blanks_do_not_change_a_vector(db: Database, embedded: list[str]) -> None:
     one, other = vectors(db, ["red tent", " \x1b[1mred\n\ttent\x00"])
     assert (one == other).all()
     assert embedded == ["red tent"]

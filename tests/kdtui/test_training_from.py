@@ -41,7 +41,7 @@ def lists(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "lists"
 
 
-def test_it_takes_over_what_nobody_says_and_tells_what_it_began_from_and_whether_it_helped(
+def test_it_inherits_open_terms_and_shows_its_source_and_whether_it_helped(
     lists: str, kdtui: Kdtui, base: Path, db: Database
 ) -> None:
     result = kdtui("sft", "launch", "--name", "more", "--from", lists, "--epochs", 1, "--follow")
@@ -72,7 +72,7 @@ def test_it_takes_over_what_nobody_says_and_tells_what_it_began_from_and_whether
         (("--base", "smollm2"), "lists: it was trained with another chat template than that of"),
     ],
 )
-def test_what_contradicts_the_adapter_is_refused(
+def test_options_that_contradict_the_adapter_are_refused(
     lists: str, kdtui: Kdtui, db: Database, options: tuple[str, ...], said: str
 ) -> None:
     result = kdtui("sft", "launch", "--name", "other", "--from", lists, *options)
@@ -82,26 +82,26 @@ def test_what_contradicts_the_adapter_is_refused(
     assert not (folder(db, lists).parent / "other").exists()
 
 
-def test_other_knowledge_is_said_and_trained_with(lists: str, kdtui: Kdtui, db: Database) -> None:
+def test_other_knowledge_is_announced_and_trained_with(lists: str, kdtui: Kdtui, db: Database) -> None:
     mine_patterns(db, "outdoor")
     result = kdtui("sft", "launch", "--name", "other", "--from", lists, "--knowledge", "pattern", "--dry-run")
     assert result.code == 0, result.err
     assert "adapter lists was trained with no knowledge; this training has patterns" in result.err
 
 
-def test_what_is_missing_of_the_adapter_is_named(lists: str, kdtui: Kdtui, db: Database) -> None:
+def test_missing_files_of_the_adapter_are_named(lists: str, kdtui: Kdtui, db: Database) -> None:
     (folder(db, lists) / "adapter" / "adapter_model.safetensors").unlink()
     result = kdtui("sft", "launch", "--name", "other", "--from", lists)
     assert (result.code, "adapter_model.safetensors is missing" in result.err) == (1, True)
 
 
-def test_one_that_is_not_done_is_refused(lists: str, kdtui: Kdtui, db: Database) -> None:
+def test_an_unfinished_training_is_refused_as_a_source(lists: str, kdtui: Kdtui, db: Database) -> None:
     (folder(db, lists) / "exit_code").write_text("1")
     result = kdtui("sft", "launch", "--name", "other", "--from", lists)
     assert (result.code, "training 'lists' has no adapter to begin from yet; it is failed" in result.err) == (1, True)
 
 
-def test_a_folder_and_a_file_are_begun_from_too(
+def test_a_training_can_begin_from_a_folder_or_a_file(
     lists: str, kdtui: Kdtui, db: Database, tmp_path: Path, base: Path
 ) -> None:
     adapter = shutil.copytree(folder(db, lists) / "adapter", tmp_path / "copied")
@@ -127,7 +127,7 @@ def test_the_shipped_adapter_is_the_same_from_its_gguf_file(tmp_path: Path) -> N
     assert json.loads((tmp_path / "manifest.json").read_text())["form"] == "intents"
 
 
-def test_the_shipped_adapter_can_be_begun_from(db: Database) -> None:
+def test_a_training_can_begin_from_the_shipped_adapter(db: Database) -> None:
     source = find_source(db, "shipped")
     assert (source.rank, source.alpha, source.base) == (8, 8.0, "smollm2")
     assert source.trained is not None
@@ -164,5 +164,5 @@ def test_it_goes_to_its_host_with_the_adapter(kdtui: Kdtui, lists: str, host: Ho
     assert brought == {path.name: path.read_bytes() for path in (here / "start").iterdir()}
 
 
-def test_the_help_tells_the_rates_that_are_used() -> None:
+def test_the_help_shows_the_default_learning_rates() -> None:
     assert (float(sft._RATE), float(sft._CONTINUED_RATE)) == (LEARNING_RATE, CONTINUED_LEARNING_RATE)

@@ -32,7 +32,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["pairs", "list"])
-def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) -> None:
+def test_every_epoch_has_all_sessions_with_products_in_another_order(db: Database, form: Any) -> None:
     settings = TrainingSettings(("outdoor",), form, epochs=2)
     lines = list(training_examples(db, settings))
     sessions = {session.id: session for session in iter_sessions(db, "outdoor", split="train")}
@@ -50,7 +50,7 @@ def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) 
             assert shown in true
 
 
-def test_intents_are_learned_behind_the_products_of_their_own_bundle(db: Database) -> None:
+def test_intents_are_learned_after_the_products_of_their_bundle(db: Database) -> None:
     settings = TrainingSettings(("outdoor",), "intents", ("pattern",), epochs=2)
     lines = list(training_examples(db, settings))
     sessions = {session.id: session for session in iter_sessions(db, "outdoor", split="train")}
@@ -71,7 +71,7 @@ def test_intents_are_learned_behind_the_products_of_their_own_bundle(db: Databas
     assert all("epoch" not in line for line in validation_examples(db, settings))
 
 
-def test_a_session_without_an_intent_teaches_none(db: Database, tmp_path: Path) -> None:
+def test_a_session_without_an_intent_is_left_out(db: Database, tmp_path: Path) -> None:
     file = tmp_path / "some.jsonl"
     items = [{"id": "a", "title": "Tent"}, {"id": "b", "title": "Pegs"}]
     sessions = [
@@ -87,7 +87,7 @@ def test_a_session_without_an_intent_teaches_none(db: Database, tmp_path: Path) 
     assert sorted(completion["given"].splitlines()[0].removeprefix("Products: ").split("; ")) == ["Pegs", "Tent"]
 
 
-def test_questions_say_how_likely_a_pair_is_by_what_other_sessions_show(db: Database) -> None:
+def test_questions_contain_the_evidence_of_other_sessions(db: Database) -> None:
     mine_patterns(db, "outdoor")
     settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
     lines = list(training_examples(db, settings))
@@ -133,7 +133,7 @@ def test_knowledge_is_shown_or_learned(db: Database) -> None:
     assert [line.partition(":")[0] for line in bundles] == [",".join(map(str, each)) for each in learned["bundles"]]
 
 
-def test_a_sample_says_whose_sessions_are_trained_on(kdtui: Kdtui, db: Database) -> None:
+def test_a_sample_determines_the_training_sessions(kdtui: Kdtui, db: Database) -> None:
     list(distil_annotations(db, "outdoor", ["thought"]))
     assert kdtui("sample", "create", "few", "--format", "thought", "--ratio", 0.25).code == 0
     everything = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",)))}
@@ -151,7 +151,7 @@ def test_a_sample_of_patterns_leaves_out_no_session(kdtui: Kdtui, db: Database) 
     assert sampled != whole
 
 
-def test_a_limit_draws_training_sessions_of_which_a_larger_one_holds_a_smaller(db: Database) -> None:
+def test_a_larger_limit_includes_the_sessions_of_a_smaller_one(db: Database) -> None:
     def sessions(limit: int | None) -> set[str]:
         settings = TrainingSettings(("outdoor",), "list", epochs=1, limit=limit)
         return {line["session"] for line in training_examples(db, settings)}
@@ -186,9 +186,7 @@ def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> N
     assert rows[0]["completion"][0]["role"] == "assistant"
 
 
-def test_what_is_exported_has_the_question_in_the_prompt_and_only_the_answer_to_be_learned(
-    kdtui: Kdtui, db: Database, tmp_path: Path
-) -> None:
+def test_exported_examples_learn_only_the_answer(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     assert kdtui("sft", "data", "--output", path).code == 0
     rows = [json.loads(line) for line in path.read_text().splitlines()]

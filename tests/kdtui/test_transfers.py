@@ -25,7 +25,7 @@ from tests.sshd import children
 from tests.waiting import until
 
 
-def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
+def test_an_upload_resumes_where_a_killed_client_stopped(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(os.urandom(1 << 20) * 100)
     code = (
@@ -58,7 +58,7 @@ def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Ss
     assert json.loads(third.stdout)["base.gguf"] == "whole"
 
 
-def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Path) -> None:
+def test_a_client_with_a_frozen_network_does_not_block_others(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(os.urandom(4_000_000))
     tree = package.Tree.of(path)
@@ -104,7 +104,7 @@ def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Pat
     assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
 
 
-def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) -> None:
+def test_a_stalled_upload_of_a_training_is_given_up(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "models.sft.host"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -118,7 +118,7 @@ def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) 
     assert not list((tmp_path / "jobs").glob(".*.part"))
 
 
-def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> None:
+def test_partial_files_of_a_killed_client_are_deleted_with_the_training(host: Host) -> None:
     jobs = Path(host.workdir) / "jobs"
     (jobs / ".one.key.part").mkdir(parents=True)
     (jobs / ".one.key.lock").touch()
@@ -126,7 +126,7 @@ def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> Non
     assert not list(jobs.iterdir())
 
 
-def test_a_training_that_another_client_brings_is_not_removed(host: Host) -> None:
+def test_a_training_that_another_client_uploads_is_not_removed(host: Host) -> None:
     part = Path(host.workdir) / "jobs" / ".one.key.part"
     part.mkdir(parents=True)
     with part.with_suffix(".lock").open("ab") as lock:
@@ -138,7 +138,7 @@ def test_a_training_that_another_client_brings_is_not_removed(host: Host) -> Non
     assert not list(part.parent.iterdir())
 
 
-def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
+def test_a_corrupted_upload_is_dropped(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(b"right" * 1000)
     tree = package.Tree.of(path)
@@ -152,9 +152,7 @@ def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: 
     assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
 
 
-def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
-    host: Host, server: sshd.Sshd, tmp_path: Path
-) -> None:
+def test_small_files_are_sent_together_and_only_if_missing(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     folder = tmp_path / "wheels"
     folder.mkdir()
     for number in range(200):
@@ -182,7 +180,7 @@ def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
     assert sha256(there / "it's 7") == sha256(folder / "it's 7")
 
 
-def test_small_files_that_come_changed_or_half_are_refused(host: Host, tmp_path: Path) -> None:
+def test_corrupted_or_partial_small_files_are_refused(host: Host, tmp_path: Path) -> None:
     folder = tmp_path / "base"
     folder.mkdir()
     for name in ("one", "two"):
@@ -227,7 +225,7 @@ def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Path) -> None:
+def test_fetched_files_are_complete_and_fetched_once(host: Host, tmp_path: Path) -> None:
     job = Path(host.workdir) / "jobs" / "one" / "adapter"
     (job / "deep er").mkdir(parents=True)
     (job / "large").write_bytes(os.urandom(3_000_000))
@@ -251,7 +249,7 @@ def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Pat
     assert (target / "adapter" / "large").read_bytes() == (job / "large").read_bytes()
 
 
-def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path) -> None:
+def test_a_checkpoint_gets_its_name_when_it_is_complete(host: Host, tmp_path: Path) -> None:
     checkpoint = Path(host.workdir) / "jobs" / "one" / "checkpoints" / "step-00000001"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text("{}")
@@ -292,7 +290,7 @@ def test_two_processes_do_not_fetch_a_training_at_once(host: Host, tmp_path: Pat
         asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
 
 
-def test_a_file_that_does_not_come_whole_twice_is_no_file(
+def test_a_file_that_arrives_partially_twice_is_refused(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = Path(host.workdir) / "jobs" / "one" / "adapter"
@@ -308,7 +306,7 @@ def test_a_file_that_does_not_come_whole_twice_is_no_file(
     assert not list((tmp_path / "home").rglob("large*"))
 
 
-def test_a_host_leads_nobody_out_of_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_cannot_write_outside_of_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def lie(*_: object, **__: object) -> Any:
         return {"files": [["../../evil", 4, "0" * 64]]}
 

@@ -12,7 +12,7 @@ TENT = {"id": "t", "title": "Tent"}
 PEGS = {"id": "p"}
 
 
-def test_a_line_is_a_product_with_a_category_behind_a_bar() -> None:
+def test_a_line_is_a_product_with_a_category_after_a_bar() -> None:
     [session] = read_typed("Tent | Outdoor > Shelter\n  Sleeping bag \nA | B | C\n")
     assert session == Session(
         "typed 1",
@@ -45,7 +45,7 @@ def test_json_is_read_as_it_is_from_a_file(indent: int | None) -> None:
     assert session == Session("s", (Item("t", "Tent"), Item("p")), (Bundle((1, 2), "a night"),))
 
 
-def test_several_sessions_may_be_lines_or_a_list() -> None:
+def test_several_sessions_can_be_lines_or_a_list() -> None:
     two = [{"session": name, "items": [TENT]} for name in "ab"]
     for text in ("\n".join(map(json.dumps, two)), json.dumps(two)):
         assert [session.id for session in read_typed(text)] == ["a", "b"]
@@ -61,11 +61,11 @@ def test_several_sessions_may_be_lines_or_a_list() -> None:
         ('[{"session": 1}]', "a session is not as expected"),
     ],
 )
-def test_what_is_no_session_is_a_sentence(text: str, problem: str) -> None:
+def test_an_invalid_session_is_one_sentence(text: str, problem: str) -> None:
     with pytest.raises(BadFile, match=problem):
         read_typed(text)
 
 
-def test_what_no_file_could_hold_is_replaced() -> None:
+def test_invalid_characters_are_replaced() -> None:
     [session] = read_typed("a\ud800b")
     assert session.items[0].title == "a?b"

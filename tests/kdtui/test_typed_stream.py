@@ -54,7 +54,7 @@ def test_a_first_line_that_begins_like_json_makes_all_of_them_json() -> None:
         next(found)
 
 
-def test_a_title_that_is_no_text_is_named_by_its_line() -> None:
+def test_an_invalid_title_is_named_by_its_line() -> None:
     with pytest.raises(BadFile, match="stdin, line 2: this is not UTF-8 text"):
         list(read_stream([b"Tent\n", b"caf\xe9\n"], "stdin"))
 
@@ -73,7 +73,7 @@ def test_titles_on_stdin_are_answered(kdtui: Kdtui, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("imported")
-def test_nothing_on_stdin_is_said(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_stdin_is_reported(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, "\n \n")
     result = kdtui("generate", "-", "--student", "patterns", "--json")
     assert (result.code, result.out, result.err) == (0, "", "kdtui: nothing has come on stdin\n")
@@ -104,7 +104,7 @@ def test_products_without_title_and_category_are_no_bundle(kdtui: Kdtui, monkeyp
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_product_is_in_no_bundle_of_the_others(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"id": "x"}, *kdtui("data", "show", "o34", "--json").rows[0]["items"]]
     line = json.dumps({"session": "s", "items": items})
     feed(monkeypatch, line)
@@ -121,7 +121,7 @@ def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(kdtui: Kdtui, mo
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_product_with_a_category_only_is_judged(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_product_with_only_a_category_is_judged(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"id": name, "categories": [["Outdoor", "Shelter"]]} for name in "ab"]
     feed(monkeypatch, json.dumps({"session": "s", "items": items}))
     [row] = kdtui("generate", "-", "--student", "patterns", "--json").rows

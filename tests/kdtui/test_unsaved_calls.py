@@ -34,7 +34,7 @@ def distil(url: str, *options: object) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.usefixtures("demo")
-def test_answers_that_are_paid_for_wait_until_they_can_be_stored(
+def test_paid_answers_wait_until_they_can_be_stored(
     taught: tuple[str, type[Fake]], database_of_the_test: Path, db: Database
 ) -> None:
     url, fake = taught
@@ -74,7 +74,7 @@ def test_answers_outlive_the_process_that_paid_for_them(
     assert not database_of_the_test.with_name(f"{database_of_the_test.name}-unsaved-calls").exists()
 
 
-def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
+def test_an_interrupted_wait_keeps_the_answer(
     taught: tuple[str, type[Fake]], database_of_the_test: Path, db: Database
 ) -> None:
     class CalledOff(Exception):
@@ -100,7 +100,7 @@ def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
     assert db.execute("SELECT status FROM calls").fetchall() == [("answered",)]
 
 
-def test_a_file_that_is_damaged_is_left_where_it_is(database_of_the_test: Path, db: Database) -> None:
+def test_a_damaged_file_is_left_where_it_is(database_of_the_test: Path, db: Database) -> None:
     call = PaidCall(key="k", teacher="t", step="s", request="{}", response="r", seconds=1.0, attempts=1)
     set_aside(database_of_the_test, call)
     damaged = folder_of(database_of_the_test) / "other.json"

@@ -72,7 +72,7 @@ def test_the_command_gives_every_session_a_vector_of_length_one(kdtui: Kdtui, db
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_embedding_resumes(db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.workflows.data.embed._AT_ONCE", 10)
     with closing(cast("Generator[Embedded]", embed_dataset(db, "outdoor", tiny))) as run:
         next(run)
@@ -85,7 +85,7 @@ def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkey
     assert next(iter(embed_dataset(db, "outdoor", tiny, anew=True))).done == 0
 
 
-def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Database, tiny: str) -> None:
+def test_the_nearest_have_the_greatest_cosine_around_the_mean(db: Database, tiny: str) -> None:
     list(embed_dataset(db, "outdoor", tiny))
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
     ids, vectors = trained_on(db, tiny)
@@ -134,7 +134,7 @@ def test_the_nearest_of_many_are_found_part_by_part_in_little_memory(
     assert peak < many * own.nbytes / 2
 
 
-def test_a_pasted_session_is_embedded_even_where_its_id_is_that_of_another(db: Database, tiny: str) -> None:
+def test_a_pasted_session_is_embedded_even_with_the_id_of_another(db: Database, tiny: str) -> None:
     list(embed_dataset(db, "outdoor", tiny))
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
     one, other = list(iter_sessions(db, "outdoor", split="train"))[:2]
@@ -147,7 +147,7 @@ def _of(item: Item) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
     return item.title, item.categories
 
 
-def test_the_thoughts_that_are_shown_are_those_of_the_nearest_by_vectors(kdtui: Kdtui, db: Database, tiny: str) -> None:
+def test_thoughts_of_the_nearest_sessions_by_vectors_are_shown(kdtui: Kdtui, db: Database, tiny: str) -> None:
     list(distil_annotations(db, "outdoor", ["thought"]))
     assert kdtui("data", "embed", "--with", tiny).code == 0
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
@@ -170,7 +170,7 @@ def test_the_thoughts_that_are_shown_are_those_of_the_nearest_by_vectors(kdtui: 
         (["data", "embed", "--with", "smollm2", "--dataset", "none"], "there is no dataset 'none'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(
+def test_an_impossible_request_is_one_sentence(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(distil_annotations(db, "outdoor", ["rule", "thought"]))
@@ -182,7 +182,7 @@ def test_what_cannot_be_done_is_one_sentence(
     assert "secret" not in result.err
 
 
-def test_a_file_that_is_no_model_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(100))
     result = kdtui("data", "embed", "--with", broken)
@@ -215,7 +215,7 @@ FAULTS: dict[str, Callable[[Fake, int], None]] = {
 
 
 @pytest.mark.parametrize("message", FAULTS)
-def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
+def test_an_error_of_an_endpoint_is_one_sentence_and_stores_nothing(
     serve: Serve, kdtui: Kdtui, db: Database, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
@@ -226,7 +226,7 @@ def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
     assert vector_models(db, "outdoor") == {}
 
 
-def test_what_was_embedded_before_an_endpoint_failed_stays(
+def test_vectors_from_before_a_failure_are_kept(
     serve: Serve, kdtui: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
@@ -270,7 +270,7 @@ def embedding_server() -> Iterator[str]:
     del server
 
 
-def test_a_real_server_makes_the_vectors_that_the_same_model_makes_here(embedding_server: str) -> None:
+def test_a_real_server_makes_the_same_vectors_as_the_local_model(embedding_server: str) -> None:
     session = Session("s", (Item("1", "Canon camera"), Item("2", "lens for Canon"), Item("3", "a tent for two")))
     with RemoteEmbedder(Endpoint(embedding_server)) as remote, LocalEmbedder(embedded_student()) as local:
         there, here = vectors_of(remote, [session]), vectors_of(local, [session])
@@ -278,7 +278,7 @@ def test_a_real_server_makes_the_vectors_that_the_same_model_makes_here(embeddin
     assert float((there * here).sum()) > 0.99
 
 
-def test_no_text_is_no_vector(db: Database, tiny: str) -> None:
+def test_no_texts_give_no_vectors(db: Database, tiny: str) -> None:
     with open_embedder(db, tiny) as embedder:
         assert embedder.embed([]).shape[0] == 0
         assert embedder.embed([""]).shape[0] == 1
@@ -313,7 +313,7 @@ def test_the_nearest_of_a_typed_session_are_found_by_the_shipped_encoder(db: Dat
     assert near(pasted, 1) == [one.id]
 
 
-def test_vectors_of_texts_are_made_anew_with_those_of_sessions(kdtui: Kdtui, db: Database) -> None:
+def test_vectors_of_texts_are_made_again_with_those_of_sessions(kdtui: Kdtui, db: Database) -> None:
     list(embed_dataset(db, "outdoor", "minilm"))
     before = count_text_vectors(db, "outdoor")
     db.execute("UPDATE text_vectors SET vector = zeroblob(768)")

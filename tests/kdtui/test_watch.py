@@ -25,7 +25,7 @@ from store.sqlite import Database
         (Search("", 0), None),
     ],
 )
-def test_a_text_is_looked_for_on_the_host(
+def test_a_text_is_searched_for_on_the_host(
     db: Database, database_of_the_test: Path, host: Host, search: Search, offset: int | None
 ) -> None:
     there = Path(host.workdir) / "jobs" / "long"

@@ -43,7 +43,7 @@ def refused(kdtui: Kdtui, host: Host) -> str:
     return str(found["disk"]["found"])
 
 
-def test_one_below_what_can_only_be_read_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path) -> None:
+def test_a_workdir_on_a_read_only_file_system_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path) -> None:
     with read_only(tmp_path / "frozen"):
         add_host(db, replace(host, workdir=str(tmp_path / "frozen" / "it's" / "deep")))
         said = refused(kdtui, host)
@@ -52,16 +52,14 @@ def test_one_below_what_can_only_be_read_says_so(kdtui: Kdtui, db: Database, hos
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
-def test_one_with_a_file_in_its_place_says_so(
-    kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, below: str
-) -> None:
+def test_a_workdir_that_is_a_file_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, below: str) -> None:
     (tmp_path / "a file").write_text("mine")
     add_host(db, replace(host, workdir=f"{tmp_path}/a file{below}"))
     assert "a file is in the place of a folder; move it away, or add the host anew" in refused(kdtui, host)
     assert (tmp_path / "a file").read_text() == "mine"
 
 
-def test_one_where_no_folder_can_be_made_says_so(kdtui: Kdtui, db: Database, host: Host) -> None:
+def test_a_workdir_that_cannot_be_created_says_so(kdtui: Kdtui, db: Database, host: Host) -> None:
     add_host(db, replace(host, workdir="/proc/no/such"))
     assert "its workdir /proc/no/such cannot be written (mkdir: " in refused(kdtui, host)
 
@@ -75,7 +73,7 @@ def test_one_where_no_folder_can_be_made_says_so(kdtui: Kdtui, db: Database, hos
         ("Input/output error", "add the host anew with another --workdir"),
     ],
 )
-def test_whatever_keeps_it_from_being_made_is_told_with_what_to_do(
+def test_the_reason_why_a_workdir_cannot_be_created_comes_with_advice(
     kdtui: Kdtui, db: Database, host: Host, server: sshd.Sshd, tmp_path: Path, problem: str, advice: str
 ) -> None:
     tools = tmp_path / "tools"
@@ -91,7 +89,7 @@ def test_whatever_keeps_it_from_being_made_is_told_with_what_to_do(
     assert said.endswith(advice) or f"; {advice}" in said
 
 
-def test_one_that_was_made_read_only_since_says_so_where_a_training_is_started(
+def test_a_workdir_that_became_read_only_says_so_at_a_start(
     kdtui: Kdtui, db: Database, host: Host, tmp_path: Path
 ) -> None:
     add_host(db, host)
@@ -118,7 +116,7 @@ def test_one_that_was_made_read_only_since_says_so_where_a_training_is_started(
         ("kill -9 $$", "was ended there by signal 9"),
     ],
 )
-def test_a_python_that_is_there_and_does_not_run_is_not_called_missing(
+def test_a_broken_python_is_not_called_missing(
     kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, python: str, said: str
 ) -> None:
     script = tmp_path / "python"
@@ -131,7 +129,7 @@ def test_a_python_that_is_there_and_does_not_run_is_not_called_missing(
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_training_that_a_host_refuses_is_said_to_be_prepared_and_not_perhaps_started(
+def test_a_refused_training_is_reported_as_prepared_not_as_possibly_started(
     kdtui: Kdtui, db: Database, host: Host, base: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a file").write_text("mine")
